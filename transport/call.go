@@ -1,0 +1,120 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// tries is how often a call is begun: once more if the first connection ended
+// before the peer can have seen the request.
+const tries = 2
+
+// RoundTrip sends head and body as one frame on a stream of its own and
+// returns the one frame that comes back. It ends with ctx at the latest.
+func (e *Endpoint) RoundTrip(ctx context.Context, t Target, protocol string, head, body []byte) ([]byte, error) {
+	if len(head)+len(body) > MaxRequest {
+		return nil, fmt.Errorf("call %s: request of %d bytes, %d allowed: %w", t, len(head)+len(body), MaxRequest, ErrTooLarge)
+	}
+	for try := 1; ; try++ {
+		s, err := e.open(ctx, t, protocol)
+		if err != nil {
+			return nil, fmt.Errorf("call %s: %w", t, err)
+		}
+		answer, err := exchange(ctx, s, head, body)
+		if err == nil {
+			return answer, nil
+		}
+		if errors.Is(err, ErrUnreachable) && !s.c.alive() && ctx.Err() == nil && try < tries {
+			continue
+		}
+		return nil, fmt.Errorf("call %s: %w", t, err)
+	}
+}
+
+func exchange(ctx context.Context, s *stream, head, body []byte) ([]byte, error) {
+	stop := context.AfterFunc(ctx, s.Cancel)
+	defer stop()
+	answer, err := func() ([]byte, error) {
+		if err := WriteFrame(s, head, body); err != nil {
+			return nil, err
+		}
+		if err := s.CloseWrite(); err != nil {
+			return nil, err
+		}
+		return ReadFrame(s, MaxResponse)
+	}()
+	if err == nil {
+		// The answer is here: how the stream ends no longer matters.
+		_ = s.Close()
+		return answer, nil
+	}
+	s.Cancel()
+	switch {
+	case ctx.Err() != nil:
+		s.c.markSilent()
+		return nil, ended(ctx, ErrLost)
+	case errors.Is(err, ErrTooLarge):
+		return nil, err
+	}
+	err = connError(err, true)
+	if errors.Is(err, ErrRefused) && s.c.path != nil {
+		s.c.path.lost(s.c, err)
+	}
+	return nil, err
+}
+
+// Open opens a stream. ctx bounds the opening only.
+func (e *Endpoint) Open(ctx context.Context, t Target, protocol string) (Stream, error) {
+	s, err := e.open(ctx, t, protocol)
+	if err != nil {
+		return nil, fmt.Errorf("open stream to %s: %w", t, err)
+	}
+	return s, nil
+}
+
+func (e *Endpoint) open(ctx context.Context, t Target, protocol string) (*stream, error) {
+	p, err := e.path(t, protocol)
+	if err != nil {
+		return nil, err
+	}
+	for try := 1; ; try++ {
+		c, err := p.acquire(ctx)
+		if err != nil {
+			return nil, err
+		}
+		s, err := c.open(ctx)
+		if err == nil {
+			return s, nil
+		}
+		if try >= tries || ctx.Err() != nil || errors.Is(err, ErrRefused) {
+			return nil, err
+		}
+	}
+}
+
+// SendDatagram sends b, at most MaxDatagram bytes, if a connection is there
+// and its queue has room. Otherwise b is dropped without an error, and a
+// connection is dialled in the background. b must not be changed afterwards.
+func (e *Endpoint) SendDatagram(t Target, protocol string, b []byte) error {
+	if len(b) > MaxDatagram {
+		return fmt.Errorf("send datagram of %d bytes to %s, %d allowed: %w", len(b), t, MaxDatagram, ErrTooLarge)
+	}
+	p, err := e.path(t, protocol)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	best, _, _ := p.pick()
+	if best == nil && !p.retryLater() {
+		p.dial()
+	}
+	p.mu.Unlock()
+	switch {
+	case best == nil:
+		e.metrics.dropped("connecting")
+	case !best.offer(b):
+		e.metrics.dropped("queue_full")
+	}
+	return nil
+}

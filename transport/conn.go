@@ -1,0 +1,264 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+)
+
+// conn is one verified connection, dialled or accepted.
+type conn struct {
+	e        *Endpoint
+	qc       *quic.Conn
+	protocol string
+	serve    Protocol
+	remote   Remote
+	path     *path // nil for an accepted one
+	out      chan []byte
+
+	inFlight atomic.Int64 // streams of both directions
+	lastUsed atomic.Int64 // time of the last use, Unix nanoseconds
+	silent   atomic.Uint64
+}
+
+// start registers the connection and runs what serves it.
+func (e *Endpoint) start(c *conn) error {
+	c.touch()
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		c.close(codeShutdown, "shutting down")
+		if c.path != nil {
+			c.path.lost(c, ErrClosed)
+		}
+		return ErrClosed
+	}
+	e.conns[c] = struct{}{}
+	if c.path == nil {
+		k := inboundKey{c.remote.Addr.String(), c.protocol}
+		e.inbound[k] = append(e.inbound[k], c)
+	}
+	e.mu.Unlock()
+
+	err := e.group.Spawn("connection", func(context.Context) { c.run() })
+	if err == nil && c.serve.Datagram != nil {
+		err = errors.Join(
+			e.group.Spawn("datagrams in", func(context.Context) { c.receive() }),
+			e.group.Spawn("datagrams out", func(context.Context) { c.send() }),
+		)
+	}
+	if err != nil {
+		c.close(codeShutdown, "shutting down")
+		e.forgetConn(c, ErrClosed)
+		return ErrClosed
+	}
+	return nil
+}
+
+// run accepts streams until the connection ends.
+func (c *conn) run() {
+	for {
+		qs, err := c.qc.AcceptStream(context.Background())
+		if err != nil {
+			c.e.forgetConn(c, err)
+			return
+		}
+		c.touch()
+		if c.serve.Serve == nil || c.e.served.Load() >= maxServed {
+			qs.CancelRead(codeBusy)
+			qs.CancelWrite(codeBusy)
+			continue
+		}
+		c.e.served.Add(1)
+		s := c.wrap(qs, "in")
+		err = c.e.group.Spawn("stream", func(context.Context) {
+			defer c.e.served.Add(-1)
+			defer s.Close()
+			c.serve.Serve(qs.Context(), c.remote, s)
+		})
+		if err != nil {
+			c.e.served.Add(-1)
+			s.Cancel()
+		}
+	}
+}
+
+func (c *conn) receive() {
+	for {
+		b, err := c.qc.ReceiveDatagram(context.Background())
+		if err != nil {
+			return
+		}
+		c.touch()
+		c.serve.Datagram(c.remote, b, time.Now())
+	}
+}
+
+func (c *conn) send() {
+	done := c.qc.Context().Done()
+	for {
+		select {
+		case <-done:
+			return
+		case b := <-c.out:
+			if err := c.qc.SendDatagram(b); err != nil {
+				c.e.metrics.dropped("failed")
+			}
+		}
+	}
+}
+
+// offer queues a datagram; false if the queue is full.
+func (c *conn) offer(b []byte) bool {
+	c.touch()
+	select {
+	case c.out <- b:
+		return true
+	default:
+		return false
+	}
+}
+
+func (c *conn) touch() { c.lastUsed.Store(time.Now().UnixNano()) }
+
+func (c *conn) alive() bool { return c.qc.Context().Err() == nil }
+
+// markSilent notes that a call timed out: until another packet comes, the
+// connection is not chosen.
+func (c *conn) markSilent() { c.silent.Store(c.qc.ConnectionStats().PacketsReceived + 1) }
+
+func (c *conn) isSilent() bool {
+	mark := c.silent.Load()
+	if mark == 0 {
+		return false
+	}
+	if c.qc.ConnectionStats().PacketsReceived+1 == mark {
+		return true
+	}
+	c.silent.CompareAndSwap(mark, 0)
+	return false
+}
+
+// idle says since when nothing used the connection, if nothing does.
+func (c *conn) idle(now time.Time) time.Duration {
+	if c.inFlight.Load() > 0 {
+		return 0
+	}
+	return now.Sub(time.Unix(0, c.lastUsed.Load()))
+}
+
+func (c *conn) close(code quic.ApplicationErrorCode, text string) {
+	// The peer may be gone: there is nobody to tell an error.
+	_ = c.qc.CloseWithError(code, text)
+}
+
+// open opens a stream, waiting while the peer allows no more.
+func (c *conn) open(ctx context.Context) (*stream, error) {
+	qs, err := c.qc.OpenStreamSync(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ended(ctx, ErrUnreachable)
+		}
+		return nil, connError(err, false)
+	}
+	c.touch()
+	return c.wrap(qs, "out"), nil
+}
+
+func (c *conn) wrap(qs *quic.Stream, direction string) *stream {
+	c.inFlight.Add(1)
+	c.e.metrics.streamOpened(c, direction)
+	return &stream{Stream: qs, c: c}
+}
+
+// forgetConn is called once, when the connection has ended.
+func (e *Endpoint) forgetConn(c *conn, cause error) {
+	e.metrics.closed(c)
+	e.mu.Lock()
+	delete(e.conns, c)
+	if c.path == nil {
+		k := inboundKey{c.remote.Addr.String(), c.protocol}
+		e.inbound[k] = without(e.inbound[k], c)
+		if len(e.inbound[k]) == 0 {
+			delete(e.inbound, k)
+		}
+	}
+	e.mu.Unlock()
+	err := connError(cause, false)
+	if c.path != nil {
+		c.path.lost(c, err)
+	}
+	if errors.Is(err, ErrRefused) && !errors.Is(err, ErrNoProtocol) {
+		e.warnRefused("Peer refused the connection", c.remote.Addr, c.protocol, err)
+	}
+}
+
+// warnRefused writes the one line about a refused peer, not too often.
+func (e *Endpoint) warnRefused(message string, addr net.Addr, protocol string, err error) {
+	if e.warn.Allow() {
+		e.log.Warn(message, "address", addr.String(), "protocol", protocol, "error", err)
+	}
+}
+
+func without(list []*conn, c *conn) []*conn {
+	for i, other := range list {
+		if other == c {
+			return append(list[:i:i], list[i+1:]...)
+		}
+	}
+	return list
+}
+
+// stream implements Stream.
+type stream struct {
+	*quic.Stream
+	c        *conn
+	released atomic.Bool
+}
+
+var _ Stream = (*stream)(nil)
+
+func (s *stream) release() {
+	if s.released.CompareAndSwap(false, true) {
+		s.c.touch()
+		s.c.inFlight.Add(-1)
+	}
+}
+
+// Close implements Stream.
+func (s *stream) Close() error {
+	err := s.Stream.Close()
+	s.CancelRead(codeNone)
+	s.release()
+	if err != nil && !s.c.alive() {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("close stream to %s: %w", s.c.remote.Addr, err)
+	}
+	return nil
+}
+
+// CloseWrite implements Stream.
+func (s *stream) CloseWrite() error { return s.Stream.Close() }
+
+// Cancel implements Stream.
+func (s *stream) Cancel() {
+	s.CancelWrite(codeCancelled)
+	s.CancelRead(codeCancelled)
+	s.release()
+}
+
+// Remote implements Stream.
+func (s *stream) Remote() Remote { return s.c.remote }
+
+// LocalAddr implements net.Conn.
+func (s *stream) LocalAddr() net.Addr { return s.c.qc.LocalAddr() }
+
+// RemoteAddr implements net.Conn.
+func (s *stream) RemoteAddr() net.Addr { return s.c.remote.Addr }

@@ -1,0 +1,338 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// errHandshakeTimeout is no context's error: it is not the caller's time that
+// ended.
+var errHandshakeTimeout = errors.New("no answer within the time for a handshake")
+
+// pathKey names a pool of connections.
+type pathKey struct {
+	target   Target
+	protocol string
+}
+
+// inboundKey finds connections that a peer made.
+type inboundKey struct{ addr, protocol string }
+
+// path is the pool of connections to one target for one protocol.
+type path struct {
+	e    *Endpoint
+	key  pathKey
+	size int
+
+	mu       sync.Mutex
+	conns    []*conn
+	attempt  *attempt // the one dial that is under way, or nil
+	failures int
+	retryAt  time.Time
+	lastErr  error
+	lastUsed time.Time
+}
+
+// attempt is one dial; err is set before done is closed.
+type attempt struct {
+	done chan struct{}
+	err  error
+}
+
+// path returns the pool for a target, made when it is first asked for.
+func (e *Endpoint) path(t Target, protocol string) (*path, error) {
+	proto, ok := e.protocol(protocol)
+	if !ok {
+		return nil, fmt.Errorf("reach %s: %w: %w: %q", t, ErrRefused, ErrNoProtocol, protocol)
+	}
+	key := pathKey{t, protocol}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, fmt.Errorf("reach %s: %w", t, ErrClosed)
+	}
+	if p := e.paths[key]; p != nil {
+		return p, nil
+	}
+	if len(e.paths) >= maxPaths {
+		return nil, fmt.Errorf("reach %s: %w: %d targets are in use already", t, ErrUnreachable, maxPaths)
+	}
+	p := &path{e: e, key: key, size: e.cfg.PoolSize, lastUsed: time.Now()}
+	if proto.PoolSize > 0 {
+		p.size = proto.PoolSize
+	}
+	e.paths[key] = p
+	return p, nil
+}
+
+// acquire returns the connection with the fewest requests in flight. With
+// none that answers it waits for a dial; during the pause after a failed dial
+// it fails at once.
+func (p *path) acquire(ctx context.Context) (*conn, error) {
+	for {
+		p.mu.Lock()
+		p.lastUsed = time.Now()
+		best, healthy, load := p.pick()
+		if best != nil {
+			if healthy < p.size && load >= int64(healthy*growAt) {
+				p.dial()
+			}
+			p.mu.Unlock()
+			return best, nil
+		}
+		a := p.attempt
+		if a == nil {
+			if time.Now().Before(p.retryAt) {
+				err := p.lastErr
+				p.mu.Unlock()
+				return nil, err
+			}
+			a = p.dial()
+		}
+		p.mu.Unlock()
+		if a == nil {
+			return nil, ErrClosed
+		}
+		select {
+		case <-a.done:
+			if a.err != nil {
+				return nil, a.err
+			}
+		case <-ctx.Done():
+			return nil, ended(ctx, ErrUnreachable)
+		}
+	}
+}
+
+// pick returns the best healthy connection, how many are healthy and their
+// load; p.mu is held. Connections that the peer made count.
+func (p *path) pick() (best *conn, healthy int, load int64) {
+	consider := func(c *conn) {
+		if !c.alive() || c.isSilent() {
+			return
+		}
+		n := c.inFlight.Load()
+		healthy++
+		load += n
+		if best == nil || n < best.inFlight.Load() {
+			best = c
+		}
+	}
+	for _, c := range p.conns {
+		consider(c)
+	}
+	for _, c := range p.e.inboundOf(p.key) {
+		consider(c)
+	}
+	return best, healthy, load
+}
+
+// inboundOf returns the connections that the target made to this endpoint.
+func (e *Endpoint) inboundOf(key pathKey) []*conn {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var list []*conn
+	for _, c := range e.inbound[inboundKey{key.target.Addr, key.protocol}] {
+		if key.target.matches(c.remote.Peer) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// dial starts a dial if none is under way; p.mu is held. It returns nil if
+// the endpoint is closed.
+func (p *path) dial() *attempt {
+	if p.attempt != nil {
+		return p.attempt
+	}
+	a := &attempt{done: make(chan struct{})}
+	p.attempt = a
+	err := p.e.group.Spawn("dial", func(ctx context.Context) {
+		ctx, cancel := context.WithTimeoutCause(ctx, p.e.cfg.HandshakeTimeout, errHandshakeTimeout)
+		defer cancel()
+		c, err := p.e.dial(ctx, p)
+		p.dialled(a, c, err)
+	})
+	if err != nil {
+		p.attempt = nil
+		return nil
+	}
+	return a
+}
+
+func (p *path) dialled(a *attempt, c *conn, err error) {
+	if err == nil {
+		// In the pool first: when start returns it may be lost again.
+		p.mu.Lock()
+		p.conns = append(p.conns, c)
+		p.failures = 0
+		p.mu.Unlock()
+		err = p.e.start(c)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.attempt = nil
+	if err != nil && !errors.Is(err, ErrClosed) {
+		p.failed(err)
+	}
+	a.err = err
+	close(a.done)
+}
+
+// failed sets the pause until the next dial; p.mu is held.
+func (p *path) failed(err error) {
+	p.lastErr = err
+	p.failures++
+	wait := min(lastBackoff, firstBackoff<<min(p.failures-1, 10))
+	if errors.Is(err, ErrRefused) {
+		wait = refusedBackoff
+	}
+	p.retryAt = time.Now().Add(wait - time.Duration(rand.Int64N(int64(wait/4)+1)))
+}
+
+// lost takes out a connection that ended.
+func (p *path) lost(c *conn, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns = without(p.conns, c)
+	if errors.Is(err, ErrRefused) {
+		p.failed(err)
+	}
+}
+
+// heard ends the pauses of the paths to an address that just reached us.
+func (e *Endpoint) heard(addr, protocol string) {
+	e.mu.Lock()
+	var paths []*path
+	for k, p := range e.paths {
+		if k.target.Addr == addr && k.protocol == protocol {
+			paths = append(paths, p)
+		}
+	}
+	e.mu.Unlock()
+	for _, p := range paths {
+		p.mu.Lock()
+		p.failures, p.retryAt = 0, time.Time{}
+		p.mu.Unlock()
+	}
+}
+
+// dial makes one verified connection; it is not started yet.
+func (e *Endpoint) dial(ctx context.Context, p *path) (*conn, error) {
+	t := p.key.target
+	addr, err := resolve(ctx, t.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w: %w", t, ErrUnreachable, err)
+	}
+	qc, err := e.transport.Dial(ctx, addr, e.clientTLS(p.key.protocol), e.quic)
+	if err != nil {
+		err = fmt.Errorf("dial %s for %s: %w", t, p.key.protocol, connError(err, false))
+		e.metrics.handshakeFailed(dialFailure(err))
+		return nil, err
+	}
+	peer, err := e.admit(qc, p.key.protocol, &t)
+	if err != nil {
+		err = fmt.Errorf("dial %s for %s: %w", t, p.key.protocol, err)
+		e.warnRefused("Refused the peer that was dialled", addr, p.key.protocol, err)
+		return nil, err
+	}
+	proto, _ := e.protocol(p.key.protocol)
+	return &conn{e: e, qc: qc, protocol: p.key.protocol, serve: proto, path: p,
+		remote: Remote{Peer: peer, Addr: qc.RemoteAddr()}, out: make(chan []byte, datagramQueue)}, nil
+}
+
+func resolve(ctx context.Context, addr string) (*net.UDPAddr, error) {
+	if ap, err := netip.ParseAddrPort(addr); err == nil {
+		return net.UDPAddrFromAddrPort(ap), nil
+	}
+	host, service, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, "udp", service)
+	if err != nil {
+		return nil, err
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, err
+	}
+	if len(ips) == 0 {
+		return nil, fmt.Errorf("%s has no address", host)
+	}
+	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(ips[0].Unmap(), uint16(port))), nil
+}
+
+// Forget closes the connections to a target, for every protocol, and drops
+// what is remembered about it. Requests in flight are lost.
+func (e *Endpoint) Forget(t Target) {
+	e.mu.Lock()
+	var gone []*path
+	for k, p := range e.paths {
+		if k.target == t {
+			gone = append(gone, p)
+			delete(e.paths, k)
+		}
+	}
+	e.mu.Unlock()
+	for _, p := range gone {
+		p.mu.Lock()
+		conns := append([]*conn(nil), p.conns...)
+		p.mu.Unlock()
+		for _, c := range conns {
+			c.close(codeShutdown, "forgotten")
+		}
+	}
+}
+
+// sweep closes connections that nothing uses and forgets unused paths.
+func (e *Endpoint) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			e.dropIdle(now)
+		}
+	}
+}
+
+func (e *Endpoint) dropIdle(now time.Time) {
+	e.mu.Lock()
+	var idle []*conn
+	for c := range e.conns {
+		if c.path != nil && c.idle(now) > e.cfg.IdleDrop {
+			idle = append(idle, c)
+		}
+	}
+	paths := make([]*path, 0, len(e.paths))
+	for _, p := range e.paths {
+		paths = append(paths, p)
+	}
+	e.mu.Unlock()
+	for _, c := range idle {
+		c.close(codeIdle, "idle")
+	}
+	for _, p := range paths {
+		p.mu.Lock()
+		unused := len(p.conns) == 0 && p.attempt == nil && now.Sub(p.lastUsed) > e.cfg.IdleDrop
+		p.mu.Unlock()
+		if !unused {
+			continue
+		}
+		e.mu.Lock()
+		if e.paths[p.key] == p {
+			delete(e.paths, p.key)
+		}
+		e.mu.Unlock()
+	}
+}

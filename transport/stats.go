@@ -1,0 +1,89 @@
+package transport
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
+
+// PathStats says how the connections to one target for one protocol are.
+type PathStats struct {
+	Target      Target
+	Protocol    string
+	Peer        Peer          // who answered there last; zero if nobody did yet
+	Connections int           // open, those that the peer made included
+	InFlight    int           // streams in progress, both directions
+	RTT         time.Duration // smallest smoothed round trip; 0 if unknown
+	MinRTT      time.Duration // smallest round trip seen
+	PacketsSent uint64        // of the open connections, as all that follow
+	PacketsLost uint64
+	BytesSent   uint64
+	BytesRead   uint64
+	Err         error // why there is no connection, if a dial failed last
+}
+
+// Loss is the share of lost packets, 0 to 1.
+func (s PathStats) Loss() float64 {
+	if s.PacketsSent == 0 {
+		return 0
+	}
+	return float64(s.PacketsLost) / float64(s.PacketsSent)
+}
+
+// Stats returns the state of every path in use, in order of address and
+// protocol.
+func (e *Endpoint) Stats() []PathStats {
+	e.mu.Lock()
+	paths := slices.Collect(maps.Values(e.paths))
+	e.mu.Unlock()
+	out := make([]PathStats, 0, len(paths))
+	for _, p := range paths {
+		out = append(out, p.stats())
+	}
+	slices.SortFunc(out, func(a, b PathStats) int {
+		return cmp.Or(cmp.Compare(a.Target.Addr, b.Target.Addr), cmp.Compare(a.Protocol, b.Protocol),
+			cmp.Compare(a.Target.Name, b.Target.Name), cmp.Compare(a.Target.NodeID, b.Target.NodeID))
+	})
+	return out
+}
+
+func (p *path) stats() PathStats {
+	p.mu.Lock()
+	conns := append([]*conn(nil), p.conns...)
+	s := PathStats{Target: p.key.target, Protocol: p.key.protocol}
+	if p.failures > 0 {
+		s.Err = p.lastErr
+	}
+	p.mu.Unlock()
+	for _, c := range append(conns, p.e.inboundOf(p.key)...) {
+		if !c.alive() {
+			continue
+		}
+		q := c.qc.ConnectionStats()
+		s.Peer = c.remote.Peer
+		s.Connections++
+		s.InFlight += int(c.inFlight.Load())
+		s.RTT = smaller(s.RTT, q.SmoothedRTT)
+		s.MinRTT = smaller(s.MinRTT, q.MinRTT)
+		s.PacketsSent += q.PacketsSent
+		s.PacketsLost += q.PacketsLost
+		s.BytesSent += q.BytesSent
+		s.BytesRead += q.BytesReceived
+	}
+	return s
+}
+
+// smaller of two durations of which 0 is unknown.
+func smaller(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+func (e *Endpoint) snapshot() []*conn {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Collect(maps.Keys(e.conns))
+}

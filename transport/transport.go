@@ -1,0 +1,428 @@
+// Package transport is one QUIC endpoint on one UDP socket: mutual TLS 1.3,
+// several protocols told apart by ALPN, a pool of connections for each peer
+// and protocol, requests on streams of their own and datagrams.
+//
+// It promises that nothing is handed to a protocol before the peer's identity
+// is verified, that SendDatagram never blocks, that a call ends when its
+// context does, and that what a peer may make it hold is bounded. It does not
+// repeat requests that may have been executed, knows nothing of what the
+// bytes mean and does not choose among peers.
+//
+// Connections work in both directions: a peer that dialled may be answered
+// and called on the connection that it made.
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/quic-go/quic-go"
+	"golang.org/x/time/rate"
+
+	"github.com/legate-project/legate/internal/lifecycle"
+	"github.com/legate-project/legate/internal/logging"
+)
+
+// Bounds of what peers may cause; see also frame.go.
+const (
+	// MaxDatagram is the largest datagram, in bytes: what fits a QUIC packet
+	// on any path that carries 1200 bytes.
+	MaxDatagram = 1100
+	// maxConnections bounds connections from outside, handshakes included.
+	maxConnections = 2048
+	// maxConnectionsPerHost bounds those from one IP address.
+	maxConnectionsPerHost = 256
+	// maxStreams bounds the requests in progress on one connection from the
+	// peer; who is at the bound waits.
+	maxStreams = 4096
+	// maxServed bounds the requests in progress on the whole endpoint; one
+	// above it is refused as busy.
+	maxServed = 16384
+	// unprovenHandshakes is how many handshakes a second, from addresses
+	// that are not proven, begin without a proof (a QUIC Retry).
+	unprovenHandshakes = 64
+	// maxHandshakes is how many handshakes a second begin at all.
+	maxHandshakes = 512
+	// maxPaths bounds the pairs of target and protocol known at a time.
+	maxPaths = 4096
+	// datagramQueue is how many datagrams wait on one connection.
+	datagramQueue = 128
+	// growAt is how many requests are in flight on each connection of a path
+	// before another is dialled.
+	growAt = 2
+	// firstBackoff and lastBackoff bound the pause after a failed dial.
+	firstBackoff = 50 * time.Millisecond
+	lastBackoff  = time.Second
+	// refusedBackoff is the pause after a refusal: only a change of
+	// configuration can help.
+	refusedBackoff = 5 * time.Second
+	// sweepEvery is how often idle connections are looked for.
+	sweepEvery = 10 * time.Second
+	// warnEvery is the mean time between lines about refused peers.
+	warnEvery = 10 * time.Second
+	// warnBurst is how many of those lines may come at once.
+	warnBurst = 5
+)
+
+// Target says whom to reach and where.
+type Target struct {
+	Addr   string // host:port, UDP
+	NodeID string // who must answer there; "" for any
+	Name   string // node or node.datacenter that must answer there; "" for any
+}
+
+// Remote is the other end of a connection.
+type Remote struct {
+	Peer Peer
+	Addr net.Addr
+}
+
+// Stream is one bidirectional stream. Close ends both directions: what was
+// written is still delivered, what was not read is dropped.
+type Stream interface {
+	net.Conn
+	// CloseWrite ends this end's direction; the peer reads io.EOF.
+	CloseWrite() error
+	// Cancel ends both directions at once; what was not delivered is lost.
+	// It may be called while others read and write.
+	Cancel()
+	// Remote is the other end.
+	Remote() Remote
+}
+
+// Protocol is how one ALPN is served and dialled.
+type Protocol struct {
+	// Serve handles one stream that a peer opened; it is called on a
+	// goroutine of its own and the stream is closed when it returns. The
+	// context ends when the peer gives up or the connection is lost. With
+	// nil, streams are refused.
+	Serve func(ctx context.Context, from Remote, s Stream)
+	// Datagram handles one datagram and the time it was received. Calls come
+	// one at a time for each connection and must not block.
+	Datagram func(from Remote, b []byte, received time.Time)
+	// Admit says who may use the protocol; nil admits all that the identity
+	// verifies. Its error is sent to the peer: name no secrets.
+	Admit func(Peer) error
+	// PoolSize overrides Config.PoolSize; 0 keeps it.
+	PoolSize int
+}
+
+// Config makes an Endpoint. Zero values of durations and numbers mean the
+// default.
+type Config struct {
+	// Conn is the socket; the endpoint owns it and closes it.
+	Conn net.PacketConn
+	// Identity is required.
+	Identity Identity
+	// Protocols by ALPN; more may be added with Handle.
+	Protocols map[string]Protocol
+	// PoolSize is the most connections to one target for one protocol, 4.
+	PoolSize int
+	// StatelessResetKey lets peers notice at once that this process was
+	// restarted, if the caller keeps it across restarts; nil for none.
+	StatelessResetKey *[32]byte
+	// HandshakeTimeout bounds a dial, 5 s.
+	HandshakeTimeout time.Duration
+	// IdleTimeout is after how long without a packet a peer counts as gone,
+	// 12 s.
+	IdleTimeout time.Duration
+	// KeepAlive is how often a packet is sent on an idle connection, 4 s.
+	KeepAlive time.Duration
+	// IdleDrop is after how long without use a connection is closed, 2 min.
+	IdleDrop time.Duration
+
+	Log        *slog.Logger
+	Registerer prometheus.Registerer // nil for none
+}
+
+func (c Config) withDefaults() Config {
+	if c.PoolSize <= 0 {
+		c.PoolSize = 4
+	}
+	if c.HandshakeTimeout <= 0 {
+		c.HandshakeTimeout = 5 * time.Second
+	}
+	if c.IdleTimeout <= 0 {
+		c.IdleTimeout = 12 * time.Second
+	}
+	if c.KeepAlive <= 0 {
+		c.KeepAlive = 4 * time.Second
+	}
+	if c.IdleDrop <= 0 {
+		c.IdleDrop = 2 * time.Minute
+	}
+	if c.Log == nil {
+		c.Log = logging.Discard()
+	}
+	if c.Registerer == nil {
+		c.Registerer = prometheus.NewRegistry()
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	switch {
+	case c.Conn == nil:
+		return errors.New("open transport: no socket")
+	case c.Identity == nil:
+		return errors.New("open transport: no identity")
+	}
+	return nil
+}
+
+// Endpoint is one socket with everything that runs over it. Its methods are
+// safe for concurrent use.
+type Endpoint struct {
+	cfg       Config
+	log       *slog.Logger
+	metrics   *metrics
+	group     *lifecycle.Group
+	transport *quic.Transport
+	listener  *quic.Listener
+	quic      *quic.Config
+	protocols atomic.Pointer[map[string]Protocol]
+	warn      *rate.Limiter
+	admission admission
+	served    atomic.Int64
+
+	mu      sync.Mutex
+	closed  bool
+	paths   map[pathKey]*path
+	conns   map[*conn]struct{}
+	inbound map[inboundKey][]*conn
+}
+
+// New opens the endpoint on cfg.Conn: it listens at once. When it fails the
+// socket is the caller's again.
+func New(cfg Config) (*Endpoint, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	e := &Endpoint{
+		cfg:     cfg,
+		log:     cfg.Log,
+		group:   lifecycle.New("transport"),
+		warn:    rate.NewLimiter(rate.Every(warnEvery), warnBurst),
+		paths:   map[pathKey]*path{},
+		conns:   map[*conn]struct{}{},
+		inbound: map[inboundKey][]*conn{},
+		quic: &quic.Config{
+			HandshakeIdleTimeout:           cfg.HandshakeTimeout,
+			MaxIdleTimeout:                 cfg.IdleTimeout,
+			KeepAlivePeriod:                cfg.KeepAlive,
+			MaxIncomingStreams:             maxStreams,
+			MaxIncomingUniStreams:          -1,
+			EnableDatagrams:                true,
+			InitialConnectionReceiveWindow: 2 << 20,
+		},
+	}
+	protocols := maps.Clone(cfg.Protocols)
+	if protocols == nil {
+		protocols = map[string]Protocol{}
+	}
+	e.protocols.Store(&protocols)
+	var err error
+	if e.metrics, err = newMetrics(cfg.Registerer, e); err != nil {
+		return nil, err
+	}
+	if err := e.listen(); err != nil {
+		e.metrics.unregister()
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Endpoint) listen() error {
+	unproven := rate.NewLimiter(unprovenHandshakes, 2*unprovenHandshakes)
+	e.admission.init()
+	e.transport = &quic.Transport{
+		Conn:                e.cfg.Conn,
+		ConnectionIDLength:  8,
+		VerifySourceAddress: func(net.Addr) bool { return !unproven.Allow() },
+		ConnContext:         e.admission.begin,
+	}
+	if e.cfg.StatelessResetKey != nil {
+		key := quic.StatelessResetKey(*e.cfg.StatelessResetKey)
+		e.transport.StatelessResetKey = &key
+	}
+	var err error
+	if e.listener, err = e.transport.Listen(e.serverTLS(), e.quic); err != nil {
+		return fmt.Errorf("listen for QUIC on %s: %w", e.cfg.Conn.LocalAddr(), err)
+	}
+	err = errors.Join(
+		e.group.OnStop("socket", func(context.Context) error { return e.closeSocket() }),
+		e.group.Go("accept", e.accept),
+		e.group.Go("sweep", e.sweep),
+	)
+	return err
+}
+
+// Addr is the local address of the socket.
+func (e *Endpoint) Addr() net.Addr { return e.cfg.Conn.LocalAddr() }
+
+// Handle adds a protocol. It fails if the name is taken.
+func (e *Endpoint) Handle(name string, p Protocol) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	old := *e.protocols.Load()
+	if _, taken := old[name]; taken {
+		return fmt.Errorf("add protocol %s: it is served already", name)
+	}
+	next := maps.Clone(old)
+	next[name] = p
+	e.protocols.Store(&next)
+	return nil
+}
+
+// Remove ends a protocol: its connections are closed and no more are taken.
+func (e *Endpoint) Remove(name string) {
+	e.mu.Lock()
+	next := maps.Clone(*e.protocols.Load())
+	delete(next, name)
+	e.protocols.Store(&next)
+	var gone []*conn
+	for c := range e.conns {
+		if c.protocol == name {
+			gone = append(gone, c)
+		}
+	}
+	e.mu.Unlock()
+	for _, c := range gone {
+		c.close(codeNoProtocol, "protocol is no longer served")
+	}
+}
+
+func (e *Endpoint) protocol(name string) (Protocol, bool) {
+	p, ok := (*e.protocols.Load())[name]
+	return p, ok
+}
+
+// Close tells the peers, closes every connection and the socket, and waits
+// for what runs, no longer than ctx allows.
+func (e *Endpoint) Close(ctx context.Context) error {
+	e.mu.Lock()
+	e.closed = true
+	conns := slices.Collect(maps.Keys(e.conns))
+	e.mu.Unlock()
+	for _, c := range conns {
+		c.close(codeShutdown, "shutting down")
+	}
+	err := e.group.Stop(ctx)
+	e.metrics.unregister()
+	return err
+}
+
+func (e *Endpoint) closeSocket() error {
+	return errors.Join(e.listener.Close(), e.transport.Close(), e.cfg.Conn.Close())
+}
+
+// serverTLS asks for a certificate and leaves its judgement to admit, right
+// after the handshake and before anything is read: so the reason of a refusal
+// can be told to the peer in words.
+func (e *Endpoint) serverTLS() *tls.Config {
+	base := &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		ClientAuth:             tls.RequireAnyClientCert,
+		SessionTicketsDisabled: true,
+	}
+	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		c := base.Clone()
+		c.GetConfigForClient = nil
+		c.Certificates = []tls.Certificate{*e.cfg.Identity.Certificate()}
+		c.NextProtos = slices.Collect(maps.Keys(*e.protocols.Load()))
+		return c, nil
+	}
+	return base
+}
+
+// clientTLS: names in the certificate are not host names, so the standard
+// verification is off and admit does its work.
+func (e *Endpoint) clientTLS(protocol string) *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		InsecureSkipVerify:     true, // admit verifies before the connection is used
+		Certificates:           []tls.Certificate{*e.cfg.Identity.Certificate()},
+		NextProtos:             []string{protocol},
+		ServerName:             "legate",
+		SessionTicketsDisabled: true,
+	}
+}
+
+// admit verifies who is at the other end. On refusal it closes the connection
+// with the reason and returns an error that is ErrRefused and that reason.
+func (e *Endpoint) admit(qc *quic.Conn, protocol string, t *Target) (Peer, error) {
+	peer, err := e.judge(qc, protocol, t)
+	if err == nil {
+		return peer, nil
+	}
+	why := refusalOf(err)
+	text := err.Error()
+	if len(text) > maxReason {
+		text = text[:maxReason]
+	}
+	// The connection is given up either way.
+	_ = qc.CloseWithError(why.code, text)
+	e.metrics.handshakeFailed(why.label)
+	return Peer{}, fmt.Errorf("%w: %w", ErrRefused, err)
+}
+
+func (e *Endpoint) judge(qc *quic.Conn, protocol string, t *Target) (Peer, error) {
+	var raw [][]byte
+	for _, c := range qc.ConnectionState().TLS.PeerCertificates {
+		raw = append(raw, c.Raw)
+	}
+	peer, err := e.cfg.Identity.Verify(raw)
+	if err != nil {
+		return Peer{}, err
+	}
+	if t != nil && !t.matches(peer) {
+		return Peer{}, fmt.Errorf("%w: expected %s, met %s", ErrWrongNode, t.who(), peer)
+	}
+	p, ok := e.protocol(protocol)
+	if !ok {
+		return Peer{}, fmt.Errorf("%w: %q", ErrNoProtocol, protocol)
+	}
+	if p.Admit == nil {
+		return peer, nil
+	}
+	if err := p.Admit(peer); err != nil {
+		return Peer{}, fmt.Errorf("%w %s: %w", ErrNotAdmitted, protocol, err)
+	}
+	return peer, nil
+}
+
+func (t *Target) matches(p Peer) bool {
+	if t.NodeID != "" && t.NodeID != p.NodeID {
+		return false
+	}
+	return t.Name == "" || t.Name == p.Name || t.Name == p.FullName()
+}
+
+func (t *Target) who() string {
+	switch {
+	case t.NodeID != "" && t.Name != "":
+		return fmt.Sprintf("%q (id %q)", t.Name, t.NodeID)
+	case t.NodeID != "":
+		return fmt.Sprintf("id %q", t.NodeID)
+	}
+	return fmt.Sprintf("%q", t.Name)
+}
+
+// String is for errors and log lines.
+func (t Target) String() string {
+	if t.Name != "" {
+		return t.Name + " at " + t.Addr
+	}
+	return t.Addr
+}
