@@ -384,6 +384,18 @@ func TestSettingsHideSecrets(t *testing.T) {
 	}
 }
 
+func TestDefinitionsStandAlone(t *testing.T) {
+	path := write(t, t.TempDir(), "a.hcl", `service { name = "web" check { args = ["x"] interval = "1s" } }`)
+	services, checks, err := Definitions(Sources{Paths: []string{path}})
+	if err != nil || len(services) != 1 || services[0].Name != "web" || len(checks) != 0 {
+		t.Errorf("got %+v, %+v, %v", services, checks, err)
+	}
+	path = write(t, t.TempDir(), "a.hcl", `service { port = 1 }`)
+	if _, _, err := Definitions(Sources{Paths: []string{path}}); err == nil {
+		t.Error("a service without a name must be refused")
+	}
+}
+
 func TestReferencePageIsCurrent(t *testing.T) {
 	var page strings.Builder
 	if err := WriteReference(&page); err != nil {

@@ -47,16 +47,7 @@ func Load(src Sources) (*Config, []string, error) {
 		d.read(devFlag, devTree(), v)
 	}
 	d.read(commandLine, flags.lists, v)
-	paths := append(append([]string(nil), src.Paths...), flags.Paths...)
-	for _, path := range paths {
-		files, err := filesOf(path, format)
-		d.faultsOf(err)
-		for _, file := range files {
-			tree, err := readTree(file, format)
-			d.faultsOf(err)
-			d.read(file, tree, v)
-		}
-	}
+	d.readPaths(append(append([]string(nil), src.Paths...), flags.Paths...), format, v)
 	trees, err := flags.fragments()
 	d.faultsOf(err)
 	for _, tree := range trees {
@@ -76,6 +67,18 @@ func (d *decoder) conclude(cfg *Config, env Environment) (*Config, []string, err
 		return nil, f.notes, err
 	}
 	return cfg, f.notes, nil
+}
+
+func (d *decoder) readPaths(paths []string, format string, v reflect.Value) {
+	for _, path := range paths {
+		files, err := filesOf(path, format)
+		d.faultsOf(err)
+		for _, file := range files {
+			tree, err := readTree(file, format)
+			d.faultsOf(err)
+			d.read(file, tree, v)
+		}
+	}
 }
 
 func (d *decoder) read(source string, tree map[string]any, v reflect.Value) {
