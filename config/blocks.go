@@ -1,0 +1,247 @@
+package config
+
+import "time"
+
+// Ports are the port numbers of the listeners; -1 means none.
+type Ports struct {
+	DNS     int `key:"dns" flag:"dns-port" default:"8600" doc:"DNS, UDP and TCP."`
+	HTTP    int `key:"http" flag:"http-port" default:"8500" doc:"HTTP API."`
+	HTTPS   int `key:"https" flag:"https-port" default:"-1" mark:"pending" doc:"HTTP API over TLS."`
+	SerfLAN int `key:"serf_lan" flag:"serf-lan-port" default:"8301" doc:"Gossip inside the datacenter, UDP and TCP."`
+	SerfWAN int `key:"serf_wan" flag:"serf-wan-port" default:"8302" doc:"Everything between datacenters, one UDP port. -1 keeps this datacenter alone."`
+	Server  int `key:"server" flag:"server-port" default:"8300" doc:"Inside the datacenter: RPC on UDP, Raft on TCP."`
+
+	GRPC           int `key:"grpc" flag:"grpc-port" default:"-1" mark:"silent" doc:"Service mesh."`
+	GRPCTLS        int `key:"grpc_tls" flag:"grpc-tls-port" default:"-1" mark:"silent" doc:"Service mesh."`
+	SidecarMinPort int `key:"sidecar_min_port" default:"21000" mark:"silent" doc:"Service mesh."`
+	SidecarMaxPort int `key:"sidecar_max_port" default:"21255" mark:"silent" doc:"Service mesh."`
+	ExposeMinPort  int `key:"expose_min_port" default:"21500" mark:"silent" doc:"Service mesh."`
+	ExposeMaxPort  int `key:"expose_max_port" default:"21755" mark:"silent" doc:"Service mesh."`
+	ProxyMinPort   int `key:"proxy_min_port" mark:"silent" doc:"Service mesh."`
+	ProxyMaxPort   int `key:"proxy_max_port" mark:"silent" doc:"Service mesh."`
+}
+
+// Addresses override ClientAddrs for single listeners: each is a list of IP
+// addresses (templates already expanded) or unix:// paths.
+type Addresses struct {
+	DNS     []string `key:"dns" mark:"words" doc:"Addresses of the DNS listener."`
+	HTTP    []string `key:"http" mark:"words" doc:"Addresses of the HTTP listener; unix:// paths are allowed."`
+	HTTPS   []string `key:"https" mark:"words,pending" doc:"Addresses of the HTTPS listener."`
+	GRPC    []string `key:"grpc" mark:"words,silent" doc:"Service mesh."`
+	GRPCTLS []string `key:"grpc_tls" mark:"words,silent" doc:"Service mesh."`
+}
+
+// UnixSockets are the rights of listeners on Unix sockets.
+type UnixSockets struct {
+	User  string `key:"user" doc:"Owner: a name or a number."`
+	Group string `key:"group" doc:"Group: a number."`
+	Mode  string `key:"mode" doc:"Permission bits in octal."`
+}
+
+// Gossip is the timing of one pool. Zero means the pool's own default.
+type Gossip struct {
+	GossipInterval time.Duration `key:"gossip_interval" doc:"Time between gossip rounds. 0 means the pool's own default, as for all of these."`
+	GossipNodes    int           `key:"gossip_nodes" unit:"nodes" doc:"Nodes told in a round."`
+	ProbeInterval  time.Duration `key:"probe_interval" doc:"Time between probes."`
+	ProbeTimeout   time.Duration `key:"probe_timeout" doc:"How long a probe waits."`
+	RetransmitMult int           `key:"retransmit_mult" doc:"Multiplier of retransmissions."`
+	SuspicionMult  int           `key:"suspicion_mult" doc:"Multiplier of the time that a suspect has to object."`
+}
+
+// Autopilot is the first configuration of autopilot.
+type Autopilot struct {
+	CleanupDeadServers      bool          `key:"cleanup_dead_servers" default:"true" doc:"Remove failed servers when others took their place."`
+	LastContactThreshold    time.Duration `key:"last_contact_threshold" default:"200ms" doc:"Longest silence of a healthy server."`
+	MaxTrailingLogs         int           `key:"max_trailing_logs" default:"250" unit:"entries" doc:"Farthest that a healthy server trails."`
+	MinQuorum               int           `key:"min_quorum" unit:"servers" doc:"Do not clean up below this many."`
+	ServerStabilizationTime time.Duration `key:"server_stabilization_time" default:"10s" doc:"How long a new server must be healthy before it votes."`
+
+	RedundancyZoneTag       string `key:"redundancy_zone_tag" mark:"enterprise" doc:"Redundancy zones."`
+	DisableUpgradeMigration bool   `key:"disable_upgrade_migration" mark:"enterprise" doc:"Upgrade migration."`
+	UpgradeVersionTag       string `key:"upgrade_version_tag" mark:"enterprise" doc:"Upgrade migration."`
+}
+
+// Performance is Raft's timing and how long to hold on.
+type Performance struct {
+	RaftMultiplier        int           `key:"raft_multiplier" default:"5" doc:"Factor on Raft's timeouts (heartbeat 1 s, election 1 s, lease 0.5 s), 1 to 10."`
+	LeaveDrainTime        time.Duration `key:"leave_drain_time" default:"5s" doc:"How long a leaving server still answers."`
+	RPCHoldTimeout        time.Duration `key:"rpc_hold_timeout" default:"7s" doc:"How long a request waits while there is no leader."`
+	GRPCKeepaliveInterval time.Duration `key:"grpc_keepalive_interval" default:"30s" mark:"silent" doc:"Service mesh."`
+	GRPCKeepaliveTimeout  time.Duration `key:"grpc_keepalive_timeout" default:"20s" mark:"silent" doc:"Service mesh."`
+}
+
+// DNSConfig is the behaviour of the DNS interface.
+type DNSConfig struct {
+	AllowStale                  bool                     `key:"allow_stale" default:"true" doc:"Any server may answer."`
+	MaxStale                    time.Duration            `key:"max_stale" default:"87600h" doc:"A staler answer is asked of the leader again."`
+	NodeTTL                     time.Duration            `key:"node_ttl" doc:"TTL of answers about nodes."`
+	ServiceTTL                  map[string]time.Duration `key:"service_ttl" doc:"TTL of answers by service name; a name may end in *, the longest match counts."`
+	OnlyPassing                 bool                     `key:"only_passing" doc:"Leave out instances in the state warning, too."`
+	EnableTruncate              bool                     `key:"enable_truncate" doc:"Set the TC bit on answers that were cut."`
+	DisableCompression          bool                     `key:"disable_compression" doc:"Do not compress names in answers."`
+	UDPAnswerLimit              int                      `key:"udp_answer_limit" default:"3" unit:"records" doc:"Most answers in a UDP packet of 512 bytes."`
+	ARecordLimit                int                      `key:"a_record_limit" unit:"records" doc:"Most A or AAAA records in any answer; 0 means no limit."`
+	RecursorTimeout             time.Duration            `key:"recursor_timeout" default:"2s" doc:"How long one recursor may take."`
+	RecursorStrategy            string                   `key:"recursor_strategy" default:"sequential" doc:"Order of recursors: sequential or random."`
+	SOA                         SOA                      `key:"soa" doc:"Numbers of the SOA record."`
+	UseCache                    bool                     `key:"use_cache" doc:"Answer from the agent's cache."`
+	CacheMaxAge                 time.Duration            `key:"cache_max_age" doc:"Oldest answer from the cache; 0 means no limit."`
+	EnableAdditionalNodeMetaTXT bool                     `key:"enable_additional_node_meta_txt" default:"true" doc:"Add the node's meta as TXT records."`
+	PreferNamespace             bool                     `key:"prefer_namespace" mark:"enterprise" doc:"Namespaces in names."`
+}
+
+// SOA are the numbers of the SOA record, in seconds.
+type SOA struct {
+	Refresh int `key:"refresh" default:"3600" unit:"seconds" doc:"Refresh."`
+	Retry   int `key:"retry" default:"600" unit:"seconds" doc:"Retry."`
+	Expire  int `key:"expire" default:"86400" unit:"seconds" doc:"Expire."`
+	MinTTL  int `key:"min_ttl" unit:"seconds" doc:"How long a negative answer may be kept."`
+}
+
+// HTTPConfig is the behaviour of the HTTP interface.
+type HTTPConfig struct {
+	BlockEndpoints     []string          `key:"block_endpoints" mark:"pending" doc:"Path prefixes that are refused."`
+	AllowWriteHTTPFrom []string          `key:"allow_write_http_from" flag:"allow-write-http-from" mark:"pending" doc:"Networks that may write. Empty means all."`
+	ResponseHeaders    map[string]string `key:"response_headers" mark:"pending" doc:"Headers added to every answer."`
+	UseCache           bool              `key:"use_cache" default:"true" mark:"pending" doc:"Serve ?cached from the agent's cache."`
+	MaxHeaderBytes     int               `key:"max_header_bytes" unit:"bytes" mark:"pending" doc:"Longest request header; 0 means the standard 1 MiB."`
+}
+
+// UIConfig is the web interface.
+type UIConfig struct {
+	Enabled     bool   `key:"enabled" flag:"ui" doc:"Serve the web interface."`
+	Dir         string `key:"dir" flag:"ui-dir" mark:"pending" doc:"Serve these files instead of the built-in ones."`
+	ContentPath string `key:"content_path" flag:"ui-content-path" default:"/ui/" mark:"pending" doc:"Path of the web interface."`
+
+	MetricsProvider            string   `key:"metrics_provider" mark:"silent" doc:"Service mesh."`
+	MetricsProviderFiles       []string `key:"metrics_provider_files" mark:"silent" doc:"Service mesh."`
+	MetricsProviderOptionsJSON string   `key:"metrics_provider_options_json" mark:"silent" doc:"Service mesh."`
+	MetricsProxy               any      `key:"metrics_proxy" mark:"silent" doc:"Service mesh."`
+	DashboardURLTemplates      any      `key:"dashboard_url_templates" mark:"silent" doc:"Service mesh."`
+}
+
+// Cache bounds the agent's cache.
+type Cache struct {
+	EntryFetchRate     float64 `key:"entry_fetch_rate" default:"-1" unit:"per second" doc:"Fetches of one entry; -1 means no limit."`
+	EntryFetchMaxBurst int     `key:"entry_fetch_max_burst" default:"2" doc:"Fetches of one entry at once."`
+}
+
+// RPC is accepted for compatibility.
+type RPC struct {
+	EnableStreaming bool `key:"enable_streaming" default:"true" doc:"Streaming of health reads."`
+}
+
+// Limits bound what clients may ask for.
+type Limits struct {
+	HTTPMaxConnsPerClient int           `key:"http_max_conns_per_client" default:"200" unit:"connections" mark:"reload" doc:"HTTP connections of one client address."`
+	HTTPSHandshakeTimeout time.Duration `key:"https_handshake_timeout" default:"5s" mark:"pending" doc:"How long a TLS handshake may take."`
+	RPCHandshakeTimeout   time.Duration `key:"rpc_handshake_timeout" default:"5s" mark:"reload,pending" doc:"How long the handshake of an RPC connection may take."`
+	RPCClientTimeout      time.Duration `key:"rpc_client_timeout" default:"60s" mark:"reload" doc:"How long an RPC that does not block may take."`
+	RPCRate               float64       `key:"rpc_rate" default:"-1" unit:"per second" mark:"reload,pending" doc:"RPCs that a client agent sends; -1 means no limit."`
+	RPCMaxBurst           int           `key:"rpc_max_burst" default:"1000" mark:"reload,pending" doc:"RPCs that a client agent sends at once."`
+	RPCMaxConnsPerClient  int           `key:"rpc_max_conns_per_client" default:"100" unit:"connections" mark:"reload,pending" doc:"RPC connections of one client address."`
+	KVMaxValueSize        int           `key:"kv_max_value_size" default:"524288" unit:"bytes" doc:"Longest value of the key/value store."`
+	TxnMaxReqLen          int           `key:"txn_max_req_len" default:"524288" unit:"bytes" doc:"Longest body of a transaction."`
+	RequestLimits         RequestLimits `key:"request_limits" mark:"reload,pending" doc:"Rates of reads and writes of a server."`
+}
+
+// RequestLimits are the rates that a server admits.
+type RequestLimits struct {
+	Mode      string  `key:"mode" default:"disabled" doc:"disabled, permissive (counts) or enforcing (refuses)."`
+	ReadRate  float64 `key:"read_rate" default:"-1" unit:"per second" doc:"Reads; -1 means no limit."`
+	WriteRate float64 `key:"write_rate" default:"-1" unit:"per second" doc:"Writes; -1 means no limit."`
+}
+
+// Locality is where an agent runs.
+type Locality struct {
+	Region string `key:"region" doc:"Region."`
+	Zone   string `key:"zone" doc:"Zone of the region."`
+}
+
+// Telemetry is where metrics go, beside /metrics.
+type Telemetry struct {
+	PrometheusRetentionTime time.Duration `key:"prometheus_retention_time" mark:"silent" doc:"Metrics are always served; nothing has to be switched on."`
+	MetricsPrefix           string        `key:"metrics_prefix" default:"consul" mark:"pending" doc:"Prefix of the metrics' names in /v1/agent/metrics."`
+	DisableHostname         bool          `key:"disable_hostname" mark:"silent" doc:"No metric has the host's name in its own."`
+	FilterDefault           bool          `key:"filter_default" default:"true" mark:"pending" doc:"What happens to metrics that no prefix_filter names."`
+	PrefixFilter            []string      `key:"prefix_filter" mark:"reload,pending" doc:"Prefixes of metrics to keep (+) or to drop (-)."`
+	EnableHostMetrics       bool          `key:"enable_host_metrics" mark:"pending" doc:"Metrics about the host."`
+	StatsdAddr              string        `key:"statsd_address" mark:"pending" doc:"statsd server."`
+	StatsiteAddr            string        `key:"statsite_address" mark:"pending" doc:"statsite server."`
+	DogstatsdAddr           string        `key:"dogstatsd_addr" mark:"pending" doc:"dogstatsd server."`
+	DogstatsdTags           []string      `key:"dogstatsd_tags" mark:"pending" doc:"Tags sent to dogstatsd."`
+	RetryFailedConnection   bool          `key:"retry_failed_connection" default:"true" mark:"pending" doc:"Try a failed metrics server again."`
+
+	DisablePerTenancyUsageMetrics bool   `key:"disable_per_tenancy_usage_metrics" mark:"silent" doc:"There are no tenancies."`
+	CirconusAPIToken              string `key:"circonus_api_token" mark:"pending,secret" doc:"Circonus."`
+	CirconusAPIApp                string `key:"circonus_api_app" mark:"pending" doc:"Circonus."`
+	CirconusAPIURL                string `key:"circonus_api_url" mark:"pending" doc:"Circonus."`
+	CirconusSubmissionInterval    string `key:"circonus_submission_interval" mark:"pending" doc:"Circonus."`
+	CirconusSubmissionURL         string `key:"circonus_submission_url" mark:"pending" doc:"Circonus."`
+	CirconusCheckID               string `key:"circonus_check_id" mark:"pending" doc:"Circonus."`
+	CirconusCheckForceActivation  string `key:"circonus_check_force_metric_activation" mark:"pending" doc:"Circonus."`
+	CirconusCheckInstanceID       string `key:"circonus_check_instance_id" mark:"pending" doc:"Circonus."`
+	CirconusCheckSearchTag        string `key:"circonus_check_search_tag" mark:"pending" doc:"Circonus."`
+	CirconusCheckDisplayName      string `key:"circonus_check_display_name" mark:"pending" doc:"Circonus."`
+	CirconusCheckTags             string `key:"circonus_check_tags" mark:"pending" doc:"Circonus."`
+	CirconusBrokerID              string `key:"circonus_broker_id" mark:"pending" doc:"Circonus."`
+	CirconusBrokerSelectTag       string `key:"circonus_broker_select_tag" mark:"pending" doc:"Circonus."`
+}
+
+// ACL is access control.
+type ACL struct {
+	Enabled                bool          `key:"enabled" doc:"Switch access control on."`
+	DefaultPolicy          string        `key:"default_policy" default:"allow" doc:"What happens where no rule matches: allow or deny."`
+	DownPolicy             string        `key:"down_policy" default:"extend-cache" doc:"What happens while the primary datacenter cannot be asked: allow, deny, extend-cache or async-cache."`
+	TokenTTL               time.Duration `key:"token_ttl" default:"30s" doc:"How long a token is kept in the cache."`
+	PolicyTTL              time.Duration `key:"policy_ttl" default:"30s" doc:"How long a policy is kept in the cache."`
+	RoleTTL                time.Duration `key:"role_ttl" default:"30s" doc:"How long a role is kept in the cache."`
+	EnableTokenReplication bool          `key:"enable_token_replication" doc:"Copy tokens from the primary datacenter, too."`
+	EnableTokenPersistence bool          `key:"enable_token_persistence" doc:"Keep tokens set at run time in data_dir."`
+	EnableKeyListPolicy    bool          `key:"enable_key_list_policy" doc:"Recursive reads of keys need the right to list."`
+	Tokens                 ACLTokens     `key:"tokens" mark:"reload" doc:"Tokens of the agent itself."`
+	MSPDisableBootstrap    bool          `key:"msp_disable_bootstrap" mark:"enterprise" doc:"Managed service provider."`
+}
+
+// ACLTokens are the tokens that the agent itself uses.
+type ACLTokens struct {
+	InitialManagement      string `key:"initial_management" alias:"master" mark:"secret" doc:"Secret of the first management token."`
+	Default                string `key:"default" mark:"secret" doc:"Used for requests without a token."`
+	Agent                  string `key:"agent" mark:"secret" doc:"Used for the agent's own requests."`
+	AgentRecovery          string `key:"agent_recovery" alias:"agent_master" mark:"secret" doc:"Accepted by this agent while no server can be asked."`
+	Replication            string `key:"replication" mark:"secret" doc:"Used to copy from the primary datacenter."`
+	DNS                    string `key:"dns" mark:"secret" doc:"Used for DNS."`
+	ConfigFileRegistration string `key:"config_file_service_registration" mark:"secret" doc:"Used to register services and checks from files."`
+	ManagedServiceProvider any    `key:"managed_service_provider" mark:"enterprise,secret" doc:"Managed service provider."`
+}
+
+// TLS is the certificates of each listener; what a listener leaves out comes
+// from Defaults.
+type TLS struct {
+	Defaults    TLSListener `key:"defaults" doc:"For every listener."`
+	InternalRPC TLSListener `key:"internal_rpc" doc:"Between agents."`
+	HTTPS       TLSListener `key:"https" doc:"HTTP API."`
+	GRPC        TLSListener `key:"grpc" mark:"silent" doc:"Service mesh."`
+}
+
+// TLSListener is the certificates of one listener.
+type TLSListener struct {
+	CAFile               string `key:"ca_file" mark:"reload" doc:"File of the authorities' certificates."`
+	CAPath               string `key:"ca_path" mark:"reload" doc:"Directory of the authorities' certificates."`
+	CertFile             string `key:"cert_file" mark:"reload" doc:"File of the certificate."`
+	KeyFile              string `key:"key_file" mark:"reload" doc:"File of the private key."`
+	TLSMinVersion        string `key:"tls_min_version" doc:"TLSv1_2 (the default) or TLSv1_3."`
+	TLSCipherSuites      string `key:"tls_cipher_suites" doc:"Cipher suites for TLS 1.2, separated by commas."`
+	VerifyIncoming       bool   `key:"verify_incoming" doc:"Ask for certificates of clients."`
+	VerifyOutgoing       bool   `key:"verify_outgoing" doc:"Check certificates of servers."`
+	VerifyServerHostname bool   `key:"verify_server_hostname" doc:"Servers must have the name server.<datacenter>.<domain>. For internal_rpc."`
+	UseAutoCert          bool   `key:"use_auto_cert" mark:"silent" doc:"Service mesh."`
+}
+
+// AutoEncrypt hands certificates to clients.
+type AutoEncrypt struct {
+	AllowTLS bool     `key:"allow_tls" doc:"On servers: hand out certificates."`
+	TLS      bool     `key:"tls" doc:"On clients: ask for a certificate."`
+	DNSSAN   []string `key:"dns_san" doc:"DNS names in the certificate."`
+	IPSAN    []string `key:"ip_san" doc:"IP addresses in the certificate."`
+}

@@ -1,0 +1,257 @@
+package config
+
+import (
+	"net/netip"
+	"regexp"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Bounds of what names and pairs may be; the numbers are Consul's.
+const (
+	maxNodeName     = 128
+	maxDatacenter   = 63 // one DNS label
+	maxMetaPairs    = 64
+	maxMetaKey      = 128
+	maxMetaValue    = 512
+	minReconnect    = 8 * time.Hour
+	minRejoinAge    = 6 * time.Hour
+	maxRaftMultiple = 10
+)
+
+func (f *finisher) validate() {
+	f.checkNames()
+	f.checkModes()
+	f.checkAddresses()
+	f.checkPorts()
+	f.checkTimes()
+	f.checkChoices()
+	f.checkMeta("node_meta", f.cfg.NodeMeta)
+	f.checkDefinitions()
+}
+
+func (f *finisher) checkNames() {
+	c := f.cfg
+	f.checkDatacenter("datacenter", c.Datacenter)
+	if c.PrimaryDatacenter != c.Datacenter {
+		f.checkDatacenter("primary_datacenter", c.PrimaryDatacenter)
+	}
+	if !regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`).MatchString(c.Federation) {
+		f.fault("federation", "%q must be 1 to 64 letters, digits, '-', '_' or '.'", c.Federation)
+	}
+	switch name := c.NodeName; {
+	case strings.TrimSpace(name) == "":
+		f.fault("node_name", "node_name cannot be empty")
+	case len(name) > maxNodeName:
+		f.fault("node_name", "is longer than %d bytes", maxNodeName)
+	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		f.fault("node_name", "%q has control characters", name)
+	case !regexp.MustCompile(`^[A-Za-z0-9-]{1,63}$`).MatchString(name):
+		f.note("node_name", "the node name %q cannot be found through DNS: only letters, digits and dashes can", name)
+	}
+	if c.NodeID != "" {
+		if id, err := uuid.Parse(c.NodeID); err != nil || id.String() != c.NodeID {
+			f.fault("node_id", "%q is not a UUID", c.NodeID)
+		}
+	}
+	if c.DataDir == "" && !c.DevMode {
+		f.fault("data_dir", "data_dir cannot be empty")
+	}
+	if c.Domain == "" || c.Domain == "." {
+		f.fault("domain", "cannot be empty")
+	}
+}
+
+func (f *finisher) checkDatacenter(key, name string) {
+	switch {
+	case name == "":
+		f.fault(key, "%s cannot be empty", key)
+	case name == "nearest" || name == "all":
+		f.fault(key, "%q is a word of queries and cannot name a datacenter", name)
+	case len(name) > maxDatacenter || !regexp.MustCompile(`^[a-z0-9_-]+$`).MatchString(name):
+		f.fault(key, "%q cannot name a datacenter: 1 to %d of a-z, 0-9, '-' and '_' can", name, maxDatacenter)
+	}
+}
+
+func (f *finisher) checkModes() {
+	c := f.cfg
+	if c.Bootstrap && !c.Server {
+		f.fault("bootstrap", "'bootstrap = true' requires 'server = true'")
+	}
+	switch n := c.BootstrapExpect; {
+	case n < 0:
+		f.fault("bootstrap_expect", "cannot be %d: it cannot be negative", n)
+	case n == 0:
+	case !c.Server:
+		f.fault("bootstrap_expect", "'bootstrap_expect > 0' requires 'server = true'")
+	case c.Bootstrap:
+		f.fault("bootstrap_expect", "'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive")
+	case n == 2:
+		f.note("bootstrap_expect", "bootstrap_expect = 2: two servers survive no failure, use 3")
+	case n%2 == 0:
+		f.note("bootstrap_expect", "bootstrap_expect is %d: an even number of servers survives no more failures than one less", n)
+	}
+	if len(c.RetryJoinWAN) > 0 && !c.Server {
+		f.fault("retry_join_wan", "only servers join the WAN: it requires 'server = true'")
+	}
+}
+
+func (f *finisher) checkAddresses() {
+	c := f.cfg
+	const anyAddr = "address cannot be 0.0.0.0, :: or [::]"
+	if isAny(c.AdvertiseAddr) {
+		f.fault("advertise_addr", "Advertise %s", anyAddr)
+	}
+	if isAny(c.AdvertiseAddrWAN) && c.AdvertiseAddrWAN != c.AdvertiseAddr {
+		f.fault("advertise_addr_wan", "Advertise WAN %s", anyAddr)
+	}
+	for _, recursor := range c.Recursors {
+		addr, err := parseIP(recursor)
+		if err != nil {
+			var ap netip.AddrPort
+			ap, err = netip.ParseAddrPort(recursor)
+			addr = ap.Addr()
+		}
+		switch {
+		case err != nil:
+			f.fault("recursors", "%q is neither an IP address nor ip:port", recursor)
+		case addr.IsUnspecified():
+			f.fault("recursors", "DNS recursor %s", anyAddr)
+		}
+	}
+	f.checkCIDRs("serf_lan_allowed_cidrs", c.SerfLANAllowedCIDRs)
+	f.checkCIDRs("serf_wan_allowed_cidrs", c.SerfWANAllowedCIDRs)
+	f.checkCIDRs("http_config.allow_write_http_from", c.HTTPConfig.AllowWriteHTTPFrom)
+}
+
+func (f *finisher) checkCIDRs(key string, list []string) {
+	for _, cidr := range list {
+		if _, err := netip.ParsePrefix(cidr); err != nil {
+			f.fault(key, "%q is not a network such as 10.0.0.0/8", cidr)
+		}
+	}
+}
+
+// checkPorts keeps ports in range and apart.
+func (f *finisher) checkPorts() {
+	p := f.cfg.Ports
+	ports := []struct {
+		key    string
+		port   int
+		always bool
+	}{
+		{"ports.dns", p.DNS, false}, {"ports.http", p.HTTP, false}, {"ports.https", p.HTTPS, false},
+		{"ports.serf_lan", p.SerfLAN, true}, {"ports.serf_wan", p.SerfWAN, false}, {"ports.server", p.Server, true},
+	}
+	used := map[int]string{}
+	for _, p := range ports {
+		switch {
+		case p.port > 65535, p.port < 1 && p.always:
+			f.fault(p.key, "%d is no port: use 1 to 65535", p.port)
+			continue
+		case p.port < 0:
+			continue
+		}
+		if other, taken := used[p.port]; taken {
+			f.fault(p.key, "%d is also the port of %s", p.port, other)
+		}
+		used[p.port] = p.key
+	}
+}
+
+func (f *finisher) checkTimes() {
+	c := f.cfg
+	for _, t := range []struct {
+		key        string
+		value, min time.Duration
+	}{
+		{"reconnect_timeout", c.ReconnectTimeoutLAN, minReconnect},
+		{"reconnect_timeout_wan", c.ReconnectTimeoutWAN, minReconnect},
+		{"server_rejoin_age_max", c.ServerRejoinAgeMax, minRejoinAge},
+		{"retry_interval", c.RetryInterval, time.Millisecond},
+		{"retry_interval_wan", c.RetryIntervalWAN, time.Millisecond},
+		{"default_query_time", c.DefaultQueryTime, time.Second},
+		{"max_query_time", c.MaxQueryTime, time.Second},
+		{"session_ttl_min", c.SessionTTLMin, 0},
+		{"check_update_interval", c.CheckUpdateInterval, 0},
+		{"discovery_max_stale", c.DiscoveryMaxStale, 0},
+		{"log_rotate_duration", c.LogRotateDuration, 0},
+		{"performance.leave_drain_time", c.Performance.LeaveDrainTime, 0},
+		{"performance.rpc_hold_timeout", c.Performance.RPCHoldTimeout, 0},
+		{"limits.rpc_client_timeout", c.Limits.RPCClientTimeout, time.Millisecond},
+		{"dns_config.max_stale", c.DNS.MaxStale, 0},
+		{"dns_config.node_ttl", c.DNS.NodeTTL, 0},
+		{"dns_config.recursor_timeout", c.DNS.RecursorTimeout, 0},
+	} {
+		if t.value < t.min {
+			f.fault(t.key, "%s is too short: it must be at least %s", t.value, t.min)
+		}
+	}
+	if c.DefaultQueryTime > c.MaxQueryTime {
+		f.fault("default_query_time", "%s is longer than max_query_time, %s", c.DefaultQueryTime, c.MaxQueryTime)
+	}
+}
+
+func (f *finisher) checkChoices() {
+	c := f.cfg
+	f.choice("log_level", strings.ToUpper(c.LogLevel), "TRACE", "DEBUG", "INFO", "WARN", "ERR", "ERROR")
+	f.choice("dns_config.recursor_strategy", c.DNS.RecursorStrategy, "sequential", "random")
+	f.choice("limits.request_limits.mode", c.Limits.RequestLimits.Mode, "disabled", "permissive", "enforcing")
+	f.choice("acl.default_policy", c.ACL.DefaultPolicy, "allow", "deny")
+	f.choice("acl.down_policy", c.ACL.DownPolicy, "allow", "deny", "extend-cache", "async-cache")
+	if m := c.Performance.RaftMultiplier; m < 1 || m > maxRaftMultiple {
+		f.fault("performance.raft_multiplier", "%d must be 1 to %d", m, maxRaftMultiple)
+	}
+	for _, n := range []struct {
+		key        string
+		value, min int
+	}{
+		{"retry_max", c.RetryMax, 0}, {"retry_max_wan", c.RetryMaxWAN, 0},
+		{"check_output_max_size", c.CheckOutputMaxSize, 1},
+		{"dns_config.udp_answer_limit", c.DNS.UDPAnswerLimit, 0},
+		{"dns_config.a_record_limit", c.DNS.ARecordLimit, 0},
+		{"limits.http_max_conns_per_client", c.Limits.HTTPMaxConnsPerClient, 0},
+		{"limits.kv_max_value_size", c.Limits.KVMaxValueSize, 1},
+		{"limits.txn_max_req_len", c.Limits.TxnMaxReqLen, 1},
+		{"log_rotate_bytes", c.LogRotateBytes, 0},
+		{"log_rotate_max_files", c.LogRotateMaxFiles, -1},
+	} {
+		if n.value < n.min {
+			f.fault(n.key, "%d must be at least %d", n.value, n.min)
+		}
+	}
+}
+
+func (f *finisher) choice(key, value string, allowed ...string) {
+	for _, a := range allowed {
+		if value == a {
+			return
+		}
+	}
+	f.fault(key, "%q must be one of %s", value, strings.Join(allowed, ", "))
+}
+
+func (f *finisher) checkMeta(key string, meta map[string]string) {
+	if len(meta) > maxMetaPairs {
+		f.fault(key, "has %d pairs: at most %d are allowed", len(meta), maxMetaPairs)
+	}
+	keyForm := regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+	names := make([]string, 0, len(meta))
+	for name := range meta {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		switch {
+		case len(name) > maxMetaKey || !keyForm.MatchString(name):
+			f.fault(key, "the key %q must be 1 to %d letters, digits, '-' and '_'", name, maxMetaKey)
+		case len(meta[name]) > maxMetaValue:
+			f.fault(key, "the value of %q is longer than %d bytes", name, maxMetaValue)
+		case strings.HasPrefix(name, "consul-") && key == "node_meta":
+			f.fault(key, "the key %q: the prefix consul- is reserved", name)
+		}
+	}
+}
