@@ -1,0 +1,151 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Scratch returns the path of a new directory, not made yet, on the same file
+// system as the instances: for Checkpoint and Replace. What is left there when
+// the State is opened again is removed.
+func (s *State) Scratch(purpose string) string { return s.path(s.scratchName(purpose)) }
+
+// Checkpoint writes a consistent copy of the state to dir, which must not
+// exist and should come from Scratch: a flush and hard links, so that it costs
+// little however large the state is. It returns the position of the copy,
+// which is that of a moment during the call. Commits go on meanwhile.
+func (s *State) Checkpoint(dir string) (Position, error) {
+	in, err := s.acquire()
+	if err != nil {
+		return Position{}, err
+	}
+	defer in.release()
+	err = in.rare("checkpoint", func() error {
+		if err := in.db.Flush(); err != nil {
+			return err
+		}
+		return in.db.Checkpoint(dir, pebble.WithFlushedWAL())
+	})
+	if err == nil {
+		p, err := s.Inspect(dir)
+		if err == nil {
+			return p, nil
+		}
+	}
+	return Position{}, fmt.Errorf("write a checkpoint to %s: %w", dir, errors.Join(err, s.opts.FS.RemoveAll(dir)))
+}
+
+// Inspect opens the checkpoint in dir without changing it and returns its
+// position: that of its last command, or of its mark when that is newer.
+func (s *State) Inspect(dir string) (p Position, err error) {
+	opts := &pebble.Options{FS: s.opts.FS, Cache: s.opts.Cache, ReadOnly: true, ErrorIfNotExists: true}
+	f := newFault(s.opts.Log, nil) // a bad checkpoint is not a bad disk
+	opts.Logger = pebbleLogger{f}
+	opts.EventListener = &pebble.EventListener{}
+	opts.EventListener.EnsureDefaults(nil)
+	db, err := openPebble(dir, opts, f)
+	if err != nil {
+		return Position{}, fmt.Errorf("inspect a checkpoint: %w", err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	m, err := readMeta(db, metaKey())
+	if err != nil {
+		return Position{}, err
+	}
+	mark, err := readMeta(db, markKey())
+	if err != nil {
+		return Position{}, err
+	}
+	if mark.position.Index > m.position.Index {
+		return mark.position, nil
+	}
+	return m.position, nil
+}
+
+// Replace makes the checkpoint in dir, whose files are durable, the state, at
+// position p. A crash at any point leaves the old state or the new one, whole.
+// Views that are open finish on the old one; everybody who waits runs again.
+// It takes dir over when it succeeds.
+func (s *State) Replace(dir string, p Position) error {
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	old := s.current.Load()
+	if old == nil {
+		return ErrClosed
+	}
+	if err := s.fault.err(); err != nil {
+		return err
+	}
+	in, m, err := s.adopt(dir, old, p)
+	if err != nil {
+		return fmt.Errorf("replace the state by %s: %w", dir, err)
+	}
+	s.meta.Store(&m)
+	s.mark.Store(&Position{})
+	s.current.Store(in)
+	s.metrics.replaced.Inc()
+	s.watches.everyone(nil)
+	old.retired.Store(true)
+	old.release()
+	return nil
+}
+
+// adopt renames dir to the next instance, opens it, gives it its position and
+// moves the marker: the moment from which a restart finds it.
+func (s *State) adopt(dir string, old *instance, p Position) (*instance, meta, error) {
+	fs := s.opts.FS
+	n, err := instanceNumber(old.name)
+	if err != nil {
+		return nil, meta{}, err
+	}
+	name := fmt.Sprintf("%s%d", instancePrefix, n+1)
+	if err := fs.RemoveAll(s.path(name)); err != nil {
+		return nil, meta{}, err
+	}
+	if err := fs.Rename(dir, s.path(name)); err != nil {
+		return nil, meta{}, err
+	}
+	if err := syncDir(fs, s.opts.Dir); err != nil {
+		return nil, meta{}, err
+	}
+	in, err := s.openInstance(name)
+	if err != nil {
+		return nil, meta{}, err
+	}
+	m, err := in.reposition(p)
+	if err == nil {
+		err = s.moveMarker(name)
+	}
+	if err != nil {
+		return nil, meta{}, errors.Join(err, in.engine.close())
+	}
+	return in, m, nil
+}
+
+// reposition durably writes p as the position, and takes the sender's mark away.
+func (in *instance) reposition(p Position) (meta, error) {
+	m, err := readMeta(in.db, metaKey())
+	if err != nil {
+		return m, err
+	}
+	m.position = p
+	b := in.db.NewBatch()
+	if err := b.Set(metaKey(), m.encode(), nil); err != nil {
+		return m, err
+	}
+	if err := b.Delete(markKey(), nil); err != nil {
+		return m, err
+	}
+	return m, in.write(b, true)
+}
+
+// moveMarker is a write like any other: after a failure nobody knows which
+// instance a restart finds, so the State has failed.
+func (s *State) moveMarker(name string) error {
+	if err := s.marker.Move(name); err != nil {
+		return s.fault.fail(fmt.Errorf("move the marker to %s: %w", name, err))
+	}
+	return nil
+}

@@ -1,0 +1,321 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/atomicfs"
+)
+
+// Names in the directory of a State: instances, the marker that says which of
+// them is current, and what is being received or sent.
+const (
+	instancePrefix = "db-"
+	scratchPrefix  = "tmp-"
+	markerName     = "current"
+)
+
+// State memory and layout. 32 MiB memtables hold some seconds of writes; with
+// the log's they stay far below the memory that a server is expected to have.
+const (
+	stateMemTable   = 32 << 20
+	stateMemTables  = 4 // before writes are held back
+	bloomBitsPerKey = 10
+)
+
+// State holds the tables of the state machine.
+type State struct {
+	opts    Options
+	fault   *fault
+	engine  *engineMetrics
+	metrics *stateMetrics
+	watches *watches
+
+	writer  sync.Mutex // held by the open Txn, and by what must not meet one
+	marker  *atomicfs.Marker
+	current atomic.Pointer[instance] // nil once closed
+	meta    atomic.Pointer[meta]     // as of the last commit
+	mark    atomic.Pointer[Position] // as of the last Mark
+	scratch atomic.Uint64            // numbers the scratch directories
+}
+
+// OpenState opens the state in opts.Dir or creates it. What an interrupted
+// Replace or transfer left there is removed.
+func OpenState(opts Options) (*State, error) {
+	opts, err := opts.withDefaults("state")
+	if err != nil {
+		return nil, err
+	}
+	s := &State{opts: opts, fault: newFault(opts.Log, opts.OnFatal), watches: newWatches()}
+	if s.engine, err = newEngineMetrics(opts.Registerer, "state"); err != nil {
+		return nil, err
+	}
+	if s.metrics, err = newStateMetrics(s.engine, s); err != nil {
+		return nil, err
+	}
+	if err := s.engine.register(sizeGauge("state", s.diskBytes)); err != nil {
+		return nil, err
+	}
+	if err := s.open(); err != nil {
+		s.engine.unregister()
+		return nil, fmt.Errorf("open the state in %s: %w", opts.Dir, err)
+	}
+	return s, nil
+}
+
+func (s *State) open() (err error) {
+	fs := s.opts.FS
+	if err := makeDir(fs, s.opts.Dir); err != nil {
+		return err
+	}
+	marker, name, err := atomicfs.LocateMarker(fs, s.opts.Dir, markerName)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, marker.Close())
+		}
+	}()
+	s.marker = marker
+	if name == "" {
+		name = instancePrefix + "1"
+		if err := marker.Move(name); err != nil {
+			return err
+		}
+	}
+	if err := s.sweep(name); err != nil {
+		return err
+	}
+	in, err := s.openInstance(name)
+	if err != nil {
+		return err
+	}
+	m, err := readMeta(in.db, metaKey())
+	if err != nil {
+		return errors.Join(err, in.engine.close())
+	}
+	mark, err := readMeta(in.db, markKey())
+	if err != nil {
+		return errors.Join(err, in.engine.close())
+	}
+	s.meta.Store(&m)
+	s.mark.Store(&mark.position)
+	s.current.Store(in)
+	return nil
+}
+
+// sweep removes what is not the current instance.
+func (s *State) sweep(current string) error {
+	fs := s.opts.FS
+	if err := s.marker.RemoveObsolete(); err != nil {
+		return err
+	}
+	names, err := fs.List(s.opts.Dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		leftover := strings.HasPrefix(name, instancePrefix) || strings.HasPrefix(name, scratchPrefix)
+		if !leftover || name == current {
+			continue
+		}
+		if err := fs.RemoveAll(fs.PathJoin(s.opts.Dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// instance is one Pebble database of the State. Views hold references; the
+// State holds one for the current instance.
+type instance struct {
+	*engine
+	state   *State
+	name    string
+	refs    atomic.Int64
+	retired atomic.Bool   // replaced: its directory goes with the last reference
+	gone    chan struct{} // closed when the last reference went
+	err     error         // of closing it; set before gone
+}
+
+func (s *State) openInstance(name string) (*instance, error) {
+	opts := &pebble.Options{
+		FS: s.opts.FS, Cache: s.opts.Cache,
+		MemTableSize: stateMemTable, MemTableStopWritesThreshold: stateMemTables,
+	}
+	for i := range opts.Levels {
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBitsPerKey)
+	}
+	e, err := openEngine(s.path(name), opts, s.fault, s.engine)
+	if err != nil {
+		return nil, err
+	}
+	in := &instance{engine: e, state: s, name: name, gone: make(chan struct{})}
+	in.refs.Store(1)
+	return in, nil
+}
+
+// acquire returns the current instance with a reference for the caller.
+func (s *State) acquire() (*instance, error) {
+	for {
+		in := s.current.Load()
+		if in == nil {
+			return nil, ErrClosed
+		}
+		for n := in.refs.Load(); n > 0; n = in.refs.Load() {
+			if in.refs.CompareAndSwap(n, n+1) {
+				return in, nil
+			}
+		}
+	}
+}
+
+// release gives a reference back; the last one closes the instance.
+func (in *instance) release() {
+	if in.refs.Add(-1) > 0 {
+		return
+	}
+	in.err = in.engine.close()
+	if in.retired.Load() {
+		s := in.state
+		if err := s.opts.FS.RemoveAll(s.path(in.name)); err != nil {
+			s.opts.Log.Warn("a replaced state was not removed; the next start will", "dir", in.name, "error", err)
+		}
+	}
+	close(in.gone)
+}
+
+func (s *State) path(name string) string { return s.opts.FS.PathJoin(s.opts.Dir, name) }
+
+// Position is up to where the Raft log is applied, as of the last commit. Its
+// Configuration is not to be changed.
+func (s *State) Position() Position { return s.meta.Load().position }
+
+// Index is the datacenter's index: that of the last command committed.
+func (s *State) Index() uint64 { return s.meta.Load().index }
+
+// Failed is closed when the disk has failed; Err then says why.
+func (s *State) Failed() <-chan struct{} { return s.fault.done }
+
+// Err is nil, or wraps ErrFailed.
+func (s *State) Err() error { return s.fault.err() }
+
+// FS is the file system that the State lives on.
+func (s *State) FS() vfs.FS { return s.opts.FS }
+
+// Sync returns when everything committed before it is durable.
+func (s *State) Sync() error {
+	in, err := s.acquire()
+	if err != nil {
+		return err
+	}
+	defer in.release()
+	if err := in.sync(); err != nil {
+		return fmt.Errorf("sync the state: %w", err)
+	}
+	return nil
+}
+
+// Generation names the current instance, for Mark. It changes with Replace.
+func (s *State) Generation() string {
+	if in := s.current.Load(); in != nil {
+		return in.name
+	}
+	return ""
+}
+
+// Mark durably notes that the entries of the Raft log up to p need not be
+// kept for this state, and makes durable everything committed before. It is
+// refused with ErrReplaced when generation is not the current one any more.
+// It runs beside commits.
+func (s *State) Mark(generation string, p Position) error {
+	in, err := s.acquire()
+	if err != nil {
+		return err
+	}
+	defer in.release()
+	if in.name != generation {
+		return ErrReplaced
+	}
+	m := meta{position: p}
+	err = in.rare("mark", func() error {
+		b := in.db.NewBatch()
+		if err := b.Set(markKey(), m.encode(), nil); err != nil {
+			return err
+		}
+		return in.apply(b, true)
+	})
+	if err != nil {
+		return fmt.Errorf("mark the state at %d: %w", p.Index, err)
+	}
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	if s.current.Load() != in {
+		return ErrReplaced
+	}
+	s.mark.Store(&p)
+	return nil
+}
+
+// Marked returns the position of the last Mark; zero when there is none. It
+// can be past Position where the entries in between held no command.
+func (s *State) Marked() Position { return *s.mark.Load() }
+
+func (s *State) diskBytes() float64 {
+	in, err := s.acquire()
+	if err != nil {
+		return 0
+	}
+	defer in.release()
+	return float64(in.db.Metrics().DiskSpaceUsage())
+}
+
+// Close ends the State: it waits for the open Txn, wakes every waiter with
+// ErrClosed, and waits for open views up to ten seconds.
+func (s *State) Close() error {
+	s.writer.Lock()
+	in := s.current.Swap(nil)
+	s.writer.Unlock()
+	if in == nil {
+		return nil
+	}
+	s.watches.everyone(ErrClosed)
+	s.engine.unregister()
+	in.release()
+	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+	defer cancel()
+	select {
+	case <-in.gone:
+		return errors.Join(in.err, s.marker.Close())
+	case <-ctx.Done():
+		return fmt.Errorf("close the state: %d views are still open after %v", in.refs.Load(), stopLimit)
+	}
+}
+
+// makeDir makes a directory and its entry durable.
+func makeDir(fs vfs.FS, dir string) error {
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return syncDir(fs, fs.PathDir(dir))
+}
+
+// instanceNumber is the number in an instance's name.
+func instanceNumber(name string) (uint64, error) {
+	return strconv.ParseUint(strings.TrimPrefix(name, instancePrefix), 10, 64)
+}
+
+// scratchAge names a scratch directory after the moment, for whoever looks.
+func (s *State) scratchName(purpose string) string {
+	return fmt.Sprintf("%s%s-%d-%d", scratchPrefix, purpose, time.Now().Unix(), s.scratch.Add(1))
+}

@@ -1,0 +1,272 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+
+	"github.com/tinylib/msgp/msgp"
+)
+
+// Reader is what tables are read through: a *View, or the *Txn that is being
+// written, which sees its own writes. It belongs to one goroutine.
+type Reader interface {
+	// Index is, for a View, the newest index among what was read; for a Txn,
+	// the index of the current command.
+	Index() uint64
+
+	get(key []byte) (row []byte, closer io.Closer, err error) // nil row: nothing there; nil closer: nothing to close
+	each(prefix []byte, visit func(key, row []byte) (more bool, err error)) error
+	saw(index uint64)
+	touchKey(key []byte)
+	touchPrefix(prefix []byte)
+	scratch() []byte // empty, to build a key in; valid until the next call
+}
+
+var (
+	_ Reader = (*View)(nil)
+	_ Reader = (*Txn)(nil)
+)
+
+// Codec is what msgp generates for a record of type T.
+type Codec[T any] interface {
+	*T
+	msgp.Marshaler
+	msgp.Unmarshaler
+	msgp.Sizer
+}
+
+// Table is a set of records under primary keys. It is a description, made
+// once as a package-level value; the records are in the State.
+type Table[T any, P Codec[T]] struct {
+	id      byte
+	name    string
+	indexes []*Index[T, P]
+}
+
+// Index finds the records of a table by other keys.
+type Index[T any, P Codec[T]] struct {
+	id    byte
+	name  string
+	keys  func(*T) [][]byte
+	table *Table[T, P]
+}
+
+// NewTable describes a table. The id is part of every key on disk: it is never
+// changed nor used again. An index belongs to one table.
+func NewTable[T any, P Codec[T]](id byte, name string, indexes ...*Index[T, P]) *Table[T, P] {
+	t := &Table[T, P]{id: id, name: name, indexes: indexes}
+	for i, ix := range indexes {
+		if ix.table != nil {
+			panic(fmt.Sprintf("storage: index %s belongs to the table %s", ix.name, ix.table.name))
+		}
+		for _, other := range indexes[:i] {
+			if other.id == ix.id {
+				panic(fmt.Sprintf("storage: table %s: indexes %s and %s share an id", name, other.name, ix.name))
+			}
+		}
+		ix.table = t
+	}
+	return t
+}
+
+// NewIndex describes an index: keys returns the keys that a record is found
+// by, none to leave it out. The id is part of every key on disk.
+func NewIndex[T any, P Codec[T]](id byte, name string, keys func(*T) [][]byte) *Index[T, P] {
+	return &Index[T, P]{id: id, name: name, keys: keys}
+}
+
+// ID returns the number of the table in keys on disk.
+func (t *Table[T, P]) ID() byte { return t.id }
+
+// Name returns the name of the table in errors.
+func (t *Table[T, P]) Name() string { return t.name }
+
+// Get returns the record under key, or nil when there is none. The caller
+// owns it.
+func (t *Table[T, P]) Get(r Reader, key []byte) (*T, error) {
+	rowKey := appendRowKey(r.scratch(), t.id, key)
+	r.touchKey(rowKey)
+	v, err := t.load(r, rowKey)
+	if err != nil {
+		return nil, fmt.Errorf("get %x of table %s: %w", key, t.name, err)
+	}
+	return v, nil
+}
+
+// load reads and decodes a row; its index counts as seen.
+func (t *Table[T, P]) load(r Reader, rowKey []byte) (v *T, err error) {
+	row, closer, err := r.get(rowKey)
+	if closer != nil {
+		defer func() { err = errors.Join(err, closer.Close()) }()
+	}
+	if err != nil || row == nil {
+		return nil, err
+	}
+	return t.decode(r, row)
+}
+
+// decode returns nil for a tombstone.
+func (t *Table[T, P]) decode(r Reader, row []byte) (*T, error) {
+	index, live, body, err := splitRow(row)
+	if err != nil {
+		return nil, err
+	}
+	r.saw(index)
+	if !live {
+		return nil, nil
+	}
+	v := new(T)
+	if _, err := P(v).UnmarshalMsg(body); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return v, nil
+}
+
+// Scan yields the records whose keys begin with prefix, in key order. After
+// an error it ends. The body of the loop may write to the Txn that it scans:
+// what it adds is not visited, what it deletes is not yielded any more.
+func (t *Table[T, P]) Scan(r Reader, prefix []byte) iter.Seq2[*T, error] {
+	full := appendRowKey(nil, t.id, prefix)
+	return scan(r, full, t.name, func(_, row []byte) (*T, bool, error) {
+		v, err := t.decode(r, row)
+		return v, v != nil, err
+	})
+}
+
+// scan yields what pick makes of the rows below prefix, skipping what it does
+// not want.
+func scan[V any](r Reader, prefix []byte, table string, pick func(key, row []byte) (V, bool, error)) iter.Seq2[V, error] {
+	return func(yield func(V, error) bool) {
+		stopped := false
+		r.touchPrefix(prefix)
+		err := r.each(prefix, func(key, row []byte) (bool, error) {
+			v, wanted, err := pick(key, row)
+			if err != nil || !wanted {
+				return true, err
+			}
+			stopped = !yield(v, nil)
+			return !stopped, nil
+		})
+		if err != nil && !stopped {
+			var none V
+			yield(none, fmt.Errorf("scan %x of table %s: %w", prefix, table, err))
+		}
+	}
+}
+
+// Keys yields the keys that begin with prefix, in order, without decoding the
+// records. The caller owns them.
+func (t *Table[T, P]) Keys(r Reader, prefix []byte) iter.Seq2[[]byte, error] {
+	full := appendRowKey(nil, t.id, prefix)
+	return scan(r, full, t.name, func(key, row []byte) ([]byte, bool, error) {
+		index, live, _, err := splitRow(row)
+		if err != nil {
+			return nil, false, err
+		}
+		r.saw(index)
+		if !live {
+			return nil, false, nil
+		}
+		return slices.Clone(key[2:]), true, nil
+	})
+}
+
+// Put writes the record under key, in place of what was there, and keeps the
+// indexes.
+func (t *Table[T, P]) Put(tx *Txn, key []byte, v *T) error {
+	if len(key) > maxPrimaryKey {
+		return fmt.Errorf("put into table %s: the key has %d bytes, more than %d", t.name, len(key), maxPrimaryKey)
+	}
+	row := newRow(tx.Index(), flagLive, P(v).Msgsize())
+	row, err := P(v).MarshalMsg(row)
+	if err != nil {
+		return fmt.Errorf("put %x into table %s: %w", key, t.name, err)
+	}
+	rowKey := appendRowKey(tx.scratch(), t.id, key)
+	var old *T
+	if len(t.indexes) > 0 {
+		if old, err = t.load(tx, rowKey); err != nil {
+			return fmt.Errorf("put %x into table %s: %w", key, t.name, err)
+		}
+	}
+	if err := tx.set(string(rowKey), row); err != nil {
+		return fmt.Errorf("put %x into table %s: %w", key, t.name, err)
+	}
+	for _, ix := range t.indexes {
+		ix.update(tx, key, old, v)
+	}
+	return nil
+}
+
+// Delete removes the record under key and says whether there was one. It
+// leaves a tombstone that carries the current index.
+func (t *Table[T, P]) Delete(tx *Txn, key []byte) (bool, error) {
+	rowKey := appendRowKey(tx.scratch(), t.id, key)
+	old, err := t.load(tx, rowKey)
+	if err == nil && old != nil {
+		err = tx.bury(string(rowKey))
+	}
+	if err != nil {
+		return false, fmt.Errorf("delete %x of table %s: %w", key, t.name, err)
+	}
+	if old == nil {
+		return false, nil
+	}
+	for _, ix := range t.indexes {
+		ix.update(tx, key, old, nil)
+	}
+	return true, nil
+}
+
+// update rewrites the index rows of v and buries those that only old had. The
+// Txn is open: the record itself was written just before.
+func (ix *Index[T, P]) update(tx *Txn, primary []byte, old, v *T) {
+	var keys [][]byte
+	if v != nil {
+		keys = ix.keys(v)
+	}
+	for _, k := range keys {
+		_ = tx.set(string(indexRowKey(ix.table.id, ix.id, k, primary)), newRow(tx.Index(), flagLive, 0))
+	}
+	if old == nil {
+		return
+	}
+	for _, k := range ix.keys(old) {
+		if !slices.ContainsFunc(keys, func(n []byte) bool { return bytes.Equal(n, k) }) {
+			_ = tx.bury(string(indexRowKey(ix.table.id, ix.id, k, primary)))
+		}
+	}
+}
+
+// Scan yields the records whose index keys begin with prefix, in the order of
+// index key and then primary key. A record with several such keys is yielded
+// for each.
+func (ix *Index[T, P]) Scan(r Reader, prefix []byte) iter.Seq2[*T, error] {
+	full := appendIndexPrefix(nil, ix.table.id, ix.id, prefix)
+	return scan(r, full, ix.table.name, func(key, row []byte) (*T, bool, error) {
+		index, live, _, err := splitRow(row)
+		if err != nil {
+			return nil, false, err
+		}
+		r.saw(index)
+		if !live {
+			return nil, false, nil
+		}
+		v, err := ix.record(r, key)
+		return v, v != nil, err
+	})
+}
+
+// record reads the record behind an index row. It is not recorded as touched:
+// the index row is rewritten whenever the record is.
+func (ix *Index[T, P]) record(r Reader, key []byte) (*T, error) {
+	primary, err := primaryOf(key)
+	if err != nil {
+		return nil, err
+	}
+	return ix.table.load(r, appendRowKey(r.scratch(), ix.table.id, primary))
+}

@@ -1,0 +1,254 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// ErrDone is returned by a Txn after Commit or Discard.
+var ErrDone = errors.New("storage: the transaction has ended")
+
+// Txn is the one writer of the State. Its commands (Next) each have an index
+// of their own and can be rolled back one by one; Commit writes all of them as
+// one batch. It belongs to one goroutine and ends with Commit or Discard.
+type Txn struct {
+	s    *State
+	in   *instance
+	err  error // not nil once it has ended
+	over overlay
+	meta meta
+	buf  [keyScratch]byte
+}
+
+// Begin waits for the transaction before it to end. Where the State is closed
+// or has failed, the Txn's methods return the reason.
+func (s *State) Begin() *Txn {
+	s.writer.Lock()
+	tx := &Txn{s: s, in: s.current.Load(), over: newOverlay(), meta: *s.meta.Load()}
+	if tx.in == nil {
+		tx.end(ErrClosed)
+	} else if err := s.fault.err(); err != nil {
+		tx.end(err)
+	}
+	return tx
+}
+
+// end gives the State to the next writer.
+func (tx *Txn) end(why error) {
+	if tx.err == nil {
+		tx.err = why
+		tx.s.writer.Unlock()
+	}
+}
+
+// Next begins a command: it raises the index by one, returns it, and sets the
+// point that Rollback goes back to.
+func (tx *Txn) Next() uint64 {
+	tx.over.mark()
+	tx.meta.index++
+	return tx.meta.index
+}
+
+// Rollback drops what the current command wrote. Its index stays used.
+func (tx *Txn) Rollback() { tx.over.rollback() }
+
+// Index returns the index of the current command.
+func (tx *Txn) Index() uint64 { return tx.meta.index }
+
+// Size returns roughly how many bytes were written since Begin, those rolled
+// back included: a guide for when to commit.
+func (tx *Txn) Size() int { return tx.over.bytes }
+
+// SetPosition says up to where the Raft log will be applied once this Txn is
+// committed.
+func (tx *Txn) SetPosition(p Position) { tx.meta.position = p }
+
+// Discard ends the Txn without a trace. After Commit it does nothing.
+func (tx *Txn) Discard() { tx.end(ErrDone) }
+
+// Commit writes everything as one batch, without waiting for the disk, and
+// wakes who read what changed. An error means that the State has failed or is
+// closed; whether the batch is there after a restart is then open, and its
+// Position tells.
+func (tx *Txn) Commit() error {
+	if tx.err != nil {
+		return fmt.Errorf("commit: %w", tx.err)
+	}
+	defer tx.end(ErrDone)
+	began := time.Now()
+	b, err := tx.batch()
+	if err == nil {
+		err = tx.in.write(b, false)
+	}
+	if err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	tx.s.meta.Store(&tx.meta)
+	tx.s.metrics.commit.Observe(time.Since(began).Seconds())
+	tx.s.metrics.rows.Add(float64(len(tx.over.entries)))
+	tx.s.metrics.wakeups.Add(float64(tx.s.watches.committed(tx.over.entries)))
+	return nil
+}
+
+func (tx *Txn) batch() (*pebble.Batch, error) {
+	b := tx.in.db.NewBatchWithSize(tx.over.bytes + 1024)
+	for key, e := range tx.over.entries {
+		if e.gone {
+			op := b.DeleteDeferred(len(key))
+			copy(op.Key, key)
+			if err := op.Finish(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		op := b.SetDeferred(len(key), len(e.row))
+		copy(op.Key, key)
+		copy(op.Value, e.row)
+		if err := op.Finish(); err != nil {
+			return nil, err
+		}
+	}
+	return b, b.Set(metaKey(), tx.meta.encode(), nil)
+}
+
+// set writes a row.
+func (tx *Txn) set(key string, row []byte) error {
+	if tx.err != nil {
+		return tx.err
+	}
+	tx.over.set(key, entry{row: row})
+	return nil
+}
+
+// bury writes a tombstone and remembers it for CollectTombstones.
+func (tx *Txn) bury(key string) error {
+	if tx.err != nil {
+		return tx.err
+	}
+	tx.over.set(key, entry{row: newRow(tx.meta.index, flagTombstone, 0)})
+	tx.over.set(tombstoneKey(tx.meta.index, key), entry{row: []byte{flagTombstone}, quiet: true})
+	return nil
+}
+
+// remove takes a row away without a trace and without waking anyone.
+func (tx *Txn) remove(key string) { tx.over.set(key, entry{gone: true, quiet: true}) }
+
+func (tx *Txn) get(key []byte) ([]byte, io.Closer, error) {
+	if tx.err != nil {
+		return nil, nil, tx.err
+	}
+	if e, ok := tx.over.entries[string(key)]; ok {
+		return e.row, nil, nil // nil when gone
+	}
+	row, closer, err := tx.in.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil, nil
+	}
+	return row, closer, err
+}
+
+// each merges the disk with what this Txn wrote, which wins.
+func (tx *Txn) each(prefix []byte, visit func(key, row []byte) (bool, error)) (err error) {
+	if tx.err != nil {
+		return tx.err
+	}
+	it, err := tx.in.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	own := tx.over.keys(string(prefix))
+	for onDisk := it.First(); onDisk || len(own) > 0; {
+		var key, row []byte
+		if len(own) > 0 && (!onDisk || own[0] <= string(it.Key())) {
+			key, own = []byte(own[0]), own[1:]
+			if onDisk && string(key) == string(it.Key()) {
+				onDisk = it.Next()
+			}
+			row, err = tx.overOrDisk(key)
+		} else {
+			key = slices.Clone(it.Key())
+			row, err = it.ValueAndErr()
+			if e, ok := tx.over.entries[string(key)]; ok {
+				row = e.row // written by the loop that scans
+			}
+			row = slices.Clone(row)
+			onDisk = it.Next()
+		}
+		if err != nil {
+			return err
+		}
+		if len(row) == 0 {
+			continue
+		}
+		if more, err := visit(key, row); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// overOrDisk reads a key that was in the overlay when the scan began; a
+// rollback may have taken it out since.
+func (tx *Txn) overOrDisk(key []byte) ([]byte, error) {
+	row, closer, err := tx.get(key)
+	if closer == nil {
+		return row, err
+	}
+	row = slices.Clone(row)
+	return row, errors.Join(err, closer.Close())
+}
+
+func (tx *Txn) saw(uint64)         {}
+func (tx *Txn) touchKey([]byte)    {}
+func (tx *Txn) touchPrefix([]byte) {}
+func (tx *Txn) scratch() []byte    { return tx.buf[:0] }
+
+// CollectTombstones removes tombstones that were written at or below the index
+// upTo, oldest first, at most limit of them, and returns how many. It is part of
+// the current command, wakes nobody, and lowers the index of views that had
+// nothing newer to read. A caller that gets limit calls again.
+func (s *State) CollectTombstones(tx *Txn, upTo uint64, limit int) (int, error) {
+	var found []string
+	err := tx.each([]byte{spaceTombstone}, func(key, _ []byte) (bool, error) {
+		if len(key) < 9 {
+			return false, fmt.Errorf("a tombstone's key %x: %w", key, ErrCorrupt)
+		}
+		if len(found) == limit || binary.BigEndian.Uint64(key[1:]) > upTo {
+			return false, nil
+		}
+		found = append(found, string(key))
+		return true, nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("collect tombstones up to %d: %w", upTo, err)
+	}
+	for _, key := range found {
+		if err := tx.collect(key); err != nil {
+			return 0, fmt.Errorf("collect tombstones up to %d: %w", upTo, err)
+		}
+	}
+	return len(found), nil
+}
+
+// collect removes one tombstone, unless its row was written again since.
+func (tx *Txn) collect(tombstone string) error {
+	index := binary.BigEndian.Uint64([]byte(tombstone[1:9]))
+	key := tombstone[9:]
+	tx.remove(tombstone)
+	row, err := tx.overOrDisk([]byte(key))
+	if err != nil || len(row) == 0 {
+		return err
+	}
+	written, live, _, err := splitRow(row)
+	if err == nil && !live && written == index {
+		tx.remove(key)
+	}
+	return err
+}

@@ -1,0 +1,110 @@
+package storage
+
+import (
+	"errors"
+	"io"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// keyScratch is the room for keys that a reader carries, so that most reads
+// need no allocation for theirs.
+const keyScratch = 128
+
+// View is a consistent read view of the State, of the moment of its first
+// read. It belongs to one goroutine and must be closed; it keeps old versions
+// of rows on disk, so it is not for waiting.
+type View struct {
+	in    *instance
+	err   error // why there is no instance
+	snap  *pebble.Snapshot
+	index uint64
+	rec   *recorder // nil unless Block asked for it
+	buf   [keyScratch]byte
+}
+
+// View returns a view. After Close of the State its reads return ErrClosed.
+func (s *State) View() *View {
+	in, err := s.acquire()
+	return &View{in: in, err: err}
+}
+
+// Index is the newest index among the rows and tombstones that were read; 0
+// when none was.
+func (v *View) Index() uint64 { return v.index }
+
+// Close releases the view. A second Close does nothing.
+func (v *View) Close() error {
+	var err error
+	if v.snap != nil {
+		err = v.snap.Close()
+		v.snap = nil
+	}
+	if v.in != nil {
+		v.in.release()
+		v.in = nil
+	}
+	v.err = ErrClosed
+	return err
+}
+
+func (v *View) snapshot() (*pebble.Snapshot, error) {
+	if v.snap != nil {
+		return v.snap, nil
+	}
+	if v.err != nil {
+		return nil, v.err
+	}
+	v.snap = v.in.db.NewSnapshot()
+	return v.snap, nil
+}
+
+func (v *View) get(key []byte) ([]byte, io.Closer, error) {
+	snap, err := v.snapshot()
+	if err != nil {
+		return nil, nil, err
+	}
+	row, closer, err := snap.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil, nil
+	}
+	return row, closer, err
+}
+
+func (v *View) each(prefix []byte, visit func(key, row []byte) (bool, error)) (err error) {
+	snap, err := v.snapshot()
+	if err != nil {
+		return err
+	}
+	it, err := snap.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		row, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		if more, err := visit(it.Key(), row); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *View) saw(index uint64) { v.index = max(v.index, index) }
+
+func (v *View) touchKey(key []byte) {
+	if v.rec != nil {
+		v.rec.key(key)
+	}
+}
+
+func (v *View) touchPrefix(prefix []byte) {
+	if v.rec != nil {
+		v.rec.prefix(prefix)
+	}
+}
+
+func (v *View) scratch() []byte { return v.buf[:0] }

@@ -1,0 +1,282 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+)
+
+// maxTouched is how many keys and prefixes one query may wait for one by one.
+// Beyond, it waits for whole tables and indexes: woken too often, never too
+// seldom. A health query of a service with 500 instances touches about 1,000.
+const maxTouched = 2048
+
+// MaxWaiters bounds the queries that wait at once. Each costs some kilobytes
+// and a goroutine.
+const MaxWaiters = 250_000
+
+// recorder notes what a query touched.
+type recorder struct {
+	keys     map[string]struct{}
+	prefixes map[string]struct{}
+	coarse   bool
+}
+
+func newRecorder() *recorder {
+	return &recorder{keys: map[string]struct{}{}, prefixes: map[string]struct{}{}}
+}
+
+func (r *recorder) key(key []byte) {
+	if r.coarse {
+		r.prefixes[string(coarsen(key))] = struct{}{}
+		return
+	}
+	r.keys[string(key)] = struct{}{}
+	r.bound()
+}
+
+func (r *recorder) prefix(prefix []byte) {
+	if r.coarse {
+		prefix = coarsen(prefix)
+	}
+	r.prefixes[string(prefix)] = struct{}{}
+	r.bound()
+}
+
+// bound falls back to whole tables and indexes: at most 256 and 65,536 exist.
+func (r *recorder) bound() {
+	if r.coarse || len(r.keys)+len(r.prefixes) <= maxTouched {
+		return
+	}
+	r.coarse = true
+	fine := r.prefixes
+	r.prefixes = map[string]struct{}{}
+	for key := range fine {
+		r.prefixes[string(coarsen([]byte(key)))] = struct{}{}
+	}
+	for key := range r.keys {
+		r.prefixes[string(coarsen([]byte(key)))] = struct{}{}
+	}
+	r.keys = map[string]struct{}{}
+}
+
+// coarsen cuts a key down to its table or index.
+func coarsen(key []byte) []byte {
+	n := 2
+	if len(key) > 0 && key[0] == spaceIndex {
+		n = 3
+	}
+	return key[:min(n, len(key))]
+}
+
+// within says whether everything in r is also in o.
+func (r *recorder) within(o *recorder) bool {
+	if o == nil {
+		return false
+	}
+	for k := range r.keys {
+		if _, ok := o.keys[k]; !ok {
+			return false
+		}
+	}
+	for p := range r.prefixes {
+		if _, ok := o.prefixes[p]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// waiter is one query that waits.
+type waiter struct {
+	wake chan struct{} // capacity 1: a wake-up is not lost, and two count as one
+	on   *recorder     // what it is registered for
+}
+
+func (w *waiter) signal() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// waiters are those of one key or prefix.
+type waiters map[*waiter]struct{}
+
+// watches is the register of waiters. Its size is that of what is waited for,
+// not of the key space.
+type watches struct {
+	mu       sync.Mutex
+	sequence uint64 // raised by each commit, before it wakes
+	closed   error
+	all      waiters
+	keys     map[string]waiters
+	prefixes *iradix.Tree[waiters]
+}
+
+func newWatches() *watches {
+	return &watches{all: waiters{}, keys: map[string]waiters{}, prefixes: iradix.New[waiters]()}
+}
+
+func (ws *watches) count() int {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return len(ws.all)
+}
+
+func (ws *watches) now() uint64 {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return ws.sequence
+}
+
+// register makes w wait for what rec holds and returns the sequence: if that
+// is not the one from before the query ran, the query may have missed a commit.
+func (ws *watches) register(w *waiter, rec *recorder) (uint64, error) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if ws.closed != nil {
+		return 0, ws.closed
+	}
+	if _, ok := ws.all[w]; !ok && len(ws.all) >= MaxWaiters {
+		return 0, ErrTooManyWaiters
+	}
+	ws.drop(w)
+	w.on = rec
+	ws.all[w] = struct{}{}
+	for k := range rec.keys {
+		set := ws.keys[k]
+		if set == nil {
+			set = waiters{}
+			ws.keys[k] = set
+		}
+		set[w] = struct{}{}
+	}
+	for p := range rec.prefixes {
+		set, ok := ws.prefixes.Get([]byte(p))
+		if !ok {
+			set = waiters{}
+			ws.prefixes, _, _ = ws.prefixes.Insert([]byte(p), set)
+		}
+		set[w] = struct{}{}
+	}
+	return ws.sequence, nil
+}
+
+func (ws *watches) unregister(w *waiter) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.drop(w)
+}
+
+func (ws *watches) drop(w *waiter) {
+	delete(ws.all, w)
+	if w.on == nil {
+		return
+	}
+	for k := range w.on.keys {
+		set := ws.keys[k]
+		if delete(set, w); len(set) == 0 {
+			delete(ws.keys, k)
+		}
+	}
+	for p := range w.on.prefixes {
+		set, _ := ws.prefixes.Get([]byte(p))
+		if delete(set, w); len(set) == 0 {
+			ws.prefixes, _, _ = ws.prefixes.Delete([]byte(p))
+		}
+	}
+	w.on = nil
+}
+
+// committed wakes who waits for one of the written keys or for a prefix of
+// one, and returns how many. The rows are visible to new views already.
+func (ws *watches) committed(written map[string]entry) int {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.sequence++
+	if len(ws.all) == 0 {
+		return 0
+	}
+	woken := waiters{}
+	collect := func(_ []byte, set waiters) bool {
+		maps.Copy(woken, set)
+		return false
+	}
+	root, anyPrefix := ws.prefixes.Root(), ws.prefixes.Len() > 0
+	for key, e := range written {
+		if e.quiet {
+			continue
+		}
+		maps.Copy(woken, ws.keys[key])
+		if anyPrefix {
+			root.WalkPath([]byte(key), collect)
+		}
+	}
+	for w := range woken {
+		w.signal()
+	}
+	return len(woken)
+}
+
+// everyone wakes all; with a reason, for good.
+func (ws *watches) everyone(why error) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.sequence++
+	if why != nil {
+		ws.closed = why
+	}
+	for w := range ws.all {
+		w.signal()
+	}
+}
+
+// Block runs query until what it read is newer than minIndex, or until ctx
+// ends: then the last run stands and the error is nil. An error of the query
+// ends it. The query runs again only when something it read was written,
+// deleted or replaced; it may run twice at the start, where a commit came
+// between its reads and the wait.
+func (s *State) Block(ctx context.Context, minIndex uint64, query func(*View) error) error {
+	w := &waiter{wake: make(chan struct{}, 1)}
+	defer s.watches.unregister(w)
+	for {
+		before := s.watches.now()
+		rec, newer, err := s.record(minIndex, query)
+		if err != nil || newer {
+			return err
+		}
+		if !rec.within(w.on) {
+			after, err := s.watches.register(w, rec)
+			if err != nil {
+				return fmt.Errorf("wait for a change: %w", err)
+			}
+			if after != before {
+				continue
+			}
+		}
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// record runs the query once and says what it touched.
+func (s *State) record(minIndex uint64, query func(*View) error) (rec *recorder, newer bool, err error) {
+	v := s.View()
+	defer func() {
+		if e := v.Close(); err == nil {
+			err = e
+		}
+	}()
+	v.rec = newRecorder()
+	if err := query(v); err != nil {
+		return nil, false, err
+	}
+	return v.rec, v.Index() > minIndex, nil
+}
