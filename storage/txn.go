@@ -252,3 +252,9 @@ func (tx *Txn) collect(tombstone string) error {
 	}
 	return err
 }
+
+// CollectTombstones removes up to limit tombstones of deletions at or below
+// the index, oldest first, and returns how many went.
+func (tx *Txn) CollectTombstones(upTo uint64, limit int) (int, error) {
+	return tx.s.CollectTombstones(tx, upTo, limit)
+}

@@ -1,0 +1,78 @@
+package op
+
+import "time"
+
+//go:generate go tool msgp -tests=false -io=false -o header_gen.go -file header.go
+//msgp:limit arrays:64 maps:64
+
+// Consistency says how fresh an answer must be.
+type Consistency uint8
+
+// The consistency modes.
+const (
+	Default    Consistency = iota // the leader answers under its lease
+	Consistent                    // the leader confirms with a quorum that it still leads
+	Stale                         // any server answers
+)
+
+// MaxHops is how often a call may be forwarded: to a server, to another
+// datacenter, to the leader there, and one more while leadership moves.
+const MaxHops = 5
+
+// Header travels with a request and apart from it; forwarding reads only this.
+type Header struct {
+	// Datacenter that is asked; empty for that of the server that is asked.
+	Datacenter string `msg:"dc,omitempty"`
+	// Token is the caller's secret. Never logged.
+	Token       string      `msg:"token,omitempty"`
+	Consistency Consistency `msg:"cons,omitempty"`
+	// MinIndex makes a read wait until its result is newer; 0 does not wait.
+	MinIndex uint64 `msg:"min,omitempty"`
+	// MaxWait is how long a read waits for MinIndex; the server applies its own
+	// default and limit.
+	MaxWait time.Duration `msg:"wait,omitempty"`
+	// MaxStale with Stale: ask the leader when the server is further behind; 0
+	// is no limit.
+	MaxStale time.Duration `msg:"stale,omitempty"`
+	// Near names a node by whose distance lists are sorted.
+	Near string `msg:"near,omitempty"`
+	// Led marks a call sent to the server that should lead: it carries it out or
+	// refuses, and neither forwards nor waits for another leader.
+	Led bool `msg:"led,omitempty"`
+	// Hops counts the forwards so far, at most MaxHops.
+	Hops uint8 `msg:"hops,omitempty"`
+	// Timeout is what is left of the caller's deadline when the call was sent;
+	// 0 if it has none. Clocks of two machines are not compared.
+	Timeout time.Duration `msg:"left,omitempty"`
+}
+
+// Meta travels back with a result.
+type Meta struct {
+	// Index of the result: the newest index among what was read, at least 1.
+	// For a write, its own index.
+	Index uint64 `msg:"idx,omitempty"`
+	// LastContact is how long ago the answering server heard its leader; 0 on
+	// the leader.
+	LastContact time.Duration `msg:"lc,omitempty"`
+	KnownLeader bool          `msg:"kl,omitempty"`
+	// Datacenter that answered.
+	Datacenter  string      `msg:"dc,omitempty"`
+	Consistency Consistency `msg:"cons,omitempty"`
+	// Age of an answer from a view; 0 if it is current.
+	Age time.Duration `msg:"age,omitempty"`
+	// Filtered is set when something was hidden from the caller.
+	Filtered bool `msg:"filt,omitempty"`
+}
+
+// Empty is the request or result of an operation that has none.
+type Empty struct{}
+
+// Text is a result that is one string.
+type Text struct {
+	Text string `msg:"t"`
+}
+
+// Texts is a result that is a list of strings.
+type Texts struct {
+	Texts []string `msg:"t,limit=1048576"`
+}

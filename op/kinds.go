@@ -1,0 +1,200 @@
+package op
+
+import (
+	"context"
+
+	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/storage"
+)
+
+// Read is an operation answered from a read view of the state, once or again
+// when something newer than the header's index exists.
+type Read[Req, Res any] struct {
+	Name      string
+	Authorize func(rules.Authorizer, *Req) error
+	// Query computes the result; nil means that there is none.
+	Query func(storage.Reader, *Req) (*Res, error)
+	// Filter removes what the caller may not see and reports whether there was
+	// any. Nil where Authorize decides alone.
+	Filter func(rules.Authorizer, *Res) bool
+}
+
+// Write is an operation that is replicated and answered by applying it.
+type Write[Req, Res any] struct {
+	Name      string
+	Authorize func(rules.Authorizer, *Req) error
+	// Prepare runs on the leader before the command is replicated; nil if
+	// nothing needs to be fixed or checked there.
+	Prepare func(Leader, *Req) error
+}
+
+// Internal is a replicated command that only a leader proposes.
+type Internal[Req, Res any] struct {
+	Name string
+}
+
+// Direct is an operation that a server answers from what it holds itself.
+type Direct[Req, Res any] struct {
+	Name      string
+	Authorize func(rules.Authorizer, *Req) error
+}
+
+// Call asks for the result of a read; nil means that there is none.
+func (o *Read[Req, Res]) Call(ctx context.Context, c Caller, h Header, r *Req) (*Res, Meta, error) {
+	return call[Res](ctx, c, NewCall(o, h, r))
+}
+
+// Call carries out a write.
+func (o *Write[Req, Res]) Call(ctx context.Context, c Caller, h Header, r *Req) (*Res, Meta, error) {
+	return call[Res](ctx, c, NewCall(o, h, r))
+}
+
+// Call proposes the command; the caller must be the leader's own.
+func (o *Internal[Req, Res]) Call(ctx context.Context, c Caller, h Header, r *Req) (*Res, Meta, error) {
+	return call[Res](ctx, c, NewCall(o, h, r))
+}
+
+// Call asks a server.
+func (o *Direct[Req, Res]) Call(ctx context.Context, c Caller, h Header, r *Req) (*Res, Meta, error) {
+	return call[Res](ctx, c, NewCall(o, h, r))
+}
+
+func call[Res any](ctx context.Context, c Caller, cl *Call) (*Res, Meta, error) {
+	reply, err := c.Do(ctx, cl)
+	if err != nil {
+		return nil, Meta{}, err
+	}
+	v, err := reply.Result(cl.Operation)
+	if err != nil {
+		return nil, reply.Meta, err
+	}
+	res, _ := v.(*Res)
+	return res, reply.Meta, nil
+}
+
+// OpName implements Operation.
+func (o *Read[Req, Res]) OpName() string { return o.Name }
+
+// OpKind implements Operation.
+func (o *Read[Req, Res]) OpKind() Kind { return KindRead }
+
+// DecodeRequest implements Operation.
+func (o *Read[Req, Res]) DecodeRequest(b []byte) (any, error) { return decoded[Req](b) }
+
+// DecodeResult implements Operation.
+func (o *Read[Req, Res]) DecodeResult(b []byte) (any, error) { return decodedResult[Res](b) }
+
+// Allow implements Operation.
+func (o *Read[Req, Res]) Allow(a rules.Authorizer, r any) error { return o.Authorize(a, r.(*Req)) }
+
+// Run implements Queryable.
+func (o *Read[Req, Res]) Run(r storage.Reader, req any) (any, error) {
+	res, err := o.Query(r, req.(*Req))
+	if err != nil || res == nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+// Hide implements Queryable.
+func (o *Read[Req, Res]) Hide(a rules.Authorizer, result any) bool {
+	if o.Filter == nil || result == nil {
+		return false
+	}
+	return o.Filter(a, result.(*Res))
+}
+
+// OpName implements Operation.
+func (o *Write[Req, Res]) OpName() string { return o.Name }
+
+// OpKind implements Operation.
+func (o *Write[Req, Res]) OpKind() Kind { return KindWrite }
+
+// DecodeRequest implements Operation.
+func (o *Write[Req, Res]) DecodeRequest(b []byte) (any, error) { return decoded[Req](b) }
+
+// DecodeResult implements Operation.
+func (o *Write[Req, Res]) DecodeResult(b []byte) (any, error) { return decodedResult[Res](b) }
+
+// Allow implements Operation.
+func (o *Write[Req, Res]) Allow(a rules.Authorizer, r any) error { return o.Authorize(a, r.(*Req)) }
+
+// Ready implements Preparable.
+func (o *Write[Req, Res]) Ready(l Leader, r any) error {
+	if o.Prepare == nil {
+		return nil
+	}
+	return o.Prepare(l, r.(*Req))
+}
+
+// OpName implements Operation.
+func (o *Internal[Req, Res]) OpName() string { return o.Name }
+
+// OpKind implements Operation.
+func (o *Internal[Req, Res]) OpKind() Kind { return KindInternal }
+
+// DecodeRequest implements Operation.
+func (o *Internal[Req, Res]) DecodeRequest(b []byte) (any, error) { return decoded[Req](b) }
+
+// DecodeResult implements Operation.
+func (o *Internal[Req, Res]) DecodeResult(b []byte) (any, error) { return decodedResult[Res](b) }
+
+// Allow implements Operation: nobody may ask for it from outside the leader.
+func (o *Internal[Req, Res]) Allow(a rules.Authorizer, _ any) error {
+	return &rules.DeniedError{Who: a.Who(), Resource: rules.Operator, Access: rules.Write, Name: o.Name}
+}
+
+// Ready implements Preparable.
+func (o *Internal[Req, Res]) Ready(Leader, any) error { return nil }
+
+// OpName implements Operation.
+func (o *Direct[Req, Res]) OpName() string { return o.Name }
+
+// OpKind implements Operation.
+func (o *Direct[Req, Res]) OpKind() Kind { return KindDirect }
+
+// DecodeRequest implements Operation.
+func (o *Direct[Req, Res]) DecodeRequest(b []byte) (any, error) { return decoded[Req](b) }
+
+// DecodeResult implements Operation.
+func (o *Direct[Req, Res]) DecodeResult(b []byte) (any, error) { return decodedResult[Res](b) }
+
+// Allow implements Operation.
+func (o *Direct[Req, Res]) Allow(a rules.Authorizer, r any) error { return o.Authorize(a, r.(*Req)) }
+
+// Handler is a Direct operation with the function that answers it.
+type Handler struct {
+	Operation Operation
+	// LeaderOnly sends the call to the leader, whatever its consistency.
+	LeaderOnly bool
+	Answer    func(ctx context.Context, h Header, request any) (result any, err error)
+}
+
+// Handle binds the operation to the function that answers it on a server.
+func (o *Direct[Req, Res]) Handle(f func(context.Context, Header, *Req) (*Res, error)) Handler {
+	return Handler{Operation: o, Answer: func(ctx context.Context, h Header, r any) (any, error) {
+		res, err := f(ctx, h, r.(*Req))
+		if err != nil || res == nil {
+			return nil, err
+		}
+		return res, nil
+	}}
+}
+
+func decoded[Req any](b []byte) (any, error) {
+	r, err := decode[Req](b)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func decodedResult[Res any](b []byte) (any, error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	return decoded[Res](b)
+}
+
+// Filters reports whether results are filtered by what the caller may see.
+func (o *Read[Req, Res]) Filters() bool { return o.Filter != nil }

@@ -1,0 +1,205 @@
+// Package op is the contract between those who ask a datacenter for something
+// and those who answer.
+//
+// An operation is declared once, as a package-level value in the package of
+// its domain: Read, Write, Internal or Direct. Callers call that value with a
+// Caller; whether the answer comes from this process, the leader or another
+// datacenter is the Caller's business. The package declares and encodes; it
+// opens no connections and keeps no state.
+package op
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tinylib/msgp/msgp"
+
+	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/storage"
+)
+
+// Kind says how an operation is carried out.
+type Kind uint8
+
+// The kinds of operation.
+const (
+	KindRead     Kind = iota + 1 // answered from a read view of the state
+	KindWrite                    // replicated; answered by applying it
+	KindInternal                 // replicated, proposed by a leader only, never by a client
+	KindDirect                   // answered by a server itself, not replicated
+)
+
+// String names the kind in metrics and errors.
+func (k Kind) String() string {
+	switch k {
+	case KindRead:
+		return "read"
+	case KindWrite:
+		return "write"
+	case KindInternal:
+		return "internal"
+	case KindDirect:
+		return "direct"
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// Operation is what every declared operation has. The requests that pass
+// through it are pointers to the operation's request type.
+type Operation interface {
+	// OpName is the name on the wire and in metrics: "kv.get".
+	OpName() string
+	OpKind() Kind
+	// DecodeRequest returns a new request read from b.
+	DecodeRequest(b []byte) (any, error)
+	// DecodeResult returns a new result read from b, or nil for no bytes.
+	DecodeResult(b []byte) (any, error)
+	// Allow returns a *rules.DeniedError unless the caller may ask this.
+	Allow(a rules.Authorizer, request any) error
+}
+
+// Queryable is an operation answered from a read view.
+type Queryable interface {
+	Operation
+	Run(r storage.Reader, request any) (result any, err error)
+	// Hide removes what the caller may not see from the result and reports
+	// whether there was any.
+	Hide(a rules.Authorizer, result any) bool
+}
+
+// Preparable is an operation that is replicated as a command.
+type Preparable interface {
+	Operation
+	// Ready fixes on the leader whatever must not differ between servers.
+	Ready(l Leader, request any) error
+}
+
+// Leader is what Prepare may use: the only source of time and randomness for
+// a replicated command.
+type Leader struct {
+	Now   time.Time
+	NewID func() string // a random UUID
+}
+
+// Caller carries a call to where it is answered. Implementations are safe for
+// concurrent use and do not keep the call after they return.
+type Caller interface {
+	Do(ctx context.Context, call *Call) (*Reply, error)
+}
+
+// CallerFunc is a function that is a Caller.
+type CallerFunc func(ctx context.Context, call *Call) (*Reply, error)
+
+// Do implements Caller.
+func (f CallerFunc) Do(ctx context.Context, call *Call) (*Reply, error) { return f(ctx, call) }
+
+// Call is one request on its way. Its body is encoded at most once and only
+// when it leaves the process, decoded only where it is carried out.
+type Call struct {
+	Operation Operation
+	Header    Header
+	request   any
+	body      []byte
+}
+
+// NewCall returns a call with a decoded request.
+func NewCall(o Operation, h Header, request any) *Call {
+	return &Call{Operation: o, Header: h, request: request}
+}
+
+// Received returns a call with an encoded request, as it came from the wire.
+func Received(o Operation, h Header, body []byte) *Call {
+	return &Call{Operation: o, Header: h, body: body}
+}
+
+// Body returns the encoded request.
+func (c *Call) Body() ([]byte, error) {
+	if c.body == nil {
+		b, err := encode(c.request)
+		if err != nil {
+			return nil, fmt.Errorf("encode request of %s: %w", c.Operation.OpName(), err)
+		}
+		c.body = b
+	}
+	return c.body, nil
+}
+
+// Request returns the decoded request. Who changes it (Prepare) owns the call
+// and says so with Changed.
+func (c *Call) Request() (any, error) {
+	if c.request == nil {
+		r, err := c.Operation.DecodeRequest(c.body)
+		if err != nil {
+			return nil, Errorf(CodeInvalid, "decode request of %s: %v", c.Operation.OpName(), err)
+		}
+		c.request = r
+	}
+	return c.request, nil
+}
+
+// Changed drops the encoded form after the request was changed.
+func (c *Call) Changed() { c.body = nil }
+
+// Reply is the answer to a call: a result or, when it came from the wire, its
+// encoded form.
+type Reply struct {
+	Meta   Meta
+	result any
+	body   []byte
+}
+
+// NewReply returns a reply with a decoded result; nil stands for no result.
+func NewReply(m Meta, result any) *Reply { return &Reply{Meta: m, result: result} }
+
+// Result returns the decoded result of the operation, nil if there is none.
+func (r *Reply) Result(o Operation) (any, error) {
+	if r.result == nil && len(r.body) > 0 {
+		v, err := o.DecodeResult(r.body)
+		if err != nil {
+			return nil, Errorf(CodeInternal, "decode result of %s: %v", o.OpName(), err)
+		}
+		r.result = v
+	}
+	return r.result, nil
+}
+
+// Body returns the encoded result, empty for none.
+func (r *Reply) Body() ([]byte, error) {
+	if r.body == nil && r.result != nil {
+		b, err := encode(r.result)
+		if err != nil {
+			return nil, fmt.Errorf("encode result: %w", err)
+		}
+		r.body = b
+	}
+	return r.body, nil
+}
+
+func encode(v any) ([]byte, error) {
+	m, ok := v.(msgp.Marshaler)
+	if !ok {
+		return nil, fmt.Errorf("%T has no encoding", v)
+	}
+	var b []byte
+	if s, ok := v.(msgp.Sizer); ok {
+		b = make([]byte, 0, s.Msgsize())
+	}
+	return m.MarshalMsg(b)
+}
+
+func decode[T any](b []byte) (*T, error) {
+	v := new(T)
+	m, ok := any(v).(msgp.Unmarshaler)
+	if !ok {
+		return nil, fmt.Errorf("%T has no encoding", v)
+	}
+	rest, err := m.UnmarshalMsg(b)
+	if err != nil {
+		return nil, err
+	}
+	if len(rest) > 0 {
+		return nil, fmt.Errorf("%d bytes follow the value", len(rest))
+	}
+	return v, nil
+}

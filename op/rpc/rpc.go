@@ -1,0 +1,122 @@
+// Package rpc carries calls between servers and agents: it encodes a call for
+// one transport round trip and answers encoded calls with a Caller.
+//
+// It chooses no server and repeats nothing; that is for who sends.
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/transport"
+)
+
+// Protocol is the ALPN of calls.
+const Protocol = "legate-rpc/1"
+
+// slack is how much longer a caller waits than the answerer works, so that the
+// answerer's error arrives.
+const slack = 250 * time.Millisecond
+
+// RoundTripper is the part of *transport.Endpoint that Send needs.
+type RoundTripper interface {
+	RoundTrip(ctx context.Context, to transport.Target, protocol string, head, body []byte) ([]byte, error)
+}
+
+var _ RoundTripper = (*transport.Endpoint)(nil)
+
+// Send sends the call to one server and returns its reply. Errors are
+// *op.Error: those of the server, or CodeNoServer when the call surely did not
+// arrive, CodeLost when it may have, CodeTimeout when the deadline passed.
+func Send(ctx context.Context, via RoundTripper, to transport.Target, c *op.Call) (*op.Reply, error) {
+	h := c.Header
+	if h.Hops++; h.Hops > op.MaxHops {
+		return nil, op.Errorf(op.CodeInternal, "%s was forwarded more than %d times", c.Operation.OpName(), op.MaxHops)
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		if h.Timeout = time.Until(deadline) - slack; h.Timeout <= 0 {
+			h.Timeout = time.Until(deadline)
+		}
+		if h.Timeout <= 0 {
+			return nil, timeout(c, to)
+		}
+	}
+	body, err := c.Body()
+	if err != nil {
+		return nil, err
+	}
+	head, err := op.AppendHead(make([]byte, 0, 128), op.Received(c.Operation, h, nil))
+	if err != nil {
+		return nil, err
+	}
+	answer, err := via.RoundTrip(ctx, to, Protocol, head, body)
+	if err != nil {
+		return nil, translate(err, c, to)
+	}
+	return op.ReadReply(answer)
+}
+
+func timeout(c *op.Call, to transport.Target) error {
+	return op.Errorf(op.CodeTimeout, "%s: no answer from %s (%s) before the deadline", c.Operation.OpName(), to.Name, to.Addr)
+}
+
+func translate(err error, c *op.Call, to transport.Target) error {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return timeout(c, to)
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, transport.ErrUnreachable), errors.Is(err, transport.ErrRefused):
+		return op.Errorf(op.CodeNoServer, "%s: cannot reach %s (%s): %v", c.Operation.OpName(), to.Name, to.Addr, err)
+	}
+	return op.Errorf(op.CodeLost, "%s: connection to %s (%s) lost: %v", c.Operation.OpName(), to.Name, to.Addr, err)
+}
+
+// Answerer answers encoded calls.
+type Answerer struct {
+	caller     op.Caller
+	operations map[string]op.Operation
+}
+
+// NewAnswerer returns an Answerer that knows the operations and lets the
+// caller carry them out.
+func NewAnswerer(c op.Caller, operations []op.Operation) *Answerer {
+	a := &Answerer{caller: c, operations: make(map[string]op.Operation, len(operations))}
+	for _, o := range operations {
+		a.operations[o.OpName()] = o
+	}
+	return a
+}
+
+// Answer carries out one encoded call and returns the encoded reply. It never
+// fails: every error is an encoded reply too.
+func (a *Answerer) Answer(ctx context.Context, request []byte) []byte {
+	name, h, body, err := op.ReadHead(request)
+	if err != nil {
+		return op.AppendError(nil, op.Errorf(op.CodeInvalid, "read call: %v", err))
+	}
+	o := a.operations[name]
+	if o == nil {
+		return op.AppendError(nil, op.Errorf(op.CodeUnsupported, "operation %q is unknown to this server", name))
+	}
+	if h.Hops > op.MaxHops {
+		return op.AppendError(nil, op.Errorf(op.CodeInvalid, "%s was forwarded more than %d times", name, op.MaxHops))
+	}
+	if h.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, h.Timeout)
+		defer cancel()
+	}
+	reply, err := a.caller.Do(ctx, op.Received(o, h, body))
+	if err != nil {
+		return op.AppendError(nil, err)
+	}
+	b, err := op.AppendReply(make([]byte, 0, 256), reply)
+	if err != nil {
+		return op.AppendError(nil, fmt.Errorf("encode reply of %s: %w", name, err))
+	}
+	return b
+}

@@ -1,0 +1,45 @@
+package rpc
+
+import (
+	"context"
+
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/transport"
+)
+
+// TryEach sends the call to one target after another until one answers or an
+// error says that another try is of no use: a call that may have been carried
+// out is repeated only if it is a read. failed, if not nil, is told of each
+// target that was given up. The error is the last one; without targets it is
+// op.ErrNoServers.
+func TryEach(ctx context.Context, via RoundTripper, targets []transport.Target, c *op.Call, failed func(transport.Target, error)) (*op.Reply, error) {
+	if _, err := c.Body(); err != nil { // encode once for all tries
+		return nil, err
+	}
+	var last error = op.ErrNoServers
+	for _, to := range targets {
+		reply, err := Send(ctx, via, to, c)
+		if err == nil {
+			return reply, nil
+		}
+		last = err
+		if ctx.Err() != nil || !Again(err, c.Operation.OpKind()) {
+			return nil, err
+		}
+		if failed != nil {
+			failed(to, err)
+		}
+	}
+	return nil, last
+}
+
+// Again reports whether a call of the kind that failed so may be sent again.
+func Again(err error, k op.Kind) bool {
+	switch op.CodeOf(err).Retry() {
+	case op.RetryAll:
+		return true
+	case op.RetryReads:
+		return k == op.KindRead
+	}
+	return false
+}

@@ -1,0 +1,30 @@
+package state
+
+import (
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/coordinate"
+	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/state/status"
+)
+
+// commands lists every replicated command. Numbers are in every log and
+// snapshot: they are only ever added, never changed or used again.
+func commands() []row {
+	return []row{
+		command(1, &kv.Apply, kv.ApplyEntry),
+		command(2, &catalog.Register, catalog.ApplyRegister),
+		command(3, &catalog.Deregister, deregister),
+		command(4, &coordinate.Batch, coordinateBatch),
+		command(5, &Collect, collect),
+	}
+}
+
+// Operations lists the operations of all domains.
+func Operations() []op.Operation {
+	all := []op.Operation{&Collect}
+	for _, domain := range [][]op.Operation{catalog.Operations(), coordinate.Operations(), kv.Operations(), status.Operations()} {
+		all = append(all, domain...)
+	}
+	return all
+}

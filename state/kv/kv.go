@@ -1,0 +1,250 @@
+// Package kv is the key/value store of a datacenter: its records and its
+// operations.
+//
+// It knows nothing of HTTP, of sessions' life or of how commands are
+// replicated.
+package kv
+
+import (
+	"bytes"
+
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/storage"
+)
+
+//go:generate go tool msgp -tests=false -io=false -o kv_gen.go -file kv.go
+//msgp:limit arrays:4194304 maps:64
+
+// Entry is one key with its value.
+type Entry struct {
+	// LockIndex counts how often the lock of this key was acquired.
+	LockIndex uint64 `msg:"l,omitempty"`
+	Key       string `msg:"k"`
+	// Flags belong to the client; they are stored and returned.
+	Flags uint64 `msg:"f,omitempty"`
+	Value []byte `msg:"v"`
+	// Session that holds the lock, or empty.
+	Session     string `json:",omitempty" msg:"s,omitempty"`
+	CreateIndex uint64 `msg:"ci"`
+	ModifyIndex uint64 `msg:"mi"`
+}
+
+// Entries are entries in key order.
+type Entries []Entry
+
+// Keys are keys in order.
+type Keys []string
+
+// The verbs of Apply.
+const (
+	Set        = "set"         // write
+	CAS        = "cas"         // write if ModifyIndex is still Entry.ModifyIndex, or absent for 0
+	Delete     = "delete"      // delete one key
+	DeleteCAS  = "delete-cas"  // delete if ModifyIndex is still Entry.ModifyIndex, or already absent
+	DeleteTree = "delete-tree" // delete every key with the prefix Entry.Key
+)
+
+// ApplyRequest writes or deletes.
+type ApplyRequest struct {
+	Verb  string `msg:"verb"`
+	Entry Entry  `msg:"e"`
+}
+
+// ApplyResult says whether a write took place; a compare that failed is not an
+// error.
+type ApplyResult struct {
+	OK bool `msg:"ok"`
+	// Index of the command.
+	Index uint64 `msg:"idx"`
+}
+
+// GetRequest names one key.
+type GetRequest struct {
+	Key string `msg:"k"`
+}
+
+// ListRequest names a prefix.
+type ListRequest struct {
+	Prefix string `msg:"p"`
+}
+
+// KeysRequest names a prefix. With a Separator, what follows its first
+// occurrence behind the prefix is folded.
+type KeysRequest struct {
+	Prefix    string `msg:"p"`
+	Separator string `msg:"sep,omitempty"`
+}
+
+// Apply writes, deletes or compares and writes.
+var Apply = op.Write[ApplyRequest, ApplyResult]{Name: "kv.apply", Authorize: authorizeApply, Prepare: prepareApply}
+
+// Get returns one entry, or none.
+var Get = op.Read[GetRequest, Entry]{Name: "kv.get", Authorize: authorizeGet, Query: getEntry}
+
+// List returns the entries below a prefix.
+var List = op.Read[ListRequest, Entries]{Name: "kv.list", Authorize: authorizeList, Query: listEntries, Filter: filterEntries}
+
+// ListKeys returns the keys below a prefix.
+var ListKeys = op.Read[KeysRequest, Keys]{Name: "kv.keys", Authorize: authorizeKeys, Query: listKeys, Filter: filterKeys}
+
+// Operations lists what this package declares.
+func Operations() []op.Operation { return []op.Operation{&Apply, &Get, &List, &ListKeys} }
+
+// entries holds all keys; the row key is the key itself.
+var entries = storage.NewTable[Entry](1, "kv")
+
+func authorizeApply(a rules.Authorizer, r *ApplyRequest) error {
+	return rules.Require(a, rules.Key, rules.Write, r.Entry.Key)
+}
+
+func authorizeGet(a rules.Authorizer, r *GetRequest) error {
+	return rules.Require(a, rules.Key, rules.Read, r.Key)
+}
+
+// Lists need no right of their own: what the caller may not read is removed.
+func authorizeList(rules.Authorizer, *ListRequest) error { return nil }
+
+func authorizeKeys(rules.Authorizer, *KeysRequest) error { return nil }
+
+func filterEntries(a rules.Authorizer, es *Entries) bool {
+	kept := (*es)[:0:0]
+	for _, e := range *es {
+		if a.Allow(rules.Key, rules.Read, e.Key) {
+			kept = append(kept, e)
+		}
+	}
+	filtered := len(kept) < len(*es)
+	*es = kept
+	return filtered
+}
+
+func filterKeys(a rules.Authorizer, ks *Keys) bool {
+	kept := (*ks)[:0:0]
+	for _, k := range *ks {
+		if a.Allow(rules.Key, rules.List, k) {
+			kept = append(kept, k)
+		}
+	}
+	filtered := len(kept) < len(*ks)
+	*ks = kept
+	return filtered
+}
+
+func prepareApply(_ op.Leader, r *ApplyRequest) error {
+	switch r.Verb {
+	case Set, CAS, Delete, DeleteCAS:
+		if r.Entry.Key == "" {
+			return op.Errorf(op.CodeInvalid, "Missing key name")
+		}
+	case DeleteTree:
+	default:
+		return op.Errorf(op.CodeInvalid, "unknown KV verb %q", r.Verb)
+	}
+	return nil
+}
+
+func getEntry(r storage.Reader, req *GetRequest) (*Entry, error) {
+	return entries.Get(r, []byte(req.Key))
+}
+
+func listEntries(r storage.Reader, req *ListRequest) (*Entries, error) {
+	list := Entries{}
+	for e, err := range entries.Scan(r, []byte(req.Prefix)) {
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, *e)
+	}
+	return &list, nil
+}
+
+func listKeys(r storage.Reader, req *KeysRequest) (*Keys, error) {
+	list := Keys{}
+	for k, err := range entries.Keys(r, []byte(req.Prefix)) {
+		if err != nil {
+			return nil, err
+		}
+		key := fold(k, len(req.Prefix), req.Separator)
+		if n := len(list); n > 0 && string(key) == list[n-1] {
+			continue
+		}
+		list = append(list, string(key))
+	}
+	return &list, nil
+}
+
+// fold cuts key behind the first separator that follows its first n bytes.
+func fold(key []byte, n int, separator string) []byte {
+	if separator == "" {
+		return key
+	}
+	if i := bytes.Index(key[n:], []byte(separator)); i >= 0 {
+		return key[:n+i+len(separator)]
+	}
+	return key
+}
+
+// ApplyEntry carries out Apply on the state.
+func ApplyEntry(tx *storage.Txn, r *ApplyRequest) (*ApplyResult, error) {
+	res := &ApplyResult{OK: true, Index: tx.Index()}
+	if r.Verb == DeleteTree {
+		return res, deleteTree(tx, r.Entry.Key)
+	}
+	key := []byte(r.Entry.Key)
+	old, err := entries.Get(tx, key)
+	if err != nil {
+		return nil, err
+	}
+	switch r.Verb {
+	case Delete:
+		_, err = entries.Delete(tx, key)
+		return res, err
+	case DeleteCAS:
+		if old == nil {
+			return res, nil
+		}
+		if res.OK = old.ModifyIndex == r.Entry.ModifyIndex; res.OK {
+			_, err = entries.Delete(tx, key)
+		}
+		return res, err
+	case CAS:
+		if res.OK = compares(old, r.Entry.ModifyIndex); !res.OK {
+			return res, nil
+		}
+	}
+	return res, put(tx, key, old, &r.Entry)
+}
+
+// compares reports whether a write on condition of index may go ahead.
+func compares(old *Entry, index uint64) bool {
+	if old == nil {
+		return index == 0
+	}
+	return index != 0 && old.ModifyIndex == index
+}
+
+// put writes the client's part of e and keeps what belongs to the store.
+func put(tx *storage.Txn, key []byte, old, e *Entry) error {
+	row := Entry{Key: e.Key, Flags: e.Flags, Value: e.Value, CreateIndex: tx.Index(), ModifyIndex: tx.Index()}
+	if old != nil {
+		row.CreateIndex, row.LockIndex, row.Session = old.CreateIndex, old.LockIndex, old.Session
+	}
+	return entries.Put(tx, key, &row)
+}
+
+func deleteTree(tx *storage.Txn, prefix string) error {
+	var keys []string
+	for k, err := range entries.Keys(tx, []byte(prefix)) {
+		if err != nil {
+			return err
+		}
+		keys = append(keys, string(k))
+	}
+	for _, k := range keys {
+		if _, err := entries.Delete(tx, []byte(k)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package state
+
+import (
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/tinylib/msgp/msgp"
+
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/coordinate"
+	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/storage"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the golden encodings anew")
+
+// samples holds one filled-in request for each command, by operation name.
+func samples() map[string]msgp.Marshaler {
+	return map[string]msgp.Marshaler{
+		"kv.apply": &kv.ApplyRequest{Verb: kv.CAS, Entry: kv.Entry{LockIndex: 1, Key: "a/b", Flags: 2, Value: []byte("v"), Session: "s", CreateIndex: 3, ModifyIndex: 4}},
+		"catalog.register": &catalog.RegisterRequest{ID: "i", Node: "n", Address: "1.2.3.4", Datacenter: "dc1",
+			TaggedAddresses: map[string]string{"lan": "1.2.3.4"}, NodeMeta: map[string]string{"k": "v"}, SkipNodeUpdate: true,
+			Service: &catalog.Service{ID: "web-1", Service: "web", Tags: []string{"t"}, Address: "5.6.7.8", Port: 80, Meta: map[string]string{"m": "x"},
+				TaggedAddresses: map[string]catalog.ServiceAddress{"lan": {Address: "5.6.7.8", Port: 80}}, Weights: catalog.Weights{Passing: 1, Warning: 2}},
+			Checks: []catalog.Check{{Node: "n", CheckID: "c", Name: "c", Status: catalog.Passing, Output: "o", ServiceID: "web-1",
+				Definition: catalog.CheckDefinition{HTTP: "http://x", Interval: 10}}}},
+		"catalog.deregister": &catalog.DeregisterRequest{Node: "n", ServiceID: "web-1", CheckID: "c", Datacenter: "dc1"},
+		"coordinate.batch":   &coordinate.Entries{{Node: "n", Coord: coordinate.Coord{Vec: []float64{1, 2}, Error: 0.5, Adjustment: 0.1, Height: 0.2}}},
+		"state.collect":      &CollectRequest{UpTo: 7},
+	}
+}
+
+// What is in logs and snapshots must stay readable: a change here is a change
+// of the format. Run with -rewrite only for a new command.
+func TestEncodingsDoNotChange(t *testing.T) {
+	m := New()
+	var out strings.Builder
+	rows := commands()
+	sort.Slice(rows, func(i, j int) bool { return rows[i].number < rows[j].number })
+	for _, r := range rows {
+		sample := samples()[r.operation.OpName()]
+		if sample == nil {
+			t.Fatalf("no sample of %s", r.operation.OpName())
+		}
+		body, err := sample.MarshalMsg(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := m.Encode(r.operation, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&out, "%d %s %s\n", r.number, r.operation.OpName(), hex.EncodeToString(b))
+	}
+	file := filepath.Join("testdata", "commands.golden")
+	if *rewrite {
+		if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out.String() != string(want) {
+		t.Errorf("encodings differ from %s:\n%s", file, out.String())
+	}
+}
+
+func TestUnknownCommandCrashes(t *testing.T) {
+	s, _ := open(t)
+	tx := s.Begin()
+	defer tx.Discard()
+	tx.Next()
+	defer func() {
+		if recover() == nil {
+			t.Error("an unknown command was applied")
+		}
+	}()
+	New().Apply(tx, []byte{0xff, 0xff, 0})
+}
+
+// Every operation must refuse a caller who may do nothing, or hide its result.
+func TestDenyAllCallerSeesNothing(t *testing.T) {
+	open := map[string]bool{ // what everybody may know
+		"status.leader": true, "status.peers": true, "status.datacenters": true, "status.ping": true, "coordinate.datacenters": true,
+	}
+	for _, o := range Operations() {
+		req, err := o.DecodeRequest([]byte{0x80})
+		if err != nil {
+			if req, err = o.DecodeRequest([]byte{0x90}); err != nil {
+				t.Fatalf("%s: %v", o.OpName(), err)
+			}
+		}
+		denied := o.Allow(rules.DenyAll(), req) != nil
+		_, filters := o.(interface{ Filters() bool })
+		if filters {
+			filters = o.(interface{ Filters() bool }).Filters()
+		}
+		if !denied && !filters && !open[o.OpName()] {
+			t.Errorf("%s answers a caller who may do nothing", o.OpName())
+		}
+	}
+}
+
+func open(t *testing.T) (*storage.State, func(o op.Operation, req msgp.Marshaler) (any, error)) {
+	t.Helper()
+	s, err := storage.OpenState(storage.Options{Dir: "state", FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	m := New()
+	return s, func(o op.Operation, req msgp.Marshaler) (any, error) {
+		t.Helper()
+		if p, ok := o.(op.Preparable); ok {
+			if err := p.Ready(op.Leader{}, req); err != nil {
+				return nil, err
+			}
+		}
+		body, err := req.MarshalMsg(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := m.Encode(o, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx := s.Begin()
+		defer tx.Discard()
+		tx.Next()
+		res, err := m.Apply(tx, b)
+		if err != nil {
+			tx.Rollback()
+		}
+		if cerr := tx.Commit(); cerr != nil {
+			t.Fatal(cerr)
+		}
+		return res, err
+	}
+}
