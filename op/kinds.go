@@ -167,7 +167,7 @@ type Handler struct {
 	Operation Operation
 	// LeaderOnly sends the call to the leader, whatever its consistency.
 	LeaderOnly bool
-	Answer    func(ctx context.Context, h Header, request any) (result any, err error)
+	Answer     func(ctx context.Context, h Header, request any) (result any, err error)
 }
 
 // Handle binds the operation to the function that answers it on a server.

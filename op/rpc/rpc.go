@@ -120,3 +120,18 @@ func (a *Answerer) Answer(ctx context.Context, request []byte) []byte {
 	}
 	return b
 }
+
+// Protocol serves calls that arrive on streams, one on each, from those that
+// admit lets in.
+func (a *Answerer) Protocol(admit func(transport.Peer) error) transport.Protocol {
+	return transport.Protocol{Admit: admit, Serve: func(ctx context.Context, _ transport.Remote, s transport.Stream) {
+		request, err := transport.ReadFrame(s, transport.MaxRequest)
+		if err != nil {
+			s.Cancel() // nothing was asked: there is nobody to answer
+			return
+		}
+		if err := transport.WriteFrame(s, a.Answer(ctx, request)); err != nil {
+			s.Cancel()
+		}
+	}}
+}
