@@ -1,0 +1,317 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state"
+	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/storage"
+)
+
+// datacenter is a catalog in memory.
+type datacenter struct {
+	state  *storage.State
+	writes atomic.Int64
+	down   atomic.Bool
+}
+
+func newDatacenter(t *testing.T) *datacenter {
+	t.Helper()
+	s, err := storage.OpenState(storage.Options{Dir: "state", FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return &datacenter{state: s}
+}
+
+// Do implements op.Caller.
+func (d *datacenter) Do(_ context.Context, call *op.Call) (*op.Reply, error) {
+	if d.down.Load() {
+		return nil, op.ErrNoLeader
+	}
+	req, err := call.Request()
+	if err != nil {
+		return nil, err
+	}
+	if q, ok := call.Operation.(op.Queryable); ok {
+		v := d.state.View()
+		defer v.Close()
+		res, err := q.Run(v, req)
+		return op.NewReply(op.Meta{}, res), err
+	}
+	d.writes.Add(1)
+	if err := call.Operation.(op.Preparable).Ready(op.Leader{}, req); err != nil {
+		return nil, err
+	}
+	call.Changed()
+	body, err := call.Body()
+	if err != nil {
+		return nil, err
+	}
+	m := state.New()
+	b, err := m.Encode(call.Operation, body)
+	if err != nil {
+		return nil, err
+	}
+	tx := d.state.Begin()
+	defer tx.Discard()
+	tx.Next()
+	res, err := m.Apply(tx, b)
+	if err != nil {
+		tx.Rollback()
+	}
+	return op.NewReply(op.Meta{}, res), errors.Join(err, tx.Commit())
+}
+
+func (d *datacenter) instances(t *testing.T, service string) catalog.Instances {
+	t.Helper()
+	res, _, err := catalog.ListInstances.Call(t.Context(), d, op.Header{}, &catalog.ServiceRequest{Service: service})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *res
+}
+
+func start(t *testing.T, d *datacenter, change func(*Config)) *State {
+	t.Helper()
+	cfg := Config{Caller: d, Datacenter: "dc1", NodeName: "n1", NodeID: "id1", Address: "10.0.0.1", SyncPeriod: 200 * time.Millisecond,
+		RetryPeriod: 50 * time.Millisecond, Log: logging.Discard(), Registerer: prometheus.NewRegistry()}
+	if change != nil {
+		change(&cfg)
+	}
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := s.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// eventually waits for a condition of the real world.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatalf("%s: did not happen", what)
+		case <-tick.C:
+		}
+	}
+}
+
+func web(port int) config.ServiceDefinition {
+	return config.ServiceDefinition{Name: "web", Port: port, Tags: []string{"a"},
+		Checks: []config.CheckDefinition{{TTL: time.Minute}}}
+}
+
+func TestRegistrationReachesTheCatalog(t *testing.T) {
+	d := newDatacenter(t)
+	s := start(t, d, nil)
+	if err := s.AddService(web(80)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "service in the catalog", func() bool {
+		is := d.instances(t, "web")
+		return len(is) == 1 && is[0].Service.Port == 80 && len(is[0].Checks) == 1 && is[0].Checks[0].Status == "critical"
+	})
+	if err := s.UpdateTTL("service:web", "passing", "fine"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "check passes", func() bool { return d.instances(t, "web")[0].Checks[0].Status == "passing" })
+	if err := s.AddService(web(81)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "change arrives", func() bool { is := d.instances(t, "web"); return is[0].Service.Port == 81 })
+	if got := d.instances(t, "web")[0].Checks[0].Status; got != "passing" {
+		t.Errorf("registering again made the check %s", got)
+	}
+	if err := s.RemoveService("web"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "service goes", func() bool { return len(d.instances(t, "web")) == 0 })
+}
+
+func TestAgentIsTheAuthority(t *testing.T) {
+	d := newDatacenter(t)
+	s := start(t, d, nil)
+	if err := s.AddService(web(80)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "service in the catalog", func() bool { return len(d.instances(t, "web")) == 1 })
+	for _, r := range []*catalog.RegisterRequest{
+		{Node: "n1", Address: "10.0.0.1", SkipNodeUpdate: true, Service: &catalog.Service{ID: "stray", Service: "stray"}},
+		{Node: "n1", Address: "10.0.0.1", SkipNodeUpdate: true, Service: &catalog.Service{ID: "web", Service: "web", Port: 9}},
+		{Node: "n1", Address: "10.0.0.1", SkipNodeUpdate: true, Service: &catalog.Service{ID: "consul", Service: "consul"},
+			Checks: []catalog.Check{{CheckID: catalog.SerfHealth, Status: "passing"}, {CheckID: "stray", Status: "passing"}}},
+	} {
+		if _, _, err := catalog.Register.Call(t.Context(), d, op.Header{}, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "stray service and check go, change is undone", func() bool {
+		cs, _, err := catalog.ListNodeChecks.Call(t.Context(), d, op.Header{}, &catalog.NodeRequest{Node: "n1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		is := d.instances(t, "web")
+		return len(d.instances(t, "stray")) == 0 && len(*cs) == 2 && is[0].Service.Port == 80
+	})
+	if len(d.instances(t, "consul")) != 1 {
+		t.Error("the leader's own service was removed")
+	}
+}
+
+func TestUnchangedSyncWritesNothing(t *testing.T) {
+	d := newDatacenter(t)
+	s := start(t, d, nil)
+	for i := range 50 {
+		if err := s.AddService(config.ServiceDefinition{Name: fmt.Sprintf("s%d", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "all services in the catalog", func() bool { return len(d.instances(t, "s49")) == 1 && len(d.instances(t, "s0")) == 1 })
+	before := s.metricsDone(t)
+	eventually(t, "a full sync", func() bool { return s.metricsDone(t) > before+1 })
+	n, rounds := d.writes.Load(), s.metricsDone(t)
+	eventually(t, "more full syncs", func() bool { return s.metricsDone(t) > rounds+2 })
+	if got := d.writes.Load(); got != n {
+		t.Errorf("%d writes by syncs that had nothing to change", got-n)
+	}
+}
+
+func (s *State) metricsDone(t *testing.T) int {
+	t.Helper()
+	families, err := s.cfg.Registerer.(*prometheus.Registry).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if f.GetName() == "legate_local_syncs_total" && l.GetValue() == "ok" {
+					return int(m.GetCounter().GetValue())
+				}
+			}
+		}
+	}
+	return 0
+}
+
+func TestRestartKeepsServicesAndResults(t *testing.T) {
+	d, dir := newDatacenter(t), t.TempDir()
+	keep := func(c *Config) { c.Dir = dir }
+	first := start(t, d, keep)
+	if err := first.AddService(web(80)); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.AddCheck(config.CheckDefinition{Name: "disk", TTL: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"service:web", "disk"} {
+		if err := first.UpdateTTL(id, "passing", "fine"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := first.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, serviceFolder, "torn.json"), []byte(`{"Service":{"Na`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	second := start(t, d, keep)
+	for id, c := range second.Checks() {
+		if c.Status != "passing" || c.Output != "fine" {
+			t.Errorf("check %s after a restart: %s %q", id, c.Status, c.Output)
+		}
+	}
+	if n := len(second.Checks()); n != 2 || len(second.Services()) != 1 {
+		t.Errorf("%d checks and %d services after a restart", n, len(second.Services()))
+	}
+	if _, err := os.Stat(filepath.Join(dir, serviceFolder, "torn.json.bad")); err != nil {
+		t.Errorf("damaged file was not put aside: %v", err)
+	}
+}
+
+func TestNoLeaderIsOutlived(t *testing.T) {
+	d := newDatacenter(t)
+	d.down.Store(true)
+	s := start(t, d, nil)
+	if err := s.AddService(web(80)); err != nil {
+		t.Fatal(err)
+	}
+	d.down.Store(false)
+	eventually(t, "service in the catalog", func() bool { return len(d.instances(t, "web")) == 1 })
+}
+
+func TestRefusals(t *testing.T) {
+	d := newDatacenter(t)
+	s := start(t, d, nil)
+	for name, c := range map[string]struct {
+		do   func() error
+		want error
+	}{
+		"service without a name":   {func() error { return s.AddService(config.ServiceDefinition{}) }, ErrInvalid},
+		"check without a name":     {func() error { return s.AddCheck(config.CheckDefinition{TTL: time.Second}) }, ErrInvalid},
+		"check of no service":      {func() error { return s.AddCheck(config.CheckDefinition{Name: "c", TTL: time.Second, ServiceID: "x"}) }, ErrUnknownService},
+		"check without a kind":     {func() error { return s.AddCheck(config.CheckDefinition{Name: "c"}) }, ErrInvalid},
+		"report of an unknown":     {func() error { return s.UpdateTTL("x", "passing", "") }, ErrUnknownCheck},
+		"remove an unknown":        {func() error { return s.RemoveService("x") }, ErrUnknownService},
+		"remove an unknown check":  {func() error { return s.RemoveCheck("x") }, ErrUnknownCheck},
+		"report of a wrong status": {func() error { return s.UpdateTTL("x", "great", "") }, ErrInvalid},
+	} {
+		if err := c.do(); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+	if err := s.AddService(config.ServiceDefinition{Name: "half", Checks: []config.CheckDefinition{{TTL: time.Second}, {}}}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("service with a bad check: %v", err)
+	}
+	if len(s.Services()) != 0 || len(s.Checks()) != 0 {
+		t.Error("a refused registration left something behind")
+	}
+}
+
+func TestDefineReplacesWhatFilesDefined(t *testing.T) {
+	d := newDatacenter(t)
+	s := start(t, d, nil)
+	if err := s.AddService(config.ServiceDefinition{Name: "api"}); err != nil {
+		t.Fatal(err)
+	}
+	disk := config.CheckDefinition{Name: "disk", TTL: time.Minute}
+	if err := s.Define([]config.ServiceDefinition{web(80), {Name: "db"}}, []config.CheckDefinition{disk}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Define([]config.ServiceDefinition{web(81)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	got := s.Services()
+	if len(got) != 2 || got["web"].Port != 81 || got["api"].Service != "api" || len(s.Checks()) != 1 {
+		t.Errorf("services %v, checks %v", got, s.Checks())
+	}
+}

@@ -1,0 +1,180 @@
+package local
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/legate-project/legate/agent/checks"
+	"github.com/legate-project/legate/config"
+)
+
+// Folders in the data directory.
+const (
+	serviceFolder = "services"
+	checkFolder   = "checks"
+	resultFolder  = "checks/state"
+)
+
+// kept is what a file holds: one of its fields.
+type kept struct {
+	Service *config.ServiceDefinition `json:",omitempty"`
+	Check   *config.CheckDefinition   `json:",omitempty"`
+	Result  *keptResult               `json:",omitempty"`
+}
+
+// keptResult is the last report of a TTL check.
+type keptResult struct {
+	CheckID, Status, Output string
+	Until                   time.Time
+}
+
+func (s *State) file(folder, id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return filepath.Join(s.cfg.Dir, folder, hex.EncodeToString(sum[:16])+".json")
+}
+
+func (s *State) keepService(svc *service) error {
+	return s.keep(serviceFolder, svc.record.ID, kept{Service: &svc.def})
+}
+
+func (s *State) keepCheck(c *check) error {
+	return s.keep(checkFolder, c.def.ID, kept{Check: &c.def})
+}
+
+func (s *State) keepResult(c *check) error {
+	r := &keptResult{CheckID: c.def.ID, Status: c.record.Status, Output: c.record.Output, Until: time.Now().Add(c.def.TTL)}
+	return s.keep(resultFolder, c.def.ID, kept{Result: r})
+}
+
+// keep writes a file whole or not at all. A TTL report may be lost with the
+// power, a definition not.
+func (s *State) keep(folder, id string, k kept) error {
+	if s.cfg.Dir == "" {
+		return nil
+	}
+	b, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	name := s.file(folder, id)
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return fmt.Errorf("keep %s of %q: %w", folder, id, err)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	if err != nil {
+		return fmt.Errorf("keep %s of %q: %w", folder, id, err)
+	}
+	_, err = tmp.Write(b)
+	if err == nil && folder != resultFolder {
+		err = tmp.Sync()
+	}
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("keep %s of %q: %w", folder, id, err), os.Remove(tmp.Name()))
+	}
+	return nil
+}
+
+func (s *State) forget(folder, id string) error {
+	if s.cfg.Dir == "" {
+		return nil
+	}
+	if err := os.Remove(s.file(folder, id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// restore reads what was kept: services first, as checks name them. A damaged
+// file is put aside, named in the log and otherwise passed over.
+func (s *State) restore() error {
+	if s.cfg.Dir == "" {
+		return nil
+	}
+	for _, folder := range []string{serviceFolder, checkFolder} {
+		err := s.each(folder, func(k kept) error {
+			switch {
+			case k.Service != nil:
+				return s.addService(*k.Service, false)
+			case k.Check != nil:
+				return s.addCheck(*k.Check, false)
+			}
+			return errors.New("holds neither a service nor a check")
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return s.each(resultFolder, func(k kept) error {
+		if k.Result == nil {
+			return errors.New("holds no result")
+		}
+		if c := s.checks[k.Result.CheckID]; c != nil && time.Now().Before(k.Result.Until) {
+			c.record.Status, c.record.Output = k.Result.Status, k.Result.Output
+		}
+		return nil
+	})
+}
+
+func (s *State) each(folder string, use func(kept) error) error {
+	dir := filepath.Join(s.cfg.Dir, folder)
+	files, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("restore %s: %w", folder, err)
+	}
+	for _, f := range files {
+		name := filepath.Join(dir, f.Name())
+		if f.IsDir() || filepath.Ext(name) != ".json" {
+			continue
+		}
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("restore %s: %w", folder, err)
+		}
+		var k kept
+		if err = json.Unmarshal(b, &k); err == nil {
+			err = use(k)
+		}
+		if err != nil {
+			s.log.Error("a kept file is damaged; it is put aside as .bad and passed over: register again what it held", "file", name, "error", err)
+			if err := os.Rename(name, name+".bad"); err != nil {
+				return fmt.Errorf("put %s aside: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// resumeTTL lets a TTL that was reported before a restart run on; s.mu is
+// held.
+func (s *State) resumeTTL(c *check) {
+	if s.cfg.Dir == "" {
+		return
+	}
+	b, err := os.ReadFile(s.file(resultFolder, c.def.ID))
+	if err != nil {
+		return // never reported
+	}
+	var k kept
+	if json.Unmarshal(b, &k) != nil || k.Result == nil {
+		return // restore has put it aside
+	}
+	if time.Now().Before(k.Result.Until) {
+		c.ttl.Resume(k.Result.Output, k.Result.Until)
+		c.record.Status, c.record.Output = k.Result.Status, k.Result.Output
+	} else {
+		c.record.Status = checks.Critical
+	}
+}
