@@ -1,0 +1,184 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Bounds and times of leadership.
+const (
+	maxObservations  = 256
+	maxConfirmations = 16_384
+	// barrierPause is the wait before a new leader tries its barrier again.
+	barrierPause = 50 * time.Millisecond
+)
+
+// followLeadership turns Raft's notices, of which a quick gain after a loss
+// swallows the loss, into an exact sequence for OnLeadership.
+func (n *Node) followLeadership(ctx context.Context) {
+	told := false
+	tell := func(leader bool) {
+		if told != leader {
+			told = leader
+			n.cfg.OnLeadership(leader)
+		}
+	}
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			n.ready.Store(0)
+			tell(false)
+			return
+		case <-n.raft.LeaderCh():
+			n.ready.Store(0)
+			tell(false)
+		case <-retry.C:
+		}
+		if n.raft.State() != raft.Leader || told {
+			continue
+		}
+		if err := n.settle(ctx); err != nil {
+			retry.Reset(barrierPause)
+			continue
+		}
+		tell(true)
+	}
+}
+
+// settle waits until everything of earlier terms is applied, so that this
+// node may answer as the leader.
+func (n *Node) settle(ctx context.Context) error {
+	term := n.raft.CurrentTerm()
+	if err := n.await(ctx, n.raft.Barrier(0)); err != nil {
+		return err
+	}
+	if n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term {
+		return ErrNotLeader
+	}
+	n.ready.Store(term)
+	return nil
+}
+
+// LeaseRead says whether this node leads and has applied an entry of its own
+// term: what it reads then is the newest as far as its lease holds.
+func (n *Node) LeaseRead() bool {
+	ready := n.ready.Load()
+	return ready != 0 && n.raft.State() == raft.Leader && n.raft.CurrentTerm() == ready
+}
+
+// confirmation is a caller of ConfirmLeadership.
+type confirmation struct {
+	done chan confirmed // capacity 1
+}
+
+type confirmed struct {
+	index uint64
+	err   error
+}
+
+// ConfirmLeadership asks a quorum whether this node still leads, once for all
+// who ask meanwhile, and returns the Raft index up to which a node must have
+// applied (WaitApplied) to see everything that was acknowledged before the
+// call. ErrNotLeader where it does not lead or cannot answer yet.
+func (n *Node) ConfirmLeadership(ctx context.Context) (readIndex uint64, err error) {
+	c := &confirmation{done: make(chan confirmed, 1)}
+	select {
+	case n.confirm <- c:
+	case <-n.down:
+		return 0, fmt.Errorf("confirm leadership: %w", ErrStopped)
+	default:
+		return 0, fmt.Errorf("confirm leadership: %w", ErrOverloaded)
+	}
+	select {
+	case r := <-c.done:
+		return r.index, r.err
+	case <-n.down:
+		return 0, fmt.Errorf("confirm leadership: %w", ErrStopped)
+	case <-ctx.Done():
+		return 0, fmt.Errorf("confirm leadership: %w", ctx.Err())
+	}
+}
+
+// confirmLoop serves rounds: all who came before a round share its answer.
+func (n *Node) confirmLoop(ctx context.Context) {
+	for {
+		var round []*confirmation
+		select {
+		case <-ctx.Done():
+			return
+		case c := <-n.confirm:
+			round = append(round, c)
+		}
+		for more := true; more; {
+			select {
+			case c := <-n.confirm:
+				round = append(round, c)
+			default:
+				more = false
+			}
+		}
+		index, err := n.confirmOnce(ctx)
+		for _, c := range round {
+			c.done <- confirmed{index, err}
+		}
+	}
+}
+
+// confirmOnce reads the index before it asks: what was acknowledged until then
+// was applied here first.
+func (n *Node) confirmOnce(ctx context.Context) (uint64, error) {
+	began := time.Now()
+	if !n.LeaseRead() {
+		return 0, fmt.Errorf("confirm leadership: %w", ErrNotLeader)
+	}
+	index := n.cfg.State.Position().Index
+	if err := n.await(ctx, n.raft.VerifyLeader()); err != nil {
+		return 0, fmt.Errorf("confirm leadership: %w", errors.Join(ErrNotLeader, err))
+	}
+	since(n.metrics.verify, began)
+	return index, nil
+}
+
+func wanted(o *raft.Observation) bool {
+	switch o.Data.(type) {
+	case raft.RaftState, raft.LeaderObservation:
+		return true
+	}
+	return false
+}
+
+// observe counts elections and changes of the leader.
+func (n *Node) observe(ctx context.Context, observations <-chan raft.Observation) {
+	var candidate time.Time // since when; zero when it is none
+	var leader raft.ServerID
+	for {
+		var o raft.Observation
+		select {
+		case <-ctx.Done():
+			return
+		case o = <-observations:
+		}
+		switch data := o.Data.(type) {
+		case raft.RaftState:
+			if data == raft.Candidate && candidate.IsZero() {
+				candidate = time.Now()
+				n.metrics.elections.Inc()
+			}
+			if data != raft.Candidate && !candidate.IsZero() {
+				since(n.metrics.election, candidate)
+				candidate = time.Time{}
+			}
+		case raft.LeaderObservation:
+			if data.LeaderID != "" && data.LeaderID != leader {
+				leader = data.LeaderID
+				n.metrics.leaderChanges.Inc()
+			}
+		}
+	}
+}

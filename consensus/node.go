@@ -1,0 +1,300 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/legate-project/legate/internal/lifecycle"
+)
+
+// Node is one running member, or member to be, of a Raft group. Its methods
+// are safe for concurrent use.
+type Node struct {
+	cfg     Config
+	raft    *raft.Raft
+	fsm     *fsm
+	metrics *metrics
+	group   *lifecycle.Group
+
+	queue   chan *proposal
+	sent    chan sentEntry
+	slots   chan struct{}
+	confirm chan *confirmation
+	ready   atomic.Uint64 // the term in which this node led and had applied all before it; 0 for none
+
+	down    chan struct{} // closed when the node stops or fails
+	downOne sync.Once
+	failed  chan error // capacity 1
+	failOne sync.Once
+}
+
+// Start runs a node. After an error nothing is left running; Log, State and
+// Transport remain the caller's to close.
+func Start(cfg Config) (_ *Node, err error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	cfg.withDefaults()
+	if err := reconcile(cfg.Log, cfg.State, cfg.Address); err != nil {
+		return nil, fmt.Errorf("start raft: %w", err)
+	}
+	m, err := newMetrics(cfg.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg: cfg, metrics: m, group: lifecycle.New("consensus"),
+		queue: make(chan *proposal, maxQueued), sent: make(chan sentEntry, maxInFlight),
+		slots: make(chan struct{}, maxInFlight), confirm: make(chan *confirmation, maxConfirmations),
+		down: make(chan struct{}), failed: make(chan error, 1),
+	}
+	j := newJournal(cfg.Log, n.fail)
+	store := newSnapshotStore(cfg.State, j, m)
+	n.fsm = &fsm{state: cfg.State, machine: cfg.Machine, store: store, metrics: m, fail: n.fail}
+	n.fsm.applied.reach(cfg.State.Position().Index)
+	if n.raft, err = newRaft(&cfg, n.fsm, j, store); err != nil {
+		m.unregister()
+		return nil, fmt.Errorf("start raft: %w", err)
+	}
+	if err := n.run(); err != nil {
+		return nil, errors.Join(err, n.Stop(context.Background()))
+	}
+	return n, nil
+}
+
+// newRaft starts Raft. It runs on a goroutine of its own, because that is what
+// the journal ends when Raft's term cannot be stored.
+func newRaft(cfg *Config, f *fsm, j *journal, store *snapshotStore) (*raft.Raft, error) {
+	var r *raft.Raft
+	err := errors.New("the term could not be stored")
+	done := make(chan struct{})
+	g := lifecycle.New("raft start")
+	e := g.Spawn("start", func(context.Context) {
+		defer close(done)
+		r, err = raft.NewRaft(cfg.raftConfig(), f, j, j, store, cfg.Transport)
+	})
+	if e != nil {
+		return nil, e
+	}
+	<-done
+	return r, errors.Join(err, j.Err())
+}
+
+func (n *Node) run() error {
+	if err := n.metrics.watch(n); err != nil {
+		return err
+	}
+	observations := make(chan raft.Observation, maxObservations)
+	n.raft.RegisterObserver(raft.NewObserver(observations, false, wanted))
+	return errors.Join(
+		n.group.Go("failures", n.watchDisks),
+		n.group.Go("observations", func(ctx context.Context) { n.observe(ctx, observations) }),
+		n.group.Go("leadership", n.followLeadership),
+		n.group.Go("confirmations", n.confirmLoop),
+		n.group.Go("answers", n.answerLoop),
+		n.group.Go("proposals", n.proposeLoop),
+	)
+}
+
+// watchDisks makes a failure of either disk that of the node, and takes a node
+// that has failed or stops out of the group.
+func (n *Node) watchDisks(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-n.cfg.Log.Failed():
+		n.fail(n.cfg.Log.Err())
+	case <-n.cfg.State.Failed():
+		n.fail(n.cfg.State.Err())
+	case <-n.down:
+	}
+	n.raft.Shutdown()
+}
+
+// fail records the first failure. It does not wait: Raft's own goroutines call it.
+func (n *Node) fail(err error) {
+	n.failOne.Do(func() {
+		n.metrics.failed.Set(1)
+		n.failed <- err
+		n.takeDown()
+	})
+}
+
+func (n *Node) takeDown() { n.downOne.Do(func() { close(n.down) }) }
+
+// Failed yields the reason when the node stopped by itself. It leads no more
+// by then; Stop is still to be called.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+// Stop leaves the group without telling it, answers who still waits, and
+// closes the transport. It waits as long as ctx allows.
+func (n *Node) Stop(ctx context.Context) error {
+	n.takeDown()
+	err := wait(ctx, n.raft.Shutdown(), nil)
+	if err != nil {
+		err = fmt.Errorf("stop raft: %w", err)
+	}
+	err = errors.Join(err, n.group.Stop(ctx))
+	n.metrics.unregister()
+	return err
+}
+
+// await waits for a future as long as ctx allows and the node runs.
+func (n *Node) await(ctx context.Context, f raft.Future) error { return wait(ctx, f, n.down) }
+
+// wait gives up on the future where ctx ends or down is closed: Raft does not
+// answer everything that it was asked before it stopped. The goroutine that
+// waits on ends with the future.
+func wait(ctx context.Context, f raft.Future, down <-chan struct{}) error {
+	done := make(chan error, 1)
+	if err := lifecycle.New("future").Spawn("future", func(context.Context) { done <- f.Error() }); err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-down:
+		return raft.ErrRaftShutdown
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// translate maps Raft's errors to this package's. sent says that the entry may
+// have reached the log.
+func translate(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return fmt.Errorf("%w: %w", ErrNotLeader, err)
+	case errors.Is(err, raft.ErrEnqueueTimeout):
+		return fmt.Errorf("%w: %w", ErrOverloaded, err)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrLost, err)
+}
+
+// Barrier returns when everything committed before it is applied here. Only
+// the leader can.
+func (n *Node) Barrier(ctx context.Context) error {
+	if err := translate(n.await(ctx, n.raft.Barrier(0))); err != nil {
+		return fmt.Errorf("barrier: %w", err)
+	}
+	return nil
+}
+
+// WaitApplied returns when the entry at the Raft index is applied here.
+func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
+	if err := n.fsm.applied.wait(ctx, n.down, index); err != nil {
+		return fmt.Errorf("wait for entry %d: %w", index, err)
+	}
+	return nil
+}
+
+// Leader returns who leads as far as this node knows; empty when it does not.
+func (n *Node) Leader() (id, address string) {
+	a, i := n.raft.LeaderWithID()
+	return string(i), string(a)
+}
+
+// LastContact is the time since the last word from the leader: 0 on the
+// leader, the longest duration when there never was one.
+func (n *Node) LastContact() time.Duration {
+	if n.raft.State() == raft.Leader {
+		return 0
+	}
+	last := n.raft.LastContact()
+	if last.IsZero() {
+		return 1<<63 - 1
+	}
+	return time.Since(last)
+}
+
+// Stats are Raft's own, for people and for autopilot.
+func (n *Node) Stats() map[string]string { return n.raft.Stats() }
+
+// Snapshot marks the state now, so that the log can be cut. ok is false when
+// nothing was applied since the start.
+func (n *Node) Snapshot(ctx context.Context) (ok bool, err error) {
+	err = n.await(ctx, n.raft.Snapshot())
+	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("take a snapshot: %w", err)
+	}
+	return true, nil
+}
+
+// Bootstrap makes the servers the first configuration of a new group.
+// ErrBootstrapped when this node has been part of one.
+func (n *Node) Bootstrap(servers []Server) error {
+	var c raft.Configuration
+	for _, s := range servers {
+		suffrage := raft.Nonvoter
+		if s.Voter {
+			suffrage = raft.Voter
+		}
+		c.Servers = append(c.Servers, raft.Server{
+			Suffrage: suffrage, ID: raft.ServerID(s.ID), Address: raft.ServerAddress(s.Address),
+		})
+	}
+	err := n.await(context.Background(), n.raft.BootstrapCluster(c))
+	if errors.Is(err, raft.ErrCantBootstrap) {
+		return fmt.Errorf("bootstrap: %w", ErrBootstrapped)
+	}
+	if err != nil {
+		return fmt.Errorf("bootstrap: %w", err)
+	}
+	return nil
+}
+
+// Configuration returns the servers of the newest configuration that this
+// node knows, committed or not, and the index of the newest one applied here.
+func (n *Node) Configuration() ([]Server, uint64, error) {
+	f := n.raft.GetConfiguration()
+	if err := f.Error(); err != nil {
+		return nil, 0, fmt.Errorf("read the configuration: %w", err)
+	}
+	var servers []Server
+	for _, s := range f.Configuration().Servers {
+		servers = append(servers, Server{ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter})
+	}
+	return servers, n.cfg.State.Position().ConfigurationIndex, nil
+}
+
+// AddVoter adds a server, or changes its address, and waits until that is
+// committed. Only the leader can.
+func (n *Node) AddVoter(ctx context.Context, id, address string) error {
+	f := n.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(address), 0, 0)
+	if err := translate(n.await(ctx, f)); err != nil {
+		return fmt.Errorf("add the server %s: %w", id, err)
+	}
+	return nil
+}
+
+// RemoveServer takes a server out and waits until that is committed. Only the
+// leader can.
+func (n *Node) RemoveServer(ctx context.Context, id string) error {
+	if err := translate(n.await(ctx, n.raft.RemoveServer(raft.ServerID(id), 0, 0))); err != nil {
+		return fmt.Errorf("remove the server %s: %w", id, err)
+	}
+	return nil
+}
+
+// TransferLeadership hands over to the most current other voter; best effort.
+// An error leaves this node leading, or not.
+func (n *Node) TransferLeadership(ctx context.Context) error {
+	if err := n.await(ctx, n.raft.LeadershipTransfer()); err != nil {
+		return fmt.Errorf("transfer leadership: %w", err)
+	}
+	return nil
+}

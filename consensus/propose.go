@@ -1,0 +1,196 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Bounds of the way of a command to Raft.
+const (
+	// maxQueued commands wait; further ones are refused, so that what waits is
+	// answered before its callers give up.
+	maxQueued = 16_384
+	// maxInFlight entries are with Raft. While these are written, the next
+	// commands gather; more entries in flight would only be smaller ones.
+	maxInFlight = 4
+	// enqueueLimit is how long Raft may take to accept an entry.
+	enqueueLimit = 5 * time.Second
+)
+
+// The stages of a proposal. Whoever leaves the first one decides whether the
+// caller may be sure that nothing happens any more.
+const (
+	proposalQueued int32 = iota
+	proposalTaken
+	proposalAbandoned
+)
+
+type proposal struct {
+	command []byte
+	stage   atomic.Int32
+	done    chan result // capacity 1
+}
+
+// sentEntry is an entry that Raft has, with the proposals in it.
+type sentEntry struct {
+	future    raft.ApplyFuture
+	proposals []*proposal
+	began     time.Time
+}
+
+// Propose replicates a command and returns what the Machine answered here, its
+// error included. The command must not be changed any more. The package
+// comment says which errors leave the outcome open; a context that ends while
+// Raft has the command gives both ErrLost and the context's error.
+func (n *Node) Propose(ctx context.Context, command []byte) (any, error) {
+	if len(command) > MaxCommandBytes {
+		return nil, fmt.Errorf("propose %d bytes: %w", len(command), ErrTooLarge)
+	}
+	if n.raft.State() != raft.Leader {
+		n.metrics.refused.Inc()
+		return nil, fmt.Errorf("propose: %w", ErrNotLeader)
+	}
+	p := &proposal{command: command, done: make(chan result, 1)}
+	select {
+	case n.queue <- p:
+	case <-n.down:
+		return nil, fmt.Errorf("propose: %w", ErrStopped)
+	default:
+		n.metrics.refused.Inc()
+		return nil, fmt.Errorf("propose: %w", ErrOverloaded)
+	}
+	select {
+	case r := <-p.done:
+		return r.value, r.err
+	case <-n.down:
+		return p.giveUp(ErrStopped)
+	case <-ctx.Done():
+		return p.giveUp(ctx.Err())
+	}
+}
+
+// giveUp takes the proposal back if Raft does not have it yet. An answer that
+// came meanwhile stands.
+func (p *proposal) giveUp(why error) (any, error) {
+	if p.stage.CompareAndSwap(proposalQueued, proposalAbandoned) {
+		return nil, fmt.Errorf("propose: %w", why)
+	}
+	select {
+	case r := <-p.done:
+		return r.value, r.err
+	default:
+		if errors.Is(why, ErrStopped) {
+			return nil, fmt.Errorf("propose: %w: the node stops", ErrLost)
+		}
+		return nil, fmt.Errorf("propose: %w: %w", ErrLost, why)
+	}
+}
+
+// take says that the proposal goes to Raft now, unless it was given up.
+func (p *proposal) take() bool { return p.stage.CompareAndSwap(proposalQueued, proposalTaken) }
+
+// proposeLoop packs what waits into entries.
+func (n *Node) proposeLoop(ctx context.Context) {
+	var carry *proposal // did not fit any more
+	for {
+		if carry == nil {
+			select {
+			case <-ctx.Done():
+				return
+			case carry = <-n.queue:
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case n.slots <- struct{}{}:
+		}
+		var batch []*proposal
+		batch, carry = n.gather(carry)
+		if len(batch) == 0 {
+			<-n.slots
+			continue
+		}
+		n.send(batch)
+	}
+}
+
+// gather takes what waits, from first on, up to the bounds of an entry.
+func (n *Node) gather(first *proposal) (batch []*proposal, carry *proposal) {
+	bytes := 0
+	for p := first; ; {
+		if len(batch) > 0 && bytes+len(p.command) > maxEntryBytes {
+			return batch, p
+		}
+		if p.take() {
+			batch = append(batch, p)
+			bytes += len(p.command)
+		}
+		if len(batch) == maxEntryCommands {
+			return batch, nil
+		}
+		select {
+		case p = <-n.queue:
+		default:
+			return batch, nil
+		}
+	}
+}
+
+func (n *Node) send(batch []*proposal) {
+	commands := make([][]byte, len(batch))
+	for i, p := range batch {
+		commands[i] = p.command
+	}
+	n.metrics.perEntry.Observe(float64(len(batch)))
+	began := time.Now()
+	f := n.raft.ApplyLog(raft.Log{Data: encodeCommands(commands)}, enqueueLimit)
+	n.sent <- sentEntry{f, batch, began} // a slot is held: there is room
+}
+
+// answerLoop hands out what the FSM answered, in the order of the entries.
+func (n *Node) answerLoop(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-n.sent:
+			n.answer(e)
+			<-n.slots
+		}
+	}
+}
+
+func (n *Node) answer(e sentEntry) {
+	o, err := outcome{}, translate(e.future.Error())
+	if err == nil {
+		var ok bool
+		if o, ok = e.future.Response().(outcome); !ok || o.err != nil || len(o.results) != len(e.proposals) {
+			err = errors.Join(ErrLost, o.err)
+		}
+	}
+	if err != nil {
+		n.countUnanswered(err, len(e.proposals))
+		for _, p := range e.proposals {
+			p.done <- result{err: fmt.Errorf("propose: %w", err)}
+		}
+		return
+	}
+	since(n.metrics.commit, e.began)
+	for i, p := range e.proposals {
+		p.done <- o.results[i]
+	}
+}
+
+func (n *Node) countUnanswered(err error, commands int) {
+	if errors.Is(err, ErrLost) {
+		n.metrics.lost.Add(float64(commands))
+	} else {
+		n.metrics.refused.Add(float64(commands))
+	}
+}
