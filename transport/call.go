@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/quic-go/quic-go"
 )
 
 // tries is how often a call is begun: once more if the first connection ended
@@ -36,12 +38,12 @@ func exchange(ctx context.Context, s *stream, head, body []byte) ([]byte, error)
 	stop := context.AfterFunc(ctx, s.Cancel)
 	defer stop()
 	answer, err := func() ([]byte, error) {
-		if err := WriteFrame(s, head, body); err != nil {
+		if err := WriteFrame(s, head, body); err != nil && !answeredEarly(err) {
 			return nil, err
 		}
-		if err := s.CloseWrite(); err != nil {
-			return nil, err
-		}
+		// It fails if the peer has answered already; if it fails for
+		// another reason, reading fails too.
+		_ = s.CloseWrite()
 		return ReadFrame(s, MaxResponse)
 	}()
 	if err == nil {
@@ -62,6 +64,13 @@ func exchange(ctx context.Context, s *stream, head, body []byte) ([]byte, error)
 		s.c.path.lost(s.c, err)
 	}
 	return nil, err
+}
+
+// answeredEarly is true if the peer wants no more of the request because its
+// answer is on the way.
+func answeredEarly(err error) bool {
+	var se *quic.StreamError
+	return errors.As(err, &se) && se.Remote && se.ErrorCode == codeNone
 }
 
 // Open opens a stream. ctx bounds the opening only.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -228,6 +230,27 @@ func (s *stream) release() {
 		s.c.touch()
 		s.c.inFlight.Add(-1)
 	}
+}
+
+// Read implements net.Conn.
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.Stream.Read(p)
+	return n, streamError(err)
+}
+
+// Write implements net.Conn.
+func (s *stream) Write(p []byte) (int, error) {
+	n, err := s.Stream.Write(p)
+	return n, streamError(err)
+}
+
+// streamError tells the kind of a stream's error; the end of the stream and a
+// deadline of the caller's are none.
+func streamError(err error) error {
+	if err == nil || err == io.EOF || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return connError(err, true)
 }
 
 // Close implements Stream.

@@ -88,7 +88,9 @@ type Remote struct {
 }
 
 // Stream is one bidirectional stream. Close ends both directions: what was
-// written is still delivered, what was not read is dropped.
+// written is still delivered, what was not read is dropped. An error of Read
+// or Write that is neither io.EOF nor the stream's deadline is of a kind as
+// those of RoundTrip.
 type Stream interface {
 	net.Conn
 	// CloseWrite ends this end's direction; the peer reads io.EOF.
