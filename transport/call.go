@@ -102,6 +102,17 @@ func (e *Endpoint) open(ctx context.Context, t Target, protocol string) (*stream
 	}
 }
 
+// Connect dials in the background unless a connection is there, so that the
+// first datagram is not lost.
+func (e *Endpoint) Connect(t Target, protocol string) error {
+	p, err := e.path(t, protocol)
+	if err != nil {
+		return err
+	}
+	p.connect()
+	return nil
+}
+
 // SendDatagram sends b, at most MaxDatagram bytes, if a connection is there
 // and its queue has room. Otherwise b is dropped without an error, and a
 // connection is dialled in the background. b must not be changed afterwards.
@@ -113,12 +124,7 @@ func (e *Endpoint) SendDatagram(t Target, protocol string, b []byte) error {
 	if err != nil {
 		return err
 	}
-	p.mu.Lock()
-	best, _, _ := p.pick()
-	if best == nil && !p.retryLater() {
-		p.dial()
-	}
-	p.mu.Unlock()
+	best := p.connect()
 	switch {
 	case best == nil:
 		e.metrics.dropped("connecting")

@@ -41,10 +41,8 @@ func (e *Endpoint) start(c *conn) error {
 		return ErrClosed
 	}
 	e.conns[c] = struct{}{}
-	if c.path == nil {
-		k := inboundKey{c.remote.Addr.String(), c.protocol}
-		e.inbound[k] = append(e.inbound[k], c)
-	}
+	k := addrKey{c.remote.Addr.String(), c.protocol}
+	e.byAddr[k] = append(e.byAddr[k], c)
 	e.mu.Unlock()
 
 	err := e.group.Spawn("connection", func(context.Context) { c.run() })
@@ -183,12 +181,9 @@ func (e *Endpoint) forgetConn(c *conn, cause error) {
 	e.metrics.closed(c)
 	e.mu.Lock()
 	delete(e.conns, c)
-	if c.path == nil {
-		k := inboundKey{c.remote.Addr.String(), c.protocol}
-		e.inbound[k] = without(e.inbound[k], c)
-		if len(e.inbound[k]) == 0 {
-			delete(e.inbound, k)
-		}
+	k := addrKey{c.remote.Addr.String(), c.protocol}
+	if e.byAddr[k] = without(e.byAddr[k], c); len(e.byAddr[k]) == 0 {
+		delete(e.byAddr, k)
 	}
 	e.mu.Unlock()
 	err := connError(cause, false)

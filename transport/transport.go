@@ -117,6 +117,8 @@ type Protocol struct {
 	Admit func(Peer) error
 	// PoolSize overrides Config.PoolSize; 0 keeps it.
 	PoolSize int
+	// IdleDrop overrides Config.IdleDrop; 0 keeps it.
+	IdleDrop time.Duration
 }
 
 // Config makes an Endpoint. Zero values of durations and numbers mean the
@@ -197,11 +199,11 @@ type Endpoint struct {
 	admission admission
 	served    atomic.Int64
 
-	mu      sync.Mutex
-	closed  bool
-	paths   map[pathKey]*path
-	conns   map[*conn]struct{}
-	inbound map[inboundKey][]*conn
+	mu     sync.Mutex
+	closed bool
+	paths  map[pathKey]*path
+	conns  map[*conn]struct{}
+	byAddr map[addrKey][]*conn
 }
 
 // New opens the endpoint on cfg.Conn: it listens at once. When it fails the
@@ -212,13 +214,13 @@ func New(cfg Config) (*Endpoint, error) {
 	}
 	cfg = cfg.withDefaults()
 	e := &Endpoint{
-		cfg:     cfg,
-		log:     cfg.Log,
-		group:   lifecycle.New("transport"),
-		warn:    rate.NewLimiter(rate.Every(warnEvery), warnBurst),
-		paths:   map[pathKey]*path{},
-		conns:   map[*conn]struct{}{},
-		inbound: map[inboundKey][]*conn{},
+		cfg:    cfg,
+		log:    cfg.Log,
+		group:  lifecycle.New("transport"),
+		warn:   rate.NewLimiter(rate.Every(warnEvery), warnBurst),
+		paths:  map[pathKey]*path{},
+		conns:  map[*conn]struct{}{},
+		byAddr: map[addrKey][]*conn{},
 		quic: &quic.Config{
 			HandshakeIdleTimeout:           cfg.HandshakeTimeout,
 			MaxIdleTimeout:                 cfg.IdleTimeout,

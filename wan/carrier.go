@@ -20,6 +20,9 @@ const (
 	// streamQueue is how many streams wait for memberlist; above it they are
 	// refused.
 	streamQueue = 64
+	// idleDrop is long: in a large pool two members seldom probe each other,
+	// and a probe that must wait for a connection is lost.
+	idleDrop = time.Hour
 )
 
 // carrier is memberlist's transport on a QUIC endpoint.
@@ -54,6 +57,7 @@ func (c *carrier) protocol() transport.Protocol {
 			return nil
 		},
 		PoolSize: 1,
+		IdleDrop: idleDrop,
 	}
 }
 

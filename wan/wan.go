@@ -98,7 +98,7 @@ func Start(cfg Config) (*Pool, error) {
 		SnapshotPath:     cfg.SnapshotPath,
 		RejoinAfterLeave: cfg.RejoinAfterLeave,
 		Accept:           accept,
-		OnChange:         cfg.OnChange,
+		OnChange:         cfg.changed,
 		Log:              cfg.Log,
 		Registerer:       cfg.Registerer,
 	})
@@ -114,6 +114,23 @@ func (c Config) port() int {
 		return addr.Port
 	}
 	return 0
+}
+
+// changed connects to who joined before the first probe of it is due. Of two
+// servers the one whose name sorts first does it: one connection is enough.
+func (c Config) changed(e Event) {
+	if e.Kind == gossip.Join {
+		self := FullName(c.Self.Name, c.Self.Datacenter)
+		for _, m := range e.Members {
+			if self < m.Name {
+				// A probe will try again and report it.
+				_ = c.Endpoint.Connect(transport.Target{Addr: m.HostPort(), Name: m.Name}, Protocol)
+			}
+		}
+	}
+	if c.OnChange != nil {
+		c.OnChange(e)
+	}
 }
 
 // FullName is a server's name in the WAN pool.
