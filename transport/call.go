@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/quic-go/quic-go"
 )
 
 // tries is how often a call is begun: once more if the first connection ended
@@ -36,12 +38,12 @@ func exchange(ctx context.Context, s *stream, head, body []byte) ([]byte, error)
 	stop := context.AfterFunc(ctx, s.Cancel)
 	defer stop()
 	answer, err := func() ([]byte, error) {
-		if err := WriteFrame(s, head, body); err != nil {
+		if err := WriteFrame(s, head, body); err != nil && !answeredEarly(err) {
 			return nil, err
 		}
-		if err := s.CloseWrite(); err != nil {
-			return nil, err
-		}
+		// It fails if the peer has answered already; if it fails for
+		// another reason, reading fails too.
+		_ = s.CloseWrite()
 		return ReadFrame(s, MaxResponse)
 	}()
 	if err == nil {
@@ -62,6 +64,13 @@ func exchange(ctx context.Context, s *stream, head, body []byte) ([]byte, error)
 		s.c.path.lost(s.c, err)
 	}
 	return nil, err
+}
+
+// answeredEarly is true if the peer wants no more of the request because its
+// answer is on the way.
+func answeredEarly(err error) bool {
+	var se *quic.StreamError
+	return errors.As(err, &se) && se.Remote && se.ErrorCode == codeNone
 }
 
 // Open opens a stream. ctx bounds the opening only.
@@ -93,6 +102,17 @@ func (e *Endpoint) open(ctx context.Context, t Target, protocol string) (*stream
 	}
 }
 
+// Connect dials in the background unless a connection is there, so that the
+// first datagram is not lost.
+func (e *Endpoint) Connect(t Target, protocol string) error {
+	p, err := e.path(t, protocol)
+	if err != nil {
+		return err
+	}
+	p.connect()
+	return nil
+}
+
 // SendDatagram sends b, at most MaxDatagram bytes, if a connection is there
 // and its queue has room. Otherwise b is dropped without an error, and a
 // connection is dialled in the background. b must not be changed afterwards.
@@ -104,12 +124,7 @@ func (e *Endpoint) SendDatagram(t Target, protocol string, b []byte) error {
 	if err != nil {
 		return err
 	}
-	p.mu.Lock()
-	best, _, _ := p.pick()
-	if best == nil && !p.retryLater() {
-		p.dial()
-	}
-	p.mu.Unlock()
+	best := p.connect()
 	switch {
 	case best == nil:
 		e.metrics.dropped("connecting")

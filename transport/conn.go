@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -39,10 +41,8 @@ func (e *Endpoint) start(c *conn) error {
 		return ErrClosed
 	}
 	e.conns[c] = struct{}{}
-	if c.path == nil {
-		k := inboundKey{c.remote.Addr.String(), c.protocol}
-		e.inbound[k] = append(e.inbound[k], c)
-	}
+	k := addrKey{c.remote.Addr.String(), c.protocol}
+	e.byAddr[k] = append(e.byAddr[k], c)
 	e.mu.Unlock()
 
 	err := e.group.Spawn("connection", func(context.Context) { c.run() })
@@ -181,12 +181,9 @@ func (e *Endpoint) forgetConn(c *conn, cause error) {
 	e.metrics.closed(c)
 	e.mu.Lock()
 	delete(e.conns, c)
-	if c.path == nil {
-		k := inboundKey{c.remote.Addr.String(), c.protocol}
-		e.inbound[k] = without(e.inbound[k], c)
-		if len(e.inbound[k]) == 0 {
-			delete(e.inbound, k)
-		}
+	k := addrKey{c.remote.Addr.String(), c.protocol}
+	if e.byAddr[k] = without(e.byAddr[k], c); len(e.byAddr[k]) == 0 {
+		delete(e.byAddr, k)
 	}
 	e.mu.Unlock()
 	err := connError(cause, false)
@@ -228,6 +225,27 @@ func (s *stream) release() {
 		s.c.touch()
 		s.c.inFlight.Add(-1)
 	}
+}
+
+// Read implements net.Conn.
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.Stream.Read(p)
+	return n, streamError(err)
+}
+
+// Write implements net.Conn.
+func (s *stream) Write(p []byte) (int, error) {
+	n, err := s.Stream.Write(p)
+	return n, streamError(err)
+}
+
+// streamError tells the kind of a stream's error; the end of the stream and a
+// deadline of the caller's are none.
+func streamError(err error) error {
+	if err == nil || err == io.EOF || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return connError(err, true)
 }
 
 // Close implements Stream.

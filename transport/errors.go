@@ -92,6 +92,11 @@ func refusalOf(err error) reason {
 // connError translates why a connection ended into one of the errors above.
 // written says whether a request may have reached the peer.
 func connError(err error, written bool) error {
+	for _, kind := range []error{ErrUnreachable, ErrRefused, ErrLost, ErrTooLarge, ErrClosed} {
+		if errors.Is(err, kind) {
+			return err
+		}
+	}
 	var app *quic.ApplicationError
 	if errors.As(err, &app) {
 		return appError(app, written)

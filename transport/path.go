@@ -21,8 +21,8 @@ type pathKey struct {
 	protocol string
 }
 
-// inboundKey finds connections that a peer made.
-type inboundKey struct{ addr, protocol string }
+// addrKey finds the connections to an address, whoever made them.
+type addrKey struct{ addr, protocol string }
 
 // path is the pool of connections to one target for one protocol.
 type path struct {
@@ -111,35 +111,44 @@ func (p *path) acquire(ctx context.Context) (*conn, error) {
 }
 
 // pick returns the best healthy connection, how many are healthy and their
-// load; p.mu is held. Connections that the peer made count.
+// load; p.mu is held.
 func (p *path) pick() (best *conn, healthy int, load int64) {
-	consider := func(c *conn) {
+	var fewest int64
+	for _, c := range p.usable() {
 		if !c.alive() || c.isSilent() {
-			return
+			continue
 		}
 		n := c.inFlight.Load()
 		healthy++
 		load += n
-		if best == nil || n < best.inFlight.Load() {
-			best = c
+		if best == nil || n < fewest {
+			best, fewest = c, n
 		}
-	}
-	for _, c := range p.conns {
-		consider(c)
-	}
-	for _, c := range p.e.inboundOf(p.key) {
-		consider(c)
 	}
 	return best, healthy, load
 }
 
-// inboundOf returns the connections that the target made to this endpoint.
-func (e *Endpoint) inboundOf(key pathKey) []*conn {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var list []*conn
-	for _, c := range e.inbound[inboundKey{key.target.Addr, key.protocol}] {
-		if key.target.matches(c.remote.Peer) {
+// connect returns the best connection, or nil after it has seen to a dial.
+func (p *path) connect() *conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lastUsed = time.Now()
+	best, _, _ := p.pick()
+	if best == nil && p.lastUsed.After(p.retryAt) {
+		p.dial()
+	}
+	return best
+}
+
+// usable returns the path's connections and the others to its address that
+// the right peer answers: those that the peer made, and those that were
+// dialled with less or more known about it. p.mu is held.
+func (p *path) usable() []*conn {
+	list := append(make([]*conn, 0, p.size+2), p.conns...)
+	p.e.mu.Lock()
+	defer p.e.mu.Unlock()
+	for _, c := range p.e.byAddr[addrKey{p.key.target.Addr, p.key.protocol}] {
+		if c.path != p && p.key.target.matches(c.remote.Peer) {
 			list = append(list, c)
 		}
 	}
@@ -310,7 +319,11 @@ func (e *Endpoint) dropIdle(now time.Time) {
 	e.mu.Lock()
 	var idle []*conn
 	for c := range e.conns {
-		if c.path != nil && c.idle(now) > e.cfg.IdleDrop {
+		limit := e.cfg.IdleDrop
+		if c.serve.IdleDrop > 0 {
+			limit = c.serve.IdleDrop
+		}
+		if c.path != nil && c.idle(now) > limit {
 			idle = append(idle, c)
 		}
 	}

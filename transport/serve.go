@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"time"
 
 	"github.com/quic-go/quic-go"
 )
@@ -39,6 +38,3 @@ func (e *Endpoint) welcome(qc *quic.Conn) {
 	}
 	e.heard(qc.RemoteAddr().String(), protocol)
 }
-
-// retryLater is true during the pause after a failed dial; p.mu is held.
-func (p *path) retryLater() bool { return time.Now().Before(p.retryAt) }

@@ -50,13 +50,13 @@ func (e *Endpoint) Stats() []PathStats {
 
 func (p *path) stats() PathStats {
 	p.mu.Lock()
-	conns := append([]*conn(nil), p.conns...)
+	conns := p.usable()
 	s := PathStats{Target: p.key.target, Protocol: p.key.protocol}
 	if p.failures > 0 {
 		s.Err = p.lastErr
 	}
 	p.mu.Unlock()
-	for _, c := range append(conns, p.e.inboundOf(p.key)...) {
+	for _, c := range conns {
 		if !c.alive() {
 			continue
 		}

@@ -88,7 +88,9 @@ type Remote struct {
 }
 
 // Stream is one bidirectional stream. Close ends both directions: what was
-// written is still delivered, what was not read is dropped.
+// written is still delivered, what was not read is dropped. An error of Read
+// or Write that is neither io.EOF nor the stream's deadline is of a kind as
+// those of RoundTrip.
 type Stream interface {
 	net.Conn
 	// CloseWrite ends this end's direction; the peer reads io.EOF.
@@ -115,6 +117,8 @@ type Protocol struct {
 	Admit func(Peer) error
 	// PoolSize overrides Config.PoolSize; 0 keeps it.
 	PoolSize int
+	// IdleDrop overrides Config.IdleDrop; 0 keeps it.
+	IdleDrop time.Duration
 }
 
 // Config makes an Endpoint. Zero values of durations and numbers mean the
@@ -195,11 +199,11 @@ type Endpoint struct {
 	admission admission
 	served    atomic.Int64
 
-	mu      sync.Mutex
-	closed  bool
-	paths   map[pathKey]*path
-	conns   map[*conn]struct{}
-	inbound map[inboundKey][]*conn
+	mu     sync.Mutex
+	closed bool
+	paths  map[pathKey]*path
+	conns  map[*conn]struct{}
+	byAddr map[addrKey][]*conn
 }
 
 // New opens the endpoint on cfg.Conn: it listens at once. When it fails the
@@ -210,13 +214,13 @@ func New(cfg Config) (*Endpoint, error) {
 	}
 	cfg = cfg.withDefaults()
 	e := &Endpoint{
-		cfg:     cfg,
-		log:     cfg.Log,
-		group:   lifecycle.New("transport"),
-		warn:    rate.NewLimiter(rate.Every(warnEvery), warnBurst),
-		paths:   map[pathKey]*path{},
-		conns:   map[*conn]struct{}{},
-		inbound: map[inboundKey][]*conn{},
+		cfg:    cfg,
+		log:    cfg.Log,
+		group:  lifecycle.New("transport"),
+		warn:   rate.NewLimiter(rate.Every(warnEvery), warnBurst),
+		paths:  map[pathKey]*path{},
+		conns:  map[*conn]struct{}{},
+		byAddr: map[addrKey][]*conn{},
 		quic: &quic.Config{
 			HandshakeIdleTimeout:           cfg.HandshakeTimeout,
 			MaxIdleTimeout:                 cfg.IdleTimeout,

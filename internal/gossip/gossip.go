@@ -1,0 +1,366 @@
+// Package gossip is one Serf pool: who is a member, who has failed, network
+// coordinates and small broadcasts. The pools inside a datacenter and between
+// datacenters are made of it.
+//
+// It promises that events are taken from Serf at once, however slow their
+// reader is: the reader is then told to look at the members again. It does not
+// know what the tags mean and does not deliver user events for certain.
+package gossip
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-metrics"
+	"github.com/hashicorp/memberlist"
+	"github.com/hashicorp/serf/coordinate"
+	"github.com/hashicorp/serf/serf"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/internal/lifecycle"
+	"github.com/legate-project/legate/internal/logging"
+)
+
+const (
+	// serfEvents is how many events Serf may be ahead of the pump.
+	serfEvents = 2048
+	// waitingEvents is how many events the reader may be behind; above it
+	// they are dropped and the reader gets a Resync.
+	waitingEvents = 4096
+	// MaxUserEvent bounds name and payload of a user event, in bytes.
+	MaxUserEvent = 512
+)
+
+// ErrUnknownMember is returned by ForceLeave.
+var ErrUnknownMember = errors.New("no such member")
+
+// Config makes a Pool.
+type Config struct {
+	// Pool is "lan" or "wan": a label of metrics.
+	Pool string
+	// NodeName is unique in the pool.
+	NodeName string
+	// Tags travel with the member: at most 512 bytes encoded.
+	Tags map[string]string
+	// Profile and Timing set the pace.
+	Profile Profile
+	Timing  Timing
+	// Transport carries the packets; nil for UDP and TCP on BindAddr and
+	// BindPort. The pool shuts it down.
+	Transport memberlist.Transport
+	// BindAddr is an IP address, BindPort a port, 0 for any.
+	BindAddr string
+	BindPort int
+	// AdvertiseAddr and AdvertisePort are what members reach this one at;
+	// empty for the bound ones.
+	AdvertiseAddr string
+	AdvertisePort int
+	// PacketSize is the largest packet, in bytes; 0 for the usual 1400.
+	PacketSize int
+	// Label keeps pools apart: packets with another one are dropped.
+	Label string
+	// Keys encrypt the packets: the first is used, all are accepted. None:
+	// no encryption. Each has 16, 24 or 32 bytes.
+	Keys [][]byte
+	// KeyringFile is where changes of the keys are written; "" for nowhere.
+	KeyringFile string
+	// SnapshotPath is a file with the members last seen alive, to rejoin
+	// after a restart; "" for none.
+	SnapshotPath string
+	// RejoinAfterLeave rejoins even if this node left on purpose.
+	RejoinAfterLeave bool
+	// Accept refuses members, with the reason; nil accepts all. It must be
+	// quick and must not call the pool.
+	Accept func(Member) error
+	// OnChange gets the events, one at a time, in order; nil for none.
+	OnChange func(Event)
+
+	Log        *slog.Logger
+	Registerer prometheus.Registerer // nil for none
+}
+
+// Pool is this node's membership in one pool. Its methods are safe for
+// concurrent use.
+type Pool struct {
+	cfg     Config
+	log     *slog.Logger
+	group   *lifecycle.Group
+	metrics *poolMetrics
+	pinger  *pinger
+	serf    *serf.Serf
+	keyring *memberlist.Keyring
+	tags    sync.Mutex // SetTags one at a time
+
+	events  chan serf.Event
+	waiting chan Event
+	missed  chan struct{} // capacity 1: an event was dropped
+}
+
+// Start joins nobody yet; Join does, or the snapshot.
+func Start(cfg Config) (*Pool, error) {
+	if cfg.Log == nil {
+		cfg.Log = logging.Discard()
+	}
+	if cfg.Registerer == nil {
+		cfg.Registerer = prometheus.NewRegistry()
+	}
+	p := &Pool{
+		cfg:     cfg,
+		log:     cfg.Log,
+		group:   lifecycle.New("gossip " + cfg.Pool),
+		events:  make(chan serf.Event, serfEvents),
+		waiting: make(chan Event, waitingEvents),
+		missed:  make(chan struct{}, 1),
+	}
+	if err := p.start(); err != nil {
+		// Nothing has been promised yet: the first error counts.
+		_ = p.group.Stop(context.Background())
+		return nil, fmt.Errorf("start %s gossip as %s: %w", cfg.Pool, cfg.NodeName, err)
+	}
+	return p, nil
+}
+
+func (p *Pool) start() error {
+	var err error
+	if p.metrics, err = newMetrics(p.cfg.Registerer, p); err != nil {
+		return err
+	}
+	stopMetrics := func(context.Context) error { p.metrics.unregister(); return nil }
+	if err := p.group.OnStop("metrics", stopMetrics); err != nil {
+		return err
+	}
+	if p.pinger, err = newPinger(p.cfg.NodeName, p.metrics); err != nil {
+		return err
+	}
+	conf, err := p.serfConfig()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(p.group.Go("deliver", p.deliver), p.group.Go("events", p.pump)); err != nil {
+		return err
+	}
+	if p.serf, err = serf.Create(conf); err != nil {
+		return err
+	}
+	p.metrics.ready.Store(true)
+	return p.group.OnStop("serf", func(context.Context) error {
+		p.metrics.ready.Store(false)
+		return p.serf.Shutdown()
+	})
+}
+
+func (p *Pool) serfConfig() (*serf.Config, error) {
+	cfg := &p.cfg
+	conf := serf.DefaultConfig()
+	ml, err := cfg.Profile.apply(conf)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Timing.apply(conf, ml)
+	conf.NodeName = cfg.NodeName
+	conf.Tags = maps.Clone(cfg.Tags)
+	conf.EventCh = p.events
+	conf.MemberlistConfig = ml
+	conf.Logger = logging.Std(cfg.Log)
+	conf.SnapshotPath = cfg.SnapshotPath
+	conf.RejoinAfterLeave = cfg.RejoinAfterLeave
+	conf.KeyringFile = cfg.KeyringFile
+	conf.UserEventSizeLimit = MaxUserEvent
+	conf.MetricLabels = []metrics.Label{{Name: "pool", Value: cfg.Pool}, {Name: "node", Value: cfg.NodeName}}
+	// The vote makes the loser leave: a second node of the same name could
+	// evict the first.
+	conf.EnableNameConflictResolution = false
+	// The pool has its own ping delegate, which measures and keeps
+	// coordinates; Serf's cannot be wrapped.
+	conf.DisableCoordinates = true
+	ml.Ping = p.pinger
+	if cfg.Accept != nil {
+		conf.Merge = accept{cfg.Accept}
+	}
+
+	ml.Logger = conf.Logger
+	ml.Transport = cfg.Transport
+	ml.Label = cfg.Label
+	ml.BindAddr, ml.BindPort = cfg.BindAddr, cfg.BindPort
+	ml.AdvertiseAddr, ml.AdvertisePort = cfg.AdvertiseAddr, cfg.AdvertisePort
+	if ml.AdvertisePort == 0 {
+		ml.AdvertisePort = cfg.BindPort
+	}
+	if cfg.PacketSize > 0 {
+		ml.UDPBufferSize = cfg.PacketSize
+		// What is answered to a query travels in one packet, with headers,
+		// label and encryption around it.
+		limit := cfg.PacketSize - 250
+		conf.QuerySizeLimit, conf.QueryResponseSizeLimit = limit, limit
+	}
+	if len(cfg.Keys) > 0 {
+		if p.keyring, err = memberlist.NewKeyring(cfg.Keys[1:], cfg.Keys[0]); err != nil {
+			return nil, fmt.Errorf("use gossip keys: %w", err)
+		}
+		ml.Keyring = p.keyring
+	}
+	return conf, nil
+}
+
+// accept adapts Config.Accept to Serf.
+type accept struct{ judge func(Member) error }
+
+var _ serf.MergeDelegate = accept{}
+
+// NotifyMerge implements serf.MergeDelegate.
+func (a accept) NotifyMerge(members []*serf.Member) error {
+	for _, m := range members {
+		if err := a.judge(memberOf(*m)); err != nil {
+			return fmt.Errorf("refuse member %q: %w", m.Name, err)
+		}
+	}
+	return nil
+}
+
+// Stop ends the pool without a word to the others: they will see a failure.
+// Call Leave before to leave.
+func (p *Pool) Stop(ctx context.Context) error { return p.group.Stop(ctx) }
+
+// Join exchanges state with each address, host:port or name/host:port, and
+// returns with how many that worked. The error tells why others did not; it
+// is nil if one did.
+func (p *Pool) Join(addrs []string) (int, error) {
+	// Events that were fired before the join are of no interest.
+	n, err := p.serf.Join(addrs, true)
+	if err != nil {
+		return n, fmt.Errorf("join %s pool: %w", p.cfg.Pool, err)
+	}
+	return n, nil
+}
+
+// Leave tells the others that this node leaves on purpose and stays a while,
+// so that the word spreads. Call Stop afterwards.
+func (p *Pool) Leave() error {
+	if err := p.serf.Leave(); err != nil {
+		return fmt.Errorf("leave %s pool: %w", p.cfg.Pool, err)
+	}
+	return nil
+}
+
+// ForceLeave turns a failed member into one that left; with prune it is
+// forgotten at once. It returns ErrUnknownMember if there is none.
+func (p *Pool) ForceLeave(name string, prune bool) error {
+	if !slices.ContainsFunc(p.serf.Members(), func(m serf.Member) bool { return m.Name == name }) {
+		return fmt.Errorf("remove %q from %s pool: %w", name, p.cfg.Pool, ErrUnknownMember)
+	}
+	remove := p.serf.RemoveFailedNode
+	if prune {
+		remove = p.serf.RemoveFailedNodePrune
+	}
+	if err := remove(name); err != nil {
+		return fmt.Errorf("remove %q from %s pool: %w", name, p.cfg.Pool, err)
+	}
+	return nil
+}
+
+// SetTags replaces this node's tags and tells the others.
+func (p *Pool) SetTags(tags map[string]string) error {
+	p.tags.Lock()
+	defer p.tags.Unlock()
+	if err := p.serf.SetTags(maps.Clone(tags)); err != nil {
+		return fmt.Errorf("set tags in %s pool: %w", p.cfg.Pool, err)
+	}
+	return nil
+}
+
+// UserEvent broadcasts a small message, delivered at most once and perhaps
+// not at all. Coalesced ones of the same name may replace each other.
+func (p *Pool) UserEvent(name string, payload []byte, coalesce bool) error {
+	if err := p.serf.UserEvent(name, payload, coalesce); err != nil {
+		return fmt.Errorf("fire event %q in %s pool: %w", name, p.cfg.Pool, err)
+	}
+	return nil
+}
+
+// Members returns all known members in order of their names, this node and
+// those that failed or left included. Their tags must not be changed.
+func (p *Pool) Members() []Member {
+	known := p.serf.Members()
+	out := make([]Member, 0, len(known))
+	for _, m := range known {
+		out = append(out, memberOf(m))
+	}
+	slices.SortFunc(out, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// LocalMember is this node as the others see it.
+func (p *Pool) LocalMember() Member { return memberOf(p.serf.LocalMember()) }
+
+// Coordinate is this node's network coordinate.
+func (p *Pool) Coordinate() *coordinate.Coordinate { return p.pinger.client.GetCoordinate() }
+
+// CoordinateOf is the last known coordinate of a member; false if it was
+// never probed.
+func (p *Pool) CoordinateOf(name string) (*coordinate.Coordinate, bool) {
+	return p.pinger.coordinateOf(name)
+}
+
+// Stats are figures for operators: members, failed, left, queues, clocks.
+func (p *Pool) Stats() map[string]string {
+	s := p.serf.Stats()
+	s["coordinate_resets"] = strconv.Itoa(p.pinger.client.Stats().Resets)
+	return s
+}
+
+// pump takes events from Serf at once.
+func (p *Pool) pump(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-p.events:
+			event, ok := eventOf(e)
+			if !ok {
+				continue
+			}
+			p.metrics.event(event.Kind)
+			if event.Kind == Reap {
+				p.pinger.forget(event.Members)
+			}
+			p.hand(event)
+		}
+	}
+}
+
+func (p *Pool) hand(e Event) {
+	if p.cfg.OnChange == nil {
+		return
+	}
+	select {
+	case p.waiting <- e:
+	default:
+		p.metrics.dropped.Inc()
+		select {
+		case p.missed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// deliver hands the events on; what was dropped becomes one Resync.
+func (p *Pool) deliver(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-p.waiting:
+			p.cfg.OnChange(e)
+		case <-p.missed:
+			p.cfg.OnChange(Event{Kind: Resync, At: time.Now()})
+		}
+	}
+}

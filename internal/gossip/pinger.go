@@ -1,0 +1,112 @@
+package gossip
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"github.com/hashicorp/serf/coordinate"
+)
+
+const (
+	// coordinateForm is the first byte of what a probed member answers.
+	coordinateForm = 1
+	// maxDimensions bounds what a peer's coordinate may have.
+	maxDimensions = 16
+)
+
+var errCoordinate = errors.New("malformed coordinate")
+
+// pinger is told of each successful probe: it measures the round trip and
+// feeds it to the Vivaldi client.
+type pinger struct {
+	self    string
+	client  *coordinate.Client
+	metrics *poolMetrics
+
+	mu    sync.Mutex
+	known map[string]*coordinate.Coordinate
+}
+
+var _ memberlist.PingDelegate = (*pinger)(nil)
+
+func newPinger(self string, m *poolMetrics) (*pinger, error) {
+	client, err := coordinate.NewClient(coordinate.DefaultConfig())
+	if err != nil {
+		return nil, fmt.Errorf("make network coordinate: %w", err)
+	}
+	return &pinger{self: self, client: client, metrics: m, known: map[string]*coordinate.Coordinate{}}, nil
+}
+
+// AckPayload implements memberlist.PingDelegate.
+func (p *pinger) AckPayload() []byte { return encodeCoordinate(p.client.GetCoordinate()) }
+
+// NotifyPingComplete implements memberlist.PingDelegate.
+func (p *pinger) NotifyPingComplete(other *memberlist.Node, rtt time.Duration, payload []byte) {
+	p.metrics.probes.Observe(rtt.Seconds())
+	c, err := decodeCoordinate(payload)
+	if err == nil {
+		_, err = p.client.Update(other.Name, c, rtt)
+	}
+	if err != nil {
+		p.metrics.rejected.Inc()
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.known[other.Name] = c
+}
+
+func (p *pinger) coordinateOf(name string) (*coordinate.Coordinate, bool) {
+	if name == p.self {
+		return p.client.GetCoordinate(), true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c, ok := p.known[name]
+	if !ok {
+		return nil, false
+	}
+	return c.Clone(), true
+}
+
+// forget drops what is kept about members that are gone.
+func (p *pinger) forget(members []Member) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range members {
+		delete(p.known, m.Name)
+		p.client.ForgetNode(m.Name)
+	}
+}
+
+// encodeCoordinate: form, dimensions, then the vector, error, adjustment and
+// height, each an IEEE 754 double, big endian.
+func encodeCoordinate(c *coordinate.Coordinate) []byte {
+	b := make([]byte, 0, 2+8*(len(c.Vec)+3))
+	b = append(b, coordinateForm, byte(len(c.Vec)))
+	for _, f := range append(append([]float64(nil), c.Vec...), c.Error, c.Adjustment, c.Height) {
+		b = binary.BigEndian.AppendUint64(b, math.Float64bits(f))
+	}
+	return b
+}
+
+func decodeCoordinate(b []byte) (*coordinate.Coordinate, error) {
+	if len(b) < 2 || b[0] != coordinateForm || b[1] > maxDimensions || len(b) != 2+8*(int(b[1])+3) {
+		return nil, errCoordinate
+	}
+	floats := make([]float64, int(b[1])+3)
+	for i := range floats {
+		floats[i] = math.Float64frombits(binary.BigEndian.Uint64(b[2+8*i:]))
+	}
+	n := int(b[1])
+	c := &coordinate.Coordinate{Vec: floats[:n:n], Error: floats[n], Adjustment: floats[n+1], Height: floats[n+2]}
+	if !c.IsValid() {
+		return nil, errCoordinate
+	}
+	return c, nil
+}

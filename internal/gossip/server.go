@@ -1,0 +1,127 @@
+package gossip
+
+import (
+	"net"
+	"strconv"
+)
+
+// Tags of members, as Consul's users know them.
+const (
+	RoleServer = "consul"
+	RoleClient = "node"
+
+	tagRole       = "role"
+	tagDatacenter = "dc"
+	tagID         = "id"
+	tagPort       = "port"
+	tagRaftPort   = "raft_port"
+	tagWANPort    = "wan_join_port"
+	tagWANAddr    = "wan_addr"
+	tagBootstrap  = "bootstrap"
+	tagExpect     = "expect"
+	tagBuild      = "build"
+	tagSegment    = "segment"
+)
+
+// Server is a member that is a server, read from its tags.
+type Server struct {
+	Name       string // node name, without the datacenter
+	ID         string // node ID
+	Datacenter string
+	Addr       string // IP address in the pool
+	WANAddr    string // IP address for other datacenters, if it is another one
+	RPCPort    int
+	RaftPort   int // RPCPort if the tag is missing
+	WANPort    int // 0 if the server takes no part in the WAN
+	Bootstrap  bool
+	Expect     int
+	Build      string
+	Status     Status
+}
+
+// Tags returns the server's tags.
+func (s Server) Tags() map[string]string {
+	tags := commonTags(RoleServer, s.Datacenter, s.ID, s.Build)
+	tags[tagPort] = strconv.Itoa(s.RPCPort)
+	tags["raft_vsn"] = "3"
+	if s.RaftPort != 0 && s.RaftPort != s.RPCPort {
+		tags[tagRaftPort] = strconv.Itoa(s.RaftPort)
+	}
+	if s.WANPort > 0 {
+		tags[tagWANPort] = strconv.Itoa(s.WANPort)
+	}
+	if s.WANAddr != "" {
+		tags[tagWANAddr] = s.WANAddr
+	}
+	if s.Bootstrap {
+		tags[tagBootstrap] = "1"
+	}
+	if s.Expect > 0 {
+		tags[tagExpect] = strconv.Itoa(s.Expect)
+	}
+	return tags
+}
+
+// ClientTags returns the tags of a client agent.
+func ClientTags(datacenter, id, build string) map[string]string {
+	return commonTags(RoleClient, datacenter, id, build)
+}
+
+func commonTags(role, datacenter, id, build string) map[string]string {
+	return map[string]string{
+		tagRole: role, tagDatacenter: datacenter, tagID: id, tagBuild: build, tagSegment: "",
+		"vsn": "2", "vsn_min": "2", "vsn_max": "3",
+	}
+}
+
+// Role is RoleServer, RoleClient or what else the member says.
+func (m Member) Role() string { return m.Tags[tagRole] }
+
+// Datacenter is the member's datacenter.
+func (m Member) Datacenter() string { return m.Tags[tagDatacenter] }
+
+// ID is the member's node ID.
+func (m Member) ID() string { return m.Tags[tagID] }
+
+// HostPort is where the member gossips.
+func (m Member) HostPort() string { return net.JoinHostPort(m.Addr, strconv.Itoa(int(m.Port))) }
+
+// ServerOf reads a server from a member; false if it is none or its tags make
+// no sense. In the WAN pool the name still has the datacenter at its end.
+func ServerOf(m Member) (Server, bool) {
+	if m.Role() != RoleServer || m.Datacenter() == "" {
+		return Server{}, false
+	}
+	s := Server{Name: m.Name, ID: m.ID(), Datacenter: m.Datacenter(), Addr: m.Addr, WANAddr: m.Tags[tagWANAddr],
+		Bootstrap: m.Tags[tagBootstrap] == "1", Build: m.Tags[tagBuild], Status: m.Status}
+	var ok bool
+	if s.RPCPort, ok = port(m.Tags[tagPort]); !ok || s.RPCPort == 0 {
+		return Server{}, false
+	}
+	if s.RaftPort, ok = port(m.Tags[tagRaftPort]); !ok {
+		return Server{}, false
+	}
+	if s.RaftPort == 0 {
+		s.RaftPort = s.RPCPort
+	}
+	if s.WANPort, ok = port(m.Tags[tagWANPort]); !ok {
+		return Server{}, false
+	}
+	if text := m.Tags[tagExpect]; text != "" {
+		n, err := strconv.ParseUint(text, 10, 8)
+		if err != nil {
+			return Server{}, false
+		}
+		s.Expect = int(n)
+	}
+	return s, true
+}
+
+// port reads a port number; 0 if the text is empty.
+func port(text string) (int, bool) {
+	if text == "" {
+		return 0, true
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	return int(n), err == nil
+}

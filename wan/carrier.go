@@ -1,0 +1,165 @@
+package wan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/legate-project/legate/transport"
+)
+
+const (
+	// packetQueue is how many packets memberlist may be behind; above it
+	// they are dropped, as a socket's buffer does.
+	packetQueue = 1024
+	// streamQueue is how many streams wait for memberlist; above it they are
+	// refused.
+	streamQueue = 64
+	// idleDrop is long: in a large pool two members seldom probe each other,
+	// and a probe that must wait for a connection is lost.
+	idleDrop = time.Hour
+)
+
+// carrier is memberlist's transport on a QUIC endpoint.
+type carrier struct {
+	endpoint *transport.Endpoint
+	packets  chan *memberlist.Packet
+	streams  chan net.Conn
+
+	once sync.Once
+	done chan struct{}
+}
+
+var _ memberlist.NodeAwareTransport = (*carrier)(nil)
+
+func newCarrier(e *transport.Endpoint) *carrier {
+	return &carrier{
+		endpoint: e,
+		packets:  make(chan *memberlist.Packet, packetQueue),
+		streams:  make(chan net.Conn, streamQueue),
+		done:     make(chan struct{}),
+	}
+}
+
+func (c *carrier) protocol() transport.Protocol {
+	return transport.Protocol{
+		Serve:    c.serve,
+		Datagram: c.receive,
+		Admit: func(p transport.Peer) error {
+			if !p.Server {
+				return ErrNotServer
+			}
+			return nil
+		},
+		PoolSize: 1,
+		IdleDrop: idleDrop,
+	}
+}
+
+// serve hands a stream to memberlist and waits until it is closed there.
+func (c *carrier) serve(_ context.Context, _ transport.Remote, s transport.Stream) {
+	t := &served{Stream: s, closed: make(chan struct{})}
+	select {
+	case c.streams <- t:
+	default:
+		s.Cancel()
+		return
+	}
+	select {
+	case <-t.closed:
+	case <-c.done:
+	}
+}
+
+func (c *carrier) receive(from transport.Remote, b []byte, received time.Time) {
+	select {
+	case c.packets <- &memberlist.Packet{Buf: b, From: from.Addr, Timestamp: received}:
+	default:
+	}
+}
+
+// served is a stream that tells when memberlist is done with it.
+type served struct {
+	transport.Stream
+	once   sync.Once
+	closed chan struct{}
+}
+
+// Close implements net.Conn.
+func (s *served) Close() error {
+	err := s.Stream.Close()
+	s.once.Do(func() { close(s.closed) })
+	return err
+}
+
+func target(a memberlist.Address) transport.Target {
+	return transport.Target{Addr: a.Addr, Name: a.Name}
+}
+
+// FinalAdvertiseAddr implements memberlist.Transport.
+func (c *carrier) FinalAdvertiseAddr(ip string, port int) (net.IP, int, error) {
+	local, ok := c.endpoint.Addr().(*net.UDPAddr)
+	if !ok {
+		return nil, 0, fmt.Errorf("advertise in the WAN: %s is no UDP address", c.endpoint.Addr())
+	}
+	addr := local.IP
+	if ip != "" {
+		if addr = net.ParseIP(ip); addr == nil {
+			return nil, 0, fmt.Errorf("advertise in the WAN: %q is no IP address", ip)
+		}
+	}
+	if addr.IsUnspecified() {
+		return nil, 0, errors.New("advertise in the WAN: an address is needed, the socket is bound to all of them")
+	}
+	if v4 := addr.To4(); v4 != nil {
+		addr = v4
+	}
+	if port == 0 {
+		port = local.Port
+	}
+	return addr, port, nil
+}
+
+// WriteTo implements memberlist.Transport.
+func (c *carrier) WriteTo(b []byte, addr string) (time.Time, error) {
+	return c.WriteToAddress(b, memberlist.Address{Addr: addr})
+}
+
+// WriteToAddress implements memberlist.NodeAwareTransport. It never blocks.
+func (c *carrier) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
+	// memberlist may use b again.
+	err := c.endpoint.SendDatagram(target(a), Protocol, append([]byte(nil), b...))
+	return time.Now(), err
+}
+
+// PacketCh implements memberlist.Transport.
+func (c *carrier) PacketCh() <-chan *memberlist.Packet { return c.packets }
+
+// DialTimeout implements memberlist.Transport.
+func (c *carrier) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
+	return c.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
+}
+
+// DialAddressTimeout implements memberlist.NodeAwareTransport.
+func (c *carrier) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return c.endpoint.Open(ctx, target(a), Protocol)
+}
+
+// StreamCh implements memberlist.Transport.
+func (c *carrier) StreamCh() <-chan net.Conn { return c.streams }
+
+// Shutdown implements memberlist.Transport.
+func (c *carrier) Shutdown() error {
+	c.once.Do(func() {
+		close(c.done)
+		c.endpoint.Remove(Protocol)
+	})
+	return nil
+}

@@ -1,0 +1,212 @@
+// Package wan is the gossip pool of the servers of all datacenters. It rides
+// on the QUIC endpoint that the datacenters share: packets as datagrams,
+// exchanges of state as streams.
+//
+// It promises that only servers of the same federation get in, that who
+// answers at a member's address is that member by its certificate, and that a
+// datacenter that was cut off comes back without being joined again. It does
+// not route requests.
+package wan
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/transport"
+)
+
+// Protocol is the ALPN of gossip.
+const Protocol = "legate-gossip/1"
+
+// Names of the gossip pool that callers of this package need.
+type (
+	// Member is one server of the federation.
+	Member = gossip.Member
+	// Server is a member, read from its tags; Name is without the datacenter.
+	Server = gossip.Server
+	// Event says that the members changed.
+	Event = gossip.Event
+)
+
+// Why a member is refused.
+var (
+	ErrNotServer = errors.New("only servers are members of the WAN pool")
+	ErrWrongName = errors.New("name of a WAN member does not end with its datacenter")
+)
+
+// Config makes a Pool. What it has in common with gossip.Config means the same.
+type Config struct {
+	// Self is this server; its name in the pool is Name.Datacenter.
+	Self Server
+	// Federation keeps pools apart, beside the identity of the endpoint.
+	Federation string
+	// Endpoint carries the gossip. The pool adds its protocol to it and
+	// removes it when it stops.
+	Endpoint *transport.Endpoint
+	// AdvertiseAddr is the IP address that other datacenters reach this
+	// server at; needed if the endpoint's socket is bound to all addresses.
+	AdvertiseAddr string
+	// AdvertisePort is the port; 0 for the socket's.
+	AdvertisePort    int
+	SnapshotPath     string
+	RejoinAfterLeave bool
+	Profile          gossip.Profile // gossip.WAN or gossip.Local
+	Timing           gossip.Timing
+	// OnChange may be called before Start returns.
+	OnChange func(Event)
+
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Pool is this server's membership in the federation.
+type Pool struct {
+	*gossip.Pool
+}
+
+// Start opens the pool; it knows only this server until Join.
+func Start(cfg Config) (*Pool, error) {
+	if cfg.Self.Name == "" || cfg.Self.Datacenter == "" || cfg.Endpoint == nil {
+		return nil, errors.New("start WAN gossip: node name, datacenter and endpoint are needed")
+	}
+	carrier := newCarrier(cfg.Endpoint)
+	if err := cfg.Endpoint.Handle(Protocol, carrier.protocol()); err != nil {
+		return nil, fmt.Errorf("start WAN gossip: %w", err)
+	}
+	pool, err := gossip.Start(gossip.Config{
+		Pool:             "wan",
+		NodeName:         FullName(cfg.Self.Name, cfg.Self.Datacenter),
+		Tags:             cfg.Self.Tags(),
+		Profile:          cfg.Profile,
+		Timing:           cfg.Timing,
+		Transport:        carrier,
+		BindPort:         cfg.port(), // the default for addresses without a port
+		AdvertiseAddr:    cfg.AdvertiseAddr,
+		AdvertisePort:    cfg.AdvertisePort,
+		PacketSize:       transport.MaxDatagram,
+		Label:            label(cfg.Federation),
+		SnapshotPath:     cfg.SnapshotPath,
+		RejoinAfterLeave: cfg.RejoinAfterLeave,
+		Accept:           accept,
+		OnChange:         cfg.changed,
+		Log:              cfg.Log,
+		Registerer:       cfg.Registerer,
+	})
+	if err != nil {
+		// The pool may have failed before it had the carrier.
+		return nil, errors.Join(err, carrier.Shutdown())
+	}
+	return &Pool{Pool: pool}, nil
+}
+
+func (c Config) port() int {
+	if addr, ok := c.Endpoint.Addr().(*net.UDPAddr); ok {
+		return addr.Port
+	}
+	return 0
+}
+
+// changed connects to who joined before the first probe of it is due. Of two
+// servers the one whose name sorts first does it: one connection is enough.
+func (c Config) changed(e Event) {
+	if e.Kind == gossip.Join {
+		self := FullName(c.Self.Name, c.Self.Datacenter)
+		for _, m := range e.Members {
+			if self < m.Name {
+				// A probe will try again and report it.
+				_ = c.Endpoint.Connect(transport.Target{Addr: m.HostPort(), Name: m.Name}, Protocol)
+			}
+		}
+	}
+	if c.OnChange != nil {
+		c.OnChange(e)
+	}
+}
+
+// FullName is a server's name in the WAN pool.
+func FullName(node, datacenter string) string { return node + "." + datacenter }
+
+// longLabel is above what a federation's name is replaced by its hash: the
+// label takes room in each packet.
+const longLabel = 24
+
+func label(federation string) string {
+	if len(federation) > longLabel {
+		sum := sha256.Sum256([]byte(federation))
+		federation = hex.EncodeToString(sum[:longLabel/2])
+	}
+	return "wan/" + federation
+}
+
+// accept judges who may be a member.
+func accept(m Member) error {
+	switch {
+	case m.Role() != gossip.RoleServer:
+		return fmt.Errorf("%w: its role is %q", ErrNotServer, m.Role())
+	case m.Datacenter() == "" || !strings.HasSuffix(m.Name, "."+m.Datacenter()):
+		return fmt.Errorf("%w %q", ErrWrongName, m.Datacenter())
+	}
+	return nil
+}
+
+// Servers returns the members, failed ones included, in order of their names
+// in the pool.
+func (p *Pool) Servers() []Server {
+	var out []Server
+	for _, m := range p.Members() {
+		if s, ok := gossip.ServerOf(m); ok {
+			s.Name = strings.TrimSuffix(s.Name, "."+s.Datacenter)
+			s.WANPort = int(m.Port)
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// ServersByDatacenter is Servers, by datacenter.
+func (p *Pool) ServersByDatacenter() map[string][]Server {
+	out := map[string][]Server{}
+	for _, s := range p.Servers() {
+		out[s.Datacenter] = append(out[s.Datacenter], s)
+	}
+	return out
+}
+
+// FloodJoin joins those of the servers (of this datacenter's LAN pool) that
+// are alive there and not in the WAN pool yet, so that joining one server of
+// a datacenter brings all of it. It returns how many it joined.
+func (p *Pool) FloodJoin(ctx context.Context, servers []Server) (int, error) {
+	present := map[string]bool{}
+	for _, m := range p.Members() {
+		present[m.Name] = m.Status == gossip.Alive
+	}
+	joined := 0
+	var errs []error
+	for _, s := range servers {
+		name := FullName(s.Name, s.Datacenter)
+		if s.Status != gossip.Alive || s.WANPort == 0 || present[name] {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return joined, errors.Join(append(errs, err)...)
+		}
+		host := s.Addr
+		if s.WANAddr != "" {
+			host = s.WANAddr
+		}
+		n, err := p.Join([]string{name + "/" + net.JoinHostPort(host, strconv.Itoa(s.WANPort))})
+		joined += n
+		errs = append(errs, err)
+	}
+	return joined, errors.Join(errs...)
+}
