@@ -133,6 +133,7 @@ func (a *agentAction) drive(signals <-chan os.Signal) error {
 				return errors.Join(fmt.Errorf("start the agent: %w", err), a.stop())
 			}
 			started = nil
+			a.log.Info("agent started")
 		case <-a.process.Done():
 			return a.stop()
 		case sig := <-signals:
