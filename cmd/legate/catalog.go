@@ -1,0 +1,176 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// catalogCommands read the catalog.
+func catalogCommands() []row {
+	return []row{
+		{name: "catalog datacenters", synopsis: "List the known datacenters, nearest first", remote: toAgent,
+			about: "Lists the datacenters of the federation, the nearest first.", example: "legate catalog datacenters",
+			action: func(*app) action { return datacentersAction{} }},
+		{name: "catalog nodes", synopsis: "List the nodes of a datacenter", remote: toDC,
+			about:   "Lists the nodes in the catalog, or those that offer a service.",
+			example: "legate catalog nodes\nlegate catalog nodes -service=web -near=_agent\nlegate catalog nodes -datacenter=dc2 -detailed",
+			action:  func(*app) action { return &nodesAction{} }},
+		{name: "catalog services", synopsis: "List the services of a datacenter", remote: toDC,
+			about:   "Lists the names of the services in the catalog, or of one node.",
+			example: "legate catalog services -tags\nlegate catalog services -node=web-1",
+			action:  func(*app) action { return &servicesAction{} }},
+		rttRow(),
+	}
+}
+
+type datacentersAction struct{ noFlags }
+
+func (datacentersAction) run(c *call, _ []string) error {
+	client, err := c.client.open()
+	if err != nil {
+		return err
+	}
+	list, err := client.Catalog().Datacenters()
+	if err != nil {
+		return fmt.Errorf("list datacenters: %w", err)
+	}
+	for _, dc := range list {
+		fmt.Fprintln(c.stdout, dc)
+	}
+	return nil
+}
+
+type nodesAction struct {
+	detailed              bool
+	near, service, filter string
+	meta                  mapFlag
+}
+
+func (a *nodesAction) flags(fs *flag.FlagSet) {
+	fs.BoolVar(&a.detailed, "detailed", false, "show IDs in full, tagged addresses and meta.")
+	fs.StringVar(&a.near, "near", "", "sort by round trip from this `node`; _agent is the local one.")
+	fs.StringVar(&a.service, "service", "", "only nodes that offer this `service`.")
+	fs.StringVar(&a.filter, "filter", "", "filter `expression`, evaluated by the server.")
+	fs.Var(&a.meta, "node-meta", "only nodes with this meta `key=value`; may be repeated.")
+}
+
+func (a *nodesAction) run(c *call, _ []string) error {
+	client, err := c.client.open()
+	if err != nil {
+		return err
+	}
+	q := c.client.query()
+	q.Near, q.NodeMeta, q.Filter = a.near, a.meta, a.filter
+	nodes, err := a.read(client, q)
+	if err != nil {
+		return fmt.Errorf("list nodes: %w", err)
+	}
+	if len(nodes) == 0 {
+		fmt.Fprintln(c.stdout, "No nodes match the given query - try expanding your search.")
+		return nil
+	}
+	rows := [][]string{{"Node", "ID", "Address", "DC"}}
+	if a.detailed {
+		rows = [][]string{{"Node", "ID", "Address", "DC", "TaggedAddresses", "Meta"}}
+	}
+	for _, n := range nodes {
+		if a.detailed {
+			rows = append(rows, []string{n.Node, n.ID, n.Address, n.Datacenter, pairsText(n.TaggedAddresses), pairsText(n.Meta)})
+			continue
+		}
+		id, _, _ := strings.Cut(n.ID, "-")
+		rows = append(rows, []string{n.Node, id, n.Address, n.Datacenter})
+	}
+	return table(c.stdout, rows)
+}
+
+// read returns the nodes in the order of the answer, each once.
+func (a *nodesAction) read(client *api.Client, q *api.QueryOptions) ([]*api.Node, error) {
+	if a.service == "" {
+		nodes, _, err := client.Catalog().Nodes(q)
+		return nodes, err
+	}
+	instances, _, err := client.Catalog().Service(a.service, "", q)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	var nodes []*api.Node
+	for _, s := range instances {
+		if seen[s.Node] {
+			continue
+		}
+		seen[s.Node] = true
+		nodes = append(nodes, &api.Node{ID: s.ID, Node: s.Node, Address: s.Address, Datacenter: s.Datacenter,
+			TaggedAddresses: s.TaggedAddresses, Meta: s.NodeMeta})
+	}
+	return nodes, nil
+}
+
+func pairsText(m map[string]string) string {
+	pairs := make([]string, 0, len(m))
+	for _, key := range sortedKeys(m) {
+		pairs = append(pairs, key+"="+m[key])
+	}
+	return strings.Join(pairs, ", ")
+}
+
+type servicesAction struct {
+	node string
+	tags bool
+	meta mapFlag
+}
+
+func (a *servicesAction) flags(fs *flag.FlagSet) {
+	fs.StringVar(&a.node, "node", "", "only services of this `node`.")
+	fs.BoolVar(&a.tags, "tags", false, "show the tags.")
+	fs.Var(&a.meta, "node-meta", "only services on nodes with this meta `key=value`; may be repeated.")
+}
+
+func (a *servicesAction) run(c *call, _ []string) error {
+	client, err := c.client.open()
+	if err != nil {
+		return err
+	}
+	q := c.client.query()
+	q.NodeMeta = a.meta
+	services, err := a.read(client, q)
+	if err != nil {
+		return fmt.Errorf("list services: %w", err)
+	}
+	if len(services) == 0 {
+		fmt.Fprintln(c.stdout, "No services match the given query - try expanding your search.")
+		return nil
+	}
+	var rows [][]string
+	for _, name := range sortedKeys(services) {
+		line := []string{name}
+		if a.tags {
+			tags := append([]string(nil), services[name]...)
+			sort.Strings(tags)
+			line = append(line, strings.Join(tags, ","))
+		}
+		rows = append(rows, line)
+	}
+	return table(c.stdout, rows)
+}
+
+func (a *servicesAction) read(client *api.Client, q *api.QueryOptions) (map[string][]string, error) {
+	if a.node == "" {
+		services, _, err := client.Catalog().Services(q)
+		return services, err
+	}
+	node, _, err := client.Catalog().Node(a.node, q)
+	if err != nil || node == nil {
+		return nil, err
+	}
+	services := map[string][]string{}
+	for _, s := range node.Services {
+		services[s.Service] = append(services[s.Service], s.Tags...)
+	}
+	return services, nil
+}

@@ -1,0 +1,135 @@
+package lint
+
+import (
+	"fmt"
+	"path"
+	"sort"
+	"strings"
+)
+
+// levels is the table of rooms: a room imports only rooms of lower levels.
+// What lies below a room's folder without a row of its own belongs to it.
+func levels() map[string]int {
+	table := map[string]int{}
+	for level, rooms := range []string{
+		0: "rtt config metrics web state/acl/rules internal/lifecycle internal/logging internal/wanem internal/lint",
+		1: "storage transport internal/gossip agent/checks",
+		2: "op consensus lan wan",
+		3: "state/catalog state/coordinate state/acl federation client op/view",
+		4: "state/session agent/local",
+		5: "state/kv state/query",
+		6: "state dns httpapi",
+		7: "server",
+		8: "agent",
+		9: "cmd internal/testcluster deployments",
+	} {
+		for _, room := range strings.Fields(rooms) {
+			table[room] = level
+		}
+	}
+	return table
+}
+
+// walls say what a room must not reach, directly or through others.
+func walls() map[string][]string {
+	outside := strings.Fields("server state consensus federation transport client")
+	domains := strings.Fields("state state/catalog state/kv state/session state/query state/acl state/coordinate")
+	return map[string][]string{
+		"dns": outside, "httpapi": outside, "agent/local": outside,
+		"consensus": domains, "lan": domains, "wan": domains, "transport": domains, "storage": domains,
+	}
+}
+
+// roomOf returns the room of a package below the root.
+func roomOf(table map[string]int, pkg string) (string, bool) {
+	for at := pkg; at != "." && at != "/"; at = path.Dir(at) {
+		if _, ok := table[at]; ok {
+			return at, true
+		}
+	}
+	return "", false
+}
+
+// edge is an import between two of our packages, with one place of it.
+type edge struct {
+	to    string
+	place Finding
+}
+
+// imports checks the table and the walls. Tests may import what they like.
+func imports(files []*file) []Finding {
+	table := levels()
+	graph := map[string][]edge{}
+	var found []Finding
+	unknown := map[string]bool{}
+	for _, f := range files {
+		room, known := roomOf(table, f.pkg)
+		if !known && !unknown[f.pkg] {
+			unknown[f.pkg] = true
+			found = append(found, Finding{File: f.path, Text: fmt.Sprintf("package %s has no place in the table of rooms in internal/lint", f.pkg)})
+		}
+		if f.test || !known {
+			continue
+		}
+		for _, spec := range f.syntax.Imports {
+			to, ours := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), Module+"/")
+			other, ok := roomOf(table, to)
+			if !ours || !ok || to == f.pkg {
+				continue
+			}
+			graph[f.pkg] = append(graph[f.pkg], edge{to, f.finding(spec.Pos(), "")})
+			if room != other && table[other] >= table[room] {
+				found = append(found, f.finding(spec.Pos(), "%s (level %d) imports %s (level %d): imports go down only", room, table[room], other, table[other]))
+			}
+		}
+	}
+	return append(found, breaches(table, graph)...)
+}
+
+func breaches(table map[string]int, graph map[string][]edge) []Finding {
+	var found []Finding
+	forbidden := walls()
+	pkgs := make([]string, 0, len(graph))
+	for pkg := range graph {
+		pkgs = append(pkgs, pkg)
+	}
+	sort.Strings(pkgs)
+	for _, pkg := range pkgs {
+		room, _ := roomOf(table, pkg)
+		for _, wall := range forbidden[room] {
+			for _, e := range graph[pkg] {
+				if way := reach(table, graph, e.to, wall); way != nil {
+					e.place.Text = fmt.Sprintf("%s must not reach %s: %s", room, wall, strings.Join(append([]string{pkg}, way...), " → "))
+					found = append(found, e.place)
+				}
+			}
+		}
+	}
+	return found
+}
+
+// reach returns a way from a package to a room, nil if there is none.
+func reach(table map[string]int, graph map[string][]edge, from, room string) []string {
+	type step struct {
+		pkg  string
+		back *step
+	}
+	seen := map[string]bool{from: true}
+	for queue := []*step{{pkg: from}}; len(queue) > 0; queue = queue[1:] {
+		at := queue[0]
+		if r, _ := roomOf(table, at.pkg); r == room {
+			var way []string
+			for s := at; s != nil; s = s.back {
+				way = append([]string{s.pkg}, way...)
+			}
+			return way
+		}
+		for _, e := range graph[at.pkg] {
+			if !seen[e.to] {
+				seen[e.to] = true
+				queue = append(queue, &step{pkg: e.to, back: at})
+			}
+		}
+	}
+	return nil
+}
