@@ -87,3 +87,15 @@ func (e *Endpoint) snapshot() []*conn {
 	defer e.mu.Unlock()
 	return slices.Collect(maps.Keys(e.conns))
 }
+
+// RTT is the smallest smoothed round trip to a target for a protocol; 0 if no
+// connection is open.
+func (e *Endpoint) RTT(t Target, protocol string) time.Duration {
+	e.mu.Lock()
+	p := e.paths[pathKey{t, protocol}]
+	e.mu.Unlock()
+	if p == nil {
+		return 0
+	}
+	return p.stats().RTT
+}

@@ -1,0 +1,135 @@
+// Package client is the Caller of a client agent: it hands every call to a
+// server of its datacenter.
+//
+// It keeps no state of the datacenter and answers nothing itself.
+package client
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/lan"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/op/rpc"
+	"github.com/legate-project/legate/transport"
+)
+
+// Servers lists the servers of the datacenter as gossip knows them.
+type Servers interface {
+	Servers() []lan.Server
+}
+
+// Config says how calls reach servers.
+type Config struct {
+	Servers   Servers
+	Transport rpc.RoundTripper
+	// Timeout of a call whose caller set no deadline, in addition to the wait of
+	// a blocking read; default 60 s.
+	Timeout time.Duration
+	// HoldTimeout is how long a call waits for a server or a leader to appear;
+	// default 7 s.
+	HoldTimeout time.Duration
+	Log         *slog.Logger
+	Registerer  prometheus.Registerer
+}
+
+// rebalance is how many calls go to one server before the next one's turn.
+const rebalance = 4096
+
+// Client hands calls to servers. It is safe for concurrent use.
+type Client struct {
+	cfg     Config
+	metrics *metrics
+	turn    atomic.Uint64 // server in use, modulo their number
+	calls   atomic.Uint64
+}
+
+var _ op.Caller = (*Client)(nil)
+
+// New returns a client.
+func New(cfg Config) *Client {
+	if cfg.Timeout == 0 {
+		cfg.Timeout = time.Minute
+	}
+	if cfg.HoldTimeout == 0 {
+		cfg.HoldTimeout = 7 * time.Second
+	}
+	c := &Client{cfg: cfg, metrics: newMetrics(cfg.Registerer)}
+	c.turn.Store(rand.Uint64N(1 << 16))
+	return c
+}
+
+// Do implements op.Caller.
+func (c *Client) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	start := time.Now()
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.timeout(call))
+		defer cancel()
+	}
+	reply, err := c.hold(ctx, call)
+	c.metrics.record(call, time.Since(start), err)
+	return reply, err
+}
+
+func (c *Client) timeout(call *op.Call) time.Duration {
+	d := c.cfg.Timeout
+	if call.Header.MinIndex > 0 {
+		wait := call.Header.MaxWait
+		if wait <= 0 {
+			wait = 5 * time.Minute
+		}
+		d += wait + wait/8
+	}
+	return d
+}
+
+// hold tries again while no server can take the call, up to HoldTimeout.
+func (c *Client) hold(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	deadline := time.Now().Add(c.cfg.HoldTimeout)
+	for {
+		reply, err := rpc.TryEach(ctx, c.cfg.Transport, c.targets(), call, func(transport.Target, error) { c.turn.Add(1) })
+		if err == nil || ctx.Err() != nil || !rpc.Again(err, call.Operation.OpKind()) {
+			return reply, err
+		}
+		if code := op.CodeOf(err); code == op.CodeUnreachableDatacenter {
+			return nil, err // our servers waited already
+		}
+		pause := 20*time.Millisecond + rand.N(60*time.Millisecond)
+		if time.Now().Add(pause).After(deadline) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// targets lists the live servers, the one in use first.
+func (c *Client) targets() []transport.Target {
+	if c.calls.Add(1)%rebalance == 0 {
+		c.turn.Add(1)
+	}
+	servers := c.cfg.Servers.Servers()
+	live := make([]transport.Target, 0, len(servers))
+	for _, s := range servers {
+		if s.Status == gossip.Alive {
+			live = append(live, transport.Target{Addr: net.JoinHostPort(s.Addr, strconv.Itoa(s.RPCPort)), NodeID: s.ID, Name: s.Name})
+		}
+	}
+	if n := len(live); n > 1 {
+		k := int(c.turn.Load() % uint64(n))
+		live = append(live[k:], live[:k]...)
+	}
+	return live
+}

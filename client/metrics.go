@@ -1,0 +1,45 @@
+package client
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/op"
+)
+
+// metrics of a client agent's calls.
+type metrics struct {
+	seconds *prometheus.HistogramVec
+	errors  *prometheus.CounterVec
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "legate_client_call_seconds", Help: "Time of this client agent's calls to servers, waits of blocking reads left out, by kind of operation.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10), NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
+		}, []string{"kind"}),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "legate_client_call_errors_total", Help: "Calls of this client agent that failed, by code of the error.",
+		}, []string{"code"}),
+	}
+	r.MustRegister(m.seconds, m.errors)
+	for _, k := range []op.Kind{op.KindRead, op.KindWrite, op.KindDirect} {
+		m.seconds.WithLabelValues(k.String())
+	}
+	for _, c := range []op.Code{op.CodeInternal, op.CodeNoLeader, op.CodeNoServer, op.CodeTimeout, op.CodeLost} {
+		m.errors.WithLabelValues(strconv.Itoa(int(c)))
+	}
+	return m
+}
+
+func (m *metrics) record(call *op.Call, took time.Duration, err error) {
+	if call.Header.MinIndex == 0 {
+		m.seconds.WithLabelValues(call.Operation.OpKind().String()).Observe(took.Seconds())
+	}
+	if err != nil {
+		m.errors.WithLabelValues(strconv.Itoa(int(op.CodeOf(err)))).Inc()
+	}
+}

@@ -1,0 +1,232 @@
+// Package federation carries calls to other datacenters: it knows which server
+// of which datacenter to ask, how long to wait and when to try another.
+//
+// It does not gossip and opens no connections itself; it is told of the
+// members of the WAN pool and sends through a transport.
+package federation
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/serf/coordinate"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/internal/lifecycle"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/op/rpc"
+	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/wan"
+)
+
+// noPath is the text that clients know for every datacenter that cannot be
+// asked; the code tells why.
+const noPath = "No path to datacenter"
+
+// Bounds of calls to one datacenter.
+const (
+	maxInFlight = 4096    // calls that are to be answered at once
+	maxBlocked  = 1 << 15 // reads that wait for something newer
+	maxTries    = 3       // servers that one call is sent to
+	// suspectFor is how long a server that did not answer is asked last.
+	suspectFor = 5 * time.Second
+)
+
+// Transport is what the router needs of the WAN endpoint.
+type Transport interface {
+	rpc.RoundTripper
+	// Forget drops the connections to a server that is gone.
+	Forget(transport.Target)
+	// RTT is the measured round trip to a server, 0 if unknown.
+	RTT(to transport.Target, protocol string) time.Duration
+}
+
+var _ Transport = (*transport.Endpoint)(nil)
+
+// Config says whose calls the router carries.
+type Config struct {
+	// Datacenter of this server.
+	Datacenter string
+	Transport  Transport
+	// Deadline for a call whose caller set none, in addition to the wait of a
+	// blocking read; default 10 s.
+	Deadline   time.Duration
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Router is the Caller for other datacenters. It is safe for concurrent use.
+type Router struct {
+	cfg     Config
+	log     *slog.Logger
+	group   *lifecycle.Group
+	metrics *metrics
+	table   atomic.Pointer[table]
+	update  sync.Mutex // one Update at a time
+}
+
+var _ op.Caller = (*Router)(nil)
+
+// New returns a router that knows no datacenter yet.
+func New(cfg Config) *Router {
+	if cfg.Deadline == 0 {
+		cfg.Deadline = 10 * time.Second
+	}
+	r := &Router{cfg: cfg, log: cfg.Log.With("component", "federation"), group: lifecycle.New("federation"), metrics: newMetrics(cfg.Registerer)}
+	r.table.Store(newTable(cfg.Datacenter, nil, nil, nil))
+	return r
+}
+
+// Stop ends calls in progress.
+func (r *Router) Stop(ctx context.Context) error { return r.group.Stop(ctx) }
+
+// Peer is a member of the WAN pool with its coordinate, nil if unknown.
+type Peer struct {
+	wan.Server
+	Coordinate *coordinate.Coordinate
+}
+
+// Update builds a new routing table from this server's coordinate and the
+// members of the WAN pool. It drops the connections to servers that are no
+// longer alive.
+func (r *Router) Update(self *coordinate.Coordinate, peers []Peer) {
+	r.update.Lock()
+	defer r.update.Unlock()
+	old := r.table.Load()
+	t := newTable(r.cfg.Datacenter, self, peers, old)
+	r.table.Store(t)
+	for id, target := range old.alive {
+		if _, still := t.alive[id]; !still {
+			r.cfg.Transport.Forget(target)
+		}
+	}
+	r.metrics.servers(t)
+}
+
+// Datacenters lists the other known datacenters, nearest first.
+func (r *Router) Datacenters() []string { return r.table.Load().nearest }
+
+// Do implements op.Caller for a call whose header names another datacenter.
+func (r *Router) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	name := call.Header.Datacenter
+	dc := r.table.Load().datacenters[name]
+	if dc == nil {
+		return nil, &op.Error{Code: op.CodeUnknownDatacenter, Text: noPath, Datacenter: name}
+	}
+	limit, bound := &dc.load.inFlight, int64(maxInFlight)
+	if call.Header.MinIndex > 0 {
+		limit, bound = &dc.load.blocked, maxBlocked
+	}
+	defer limit.Add(-1)
+	if limit.Add(1) > bound {
+		return nil, &op.Error{Code: op.CodeBusy, Datacenter: name, Text: "too many calls to datacenter " + name + " are in progress"}
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.deadline(call))
+		defer cancel()
+	}
+	start := time.Now()
+	reply, err := r.send(ctx, dc, call)
+	r.metrics.record(call, name, time.Since(start), err)
+	return reply, err
+}
+
+func (r *Router) deadline(call *op.Call) time.Duration {
+	d := r.cfg.Deadline
+	if call.Header.MinIndex > 0 {
+		wait := call.Header.MaxWait
+		if wait <= 0 {
+			wait = 5 * time.Minute
+		}
+		d += wait + wait/8
+	}
+	return d
+}
+
+// send tries the datacenter's servers, those that answer first.
+func (r *Router) send(ctx context.Context, dc *datacenter, call *op.Call) (*op.Reply, error) {
+	targets := dc.order()
+	if len(targets) == 0 {
+		return nil, &op.Error{Code: op.CodeUnreachableDatacenter, Text: noPath, Datacenter: dc.name}
+	}
+	if len(targets) > maxTries {
+		targets = targets[:maxTries]
+	}
+	reply, err := r.race(ctx, dc, targets, call)
+	if err != nil && op.CodeOf(err) == op.CodeNoServer { // none could be reached
+		r.log.Debug("datacenter cannot be reached", "datacenter", dc.name, "error", err)
+		return nil, &op.Error{Code: op.CodeUnreachableDatacenter, Text: noPath, Datacenter: dc.name}
+	}
+	return reply, err
+}
+
+// race asks the first server and, for a read that is late, the next as well;
+// the first answer wins. Other calls go to one server at a time.
+func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.Target, call *op.Call) (*op.Reply, error) {
+	failed := func(to transport.Target, err error) { dc.load.suspect(to.NodeID) }
+	if len(targets) == 1 || call.Operation.OpKind() == op.KindWrite || call.Header.MinIndex > 0 {
+		return rpc.TryEach(ctx, r.cfg.Transport, targets, call, failed)
+	}
+	if _, err := call.Body(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the slower try
+	results := make(chan outcome, 2)
+	launch := func(ts []transport.Target) error {
+		c := *call
+		return r.group.Spawn("call", func(context.Context) {
+			reply, err := rpc.TryEach(ctx, r.cfg.Transport, ts, &c, failed)
+			results <- outcome{ts[0], reply, err}
+		})
+	}
+	if err := launch(targets[:1]); err != nil {
+		return nil, op.ErrStopping
+	}
+	hedge := time.NewTimer(r.patience(targets[0]))
+	defer hedge.Stop()
+	running, hedged := 1, false
+	for {
+		select {
+		case <-hedge.C:
+			if launch(targets[1:]) == nil {
+				running, hedged = running+1, true
+				r.metrics.hedges.WithLabelValues(dc.name).Inc()
+			}
+		case o := <-results:
+			running--
+			if o.err == nil && hedged && o.first != targets[0] {
+				dc.load.suspect(targets[0].NodeID)
+			}
+			if o.err == nil || !rpc.Again(o.err, call.Operation.OpKind()) || (running == 0 && hedged) {
+				return o.reply, o.err
+			}
+			if !hedged && launch(targets[1:]) == nil {
+				running, hedged = running+1, true
+			}
+			if running == 0 {
+				return nil, o.err
+			}
+		}
+	}
+}
+
+// outcome of one try.
+type outcome struct {
+	first transport.Target
+	reply *op.Reply
+	err   error
+}
+
+// patience is how long a read waits for the first server before it asks the
+// next as well: three round trips and what a leader's hold may take.
+func (r *Router) patience(to transport.Target) time.Duration {
+	const floor, ceiling = 150 * time.Millisecond, 2 * time.Second
+	d := 3*r.cfg.Transport.RTT(to, rpc.Protocol) + floor
+	return min(d, ceiling) + rand.N(10*time.Millisecond)
+}

@@ -1,0 +1,88 @@
+package server
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/rtt"
+	"github.com/legate-project/legate/state/coordinate"
+)
+
+// Bounds on coordinate updates: how many nodes' updates the leader keeps until
+// the next write, and how many it writes with one command. Above the first,
+// updates are dropped: each node sends another soon.
+const (
+	maxPendingCoordinates = 8192
+	coordinateBatch       = 512
+)
+
+// coordinates gathers updates until they are written.
+type coordinates struct {
+	mu      sync.Mutex
+	pending map[string]coordinate.Entry // by lower-cased node
+}
+
+// updateCoordinate takes one node's update.
+func (s *Server) updateCoordinate(_ context.Context, _ op.Header, e *coordinate.Entry) (*op.Empty, error) {
+	if err := rtt.Validate(e.Coord.Serf()); err != nil {
+		return nil, op.Errorf(op.CodeInvalid, "coordinate of node %q: %v", e.Node, err)
+	}
+	s.coords.mu.Lock()
+	defer s.coords.mu.Unlock()
+	if s.coords.pending == nil {
+		s.coords.pending = map[string]coordinate.Entry{}
+	}
+	name := strings.ToLower(e.Node)
+	if _, ok := s.coords.pending[name]; !ok && len(s.coords.pending) >= maxPendingCoordinates {
+		return nil, op.Errorf(op.CodeBusy, "leader keeps updates of %d nodes until the next write, its limit", maxPendingCoordinates)
+	}
+	s.coords.pending[name] = *e
+	return nil, nil
+}
+
+func (c *coordinates) take(n int) coordinate.Entries {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var batch coordinate.Entries
+	for name, e := range c.pending {
+		if len(batch) == n {
+			break
+		}
+		batch = append(batch, e)
+		delete(c.pending, name)
+	}
+	return batch
+}
+
+// coordinateLoop writes what was gathered. It runs while this server leads.
+func (s *Server) coordinateLoop(ctx context.Context) {
+	every(ctx, s.cfg.CoordinatePeriod, func() {
+		for ctx.Err() == nil {
+			batch := s.coords.take(coordinateBatch)
+			if len(batch) == 0 {
+				return
+			}
+			if _, _, err := coordinate.Batch.Call(ctx, s.self(), op.Header{}, &batch); err != nil && ctx.Err() == nil {
+				s.log.Warn("write coordinates", "nodes", len(batch), "error", err)
+				return
+			}
+		}
+	})
+}
+
+// every calls f each period until ctx ends.
+func every(ctx context.Context, period time.Duration, f func()) {
+	t := time.NewTicker(period)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			f()
+		}
+	}
+}

@@ -1,0 +1,299 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/legate-project/legate/consensus"
+	"github.com/legate-project/legate/lan"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/op/rpc"
+	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/storage"
+	"github.com/legate-project/legate/transport"
+)
+
+// Do implements op.Caller. It is the one way by which anything is asked of
+// this server: admit, authenticate, route, execute, record.
+func (s *Server) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	start := time.Now()
+	reply, err := s.dispatch(ctx, call)
+	s.metrics.record(call, s.cfg.Datacenter, time.Since(start), err)
+	return reply, err
+}
+
+func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	limit := &s.flight
+	if call.Header.MinIndex > 0 {
+		limit = &s.blocked
+	}
+	if !limit.enter() {
+		return nil, op.Errorf(op.CodeBusy, "server has %d calls in progress, its limit", limit.max)
+	}
+	defer limit.leave()
+
+	authorizer, err := s.cfg.Authorizer(call.Header.Token)
+	if err != nil {
+		return nil, err
+	}
+	if dc := call.Header.Datacenter; dc != "" && dc != s.cfg.Datacenter {
+		if s.remote == nil {
+			return nil, &op.Error{Code: op.CodeUnknownDatacenter, Text: "No path to datacenter", Datacenter: dc}
+		}
+		return s.remote.Do(ctx, call)
+	}
+	if call.Header.Led {
+		return s.execute(ctx, authorizer, call)
+	}
+	return s.hold(ctx, func() (*op.Reply, error) { return s.execute(ctx, authorizer, call) })
+}
+
+// hold tries again while the datacenter has no leader, up to HoldTimeout.
+func (s *Server) hold(ctx context.Context, try func() (*op.Reply, error)) (*op.Reply, error) {
+	var deadline time.Time
+	for {
+		reply, err := try()
+		if err == nil {
+			return reply, nil
+		}
+		var e *op.Error
+		if !errors.As(err, &e) || e.Code.Retry() != op.RetryAll {
+			return nil, err
+		}
+		now := time.Now()
+		if deadline.IsZero() {
+			deadline = now.Add(s.cfg.HoldTimeout)
+		}
+		pause := 20*time.Millisecond + rand.N(60*time.Millisecond)
+		if now.Add(pause).After(deadline) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// execute carries the call out here or hands it to the leader.
+func (s *Server) execute(ctx context.Context, a rules.Authorizer, call *op.Call) (*op.Reply, error) {
+	switch o := call.Operation.(type) {
+	case op.Queryable:
+		return s.read(ctx, a, call, o)
+	case op.Preparable:
+		return s.write(ctx, a, call, o)
+	}
+	h, ok := s.direct[call.Operation.OpName()]
+	if !ok {
+		return nil, op.Errorf(op.CodeUnsupported, "operation %q is unknown to this server", call.Operation.OpName())
+	}
+	if h.LeaderOnly && !s.raft.LeaseRead() {
+		return s.toLeader(ctx, call)
+	}
+	request, err := call.Request()
+	if err != nil {
+		return nil, err
+	}
+	if err := call.Operation.Allow(a, request); err != nil {
+		return nil, err
+	}
+	result, err := h.Answer(ctx, call.Header, request)
+	if err != nil {
+		return nil, err
+	}
+	return op.NewReply(s.meta(op.Default, 0), result), nil
+}
+
+func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o op.Queryable) (*op.Reply, error) {
+	h := &call.Header
+	anywhere := h.Consistency == op.Stale && (h.MaxStale == 0 || s.raft.LastContact() <= h.MaxStale)
+	if !anywhere && !s.raft.LeaseRead() {
+		return s.toLeader(ctx, call)
+	}
+	request, err := call.Request()
+	if err != nil {
+		return nil, err
+	}
+	if err := o.Allow(a, request); err != nil {
+		return nil, err
+	}
+	if h.Consistency == op.Consistent {
+		if _, err := s.raft.ConfirmLeadership(ctx); err != nil {
+			return nil, raftError(err)
+		}
+	}
+	result, index, err := s.query(ctx, o, h, request, !anywhere)
+	if err != nil {
+		return nil, err
+	}
+	meta := s.meta(h.Consistency, index)
+	if !anywhere && h.Consistency == op.Stale {
+		meta.Consistency = op.Default
+	}
+	meta.Filtered = o.Hide(a, result)
+	return op.NewReply(meta, result), nil
+}
+
+// query runs the read once or, with a minimum index, until it is newer or its
+// time is over. As leader it ends early when leadership is lost.
+func (s *Server) query(ctx context.Context, o op.Queryable, h *op.Header, request any, leads bool) (result any, index uint64, err error) {
+	if h.MinIndex == 0 {
+		v := s.cfg.State.View()
+		defer v.Close()
+		result, err = o.Run(v, request)
+		return result, v.Index(), err
+	}
+	wait, cancel := context.WithTimeout(ctx, s.wait(h.MaxWait))
+	defer cancel()
+	if leads {
+		r := s.reigning.Load()
+		if r == nil {
+			return nil, 0, op.ErrNotLeader
+		}
+		defer context.AfterFunc(r.ctx, cancel)()
+	}
+	err = s.cfg.State.Block(wait, h.MinIndex, func(v *storage.View) (err error) {
+		result, err = o.Run(v, request)
+		index = v.Index()
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case ctx.Err() != nil:
+		return nil, 0, ctx.Err()
+	case leads && !s.raft.LeaseRead():
+		return nil, 0, op.ErrNotLeader
+	}
+	return result, index, nil
+}
+
+// wait bounds what a caller asked for and adds up to a sixteenth, so that many
+// who asked together do not come back together.
+func (s *Server) wait(asked time.Duration) time.Duration {
+	switch {
+	case asked <= 0:
+		asked = s.cfg.DefaultWait
+	case asked > s.cfg.MaxWait:
+		asked = s.cfg.MaxWait
+	}
+	return asked + rand.N(asked/16+1)
+}
+
+func (s *Server) write(ctx context.Context, a rules.Authorizer, call *op.Call, o op.Preparable) (*op.Reply, error) {
+	if !s.raft.LeaseRead() {
+		return s.toLeader(ctx, call)
+	}
+	request, err := call.Request()
+	if err != nil {
+		return nil, err
+	}
+	if err := o.Allow(a, request); err != nil {
+		return nil, err
+	}
+	return s.commit(ctx, call, o)
+}
+
+// commit prepares the command, replicates it and returns what applying it gave.
+func (s *Server) commit(ctx context.Context, call *op.Call, o op.Preparable) (*op.Reply, error) {
+	request, err := call.Request()
+	if err != nil {
+		return nil, err
+	}
+	if err := o.Ready(op.Leader{Now: time.Now(), NewID: uuid.NewString}, request); err != nil {
+		return nil, err
+	}
+	call.Changed()
+	body, err := call.Body()
+	if err != nil {
+		return nil, err
+	}
+	command, err := s.machine.Encode(o, body)
+	if err != nil {
+		return nil, err
+	}
+	result, err := s.raft.Propose(ctx, command)
+	if err != nil {
+		return nil, raftError(err)
+	}
+	return op.NewReply(s.meta(op.Default, 0), result), nil
+}
+
+// self is the Caller of leader tasks: it commits without asking who calls.
+func (s *Server) self() op.Caller {
+	return op.CallerFunc(func(ctx context.Context, call *op.Call) (*op.Reply, error) {
+		o, ok := call.Operation.(op.Preparable)
+		if !ok {
+			return nil, fmt.Errorf("%s is not a command", call.Operation.OpName())
+		}
+		return s.commit(ctx, call, o)
+	})
+}
+
+// toLeader hands the call to the leader, once.
+func (s *Server) toLeader(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	if call.Header.Led {
+		return nil, op.ErrNotLeader
+	}
+	id, _ := s.raft.Leader()
+	if id == "" || id == s.cfg.NodeID { // elected but not established yet
+		return nil, op.ErrNoLeader
+	}
+	leader, ok := s.findServer(id)
+	if !ok {
+		return nil, op.Errorf(op.CodeNoLeader, "Raft leader not found in server lookup mapping")
+	}
+	if _, err := call.Body(); err != nil {
+		return nil, err
+	}
+	led := *call
+	led.Header.Led = true
+	return rpc.Send(ctx, s.cfg.Transport, transport.Target{Addr: rpcAddr(leader), NodeID: leader.ID, Name: leader.Name}, &led)
+}
+
+func (s *Server) findServer(id string) (lan.Server, bool) {
+	for _, srv := range s.lan.Servers() {
+		if srv.ID == id {
+			return srv, true
+		}
+	}
+	return lan.Server{}, false
+}
+
+// meta describes an answer of this server.
+func (s *Server) meta(c op.Consistency, index uint64) op.Meta {
+	id, _ := s.raft.Leader()
+	m := op.Meta{Index: max(index, 1), KnownLeader: id != "", Datacenter: s.cfg.Datacenter, Consistency: c}
+	if id != s.cfg.NodeID {
+		m.LastContact = s.raft.LastContact()
+	}
+	return m
+}
+
+// raftError turns what consensus says into what crosses the wire.
+func raftError(err error) error {
+	var e *op.Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, consensus.ErrNotLeader):
+		return op.ErrNotLeader
+	case errors.Is(err, consensus.ErrOverloaded):
+		return op.Errorf(op.CodeBusy, "too many commands wait to be replicated")
+	case errors.Is(err, consensus.ErrTooLarge):
+		return op.Errorf(op.CodeTooLarge, "command is larger than %d bytes", consensus.MaxCommandBytes)
+	case errors.Is(err, consensus.ErrStopped):
+		return op.ErrStopping
+	case errors.Is(err, consensus.ErrLost):
+		return op.Errorf(op.CodeLost, "leadership was lost before the command was known to be committed: %v", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return op.Errorf(op.CodeTimeout, "command was not committed before the deadline")
+	}
+	return err
+}

@@ -1,0 +1,58 @@
+package server
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state"
+)
+
+// metrics of a server's calls.
+type metrics struct {
+	seconds    *prometheus.HistogramVec
+	errors     *prometheus.CounterVec
+	reconciles prometheus.Histogram
+}
+
+// newMetrics registers the metrics. Every operation has its series from the
+// start; those of other datacenters appear with the first call to them.
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "legate_rpc_seconds", Help: "Time that calls took on this server, waits of blocking reads left out, by operation and datacenter asked.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10), NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
+		}, []string{"operation", "datacenter"}),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "legate_rpc_errors_total", Help: "Calls that failed, by operation, datacenter asked and code of the error.",
+		}, []string{"operation", "datacenter", "code"}),
+		reconciles: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "legate_leader_reconcile_seconds", Help: "Time that the leader took to bring the catalog in line with gossip.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10),
+		}),
+	}
+	r.MustRegister(m.seconds, m.errors, m.reconciles)
+	for _, o := range state.Operations() {
+		m.seconds.WithLabelValues(o.OpName(), "local")
+		m.errors.WithLabelValues(o.OpName(), "local", strconv.Itoa(int(op.CodeInternal)))
+	}
+	return m
+}
+
+func (m *metrics) record(call *op.Call, own string, took time.Duration, err error) {
+	name, dc := call.Operation.OpName(), "local"
+	if d := call.Header.Datacenter; d != "" && d != own {
+		dc = d
+		if c := op.CodeOf(err); c == op.CodeUnknownDatacenter {
+			dc = "unknown" // what callers invent must not become labels
+		}
+	}
+	if call.Header.MinIndex == 0 {
+		m.seconds.WithLabelValues(name, dc).Observe(took.Seconds())
+	}
+	if err != nil {
+		m.errors.WithLabelValues(name, dc, strconv.Itoa(int(op.CodeOf(err)))).Inc()
+	}
+}
