@@ -100,27 +100,30 @@ type Config struct {
 	Performance           Performance   `key:"performance" doc:"Raft timing, and how long to wait for a leader or for a leave."`
 
 	// Client interfaces.
-	Domain                  string        `key:"domain" flag:"domain" default:"consul." doc:"DNS domain that the agent answers for."`
-	AltDomain               string        `key:"alt_domain" flag:"alt-domain" doc:"A second DNS domain to answer for."`
-	Recursors               []string      `key:"recursors" flag:"recursor" mark:"reload" doc:"DNS servers (ip or ip:port) for names outside the domain."`
-	DNS                     DNSConfig     `key:"dns_config" mark:"reload" doc:"Behaviour of the DNS interface."`
-	HTTPConfig              HTTPConfig    `key:"http_config" doc:"Behaviour of the HTTP interface."`
-	UIConfig                UIConfig      `key:"ui_config" doc:"The web interface."`
-	DefaultQueryTime        time.Duration `key:"default_query_time" flag:"default-query-time" default:"300s" doc:"How long a blocking query waits when it does not say."`
-	MaxQueryTime            time.Duration `key:"max_query_time" flag:"max-query-time" default:"600s" doc:"The longest that a blocking query may wait."`
-	DiscoveryMaxStale       time.Duration `key:"discovery_max_stale" mark:"reload,pending" doc:"Above 0, catalog and health reads are answered by any server that is no staler than this."`
-	Cache                   Cache         `key:"cache" mark:"reload,pending" doc:"Limits of the agent's cache."`
-	RPC                     RPC           `key:"rpc" mark:"silent" doc:"Streaming of health reads on servers; always on here."`
-	UseStreamingBackend     bool          `key:"use_streaming_backend" default:"true" mark:"silent" doc:"Streaming of health reads on clients; always on here."`
-	SessionTTLMin           time.Duration `key:"session_ttl_min" default:"10s" doc:"Shortest TTL that a session may have."`
-	Limits                  Limits        `key:"limits" doc:"Bounds on what clients may ask for."`
-	Locality                Locality      `key:"locality" mark:"pending" doc:"Where this agent runs."`
-	DisableCoordinates      bool          `key:"disable_coordinates" doc:"Do not send network coordinates to the catalog."`
-	DisableUpdateCheck      bool          `key:"disable_update_check" mark:"silent" doc:"Nothing is ever asked of the project's home."`
-	DisableAnonymousSig     bool          `key:"disable_anonymous_signature" mark:"silent" doc:"Nothing is ever sent to the project's home."`
-	EnableAgentTLSForChecks bool          `key:"enable_agent_tls_for_checks" mark:"pending" doc:"Present the agent's certificate in HTTP checks."`
-	EnableDebug             bool          `key:"enable_debug" mark:"reload,pending" doc:"Serve run-time profiles."`
-	DisableRemoteExec       bool          `key:"disable_remote_exec" default:"true" mark:"pending" doc:"Refuse remote execution."`
+	Domain                    string        `key:"domain" flag:"domain" default:"consul." doc:"DNS domain that the agent answers for."`
+	AltDomain                 string        `key:"alt_domain" flag:"alt-domain" doc:"A second DNS domain to answer for."`
+	Recursors                 []string      `key:"recursors" flag:"recursor" mark:"reload" doc:"DNS servers (ip or ip:port) for names outside the domain."`
+	DNSConfig                 DNSConfig     `key:"dns_config" mark:"reload" doc:"Behaviour of the DNS interface."`
+	HTTPConfig                HTTPConfig    `key:"http_config" doc:"Behaviour of the HTTP interface."`
+	UIConfig                  UIConfig      `key:"ui_config" doc:"The web interface."`
+	DefaultQueryTime          time.Duration `key:"default_query_time" flag:"default-query-time" default:"300s" doc:"How long a blocking query waits when it does not say."`
+	MaxQueryTime              time.Duration `key:"max_query_time" flag:"max-query-time" default:"600s" doc:"The longest that a blocking query may wait."`
+	DiscoveryMaxStale         time.Duration `key:"discovery_max_stale" mark:"reload,pending" doc:"Above 0, catalog and health reads are answered by any server that is no staler than this."`
+	Cache                     Cache         `key:"cache" mark:"reload,pending" doc:"Limits of the agent's cache."`
+	RPC                       RPC           `key:"rpc" mark:"silent" doc:"Streaming of health reads on servers; always on here."`
+	UseStreamingBackend       bool          `key:"use_streaming_backend" default:"true" mark:"silent" doc:"Streaming of health reads on clients; always on here."`
+	SessionTTLMin             time.Duration `key:"session_ttl_min" default:"10s" doc:"Shortest TTL that a session may have."`
+	Limits                    Limits        `key:"limits" doc:"Bounds on what clients may ask for."`
+	Locality                  Locality      `key:"locality" mark:"pending" doc:"Where this agent runs."`
+	DisableCoordinates        bool          `key:"disable_coordinates" doc:"Do not send network coordinates to the catalog."`
+	DisableUpdateCheck        bool          `key:"disable_update_check" mark:"silent" doc:"Nothing is ever asked of the project's home."`
+	DisableAnonymousSignature bool          `key:"disable_anonymous_signature" mark:"silent" doc:"Nothing is ever sent to the project's home."`
+	EnableAgentTLSForChecks   bool          `key:"enable_agent_tls_for_checks" mark:"pending" doc:"Present the agent's certificate in HTTP checks."`
+	EnableDebug               bool          `key:"enable_debug" mark:"reload,pending" doc:"Serve run-time profiles."`
+	DisableRemoteExec         bool          `key:"disable_remote_exec" default:"true" mark:"pending" doc:"Refuse remote execution."`
+
+	DisableUnprintableFilter   bool `key:"disable_http_unprintable_char_filter" mark:"pending" doc:"Accept control characters in HTTP paths."`
+	EnableCentralServiceConfig bool `key:"enable_central_service_config" default:"true" mark:"silent" doc:"Service mesh."`
 
 	// Own services and checks.
 	Services                []ServiceDefinition `key:"services" alias:"service" mark:"reload,names" doc:"Services that this agent registers."`

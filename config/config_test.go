@@ -71,7 +71,7 @@ func TestDefaultsAreConsuls(t *testing.T) {
 		{"ports", []int{c.Ports.SerfLAN, c.Ports.SerfWAN, c.Ports.Server, c.Ports.HTTPS}, []int{8301, 8302, 8300, -1}},
 		{"query", []time.Duration{c.DefaultQueryTime, c.MaxQueryTime}, []time.Duration{300 * time.Second, 600 * time.Second}},
 		{"kv", c.Limits.KVMaxValueSize, 524288}, {"multiplier", c.Performance.RaftMultiplier, 5},
-		{"domain", c.Domain, "consul."}, {"recursor", c.DNS.RecursorTimeout, 2 * time.Second},
+		{"domain", c.Domain, "consul."}, {"recursor", c.DNSConfig.RecursorTimeout, 2 * time.Second},
 		{"reconnect", c.ReconnectTimeoutLAN, 72 * time.Hour}, {"federation", c.Federation, "legate"},
 	} {
 		if !reflect.DeepEqual(eq.got, eq.want) {
@@ -136,7 +136,7 @@ const everyFormJSON = `{"datacenter":"DC2","data_dir":"/var/legate","server":tru
 func TestFormatsSayTheSame(t *testing.T) {
 	c := mustLoad(t, everyForm)
 	if c.Datacenter != "dc2" || c.NodeMeta["rack"] != "r1" || c.Ports.HTTP != 8501 || c.Ports.DNS != 8053 || c.Ports.SerfLAN != 8301 ||
-		string(c.EncryptKey) != "0123456789abcdef" || c.DNS.ServiceTTL["web"] != 30*time.Second || c.DNS.SOA.MinTTL != 30 || c.DNS.SOA.Retry != 600 {
+		string(c.EncryptKey) != "0123456789abcdef" || c.DNSConfig.ServiceTTL["web"] != 30*time.Second || c.DNSConfig.SOA.MinTTL != 30 || c.DNSConfig.SOA.Retry != 600 {
 		t.Errorf("wrong values: %+v", c)
 	}
 	if len(c.Services) != 2 || c.Services[0].Checks[0].Header["X"][0] != "y" || c.Services[0].Checks[0].Interval != 10*time.Second {
@@ -251,7 +251,7 @@ func TestValidation(t *testing.T) {
 		{`reconnect_timeout = "1h"`, `at least 8h`},
 		{`default_query_time = "700s"`, `longer than max_query_time`},
 		{`log_level = "LOUD"`, `must be one of`},
-		{`retry_join_wan = ["x"]`, `only servers join the WAN`},
+		{`server = true retry_join_wan = ["x"] ports { serf_wan = -1 }`, `cannot join the WAN`},
 		{`node_meta { "a b" = "x" }`, `must be 1 to 128 letters`},
 		{`bind_addr = "{{ two }}"`, `is not one IP address`},
 		{`client_addr = "localhost"`, `is not an IP address`},
@@ -285,6 +285,8 @@ func TestWarnings(t *testing.T) {
 		{`connect { enabled = true } config_entries { bootstrap = [{}] } ports { grpc = 8502 }`, ``},
 		{`segment = "x"`, `a.hcl: segment belongs to Consul's enterprise edition`},
 		{`verify_incoming = true`, `a.hcl: verify_incoming is now called tls.defaults.verify_incoming`},
+		{`retry_join_wan = ["x"]`, `only servers join the WAN`},
+		{`disable_update_check = true raft_logstore { backend = "wal" } performance { raft_multiplier = 0 }`, ``},
 		{`node_name = "a_b"`, `cannot be found through DNS`},
 		{`server = true bootstrap_expect = 2`, `two servers survive no failure`},
 		{`server = true bootstrap_expect = 4`, `even number`},

@@ -90,11 +90,8 @@ func (f *finisher) modes() {
 		f.note("bootstrap_expect", "'bootstrap_expect = 1' means the same as 'bootstrap = true'")
 		c.Bootstrap, c.BootstrapExpect = true, 0
 	}
-	if !c.DevMode {
-		return
-	}
-	if !f.isSet("encrypt") {
-		c.DisableKeyringFile = true
+	if c.Performance.RaftMultiplier == 0 {
+		c.Performance.RaftMultiplier = defaultRaftMultiple // 0 asks for the default, as in Consul
 	}
 }
 

@@ -20,6 +20,8 @@ const (
 	minReconnect    = 8 * time.Hour
 	minRejoinAge    = 6 * time.Hour
 	maxRaftMultiple = 10
+
+	defaultRaftMultiple = 5
 )
 
 func (f *finisher) validate() {
@@ -94,8 +96,12 @@ func (f *finisher) checkModes() {
 	case n%2 == 0:
 		f.note("bootstrap_expect", "bootstrap_expect is %d: an even number of servers survives no more failures than one less", n)
 	}
-	if len(c.RetryJoinWAN) > 0 && !c.Server {
-		f.fault("retry_join_wan", "only servers join the WAN: it requires 'server = true'")
+	switch {
+	case len(c.RetryJoinWAN) == 0:
+	case !c.Server:
+		f.note("retry_join_wan", "retry_join_wan has no effect on a client: only servers join the WAN")
+	case c.Ports.SerfWAN < 0:
+		f.fault("retry_join_wan", "cannot join the WAN while ports.serf_wan is -1")
 	}
 }
 
@@ -182,9 +188,9 @@ func (f *finisher) checkTimes() {
 		{"performance.leave_drain_time", c.Performance.LeaveDrainTime, 0},
 		{"performance.rpc_hold_timeout", c.Performance.RPCHoldTimeout, 0},
 		{"limits.rpc_client_timeout", c.Limits.RPCClientTimeout, time.Millisecond},
-		{"dns_config.max_stale", c.DNS.MaxStale, 0},
-		{"dns_config.node_ttl", c.DNS.NodeTTL, 0},
-		{"dns_config.recursor_timeout", c.DNS.RecursorTimeout, 0},
+		{"dns_config.max_stale", c.DNSConfig.MaxStale, 0},
+		{"dns_config.node_ttl", c.DNSConfig.NodeTTL, 0},
+		{"dns_config.recursor_timeout", c.DNSConfig.RecursorTimeout, 0},
 	} {
 		if t.value < t.min {
 			f.fault(t.key, "%s is too short: it must be at least %s", t.value, t.min)
@@ -198,7 +204,7 @@ func (f *finisher) checkTimes() {
 func (f *finisher) checkChoices() {
 	c := f.cfg
 	f.choice("log_level", strings.ToUpper(c.LogLevel), "TRACE", "DEBUG", "INFO", "WARN", "ERR", "ERROR")
-	f.choice("dns_config.recursor_strategy", c.DNS.RecursorStrategy, "sequential", "random")
+	f.choice("dns_config.recursor_strategy", c.DNSConfig.RecursorStrategy, "sequential", "random")
 	f.choice("limits.request_limits.mode", c.Limits.RequestLimits.Mode, "disabled", "permissive", "enforcing")
 	f.choice("acl.default_policy", c.ACL.DefaultPolicy, "allow", "deny")
 	f.choice("acl.down_policy", c.ACL.DownPolicy, "allow", "deny", "extend-cache", "async-cache")
@@ -211,8 +217,8 @@ func (f *finisher) checkChoices() {
 	}{
 		{"retry_max", c.RetryMax, 0}, {"retry_max_wan", c.RetryMaxWAN, 0},
 		{"check_output_max_size", c.CheckOutputMaxSize, 1},
-		{"dns_config.udp_answer_limit", c.DNS.UDPAnswerLimit, 0},
-		{"dns_config.a_record_limit", c.DNS.ARecordLimit, 0},
+		{"dns_config.udp_answer_limit", c.DNSConfig.UDPAnswerLimit, 0},
+		{"dns_config.a_record_limit", c.DNSConfig.ARecordLimit, 0},
 		{"limits.http_max_conns_per_client", c.Limits.HTTPMaxConnsPerClient, 0},
 		{"limits.kv_max_value_size", c.Limits.KVMaxValueSize, 1},
 		{"limits.txn_max_req_len", c.Limits.TxnMaxReqLen, 1},

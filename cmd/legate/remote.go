@@ -23,7 +23,7 @@ type remote struct {
 // newRemote declares the flags that Consul's commands share.
 func newRemote(fs *flag.FlagSet, how access) *remote {
 	r := &remote{}
-	fs.StringVar(&r.addr, "http-addr", "", "`address` of the agent: host:port, a URL or unix://path. Also CONSUL_HTTP_ADDR. Default: 127.0.0.1:8500.")
+	fs.StringVar(&r.addr, "http-addr", "", "`address` of the agent: host:port, a URL or unix://path. Also CONSUL_HTTP_ADDR. Default: localhost:8500.")
 	fs.StringVar(&r.token, "token", "", "access `token`. Also CONSUL_HTTP_TOKEN.")
 	fs.StringVar(&r.tokenFile, "token-file", "", "`file` that holds the access token. Also CONSUL_HTTP_TOKEN_FILE.")
 	fs.StringVar(&r.caFile, "ca-file", "", "`file` of the authorities' certificates. Also CONSUL_CACERT.")

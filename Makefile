@@ -1,0 +1,58 @@
+# Everything that is done with this source tree. make help lists the targets.
+
+GO       ?= go
+BIN      := bin/legate
+PACKAGE  := ./cmd/legate
+TIMEOUT  ?= 10m
+FUZZTIME ?= 30s
+BENCH    ?= .
+SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test race lint fuzz bench generate cross clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/legate
+	$(GO) build -trimpath -o $(BIN) $(PACKAGE)
+
+run: build ## start a federation of several datacenters on this machine and try things on it
+	./$(BIN) lab
+
+test: ## vet and run all tests
+	$(GO) vet ./...
+	$(GO) test -count=1 -timeout $(TIMEOUT) ./...
+
+race: ## run all tests with the race detector
+	$(GO) test -race -count=1 -timeout $(TIMEOUT) ./...
+
+lint: ## check format, vet and the rules of internal/lint
+	@unformatted="$$(gofmt -l $$(git ls-files '*.go' ':!internal/deps'))"; \
+	if [ -n "$$unformatted" ]; then echo "run gofmt on:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) test -count=1 ./internal/lint
+
+fuzz: ## run each fuzz target for FUZZTIME (30s)
+	@set -e; for dir in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -r -n1 dirname | sort -u); do \
+		for target in $$($(GO) test -list '^Fuzz' ./$$dir | grep '^Fuzz'); do \
+			echo "./$$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$dir; \
+		done; \
+	done
+
+bench: ## run the benchmarks that match BENCH (all)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout $(TIMEOUT) ./...
+
+generate: ## write generated code and reference pages anew
+	$(GO) generate ./...
+
+cross: ## build for every system into dist/
+	@set -e; for system in $(SYSTEMS); do \
+		echo "dist/legate-$${system%/*}-$${system#*/}"; \
+		CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/} \
+			$(GO) build -trimpath -o dist/legate-$${system%/*}-$${system#*/} $(PACKAGE); \
+	done
+
+clean: ## remove what was built
+	rm -rf bin dist
