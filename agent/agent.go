@@ -1,0 +1,226 @@
+// Package agent builds a client or a server out of the other rooms and owns
+// their start, stop and reload.
+//
+// It decides who is wired to whom and in which order they live; what each
+// does is its own business. Two agents fit in one process.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/legate-project/legate/agent/local"
+	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/internal/lifecycle"
+	"github.com/legate-project/legate/lan"
+	"github.com/legate-project/legate/metrics"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/transport"
+)
+
+// Version of this build, shown to clients and members.
+const Version = "0.1.0"
+
+// compatibleBuild is the version of Consul's interfaces that this build
+// speaks; members show it where tools compare versions.
+const compatibleBuild = "1.21.0"
+
+// Options make an Agent.
+type Options struct {
+	Config *config.Config
+	Log    *slog.Logger
+	// Level, if set, is changed by a reload of log_level.
+	Level *slog.LevelVar
+	// Load reads the configuration again for a reload that comes through the
+	// HTTP API; nil refuses those.
+	Load func() (*config.Config, error)
+	// WrapWAN, if set, wraps the socket of the traffic between datacenters.
+	WrapWAN func(net.PacketConn) net.PacketConn
+	// Timing overrides timers; the zero value takes the configuration's.
+	Timing Timing
+}
+
+// Timing shortens timers where many agents live in one process for a while.
+type Timing struct {
+	// FastGossip takes the pace of loopback for both pools.
+	FastGossip bool
+	// Raft timeouts: heartbeat and election; 0 takes the multiplier's.
+	RaftHeartbeat time.Duration
+	// SyncPeriod and CoordinatePeriod of the agent's own state.
+	SyncPeriod, CoordinatePeriod time.Duration
+}
+
+// Agent is one running agent. Its methods are safe for concurrent use.
+type Agent struct {
+	opts   Options
+	cfg    *config.Config // as started; what reload changes is in the parts
+	log    *slog.Logger
+	group  *lifecycle.Group
+	dir    *dataDir
+	id     string
+	self   transport.Peer
+	reg    *metrics.Registry
+	lan    *lan.Pool
+	known  *serverList // servers of the datacenter
+	caller op.Caller
+	local  *local.State
+	// localState is local once gossip may look at it.
+	localState atomic.Pointer[local.State]
+	server     *serverParts // nil on a client
+	http       []net.Addr
+
+	once sync.Once
+	done chan struct{} // closed when the agent left by request or failed
+	mu   sync.Mutex
+	err  error // why done was closed; nil for a leave
+}
+
+// New checks the options and claims the data directory. The agent must be
+// stopped even if it was never started.
+func New(o Options) (*Agent, error) {
+	a := &Agent{opts: o, cfg: o.Config, group: lifecycle.New("agent " + o.Config.NodeName), done: make(chan struct{})}
+	a.log = o.Log
+	var err error
+	if a.dir, err = openDataDir(o.Config); err != nil {
+		return nil, err
+	}
+	if a.id, err = a.dir.nodeID(o.Config.NodeID); err != nil {
+		return nil, errors.Join(err, a.dir.close())
+	}
+	a.self = transport.Peer{Federation: o.Config.Federation, Datacenter: o.Config.Datacenter, NodeID: a.id, Name: o.Config.NodeName, Server: o.Config.Server}
+	a.reg = metrics.NewRegistry(o.Config.NodeName + "." + o.Config.Datacenter)
+	if err := a.group.OnStop("metrics", func(context.Context) error { a.reg.Close(); return nil }); err != nil {
+		return nil, err
+	}
+	return a, a.group.OnStop("data directory", func(context.Context) error { return a.dir.close() })
+}
+
+// Start brings the agent up: storage, consensus, gossip, then the interfaces.
+// If it fails, what was started is stopped again.
+func (a *Agent) Start(ctx context.Context) error {
+	err := a.start(ctx)
+	if err == nil {
+		return nil
+	}
+	stop, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	return errors.Join(err, a.Stop(stop))
+}
+
+// stopTimeout bounds the clean-up of a failed start.
+const stopTimeout = 10 * time.Second
+
+func (a *Agent) start(ctx context.Context) error {
+	identity, err := a.identity()
+	if err != nil {
+		return err
+	}
+	build := a.startClient
+	if a.cfg.Server {
+		build = a.startServer
+	}
+	if err := build(ctx, identity); err != nil {
+		return err
+	}
+	if err := a.startLocal(); err != nil {
+		return err
+	}
+	if err := a.startJoins(); err != nil {
+		return err
+	}
+	return a.startInterfaces()
+}
+
+// identity makes this node's certificates: under an authority derived from the
+// gossip key or, without a key, self-signed.
+func (a *Agent) identity() (transport.Identity, error) {
+	if len(a.cfg.EncryptKey) > 0 {
+		id, err := transport.NewDerivedIdentity(a.cfg.EncryptKey, a.self)
+		if err != nil {
+			return nil, fmt.Errorf("derive the node's certificate from the gossip key: %w", err)
+		}
+		return id, nil
+	}
+	a.log.Warn("NO GOSSIP KEY IS SET: gossip is not encrypted and anybody who reaches the ports can join; set \"encrypt\" (make a key with: legate keygen)")
+	id, err := transport.NewSelfSignedIdentity(a.self)
+	if err != nil {
+		return nil, fmt.Errorf("make the node's certificate: %w", err)
+	}
+	return id, nil
+}
+
+// Done is closed when the agent has left on request, or cannot go on; Err
+// tells which.
+func (a *Agent) Done() <-chan struct{} { return a.done }
+
+// Err returns why the agent cannot go on, nil if it left on request.
+func (a *Agent) Err() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.err
+}
+
+// finish closes Done, the first time with the reason that stands.
+func (a *Agent) finish(reason error) {
+	a.once.Do(func() {
+		a.mu.Lock()
+		a.err = reason
+		a.mu.Unlock()
+		close(a.done)
+	})
+}
+
+// Stop ends everything in reverse order of its start, without leaving: others
+// will see this agent fail. It returns what did not end in time.
+// If the agent could not go on, the error says why.
+func (a *Agent) Stop(ctx context.Context) error {
+	err := a.group.Stop(ctx)
+	a.finish(nil)
+	return errors.Join(a.Err(), err)
+}
+
+// Leave says goodbye: leadership moves on, then the WAN and the LAN pool hear
+// that this agent leaves. It does not stop the agent.
+func (a *Agent) Leave(ctx context.Context) error {
+	var errs []error
+	if a.server != nil {
+		if err := a.server.leave(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if a.lan == nil {
+		return errors.Join(errs...)
+	}
+	a.log.Info("leaving the LAN pool")
+	if err := a.lan.Leave(); err != nil {
+		errs = append(errs, fmt.Errorf("leave the LAN pool: %w", err))
+	}
+	if a.server != nil {
+		a.server.awaitRemoval(ctx, a.cfg.Performance.LeaveDrainTime)
+	}
+	return errors.Join(errs...)
+}
+
+// NodeID returns the node's UUID.
+func (a *Agent) NodeID() string { return a.id }
+
+// Caller carries operations from this agent.
+func (a *Agent) Caller() op.Caller { return a.caller }
+
+// HTTPAddrs returns where the HTTP interface listens.
+func (a *Agent) HTTPAddrs() []net.Addr { return a.http }
+
+// FatalError is why an agent had to stop by itself.
+type FatalError struct{ Err error }
+
+// Error implements error.
+func (e *FatalError) Error() string { return "agent cannot go on: " + e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *FatalError) Unwrap() error { return e.Err }

@@ -1,0 +1,37 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/legate-project/legate/client"
+	"github.com/legate-project/legate/lan"
+	"github.com/legate-project/legate/op/rpc"
+	"github.com/legate-project/legate/transport"
+)
+
+// startClient starts what carries this agent's calls to servers.
+func (a *Agent) startClient(_ context.Context, id transport.Identity) error {
+	addr := a.bind("", 0) // calls go out from any port
+	endpoint, err := a.endpoint("lan", addr, id, nil)
+	if err != nil {
+		return fmt.Errorf("open a socket for calls on %s: %w", addr, err)
+	}
+	list := &serverList{}
+	a.known = list
+	if err := endpoint.Handle(rpc.Protocol, transport.Protocol{}); err != nil {
+		return err
+	}
+	self := lan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, Build: compatibleBuild}
+	if err := a.openLAN(self, list, a.serversChanged); err != nil {
+		return err
+	}
+	a.caller = client.New(client.Config{Servers: list, Transport: endpoint, HoldTimeout: a.cfg.Performance.RPCHoldTimeout,
+		Timeout: callTimeout, Log: a.log, Registerer: a.reg})
+	return nil
+}
+
+// callTimeout bounds a call of a client agent beyond the wait of a blocking
+// read.
+const callTimeout = time.Minute

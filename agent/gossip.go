@@ -1,0 +1,85 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/legate-project/legate/internal/gossip"
+)
+
+// logEvent writes one line for each member of an event.
+func (a *Agent) logEvent(pool string, e gossip.Event) {
+	for _, m := range e.Members {
+		log := a.log.With("component", "agent", "pool", pool, "node", m.Name, "address", m.Addr)
+		switch e.Kind {
+		case gossip.Join:
+			log.Info("member joined")
+		case gossip.Leave:
+			log.Info("member left")
+		case gossip.Fail:
+			log.Warn("member failed")
+		case gossip.Reap:
+			log.Info("member forgotten")
+		}
+	}
+}
+
+// startJoins begins to look for other members, as long as configured.
+func (a *Agent) startJoins() error {
+	err := a.startJoin("LAN", a.cfg.RetryJoin, a.cfg.RetryInterval, a.cfg.RetryMax, a.lan.Join)
+	if err != nil || a.server == nil || a.server.wan == nil {
+		return err
+	}
+	return a.startJoin("WAN", a.cfg.RetryJoinWAN, a.cfg.RetryIntervalWAN, a.cfg.RetryMaxWAN, a.server.wan.Join)
+}
+
+// startJoin tries to join through the addresses until one answers. With a
+// bound on the tries, the agent gives up after the last.
+func (a *Agent) startJoin(pool string, addrs []string, interval time.Duration, most int, join func([]string) (int, error)) error {
+	if len(addrs) == 0 {
+		return nil
+	}
+	return a.group.Go("join "+pool, func(ctx context.Context) {
+		log := a.log.With("component", "agent", "pool", pool)
+		for try := 1; ; try++ {
+			n, err := join(addrs)
+			if n > 0 {
+				log.Info("joined", "through", n)
+				return
+			}
+			if most > 0 && try >= most {
+				a.finish(&FatalError{fmt.Errorf("no member of the %s pool answered at %v in %d tries: %w", pool, addrs, try, err)})
+				return
+			}
+			log.Warn("no member answered, trying again", "addresses", addrs, "in", interval, "error", err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(interval):
+			}
+		}
+	})
+}
+
+// errNotServer is the answer of a client agent about the WAN.
+var errNotServer = errors.New("this agent is a client: only servers take part in the WAN pool")
+
+// errNoWAN is the answer of a server whose WAN port is switched off.
+var errNoWAN = errors.New("the WAN pool is switched off here (ports.serf_wan = -1)")
+
+// wanPool returns the WAN pool or why there is none.
+func (a *Agent) wanPool() (interface {
+	Members() []gossip.Member
+	Join([]string) (int, error)
+	ForceLeave(string, bool) error
+}, error) {
+	switch {
+	case a.server == nil:
+		return nil, errNotServer
+	case a.server.wan == nil:
+		return nil, errNoWAN
+	}
+	return a.server.wan, nil
+}

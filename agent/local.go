@@ -1,0 +1,99 @@
+package agent
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/hashicorp/serf/coordinate"
+
+	"github.com/legate-project/legate/agent/local"
+	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/rtt"
+	"github.com/legate-project/legate/wan"
+)
+
+// startLocal restores this agent's own services and checks and begins to keep
+// the catalog in line with them.
+func (a *Agent) startLocal() error {
+	cfg := local.Config{
+		Caller: a.caller, Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, NodeID: a.id, Address: a.cfg.AdvertiseAddr,
+		TaggedAddresses: taggedAddresses(a.cfg.AdvertiseAddr, a.cfg.AdvertiseAddrWAN), Meta: a.nodeMeta(), Dir: a.dir.path,
+		OutputMaxSize: a.cfg.CheckOutputMaxSize, UpdateInterval: a.cfg.CheckUpdateInterval,
+		SyncPeriod: a.opts.Timing.SyncPeriod, CoordinatePeriod: a.opts.Timing.CoordinatePeriod,
+		ClusterSize: func() int { return len(a.lan.Members()) }, Log: a.log, Registerer: a.reg,
+	}
+	if a.cfg.DevMode && cfg.CoordinatePeriod == 0 {
+		cfg.CoordinatePeriod = time.Second
+	}
+	if !a.cfg.DisableCoordinates {
+		cfg.Coordinate = a.lan.Coordinate
+	}
+	s, err := local.New(cfg)
+	if err != nil {
+		return err
+	}
+	if err := s.Define(a.cfg.Services, a.cfg.Checks); err != nil {
+		return err
+	}
+	a.local = s
+	a.localState.Store(s)
+	if err := a.group.OnStop("local services and checks", s.Stop); err != nil {
+		return err
+	}
+	return s.Start()
+}
+
+// serversChanged tells the agent's own state that a server may have appeared.
+func (a *Agent) serversChanged() {
+	if s := a.localState.Load(); s != nil && len(a.known.Servers()) > 0 {
+		s.ServerAppeared()
+	}
+}
+
+// nodeMeta is the configured meta and what clients expect to find besides.
+func (a *Agent) nodeMeta() map[string]string {
+	meta := map[string]string{"consul-network-segment": "", "consul-version": compatibleBuild}
+	for k, v := range a.cfg.NodeMeta {
+		meta[k] = v
+	}
+	return meta
+}
+
+// taggedAddresses names the node's addresses by network and IP version.
+func taggedAddresses(lan, wan string) map[string]string {
+	m := map[string]string{"lan": lan, "wan": wan}
+	for name, addr := range map[string]string{"lan": lan, "wan": wan} {
+		ip, err := netip.ParseAddr(addr)
+		switch {
+		case err != nil:
+		case ip.Is4():
+			m[name+"_ipv4"] = addr
+		default:
+			m[name+"_ipv6"] = addr
+		}
+	}
+	return m
+}
+
+// Local is this agent's own services and checks.
+func (a *Agent) Local() *local.State { return a.local }
+
+// LANMembers lists the members of the datacenter's pool.
+func (a *Agent) LANMembers() []gossip.Member { return a.lan.Members() }
+
+// DistanceTo estimates the round trip to another datacenter: the median over
+// its servers. It is false on client agents and while it is unknown.
+func (a *Agent) DistanceTo(datacenter string) (time.Duration, bool) {
+	if a.server == nil || a.server.wan == nil {
+		return 0, false
+	}
+	pool := a.server.wan
+	var coords []*coordinate.Coordinate
+	for _, s := range pool.Servers() {
+		if s.Datacenter == datacenter {
+			c, _ := pool.CoordinateOf(wan.FullName(s.Name, s.Datacenter))
+			coords = append(coords, c)
+		}
+	}
+	return rtt.Median(pool.Coordinate(), coords)
+}

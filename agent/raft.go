@@ -1,0 +1,110 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/legate-project/legate/consensus"
+	"github.com/legate-project/legate/storage"
+	"github.com/legate-project/legate/transport"
+)
+
+// startRaft starts this server's consensus node on the listener.
+func (s *serverParts) startRaft(id transport.Identity, listener net.Listener, log *storage.Log, list *serverList) error {
+	a := s.a
+	check := verifyServer(id, a.cfg.Datacenter)
+	addressOf := func(id string) (string, bool) {
+		for _, srv := range list.Servers() {
+			if srv.ID == id {
+				return raftHostPort(srv.Addr, srv.RaftPort), true
+			}
+		}
+		return "", false
+	}
+	advertise, err := net.ResolveTCPAddr("tcp", a.raftAddress())
+	if err != nil {
+		return errors.Join(fmt.Errorf("address of Raft: %w", err), listener.Close())
+	}
+	raftTransport, err := consensus.NewTCPTransport(consensus.TCPConfig{
+		Listener: tls.NewListener(listener, raftTLS(id, check)), Advertise: advertise, AddressOf: addressOf,
+		Dial: func(ctx context.Context, address string) (net.Conn, error) {
+			d := tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: localIP(a.cfg.BindAddr)}}, Config: raftTLS(id, check)}
+			return d.DialContext(ctx, "tcp", address)
+		},
+		Logger: a.log.With("component", "raft"),
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("start Raft's transport: %w", err), listener.Close())
+	}
+	cfg := consensus.Config{NodeID: a.id, Address: a.raftAddress(), Log: log, State: s.state, Machine: s.server.Machine(), Transport: raftTransport,
+		Multiplier: uint(a.cfg.Performance.RaftMultiplier), Timing: a.raftTiming(),
+		Logger: a.log.With("component", "raft"), Registerer: a.reg, OnLeadership: s.server.LeadershipChanged}
+	if s.raft, err = consensus.Start(cfg); err != nil {
+		return errors.Join(fmt.Errorf("start consensus: %w", err), listener.Close())
+	}
+	if err := a.group.OnStop("consensus", s.raft.Stop); err != nil {
+		return err
+	}
+	return a.group.Go("watch consensus", func(ctx context.Context) {
+		select {
+		case <-ctx.Done():
+		case err := <-s.raft.Failed():
+			a.finish(&FatalError{fmt.Errorf("consensus stopped: %w", err)})
+		}
+	})
+}
+
+func raftHostPort(host string, port int) string { return net.JoinHostPort(host, fmt.Sprint(port)) }
+
+// localIP is what outgoing connections are made from: the address that peers
+// know, if it is a certain one.
+func localIP(bind string) net.IP {
+	if ip := net.ParseIP(bind); ip != nil && !ip.IsUnspecified() {
+		return ip
+	}
+	return nil
+}
+
+// raftTiming shortens Raft's times for development and for tests; zero leaves
+// the multiplier's.
+func (a *Agent) raftTiming() consensus.Timing {
+	if a.cfg.DevMode {
+		return consensus.Timing{Heartbeat: 35 * time.Millisecond, Election: 52 * time.Millisecond, Lease: 20 * time.Millisecond}
+	}
+	if h := a.opts.Timing.RaftHeartbeat; h > 0 {
+		return consensus.Timing{Heartbeat: h, Election: h, Lease: h / 2}
+	}
+	return consensus.Timing{}
+}
+
+// verifyServer accepts the certificates of servers of the datacenter.
+func verifyServer(id transport.Identity, datacenter string) func([][]byte, [][]*x509.Certificate) error {
+	return func(raw [][]byte, _ [][]*x509.Certificate) error {
+		p, err := id.Verify(raw)
+		if err != nil {
+			return err
+		}
+		if !p.Server || p.Datacenter != datacenter {
+			return fmt.Errorf("%s is no server of datacenter %s", p, datacenter)
+		}
+		return nil
+	}
+}
+
+// raftTLS is mutual TLS by the node's identity, which both ends verify.
+func raftTLS(id transport.Identity, verify func([][]byte, [][]*x509.Certificate) error) *tls.Config {
+	certificate := func() (*tls.Certificate, error) { return id.Certificate(), nil }
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, NextProtos: []string{"legate-raft/1"},
+		InsecureSkipVerify: true, // names are not what identifies a node: verify is
+		ClientAuth:         tls.RequireAnyClientCert, VerifyPeerCertificate: verify,
+		SessionTicketsDisabled: true, // resumption would go past verify
+		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate() },
+		GetClientCertificate:   func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate() },
+	}
+}

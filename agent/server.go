@@ -1,0 +1,389 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/legate-project/legate/consensus"
+	"github.com/legate-project/legate/federation"
+	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/lan"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/op/rpc"
+	"github.com/legate-project/legate/server"
+	"github.com/legate-project/legate/state"
+	"github.com/legate-project/legate/storage"
+	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/wan"
+)
+
+// blockCache bounds the memory for blocks of both Pebble instances.
+const blockCache = 64 << 20
+
+// serverParts are what a server has beyond a client.
+type serverParts struct {
+	a       *Agent
+	state   *storage.State
+	raft    *consensus.Node
+	server  *server.Server
+	rpc     *transport.Endpoint // inside the datacenter
+	between *transport.Endpoint // between datacenters; nil without WAN
+	wan     *wan.Pool           // nil without WAN
+	router  *federation.Router  // nil without WAN
+}
+
+// serverList is the servers of the datacenter as gossip last told of them, so
+// that no call has to read tags.
+type serverList struct {
+	servers atomic.Pointer[[]lan.Server]
+}
+
+// Servers implements client.Servers.
+func (l *serverList) Servers() []lan.Server {
+	if p := l.servers.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// members is the LAN pool as the server package sees it.
+type members struct {
+	*serverList
+	pool *lan.Pool
+}
+
+// Members implements server.LAN.
+func (m members) Members() []lan.Member { return m.pool.Members() }
+
+// bind returns host:port of a listener for other agents.
+func (a *Agent) bind(host string, port int) string {
+	if host == "" {
+		host = a.cfg.BindAddr
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
+}
+
+// startServer starts storage, consensus, gossip and federation, each stopped
+// after all that stands on it.
+func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
+	s := &serverParts{a: a}
+	a.server = s
+	raftListener, err := s.openRPC(id)
+	if err != nil {
+		return err
+	}
+	log, err := s.openStorage()
+	if err != nil {
+		return errors.Join(err, raftListener.Close())
+	}
+	s.server = server.New(server.Config{
+		Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, NodeID: a.id, Expect: a.expect(),
+		RaftAddress: a.raftAddress(), HoldTimeout: a.cfg.Performance.RPCHoldTimeout,
+		DefaultWait: a.cfg.DefaultQueryTime, MaxWait: a.cfg.MaxQueryTime, CoordinatePeriod: a.opts.Timing.CoordinatePeriod,
+		State: s.state, Transport: s.rpc, Log: a.log, Registerer: a.reg,
+	})
+	list := &serverList{}
+	a.known = list
+	if err := s.startRaft(id, raftListener, log, list); err != nil {
+		return err
+	}
+	if err := s.startLAN(list); err != nil {
+		return err
+	}
+	parts := server.Parts{Raft: s.raft, LAN: members{list, a.lan}}
+	if a.cfg.Ports.SerfWAN > 0 {
+		if err := s.startWAN(id); err != nil {
+			return err
+		}
+		parts.WAN, parts.Remote = s.wan, s.router
+	}
+	a.caller = s.server
+	if err := s.server.Start(parts); err != nil {
+		return err
+	}
+	if err := a.group.OnStop("server", s.server.Stop); err != nil {
+		return err
+	}
+	return s.serve(list)
+}
+
+func (a *Agent) expect() int {
+	if a.cfg.Bootstrap || a.cfg.DevMode {
+		return 1
+	}
+	return a.cfg.BootstrapExpect
+}
+
+func (a *Agent) raftAddress() string {
+	return net.JoinHostPort(a.cfg.AdvertiseAddr, strconv.Itoa(a.cfg.Ports.Server))
+}
+
+// openRPC opens the port that agents of the datacenter call: QUIC for calls,
+// TCP for Raft.
+func (s *serverParts) openRPC(id transport.Identity) (net.Listener, error) {
+	a := s.a
+	addr := a.bind("", a.cfg.Ports.Server)
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for Raft on %s (ports.server): %w", addr, err)
+	}
+	if s.rpc, err = a.endpoint("lan", addr, id, nil); err != nil {
+		return nil, errors.Join(fmt.Errorf("listen for calls on %s (ports.server): %w", addr, err), listener.Close())
+	}
+	return listener, nil
+}
+
+// endpoint opens a QUIC endpoint that is closed when the agent stops.
+func (a *Agent) endpoint(name, addr string, id transport.Identity, wrap func(net.PacketConn) net.PacketConn) (*transport.Endpoint, error) {
+	conn, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return nil, err
+	}
+	if wrap != nil {
+		conn = wrap(conn)
+	}
+	key, err := a.dir.resetKey()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reset key: %w", err), conn.Close())
+	}
+	e, err := transport.New(transport.Config{Conn: conn, Identity: id, StatelessResetKey: key,
+		Log: a.log.With("component", "transport", "network", name), Registerer: a.reg.With("network", name)})
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return e, a.group.OnStop(name+" endpoint", e.Close)
+}
+
+func (s *serverParts) openStorage() (*storage.Log, error) {
+	a := s.a
+	var fs vfs.FS = vfs.Default
+	dir := a.dir.sub("raft")
+	if dir == "" {
+		fs, dir = vfs.NewMem(), "raft"
+	}
+	cache := pebble.NewCache(blockCache)
+	defer cache.Unref() // the instances hold their own references
+	open := func(name string) storage.Options {
+		return storage.Options{Dir: filepath.Join(dir, name), FS: fs, Cache: cache, Log: a.log.With("component", "storage"),
+			Registerer: a.reg, OnFatal: func(err error) { a.finish(&FatalError{err}) }}
+	}
+	log, err := storage.OpenLog(open("log"))
+	if err != nil {
+		return nil, fmt.Errorf("open the Raft log in %s: %w", dir, err)
+	}
+	if err := a.group.OnStop("raft log", func(context.Context) error { return log.Close() }); err != nil {
+		return nil, err
+	}
+	if s.state, err = storage.OpenState(open("state")); err != nil {
+		return nil, fmt.Errorf("open the state in %s: %w", dir, err)
+	}
+	return log, a.group.OnStop("state", func(context.Context) error { return s.state.Close() })
+}
+
+// startLAN joins nobody yet: see startJoins.
+func (s *serverParts) startLAN(list *serverList) error {
+	a := s.a
+	self := lan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, RPCPort: a.cfg.Ports.Server,
+		WANPort: max(a.cfg.Ports.SerfWAN, 0), Build: compatibleBuild}
+	if a.cfg.AdvertiseAddrWAN != a.cfg.AdvertiseAddr {
+		self.WANAddr = a.cfg.AdvertiseAddrWAN
+	}
+	if n := a.expect(); n == 1 {
+		self.Bootstrap = true
+		self.Expect = 1
+	} else {
+		self.Expect = n
+	}
+	return a.openLAN(self, list, func() { s.server.MembersChanged() })
+}
+
+// openLAN opens the LAN pool and keeps list current.
+func (a *Agent) openLAN(self lan.Server, list *serverList, changed func()) error {
+	var pool atomic.Pointer[lan.Pool]
+	refresh := func() {
+		if p := pool.Load(); p != nil {
+			servers := p.Servers()
+			list.servers.Store(&servers)
+			changed()
+		}
+	}
+	p, err := lan.Start(lan.Config{
+		Self: self, Client: !a.cfg.Server, BindAddr: orElse(a.cfg.SerfLANBind, a.cfg.BindAddr), BindPort: a.cfg.Ports.SerfLAN,
+		AdvertiseAddr: a.cfg.AdvertiseAddr, AdvertisePort: a.cfg.Ports.SerfLAN, Keys: a.keys(),
+		SnapshotPath: a.dir.sub(gossipFolder, "local.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
+		Profile: a.profile(gossip.LAN), OnChange: func(e lan.Event) { a.logEvent("LAN", e); refresh() },
+		Log: a.log.With("component", "gossip", "pool", "lan"), Registerer: a.reg,
+	})
+	if err != nil {
+		return fmt.Errorf("open the LAN pool on port %d (ports.serf_lan): %w", a.cfg.Ports.SerfLAN, err)
+	}
+	a.lan = p
+	pool.Store(p)
+	refresh()
+	return a.group.OnStop("LAN pool", p.Stop)
+}
+
+func (a *Agent) keys() [][]byte {
+	if len(a.cfg.EncryptKey) == 0 {
+		return nil
+	}
+	return [][]byte{a.cfg.EncryptKey}
+}
+
+func (a *Agent) profile(usual gossip.Profile) gossip.Profile {
+	if a.cfg.DevMode || a.opts.Timing.FastGossip {
+		return gossip.Local
+	}
+	return usual
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// startWAN opens the one port between datacenters: gossip and calls.
+func (s *serverParts) startWAN(id transport.Identity) error {
+	a := s.a
+	addr := a.bind(a.cfg.SerfWANBind, a.cfg.Ports.SerfWAN)
+	var err error
+	if s.between, err = a.endpoint("wan", addr, id, a.opts.WrapWAN); err != nil {
+		return fmt.Errorf("listen for other datacenters on %s (ports.serf_wan): %w", addr, err)
+	}
+	s.router = federation.New(federation.Config{Datacenter: a.cfg.Datacenter, Transport: s.between, Log: a.log, Registerer: a.reg})
+	if err := a.group.OnStop("federation", s.router.Stop); err != nil {
+		return err
+	}
+	var pool atomic.Pointer[wan.Pool]
+	refresh := func() {
+		if p := pool.Load(); p != nil {
+			s.routes(p)
+		}
+	}
+	p, err := wan.Start(wan.Config{
+		Self: wan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, RPCPort: a.cfg.Ports.Server,
+			WANPort: a.cfg.Ports.SerfWAN, Build: compatibleBuild},
+		Federation: a.cfg.Federation, Endpoint: s.between, AdvertiseAddr: a.cfg.AdvertiseAddrWAN, AdvertisePort: a.cfg.Ports.SerfWAN,
+		SnapshotPath: a.dir.sub(gossipFolder, "remote.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
+		Profile: a.profile(gossip.WAN), OnChange: func(e wan.Event) { a.logEvent("WAN", e); refresh() },
+		Log: a.log.With("component", "gossip", "pool", "wan"), Registerer: a.reg,
+	})
+	if err != nil {
+		return fmt.Errorf("open the WAN pool: %w", err)
+	}
+	s.wan = p
+	pool.Store(p)
+	refresh()
+	if err := a.group.OnStop("WAN pool", p.Stop); err != nil {
+		return err
+	}
+	// Coordinates move without an event: look at them from time to time.
+	return a.group.Go("routes", func(ctx context.Context) {
+		t := time.NewTicker(routesPeriod)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+				refresh()
+			}
+		}
+	})
+}
+
+// routesPeriod is how often the order of datacenters follows the coordinates.
+const routesPeriod = 10 * time.Second
+
+// routes tells federation of the members of the WAN pool.
+func (s *serverParts) routes(p *wan.Pool) {
+	var peers []federation.Peer
+	for _, srv := range p.Servers() {
+		peer := federation.Peer{Server: srv}
+		peer.Coordinate, _ = p.CoordinateOf(wan.FullName(srv.Name, srv.Datacenter))
+		peers = append(peers, peer)
+	}
+	s.router.Update(p.Coordinate(), peers)
+}
+
+// serve begins to answer calls: of agents of this datacenter on one endpoint,
+// of servers of other datacenters on the other.
+func (s *serverParts) serve(list *serverList) error {
+	answers := rpc.NewAnswerer(s.server, state.Operations())
+	local := answers.Protocol(func(p transport.Peer) error {
+		if p.Datacenter != s.a.cfg.Datacenter {
+			return fmt.Errorf("this server is of datacenter %s", s.a.cfg.Datacenter)
+		}
+		return nil
+	})
+	if err := s.rpc.Handle(rpc.Protocol, local); err != nil {
+		return err
+	}
+	if s.between == nil {
+		return nil
+	}
+	return s.between.Handle(rpc.Protocol, answers.Protocol(func(p transport.Peer) error {
+		if !p.Server {
+			return errors.New("only servers call other datacenters")
+		}
+		return nil
+	}))
+}
+
+// leave gives leadership away and says goodbye to the WAN.
+func (s *serverParts) leave(ctx context.Context) error {
+	var errs []error
+	if err := s.server.Leave(ctx); err != nil {
+		s.a.log.Warn("leadership was not handed over, the others will elect a leader", "error", err)
+	}
+	if s.wan != nil {
+		s.a.log.Info("leaving the WAN pool")
+		if err := s.wan.Leave(); err != nil {
+			errs = append(errs, fmt.Errorf("leave the WAN pool: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// awaitRemoval waits until the leader took this server out of the consensus
+// group, at most for the time given: it then owes nobody a vote.
+func (s *serverParts) awaitRemoval(ctx context.Context, at time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, at)
+	defer cancel()
+	t := time.NewTicker(50 * time.Millisecond)
+	defer t.Stop()
+	for {
+		servers, _, err := s.raft.Configuration()
+		if err != nil || len(servers) < 2 || !contains(servers, s.a.id) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+func contains(servers []consensus.Server, id string) bool {
+	for _, srv := range servers {
+		if srv.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// op.Caller is what every interface of the agent holds.
+var _ op.Caller = (*server.Server)(nil)

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/legate-project/legate/internal/lifecycle"
+	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/internal/testcluster"
+)
+
+const (
+	labStartTimeout = 2 * time.Minute
+	labStopTimeout  = 30 * time.Second
+	labSendTimeout  = 30 * time.Second
+)
+
+func labCommands() []row {
+	return []row{
+		{name: "lab", synopsis: "Run a federation of several datacenters on this machine", max: 0,
+			about: "Runs whole datacenters in one process, on addresses 127.0.11.1, 127.0.12.1, … of the loopback network,\n" +
+				"with an emulated WAN between them and example services in each. It shows what goes on until it is\n" +
+				"interrupted, and keeps nothing. While it runs, `legate lab set`, `cut`, `heal`, `stop` and `start` change it.",
+			example: "legate lab\nlegate lab -datacenters 2 -servers 1 -rtt 80ms\nlegate lab set dc1-dc2 rtt=120ms loss=1%\nlegate lab cut dc2",
+			action:  func(*app) action { return &labAction{} }},
+		labVerb("set", "Change the link between two datacenters of the lab", "DC1-DC2 rtt=120ms loss=1% jitter=5ms", 2, -1,
+			"Changes what is named and leaves the rest as it is.", "legate lab set dc1-dc2 rtt=120ms loss=1%"),
+		labVerb("cut", "Cut a datacenter of the lab off", "DC", 1, 1, "Nothing passes between the datacenter and the others until `legate lab heal`.", "legate lab cut dc2"),
+		labVerb("heal", "Undo a cut of the lab", "DC", 1, 1, "Connects a datacenter again that was cut off.", "legate lab heal dc2"),
+		labVerb("stop", "Stop an agent of the lab", "NODE", 1, 1, "Stops it without a word to the others: they see it fail.", "legate lab stop dc1-server1"),
+		labVerb("start", "Start a stopped agent of the lab", "NODE", 1, 1, "Starts it on the state that it kept.", "legate lab start dc1-server1"),
+	}
+}
+
+func labVerb(verb, synopsis, args string, least, most int, about, example string) row {
+	return row{name: "lab " + verb, synopsis: synopsis, args: args, min: least, max: most, about: about, example: example,
+		action: func(*app) action { return labSend(verb) }}
+}
+
+// labSend gives a command to the running lab.
+type labSend string
+
+func (labSend) flags(*flag.FlagSet) {}
+
+func (s labSend) run(c *call, args []string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), labSendTimeout)
+	defer cancel()
+	said, err := testcluster.Send(ctx, append([]string{string(s)}, args...))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(c.stdout, said)
+	return nil
+}
+
+type labAction struct {
+	spec     testcluster.Spec
+	topology string
+	loss     string
+	keep     string
+	verbose  bool
+}
+
+func (a *labAction) flags(fs *flag.FlagSet) {
+	fs.IntVar(&a.spec.Datacenters, "datacenters", 3, "`number` of datacenters.")
+	fs.IntVar(&a.spec.Servers, "servers", 3, "`number` of servers in each datacenter.")
+	fs.IntVar(&a.spec.Clients, "clients", 1, "`number` of client agents in each datacenter.")
+	fs.StringVar(&a.topology, "topology", "regions", "`regions` takes measured round trips between cloud regions, flat takes -rtt for all.")
+	fs.DurationVar(&a.spec.RTT, "rtt", 0, "round trip `time` between all datacenters; implies -topology flat.")
+	fs.DurationVar(&a.spec.Jitter, "jitter", 0, "most `time` that a packet deviates.")
+	fs.StringVar(&a.loss, "loss", "0%", "`share` of packets lost, each way.")
+	fs.StringVar(&a.keep, "dir", "", "keep the agents' state in this `directory`. Empty takes a temporary one and removes it at the end.")
+	fs.BoolVar(&a.verbose, "log", false, "Show the agents' logs, too.")
+}
+
+func (a *labAction) prepare(stderr io.Writer) error {
+	share := strings.TrimSuffix(a.loss, "%")
+	percent, err := strconv.ParseFloat(share, 64)
+	if err != nil {
+		return fmt.Errorf("-loss %q: want a share such as 1%%", a.loss)
+	}
+	a.spec.Loss = percent / 100
+	switch {
+	case a.spec.RTT > 0, a.topology == "flat":
+	case a.topology == "regions":
+		a.spec.Regions = true
+	default:
+		return fmt.Errorf("-topology %q: want regions or flat", a.topology)
+	}
+	a.spec.Seed = uint64(time.Now().UnixNano())
+	a.spec.Log = logging.Discard()
+	if a.verbose {
+		a.spec.Log = logging.New(stderr, new(slog.LevelVar), false)
+	}
+	return a.spec.Validate()
+}
+
+func (a *labAction) run(c *call, _ []string) (err error) {
+	if err := a.prepare(c.stderr); err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, signalQueue)
+	c.notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if a.spec.Dir = a.keep; a.keep == "" {
+		if a.spec.Dir, err = os.MkdirTemp("", "legate-lab-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(a.spec.Dir)) }()
+	}
+	cluster, err := testcluster.New(a.spec)
+	if err != nil {
+		return err
+	}
+	group := lifecycle.New("lab")
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), labStopTimeout)
+		defer cancel()
+		err = errors.Join(err, group.Stop(ctx))
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), labStartTimeout)
+	defer cancel()
+	stopped := make(chan struct{})
+	if err := group.Go("signals", func(ctx context.Context) {
+		select {
+		case <-signals:
+			cancel()
+			close(stopped)
+		case <-ctx.Done():
+		}
+	}); err != nil {
+		return err
+	}
+	if err := a.start(ctx, c, group, cluster); err != nil {
+		select {
+		case <-stopped: // interrupted while it started
+			return nil
+		default:
+			return err
+		}
+	}
+	newBoard(c.stdout, cluster).show(stopped)
+	fmt.Fprintln(c.stdout, "\nStopping the lab …")
+	return nil
+}
+
+// start brings the federation up and registers the examples.
+func (a *labAction) start(ctx context.Context, c *call, group *lifecycle.Group, cluster *testcluster.Cluster) error {
+	fmt.Fprintf(c.stdout, "Starting %d datacenters of %d servers and %d clients, state in %s …\n",
+		a.spec.Datacenters, a.spec.Servers, a.spec.Clients, filepath.Clean(a.spec.Dir))
+	control, err := testcluster.Listen(ctx)
+	if err != nil {
+		return err
+	}
+	if err := group.OnStop("control", func(context.Context) error { return control.Close() }); err != nil {
+		return err
+	}
+	if err := group.OnStop("agents", cluster.Stop); err != nil {
+		return err
+	}
+	if err := cluster.Start(ctx); err != nil {
+		return err
+	}
+	if err := group.Go("control", func(context.Context) {
+		if err := cluster.Control(control); err != nil {
+			fmt.Fprintln(c.stderr, "Error: lab commands are no longer taken:", err)
+		}
+	}); err != nil {
+		return err
+	}
+	for _, dc := range cluster.Datacenters() {
+		if _, err := cluster.WaitLeader(ctx, dc); err != nil {
+			return err
+		}
+	}
+	if err := cluster.WaitFederated(ctx); err != nil {
+		return err
+	}
+	if err := cluster.RegisterExamples(ctx); err != nil {
+		return err
+	}
+	fmt.Fprint(c.stdout, labHints(cluster))
+	return nil
+}
+
+// labHints are commands to copy; each works as it stands.
+func labHints(cluster *testcluster.Cluster) string {
+	program, err := os.Executable()
+	if wd, werr := os.Getwd(); err == nil && werr == nil {
+		if rel, rerr := filepath.Rel(wd, program); rerr == nil && !strings.HasPrefix(rel, "..") {
+			program = "./" + rel
+		}
+	}
+	dcs := cluster.Datacenters()
+	first, last := cluster.In(dcs[0])[0], cluster.In(dcs[len(dcs)-1])[0]
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, "  "+format+"\n", args...) }
+	b.WriteString("\nThe federation is up. Try, in another terminal:\n\n")
+	line("export CONSUL_HTTP_ADDR=%s", first.HTTPAddr())
+	line("%s members", program)
+	line("%s kv put greeting 'hello from %s'", program, first.Datacenter)
+	if len(dcs) > 1 {
+		other := dcs[1]
+		line("%s members -wan", program)
+		line("%s kv get -http-addr=%s -datacenter=%s greeting", program, cluster.In(other)[0].HTTPAddr(), first.Datacenter)
+		line("dig @%s -p 8600 web.service.%s.consul SRV +short", first.IP, other)
+		line("%s rtt -wan %s.%s %s.%s", program, first.Name, first.Datacenter, last.Name, last.Datacenter)
+		line("%s catalog datacenters", program)
+		line("%s lab set %s-%s rtt=300ms loss=2%%", program, first.Datacenter, other)
+		line("%s lab cut %s      # and later: %s lab heal %s", program, other, program, other)
+	} else {
+		line("dig @%s -p 8600 web.service.consul SRV +short", first.IP)
+	}
+	line("curl -s http://%s/v1/catalog/service/web?pretty", first.HTTPAddr())
+	line("curl -s http://%s/metrics | grep legate_federation", first.HTTPAddr())
+	b.WriteString("\nCtrl-C ends the lab and removes its state.\n\n")
+	return b.String()
+}

@@ -1,0 +1,104 @@
+package testcluster_test
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/legate-project/legate/agent"
+	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/internal/testcluster"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/kv"
+)
+
+// fast shortens timers for clusters that live for seconds.
+func fast() agent.Timing {
+	return agent.Timing{FastGossip: true, RaftHeartbeat: 300 * time.Millisecond, SyncPeriod: 2 * time.Second, CoordinatePeriod: 500 * time.Millisecond}
+}
+
+// start runs a cluster until the test ends.
+func start(t *testing.T, s testcluster.Spec) *testcluster.Cluster {
+	t.Helper()
+	s.Network = ownNetwork(t)
+	s.Timing = fast()
+	s.Log = logging.Discard()
+	if os.Getenv("LEGATE_TEST_LOG") != "" {
+		s.Log = logging.New(os.Stderr, new(slog.LevelVar), false)
+	}
+	c, err := testcluster.New(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := c.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := c.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, dc := range c.Datacenters() {
+		if _, err := c.WaitLeader(ctx, dc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.WaitFederated(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// ownNetwork finds a second byte of loopback addresses that no other test
+// process uses, and holds it until the test ends.
+func ownNetwork(t *testing.T) byte {
+	t.Helper()
+	for n := byte(1); n < 250; n++ {
+		l, err := net.Listen("tcp", net.JoinHostPort(net.IPv4(127, n, 255, 254).String(), "8300"))
+		if err == nil {
+			t.Cleanup(func() { l.Close() })
+			return n
+		}
+	}
+	t.Fatal("no free loopback network")
+	return 0
+}
+
+func TestFederationOfThree(t *testing.T) {
+	c := start(t, testcluster.Spec{Datacenters: 3, Servers: 3, Clients: 1, RTT: 40 * time.Millisecond, Dir: t.TempDir()})
+	ctx := t.Context()
+	for i, dc := range c.Datacenters() {
+		client := c.In(dc)[3].Agent().Caller()
+		key := "from/" + dc
+		res, _, err := kv.Apply.Call(ctx, client, op.Header{}, &kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: key, Value: []byte{byte(i)}}})
+		if err != nil || !res.OK {
+			t.Fatalf("put in %s: %v", dc, err)
+		}
+		for _, from := range c.Nodes() {
+			e, meta, err := kv.Get.Call(ctx, from.Agent().Caller(), op.Header{Datacenter: dc}, &kv.GetRequest{Key: key})
+			if err != nil || e == nil || e.Value[0] != byte(i) || meta.Datacenter != dc {
+				t.Fatalf("get from %s in %s: %v %+v", from.Name, dc, err, e)
+			}
+		}
+	}
+	if err := c.RegisterExamples(ctx); err != nil {
+		t.Fatal(err)
+	}
+	list, _, err := catalog.ListInstances.Call(ctx, c.In("dc1")[3].Agent().Caller(), op.Header{Datacenter: "dc3"}, &catalog.ServiceRequest{Service: "web"})
+	if err != nil || len(*list) == 0 {
+		t.Fatalf("web in dc3 from dc1: %v %v", err, list)
+	}
+	for _, row := range c.Overview() {
+		if row.Leader == "" || row.Alive != 4 || row.Services != 3 {
+			t.Errorf("overview %+v", row)
+		}
+	}
+}
