@@ -11,18 +11,20 @@ import (
 // What lies below a room's folder without a row of its own belongs to it.
 func levels() map[string]int {
 	table := map[string]int{}
-	for level, rooms := range []string{
-		0: "rtt config metrics web state/acl/rules internal/lifecycle internal/logging internal/wanem internal/lint",
-		1: "storage transport internal/gossip agent/checks",
-		2: "op consensus lan wan",
-		3: "state/catalog state/coordinate state/acl federation client op/view",
-		4: "state/session agent/local",
-		5: "state/kv state/query",
-		6: "state dns httpapi",
-		7: "server",
-		8: "agent",
-		9: "cmd internal/testcluster deployments",
+	for i, rooms := range []string{
+		"internal/lifecycle internal/logging", // below level 0: everybody's ground
+		"rtt config metrics web state/acl/rules internal/wanem internal/lint",
+		"storage transport internal/gossip agent/checks",
+		"op consensus lan wan",
+		"state/catalog state/coordinate state/acl federation client op/view",
+		"state/session agent/local",
+		"state/kv state/query",
+		"state dns httpapi",
+		"server",
+		"agent",
+		"cmd internal/testcluster deployments",
 	} {
+		level := i - 1
 		for _, room := range strings.Fields(rooms) {
 			table[room] = level
 		}

@@ -20,11 +20,19 @@ func sizes(f *file) []Finding {
 		if lines > MaxFunction {
 			found = append(found, f.finding(fn.Pos(), "%s has %d lines: at most %d", fn.Name.Name, lines, MaxFunction))
 		}
-		if n := fn.Type.Params.NumFields(); n > MaxParameters {
+		if n := fn.Type.Params.NumFields(); n > MaxParameters && !imposed(fn) {
 			found = append(found, f.finding(fn.Pos(), "%s has %d parameters: at most %d, make a struct", fn.Name.Name, n, MaxParameters))
 		}
 	})
 	return found
+}
+
+// imposed says whether an interface of another module sets the parameters: the
+// comment says "implements pkg.Name".
+func imposed(fn *ast.FuncDecl) bool {
+	_, after, ok := strings.Cut(fn.Doc.Text(), "implements ")
+	name, _, _ := strings.Cut(after, " ")
+	return ok && fn.Recv != nil && strings.Contains(strings.TrimSuffix(strings.TrimSpace(name), "."), ".")
 }
 
 // goStatements keeps goroutines with their one owner.
