@@ -249,7 +249,7 @@ func New(cfg Config) (*Endpoint, error) {
 
 func (e *Endpoint) listen() error {
 	unproven := rate.NewLimiter(unprovenHandshakes, 2*unprovenHandshakes)
-	e.admission.init()
+	e.admission.init(e.handshakeFailed)
 	e.transport = &quic.Transport{
 		Conn:                e.cfg.Conn,
 		ConnectionIDLength:  8,
