@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/quic-go/quic-go"
 	"golang.org/x/time/rate"
@@ -15,14 +16,28 @@ var errTooMany = errors.New("too many connections")
 // admission bounds the connections from outside, from the first packet of the
 // handshake until they are closed.
 type admission struct {
-	rate *rate.Limiter
+	rate   *rate.Limiter
+	failed func(from net.Addr, cause error) // a handshake did not end well
 
 	mu    sync.Mutex
 	total int
 	hosts map[string]int
 }
 
-func (a *admission) init() {
+// handshake is what a connection's context carries: whether it was accepted.
+type handshake struct{ accepted atomic.Bool }
+
+type handshakeKey struct{}
+
+// accepted notes that the handshake of a connection from outside is over.
+func accepted(qc *quic.Conn) {
+	if h, ok := qc.Context().Value(handshakeKey{}).(*handshake); ok {
+		h.accepted.Store(true)
+	}
+}
+
+func (a *admission) init(failed func(net.Addr, error)) {
+	a.failed = failed
 	a.rate = rate.NewLimiter(maxHandshakes, maxHandshakes)
 	a.hosts = map[string]int{}
 }
@@ -40,15 +55,23 @@ func (a *admission) begin(ctx context.Context, info *quic.ClientInfo) (context.C
 	}
 	a.total++
 	a.hosts[host]++
+	h := &handshake{}
 	context.AfterFunc(ctx, func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.total--
-		if a.hosts[host]--; a.hosts[host] <= 0 {
-			delete(a.hosts, host)
+		a.end(host)
+		if !h.accepted.Load() {
+			a.failed(info.RemoteAddr, context.Cause(ctx))
 		}
 	})
-	return ctx, nil
+	return context.WithValue(ctx, handshakeKey{}, h), nil
+}
+
+func (a *admission) end(host string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.total--
+	if a.hosts[host]--; a.hosts[host] <= 0 {
+		delete(a.hosts, host)
+	}
 }
 
 func hostOf(a net.Addr) string {

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 
 	"github.com/quic-go/quic-go"
@@ -24,6 +25,7 @@ func (e *Endpoint) accept(ctx context.Context) {
 
 // welcome verifies one accepted connection and starts it.
 func (e *Endpoint) welcome(qc *quic.Conn) {
+	accepted(qc)
 	protocol := qc.ConnectionState().TLS.NegotiatedProtocol
 	peer, err := e.admit(qc, protocol, nil)
 	if err != nil {
@@ -37,4 +39,21 @@ func (e *Endpoint) welcome(qc *quic.Conn) {
 		return
 	}
 	e.heard(qc.RemoteAddr().String(), protocol)
+}
+
+// handshakeFailed is told of connections from outside that ended before they
+// were accepted: mostly the peer did not accept this end.
+func (e *Endpoint) handshakeFailed(from net.Addr, cause error) {
+	err := connError(cause, false)
+	var tr *quic.TransportError
+	crypto := errors.As(err, &tr) && tr.ErrorCode.IsCryptoError()
+	if tr != nil && tr.Remote && tr.ErrorCode == quic.ApplicationErrorErrorCode {
+		// Before the end of the handshake the peer may not give its reason
+		// (RFC 9000 section 10.2.3); there is only one that it can have.
+		err = fmt.Errorf("%w: the peer does not accept this node's identity", ErrRefused)
+	}
+	e.metrics.handshakeFailed(dialFailure(err))
+	if errors.Is(err, ErrRefused) || crypto {
+		e.warnRefused("Handshake failed", from, "", err)
+	}
 }

@@ -124,6 +124,8 @@ type Protocol struct {
 // Config makes an Endpoint. Zero values of durations and numbers mean the
 // default.
 type Config struct {
+	// Name tells endpoints of one process apart: a label of the metrics.
+	Name string
 	// Conn is the socket; the endpoint owns it and closes it.
 	Conn net.PacketConn
 	// Identity is required.
@@ -237,7 +239,7 @@ func New(cfg Config) (*Endpoint, error) {
 	}
 	e.protocols.Store(&protocols)
 	var err error
-	if e.metrics, err = newMetrics(cfg.Registerer, e); err != nil {
+	if e.metrics, err = newMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"endpoint": cfg.Name}, cfg.Registerer), e); err != nil {
 		return nil, err
 	}
 	if err := e.listen(); err != nil {
@@ -249,7 +251,7 @@ func New(cfg Config) (*Endpoint, error) {
 
 func (e *Endpoint) listen() error {
 	unproven := rate.NewLimiter(unprovenHandshakes, 2*unprovenHandshakes)
-	e.admission.init()
+	e.admission.init(e.handshakeFailed)
 	e.transport = &quic.Transport{
 		Conn:                e.cfg.Conn,
 		ConnectionIDLength:  8,

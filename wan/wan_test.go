@@ -200,6 +200,7 @@ func sites(t *testing.T, n *wanem.Network, datacenters, servers int) []*node {
 }
 
 func TestThreeSitesConvergeOverALossyWAN(t *testing.T) {
+	t.Parallel()
 	all := sites(t, network(t, wanem.Link{RTT: 80 * time.Millisecond, Loss: 0.01}), 3, 2)
 	byDC := all[5].pool.ServersByDatacenter()
 	if len(byDC) != 3 || len(byDC["dc1"]) != 2 || byDC["dc1"][0].Name != "a1" || byDC["dc1"][0].ID != "id-a1" {
@@ -208,6 +209,7 @@ func TestThreeSitesConvergeOverALossyWAN(t *testing.T) {
 }
 
 func TestKilledServerIsSeenToFailAndLeavingOneToLeave(t *testing.T) {
+	t.Parallel()
 	all := sites(t, network(t, wanem.Link{RTT: 80 * time.Millisecond}), 3, 1)
 	all[1].kill()
 	took := eventually(t, 10*time.Second, "b1 failed", func() bool {
@@ -228,6 +230,7 @@ func TestKilledServerIsSeenToFailAndLeavingOneToLeave(t *testing.T) {
 }
 
 func TestCutDatacenterFailsAndComesBackByItself(t *testing.T) {
+	t.Parallel()
 	n := network(t, wanem.Link{RTT: 80 * time.Millisecond})
 	all := sites(t, n, 3, 2)
 	a1, c1, c2 := all[0], all[4], all[5]
@@ -296,6 +299,7 @@ func TestOnlyServersWithTheirDatacentersNameAreMembers(t *testing.T) {
 }
 
 func TestAddressThatAnotherServerTookOverIsNotTheMember(t *testing.T) {
+	t.Parallel()
 	a1, b1 := startNode(t, "dc1", "a1", settings{}), startNode(t, "dc2", "b1", settings{})
 	a1.join(b1)
 	addr := b1.addr()
@@ -325,6 +329,7 @@ func TestFloodJoinBringsTheWholeDatacenter(t *testing.T) {
 }
 
 func TestRestartedServerRejoinsFromItsSnapshotAtANewAddress(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "remote.snapshot")
 	snapshot := func(c *Config) { c.SnapshotPath = path }
 	a1, b1 := startNode(t, "dc1", "a1", settings{}), startNode(t, "dc2", "b1", settings{config: snapshot})
