@@ -66,9 +66,32 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 // nobody waits for such a goroutine alone: writes are made by the engine's own
 // goroutines and their callers also wait for the fault.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
-	_ = l.fail(fmt.Errorf(format, args...))
+	_ = l.fail(newFatalError(format, args))
 	select {}
 }
+
+// fatalError keeps the error that Pebble formatted, so that a full disk can be
+// told from a corrupt one.
+type fatalError struct {
+	text  string
+	cause error
+}
+
+func newFatalError(format string, args []any) fatalError {
+	e := fatalError{text: fmt.Sprintf(format, args...)}
+	for _, a := range args {
+		if err, ok := a.(error); ok {
+			e.cause = err
+		}
+	}
+	return e
+}
+
+// Error implements error.
+func (e fatalError) Error() string { return e.text }
+
+// Unwrap returns what was formatted, or nil.
+func (e fatalError) Unwrap() error { return e.cause }
 
 // recovered turns a panic of Pebble that carries an I/O error into the fault.
 // Other panics are programmers' errors and go on.

@@ -65,6 +65,7 @@ func (o Options) withDefaults(component string) (Options, error) {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
+	o.FS = orderedFS{o.FS}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

@@ -302,12 +302,24 @@ func (s *State) Close() error {
 	}
 }
 
-// makeDir makes a directory and its entry durable.
+// makeDir makes a directory with those above it, and their entries durable.
 func makeDir(fs vfs.FS, dir string) error {
+	var missing []string
+	for d := dir; ; d = fs.PathDir(d) {
+		if _, err := fs.Stat(d); err == nil || d == fs.PathDir(d) {
+			break
+		}
+		missing = append(missing, d)
+	}
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return syncDir(fs, fs.PathDir(dir))
+	for _, d := range missing {
+		if err := syncDir(fs, fs.PathDir(d)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // instanceNumber is the number in an instance's name.
@@ -315,7 +327,7 @@ func instanceNumber(name string) (uint64, error) {
 	return strconv.ParseUint(strings.TrimPrefix(name, instancePrefix), 10, 64)
 }
 
-// scratchAge names a scratch directory after the moment, for whoever looks.
+// scratchName names a scratch directory after the moment, for whoever looks.
 func (s *State) scratchName(purpose string) string {
 	return fmt.Sprintf("%s%s-%d-%d", scratchPrefix, purpose, time.Now().Unix(), s.scratch.Add(1))
 }
