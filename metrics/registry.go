@@ -1,0 +1,93 @@
+// Package metrics is the Prometheus registry of one agent: what packages
+// register with it, the Go runtime and the process, and what memberlist and
+// Serf count, brought over from the process-wide go-metrics.
+//
+// Several agents in one process have a registry each. The package names no
+// metrics of other packages and sends nothing anywhere: it is scraped.
+package metrics
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// maxScrapes bounds scrapes at the same time; more are answered 503.
+const maxScrapes = 8
+
+// Registry is the registry of one agent. It is a prometheus.Registerer and
+// Gatherer, safe for concurrent use.
+type Registry struct {
+	reg    *prometheus.Registry
+	names  []string
+	gossip *gossip
+	failed prometheus.Counter
+}
+
+var (
+	_ prometheus.Registerer = (*Registry)(nil)
+	_ prometheus.Gatherer   = (*Registry)(nil)
+)
+
+// NewRegistry returns the registry of the agent with this node name. It gets
+// the gossip samples that are labelled with that name or one of the others by
+// which gossip pools know the agent (a server is node.datacenter in the WAN
+// pool) until Close. Of two registries that claim a name the later one gets
+// its samples.
+func NewRegistry(node string, others ...string) *Registry {
+	r := &Registry{reg: prometheus.NewRegistry(), names: append([]string{node}, others...),
+		failed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "legate_metrics_gather_errors_total", Help: "Errors while metrics were gathered for a scrape.",
+		})}
+	r.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), r.failed)
+	r.gossip = newGossip(r.reg)
+	shared().claim(r.names, r.gossip)
+	return r
+}
+
+// Close ends the flow of gossip samples into the registry. What it holds can
+// still be gathered.
+func (r *Registry) Close() { shared().release(r.names, r.gossip) }
+
+// Register implements prometheus.Registerer.
+func (r *Registry) Register(c prometheus.Collector) error { return r.reg.Register(c) }
+
+// MustRegister implements prometheus.Registerer.
+func (r *Registry) MustRegister(cs ...prometheus.Collector) { r.reg.MustRegister(cs...) }
+
+// Unregister implements prometheus.Registerer.
+func (r *Registry) Unregister(c prometheus.Collector) bool { return r.reg.Unregister(c) }
+
+// Gather implements prometheus.Gatherer.
+func (r *Registry) Gather() ([]*dto.MetricFamily, error) { return r.reg.Gather() }
+
+// With returns a Registerer that adds the label to everything registered
+// through it, for parts that an agent has several of.
+func (r *Registry) With(label, value string) prometheus.Registerer {
+	return prometheus.WrapRegistererWith(prometheus.Labels{label: value}, r.reg)
+}
+
+// Handler serves the metrics in the text format of Prometheus, OpenMetrics or
+// protobuf, as the client asks.
+func (r *Registry) Handler() http.Handler {
+	return promhttp.HandlerFor(r.reg, promhttp.HandlerOpts{
+		ErrorLog: errorCounter{r.failed}, ErrorHandling: promhttp.ContinueOnError,
+		MaxRequestsInFlight: maxScrapes, EnableOpenMetrics: true,
+	})
+}
+
+// errorCounter counts what promhttp would log.
+type errorCounter struct{ n prometheus.Counter }
+
+// Println implements promhttp.Logger.
+func (e errorCounter) Println(...any) { e.n.Inc() }
+
+// unusable reports whether a gathering gave nothing at all.
+func unusable(families []*dto.MetricFamily, err error) bool {
+	var several prometheus.MultiError
+	return err != nil && (len(families) == 0 || !errors.As(err, &several))
+}
