@@ -24,9 +24,6 @@ import (
 	"github.com/legate-project/legate/transport"
 )
 
-// Version of this build, shown to clients and members.
-const Version = "0.1.0"
-
 // compatibleBuild is the version of Consul's interfaces that this build
 // speaks; members show it where tools compare versions.
 const compatibleBuild = "1.21.0"
@@ -40,6 +37,8 @@ type Options struct {
 	// Load reads the configuration again for a reload that comes through the
 	// HTTP API; nil refuses those.
 	Load func() (*config.Config, error)
+	// Version of this build, for people.
+	Version string
 	// WrapWAN, if set, wraps the socket of the traffic between datacenters.
 	WrapWAN func(net.PacketConn) net.PacketConn
 	// Timing overrides timers; the zero value takes the configuration's.

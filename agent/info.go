@@ -18,7 +18,7 @@ func (a *Agent) Stats() map[string]map[string]string {
 			"check_monitors": "0", "check_ttls": "0",
 			"checks": strconv.Itoa(len(a.local.Checks())), "services": strconv.Itoa(len(a.local.Services())),
 		},
-		"build":    {"version": compatibleBuild, "legate_version": Version, "prerelease": "", "revision": revision()},
+		"build":    {"version": compatibleBuild, "legate_version": a.opts.Version, "prerelease": "", "revision": revision()},
 		"runtime":  runtimeStats(),
 		"serf_lan": a.lan.Stats(),
 	}

@@ -46,6 +46,7 @@ type processOptions struct {
 	Log     *slog.Logger
 	Level   *slog.LevelVar // of Log; a reload changes it
 	Version string
+	Load    func() (*config.Config, error) // reads the configuration again
 }
 
 // newProcess builds an agent without starting it.
@@ -96,10 +97,7 @@ func (a *agentAction) run(c *call, _ []string) error {
 		return err
 	}
 	defer removePid()
-	if a.build == nil {
-		return errors.New("this build has no agent")
-	}
-	a.process, err = a.build(processOptions{Config: cfg, Log: a.log, Level: &a.level, Version: version})
+	a.process, err = a.build(processOptions{Config: cfg, Log: a.log, Level: &a.level, Version: version, Load: a.load})
 	if err != nil {
 		return fmt.Errorf("build the agent: %w", err)
 	}
@@ -160,26 +158,30 @@ func (a *agentAction) reload(starting bool) {
 		a.log.Warn("not reloading: the agent is still starting")
 		return
 	}
+	next, err := a.load()
+	if err == nil {
+		err = a.process.Reload(next)
+	}
+	if err != nil {
+		a.log.Error("reload failed, the agent goes on as before", "error", err)
+	}
+}
+
+// load reads the configuration again and says what of it needs a restart.
+func (a *agentAction) load() (*config.Config, error) {
 	next, warnings, err := config.Load(config.Sources{Flags: a.conf})
 	for _, w := range warnings {
 		a.log.Warn(w)
 	}
-	if err == nil {
-		err = a.process.Reload(next)
-	}
-	if err == nil {
-		err = a.setLevel(next)
-	}
 	if err != nil {
-		a.log.Error("reload failed, the agent goes on as before", "error", err)
-		return
+		return nil, err
 	}
 	for _, change := range config.Changes(a.cfg, next) {
 		if !change.Reload {
 			a.log.Warn("a changed key needs a restart", "key", change.Key)
 		}
 	}
-	a.log.Info("configuration reloaded")
+	return next, nil
 }
 
 // end leaves, if the configuration says so for this signal, and stops. A

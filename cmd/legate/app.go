@@ -51,7 +51,7 @@ const (
 func commands() []row {
 	var rows []row
 	for _, family := range [][]row{
-		agentCommands(), clusterCommands(), catalogCommands(), kvCommands(), serviceCommands(), toolCommands(),
+		agentCommands(), clusterCommands(), catalogCommands(), kvCommands(), serviceCommands(), toolCommands(), labCommands(),
 	} {
 		rows = append(rows, family...)
 	}
@@ -78,6 +78,9 @@ func (a *app) run(args []string) int {
 		}
 	}
 	for name, subs := range groups {
+		if c.Commands[name] != nil { // does something by itself, too
+			continue
+		}
 		c.Commands[name] = func() (cli.Command, error) { return &group{app: a, name: name, subs: subs}, nil }
 	}
 	if name := c.Subcommand(); name != "" && c.Commands[name] == nil {

@@ -33,18 +33,24 @@ func labCommands() []row {
 				"interrupted, and keeps nothing. While it runs, `legate lab set`, `cut`, `heal`, `stop` and `start` change it.",
 			example: "legate lab\nlegate lab -datacenters 2 -servers 1 -rtt 80ms\nlegate lab set dc1-dc2 rtt=120ms loss=1%\nlegate lab cut dc2",
 			action:  func(*app) action { return &labAction{} }},
-		labVerb("set", "Change the link between two datacenters of the lab", "DC1-DC2 rtt=120ms loss=1% jitter=5ms", 2, -1,
-			"Changes what is named and leaves the rest as it is.", "legate lab set dc1-dc2 rtt=120ms loss=1%"),
-		labVerb("cut", "Cut a datacenter of the lab off", "DC", 1, 1, "Nothing passes between the datacenter and the others until `legate lab heal`.", "legate lab cut dc2"),
-		labVerb("heal", "Undo a cut of the lab", "DC", 1, 1, "Connects a datacenter again that was cut off.", "legate lab heal dc2"),
-		labVerb("stop", "Stop an agent of the lab", "NODE", 1, 1, "Stops it without a word to the others: they see it fail.", "legate lab stop dc1-server1"),
-		labVerb("start", "Start a stopped agent of the lab", "NODE", 1, 1, "Starts it on the state that it kept.", "legate lab start dc1-server1"),
+		labVerb(row{name: "lab set", synopsis: "Change the link between two datacenters of the lab", args: "DC1-DC2 rtt=120ms loss=1% jitter=5ms", min: 2, max: -1,
+			about: "Changes what is named and leaves the rest as it is.", example: "legate lab set dc1-dc2 rtt=120ms loss=1%"}),
+		labVerb(row{name: "lab cut", synopsis: "Cut a datacenter of the lab off", args: "DC", min: 1, max: 1,
+			about: "Nothing passes between the datacenter and the others until `legate lab heal`.", example: "legate lab cut dc2"}),
+		labVerb(row{name: "lab heal", synopsis: "Undo a cut of the lab", args: "DC", min: 1, max: 1,
+			about: "Connects a datacenter again that was cut off.", example: "legate lab heal dc2"}),
+		labVerb(row{name: "lab stop", synopsis: "Stop an agent of the lab", args: "NODE", min: 1, max: 1,
+			about: "Stops it without a word to the others: they see it fail.", example: "legate lab stop dc1-server1"}),
+		labVerb(row{name: "lab start", synopsis: "Start a stopped agent of the lab", args: "NODE", min: 1, max: 1,
+			about: "Starts it on the state that it kept.", example: "legate lab start dc1-server1"}),
 	}
 }
 
-func labVerb(verb, synopsis, args string, least, most int, about, example string) row {
-	return row{name: "lab " + verb, synopsis: synopsis, args: args, min: least, max: most, about: about, example: example,
-		action: func(*app) action { return labSend(verb) }}
+// labVerb makes the row of a command that is sent to the running lab.
+func labVerb(r row) row {
+	verb := strings.TrimPrefix(r.name, "lab ")
+	r.action = func(*app) action { return labSend(verb) }
+	return r
 }
 
 // labSend gives a command to the running lab.

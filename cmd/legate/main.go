@@ -9,9 +9,19 @@ package main
 import (
 	"os"
 	"os/signal"
+
+	"github.com/legate-project/legate/agent"
 )
 
 func main() {
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, notify: signal.Notify}
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, notify: signal.Notify, newProcess: newAgent}
 	os.Exit(a.run(os.Args[1:]))
+}
+
+func newAgent(o processOptions) (agentProcess, error) {
+	a, err := agent.New(agent.Options{Config: o.Config, Log: o.Log, Level: o.Level, Load: o.Load, Version: o.Version})
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
 }

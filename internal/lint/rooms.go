@@ -16,13 +16,14 @@ func levels() map[string]int {
 		"rtt config metrics web state/acl/rules internal/wanem internal/lint",
 		"storage transport internal/gossip agent/checks",
 		"op consensus lan wan",
-		"state/catalog state/coordinate state/acl federation client op/view",
+		"state/catalog state/coordinate state/acl state/status federation client op/view",
 		"state/session agent/local",
 		"state/kv state/query",
 		"state dns httpapi",
 		"server",
 		"agent",
-		"cmd internal/testcluster deployments",
+		"internal/testcluster", // what tests and the lab share
+		"cmd deployments",
 	} {
 		level := i - 1
 		for _, room := range strings.Fields(rooms) {
