@@ -23,8 +23,8 @@ type conn struct {
 	path     *path // nil for an accepted one
 	out      chan []byte
 
-	inFlight atomic.Int64 // streams of both directions
-	lastUsed atomic.Int64 // time of the last use, Unix nanoseconds
+	inFlight atomic.Int64  // streams of both directions
+	lastUsed atomic.Int64  // time of the last use, Unix nanoseconds
 	silent   atomic.Uint64 // packets received when it fell silent, plus one; 0: it has not
 }
 
