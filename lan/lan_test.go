@@ -59,6 +59,10 @@ func join(t *testing.T, p, to *Pool) {
 	}
 }
 
+// patience is how long a test waits for what must happen, on a machine that
+// does much else.
+const patience = 30 * time.Second
+
 func eventually(t *testing.T, d time.Duration, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -108,7 +112,7 @@ func TestServersAreKnownByTheirTags(t *testing.T) {
 	c1 := agent(t, "c1", client)
 	join(t, second, first)
 	join(t, c1, first)
-	eventually(t, 5*time.Second, "three members everywhere", func() bool {
+	eventually(t, patience, "three members everywhere", func() bool {
 		return len(first.Members()) == 3 && len(second.Members()) == 3 && len(c1.Members()) == 3
 	})
 	servers := c1.Servers()
@@ -159,29 +163,29 @@ func TestChangesArriveAsEvents(t *testing.T) {
 	join(t, s2, s1)
 	join(t, s3, s1)
 	for _, name := range []string{"s1", "s2", "s3"} {
-		eventually(t, 5*time.Second, "join of "+name, func() bool { return seen.has(gossip.Join, name) })
+		eventually(t, patience, "join of "+name, func() bool { return seen.has(gossip.Join, name) })
 	}
 	if err := s2.SetSelf(Server{Name: "s2", ID: "id-s2", Datacenter: "dc1", RPCPort: 8300, Expect: 5}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "update", func() bool { return seen.has(gossip.Update, "s2") && s1.Servers()[1].Expect == 5 })
+	eventually(t, patience, "update", func() bool { return seen.has(gossip.Update, "s2") && s1.Servers()[1].Expect == 5 })
 	if err := s3.UserEvent("deploy", []byte("v2"), false); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "user event", func() bool { return seen.has(gossip.User, "deploy") })
+	eventually(t, patience, "user event", func() bool { return seen.has(gossip.User, "deploy") })
 	if err := s3.UserEvent("large", make([]byte, gossip.MaxUserEvent), false); err == nil {
 		t.Error("a user event above the bound was sent")
 	}
 	if err := s3.Leave(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "leave", func() bool { return seen.has(gossip.Leave, "s3") })
+	eventually(t, patience, "leave", func() bool { return seen.has(gossip.Leave, "s3") })
 	stop(t, s2)
-	eventually(t, 10*time.Second, "failure", func() bool { return seen.has(gossip.Fail, "s2") })
+	eventually(t, patience, "failure", func() bool { return seen.has(gossip.Fail, "s2") })
 	if err := s1.ForceLeave("s2", true); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "reap", func() bool { return seen.has(gossip.Reap, "s2") })
+	eventually(t, patience, "reap", func() bool { return seen.has(gossip.Reap, "s2") })
 }
 
 func TestSlowReaderHoldsNobodyUpAndIsToldToLookAgain(t *testing.T) {
@@ -214,13 +218,13 @@ func TestSlowReaderHoldsNobodyUpAndIsToldToLookAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("a slow reader blocks Serf")
 	}
 	close(release)
 	select {
 	case <-resync:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("events were dropped and the reader was not told")
 	}
 }
@@ -256,11 +260,11 @@ func TestRestartedAgentRejoinsFromItsSnapshot(t *testing.T) {
 	s1 := agent(t, "s1")
 	s2 := agent(t, "s2", func(c *Config) { c.SnapshotPath = path })
 	join(t, s2, s1)
-	eventually(t, 5*time.Second, "s2 is a member", func() bool { return status(s1, "s2") == gossip.Alive })
+	eventually(t, patience, "s2 is a member", func() bool { return status(s1, "s2") == gossip.Alive })
 	stop(t, s2)
 	again := agent(t, "s2", func(c *Config) { c.SnapshotPath = path }) // at another port
 	port := again.LocalMember().Port
-	eventually(t, 15*time.Second, "s2 is back at its new address", func() bool {
+	eventually(t, patience, "s2 is back at its new address", func() bool {
 		for _, m := range s1.Members() {
 			if m.Name == "s2" && m.Status == gossip.Alive && m.Port == port {
 				return true
@@ -273,7 +277,7 @@ func TestRestartedAgentRejoinsFromItsSnapshot(t *testing.T) {
 func TestKeysAreRotatedByTheMembersThemselves(t *testing.T) {
 	s1, s2 := agent(t, "s1"), agent(t, "s2")
 	join(t, s2, s1)
-	eventually(t, 5*time.Second, "two members", func() bool { return len(s1.Members()) == 2 })
+	eventually(t, patience, "two members", func() bool { return len(s1.Members()) == 2 })
 	for _, step := range []struct {
 		action gossip.KeyAction
 		key    []byte
@@ -340,10 +344,10 @@ legate_gossip_members{datacenter="dc1",pool="lan",status="failed"} 0
 legate_gossip_members{datacenter="dc1",pool="lan",status="leaving"} 0
 legate_gossip_members{datacenter="dc1",pool="lan",status="left"} 0
 `
-	eventually(t, 5*time.Second, "members counted", func() bool {
+	eventually(t, patience, "members counted", func() bool {
 		return testutil.GatherAndCompare(reg, strings.NewReader(want), "legate_gossip_members") == nil
 	})
-	eventually(t, 5*time.Second, "a probe measured", func() bool {
+	eventually(t, patience, "a probe measured", func() bool {
 		_, known := s1.CoordinateOf("s2")
 		return known
 	})

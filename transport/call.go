@@ -35,6 +35,7 @@ func (e *Endpoint) RoundTrip(ctx context.Context, t Target, protocol string, hea
 }
 
 func exchange(ctx context.Context, s *stream, head, body []byte) ([]byte, error) {
+	since := s.c.listen()
 	stop := context.AfterFunc(ctx, s.Cancel)
 	defer stop()
 	answer, err := func() ([]byte, error) {
@@ -54,7 +55,7 @@ func exchange(ctx context.Context, s *stream, head, body []byte) ([]byte, error)
 	s.Cancel()
 	switch {
 	case ctx.Err() != nil:
-		s.c.markSilent()
+		s.c.gaveUp(since)
 		return nil, ended(ctx, ErrLost)
 	case errors.Is(err, ErrTooLarge):
 		return nil, err

@@ -23,9 +23,9 @@ type conn struct {
 	path     *path // nil for an accepted one
 	out      chan []byte
 
-	inFlight atomic.Int64 // streams of both directions
-	lastUsed atomic.Int64 // time of the last use, Unix nanoseconds
-	silent   atomic.Uint64
+	inFlight atomic.Int64  // streams of both directions
+	lastUsed atomic.Int64  // time of the last use, Unix nanoseconds
+	silent   atomic.Uint64 // packets received when it fell silent, plus one; 0: it has not
 }
 
 // start registers the connection and runs what serves it.
@@ -128,9 +128,25 @@ func (c *conn) touch() { c.lastUsed.Store(time.Now().UnixNano()) }
 
 func (c *conn) alive() bool { return c.qc.Context().Err() == nil }
 
-// markSilent notes that a call timed out: until another packet comes, the
-// connection is not chosen.
-func (c *conn) markSilent() { c.silent.Store(c.qc.ConnectionStats().PacketsReceived + 1) }
+// heard is how many packets had come at a time.
+type heard struct {
+	packets uint64
+	at      time.Time
+}
+
+func (c *conn) listen() heard {
+	return heard{c.qc.ConnectionStats().PacketsReceived, time.Now()}
+}
+
+// gaveUp notes that a call ended without an answer. If not even an
+// acknowledgement came in a time in which several should have, the connection
+// is not chosen until another packet comes.
+func (c *conn) gaveUp(since heard) {
+	s := c.qc.ConnectionStats()
+	if s.PacketsReceived == since.packets && time.Since(since.at) > max(minSilence, silentTrips*s.SmoothedRTT) {
+		c.silent.Store(s.PacketsReceived + 1)
+	}
+}
 
 func (c *conn) isSilent() bool {
 	mark := c.silent.Load()

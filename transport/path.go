@@ -200,8 +200,8 @@ func (p *path) failed(err error) {
 	p.lastErr = err
 	p.failures++
 	wait := min(lastBackoff, firstBackoff<<min(p.failures-1, 10))
-	if errors.Is(err, ErrRefused) {
-		wait = refusedBackoff
+	if errors.Is(err, ErrRefused) && !errors.Is(err, ErrNoProtocol) {
+		wait = refusedBackoff // a protocol may be about to start
 	}
 	p.retryAt = time.Now().Add(wait - time.Duration(rand.Int64N(int64(wait/4)+1)))
 }

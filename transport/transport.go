@@ -60,6 +60,10 @@ const (
 	// growAt is how many requests are in flight on each connection of a path
 	// before another is dialled.
 	growAt = 2
+	// silentTrips is after how many round trips without a packet an
+	// unanswered call casts doubt on its connection; minSilence is the least.
+	silentTrips = 3
+	minSilence  = 100 * time.Millisecond
 	// firstBackoff and lastBackoff bound the pause after a failed dial.
 	firstBackoff = 50 * time.Millisecond
 	lastBackoff  = time.Second

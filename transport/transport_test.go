@@ -330,6 +330,41 @@ func TestSilentConnectionIsNotChosenAgain(t *testing.T) {
 	}
 }
 
+func TestCallsThatAreCancelledCastNoDoubtOnTheConnection(t *testing.T) {
+	b := endpoint(t, derived(t, testKey(1), server("b")), func(c *Config) {
+		c.Protocols[testProtocol] = Protocol{Serve: func(ctx context.Context, from Remote, s Stream) {
+			if b, err := ReadFrame(s, 10); err == nil && len(b) > 0 {
+				<-ctx.Done()
+				return
+			}
+			if err := WriteFrame(s); err != nil {
+				s.Cancel()
+			}
+		}}
+	})
+	a := endpoint(t, derived(t, testKey(1), server("a")), func(c *Config) { c.PoolSize = 1 })
+	for range 20 {
+		slow, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			_, err := a.RoundTrip(slow, to(b), testProtocol, nil, []byte("wait"))
+			ended <- err
+		}()
+		eventually(t, 5*time.Second, "the slow call is served", func() bool { return b.served.Load() == 1 })
+		cancel()
+		if err := <-ended; !errors.Is(err, ErrLost) || !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if _, err := a.RoundTrip(within(t, 5*time.Second), to(b), testProtocol, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 5*time.Second, "the slow call is over", func() bool { return b.served.Load() == 0 })
+	}
+	if n := len(a.snapshot()); n != 1 {
+		t.Fatalf("%d connections after cancelled calls, want the first", n)
+	}
+}
+
 func TestDatagramsArriveAndLargeOnesAreRefused(t *testing.T) {
 	got := make(chan []byte, 64)
 	take := func(c *Config) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 )
@@ -69,7 +70,7 @@ func TestPacketsBetweenSitesTakeHalfTheRoundTrip(t *testing.T) {
 	n := network(t)
 	a, b, near := wrapped(t, n, "dc1"), wrapped(t, n, "dc2"), wrapped(t, n, "dc1")
 	n.Set("dc1", "dc2", Link{RTT: 80 * time.Millisecond})
-	var worst time.Duration
+	var all []time.Duration
 	for i := range uint32(20) {
 		sent := send(t, a, b, i)
 		got, at, ok := receive(t, b, time.Second)
@@ -80,10 +81,11 @@ func TestPacketsBetweenSitesTakeHalfTheRoundTrip(t *testing.T) {
 		if took < 40*time.Millisecond {
 			t.Fatalf("a packet took %v", took)
 		}
-		worst = max(worst, took)
+		all = append(all, took)
 	}
-	if worst > 60*time.Millisecond { // a loaded machine; usual are 40 to 41 ms
-		t.Errorf("a packet took %v, 40 ms are right", worst)
+	slices.Sort(all)
+	if median := all[len(all)/2]; median > 50*time.Millisecond { // usual are 40 to 41 ms
+		t.Errorf("the median packet took %v, 40 ms are right", median)
 	}
 	sent := send(t, a, near, 7)
 	if _, at, ok := receive(t, near, time.Second); !ok || at.Sub(sent) > 20*time.Millisecond {
