@@ -70,7 +70,11 @@ func (x *exchange) meta(m *op.Meta) {
 
 // datacenter sets which datacenter answered.
 func (x *exchange) datacenter(m *op.Meta) {
-	if m.Datacenter != "" {
+	switch m.Datacenter {
+	case "":
+	case x.s.cfg.Datacenter:
+		x.w.Header()[headerDatacenter] = x.s.here
+	default:
 		x.w.Header()[headerDatacenter] = []string{m.Datacenter}
 	}
 }

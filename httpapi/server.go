@@ -96,6 +96,7 @@ type Server struct {
 	routes  *router
 	metrics *metrics
 	extra   http.Header    // response_headers
+	here    []string       // the own datacenter as the value of a header
 	writers []netip.Prefix // allow_write_http_from; empty for all
 	limit   *connLimit
 
@@ -114,7 +115,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MaxQueryTime == 0 {
 		cfg.MaxQueryTime = 10 * time.Minute
 	}
-	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"), extra: http.Header{}, limit: newConnLimit(cfg.MaxConnsPerClient)}
+	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"), extra: http.Header{}, here: []string{cfg.Datacenter}, limit: newConnLimit(cfg.MaxConnsPerClient)}
 	var errs []error
 	for name, value := range cfg.HTTP.ResponseHeaders {
 		s.extra.Set(name, value)

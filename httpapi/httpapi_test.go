@@ -1,0 +1,602 @@
+package httpapi
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/kv"
+)
+
+// entryA is how key "a" of the fake is shown.
+const entryA = `{"LockIndex":0,"Key":"a","Flags":0,"Value":"b25l","CreateIndex":3,"ModifyIndex":4}`
+
+// TestRequests: one row is one request with its answer. A body that begins
+// with ~ is one that the answer contains.
+func TestRequests(t *testing.T) {
+	for _, c := range []struct {
+		method, target, body string
+		status               int
+		want                 string
+	}{
+		// KV
+		{"GET", "/v1/kv/a", "", 200, "[" + entryA + "]"},
+		{"GET", "/v1/kv/a?raw", "", 200, "one"},
+		{"GET", "/v1/kv/a?pretty", "", 200, "[\n    {\n        \"LockIndex\": 0,\n        \"Key\": \"a\",\n        \"Flags\": 0,\n        \"Value\": \"b25l\",\n        \"CreateIndex\": 3,\n        \"ModifyIndex\": 4\n    }\n]\n"},
+		{"GET", "/v1/kv/b/x", "", 200, `[{"LockIndex":1,"Key":"b/x","Flags":42,"Value":"PHR3bz4=","Session":"s","CreateIndex":5,"ModifyIndex":6}]`},
+		{"GET", "/v1/kv/b%2Fx?raw", "", 200, "<two>"},
+		{"GET", "/v1/kv/empty", "", 200, `~"Value":null`},
+		{"GET", "/v1/kv/none", "", 404, ""},
+		{"GET", "/v1/kv/", "", 400, "Missing key name"},
+		{"GET", "/v1/kv/?recurse", "", 200, `~[` + entryA + `,{"LockIndex":1,`},
+		{"GET", "/v1/kv/none?recurse", "", 404, ""},
+		{"GET", "/v1/kv/?keys", "", 200, `["a","b/x"]`},
+		{"GET", "/v1/kv/none?keys", "", 404, ""},
+		{"GET", "/v1/kv?recurse", "", 301, ""},
+		{"PUT", "/v1/kv/a", "v", 200, "true"},
+		{"PUT", "/v1/kv/a?cas=99", "v", 200, "false"},
+		{"PUT", "/v1/kv/a?cas=x", "v", 400, "~?cas"},
+		{"PUT", "/v1/kv/a?flags=x", "v", 400, "~?flags"},
+		{"PUT", "/v1/kv/a?cas=1&acquire=s", "v", 400, "~Conflicting flags: "},
+		{"PUT", "/v1/kv/a?acquire=s", "v", 501, "~not served yet"},
+		{"PUT", "/v1/kv/", "v", 400, "Missing key name"},
+		{"PUT", "/v1/kv/a", strings.Repeat("v", 8192), 200, "true"},
+		{"PUT", "/v1/kv/a", strings.Repeat("v", 8193), 413, "~Request body(8193 bytes) too large, max size: 8192 bytes. See "},
+		{"DELETE", "/v1/kv/a", "", 200, "true"},
+		{"DELETE", "/v1/kv/a?cas=99", "", 200, "false"},
+		{"DELETE", "/v1/kv/a?cas=1&recurse", "", 400, "~Conflicting flags: "},
+		{"DELETE", "/v1/kv/a?cas=0", "", 400, "~?cas"},
+		{"DELETE", "/v1/kv/", "", 400, "Missing key name"},
+		{"DELETE", "/v1/kv/?recurse", "", 200, "true"},
+
+		// what all routes share
+		{"GET", "/v1/nothing", "", 404, "Invalid URL path: not a recognized HTTP API endpoint"},
+		{"GET", "/elsewhere", "", 404, "Invalid URL path: not a recognized HTTP API endpoint"},
+		{"POST", "/v1/kv/a", "", 405, "method POST not allowed"},
+		{"HEAD", "/v1/kv/a", "", 405, "method HEAD not allowed"},
+		{"OPTIONS", "/v1/kv/a", "", 200, ""},
+		{"GET", "/v1/kv/a%00b", "", 400, "~cannot be printed"},
+		{"GET", "/v1/kv/%C3%A4", "", 404, ""},
+		{"GET", "/v1/kv/a?stale&consistent", "", 400, "Cannot specify ?stale with ?consistent, conflicting semantics."},
+		{"GET", "/v1/kv/a?cached&consistent", "", 400, "Cannot specify ?cached with ?consistent, conflicting semantics."},
+		{"GET", "/v1/kv/a?max_stale=x", "", 400, "~max_stale"},
+		{"GET", "/v1/kv/a?index=x", "", 400, "Invalid index"},
+		{"GET", "/v1/kv/a?index=-1", "", 400, "Invalid index"},
+		{"GET", "/v1/kv/a?wait=x", "", 400, "Invalid wait time"},
+		{"GET", "/v1/kv/a?x=%zz", "", 400, "~Invalid query string"},
+		{"GET", "/v1/kv/a?" + strings.Repeat("x&", 65), "", 400, "~too many parameters"},
+		{"GET", "/v1/kv/a?ns=x", "", 400, `Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`},
+		{"GET", "/v1/kv/a?partition=x", "", 400, `~"partition"`},
+		{"GET", "/v1/health/service/web?peer=x", "", 400, `~"peer"`},
+		{"GET", "/v1/kv/a?dc=dc9", "", 500, "No path to datacenter"},
+		{"GET", "/v1/kv/a?dc=dc2", "", 500, "Remote DC has no server currently reachable"},
+		{"GET", "/v1/kv/lost", "", 500, "No cluster leader"},
+		{"GET", "/v1/kv/busy", "", 429, "too much"},
+		{"GET", "/v1/kv/denied", "", 403, "Permission denied: x"},
+		{"GET", "/v1/kv/panic", "", 500, "~Internal error"},
+		{"PUT", "/v1/txn", "[]", 501, "~not served yet"},
+		{"GET", "/v1/txn", "", 405, "method GET not allowed"},
+		{"GET", "/v1/query/some/execute", "", 501, "~not served yet"},
+		{"GET", "/v1/connect/ca/roots", "", 501, `{"Error":"This agent has no service mesh"}`},
+		{"GET", "/", "", 200, "~Legate agent n1"},
+		{"GET", "/robots.txt", "", 200, "~Disallow: /"},
+
+		// catalog
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"1.2.3.4","Service":{"Service":"web"},"Check":{"Definition":{"Interval":"10s"}}}`, 200, "true"},
+		{"PUT", "/v1/catalog/register", `{}`, 400, "Must provide node"},
+		{"PUT", "/v1/catalog/register", ``, 400, "Request decode failed: EOF"},
+		{"PUT", "/v1/catalog/register", `{"Service":{"Port":"x"}}`, 400, "Request decode failed: Service.Port: want int, got string"},
+		{"PUT", "/v1/catalog/register", `{"Node":"n"} {}`, 400, "~Request decode failed: "},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Datacenter":"dc2"}`, 500, "Remote DC has no server currently reachable"},
+		{"PUT", "/v1/catalog/deregister", `{"Node":"n"}`, 200, "true"},
+		{"GET", "/v1/catalog/datacenters", "", 200, `["dc1","dc2"]`},
+		{"GET", "/v1/catalog/nodes", "", 200, `[{"ID":"id","Node":"n1","Address":"10.0.0.1","Datacenter":"dc1","TaggedAddresses":{},"Meta":{"rack":"r1"},"CreateIndex":0,"ModifyIndex":0},{"ID":"","Node":"n2","Address":"","Datacenter":"","TaggedAddresses":{},"Meta":{},"CreateIndex":0,"ModifyIndex":0}]`},
+		{"GET", "/v1/catalog/nodes?filter=Node==n2", "", 200, `~[{"ID":"","Node":"n2"`},
+		{"GET", "/v1/catalog/nodes?filter=Meta.rack==r1", "", 200, `~"Node":"n1"`},
+		{"GET", "/v1/catalog/nodes?filter=Node==n9", "", 200, `[]`},
+		{"GET", "/v1/catalog/nodes?filter=Node==", "", 400, "~Failed to create boolean expression evaluator: "},
+		{"GET", "/v1/catalog/nodes?filter=Nothing==x", "", 400, "~Failed to evaluate filter: "},
+		{"GET", "/v1/catalog/nodes?filter=" + strings.Repeat("x", 5000), "", 400, "~longer than"},
+		{"GET", "/v1/catalog/nodes?filter=" + strings.Repeat("(", 1000) + "a==b" + strings.Repeat(")", 1000), "", 400, "~Failed to create boolean expression evaluator: "},
+		{"GET", "/v1/catalog/nodes?node-meta=rack:r2", "", 200, `[]`},
+		{"GET", "/v1/catalog/nodes?node-meta=rack", "", 400, "~node-meta"},
+		{"GET", "/v1/catalog/services", "", 200, `{"consul":[],"web":["v1"]}`},
+		{"GET", "/v1/catalog/services?filter=ServiceName==web", "", 200, `{"web":["v1"]}`},
+		{"GET", "/v1/catalog/service/web", "", 200, `~"ServiceName":"web","ServiceTags":[],`},
+		{"GET", "/v1/catalog/service/", "", 400, "Missing service name"},
+		{"GET", "/v1/catalog/node/n1", "", 200, `~"Services":{"db":{"ID":"db"`},
+		{"GET", "/v1/catalog/node/none", "", 200, `null`},
+		{"GET", "/v1/catalog/node-services/n1?filter=Port==80", "", 200, `~"Services":[{"ID":"web"`},
+		{"GET", "/v1/catalog/node-services/none", "", 200, `{"Node":null,"Services":[]}`},
+
+		// health
+		{"GET", "/v1/health/service/web", "", 200, `~[{"Node":{"ID":"id"`},
+		{"GET", "/v1/health/service/web?filter=Service.Meta.v==2", "", 200, `~"Service":{"ID":"web1","Service":"web","Tags":[],`},
+		{"GET", "/v1/health/service/web?filter=Service.Meta.v==3", "", 200, `[]`},
+		{"GET", "/v1/health/service/missing", "", 200, `[]`},
+		{"GET", "/v1/health/service/web?passing=maybe", "", 400, "Invalid value for ?passing"},
+		{"GET", "/v1/health/service/", "", 400, "Missing service name"},
+		{"GET", "/v1/health/node/n1", "", 200, `[]`},
+		{"GET", "/v1/health/checks/web", "", 200, `[]`},
+		{"GET", "/v1/health/state/critical", "", 200, `[{"Node":"n1","CheckID":"c","Name":"","Status":"critical","Notes":"","Output":"","ServiceID":"","ServiceName":"","ServiceTags":[],"Type":"","Interval":"","Timeout":"","ExposedPort":0,"Definition":{},"CreateIndex":0,"ModifyIndex":0}]`},
+		{"GET", "/v1/health/state/", "", 400, "Missing check state"},
+
+		// status, coordinates, operator
+		{"GET", "/v1/status/leader", "", 200, `"10.0.0.1:8300"`},
+		{"GET", "/v1/status/peers", "", 200, `["10.0.0.1:8300"]`},
+		{"GET", "/v1/operator/raft/configuration", "", 200, `{"Servers":[{"ID":"id","Node":"n1","Address":"10.0.0.1:8300","Leader":true,"ProtocolVersion":"","Voter":true,"LastIndex":0}],"Index":1}`},
+		{"GET", "/v1/coordinate/datacenters", "", 200, `[{"Datacenter":"dc1","AreaID":"wan","Coordinates":[]}]`},
+		{"GET", "/v1/coordinate/nodes", "", 200, `[]`},
+		{"GET", "/v1/coordinate/node/n1", "", 200, `[{"Node":"n1","Segment":"","Coord":{"Vec":[0,1],"Error":0,"Adjustment":0,"Height":0}}]`},
+		{"GET", "/v1/coordinate/node/none", "", 404, ""},
+		{"PUT", "/v1/coordinate/update", `{"Node":"n1","Coord":{"Vec":[1]}}`, 200, ""},
+		{"PUT", "/v1/coordinate/update", `{}`, 400, "Missing node name"},
+
+		// agent
+		{"GET", "/v1/agent/self", "", 200, `~{"Config":{"Datacenter":"dc1",`},
+		{"GET", "/v1/agent/version", "", 200, `{"SHA":"","BuildDate":"","HumanVersion":"1.2.3","FIPS":""}`},
+		{"GET", "/v1/agent/host", "", 200, `~"Host":{`},
+		{"GET", "/v1/agent/members", "", 200, `~[{"Name":"n1","Addr":"","Port":0,"Tags":{"role":"consul"},"Status":1,`},
+		{"GET", "/v1/agent/members?wan=1", "", 200, `~[{"Name":"n1.dc1","Addr":"10.0.0.1","Port":8302,"Tags":{},"Status":1,`},
+		{"GET", "/v1/agent/members?filter=Status==4", "", 200, `~[{"Name":"n2"`},
+		{"GET", "/v1/agent/services", "", 200, `{}`},
+		{"GET", "/v1/agent/checks", "", 200, `{}`},
+		{"GET", "/v1/agent/service/none", "", 404, "unknown service ID: none"},
+		{"PUT", "/v1/agent/service/deregister/none", "", 404, `Unknown service ID "none". Ensure that the service ID is passed, not the service name.`},
+		{"PUT", "/v1/agent/check/pass/none", "", 404, `Unknown check ID "none". Ensure that the check ID is passed, not the check name.`},
+		{"PUT", "/v1/agent/check/update/none", `{"Status":"fine"}`, 400, "Invalid check status: 'fine'"},
+		{"PUT", "/v1/agent/service/register", `{}`, 400, "Missing service name"},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Tags":1}`, 400, "Request decode failed: tags: want a list of strings, got the number 1"},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Address":"0.0.0.0"}`, 400, "Invalid service address"},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Port":70000}`, 400, "~Invalid service port"},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Weights":{"Passing":0}}`, 400, "~Invalid service weights"},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Check":{"TTL":"5x"}}`, 400, `~Request decode failed: checks[0].ttl: `},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Check":{"Args":["true"],"Interval":"5s"}}`, 400, "~Scripts are disabled"},
+		{"PUT", "/v1/agent/check/register", `{"Name":"x","ScriptArgs":["true"],"Interval":"5s"}`, 400, "~Scripts are disabled"},
+		{"PUT", "/v1/agent/check/register", `{"TTL":"5s"}`, 400, "Missing check name"},
+		{"PUT", "/v1/agent/check/register", `{"Name":"x","TTL":"5s","Status":"fine"}`, 400, "Bad check status"},
+		{"PUT", "/v1/agent/check/register", `{"Name":"x","TTL":"5s","ServiceID":"none"}`, 404, `ServiceID "none" does not exist`},
+		{"PUT", "/v1/agent/check/register", `{"Name":"x"}`, 400, "~invalid definition: "},
+		{"GET", "/v1/agent/health/service/id/none", "", 404, "~none"},
+	} {
+		t.Run(c.method+" "+strings.ReplaceAll(c.target, "/", "|"), func(t *testing.T) {
+			rec := start(t).do(c.method, c.target, c.body)
+			got := rec.Body.String()
+			part, isPart := strings.CutPrefix(c.want, "~")
+			if rec.Code != c.status || (isPart && !strings.Contains(got, part)) || (!isPart && got != c.want) {
+				t.Errorf("%s %s: %d %s\nwant %d %s", c.method, c.target, rec.Code, got, c.status, c.want)
+			}
+		})
+	}
+}
+
+// TestHeaders: one row is one request with headers of its answer; an empty
+// value is a header that is absent.
+func TestHeaders(t *testing.T) {
+	for _, c := range []struct {
+		method, target string
+		want           map[string]string
+	}{
+		{"GET", "/v1/kv/a", map[string]string{"X-Consul-Index": "7", "X-Consul-KnownLeader": "true", "X-Consul-LastContact": "0",
+			"X-Consul-Effective-Consistency": "leader", "X-Consul-Query-Backend": "blocking-query", "X-Consul-Default-ACL-Policy": "allow",
+			"X-Legate-Datacenter": "dc1", "Content-Type": "application/json", "Vary": "Accept-Encoding", "X-Consul-Results-Filtered-By-ACLs": ""}},
+		{"GET", "/v1/kv/none", map[string]string{"X-Consul-Index": "7"}},
+		{"GET", "/v1/kv/a?stale", map[string]string{"X-Consul-Effective-Consistency": "stale"}},
+		{"GET", "/v1/kv/a?consistent", map[string]string{"X-Consul-Effective-Consistency": "consistent"}},
+		{"GET", "/v1/kv/a?raw", map[string]string{"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}},
+		{"GET", "/v1/health/service/missing", map[string]string{"X-Consul-Index": "7"}},
+		{"GET", "/v1/kv/a?dc=dc9", map[string]string{"X-Legate-Reason": "unknown-datacenter", "X-Consul-Index": ""}},
+		{"GET", "/v1/kv/a?dc=dc2", map[string]string{"X-Legate-Reason": "unreachable-datacenter", "X-Legate-Datacenter": "dc2"}},
+		{"GET", "/v1/kv/lost", map[string]string{"X-Legate-Reason": "no-leader"}},
+		{"POST", "/v1/kv/a", map[string]string{"Allow": "OPTIONS,GET,PUT,DELETE"}},
+		{"OPTIONS", "/v1/agent/self", map[string]string{"Allow": "OPTIONS,GET"}},
+		{"GET", "/v1/kv?recurse", map[string]string{"Location": "/v1/kv/?recurse"}},
+	} {
+		rec := start(t).do(c.method, c.target, "")
+		for name, want := range c.want {
+			if got := rec.Header().Get(name); got != want {
+				t.Errorf("%s %s: %s is %q, want %q", c.method, c.target, name, got, want)
+			}
+		}
+	}
+}
+
+// TestParameters: one row is a request with the header that its operation gets.
+func TestParameters(t *testing.T) {
+	for _, c := range []struct {
+		target, name, value string
+		want                op.Header
+	}{
+		{"/v1/kv/a", "", "", op.Header{}},
+		{"/v1/kv/a?dc=dc1&stale", "", "", op.Header{Datacenter: "dc1", Consistency: op.Stale}},
+		{"/v1/kv/a?datacenter=dc1&consistent", "", "", op.Header{Datacenter: "dc1", Consistency: op.Consistent}},
+		{"/v1/kv/a?max_stale=5s", "", "", op.Header{Consistency: op.Stale, MaxStale: 5 * time.Second}},
+		{"/v1/kv/a?index=5", "", "", op.Header{MinIndex: 5, MaxWait: 5 * time.Minute}},
+		{"/v1/kv/a?index=5&wait=2s", "", "", op.Header{MinIndex: 5, MaxWait: 2 * time.Second}},
+		{"/v1/kv/a?index=5&wait=20h", "", "", op.Header{MinIndex: 5, MaxWait: 10 * time.Minute}},
+		{"/v1/kv/a?wait=2s", "", "", op.Header{}},
+		{"/v1/kv/a?token=t1", "X-Consul-Token", "t2", op.Header{Token: "t1"}},
+		{"/v1/kv/a", "X-Consul-Token", "t2", op.Header{Token: "t2"}},
+		{"/v1/kv/a", "Authorization", "Bearer t3", op.Header{Token: "t3"}},
+		{"/v1/kv/a", "Authorization", "Basic t3", op.Header{}},
+		{"/v1/health/service/web?near=n5", "", "", op.Header{Near: "n5"}},
+		{"/v1/health/service/web?near=_agent", "", "", op.Header{Near: "n1"}},
+		{"/v1/status/leader?index=5", "", "", op.Header{}},
+	} {
+		w := start(t)
+		if rec := w.do("GET", c.target, "", c.name, c.value); rec.Code != 200 {
+			t.Errorf("%s: %d %s", c.target, rec.Code, rec.Body)
+		}
+		if w.fake.header != c.want {
+			t.Errorf("%s: header %+v, want %+v", c.target, w.fake.header, c.want)
+		}
+	}
+	w := start(t, func(c *Config) { c.DefaultToken = func() string { return "own" } })
+	if w.do("GET", "/v1/kv/a", ""); w.fake.header.Token != "own" {
+		t.Error("the agent's own token was not used")
+	}
+}
+
+func TestWritesReachTheOperation(t *testing.T) {
+	w := start(t)
+	w.do("PUT", "/v1/kv/dir/k?flags=9&cas=4", "value")
+	want := &kv.ApplyRequest{Verb: kv.CAS, Entry: kv.Entry{Key: "dir/k", Flags: 9, Value: []byte("value"), ModifyIndex: 4}}
+	if !reflect.DeepEqual(w.fake.request, want) {
+		t.Errorf("put asks %+v, want %+v", w.fake.request, want)
+	}
+	w.do("DELETE", "/v1/kv/dir/?recurse", "")
+	if want := (&kv.ApplyRequest{Verb: kv.DeleteTree, Entry: kv.Entry{Key: "dir/"}}); !reflect.DeepEqual(w.fake.request, want) {
+		t.Errorf("delete asks %+v, want %+v", w.fake.request, want)
+	}
+}
+
+func TestAgentIsAsked(t *testing.T) {
+	w := start(t)
+	for _, c := range []struct{ target, want string }{
+		{"/v1/agent/join/10.0.0.9", "join [10.0.0.9] false"},
+		{"/v1/agent/join/10.0.0.9?wan=1", "join [10.0.0.9] true"},
+		{"/v1/agent/leave", "leave"},
+		{"/v1/agent/force-leave/n2?prune", "force-leave n2 true false"},
+		{"/v1/agent/force-leave/n2?wan", "force-leave n2 false true"},
+		{"/v1/agent/reload", "reload"},
+	} {
+		w.agent.asked = nil
+		if rec := w.do("PUT", c.target, ""); rec.Code != 200 || len(w.agent.asked) != 1 || w.agent.asked[0] != c.want {
+			t.Errorf("%s: %d, asked %v, want %s", c.target, rec.Code, w.agent.asked, c.want)
+		}
+	}
+}
+
+func TestServicesOfTheAgent(t *testing.T) {
+	w := start(t)
+	for _, c := range []struct {
+		method, target, body string
+		status               int
+		want                 string
+	}{
+		{"PUT", "/v1/agent/service/register", `{"ID":"w1","Name":"web","Tags":["a"],"Port":80,"Unknown":1,
+			"Check":{"CheckID":"c1","TTL":"30s","DeregisterCriticalServiceAfter":"1m"},
+			"Checks":[{"Name":"second","HTTP":"http://127.0.0.1:1/","Interval":"10s","Timeout":""}]}`, 200, ""},
+		{"PUT", "/v1/agent/service/register", `{"name":"db","enable_tag_override":true,"tagged_addresses":{"lan":{"address":"1.2.3.4","port":5}},"check":{"ttl":15000000000}}`, 200, ""},
+		{"GET", "/v1/agent/services", "", 200, `"w1":{"ID":"w1","Service":"web","Tags":["a"],"Meta":{},"Port":80,"Address":"","Weights":{"Passing":1,"Warning":1},"EnableTagOverride":false,"Datacenter":"dc1"}`},
+		{"GET", "/v1/agent/services?filter=Service==db", "", 200, `{"db":{"ID":"db","Service":"db","Tags":[],"Meta":{},"Port":0,"Address":"","TaggedAddresses":{"lan":{"Address":"1.2.3.4","Port":5}},"Weights":{"Passing":1,"Warning":1},"EnableTagOverride":true,"Datacenter":"dc1"}}`},
+		{"GET", "/v1/agent/checks", "", 200, `"c1":{"Node":"n1","CheckID":"c1"`},
+		{"GET", "/v1/agent/health/service/id/w1", "", 503, `{"AggregatedStatus":"critical","Service":{"ID":"w1"`},
+		{"PUT", "/v1/agent/check/pass/c1?note=fine", "", 200, ""},
+		{"PUT", "/v1/agent/check/update/service:w1:2", `{"Status":"passing"}`, 500, `CheckID "service:w1:2" does not have associated TTL`},
+		{"PUT", "/v1/agent/check/deregister/service:w1:2", "", 200, ""},
+		{"GET", "/v1/agent/health/service/id/w1?format=text", "", 200, "passing"},
+		{"PUT", "/v1/agent/check/warn/c1", "", 200, ""},
+		{"GET", "/v1/agent/health/service/name/web?format=text", "", 429, "warning"},
+		{"PUT", "/v1/agent/check/update/c1", `{"Status":"critical","Output":"bad"}`, 200, ""},
+		{"GET", "/v1/agent/checks?filter=Output==bad", "", 200, `"c1"`},
+		{"PUT", "/v1/agent/check/register", `{"ID":"_node_maintenance","Name":"m","TTL":"1h"}`, 200, ""},
+		{"GET", "/v1/agent/health/service/name/web?format=text", "", 503, "maintenance"},
+		{"GET", "/v1/agent/health/service/name/none", "", 404, "none"},
+		{"PUT", "/v1/agent/service/deregister/w1", "", 200, ""},
+		{"GET", "/v1/agent/service/w1", "", 404, "unknown service ID: w1"},
+	} {
+		rec := w.do(c.method, c.target, c.body)
+		if rec.Code != c.status || !strings.Contains(rec.Body.String(), c.want) {
+			t.Errorf("%s %s: %d %s\nwant %d %s", c.method, c.target, rec.Code, rec.Body, c.status, c.want)
+		}
+	}
+}
+
+func TestScriptsAreAllowedWhereConfigured(t *testing.T) {
+	w := start(t, func(c *Config) { c.EnableScripts = true })
+	rec := w.do("PUT", "/v1/agent/check/register", `{"Name":"x","Args":["true"],"Interval":"5s"}`)
+	if strings.Contains(rec.Body.String(), "Scripts are disabled") {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+}
+
+func TestWaitForAnotherHash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t)
+		w.do("PUT", "/v1/agent/service/register", `{"Name":"web","Port":80}`)
+		hash := w.do("GET", "/v1/agent/service/web", "").Header().Get("X-Consul-ContentHash")
+		if hash == "" {
+			t.Fatal("no hash")
+		}
+		begin := time.Now()
+		rec := w.do("GET", "/v1/agent/service/web?wait=10s&hash="+hash, "")
+		if took := time.Since(begin); took != 10*time.Second || rec.Header().Get("X-Consul-ContentHash") != hash {
+			t.Errorf("without a change: %s, hash %s, want %s after 10 s", took, rec.Header().Get("X-Consul-ContentHash"), hash)
+		}
+		answer := make(chan *httptest.ResponseRecorder)
+		go func() { answer <- w.do("GET", "/v1/agent/service/web?hash="+hash, "") }()
+		synctest.Wait()
+		w.do("PUT", "/v1/agent/service/register", `{"Name":"web","Port":81}`)
+		if rec := <-answer; !strings.Contains(rec.Body.String(), `"Port":81`) {
+			t.Errorf("after a change: %d %s", rec.Code, rec.Body)
+		}
+		if rec := w.do("GET", "/v1/agent/service/web?wait=x&hash="+hash, ""); rec.Code != 400 {
+			t.Errorf("a bad wait: %d", rec.Code)
+		}
+	})
+}
+
+func TestLongAnswersAreCompressedForWhoAccepts(t *testing.T) {
+	w := start(t)
+	for _, c := range []struct {
+		target, accept, want string
+	}{
+		{"/v1/kv/long", "gzip", "gzip"},
+		{"/v1/kv/long", "br, gzip;q=0.5", "gzip"},
+		{"/v1/kv/long", "", ""},
+		{"/v1/kv/long", "gzip;q=0", ""},
+		{"/v1/kv/a", "gzip", ""},
+	} {
+		rec := w.do("GET", c.target, "", "Accept-Encoding", c.accept)
+		if got := rec.Header().Get("Content-Encoding"); got != c.want {
+			t.Errorf("%s, accepted %q: encoding %q, want %q", c.target, c.accept, got, c.want)
+		}
+		if c.want == "" {
+			continue
+		}
+		z, err := gzip.NewReader(rec.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list []struct{ Value []byte }
+		if err := json.NewDecoder(z).Decode(&list); err != nil || len(list[0].Value) != 4000 {
+			t.Errorf("decoded %v, %v", list, err)
+		}
+	}
+}
+
+func TestHTTPConfig(t *testing.T) {
+	w := start(t, httpConfig(config.HTTPConfig{BlockEndpoints: []string{"/v1/agent"}, AllowWriteHTTPFrom: []string{"10.0.0.0/8"},
+		ResponseHeaders: map[string]string{"x-frame-options": "DENY"}}))
+	for _, c := range []struct {
+		method, target, from string
+		status               int
+		want                 string
+	}{
+		{"GET", "/v1/agent/self", "10.1.2.3:1", 403, "Endpoint is blocked by agent configuration"},
+		{"PUT", "/v1/kv/a", "10.1.2.3:1", 200, "true"},
+		{"PUT", "/v1/kv/a", "[::ffff:10.1.2.3]:1", 200, "true"},
+		{"PUT", "/v1/kv/a", "11.1.2.3:1", 403, "Access is restricted"},
+		{"GET", "/v1/kv/a?raw", "11.1.2.3:1", 200, "one"},
+		{"PUT", "/v1/kv/a", "@", 200, "true"},
+	} {
+		req := httptest.NewRequest(c.method, c.target, strings.NewReader("v"))
+		req.RemoteAddr = c.from
+		rec := httptest.NewRecorder()
+		w.ServeHTTP(rec, req)
+		if rec.Code != c.status || rec.Body.String() != c.want || rec.Header().Get("X-Frame-Options") != "DENY" {
+			t.Errorf("%s %s from %s: %d %s, %v", c.method, c.target, c.from, rec.Code, rec.Body, rec.Header())
+		}
+	}
+	if _, err := New(Config{Log: w.log, HTTP: config.HTTPConfig{AllowWriteHTTPFrom: []string{"x"}}}); err == nil {
+		t.Error("a wrong network was taken")
+	}
+}
+
+// TestEntriesAreWrittenAsEncodingJSONDoes holds the writer by hand to the
+// library, byte for byte.
+func TestEntriesAreWrittenAsEncodingJSONDoes(t *testing.T) {
+	for _, e := range []kv.Entry{
+		{},
+		{Key: "plain/key-1_2.3", Value: []byte("v"), Flags: 1<<64 - 1, CreateIndex: 1, ModifyIndex: 2, LockIndex: 3},
+		{Key: `"quoted\" <b>&amp;`, Session: "s<>", Value: bytes.Repeat([]byte{0, 255}, 100)},
+		{Key: "ünïcödé \u2028 \x7f \x00\n\t", Value: []byte{0}},
+		{Key: "broken \xff utf8", Value: []byte("12")},
+	} {
+		want, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := appendEntry(nil, &e); string(got) != string(want) {
+			t.Errorf("wrote %s\nwant  %s", got, want)
+		}
+	}
+	if got := string(appendEntry(nil, &kv.Entry{Value: []byte{}})); !strings.Contains(got, `"Value":null`) {
+		t.Errorf("an empty value is %s", got)
+	}
+}
+
+// serving starts the server on a real listener.
+func serving(t testing.TB, w *world) (url string, stop func() error) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Serve(ctx, l) }()
+	stopped := false
+	stop = func() error {
+		if stopped {
+			return nil
+		}
+		stopped = true
+		cancel()
+		return <-done
+	}
+	t.Cleanup(func() { _ = stop() })
+	return "http://" + l.Addr().String(), stop
+}
+
+// waiting polls until n requests are in flight.
+func waiting(t *testing.T, w *world, n float64) {
+	t.Helper()
+	tick, over := time.NewTicker(5*time.Millisecond), time.After(5*time.Second)
+	defer tick.Stop()
+	for testutil.ToFloat64(w.metrics.inFlight) != n {
+		select {
+		case <-tick.C:
+		case <-over:
+			t.Fatalf("%v requests in flight, want %v", testutil.ToFloat64(w.metrics.inFlight), n)
+		}
+	}
+}
+
+func TestAClientThatGoesEndsItsWait(t *testing.T) {
+	w := start(t)
+	url, _ := serving(t, w)
+	ctx, cancel := context.WithCancel(context.Background())
+	req, err := http.NewRequestWithContext(ctx, "GET", url+"/v1/kv/a?index=7&wait=5m", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 1)
+	go func() {
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			resp.Body.Close()
+		}
+		failed <- err
+	}()
+	waiting(t, w, 1)
+	cancel()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		t.Errorf("client: %v", err)
+	}
+	waiting(t, w, 0)
+}
+
+func TestStopAnswersThoseWhoWait(t *testing.T) {
+	w := start(t)
+	url, stop := serving(t, w)
+	type answer struct {
+		status int
+		reason string
+		err    error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		resp, err := http.Get(url + "/v1/kv/a?index=7&wait=5m")
+		if err != nil {
+			got <- answer{err: err}
+			return
+		}
+		resp.Body.Close()
+		got <- answer{resp.StatusCode, resp.Header.Get("X-Legate-Reason"), nil}
+	}()
+	waiting(t, w, 1)
+	if err := stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	if a := <-got; a.err != nil || a.status != 503 || a.reason != "stopping" {
+		t.Errorf("waiting client got %+v", a)
+	}
+	if _, err := http.Get(url + "/v1/kv/a"); err == nil {
+		t.Error("a stopped server answers")
+	}
+}
+
+func TestRealConnections(t *testing.T) {
+	w := start(t, func(c *Config) { c.MaxConnsPerClient = 2 })
+	url, _ := serving(t, w)
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	for i := range 20 {
+		req, err := http.NewRequest("PUT", url+"/v1/kv/a", io.LimitReader(strings.NewReader(strings.Repeat("v", 9000)), int64(8000+i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(req) // chunked: its length is not announced
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != 200 || string(b) != "true" {
+			t.Errorf("put: %d %s", resp.StatusCode, b)
+		}
+	}
+	addr := strings.TrimPrefix(url, "http://")
+	var refused int
+	for range 4 {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "GET /v1/kv/a?raw HTTP/1.1\r\nHost: x\r\n\r\n")
+		if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if n, _ := c.Read(make([]byte, 1)); n == 0 {
+			refused++
+		}
+	}
+	if refused != 3 {
+		t.Errorf("%d of 4 connections beside one were refused, want 3", refused)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	w := start(t)
+	w.do("GET", "/v1/kv/a", "")
+	w.do("GET", "/v1/kv/none", "")
+	w.do("GET", "/v1/invented/"+strings.Repeat("x", 50), "")
+	w.do("GET", "/v1/kv/panic", "")
+	m := w.metrics.answers
+	for _, c := range []struct {
+		route, method, class string
+		want                 float64
+	}{{"/v1/kv/", "GET", "2xx", 1}, {"/v1/kv/", "GET", "4xx", 1}, {"/v1/kv/", "GET", "5xx", 1}, {"other", "other", "4xx", 1}, {"/v1/kv/", "PUT", "2xx", 0}} {
+		if got := testutil.ToFloat64(m.WithLabelValues(c.route, c.method, c.class)); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+	if got := testutil.ToFloat64(w.metrics.panics); got != 1 {
+		t.Errorf("%v panics", got)
+	}
+	if problems, err := testutil.GatherAndLint(w.reg); err != nil || len(problems) > 0 {
+		t.Errorf("lint: %v, %v", problems, err)
+	}
+}
+
+func TestTheTableHasEachRouteOnce(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range table {
+		if seen[r.path] {
+			t.Errorf("%s is in the table twice", r.path)
+		}
+		seen[r.path] = true
+		if r.get == nil && r.put == nil && r.post == nil && r.delete == nil && r.later == "" && r.mesh == "" {
+			t.Errorf("%s has no method", r.path)
+		}
+	}
+}
