@@ -36,14 +36,14 @@ func (s *serverParts) startRaft(id transport.Identity, listener net.Listener, lo
 			d := tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: localIP(a.cfg.BindAddr)}}, Config: raftTLS(id, check)}
 			return d.DialContext(ctx, "tcp", address)
 		},
-		Logger: a.log.With("component", "raft"),
+		Logger: a.log,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("start Raft's transport: %w", err), listener.Close())
 	}
 	cfg := consensus.Config{NodeID: a.id, Address: a.raftAddress(), Log: log, State: s.state, Machine: s.server.Machine(), Transport: raftTransport,
 		Multiplier: uint(a.cfg.Performance.RaftMultiplier), Timing: a.raftTiming(),
-		Logger: a.log.With("component", "raft"), Registerer: a.reg, OnLeadership: s.server.LeadershipChanged}
+		Logger: a.log, Registerer: a.reg, OnLeadership: s.server.LeadershipChanged}
 	if s.raft, err = consensus.Start(cfg); err != nil {
 		return errors.Join(fmt.Errorf("start consensus: %w", err), listener.Close())
 	}

@@ -175,7 +175,7 @@ func (s *serverParts) openStorage() (*storage.Log, error) {
 	cache := pebble.NewCache(blockCache)
 	defer cache.Unref() // the instances hold their own references
 	open := func(name string) storage.Options {
-		return storage.Options{Dir: filepath.Join(dir, name), FS: fs, Cache: cache, Log: a.log.With("component", "storage"),
+		return storage.Options{Dir: filepath.Join(dir, name), FS: fs, Cache: cache, Log: a.log,
 			Registerer: a.reg, OnFatal: func(err error) { a.finish(&FatalError{err}) }}
 	}
 	log, err := storage.OpenLog(open("log"))

@@ -38,6 +38,8 @@ type agentProcess interface {
 	Stop(ctx context.Context) error
 	Reload(cfg *config.Config) error
 	Done() <-chan struct{}
+	// NodeID is the node's UUID.
+	NodeID() string
 }
 
 // processOptions is what an agent is built from.
@@ -101,7 +103,7 @@ func (a *agentAction) run(c *call, _ []string) error {
 	if err != nil {
 		return fmt.Errorf("build the agent: %w", err)
 	}
-	if err := banner(c.stdout, cfg); err != nil {
+	if err := banner(c.stdout, cfg, a.process.NodeID()); err != nil {
 		return fmt.Errorf("write the banner: %w", err)
 	}
 	return a.drive(signals)

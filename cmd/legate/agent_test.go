@@ -353,3 +353,6 @@ func TestLogFileRotates(t *testing.T) {
 		t.Errorf("files hold %q, want %q (%q)", texts, want, files)
 	}
 }
+
+// NodeID implements agentProcess.
+func (p *fakeProcess) NodeID() string { return "6a0c4a6e-0000-4000-8000-000000000001" }

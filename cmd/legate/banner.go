@@ -3,15 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/legate-project/legate/config"
 )
 
 // banner shows what is about to run, before the log begins.
-func banner(w io.Writer, cfg *config.Config) error {
+func banner(w io.Writer, cfg *config.Config, id string) error {
 	mode := "client"
 	if cfg.Server {
 		mode = "server"
@@ -32,7 +30,7 @@ func banner(w io.Writer, cfg *config.Config) error {
 	lines := [][2]string{
 		{"Version", version},
 		{"Node name", cfg.NodeName},
-		{"Node ID", nodeID(cfg)},
+		{"Node ID", id},
 		{"Datacenter", cfg.Datacenter + " of federation " + cfg.Federation},
 		{"Mode", mode},
 		{"Client addresses", fmt.Sprintf("%v (HTTP: %d, HTTPS: %d, DNS: %d)", cfg.ClientAddrs, cfg.Ports.HTTP, cfg.Ports.HTTPS, cfg.Ports.DNS)},
@@ -66,17 +64,4 @@ func tlsText(cfg *config.Config) string {
 		return "certificates derived from the gossip key"
 	}
 	return "self-signed certificates, identities are not checked"
-}
-
-// nodeID is the configured or the kept node ID, if there is one already.
-func nodeID(cfg *config.Config) string {
-	if cfg.NodeID != "" {
-		return cfg.NodeID
-	}
-	if cfg.DataDir != "" {
-		if kept, err := os.ReadFile(filepath.Join(cfg.DataDir, "node-id")); err == nil {
-			return strings.TrimSpace(string(kept))
-		}
-	}
-	return "chosen at start"
 }
