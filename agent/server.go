@@ -87,12 +87,15 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 	if err != nil {
 		return errors.Join(err, raftListener.Close())
 	}
-	s.server = server.New(server.Config{
+	s.server, err = server.New(server.Config{
 		Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, NodeID: a.id, Expect: a.expect(),
 		RaftAddress: a.raftAddress(), HoldTimeout: a.cfg.Performance.RPCHoldTimeout,
 		DefaultWait: a.cfg.DefaultQueryTime, MaxWait: a.cfg.MaxQueryTime, CoordinatePeriod: a.opts.Timing.CoordinatePeriod,
 		State: s.state, Transport: s.rpc, Log: a.log, Registerer: a.reg,
 	})
+	if err != nil {
+		return errors.Join(err, raftListener.Close())
+	}
 	list := &serverList{}
 	a.known = list
 	if err := s.startRaft(id, raftListener, log, list); err != nil {

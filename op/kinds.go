@@ -15,8 +15,12 @@ type Read[Req, Res any] struct {
 	// Query computes the result; nil means that there is none.
 	Query func(storage.Reader, *Req) (*Res, error)
 	// Filter removes what the caller may not see and reports whether there was
-	// any. Nil where Authorize decides alone.
+	// any. It is given a shallow copy: it replaces lists and maps, never changes
+	// them. Nil where Authorize decides alone.
 	Filter func(rules.Authorizer, *Res) bool
+	// Shared keeps results until something they were read from changes, for all
+	// who ask the same: for queries that read many rows.
+	Shared bool
 }
 
 // Write is an operation that is replicated and answered by applying it.
@@ -97,12 +101,19 @@ func (o *Read[Req, Res]) Run(r storage.Reader, req any) (any, error) {
 }
 
 // Hide implements Queryable.
-func (o *Read[Req, Res]) Hide(a rules.Authorizer, result any) bool {
-	if o.Filter == nil || result == nil {
-		return false
+func (o *Read[Req, Res]) Hide(a rules.Authorizer, result any) (any, bool) {
+	if o.Filter == nil || result == nil || rules.Unlimited(a) {
+		return result, false
 	}
-	return o.Filter(a, result.(*Res))
+	shown := *result.(*Res)
+	if !o.Filter(a, &shown) {
+		return result, false
+	}
+	return &shown, true
 }
+
+// Sharable implements Queryable.
+func (o *Read[Req, Res]) Sharable() bool { return o.Shared }
 
 // OpName implements Operation.
 func (o *Write[Req, Res]) OpName() string { return o.Name }

@@ -11,6 +11,7 @@ package op
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tinylib/msgp/msgp"
@@ -63,9 +64,11 @@ type Operation interface {
 type Queryable interface {
 	Operation
 	Run(r storage.Reader, request any) (result any, err error)
-	// Hide removes what the caller may not see from the result and reports
-	// whether there was any.
-	Hide(a rules.Authorizer, result any) bool
+	// Hide returns the result without what the caller may not see, and whether
+	// there was any. The result that is given stays as it is.
+	Hide(a rules.Authorizer, result any) (any, bool)
+	// Sharable reports whether one result may be kept for several callers.
+	Sharable() bool
 }
 
 // Preparable is an operation that is replicated as a command.
@@ -147,6 +150,45 @@ type Reply struct {
 	Meta   Meta
 	result any
 	body   []byte
+	shared *Rendered // nil if the result belongs to this call alone
+}
+
+// Share returns a reply whose result other calls get, too: nobody may change
+// it. What is rendered from it is kept in r.
+func Share(m Meta, result any, r *Rendered) *Reply { return &Reply{Meta: m, result: result, shared: r} }
+
+// Render returns what make makes of the result, kept under kind for all who
+// share the result. Kinds are few and fixed: they come from our code, never
+// from a request.
+func (r *Reply) Render(kind string, make func() ([]byte, error)) ([]byte, error) {
+	if r.shared == nil {
+		return make()
+	}
+	return r.shared.get(kind, make)
+}
+
+// Rendered keeps what was made of a shared result: its wire form, JSON, packed
+// DNS answers. It is dropped with the result.
+type Rendered struct {
+	mu    sync.Mutex
+	forms map[string][]byte
+}
+
+func (r *Rendered) get(kind string, make func() ([]byte, error)) ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b, ok := r.forms[kind]; ok {
+		return b, nil
+	}
+	b, err := make()
+	if err != nil {
+		return nil, err
+	}
+	if r.forms == nil {
+		r.forms = map[string][]byte{}
+	}
+	r.forms[kind] = b
+	return b, nil
 }
 
 // NewReply returns a reply with a decoded result; nil stands for no result.
@@ -167,7 +209,7 @@ func (r *Reply) Result(o Operation) (any, error) {
 // Body returns the encoded result, empty for none.
 func (r *Reply) Body() ([]byte, error) {
 	if r.body == nil && r.result != nil {
-		b, err := encode(r.result)
+		b, err := r.Render("wire", func() ([]byte, error) { return encode(r.result) })
 		if err != nil {
 			return nil, fmt.Errorf("encode result: %w", err)
 		}

@@ -128,50 +128,90 @@ func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o 
 			return nil, raftError(err)
 		}
 	}
-	result, index, err := s.query(ctx, o, h, request, !anywhere)
+	res, err := s.query(ctx, o, call, request, !anywhere)
 	if err != nil {
 		return nil, err
 	}
-	meta := s.meta(h.Consistency, index)
+	defer res.release()
+	meta := s.meta(h.Consistency, res.index)
 	if !anywhere && h.Consistency == op.Stale {
 		meta.Consistency = op.Default
 	}
-	meta.Filtered = o.Hide(a, result)
-	return op.NewReply(meta, result), nil
+	shown, filtered := o.Hide(a, res.value)
+	if filtered || !o.Sharable() {
+		meta.Filtered = filtered
+		return op.NewReply(meta, shown), nil
+	}
+	return op.Share(meta, res.value, &res.rendered), nil
 }
 
 // query runs the read once or, with a minimum index, until it is newer or its
 // time is over. As leader it ends early when leadership is lost.
-func (s *Server) query(ctx context.Context, o op.Queryable, h *op.Header, request any, leads bool) (result any, index uint64, err error) {
+func (s *Server) query(ctx context.Context, o op.Queryable, call *op.Call, request any, leads bool) (*result, error) {
+	h := &call.Header
 	if h.MinIndex == 0 {
-		v := s.cfg.State.View()
-		defer v.Close()
-		result, err = o.Run(v, request)
-		return result, v.Index(), err
+		return s.once(o, call, request)
 	}
 	wait, cancel := context.WithTimeout(ctx, s.wait(h.MaxWait))
 	defer cancel()
 	if leads {
 		r := s.reigning.Load()
 		if r == nil {
-			return nil, 0, op.ErrNotLeader
+			return nil, op.ErrNotLeader
 		}
 		defer context.AfterFunc(r.ctx, cancel)()
 	}
-	err = s.cfg.State.Block(wait, h.MinIndex, func(v *storage.View) (err error) {
-		result, err = o.Run(v, request)
-		index = v.Index()
-		return err
-	})
+	res, err := s.until(wait, o, call, request)
 	switch {
 	case err != nil:
-		return nil, 0, err
+		return nil, err
 	case ctx.Err() != nil:
-		return nil, 0, ctx.Err()
+		return nil, ctx.Err()
 	case leads && !s.raft.LeaseRead():
-		return nil, 0, op.ErrNotLeader
+		return nil, op.ErrNotLeader
 	}
-	return result, index, nil
+	return res, nil
+}
+
+// once runs the read, or takes its kept result.
+func (s *Server) once(o op.Queryable, call *op.Call, request any) (*result, error) {
+	if o.Sharable() {
+		body, err := call.Body()
+		if err != nil {
+			return nil, err
+		}
+		return s.results.get(o, request, o.OpName()+"\x00"+string(body))
+	}
+	v := s.cfg.State.View()
+	defer v.Close()
+	value, err := o.Run(v, request)
+	return &result{value: value, index: v.Index()}, err
+}
+
+// until runs the read until its result is newer than the call's index, or ctx
+// ends.
+func (s *Server) until(ctx context.Context, o op.Queryable, call *op.Call, request any) (*result, error) {
+	if !o.Sharable() {
+		res := &result{}
+		err := s.cfg.State.Block(ctx, call.Header.MinIndex, func(v *storage.View) (err error) {
+			res.value, err = o.Run(v, request)
+			res.index = v.Index()
+			return err
+		})
+		return res, err
+	}
+	for {
+		res, err := s.once(o, call, request)
+		if err != nil || res.index > call.Header.MinIndex {
+			return res, err
+		}
+		select {
+		case <-ctx.Done():
+			return res, nil
+		case <-res.watch.Changed():
+			res.release()
+		}
+	}
 }
 
 // wait bounds what a caller asked for and adds up to a sixteenth, so that many

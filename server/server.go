@@ -118,6 +118,7 @@ type Server struct {
 	metrics  *metrics
 	machine  *state.Machine
 	direct   map[string]op.Handler
+	results  *results
 	group    *lifecycle.Group
 	raft     Raft
 	lan      LAN
@@ -143,15 +144,19 @@ type reign struct {
 var _ op.Caller = (*Server)(nil)
 
 // New returns a server that answers nothing until Start.
-func New(cfg Config) *Server {
+func New(cfg Config) (*Server, error) {
 	cfg.setDefaults()
+	kept, err := newResults(cfg.State)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log.With("component", "server"), metrics: newMetrics(cfg.Registerer),
 		machine: state.New(), group: lifecycle.New("server"), members: make(chan struct{}, 1),
-		flight: limiter{max: maxInFlight}, blocked: limiter{max: maxBlocked},
+		flight: limiter{max: maxInFlight}, blocked: limiter{max: maxBlocked}, results: kept,
 	}
 	s.direct = s.directHandlers()
-	return s
+	return s, nil
 }
 
 // Parts are the collaborators that come to life after the server was made.

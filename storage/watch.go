@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
@@ -94,9 +95,18 @@ func (r *recorder) within(o *recorder) bool {
 type waiter struct {
 	wake chan struct{} // capacity 1: a wake-up is not lost, and two count as one
 	on   *recorder     // what it is registered for
+
+	once bool        // the first wake-up closes wake: see Watch
+	done atomic.Bool // it was closed
 }
 
 func (w *waiter) signal() {
+	if w.once {
+		if w.done.CompareAndSwap(false, true) {
+			close(w.wake)
+		}
+		return
+	}
 	select {
 	case w.wake <- struct{}{}:
 	default:
@@ -264,6 +274,44 @@ func (s *State) Block(ctx context.Context, minIndex uint64, query func(*View) er
 			return nil
 		}
 	}
+}
+
+// Watch says whether anything that a query read has changed since.
+type Watch struct {
+	s *State
+	w waiter
+}
+
+// Watch runs a query once and watches over what it read. Close the Watch; it
+// counts among MaxWaiters.
+func (s *State) Watch(query func(*View) error) (*Watch, error) {
+	watch := &Watch{s: s, w: waiter{wake: make(chan struct{}), once: true}}
+	before := s.watches.now()
+	rec, _, err := s.record(^uint64(0), query)
+	if err != nil {
+		return nil, err
+	}
+	after, err := s.watches.register(&watch.w, rec)
+	if err != nil {
+		return nil, fmt.Errorf("watch for a change: %w", err)
+	}
+	if after != before { // a commit came between: it may have been one of ours
+		watch.Close()
+	}
+	return watch, nil
+}
+
+// Changed is closed when something that the query read was written, deleted or
+// replaced, before the commit returns; and by Close.
+func (w *Watch) Changed() <-chan struct{} { return w.w.wake }
+
+// Stale reports whether Changed is closed.
+func (w *Watch) Stale() bool { return w.w.done.Load() }
+
+// Close ends the watch.
+func (w *Watch) Close() {
+	w.s.watches.unregister(&w.w)
+	w.w.signal()
 }
 
 // record runs the query once and says what it touched.

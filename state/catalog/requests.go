@@ -64,31 +64,31 @@ var Register = op.Write[RegisterRequest, RegisterResult]{Name: "catalog.register
 var Deregister = op.Write[DeregisterRequest, RegisterResult]{Name: "catalog.deregister", Authorize: authorizeDeregister, Prepare: prepareDeregister}
 
 // ListNodes returns all nodes.
-var ListNodes = op.Read[op.Empty, Nodes]{Name: "catalog.nodes", Authorize: filtered[op.Empty], Query: listNodes, Filter: filterNodes}
+var ListNodes = op.Read[op.Empty, Nodes]{Name: "catalog.nodes", Authorize: filtered[op.Empty], Query: listNodes, Filter: filterNodes, Shared: true}
 
 // GetNode returns one node, or none.
 var GetNode = op.Read[NodeRequest, Node]{Name: "catalog.node", Authorize: authorizeNodeRead, Query: getNode}
 
 // ListServices returns all service names with their tags.
-var ListServices = op.Read[op.Empty, ServiceTags]{Name: "catalog.services", Authorize: filtered[op.Empty], Query: listServices, Filter: filterServices}
+var ListServices = op.Read[op.Empty, ServiceTags]{Name: "catalog.services", Authorize: filtered[op.Empty], Query: listServices, Filter: filterServices, Shared: true}
 
 // ListServiceNodes returns the instances of a service.
-var ListServiceNodes = op.Read[ServiceRequest, ServiceNodes]{Name: "catalog.service-nodes", Authorize: authorizeServiceRead, Query: listServiceNodes, Filter: filterServiceNodes}
+var ListServiceNodes = op.Read[ServiceRequest, ServiceNodes]{Name: "catalog.service-nodes", Authorize: authorizeServiceRead, Query: listServiceNodes, Filter: filterServiceNodes, Shared: true}
 
 // GetNodeServices returns a node with its services, or none.
 var GetNodeServices = op.Read[NodeRequest, NodeServices]{Name: "catalog.node-services", Authorize: authorizeNodeRead, Query: getNodeServices, Filter: filterNodeServices}
 
 // ListInstances returns the instances of a service with their health.
-var ListInstances = op.Read[ServiceRequest, Instances]{Name: "health.service", Authorize: authorizeServiceRead, Query: listInstances, Filter: filterInstances}
+var ListInstances = op.Read[ServiceRequest, Instances]{Name: "health.service", Authorize: authorizeServiceRead, Query: listInstances, Filter: filterInstances, Shared: true}
 
 // ListNodeChecks returns the checks of a node and of what runs on it.
 var ListNodeChecks = op.Read[NodeRequest, Checks]{Name: "health.node", Authorize: authorizeNodeRead, Query: listNodeChecks, Filter: filterChecks}
 
 // ListServiceChecks returns the checks of a service.
-var ListServiceChecks = op.Read[ServiceRequest, Checks]{Name: "health.checks", Authorize: authorizeServiceRead, Query: listServiceChecks, Filter: filterChecks}
+var ListServiceChecks = op.Read[ServiceRequest, Checks]{Name: "health.checks", Authorize: authorizeServiceRead, Query: listServiceChecks, Filter: filterChecks, Shared: true}
 
 // ListStateChecks returns the checks in a state.
-var ListStateChecks = op.Read[StateRequest, Checks]{Name: "health.state", Authorize: filtered[StateRequest], Query: listStateChecks, Filter: filterChecks}
+var ListStateChecks = op.Read[StateRequest, Checks]{Name: "health.state", Authorize: filtered[StateRequest], Query: listStateChecks, Filter: filterChecks, Shared: true}
 
 // Operations lists what this package declares.
 func Operations() []op.Operation {
@@ -148,13 +148,15 @@ func filterNodes(a rules.Authorizer, ns *Nodes) bool {
 }
 
 func filterServices(a rules.Authorizer, s *ServiceTags) bool {
-	n := len(*s)
-	for name := range *s {
-		if !a.Allow(rules.Service, rules.Read, name) {
-			delete(*s, name)
+	shown := ServiceTags{}
+	for name, tags := range *s {
+		if a.Allow(rules.Service, rules.Read, name) {
+			shown[name] = tags
 		}
 	}
-	return len(*s) < n
+	filtered := len(shown) < len(*s)
+	*s = shown
+	return filtered
 }
 
 func filterServiceNodes(a rules.Authorizer, ns *ServiceNodes) bool {
@@ -166,13 +168,15 @@ func filterInstances(a rules.Authorizer, is *Instances) bool {
 }
 
 func filterNodeServices(a rules.Authorizer, ns *NodeServices) bool {
-	n := len(ns.Services)
+	shown := map[string]*Service{}
 	for id, s := range ns.Services {
-		if !a.Allow(rules.Service, rules.Read, s.Service) {
-			delete(ns.Services, id)
+		if a.Allow(rules.Service, rules.Read, s.Service) {
+			shown[id] = s
 		}
 	}
-	return len(ns.Services) < n
+	filtered := len(shown) < len(ns.Services)
+	ns.Services = shown
+	return filtered
 }
 
 func filterChecks(a rules.Authorizer, cs *Checks) bool {
