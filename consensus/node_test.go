@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -350,4 +351,24 @@ func FuzzDecodeCommands(f *testing.F) {
 			t.Fatal("more came out than went in")
 		}
 	})
+}
+
+// Stop ends Raft and closes its transport before it returns: log and state may
+// be closed then, the address used again.
+func TestStopIsComplete(t *testing.T) {
+	for range 10 {
+		m := newMember(t, nil, "n0", vfs.NewMem())
+		transport := tcp(t, nil)
+		m.tune = func(c *Config) { c.Transport = transport }
+		m.start()
+		if err := m.node.Bootstrap([]Server{{ID: m.id, Address: m.id, Voter: true}}); err != nil {
+			t.Fatal(err)
+		}
+		m.stop()
+		conn, err := net.Dial("tcp", string(transport.LocalAddr()))
+		if err == nil {
+			_ = conn.Close()
+			t.Fatal("somebody still listens")
+		}
+	}
 }
