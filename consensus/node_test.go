@@ -353,22 +353,23 @@ func FuzzDecodeCommands(f *testing.F) {
 	})
 }
 
-// Stop ends Raft and closes its transport before it returns: log and state may
-// be closed then, the address used again.
+// Stop ends Raft and closes its transport before it returns, after a failure
+// too: log and state may be closed then, the address used again.
 func TestStopIsComplete(t *testing.T) {
-	for range 10 {
-		m := newMember(t, nil, "n0", vfs.NewMem())
-		transport := tcp(t, nil)
-		m.tune = func(c *Config) { c.Transport = transport }
-		m.start()
-		if err := m.node.Bootstrap([]Server{{ID: m.id, Address: m.id, Voter: true}}); err != nil {
-			t.Fatal(err)
-		}
-		m.stop()
-		conn, err := net.Dial("tcp", string(transport.LocalAddr()))
-		if err == nil {
-			_ = conn.Close()
-			t.Fatal("somebody still listens")
-		}
+	m := newMember(t, nil, "n0", vfs.NewMem())
+	transport := tcp(t, nil)
+	m.tune = func(c *Config) { c.Transport = transport }
+	m.start()
+	reason := errors.New("made up")
+	m.node.fail(reason)
+	eventually(t, "the node left the group", func() bool { return m.node.raft.State() == raft.Shutdown })
+	if err := <-m.node.Failed(); !errors.Is(err, reason) {
+		t.Errorf("it failed with %v", err)
+	}
+	m.stop()
+	conn, err := net.Dial("tcp", string(transport.LocalAddr()))
+	if err == nil {
+		_ = conn.Close()
+		t.Fatal("somebody still listens")
 	}
 }
