@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime/pprof"
 	"testing"
 	"time"
 
@@ -166,6 +167,8 @@ func (m *member) stop() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
+	slow := time.AfterFunc(4*time.Second, func() { _ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1) })
+	defer slow.Stop()
 	if err := m.node.Stop(ctx); err != nil {
 		m.t.Errorf("stop %s: %v", m.id, err)
 	}

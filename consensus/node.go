@@ -33,6 +33,8 @@ type Node struct {
 	stopOne sync.Once
 	down    chan struct{} // closed when the node fails or Raft is about to stop
 	downOne sync.Once
+	gone    raft.Future // of Raft's end
+	goneOne sync.Once
 	failed  chan error // capacity 1
 	failOne sync.Once
 }
@@ -118,7 +120,14 @@ func (n *Node) watchDisks(ctx context.Context) {
 		n.fail(n.cfg.State.Err())
 	case <-n.down:
 	}
-	n.raft.Shutdown()
+	n.shutdown()
+}
+
+// shutdown ends Raft. Only the first of its futures waits and closes the
+// transport, so that one is kept.
+func (n *Node) shutdown() raft.Future {
+	n.goneOne.Do(func() { n.gone = n.raft.Shutdown() })
+	return n.gone
 }
 
 // fail records the first failure. It does not wait: Raft's own goroutines call it.
@@ -145,7 +154,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	n.stopOne.Do(func() { close(n.closing) })
 	n.drain(ctx)
 	n.takeDown()
-	err := wait(ctx, n.waits, n.raft.Shutdown(), nil)
+	err := wait(ctx, n.waits, n.shutdown(), nil)
 	if err != nil {
 		err = fmt.Errorf("stop raft: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -350,4 +351,25 @@ func FuzzDecodeCommands(f *testing.F) {
 			t.Fatal("more came out than went in")
 		}
 	})
+}
+
+// Stop ends Raft and closes its transport before it returns, after a failure
+// too: log and state may be closed then, the address used again.
+func TestStopIsComplete(t *testing.T) {
+	m := newMember(t, nil, "n0", vfs.NewMem())
+	transport := tcp(t, nil)
+	m.tune = func(c *Config) { c.Transport = transport }
+	m.start()
+	reason := errors.New("made up")
+	m.node.fail(reason)
+	eventually(t, "the node left the group", func() bool { return m.node.raft.State() == raft.Shutdown })
+	if err := <-m.node.Failed(); !errors.Is(err, reason) {
+		t.Errorf("it failed with %v", err)
+	}
+	m.stop()
+	conn, err := net.Dial("tcp", string(transport.LocalAddr()))
+	if err == nil {
+		_ = conn.Close()
+		t.Fatal("somebody still listens")
+	}
 }

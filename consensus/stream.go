@@ -272,11 +272,12 @@ func (r *receiver) begin() error {
 }
 
 func (r *receiver) body(p []byte) (int, error) {
-	n, err := r.file.Write(p[:min(uint64(len(p)), r.left)])
+	p = p[:min(uint64(len(p)), r.left)]
+	_, _ = r.digest.Write(p) // before the file, which may use p as it likes
+	n, err := r.file.Write(p)
 	if err != nil {
 		return n, err
 	}
-	_, _ = r.digest.Write(p[:n])
 	if r.left -= uint64(n); r.left == 0 {
 		r.stage = (*receiver).checksum
 	}

@@ -67,7 +67,7 @@ func receive(fs vfs.FS, data []byte, chunk int) error {
 	}
 	for len(data) > 0 {
 		n := min(chunk, len(data))
-		if _, err := r.Write(data[:n]); err != nil {
+		if _, err := r.Write(bytes.Clone(data[:n])); err != nil {
 			return errors.Join(err, r.cancel())
 		}
 		data = data[n:]

@@ -30,7 +30,8 @@ func Key(parts ...string) []byte {
 }
 
 // Prefix is Key with an open end: keys whose first parts are the given ones
-// and whose next part begins with the last.
+// and whose next part begins with the last. With an empty last part it is Key
+// of the others.
 func Prefix(parts ...string) []byte {
 	if len(parts) == 0 {
 		return nil
