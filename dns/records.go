@@ -69,6 +69,9 @@ func metaTXT(owner string, meta map[string]string, ttl uint32) []mdns.RR {
 
 // rfc1464 quotes what would end a key too early.
 func rfc1464(key string) string {
+	if !strings.ContainsAny(key, "`=") {
+		return key
+	}
 	return strings.NewReplacer("`", "``", "=", "`=").Replace(key)
 }
 
