@@ -1,0 +1,281 @@
+package dns
+
+import (
+	"math/rand/v2"
+	"net/netip"
+
+	mdns "github.com/miekg/dns"
+
+	"github.com/legate-project/legate/state/catalog"
+)
+
+// apex answers about the domain itself.
+func (x *exchange) apex(qtype uint16) int {
+	if qtype == mdns.TypeSOA || qtype == mdns.TypeANY {
+		x.add(x.soa())
+	}
+	if qtype == mdns.TypeNS || qtype == mdns.TypeANY || qtype == mdns.TypeSOA {
+		if rcode := x.nameServers(qtype); rcode != mdns.RcodeSuccess {
+			return rcode
+		}
+	}
+	return x.done()
+}
+
+// nameServers adds some servers of this datacenter with their addresses, as
+// answers or, to an answer with the SOA record, as authority.
+func (x *exchange) nameServers(qtype uint16) int {
+	list, _, err := catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, x.header(""), &catalog.ServiceRequest{Service: serverService, HealthyOnly: true})
+	if err != nil {
+		return x.failed(err)
+	}
+	if list == nil {
+		return mdns.RcodeSuccess
+	}
+	for _, i := range order(len(*list), maxNameServers) {
+		node := (*list)[i].Node
+		target, ok := x.nodeTarget(node)
+		if !ok {
+			continue
+		}
+		ns := &mdns.NS{Hdr: head(x.domain[1:], mdns.TypeNS, 0), Ns: target}
+		if qtype == mdns.TypeSOA {
+			x.out.Ns = append(x.out.Ns, ns)
+			x.out.Extra = append(x.out.Extra, glue(target, node.Address, 0)...)
+			continue
+		}
+		x.answer = append(x.answer, record{ns, glue(target, node.Address, 0)})
+	}
+	return mdns.RcodeSuccess
+}
+
+// node answers about a node.
+func (x *exchange) node(n name, qtype uint16) int {
+	node, _, err := catalog.GetNode.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), &catalog.NodeRequest{Node: n.name})
+	if err != nil {
+		return x.failed(err)
+	}
+	if node == nil {
+		return x.negative(mdns.RcodeNameError)
+	}
+	ttl := wholeSeconds(x.s.cfg.DNS.NodeTTL)
+	switch qtype {
+	case mdns.TypeA, mdns.TypeAAAA, mdns.TypeANY, mdns.TypeCNAME:
+		x.addresses(place{node.Address, nodeTags(node)}, qtype, ttl)
+	}
+	if qtype == mdns.TypeTXT || qtype == mdns.TypeANY {
+		for _, rr := range metaTXT(x.owner, node.Meta, ttl) {
+			x.add(rr)
+		}
+	}
+	return x.done()
+}
+
+// address answers about a name that is itself an address.
+func (x *exchange) address(n name, qtype uint16) int {
+	a, ok := addressOf(n.name)
+	if !ok {
+		return x.negative(mdns.RcodeNameError)
+	}
+	rr := addrRecord(x.owner, a, wholeSeconds(x.s.cfg.DNS.NodeTTL))
+	if qtype == mdns.TypeANY || qtype == rr.Header().Rrtype {
+		x.add(rr)
+		return mdns.RcodeSuccess
+	}
+	x.out.Extra = append(x.out.Extra, rr)
+	return x.negative(mdns.RcodeSuccess)
+}
+
+// service answers about the healthy instances of a service, in random order.
+func (x *exchange) service(n name, qtype uint16) int {
+	req := &catalog.ServiceRequest{Service: n.name, HealthyOnly: true, PassingOnly: x.s.cfg.DNS.OnlyPassing}
+	if n.tag != "" {
+		req.Tags = []string{n.tag}
+	}
+	list, _, err := catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), req)
+	if err != nil {
+		return x.failed(err)
+	}
+	if list == nil || len(*list) == 0 {
+		return x.negative(mdns.RcodeNameError)
+	}
+	ttl := x.s.ttls.of(n.name)
+	switch qtype {
+	case mdns.TypeSRV:
+		x.srv(*list, ttl)
+	case mdns.TypeA, mdns.TypeAAAA, mdns.TypeANY, mdns.TypeCNAME:
+		for _, i := range order(len(*list), maxAddresses) {
+			x.addresses(whereIs(&(*list)[i]), qtype, ttl)
+		}
+		x.settle()
+	}
+	return x.done()
+}
+
+// srv adds SRV records with the addresses of their targets.
+func (x *exchange) srv(list catalog.Instances, ttl uint32) {
+	type endpoint struct {
+		target string
+		port   uint16
+	}
+	seen, glued := map[endpoint]bool{}, map[string]bool{}
+	for _, i := range order(len(list), maxServices) {
+		in := &list[i]
+		target, addr, ok := x.target(in)
+		at := endpoint{target, uint16(in.Service.Port)}
+		if !ok || seen[at] {
+			continue
+		}
+		seen[at] = true
+		r := record{rr: &mdns.SRV{Hdr: head(x.owner, mdns.TypeSRV, ttl), Priority: 1, Weight: weight(in), Port: at.port, Target: target}}
+		if !glued[target] {
+			glued[target] = true
+			r.extra = glue(target, addr, ttl)
+			if x.s.cfg.DNS.EnableAdditionalNodeMetaTXT {
+				r.extra = append(r.extra, metaTXT(target, in.Node.Meta, ttl)...)
+			}
+		}
+		x.answer = append(x.answer, r)
+	}
+}
+
+// weight of an instance by its health.
+func weight(in *catalog.Instance) uint16 {
+	w := in.Service.Weights.Passing
+	if in.Checks.Status() == catalog.Warning {
+		w = in.Service.Weights.Warning
+	}
+	if in.Service.Weights == (catalog.Weights{}) {
+		w = 1
+	}
+	return uint16(min(max(w, 0), 65535))
+}
+
+// target names where an instance is: its node, the address of its own that it
+// has, or the host name that it was registered with.
+func (x *exchange) target(in *catalog.Instance) (target, addr string, ok bool) {
+	own := in.Service.Address
+	if own == "" || own == in.Node.Address {
+		if target, ok := x.nodeTarget(in.Node); ok {
+			return target, in.Node.Address, true
+		}
+		own = in.Node.Address // its name cannot be said in DNS
+	}
+	a, err := netip.ParseAddr(own)
+	if err != nil {
+		host := mdns.Fqdn(own)
+		return host, own, sayable(host)
+	}
+	return digitsOf(a.Unmap().WithZone("")) + ".addr." + x.dcOf(in.Node) + x.domain, own, true
+}
+
+// nodeTarget is the name of a node.
+func (x *exchange) nodeTarget(n *catalog.Node) (string, bool) {
+	target := n.Node + ".node." + x.dcOf(n) + x.domain
+	return target, sayable(target)
+}
+
+func (x *exchange) dcOf(n *catalog.Node) string {
+	if n.Datacenter != "" {
+		return n.Datacenter
+	}
+	return x.s.cfg.Datacenter
+}
+
+// sayable reports whether a name can be packed.
+func sayable(name string) bool {
+	for i := 0; i < len(name); i++ {
+		if c := name[i]; c <= ' ' || c >= 0x7f || c == '\\' || c == '"' || c == '(' || c == ')' || c == ';' || c == '@' {
+			return false
+		}
+	}
+	_, ok := mdns.IsDomainName(name)
+	return ok
+}
+
+// place is an address with what stands in for it in the other IP version.
+type place struct {
+	addr string
+	tags func(tag string) string
+}
+
+func nodeTags(n *catalog.Node) func(string) string {
+	return func(tag string) string { return n.TaggedAddresses[tag] }
+}
+
+// whereIs returns the address that clients of an instance connect to.
+func whereIs(in *catalog.Instance) place {
+	if in.Service.Address == "" {
+		return place{in.Node.Address, nodeTags(in.Node)}
+	}
+	return place{in.Service.Address, func(tag string) string { return in.Service.TaggedAddresses[tag].Address }}
+}
+
+// addresses adds what a place has of the type that was asked.
+func (x *exchange) addresses(p place, qtype uint16, ttl uint32) {
+	a, err := netip.ParseAddr(p.addr)
+	if err != nil {
+		if host := mdns.Fqdn(p.addr); p.addr != "" && sayable(host) {
+			x.add(&mdns.CNAME{Hdr: head(x.owner, mdns.TypeCNAME, ttl), Target: host})
+		}
+		return
+	}
+	a = a.Unmap().WithZone("")
+	if qtype == mdns.TypeANY || (qtype == mdns.TypeA) == a.Is4() && (qtype == mdns.TypeAAAA) == a.Is6() {
+		x.add(addrRecord(x.owner, a, ttl))
+	}
+	for _, other := range []struct {
+		tag   string
+		qtype uint16
+		has   bool
+	}{{"lan_ipv4", mdns.TypeA, a.Is4()}, {"lan_ipv6", mdns.TypeAAAA, a.Is6()}} {
+		if other.has || (qtype != other.qtype && qtype != mdns.TypeANY) {
+			continue
+		}
+		if b, err := netip.ParseAddr(p.tags(other.tag)); err == nil && b.Unmap().Is4() == (other.qtype == mdns.TypeA) {
+			x.add(addrRecord(x.owner, b.Unmap().WithZone(""), ttl))
+		}
+	}
+}
+
+// settle makes the addresses of several instances one answer: each once, a
+// host name only where there is nothing else (RFC 1034, section 3.6.2), and no
+// more than are wanted.
+func (x *exchange) settle() {
+	seen := make(map[string]bool, len(x.answer))
+	kept, alias := x.answer[:0], record{}
+	for _, r := range x.answer {
+		var key string
+		switch rr := r.rr.(type) {
+		case *mdns.A:
+			key = string(rr.A)
+		case *mdns.AAAA:
+			key = string(rr.AAAA)
+		default:
+			if alias.rr == nil {
+				alias = r
+			}
+			continue
+		}
+		if !seen[key] {
+			seen[key] = true
+			kept = append(kept, r)
+		}
+	}
+	if len(kept) == 0 && alias.rr != nil {
+		kept = append(kept, alias)
+	}
+	if limit := x.s.cfg.DNS.ARecordLimit; limit > 0 && len(kept) > limit {
+		kept = kept[:limit]
+	}
+	x.answer = kept
+}
+
+// order returns at most limit of n indexes in random order: results are shared
+// and must not be moved.
+func order(n, limit int) []int {
+	if n == 1 {
+		return []int{0}
+	}
+	return rand.Perm(n)[:min(n, limit)]
+}

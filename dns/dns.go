@@ -1,0 +1,249 @@
+// Package dns answers DNS questions about nodes and services: it parses a
+// question, calls an operation and renders records.
+//
+// It keeps no answers and has no catalog logic; the Caller decides where an
+// answer comes from. Every query is answered within a deadline, if only with
+// SERVFAIL. Names outside its domains are refused.
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	mdns "github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/op"
+)
+
+// Bounds of a query.
+const (
+	// deadline of one query: resolvers ask again after 2 to 5 s.
+	deadline = 2 * time.Second
+	// maxLabels in a name: node names and tags may have dots, but not that many.
+	maxLabels = 32
+	// maxAddresses and maxServices bound the instances looked at for one answer;
+	// more do not fit into 64 KiB.
+	maxAddresses, maxServices = 4096, 1024
+	// maxNameServers in answers about the domain itself.
+	maxNameServers = 3
+)
+
+// serverService is the name under which the servers of a datacenter are in its
+// catalog.
+const serverService = "consul"
+
+// Config says what the DNS interface speaks for.
+type Config struct {
+	Caller op.Caller
+	// Domain, and AltDomain if it is not empty, are answered for. A dot at the
+	// end may be left out.
+	Domain, AltDomain string
+	Datacenter        string
+	// DNS is the dns_config block.
+	DNS config.DNSConfig
+	// Token for lookups; nil uses none.
+	Token func() string
+
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Server answers queries. It is safe for concurrent use.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	domains []string // lower case, with a dot at both ends
+	ttls    *ttls
+
+	messages sync.Pool // *exchange
+}
+
+// New returns a server, or an error that says what is wrong with the
+// configuration.
+func New(cfg Config) (*Server, error) {
+	s := &Server{cfg: cfg, log: cfg.Log.With("component", "dns"), ttls: newTTLs(cfg.DNS.ServiceTTL)}
+	if cfg.Caller == nil {
+		return nil, errors.New("DNS needs a Caller")
+	}
+	for _, d := range []string{cfg.Domain, cfg.AltDomain} {
+		if d == "" {
+			continue
+		}
+		name := strings.ToLower(mdns.Fqdn(strings.TrimPrefix(d, ".")))
+		if _, ok := mdns.IsDomainName(name); !ok || name == "." {
+			return nil, fmt.Errorf("DNS domain %q is no domain name", d)
+		}
+		s.domains = append(s.domains, "."+name)
+	}
+	if len(s.domains) == 0 {
+		return nil, errors.New("DNS needs a domain")
+	}
+	s.metrics = newMetrics(cfg.Registerer)
+	s.messages.New = func() any { return &exchange{s: s} }
+	return s, nil
+}
+
+// exchange is one query with its answer. It lives in a pool.
+type exchange struct {
+	s   *Server
+	ctx context.Context
+	req mdns.Msg
+	out mdns.Msg
+	tcp bool
+
+	domain string // that was asked, with a dot at both ends; the first for others
+	owner  string // name as asked, whose case is kept
+	answer []record
+	cut    bool // a limit left records out
+}
+
+// record is an answer with what belongs to it in the additional section.
+type record struct {
+	rr    mdns.RR
+	extra []mdns.RR
+}
+
+func (x *exchange) reset(ctx context.Context, tcp bool) {
+	clear(x.answer)
+	*x = exchange{s: x.s, ctx: ctx, req: x.req, tcp: tcp, answer: x.answer[:0],
+		out: mdns.Msg{Question: x.out.Question[:0], Answer: x.out.Answer[:0], Ns: x.out.Ns[:0], Extra: x.out.Extra[:0]}}
+}
+
+// reply answers x.req into x.out. It does not fail: what goes wrong is an
+// answer too.
+func (x *exchange) reply() {
+	begin := time.Now()
+	rcode := x.guarded()
+	x.out.Rcode = rcode
+	x.fill()
+	m := x.s.metrics
+	m.answers[rcodeClass(rcode)].Inc()
+	m.seconds[x.typeClass()].Observe(time.Since(begin).Seconds())
+	if x.out.Truncated {
+		m.truncated.Inc()
+	}
+}
+
+// guarded keeps a fault in one answer from ending the agent.
+func (x *exchange) guarded() (rcode int) {
+	defer func() {
+		if p := recover(); p != nil {
+			x.s.metrics.panics.Inc()
+			x.s.log.Error("query panicked", "question", x.owner, "panic", p)
+			x.answer, x.out.Ns = x.answer[:0], x.out.Ns[:0]
+			rcode = mdns.RcodeServerFailure
+		}
+	}()
+	x.out.SetReply(&x.req)
+	x.out.Compress = !x.s.cfg.DNS.DisableCompression
+	x.domain = x.s.domains[0]
+	if opt := x.req.IsEdns0(); opt != nil && opt.Version() != 0 {
+		return mdns.RcodeBadVers
+	}
+	if x.req.Opcode != mdns.OpcodeQuery {
+		return mdns.RcodeNotImplemented
+	}
+	if len(x.req.Question) != 1 {
+		return mdns.RcodeFormatError
+	}
+	q := x.req.Question[0]
+	x.owner = q.Name
+	switch {
+	case q.Qtype == mdns.TypeAXFR || q.Qtype == mdns.TypeIXFR:
+		return mdns.RcodeNotImplemented
+	case q.Qclass != mdns.ClassINET && q.Qclass != mdns.ClassANY:
+		return mdns.RcodeRefused
+	}
+	ctx, cancel := context.WithTimeout(x.ctx, deadline)
+	defer cancel()
+	x.ctx = ctx
+	return x.question(q.Qtype)
+}
+
+// question finds what a name stands for.
+func (x *exchange) question(qtype uint16) int {
+	lower := strings.ToLower(x.owner)
+	rest, domain, ok := x.s.within(lower)
+	if !ok {
+		if strings.HasSuffix(lower, ".arpa.") {
+			return x.negative(mdns.RcodeNameError)
+		}
+		return mdns.RcodeRefused
+	}
+	x.out.Authoritative = true
+	x.domain = domain
+	if rest == "" {
+		return x.apex(qtype)
+	}
+	n, ok := parse(rest)
+	if !ok {
+		return x.negative(mdns.RcodeNameError)
+	}
+	switch n.kind {
+	case kindNode:
+		return x.node(n, qtype)
+	case kindService:
+		return x.service(n, qtype)
+	case kindAddr:
+		return x.address(n, qtype)
+	}
+	return x.negative(mdns.RcodeNameError)
+}
+
+// within strips the domain from a name in lower case.
+func (s *Server) within(name string) (rest, domain string, ok bool) {
+	for _, d := range s.domains {
+		if name == d[1:] {
+			return "", d, true
+		}
+		if rest, ok := strings.CutSuffix(name, d); ok {
+			return rest, d, true
+		}
+	}
+	return "", "", false
+}
+
+// header is what lookups in a datacenter are asked with.
+func (x *exchange) header(dc string) op.Header {
+	h := op.Header{Datacenter: dc}
+	if x.s.cfg.DNS.AllowStale {
+		h.Consistency, h.MaxStale = op.Stale, x.s.cfg.DNS.MaxStale
+	}
+	if x.s.cfg.Token != nil {
+		h.Token = x.s.cfg.Token()
+	}
+	return h
+}
+
+// failed says how a lookup that failed is answered.
+func (x *exchange) failed(err error) int {
+	switch op.CodeOf(err) {
+	case op.CodeUnknownDatacenter, op.CodeNotFound, op.CodeDenied:
+		return x.negative(mdns.RcodeNameError)
+	}
+	x.s.log.Debug("lookup failed", "question", x.owner, "error", err)
+	return mdns.RcodeServerFailure
+}
+
+// negative adds the SOA record by which resolvers keep a negative answer.
+func (x *exchange) negative(rcode int) int {
+	x.out.Ns = append(x.out.Ns, x.soa())
+	return rcode
+}
+
+// done answers with what was found; nothing means that the name exists without
+// records of the type.
+func (x *exchange) done() int {
+	if len(x.answer) == 0 {
+		return x.negative(mdns.RcodeSuccess)
+	}
+	return mdns.RcodeSuccess
+}

@@ -1,0 +1,113 @@
+package dns
+
+import (
+	"sort"
+
+	mdns "github.com/miekg/dns"
+)
+
+// Sizes of answers in bytes.
+const (
+	// ownSize is what this server says that it can take over UDP: what passes
+	// most paths in one piece (DNS Flag Day 2020).
+	ownSize = 1232
+	// maxUDP bounds what a client may ask for: the largest UDP payload, with
+	// room for headers.
+	maxUDP = 65467
+	// maxSmallAnswers bounds the records of a packet of 512 bytes, whatever
+	// udp_answer_limit says.
+	maxSmallAnswers = 8
+)
+
+// fill makes the message of what was found, and makes it fit.
+func (x *exchange) fill() {
+	limit, opt := x.limit(), x.opt()
+	extra := len(x.out.Extra)
+	if opt != nil {
+		x.out.Extra = append(x.out.Extra, opt)
+		extra++
+	}
+	if limit == mdns.MinMsgSize {
+		small := maxSmallAnswers
+		if n := x.s.cfg.DNS.UDPAnswerLimit; n > 0 {
+			small = min(n, small)
+		}
+		if len(x.answer) > small {
+			x.answer, x.cut = x.answer[:small], true
+		}
+	}
+	x.take(len(x.answer), extra)
+	if x.surelyFits(limit) || x.out.Len() <= limit {
+		x.out.Truncated = x.cut
+		return
+	}
+	x.out.Ns = x.out.Ns[:0]
+	// The largest number of answers that fits; more answers are never shorter.
+	n := sort.Search(len(x.answer)+1, func(n int) bool {
+		x.take(n, extra)
+		return x.out.Len() > limit
+	}) - 1
+	x.take(max(n, 0), extra)
+	x.out.Truncated = true
+}
+
+// take sets the first n answers with what belongs to them; the first of the
+// additional records belong to the message.
+func (x *exchange) take(n, own int) {
+	x.out.Answer, x.out.Extra = x.out.Answer[:0], x.out.Extra[:own]
+	for _, r := range x.answer[:n] {
+		x.out.Answer = append(x.out.Answer, r.rr)
+		x.out.Extra = append(x.out.Extra, r.extra...)
+	}
+}
+
+// surelyFits spares short answers the exact count: one address or one SOA
+// record with names of 100 bytes is below the smallest limit.
+func (x *exchange) surelyFits(limit int) bool {
+	const short = 100
+	return len(x.out.Answer)+len(x.out.Ns) <= 1 && len(x.out.Extra) <= 1 && len(x.owner) <= short && len(x.domain) <= short &&
+		limit >= mdns.MinMsgSize && x.plain()
+}
+
+// plain reports whether all records are addresses.
+func (x *exchange) plain() bool {
+	for _, rr := range x.out.Answer {
+		switch rr.(type) {
+		case *mdns.A, *mdns.AAAA:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// limit is the number of bytes that the client can take.
+func (x *exchange) limit() int {
+	if x.tcp {
+		return mdns.MaxMsgSize
+	}
+	if opt := x.req.IsEdns0(); opt != nil {
+		return min(max(int(opt.UDPSize()), mdns.MinMsgSize), maxUDP)
+	}
+	return mdns.MinMsgSize
+}
+
+// opt returns the OPT record of the answer: a client that sent none gets none.
+// A client subnet is sent back with scope 0: answers do not depend on it.
+func (x *exchange) opt() *mdns.OPT {
+	asked := x.req.IsEdns0()
+	if asked == nil {
+		return nil
+	}
+	o := &mdns.OPT{Hdr: mdns.RR_Header{Name: ".", Rrtype: mdns.TypeOPT}}
+	o.SetUDPSize(ownSize)
+	for _, e := range asked.Option {
+		if subnet, ok := e.(*mdns.EDNS0_SUBNET); ok {
+			back := *subnet
+			back.SourceScope = 0
+			o.Option = append(o.Option, &back)
+			break
+		}
+	}
+	return o
+}

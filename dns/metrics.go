@@ -1,0 +1,97 @@
+package dns
+
+import (
+	mdns "github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The values of the labels "type" and "rcode"; what is not in the table is
+// counted as the last.
+var (
+	types  = [...]string{"A", "AAAA", "SRV", "ANY", "TXT", "NS", "SOA", "PTR", "other"}
+	rcodes = [...]string{"NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED", "NOTIMP", "FORMERR", "other"}
+)
+
+// metrics of the DNS interface, found once for all values of labels.
+type metrics struct {
+	seconds                              [len(types)]prometheus.Observer
+	answers                              [len(rcodes)]prometheus.Counter
+	truncated, malformed, panics, failed prometheus.Counter
+	workers                              prometheus.Gauge
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "legate_dns_query_seconds", Help: "Time to answer a DNS query, by type of record asked.",
+		Buckets: prometheus.ExponentialBuckets(0.00005, 4, 9), NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
+	}, []string{"type"})
+	answers := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "legate_dns_responses_total", Help: "DNS answers, by response code.",
+	}, []string{"rcode"})
+	count := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		r.MustRegister(c)
+		return c
+	}
+	m := &metrics{
+		truncated: count("legate_dns_truncated_total", "DNS answers that were cut, with the TC bit set."),
+		malformed: count("legate_dns_malformed_total", "Packets that are no DNS query."),
+		panics:    count("legate_dns_panics_total", "DNS queries whose handling panicked; each is a fault of the program."),
+		failed:    count("legate_dns_write_errors_total", "DNS answers that could not be packed or sent."),
+		workers: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "legate_dns_workers", Help: "Goroutines that read and answer DNS queries over UDP.",
+		}),
+	}
+	r.MustRegister(seconds, answers, m.workers)
+	for i, t := range types {
+		m.seconds[i] = seconds.WithLabelValues(t)
+	}
+	for i, c := range rcodes {
+		m.answers[i] = answers.WithLabelValues(c)
+	}
+	return m
+}
+
+// typeClass is the index in types of what was asked.
+func (x *exchange) typeClass() int {
+	if len(x.req.Question) == 1 {
+		switch x.req.Question[0].Qtype {
+		case mdns.TypeA:
+			return 0
+		case mdns.TypeAAAA:
+			return 1
+		case mdns.TypeSRV:
+			return 2
+		case mdns.TypeANY:
+			return 3
+		case mdns.TypeTXT:
+			return 4
+		case mdns.TypeNS:
+			return 5
+		case mdns.TypeSOA:
+			return 6
+		case mdns.TypePTR:
+			return 7
+		}
+	}
+	return len(types) - 1
+}
+
+// rcodeClass is the index in rcodes of a response code.
+func rcodeClass(rcode int) int {
+	switch rcode {
+	case mdns.RcodeSuccess:
+		return 0
+	case mdns.RcodeNameError:
+		return 1
+	case mdns.RcodeServerFailure:
+		return 2
+	case mdns.RcodeRefused:
+		return 3
+	case mdns.RcodeNotImplemented:
+		return 4
+	case mdns.RcodeFormatError:
+		return 5
+	}
+	return len(rcodes) - 1
+}

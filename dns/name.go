@@ -1,0 +1,114 @@
+package dns
+
+import (
+	"encoding/hex"
+	"net/netip"
+	"strings"
+)
+
+// kind of thing that a name stands for.
+type kind uint8
+
+const (
+	kindOther kind = iota // a kind that is known but has no records here
+	kindService
+	kindNode
+	kindAddr
+)
+
+// kindOf returns what a label says of the kind, if it does.
+func kindOf(label string) (kind, bool) {
+	switch label {
+	case "service":
+		return kindService, true
+	case "node":
+		return kindNode, true
+	case "addr":
+		return kindAddr, true
+	case "query", "connect", "virtual", "ingress":
+		return kindOther, true
+	}
+	return kindOther, false
+}
+
+// name is a parsed question.
+type name struct {
+	kind kind
+	name string // of the service or node; hex digits of an address
+	tag  string // of a service; empty for any
+	dc   string // empty for the own datacenter
+}
+
+// parse reads what precedes the domain, in lower case, from right to left:
+// [tag.]name.kind[.dc[.dc-label]], or _name._tag[.service][.dc] as in RFC 2782.
+func parse(rest string) (name, bool) {
+	if strings.Count(rest, ".") >= maxLabels {
+		return name{}, false
+	}
+	labels := strings.Split(rest, ".")
+	for i := len(labels) - 1; i >= 0; i-- {
+		kind, ok := kindOf(labels[i])
+		front, back := labels[:i], labels[i+1:]
+		switch {
+		case ok && i > 0:
+		case strings.HasPrefix(labels[i], "_"):
+			kind, front = kindService, labels[:i+1]
+		default:
+			continue
+		}
+		dc, ok := locality(back)
+		if !ok {
+			return name{}, false
+		}
+		return subject(kind, dc, front)
+	}
+	return name{}, false
+}
+
+// locality reads what follows the kind: nothing, a datacenter, or a datacenter
+// and the word dc.
+func locality(labels []string) (string, bool) {
+	switch {
+	case len(labels) == 0:
+		return "", true
+	case len(labels) == 1, len(labels) == 2 && labels[1] == "dc":
+		return labels[0], labels[0] != ""
+	}
+	return "", false
+}
+
+// subject reads what precedes the kind.
+func subject(k kind, dc string, labels []string) (name, bool) {
+	n := name{kind: k, dc: dc}
+	last := len(labels) - 1
+	switch {
+	case k == kindNode:
+		n.name = strings.Join(labels, ".")
+	case k != kindService:
+		n.name = labels[last]
+		return n, last == 0 || k == kindOther
+	case last == 1 && strings.HasPrefix(labels[0], "_") && strings.HasPrefix(labels[1], "_"):
+		n.name, n.tag = labels[0][1:], labels[1][1:]
+		if n.tag == "tcp" || n.tag == "udp" {
+			n.tag = ""
+		}
+	default:
+		n.name, n.tag = labels[last], strings.Join(labels[:last], ".")
+	}
+	return n, n.name != ""
+}
+
+// addressOf reads the hex digits of an addr name.
+func addressOf(digits string) (netip.Addr, bool) {
+	if len(digits) != 8 && len(digits) != 32 {
+		return netip.Addr{}, false
+	}
+	b, err := hex.DecodeString(digits)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	return netip.AddrFromSlice(b)
+}
+
+// digitsOf is the reverse of addressOf.
+func digitsOf(a netip.Addr) string { return hex.EncodeToString(a.AsSlice()) }

@@ -1,0 +1,103 @@
+package httpapi
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// TestClientLibraryOfConsul reads our answers with the library that most users
+// have.
+func TestClientLibraryOfConsul(t *testing.T) {
+	w := start(t)
+	url, _ := serving(t, w)
+	c, err := api.NewClient(&api.Config{Address: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, meta, err := c.KV().Get("b/x", nil)
+	if err != nil || !bytes.Equal(pair.Value, []byte("<two>")) || pair.Flags != 42 || pair.Session != "s" || meta.LastIndex != 7 || !meta.KnownLeader {
+		t.Errorf("KV get: %+v, %+v, %v", pair, meta, err)
+	}
+	if pair, _, err := c.KV().Get("none", nil); pair != nil || err != nil {
+		t.Errorf("KV get of nothing: %v, %v", pair, err)
+	}
+	if pairs, _, err := c.KV().List("", nil); err != nil || len(pairs) != 2 {
+		t.Errorf("KV list: %v, %v", pairs, err)
+	}
+	if keys, _, err := c.KV().Keys("", "/", nil); err != nil || len(keys) != 2 {
+		t.Errorf("KV keys: %v, %v", keys, err)
+	}
+	if ok, _, err := c.KV().CAS(&api.KVPair{Key: "a", ModifyIndex: 99}, nil); ok || err != nil {
+		t.Errorf("KV CAS: %t, %v", ok, err)
+	}
+	if _, err := c.KV().Put(&api.KVPair{Key: "a", Value: []byte("v"), Flags: 3}, nil); err != nil {
+		t.Errorf("KV put: %v", err)
+	}
+	if _, err := c.KV().DeleteTree("x", nil); err != nil {
+		t.Errorf("KV delete: %v", err)
+	}
+	if list, _, err := c.Health().Service("web", "", true, nil); err != nil || len(list) != 1 || list[0].Service.Port != 80 || list[0].Checks[0].CheckID != "serfHealth" {
+		t.Errorf("health: %+v, %v", list, err)
+	}
+	if list, _, err := c.Catalog().Nodes(&api.QueryOptions{Filter: `Meta.rack == "r1"`}); err != nil || len(list) != 1 {
+		t.Errorf("nodes: %+v, %v", list, err)
+	}
+	if n, _, err := c.Catalog().Node("none", nil); n != nil || err != nil {
+		t.Errorf("node: %+v, %v", n, err)
+	}
+	if n, _, err := c.Catalog().Node("n1", nil); err != nil || n.Services["web"].Port != 80 {
+		t.Errorf("node: %+v, %v", n, err)
+	}
+	if dcs, err := c.Catalog().Datacenters(); err != nil || len(dcs) != 2 {
+		t.Errorf("datacenters: %v, %v", dcs, err)
+	}
+	_, err = c.Catalog().Register(&api.CatalogRegistration{Node: "n", Address: "10.0.0.1",
+		Service: &api.AgentService{Service: "db", Port: 1}, Check: &api.AgentCheck{Name: "c", Status: "passing"}}, nil)
+	if err != nil {
+		t.Errorf("register: %v", err)
+	}
+	if raft, err := c.Operator().RaftGetConfiguration(nil); err != nil || len(raft.Servers) != 1 || !raft.Servers[0].Leader {
+		t.Errorf("raft: %+v, %v", raft, err)
+	}
+	clientOfAgent(t, w, c.Agent(), c.Coordinate())
+}
+
+func clientOfAgent(t *testing.T, w *world, a *api.Agent, coordinates *api.Coordinate) {
+	err := a.ServiceRegister(&api.AgentServiceRegistration{ID: "w1", Name: "web", Port: 80, Meta: map[string]string{"k": "v"},
+		Check: &api.AgentServiceCheck{CheckID: "c1", TTL: "30s", DeregisterCriticalServiceAfter: "1m"}})
+	if err != nil {
+		t.Fatalf("register: %v", err)
+	}
+	if err := a.UpdateTTL("c1", "fine", "pass"); err != nil {
+		t.Errorf("update TTL: %v", err)
+	}
+	if services, err := a.Services(); err != nil || services["w1"].Port != 80 || services["w1"].Meta["k"] != "v" {
+		t.Errorf("services: %+v, %v", services, err)
+	}
+	if status, info, err := a.AgentHealthServiceByID("w1"); err != nil || status != "passing" || info.Service.ID != "w1" {
+		t.Errorf("health: %s, %+v, %v", status, info, err)
+	}
+	if s, _, err := a.Service("w1", nil); err != nil || s.ContentHash == "" {
+		t.Errorf("service: %+v, %v", s, err)
+	}
+	if checks, err := a.Checks(); err != nil || checks["c1"].Output != "fine" || checks["c1"].Status != "passing" {
+		t.Errorf("checks: %+v, %v", checks, err)
+	}
+	if err := a.ServiceDeregister("w1"); err != nil {
+		t.Errorf("deregister: %v", err)
+	}
+	if members, err := a.Members(true); err != nil || len(members) != 1 || members[0].Port != 8302 {
+		t.Errorf("members: %+v, %v", members, err)
+	}
+	if self, err := a.Self(); err != nil || self["Config"]["NodeName"] != "n1" {
+		t.Errorf("self: %+v, %v", self, err)
+	}
+	if err := a.ForceLeavePrune("n2"); err != nil || w.agent.asked[len(w.agent.asked)-1] != "force-leave n2 true false" {
+		t.Errorf("force-leave: %v, asked %v", err, w.agent.asked)
+	}
+	if dcs, err := coordinates.Datacenters(); err != nil || len(dcs) != 1 || dcs[0].AreaID != "wan" {
+		t.Errorf("coordinates: %+v, %v", dcs, err)
+	}
+}
