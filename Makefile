@@ -9,7 +9,7 @@ BENCH    ?= .
 SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz bench generate cross clean
+.PHONY: help build run test race lint fuzz bench microbench generate cross clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,7 +41,11 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 		done; \
 	done
 
-bench: ## run the benchmarks that match BENCH (all)
+bench: build ## measure real processes against bare servers beside them, into docs/benchmarks.md
+	$(GO) build -trimpath -o bin/bench ./cmd/bench
+	./bin/bench -legate $(BIN) -write docs/benchmarks.md
+
+microbench: ## run the benchmarks of packages that match BENCH (all)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout $(TIMEOUT) ./...
 
 generate: ## write generated code and reference pages anew

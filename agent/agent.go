@@ -17,6 +17,7 @@ import (
 
 	"github.com/legate-project/legate/agent/local"
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/metrics"
@@ -49,6 +50,8 @@ type Options struct {
 type Timing struct {
 	// FastGossip takes the pace of loopback for both pools.
 	FastGossip bool
+	// LAN and WAN change single times of gossip.
+	LAN, WAN gossip.Timing
 	// Raft timeouts: heartbeat and election; 0 takes the multiplier's.
 	RaftHeartbeat time.Duration
 	// SyncPeriod and CoordinatePeriod of the agent's own state.

@@ -4,12 +4,8 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/hashicorp/serf/coordinate"
-
 	"github.com/legate-project/legate/agent/local"
 	"github.com/legate-project/legate/internal/gossip"
-	"github.com/legate-project/legate/rtt"
-	"github.com/legate-project/legate/wan"
 )
 
 // startLocal restores this agent's own services and checks and begins to keep
@@ -81,19 +77,12 @@ func (a *Agent) Local() *local.State { return a.local }
 // LANMembers lists the members of the datacenter's pool.
 func (a *Agent) LANMembers() []gossip.Member { return a.lan.Members() }
 
-// DistanceTo estimates the round trip to another datacenter: the median over
-// its servers. It is false on client agents and while it is unknown.
+// DistanceTo is the round trip to another datacenter: the median over its
+// servers, measured or estimated. It is false on client agents and while it is
+// unknown.
 func (a *Agent) DistanceTo(datacenter string) (time.Duration, bool) {
-	if a.server == nil || a.server.wan == nil {
+	if a.server == nil || a.server.router == nil {
 		return 0, false
 	}
-	pool := a.server.wan
-	var coords []*coordinate.Coordinate
-	for _, s := range pool.Servers() {
-		if s.Datacenter == datacenter {
-			c, _ := pool.CoordinateOf(wan.FullName(s.Name, s.Datacenter))
-			coords = append(coords, c)
-		}
-	}
-	return rtt.Median(pool.Coordinate(), coords)
+	return a.server.router.Distance(datacenter)
 }

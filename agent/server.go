@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/consensus"
 	"github.com/legate-project/legate/federation"
 	"github.com/legate-project/legate/internal/gossip"
@@ -155,8 +157,8 @@ func (a *Agent) endpoint(name, addr string, id transport.Identity, wrap func(net
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reset key: %w", err), conn.Close())
 	}
-	e, err := transport.New(transport.Config{Conn: conn, Identity: id, StatelessResetKey: key,
-		Log: a.log.With("component", "transport", "network", name), Registerer: a.reg.With("network", name)})
+	e, err := transport.New(transport.Config{Name: name, Conn: conn, Identity: id, StatelessResetKey: key,
+		Log: a.log.With("component", "transport", "network", name), Registerer: a.reg})
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -220,7 +222,7 @@ func (a *Agent) openLAN(self lan.Server, list *serverList, changed func()) error
 		Self: self, Client: !a.cfg.Server, BindAddr: orElse(a.cfg.SerfLANBind, a.cfg.BindAddr), BindPort: a.cfg.Ports.SerfLAN,
 		AdvertiseAddr: a.cfg.AdvertiseAddr, AdvertisePort: a.cfg.Ports.SerfLAN, Keys: a.keys(),
 		SnapshotPath: a.dir.sub(gossipFolder, "local.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
-		Profile: a.profile(gossip.LAN), OnChange: func(e lan.Event) { a.logEvent("LAN", e); refresh() },
+		Profile: a.profile(gossip.LAN), Timing: a.lanTiming(), OnChange: func(e lan.Event) { a.logEvent("LAN", e); refresh() },
 		Log: a.log.With("component", "gossip", "pool", "lan"), Registerer: a.reg,
 	})
 	if err != nil {
@@ -244,6 +246,32 @@ func (a *Agent) profile(usual gossip.Profile) gossip.Profile {
 		return gossip.Local
 	}
 	return usual
+}
+
+// lanTiming is what the configuration changes of the LAN pool's profile.
+func (a *Agent) lanTiming() gossip.Timing {
+	return timing(a.opts.Timing.LAN, a.cfg.GossipLAN, a.cfg.ReconnectTimeoutLAN)
+}
+
+// wanTiming is the same of the WAN pool's.
+func (a *Agent) wanTiming() gossip.Timing {
+	return timing(a.opts.Timing.WAN, a.cfg.GossipWAN, a.cfg.ReconnectTimeoutWAN)
+}
+
+func timing(t gossip.Timing, c config.Gossip, reconnect time.Duration) gossip.Timing {
+	set := func(to *time.Duration, d time.Duration) {
+		if *to == 0 {
+			*to = d
+		}
+	}
+	set(&t.GossipInterval, c.GossipInterval)
+	set(&t.ProbeInterval, c.ProbeInterval)
+	set(&t.ProbeTimeout, c.ProbeTimeout)
+	set(&t.ReconnectTimeout, reconnect)
+	t.GossipNodes = cmp.Or(t.GossipNodes, c.GossipNodes)
+	t.SuspicionMult = cmp.Or(t.SuspicionMult, c.SuspicionMult)
+	t.RetransmitMult = cmp.Or(t.RetransmitMult, c.RetransmitMult)
+	return t
 }
 
 func orElse(s, other string) string {
@@ -276,7 +304,7 @@ func (s *serverParts) startWAN(id transport.Identity) error {
 			WANPort: a.cfg.Ports.SerfWAN, Build: compatibleBuild},
 		Federation: a.cfg.Federation, Endpoint: s.between, AdvertiseAddr: a.cfg.AdvertiseAddrWAN, AdvertisePort: a.cfg.Ports.SerfWAN,
 		SnapshotPath: a.dir.sub(gossipFolder, "remote.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
-		Profile: a.profile(gossip.WAN), OnChange: func(e wan.Event) { a.logEvent("WAN", e); refresh() },
+		Profile: a.profile(gossip.WAN), Timing: a.wanTiming(), OnChange: func(e wan.Event) { a.logEvent("WAN", e); refresh() },
 		Log: a.log.With("component", "gossip", "pool", "wan"), Registerer: a.reg,
 	})
 	if err != nil {
@@ -308,10 +336,18 @@ const routesPeriod = 10 * time.Second
 
 // routes tells federation of the members of the WAN pool.
 func (s *serverParts) routes(p *wan.Pool) {
+	measured := map[string]time.Duration{}
+	for _, path := range s.between.Stats() {
+		if path.RTT > 0 {
+			measured[path.Target.Addr] = path.RTT
+		}
+	}
 	var peers []federation.Peer
 	for _, srv := range p.Servers() {
 		peer := federation.Peer{Server: srv}
-		peer.Coordinate, _ = p.CoordinateOf(wan.FullName(srv.Name, srv.Datacenter))
+		name := wan.FullName(srv.Name, srv.Datacenter)
+		peer.Coordinate, _ = p.CoordinateOf(name)
+		peer.Measured = measured[federation.TargetOf(srv).Addr]
 		peers = append(peers, peer)
 	}
 	s.router.Update(p.Coordinate(), peers)

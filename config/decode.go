@@ -14,14 +14,22 @@ import (
 // decoder fills one Config from the trees of several sources, one after the
 // other. It goes on after a fault, so that all are reported.
 type decoder struct {
-	source string            // what messages call the source: a file or the command line
-	set    map[string]string // key → the source that set it last
-	faults []error
-	notes  []string
+	source string // what messages call the source: a file or the command line; empty for a request
+	// lenient takes what clients of the HTTP API send: unknown keys, empty
+	// durations, durations in nanoseconds.
+	lenient bool
+	set     map[string]string // key → the source that set it last
+	faults  []error
+	notes   []string
 }
 
 func (d *decoder) fault(path, format string, args ...any) {
-	d.faults = append(d.faults, fmt.Errorf("%s: %s: %s", d.source, path, fmt.Sprintf(format, args...)))
+	text := fmt.Sprintf(format, args...)
+	if d.source == "" {
+		d.faults = append(d.faults, fmt.Errorf("%s: %s", path, text))
+		return
+	}
+	d.faults = append(d.faults, fmt.Errorf("%s: %s: %s", d.source, path, text))
 }
 
 // block decodes the keys of a block in the order of their names.
@@ -40,7 +48,9 @@ func (d *decoder) block(path string, tree map[string]any, v reflect.Value, above
 		name := fold(key, above.names)
 		f, ok := byName[name]
 		if !ok {
-			d.fault(join(path, key), "unknown key%s", didYouMean(key, fields))
+			if !d.lenient {
+				d.fault(join(path, key), "unknown key%s", didYouMean(key, fields))
+			}
 			continue
 		}
 		if first, twice := seen[name]; twice {
@@ -229,6 +239,15 @@ func (d *decoder) mapping(path string, raw any, v reflect.Value, f *field) {
 }
 
 func (d *decoder) scalar(path string, raw any, v reflect.Value) {
+	if d.lenient && isDuration(v.Type()) {
+		if raw == "" {
+			return
+		}
+		if n, ok := number(raw); ok && n == math.Trunc(n) && math.Abs(n) <= 1<<53 {
+			v.SetInt(int64(n))
+			return
+		}
+	}
 	if err := assignScalar(v, raw); err != nil {
 		d.fault(path, "%v", err)
 	}

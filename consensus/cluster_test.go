@@ -60,6 +60,7 @@ type member struct {
 	dir   string
 	net   *network
 	tune  func(*Config)
+	sick  bool // its disk fails: so may closing it
 	log   *storage.Log
 	state *storage.State
 	node  *Node
@@ -160,6 +161,9 @@ func (m *member) stop() {
 	if m.node == nil {
 		return
 	}
+	if m.net != nil { // callers would wait for an answer until their timeout
+		m.net.cut(m.id)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := m.node.Stop(ctx); err != nil {
@@ -167,7 +171,7 @@ func (m *member) stop() {
 	}
 	m.node = nil
 	for _, err := range []error{m.state.Close(), m.log.Close()} {
-		if err != nil && !errors.Is(err, storage.ErrFailed) {
+		if err != nil && !m.sick {
 			m.t.Errorf("close %s: %v", m.id, err)
 		}
 	}

@@ -8,7 +8,10 @@ package federation
 import (
 	"context"
 	"log/slog"
+	"math"
 	"math/rand/v2"
+	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -88,6 +91,14 @@ func (r *Router) Stop(ctx context.Context) error { return r.group.Stop(ctx) }
 type Peer struct {
 	wan.Server
 	Coordinate *coordinate.Coordinate
+	// Measured is the round trip that a connection to it shows; 0 if there is
+	// none.
+	Measured time.Duration
+}
+
+// TargetOf is where a member takes calls.
+func TargetOf(s wan.Server) transport.Target {
+	return transport.Target{Addr: net.JoinHostPort(s.Addr, strconv.Itoa(s.WANPort)), NodeID: s.ID, Name: wan.FullName(s.Name, s.Datacenter)}
 }
 
 // Update builds a new routing table from this server's coordinate and the
@@ -109,6 +120,15 @@ func (r *Router) Update(self *coordinate.Coordinate, peers []Peer) {
 
 // Datacenters lists the other known datacenters, nearest first.
 func (r *Router) Datacenters() []string { return r.table.Load().nearest }
+
+// Distance is the round trip to a datacenter; false while it is unknown.
+func (r *Router) Distance(name string) (time.Duration, bool) {
+	dc := r.table.Load().datacenters[name]
+	if dc == nil || dc.away == math.MaxInt64 {
+		return 0, false
+	}
+	return dc.away, true
+}
 
 // Do implements op.Caller for a call whose header names another datacenter.
 func (r *Router) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {

@@ -3,9 +3,7 @@ package federation
 import (
 	"cmp"
 	"math"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,7 +14,6 @@ import (
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/rtt"
 	"github.com/legate-project/legate/transport"
-	"github.com/legate-project/legate/wan"
 )
 
 // table is the routing table: immutable, replaced whole.
@@ -30,6 +27,7 @@ type table struct {
 type datacenter struct {
 	name    string
 	targets []transport.Target // live servers, nearest first
+	away    time.Duration      // round trip to its median server
 	load    *load              // outlives tables
 }
 
@@ -45,9 +43,9 @@ type load struct {
 // newTable builds the table as seen from the coordinate self.
 func newTable(own string, self *coordinate.Coordinate, peers []Peer, old *table) *table {
 	t := &table{datacenters: map[string]*datacenter{}, alive: map[string]transport.Target{}}
+	away := map[string][]time.Duration{}
 	sorted := slices.Clone(peers)
-	rtt.SortByDistance(sorted, self, func(p Peer) *coordinate.Coordinate { return p.Coordinate })
-	coords := map[string][]*coordinate.Coordinate{}
+	slices.SortStableFunc(sorted, func(a, b Peer) int { return cmp.Compare(a.distance(self), b.distance(self)) })
 	for _, p := range sorted {
 		if p.Datacenter == own || p.Status == gossip.Left {
 			continue
@@ -58,25 +56,31 @@ func newTable(own string, self *coordinate.Coordinate, peers []Peer, old *table)
 			t.datacenters[p.Datacenter] = dc
 			t.nearest = append(t.nearest, p.Datacenter)
 		}
-		coords[p.Datacenter] = append(coords[p.Datacenter], p.Coordinate)
+		away[p.Datacenter] = append(away[p.Datacenter], p.distance(self))
 		if p.Status == gossip.Alive {
-			target := transport.Target{Addr: net.JoinHostPort(p.Addr, strconv.Itoa(p.WANPort)), NodeID: p.ID, Name: wan.FullName(p.Name, p.Datacenter)}
-			dc.targets = append(dc.targets, target)
-			t.alive[p.ID] = target
+			dc.targets = append(dc.targets, TargetOf(p.Server))
+			t.alive[p.ID] = TargetOf(p.Server)
 		}
 	}
-	distance := map[string]time.Duration{}
-	for name, cs := range coords {
-		d, ok := rtt.Median(self, cs)
-		if !ok {
-			d = math.MaxInt64
-		}
-		distance[name] = d
+	for name, ds := range away {
+		t.datacenters[name].away = ds[(len(ds)-1)/2] // sorted already: the median
 	}
 	slices.SortFunc(t.nearest, func(a, b string) int {
-		return cmp.Or(cmp.Compare(distance[a], distance[b]), strings.Compare(a, b))
+		return cmp.Or(cmp.Compare(t.datacenters[a].away, t.datacenters[b].away), strings.Compare(a, b))
 	})
 	return t
+}
+
+// distance is the round trip to the peer: measured, else estimated, else
+// beyond all others.
+func (p Peer) distance(self *coordinate.Coordinate) time.Duration {
+	if p.Measured > 0 {
+		return p.Measured
+	}
+	if d, ok := rtt.Distance(self, p.Coordinate); ok {
+		return d
+	}
+	return math.MaxInt64
 }
 
 func oldLoad(old *table, dc string) *load {

@@ -430,4 +430,3 @@ func (f *faulty) injector(kinds []errorfs.OpKind) errorfs.Injector {
 		return nil
 	})
 }
-

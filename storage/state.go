@@ -140,6 +140,7 @@ func (s *State) sweep(current string) error {
 // State holds one for the current instance.
 type instance struct {
 	*engine
+	snaps   snapshots
 	state   *State
 	name    string
 	refs    atomic.Int64
@@ -185,7 +186,7 @@ func (in *instance) release() {
 	if in.refs.Add(-1) > 0 {
 		return
 	}
-	in.err = in.engine.close()
+	in.err = errors.Join(in.snaps.outdate(), in.engine.close())
 	if in.retired.Load() {
 		s := in.state
 		if err := s.opts.FS.RemoveAll(s.path(in.name)); err != nil {

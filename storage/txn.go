@@ -86,6 +86,9 @@ func (tx *Txn) Commit() error {
 	if err == nil {
 		err = tx.in.write(b, false)
 	}
+	if err == nil {
+		err = tx.in.snaps.outdate()
+	}
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}

@@ -17,7 +17,7 @@ const keyScratch = 128
 type View struct {
 	in    *instance
 	err   error // why there is no instance
-	snap  *pebble.Snapshot
+	snap  *snapshot
 	index uint64
 	rec   *recorder // nil unless Block asked for it
 	buf   [keyScratch]byte
@@ -37,7 +37,7 @@ func (v *View) Index() uint64 { return v.index }
 func (v *View) Close() error {
 	var err error
 	if v.snap != nil {
-		err = v.snap.Close()
+		err = v.snap.release()
 		v.snap = nil
 	}
 	if v.in != nil {
@@ -48,14 +48,14 @@ func (v *View) Close() error {
 	return err
 }
 
-func (v *View) snapshot() (*pebble.Snapshot, error) {
+func (v *View) snapshot() (*snapshot, error) {
 	if v.snap != nil {
 		return v.snap, nil
 	}
 	if v.err != nil {
 		return nil, v.err
 	}
-	v.snap = v.in.db.NewSnapshot()
+	v.snap = v.in.snaps.acquire(v.in.db)
 	return v.snap, nil
 }
 

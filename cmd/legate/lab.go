@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/legate-project/legate/agent"
+	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/internal/testcluster"
@@ -103,6 +105,10 @@ func (a *labAction) prepare(stderr io.Writer) error {
 	default:
 		return fmt.Errorf("-topology %q: want regions or flat", a.topology)
 	}
+	// The WAN is watched a little more closely than by default, so that a
+	// visitor sees cuts and round trips within seconds.
+	a.spec.Timing = agent.Timing{WAN: gossip.Timing{ProbeInterval: time.Second, ProbeTimeout: 700 * time.Millisecond, SuspicionMult: 3, PushPullInterval: 15 * time.Second},
+		CoordinatePeriod: 2 * time.Second}
 	a.spec.Seed = uint64(time.Now().UnixNano())
 	a.spec.Log = logging.Discard()
 	if a.verbose {
@@ -167,20 +173,20 @@ func (a *labAction) start(ctx context.Context, c *call, group *lifecycle.Group, 
 	if err != nil {
 		return err
 	}
-	if err := group.OnStop("control", func(context.Context) error { return control.Close() }); err != nil {
-		return err
-	}
 	if err := group.OnStop("agents", cluster.Stop); err != nil {
-		return err
+		return errors.Join(err, control.Close())
 	}
 	if err := cluster.Start(ctx); err != nil {
-		return err
+		return errors.Join(err, control.Close())
 	}
 	if err := group.Go("control", func(context.Context) {
 		if err := cluster.Control(control); err != nil {
 			fmt.Fprintln(c.stderr, "Error: lab commands are no longer taken:", err)
 		}
 	}); err != nil {
+		return errors.Join(err, control.Close())
+	}
+	if err := group.OnStop("control", func(context.Context) error { return control.Close() }); err != nil {
 		return err
 	}
 	for _, dc := range cluster.Datacenters() {

@@ -16,10 +16,14 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"time"
 )
 
 // ErrStopped is returned by Go and OnStop after Stop was called.
 var ErrStopped = errors.New("lifecycle: group is stopped")
+
+// grace is what each goroutine gets to end when the time for all is used up.
+const grace = 20 * time.Millisecond
 
 // Group is a set of goroutines and stop functions with one owner.
 // Its methods are safe for concurrent use.
@@ -176,6 +180,12 @@ func (s *step) undo(ctx context.Context) error {
 	case <-s.done:
 		return nil
 	case <-ctx.Done():
+	}
+	// The time was used up, perhaps by another: whoever is done is not accused.
+	select {
+	case <-s.done:
+		return nil
+	case <-time.After(grace):
 		return errors.New("goroutine is still running")
 	}
 }

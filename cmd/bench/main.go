@@ -1,0 +1,87 @@
+// Command bench measures a running datacenter of real processes against bare
+// servers of the same kind, in the same run on the same machine, and prints a
+// table of rates and their ratios.
+//
+// Absolute figures say little on a shared machine; the ratios are what counts.
+// All traffic stays on loopback, every load is bounded in time.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// settings of one run.
+type settings struct {
+	legate   string        // binary under test
+	seconds  time.Duration // each load
+	conns    int
+	rtt      time.Duration
+	write    string // file whose table is replaced
+	only     string
+	profiles string
+}
+
+func main() {
+	if len(os.Args) > 2 && os.Args[1] == "bare" { // this program, as the server beside
+		if err := serveBare(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "Error:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	var s settings
+	flag.StringVar(&s.legate, "legate", "bin/legate", "`binary` to measure.")
+	flag.DurationVar(&s.seconds, "time", 5*time.Second, "`duration` of each load.")
+	flag.IntVar(&s.conns, "conns", 64, "`number` of connections of each load.")
+	flag.DurationVar(&s.rtt, "rtt", 80*time.Millisecond, "emulated round `trip` between datacenters.")
+	flag.StringVar(&s.write, "write", "", "replace the table in this `file`.")
+	flag.StringVar(&s.only, "only", "", "run only the `suite`: http, wan, dns or idle.")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, s); err != nil {
+		fmt.Fprintln(os.Stderr, "Error:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, s settings) error {
+	dir, err := os.MkdirTemp("", "legate-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{settings: s, dir: dir}
+	defer b.stopAll()
+	suites := []struct {
+		name string
+		run  func(context.Context) error
+	}{{"idle", b.idle}, {"http", b.http}, {"dns", b.dns}, {"wan", b.wan}}
+	for _, suite := range suites {
+		if s.only != "" && s.only != suite.name {
+			continue
+		}
+		if err := suite.run(ctx); err != nil {
+			return fmt.Errorf("suite %s: %w", suite.name, err)
+		}
+		b.stopAll()
+	}
+	table := b.table()
+	fmt.Print(table)
+	if s.write != "" {
+		if err := replaceTable(s.write, table); err != nil {
+			return err
+		}
+	}
+	if b.missed {
+		return errors.New("a bar was missed")
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+const (
+	bareIP = "127.251.0.1"
+	key    = "/v1/kv/bench/key"
+)
+
+// bare starts the server beside and returns its address.
+func (b *bench) bare(ctx context.Context, kind, port string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	addr := bareIP + ":" + port
+	_, err = b.start("bare-"+kind, self, "bare", kind, addr)
+	return addr, err
+}
+
+// http measures the key/value store over HTTP.
+func (b *bench) http(ctx context.Context) error {
+	bare, err := b.bare(ctx, "http", "8500")
+	if err != nil {
+		return err
+	}
+	leader, follower, client, err := b.datacenter(ctx)
+	if err != nil {
+		return err
+	}
+	value := strings.Repeat("AAA", valueSize/3+1)
+	if err := wait(ctx, 10*time.Second, func() error { return put("http://"+client+":8500"+key, value) }); err != nil {
+		return err
+	}
+	if err := wait(ctx, 5*time.Second, func() error { _, err := get("http://" + bare + "/"); return err }); err != nil {
+		return err
+	}
+	body := []byte(value)
+	loads := []struct {
+		name, addr, method, path string
+		body                     []byte
+		conns                    int
+		bar                      float64
+	}{
+		{"bare net/http, the same bytes", bare, "GET", "/", nil, b.conns, 0},
+		{"KV GET on the leader", leader, "GET", key, nil, b.conns, 0.7},
+		{"KV GET on a follower, stale", follower, "GET", key + "?stale", nil, b.conns, 0},
+		{"KV GET on a follower", follower, "GET", key, nil, b.conns, 0},
+		{"KV GET through a client agent", client, "GET", key, nil, b.conns, 0},
+		{"KV PUT on the leader", leader, "PUT", key, body, b.conns, 0.2},
+		{"KV PUT through a client agent", client, "PUT", key, body, b.conns, 0},
+		{"KV PUT on the leader, one connection", leader, "PUT", key, body, 1, 0},
+	}
+	var reference float64
+	for _, l := range loads {
+		addr := l.addr
+		if !strings.Contains(addr, ":") {
+			addr += ":8500"
+		}
+		out, err := load(ctx, l.conns, b.seconds, func(int) (one, error) { return dialHTTP(addr, l.method, l.path, l.body) })
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.name, err)
+		}
+		if reference == 0 {
+			reference = out.rate
+		}
+		b.add(row{what: l.name, conns: l.conns, out: out, ratio: out.rate / reference, bar: l.bar})
+	}
+	return nil
+}
+
+// dns measures lookups of a service.
+func (b *bench) dns(ctx context.Context) error {
+	bare, err := b.bare(ctx, "dns", "8600")
+	if err != nil {
+		return err
+	}
+	leader, _, client, err := b.datacenter(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range 3 {
+		body := fmt.Sprintf(`{"ID":"web-%d","Name":"web","Address":"10.0.0.%d","Port":80}`, i, i+1)
+		if err := put("http://"+leader+":8500/v1/agent/service/register", body); err != nil {
+			return err
+		}
+	}
+	m := new(dns.Msg).SetQuestion("web.service.consul.", dns.TypeA)
+	query, err := m.Pack()
+	if err != nil {
+		return err
+	}
+	var reference float64
+	for _, l := range []struct {
+		name, addr string
+		bar        float64
+	}{{"bare miekg/dns, three records", bare, 0}, {"DNS of a service on a server", leader + ":8600", 0.3}, {"DNS of a service on a client agent", client + ":8600", 0}} {
+		c, err := dialDNS(l.addr, query)
+		if err != nil {
+			return err
+		}
+		if err := wait(ctx, 10*time.Second, func() error { return c.ask(ctx) }); err != nil {
+			return fmt.Errorf("%s: %w", l.name, err)
+		}
+		c.close()
+		out, err := load(ctx, b.conns, b.seconds, func(int) (one, error) { return dialDNS(l.addr, query) })
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.name, err)
+		}
+		if reference == 0 {
+			reference = out.rate
+		}
+		b.add(row{what: l.name, conns: b.conns, out: out, ratio: out.rate / reference, bar: l.bar})
+	}
+	return nil
+}
+
+// wan measures reads of another datacenter over an emulated WAN.
+func (b *bench) wan(ctx context.Context) error {
+	if _, err := b.start("lab", b.legate, "lab", "-datacenters=2", "-servers=1", "-clients=1", "-rtt="+b.rtt.String()); err != nil {
+		return err
+	}
+	server, client := "127.0.11.1:8500", "127.0.11.2:8500"
+	if err := wait(ctx, 60*time.Second, func() error { return put("http://"+client+key+"?dc=dc2", "value") }); err != nil {
+		return err
+	}
+	for _, l := range []struct {
+		name, addr string
+		conns      int
+	}{{"GET in another datacenter, on a server", server, 1}, {"GET in another datacenter, on a server", server, b.conns}, {"GET in another datacenter, through a client agent", client, 1}} {
+		out, err := load(ctx, l.conns, b.seconds, func(int) (one, error) { return dialHTTP(l.addr, "GET", key+"?dc=dc2", nil) })
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.name, err)
+		}
+		r := row{what: fmt.Sprintf("%s, %s away", l.name, b.rtt), conns: l.conns, out: out}
+		if l.conns == 1 {
+			r.limit = b.rtt + 2*time.Millisecond
+		}
+		b.add(r)
+	}
+	return nil
+}
+
+// idle measures what an agent that does nothing keeps in memory.
+func (b *bench) idle(ctx context.Context) error {
+	server, err := b.agent("idle-server", "127.251.2.1", "-server", "-bootstrap-expect=1")
+	if err != nil {
+		return err
+	}
+	client, err := b.agent("idle-client", "127.251.2.2", "-retry-join=127.251.2.1", "-retry-interval=1s")
+	if err != nil {
+		return err
+	}
+	if err := wait(ctx, 20*time.Second, func() error { return put("http://127.251.2.2:8500"+key, "value") }); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(5 * time.Second):
+	}
+	for name, cmd := range map[string]int{"server": server.Process.Pid, "client": client.Process.Pid} {
+		mib, err := resident(cmd)
+		if err != nil {
+			return err
+		}
+		b.add(row{what: "Resident size of an idle " + name, mib: mib, most: 50})
+	}
+	return nil
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// row is one line of the table.
+type row struct {
+	what  string
+	conns int
+	out   outcome
+	ratio float64       // of the bare server's rate in the same run; 0 for none
+	bar   float64       // least ratio; 0 for none
+	limit time.Duration // most p50; 0 for none
+	mib   float64
+	most  float64 // MiB
+}
+
+func (b *bench) add(r row) {
+	b.rows = append(b.rows, r)
+	fmt.Fprintln(os.Stderr, strings.Join(b.cells(r), " | "))
+}
+
+// cells renders a row, and notes a missed bar.
+func (b *bench) cells(r row) []string {
+	if r.mib > 0 {
+		return []string{r.what, "", fmt.Sprintf("%.0f MiB", r.mib), "", "", "", b.verdict(r.mib <= r.most, fmt.Sprintf("≤ %.0f MiB", r.most))}
+	}
+	ratio, bar := "", ""
+	if r.ratio > 0 {
+		ratio = fmt.Sprintf("%.2f", r.ratio)
+	}
+	if r.bar > 0 {
+		bar = b.verdict(r.ratio >= r.bar, fmt.Sprintf("≥ %.2f", r.bar))
+	}
+	if r.limit > 0 {
+		bar = b.verdict(r.out.p50 <= r.limit, fmt.Sprintf("p50 ≤ %s", r.limit))
+	}
+	ms := func(d time.Duration) string { return fmt.Sprintf("%.2f ms", d.Seconds()*1000) }
+	return []string{r.what, fmt.Sprint(r.conns), fmt.Sprintf("%.0f/s", r.out.rate), ratio, ms(r.out.p50), ms(r.out.p99), bar}
+}
+
+func (b *bench) verdict(ok bool, text string) string {
+	if ok {
+		return text + ", met"
+	}
+	b.missed = true
+	return text + ", **missed**"
+}
+
+func (b *bench) table() string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "Measured on %s with %d cores, load and servers sharing them, %s a load.\n\n", time.Now().Format(time.DateOnly), runtime.NumCPU(), b.seconds)
+	s.WriteString("| what | connections | rate | of bare | p50 | p99 | bar |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	for _, r := range b.rows {
+		fmt.Fprintf(&s, "| %s |\n", strings.Join(b.cells(r), " | "))
+	}
+	return s.String()
+}
+
+// Marks around the table in a document.
+const (
+	tableBegin = "<!-- table: make bench -->"
+	tableEnd   = "<!-- end of table -->"
+)
+
+func replaceTable(file, table string) error {
+	doc, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(doc), tableBegin)
+	_, after, ok2 := strings.Cut(rest, tableEnd)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s has no table to replace", file)
+	}
+	return os.WriteFile(file, []byte(before+tableBegin+"\n"+table+tableEnd+after), 0o644)
+}

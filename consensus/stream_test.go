@@ -1,0 +1,146 @@
+package consensus
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func discardMetrics(t *testing.T) *metrics {
+	t.Helper()
+	m, err := newMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func copyAll(to io.Writer, from io.Reader) (int64, error) { return io.Copy(to, from) }
+
+// files makes a directory and returns its stream.
+func stream(t *testing.T, contents map[string]string) []byte {
+	t.Helper()
+	fs := vfs.NewMem()
+	if err := fs.MkdirAll("from", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range contents {
+		f, err := fs.Create("from/"+name, vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write([]byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := newSender(fs, "from")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := io.ReadAll(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if int64(len(all)) != s.size {
+		t.Fatalf("%d bytes were announced, %d came", s.size, len(all))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fs.Stat("from"); err == nil {
+		t.Error("the sent directory is still there")
+	}
+	return all
+}
+
+func receive(fs vfs.FS, data []byte, chunk int) error {
+	r, err := newReceiver(fs, "to")
+	if err != nil {
+		return err
+	}
+	for len(data) > 0 {
+		n := min(chunk, len(data))
+		if _, err := r.Write(data[:n]); err != nil {
+			return errors.Join(err, r.cancel())
+		}
+		data = data[n:]
+	}
+	if err := r.finish(); err != nil {
+		return errors.Join(err, r.cancel())
+	}
+	return nil
+}
+
+func TestStreamArrivesInAnyPieces(t *testing.T) {
+	want := map[string]string{"a": "hello", "empty": "", "MANIFEST-1": string(bytes.Repeat([]byte("x"), 10_000))}
+	data := stream(t, want)
+	for _, chunk := range []int{1, 7, 4096, len(data)} {
+		fs := vfs.NewMem()
+		if err := receive(fs, data, chunk); err != nil {
+			t.Fatal(err)
+		}
+		for name, content := range want {
+			f, err := fs.Open("to/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(f)
+			if err != nil || string(got) != content {
+				t.Errorf("%s in pieces of %d: %d bytes, %v", name, chunk, len(got), err)
+			}
+			_ = f.Close()
+		}
+	}
+}
+
+func TestDamagedStreamIsRefused(t *testing.T) {
+	data := stream(t, map[string]string{"a": "hello", "b": "world"})
+	for i := range data {
+		bad := bytes.Clone(data)
+		bad[i] ^= 0x40
+		fs := vfs.NewMem()
+		if err := receive(fs, bad, len(bad)); !errors.Is(err, ErrBadStream) {
+			t.Errorf("byte %d changed: %v", i, err)
+		}
+		if _, err := fs.Stat("to"); err == nil {
+			t.Errorf("byte %d changed: the directory is still there", i)
+		}
+	}
+	for n := range data {
+		if err := receive(vfs.NewMem(), data[:n], 3); !errors.Is(err, ErrBadStream) {
+			t.Errorf("cut off after %d: %v", n, err)
+		}
+	}
+	if err := receive(vfs.NewMem(), append(data, 0), 64); !errors.Is(err, ErrBadStream) {
+		t.Errorf("a byte too many: %v", err)
+	}
+}
+
+func TestStreamNamesStayInside(t *testing.T) {
+	for _, name := range []string{"", ".", "..", "../x", "a/b", `a\b`, "/etc", "a\x00", "c:"} {
+		list := encodeList([]streamFile{{name, 0}})
+		if err := receive(vfs.NewMem(), list, len(list)); !errors.Is(err, ErrBadStream) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	twice := encodeList([]streamFile{{"a", 0}, {"a", 0}})
+	if err := receive(vfs.NewMem(), twice, len(twice)); !errors.Is(err, ErrBadStream) {
+		t.Errorf("a name twice: %v", err)
+	}
+}
+
+func FuzzReceive(f *testing.F) {
+	f.Add(encodeList([]streamFile{{"a", 3}, {"b", 0}}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := receive(vfs.NewMem(), data, 5); err != nil && !errors.Is(err, ErrBadStream) {
+			t.Fatal(err)
+		}
+	})
+}

@@ -1,0 +1,238 @@
+package federation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/serf/coordinate"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/wan"
+)
+
+// servers is a transport of which each server does what the test says.
+type servers struct {
+	mu        sync.Mutex
+	asked     []string // node IDs, in order
+	forgotten []string
+	do        func(ctx context.Context, id string) ([]byte, error)
+}
+
+func (s *servers) RoundTrip(ctx context.Context, to transport.Target, _ string, _, _ []byte) ([]byte, error) {
+	s.mu.Lock()
+	s.asked = append(s.asked, to.NodeID)
+	s.mu.Unlock()
+	return s.do(ctx, to.NodeID)
+}
+
+func (s *servers) Forget(to transport.Target)                 { s.forgotten = append(s.forgotten, to.NodeID) }
+func (s *servers) RTT(transport.Target, string) time.Duration { return 50 * time.Millisecond }
+
+func answer(t *testing.T, from string) []byte {
+	t.Helper()
+	b, err := op.AppendReply(nil, op.NewReply(op.Meta{Datacenter: "dc2"}, &kv.Entry{Key: "k", Value: []byte(from)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func peers(n int, status gossip.Status) []Peer {
+	var out []Peer
+	for i := range n {
+		out = append(out, Peer{Server: wan.Server{Name: fmt.Sprintf("s%d", i), ID: fmt.Sprintf("id%d", i), Datacenter: "dc2", Addr: fmt.Sprintf("127.0.0.%d", i+1), WANPort: 8302, Status: status}})
+	}
+	return out
+}
+
+func router(t *testing.T, s *servers, ps []Peer) *Router {
+	t.Helper()
+	r := New(Config{Datacenter: "dc1", Transport: s, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
+	r.Update(nil, ps)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := r.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func get(ctx context.Context, r *Router, dc string) (*kv.Entry, error) {
+	e, _, err := kv.Get.Call(ctx, r, op.Header{Datacenter: dc}, &kv.GetRequest{Key: "k"})
+	return e, err
+}
+
+func TestUnknownAndUnreachableAreToldApart(t *testing.T) {
+	s := &servers{do: func(context.Context, string) ([]byte, error) {
+		return nil, fmt.Errorf("no route: %w", transport.ErrUnreachable)
+	}}
+	for name, c := range map[string]struct {
+		peers []Peer
+		dc    string
+		want  op.Code
+	}{
+		"never heard of":      {peers(3, gossip.Alive), "dc9", op.CodeUnknownDatacenter},
+		"all failed":          {peers(3, gossip.Failed), "dc2", op.CodeUnreachableDatacenter},
+		"all left":            {peers(3, gossip.Left), "dc2", op.CodeUnknownDatacenter},
+		"alive but no answer": {peers(3, gossip.Alive), "dc2", op.CodeUnreachableDatacenter},
+	} {
+		_, err := get(t.Context(), router(t, s, c.peers), c.dc)
+		var e *op.Error
+		if !errors.As(err, &e) || e.Code != c.want || e.Text != "No path to datacenter" || e.Datacenter != c.dc {
+			t.Errorf("%s: %#v, want code %d", name, err, c.want)
+		}
+	}
+}
+
+func TestSecondServerIsTried(t *testing.T) {
+	var first string
+	s := &servers{}
+	s.do = func(_ context.Context, id string) ([]byte, error) {
+		if first == "" {
+			first = id
+		}
+		if id == first {
+			return nil, fmt.Errorf("gone: %w", transport.ErrUnreachable)
+		}
+		return answer(t, id), nil
+	}
+	r := router(t, s, peers(3, gossip.Alive))
+	for range 6 {
+		e, err := get(t.Context(), r, "dc2")
+		if err != nil || string(e.Value) == first {
+			t.Fatalf("%v %v", e, err)
+		}
+	}
+	// The one that failed is asked last from then on, so only once.
+	n := 0
+	for _, id := range s.asked {
+		if id == first {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("a server that failed was asked %d times in 6 calls", n)
+	}
+}
+
+func TestWriteThatMayHaveHappenedIsNotRepeated(t *testing.T) {
+	s := &servers{do: func(context.Context, string) ([]byte, error) { return nil, fmt.Errorf("cut: %w", transport.ErrLost) }}
+	r := router(t, s, peers(3, gossip.Alive))
+	_, _, err := kv.Apply.Call(t.Context(), r, op.Header{Datacenter: "dc2"}, &kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: "k"}})
+	if op.CodeOf(err) != op.CodeLost || len(s.asked) != 1 {
+		t.Errorf("write: %v after asking %v", err, s.asked)
+	}
+	s.asked = nil
+	if _, err := get(t.Context(), r, "dc2"); op.CodeOf(err) != op.CodeLost || len(s.asked) != 3 {
+		t.Errorf("read: %v after asking %v", err, s.asked)
+	}
+}
+
+func TestLateReadAsksAnotherServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var late string
+		s := &servers{}
+		s.do = func(ctx context.Context, id string) ([]byte, error) {
+			s.mu.Lock()
+			if late == "" {
+				late = id
+			}
+			hang := id == late
+			s.mu.Unlock()
+			if hang {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return answer(t, id), nil
+		}
+		r := router(t, s, peers(2, gossip.Alive))
+		start := time.Now()
+		if _, err := get(t.Context(), r, "dc2"); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took < 300*time.Millisecond || took > 400*time.Millisecond {
+			t.Errorf("answered after %s, want three round trips and a little", took)
+		}
+		start = time.Now()
+		if _, err := get(t.Context(), r, "dc2"); err != nil || time.Since(start) > 0 {
+			t.Errorf("the late server was asked first again: %v after %s", err, time.Since(start))
+		}
+		synctest.Wait()
+	})
+}
+
+func TestCallEndsAtItsDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &servers{do: func(ctx context.Context, _ string) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() }}
+		r := router(t, s, peers(3, gossip.Alive))
+		start := time.Now()
+		_, err := get(t.Context(), r, "dc2")
+		if op.CodeOf(err) != op.CodeTimeout || time.Since(start) != 10*time.Second {
+			t.Errorf("%v after %s", err, time.Since(start))
+		}
+		synctest.Wait()
+	})
+}
+
+func TestCallsInProgressAreBounded(t *testing.T) {
+	release := make(chan struct{})
+	began := make(chan struct{}, maxInFlight)
+	s := &servers{do: func(context.Context, string) ([]byte, error) {
+		began <- struct{}{}
+		<-release
+		return answer(t, "x"), nil
+	}}
+	r := router(t, s, peers(1, gossip.Alive))
+	var wg sync.WaitGroup
+	for range maxInFlight {
+		wg.Go(func() { get(t.Context(), r, "dc2") })
+	}
+	for range maxInFlight {
+		<-began
+	}
+	if _, err := get(t.Context(), r, "dc2"); op.CodeOf(err) != op.CodeBusy {
+		t.Errorf("call above the bound: %v", err)
+	}
+	close(release)
+	wg.Wait()
+	go func() { <-began }()
+	if _, err := get(t.Context(), r, "dc2"); err != nil {
+		t.Errorf("call after the others ended: %v", err)
+	}
+}
+
+func TestTableFollowsGossip(t *testing.T) {
+	s := &servers{do: func(context.Context, string) ([]byte, error) { return answer(t, "x"), nil }}
+	all := peers(2, gossip.Alive)
+	far := coordinate.NewCoordinate(coordinate.DefaultConfig())
+	far.Height = 0.1
+	near := coordinate.NewCoordinate(coordinate.DefaultConfig())
+	near.Height = 0.01
+	all = append(all, Peer{Server: wan.Server{Name: "a", ID: "a", Datacenter: "far", Status: gossip.Alive}, Coordinate: far},
+		Peer{Server: wan.Server{Name: "b", ID: "b", Datacenter: "near", Status: gossip.Alive}, Coordinate: near},
+		Peer{Server: wan.Server{Name: "c", ID: "c", Datacenter: "nearest-measured", Status: gossip.Failed}, Coordinate: far, Measured: time.Millisecond},
+		Peer{Server: wan.Server{Name: "own", ID: "own", Datacenter: "dc1", Status: gossip.Alive}})
+	r := router(t, s, nil)
+	r.Update(coordinate.NewCoordinate(coordinate.DefaultConfig()), all)
+	if want := []string{"nearest-measured", "near", "far", "dc2"}; !slices.Equal(r.Datacenters(), want) {
+		t.Errorf("datacenters %v, want %v: nearest first, unknown distance last", r.Datacenters(), want)
+	}
+	all[0].Status = gossip.Failed
+	r.Update(nil, all)
+	if !slices.Equal(s.forgotten, []string{"id0"}) {
+		t.Errorf("connections dropped to %v, want only the failed server's", s.forgotten)
+	}
+}

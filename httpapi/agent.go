@@ -1,0 +1,170 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"runtime"
+
+	"github.com/legate-project/legate/state/coordinate"
+)
+
+// SelfView is what /v1/agent/self shows.
+type SelfView struct {
+	Config SelfConfig
+	// DebugConfig is the whole configuration, secrets blanked.
+	DebugConfig map[string]any
+	// Coord is the agent's LAN coordinate; nil if it has none yet.
+	Coord  *coordinate.Coord `json:",omitempty"`
+	Member Member
+	// Stats by subsystem.
+	Stats map[string]map[string]string `json:",omitempty"`
+	// Meta of the node.
+	Meta map[string]string
+}
+
+// SelfConfig is the part of the configuration that clients read.
+type SelfConfig struct {
+	Datacenter        string
+	PrimaryDatacenter string
+	NodeName          string
+	NodeID            string
+	Server            bool
+	Revision          string
+	Version           string
+	BuildDate         string
+}
+
+// Member is a member of a gossip pool. Status is 0 none, 1 alive, 2 leaving,
+// 3 left, 4 failed.
+type Member struct {
+	Name                                  string
+	Addr                                  string
+	Port                                  uint16
+	Tags                                  map[string]string
+	Status                                int
+	ProtocolMin, ProtocolMax, ProtocolCur uint8
+	DelegateMin, DelegateMax, DelegateCur uint8
+}
+
+func root(x *exchange) error {
+	x.w.Header()["Content-Type"] = plainText
+	x.write(http.StatusOK, []byte("Legate agent "+x.s.cfg.NodeName+" of datacenter "+x.s.cfg.Datacenter+". The API is below /v1/.\n"))
+	return nil
+}
+
+func robots(x *exchange) error {
+	x.w.Header()["Content-Type"] = plainText
+	x.write(http.StatusOK, []byte("User-agent: *\nDisallow: /\n"))
+	return nil
+}
+
+func prometheusMetrics(x *exchange) error { return x.delegate(x.s.cfg.Metrics) }
+
+func agentMetrics(x *exchange) error { return x.delegate(x.s.cfg.AgentMetrics) }
+
+func agentSelf(x *exchange) error { return x.json(x.s.cfg.Agent.Self()) }
+
+func agentVersion(x *exchange) error {
+	c := x.s.cfg.Agent.Self().Config
+	return x.json(struct{ SHA, BuildDate, HumanVersion, FIPS string }{c.Revision, c.BuildDate, c.Version, ""})
+}
+
+// hostView is a small part of what Consul shows of a host.
+type hostView struct {
+	Host struct {
+		Hostname     string `json:"hostname"`
+		OS           string `json:"os"`
+		Architecture string `json:"kernelArch"`
+	}
+	CPU []struct {
+		Count int `json:"cores"`
+	}
+	Errors []string
+}
+
+func agentHost(x *exchange) error {
+	var v hostView
+	name, err := os.Hostname()
+	if err != nil {
+		v.Errors = append(v.Errors, "host name: "+err.Error())
+	}
+	v.Host.Hostname, v.Host.OS, v.Host.Architecture = name, runtime.GOOS, runtime.GOARCH
+	v.CPU = append(v.CPU, struct {
+		Count int `json:"cores"`
+	}{runtime.NumCPU()})
+	return x.json(v)
+}
+
+func agentMembers(x *exchange) error {
+	wan, err := x.flag("wan")
+	if err != nil {
+		return err
+	}
+	sel, err := x.selection()
+	if err != nil {
+		return err
+	}
+	list, err := x.s.cfg.Agent.Members(wan)
+	if err != nil {
+		return err
+	}
+	out, err := pick(sel, list, nil, func(m *Member) { m.Tags = pairs(m.Tags) })
+	if err != nil {
+		return err
+	}
+	return x.json(out)
+}
+
+func agentJoin(x *exchange) error {
+	addr, err := x.argument("Missing address to join")
+	if err != nil {
+		return err
+	}
+	wan, err := x.flag("wan")
+	if err != nil {
+		return err
+	}
+	if _, err := x.s.cfg.Agent.Join(x.ctx, []string{addr}, wan); err != nil {
+		return err
+	}
+	x.empty(http.StatusOK)
+	return nil
+}
+
+// agentLeave goes on when the client goes: half a leave is worse than none.
+func agentLeave(x *exchange) error {
+	if err := x.s.cfg.Agent.Leave(context.WithoutCancel(x.ctx)); err != nil {
+		return err
+	}
+	x.empty(http.StatusOK)
+	return nil
+}
+
+func agentForceLeave(x *exchange) error {
+	node, err := x.argument("Missing node name")
+	if err != nil {
+		return err
+	}
+	prune, err := x.flag("prune")
+	if err != nil {
+		return err
+	}
+	wan, err := x.flag("wan")
+	if err != nil {
+		return err
+	}
+	if err := x.s.cfg.Agent.ForceLeave(x.ctx, node, prune, wan); err != nil {
+		return err
+	}
+	x.empty(http.StatusOK)
+	return nil
+}
+
+func agentReload(x *exchange) error {
+	if err := x.s.cfg.Agent.Reload(); err != nil {
+		return err
+	}
+	x.empty(http.StatusOK)
+	return nil
+}

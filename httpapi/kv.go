@@ -1,0 +1,188 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/legate-project/legate/state/kv"
+)
+
+// kvGet answers one entry, the entries below a prefix or the keys below it.
+func kvGet(x *exchange) error {
+	h, err := x.header()
+	if err != nil {
+		return err
+	}
+	if len(x.params) > 0 {
+		switch {
+		case x.has("keys"):
+			return kvKeys(x)
+		case x.has("recurse"):
+			return kvList(x)
+		}
+	}
+	if x.rest == "" {
+		return refuse(http.StatusBadRequest, "Missing key name")
+	}
+	e, meta, err := kv.Get.Call(x.ctx, x.s.cfg.Caller, h, &kv.GetRequest{Key: x.rest})
+	if err != nil {
+		return err
+	}
+	x.meta(&meta)
+	if e == nil {
+		x.empty(http.StatusNotFound)
+		return nil
+	}
+	if len(x.params) > 0 && x.has("raw") {
+		out := x.w.Header()
+		out["Content-Type"], out["X-Content-Type-Options"], out["Content-Security-Policy"] = plainText, noSniff, sandbox
+		x.write(http.StatusOK, e.Value)
+		return nil
+	}
+	buf := x.buffer()
+	defer x.release(buf)
+	b := append(buf.AvailableBuffer(), '[')
+	b = append(appendEntry(b, e), ']')
+	buf.Write(b) // so that its memory is kept
+	return x.jsonBytes(http.StatusOK, b)
+}
+
+func kvList(x *exchange) error {
+	h, err := x.header()
+	if err != nil {
+		return err
+	}
+	list, meta, err := kv.List.Call(x.ctx, x.s.cfg.Caller, h, &kv.ListRequest{Prefix: x.rest})
+	if err != nil {
+		return err
+	}
+	x.meta(&meta)
+	if list == nil || len(*list) == 0 {
+		x.empty(http.StatusNotFound)
+		return nil
+	}
+	buf := x.buffer()
+	defer x.release(buf)
+	b := append(buf.AvailableBuffer(), '[')
+	for i := range *list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendEntry(b, &(*list)[i])
+	}
+	b = append(b, ']')
+	return x.jsonBytes(http.StatusOK, b)
+}
+
+func kvKeys(x *exchange) error {
+	h, err := x.header()
+	if err != nil {
+		return err
+	}
+	req := &kv.KeysRequest{Prefix: x.rest, Separator: x.get("separator")}
+	if req.Separator == "" {
+		req.Separator = x.get("seperator") // clients that spell it so exist
+	}
+	list, meta, err := kv.ListKeys.Call(x.ctx, x.s.cfg.Caller, h, req)
+	if err != nil {
+		return err
+	}
+	x.meta(&meta)
+	if list == nil || len(*list) == 0 {
+		if x.rest != "" {
+			x.empty(http.StatusNotFound)
+			return nil
+		}
+		return x.json([]string{})
+	}
+	return x.json(*list)
+}
+
+// conditions reads what a write depends on.
+func (x *exchange) conditions(names ...string) (only string, err error) {
+	for _, name := range names {
+		if !x.has(name) {
+			continue
+		}
+		if only != "" {
+			return "", refuse(http.StatusBadRequest, "Conflicting flags: "+only+" and "+name+" cannot be used together")
+		}
+		only = name
+	}
+	return only, nil
+}
+
+func kvPut(x *exchange) error {
+	h, err := x.current()
+	if err != nil {
+		return err
+	}
+	if x.rest == "" {
+		return refuse(http.StatusBadRequest, "Missing key name")
+	}
+	req := &kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: x.rest}}
+	if len(x.params) > 0 {
+		if err := kvConditions(x, req); err != nil {
+			return err
+		}
+	}
+	if req.Entry.Value, err = x.body(int64(x.s.cfg.MaxValueSize)); err != nil {
+		return err
+	}
+	res, meta, err := kv.Apply.Call(x.ctx, x.s.cfg.Caller, h, req)
+	if err != nil {
+		return err
+	}
+	x.datacenter(&meta)
+	return x.truth(res != nil && res.OK)
+}
+
+func kvConditions(x *exchange, req *kv.ApplyRequest) error {
+	only, err := x.conditions("cas", "acquire", "release")
+	if err != nil {
+		return err
+	}
+	if req.Entry.Flags, _, err = x.number("flags"); err != nil {
+		return err
+	}
+	switch only {
+	case "cas":
+		req.Verb = kv.CAS
+		req.Entry.ModifyIndex, _, err = x.number("cas")
+		return err
+	case "acquire", "release":
+		return reasoned(http.StatusNotImplemented, "unsupported", "?"+only+" is not served yet: there are no sessions")
+	}
+	return nil
+}
+
+func kvDelete(x *exchange) error {
+	h, err := x.current()
+	if err != nil {
+		return err
+	}
+	req := &kv.ApplyRequest{Verb: kv.Delete, Entry: kv.Entry{Key: x.rest}}
+	only, err := x.conditions("recurse", "cas")
+	if err != nil {
+		return err
+	}
+	switch {
+	case only == "recurse":
+		req.Verb = kv.DeleteTree
+	case x.rest == "":
+		return refuse(http.StatusBadRequest, "Missing key name")
+	case only == "cas":
+		req.Verb = kv.DeleteCAS
+		if req.Entry.ModifyIndex, _, err = x.number("cas"); err != nil {
+			return err
+		}
+		if req.Entry.ModifyIndex == 0 {
+			return refuse(http.StatusBadRequest, "Invalid value for ?cas: a delete needs the index of the entry, above 0")
+		}
+	}
+	res, meta, err := kv.Apply.Call(x.ctx, x.s.cfg.Caller, h, req)
+	if err != nil {
+		return err
+	}
+	x.datacenter(&meta)
+	return x.truth(res != nil && res.OK)
+}

@@ -1,0 +1,184 @@
+package httpapi
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/legate-project/legate/op"
+)
+
+// header reads what all operations share from the request.
+func (x *exchange) header() (op.Header, error) {
+	h := op.Header{Token: x.token()}
+	if len(x.params) == 0 {
+		return h, nil
+	}
+	if h.Datacenter = x.get("dc"); h.Datacenter == "" {
+		h.Datacenter = x.get("datacenter")
+	}
+	if err := x.consistency(&h); err != nil {
+		return h, err
+	}
+	if err := x.blocking(&h); err != nil {
+		return h, err
+	}
+	if h.Near = x.get("near"); h.Near == "_agent" {
+		h.Near = x.s.cfg.NodeName
+	}
+	return h, nil
+}
+
+func (x *exchange) token() string {
+	if len(x.params) > 0 {
+		if t := x.get("token"); t != "" {
+			return t
+		}
+	}
+	if v := x.r.Header["X-Consul-Token"]; len(v) > 0 && v[0] != "" {
+		return v[0]
+	}
+	if v := x.r.Header["Authorization"]; len(v) > 0 {
+		if kind, secret, ok := strings.Cut(v[0], " "); ok && strings.EqualFold(kind, "Bearer") {
+			return strings.TrimSpace(secret)
+		}
+	}
+	if x.s.cfg.DefaultToken != nil {
+		return x.s.cfg.DefaultToken()
+	}
+	return ""
+}
+
+func (x *exchange) consistency(h *op.Header) error {
+	stale, consistent, cached := x.has("stale"), x.has("consistent"), x.has("cached")
+	if text := x.get("max_stale"); text != "" {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 {
+			return refuse(http.StatusBadRequest, "Invalid max_stale value \""+text+"\"")
+		}
+		if d > 0 {
+			h.MaxStale, stale = d, true
+		}
+	}
+	switch {
+	case stale && consistent:
+		return refuse(http.StatusBadRequest, "Cannot specify ?stale with ?consistent, conflicting semantics.")
+	case cached && consistent:
+		return refuse(http.StatusBadRequest, "Cannot specify ?cached with ?consistent, conflicting semantics.")
+	case stale && x.has("leader"):
+		return refuse(http.StatusBadRequest, "Cannot specify ?stale with ?leader, conflicting semantics.")
+	case stale:
+		h.Consistency = op.Stale
+	case consistent:
+		h.Consistency = op.Consistent
+	}
+	return nil
+}
+
+func (x *exchange) blocking(h *op.Header) error {
+	if text := x.get("wait"); text != "" {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 {
+			return refuse(http.StatusBadRequest, "Invalid wait time")
+		}
+		h.MaxWait = d
+	}
+	if text := x.get("index"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			return refuse(http.StatusBadRequest, "Invalid index")
+		}
+		h.MinIndex = n
+	}
+	if h.MinIndex == 0 {
+		h.MaxWait = 0
+		return nil
+	}
+	if h.MaxWait == 0 {
+		h.MaxWait = x.s.cfg.DefaultQueryTime
+	}
+	h.MaxWait = min(h.MaxWait, x.s.cfg.MaxQueryTime)
+	x.waits = true
+	return nil
+}
+
+// current is header for what does not wait.
+func (x *exchange) current() (op.Header, error) {
+	h, err := x.header()
+	h.MinIndex, h.MaxWait, x.waits = 0, 0, false
+	return h, err
+}
+
+// flag reads a parameter that may stand without a value.
+func (x *exchange) flag(name string) (bool, error) {
+	if !x.has(name) {
+		return false, nil
+	}
+	text := x.get(name)
+	if text == "" {
+		return true, nil
+	}
+	v, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, refuse(http.StatusBadRequest, "Invalid value for ?"+name)
+	}
+	return v, nil
+}
+
+// number reads a parameter that is a count.
+func (x *exchange) number(name string) (n uint64, given bool, err error) {
+	if !x.has(name) {
+		return 0, false, nil
+	}
+	n, err = strconv.ParseUint(x.get(name), 10, 64)
+	if err != nil {
+		return 0, true, refuse(http.StatusBadRequest, "Invalid value for ?"+name+": want a whole number from 0")
+	}
+	return n, true, nil
+}
+
+// argument returns the rest of the path, or an error with the text if there is
+// none.
+func (x *exchange) argument(missing string) (string, error) {
+	if x.rest == "" {
+		return "", refuse(http.StatusBadRequest, missing)
+	}
+	return x.rest, nil
+}
+
+// body reads the request's body of at most limit bytes, within bodyTimeout.
+// Memory grows with what arrives, not with what was announced.
+func (x *exchange) body(limit int64) ([]byte, error) {
+	n := x.r.ContentLength
+	if n > limit {
+		return nil, x.tooLarge(n, limit)
+	}
+	if n == 0 {
+		return nil, nil
+	}
+	control := http.NewResponseController(x.w)
+	if control.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil {
+		// Reading goes on behind the body: that is how a lost client is noticed.
+		defer func() { _ = control.SetReadDeadline(time.Time{}) }()
+	}
+	const trusted = 64 << 10
+	buf := bytes.NewBuffer(make([]byte, 0, min(max(n, 0), trusted)+bytes.MinRead))
+	read, err := buf.ReadFrom(io.LimitReader(x.r.Body, limit+1))
+	if err != nil {
+		return nil, refuse(http.StatusBadRequest, "Request body cannot be read: "+err.Error())
+	}
+	if read > limit {
+		return nil, x.tooLarge(read, limit)
+	}
+	return buf.Bytes(), nil
+}
+
+func (x *exchange) tooLarge(n, limit int64) error {
+	text := "Request body(" + strconv.FormatInt(n, 10) + " bytes) too large, max size: " + strconv.FormatInt(limit, 10) +
+		" bytes. See the configuration keys limits.kv_max_value_size and limits.txn_max_req_len."
+	x.w.Header().Set("Connection", "close") // the rest of the body is not read
+	return &failure{http.StatusRequestEntityTooLarge, "too-large", text}
+}

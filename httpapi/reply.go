@@ -1,0 +1,214 @@
+package httpapi
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/legate-project/legate/op"
+)
+
+// Values of headers, shared by all answers and never changed.
+var (
+	plainText       = []string{"text/plain; charset=utf-8"}
+	applicationJSON = []string{"application/json"}
+	noSniff         = []string{"nosniff"}
+	sandbox         = []string{"sandbox"}
+	gzipped         = []string{"gzip"}
+	acceptEncoding  = []string{"Accept-Encoding"}
+	yes             = []string{"true"}
+	no              = []string{"false"}
+	zero            = []string{"0"}
+	allow           = []string{"allow"}
+	blockingQuery   = []string{"blocking-query"}
+	byLeader        = []string{"leader"}
+	byQuorum        = []string{"consistent"}
+	byAny           = []string{"stale"}
+)
+
+// meta sets the headers of a read from what came back with its result. Names
+// are in canonical form: the map is written without conversion.
+func (x *exchange) meta(m *op.Meta) {
+	h := x.w.Header()
+	values := make([]string, 0, 4) // one allocation for the slices of all headers
+	set := func(name, value string) {
+		values = append(values, value)
+		h[name] = values[len(values)-1 : len(values) : len(values)]
+	}
+	// A client that sends 0 back would not wait.
+	set("X-Consul-Index", strconv.FormatUint(max(m.Index, 1), 10))
+	h["X-Consul-Lastcontact"] = zero
+	if m.LastContact > 0 {
+		set("X-Consul-Lastcontact", strconv.FormatInt(m.LastContact.Milliseconds(), 10))
+	}
+	h["X-Consul-Knownleader"] = no
+	if m.KnownLeader {
+		h["X-Consul-Knownleader"] = yes
+	}
+	switch m.Consistency {
+	case op.Consistent:
+		h["X-Consul-Effective-Consistency"] = byQuorum
+	case op.Stale:
+		h["X-Consul-Effective-Consistency"] = byAny
+	default:
+		h["X-Consul-Effective-Consistency"] = byLeader
+	}
+	h["X-Consul-Query-Backend"] = blockingQuery
+	h["X-Consul-Default-Acl-Policy"] = allow
+	if m.Filtered {
+		h["X-Consul-Results-Filtered-By-Acls"] = yes
+	}
+	if m.Age > 0 {
+		set("Age", strconv.FormatInt(int64((m.Age+time.Second-1)/time.Second), 10))
+	}
+	x.datacenter(m)
+}
+
+// datacenter sets which datacenter answered.
+func (x *exchange) datacenter(m *op.Meta) {
+	if m.Datacenter != "" {
+		x.w.Header()[headerDatacenter] = []string{m.Datacenter}
+	}
+}
+
+// json answers 200 with v.
+func (x *exchange) json(v any) error { return x.jsonStatus(http.StatusOK, v) }
+
+// jsonStatus answers with v in the shape of encoding/json, indented if the
+// client asked for that.
+func (x *exchange) jsonStatus(status int, v any) error {
+	buf := x.buffer()
+	defer x.release(buf)
+	if err := json.NewEncoder(buf).Encode(v); err != nil {
+		return err
+	}
+	buf.Truncate(buf.Len() - 1) // the encoder ends with a newline
+	return x.jsonBytes(status, buf.Bytes())
+}
+
+// jsonBytes answers with a JSON text.
+func (x *exchange) jsonBytes(status int, b []byte) error {
+	if len(x.params) > 0 && x.has("pretty") {
+		buf := x.buffer()
+		defer x.release(buf)
+		if err := json.Indent(buf, b, "", "    "); err != nil {
+			return err
+		}
+		buf.WriteByte('\n')
+		b = buf.Bytes()
+	}
+	x.w.Header()["Content-Type"] = applicationJSON
+	x.write(status, b)
+	return nil
+}
+
+// truth answers true or false.
+func (x *exchange) truth(ok bool) error {
+	text := "false"
+	if ok {
+		text = "true"
+	}
+	return x.jsonBytes(http.StatusOK, []byte(text))
+}
+
+// empty answers without a body.
+func (x *exchange) empty(status int) {
+	x.status = status
+	x.w.WriteHeader(status)
+}
+
+// write sends the answer, compressed if that is worth it. What cannot be sent
+// has no reader any more: errors of the connection end here.
+func (x *exchange) write(status int, b []byte) {
+	h := x.w.Header()
+	h["Vary"] = acceptEncoding
+	if len(b) >= minCompressed && x.acceptsGzip() && h["Content-Encoding"] == nil {
+		x.writeGzip(status, b)
+		return
+	}
+	x.send(status, b)
+}
+
+func (x *exchange) send(status int, b []byte) {
+	if len(b) > minCompressed { // net/http counts short ones itself
+		x.w.Header()["Content-Length"] = []string{strconv.Itoa(len(b))}
+	}
+	x.status = status
+	if status != http.StatusOK {
+		x.w.WriteHeader(status)
+	}
+	_, _ = x.w.Write(b)
+}
+
+func (x *exchange) writeGzip(status int, b []byte) {
+	buf := x.buffer()
+	defer x.release(buf)
+	z := x.s.gzips.Get().(*gzip.Writer)
+	defer x.s.gzips.Put(z)
+	z.Reset(buf)
+	_, err := z.Write(b)
+	if err == nil {
+		err = z.Close()
+	}
+	if err != nil || buf.Len() >= len(b) { // a buffer does not fail; what does not shrink goes as it is
+		x.send(status, b)
+		return
+	}
+	x.w.Header()["Content-Encoding"] = gzipped
+	x.send(status, buf.Bytes())
+}
+
+func (x *exchange) acceptsGzip() bool {
+	for _, line := range x.r.Header["Accept-Encoding"] {
+		for part := range strings.SplitSeq(line, ",") {
+			name, q, _ := strings.Cut(part, ";")
+			if strings.TrimSpace(name) != "gzip" {
+				continue
+			}
+			q = strings.ReplaceAll(q, " ", "")
+			return q != "q=0" && q != "q=0.0" && q != "q=0.00" && q != "q=0.000"
+		}
+	}
+	return false
+}
+
+func (x *exchange) buffer() *bytes.Buffer {
+	buf := x.s.buffers.Get().(*bytes.Buffer)
+	buf.Reset()
+	return buf
+}
+
+func (x *exchange) release(buf *bytes.Buffer) {
+	if buf.Cap() <= maxPooledBuffer {
+		x.s.buffers.Put(buf)
+	}
+}
+
+// delegate lets another handler answer; it sets its own headers.
+func (x *exchange) delegate(h http.Handler) error {
+	if h == nil {
+		return refuse(http.StatusNotFound, "This agent has no metrics")
+	}
+	x.status = http.StatusOK
+	h.ServeHTTP(&statusWriter{ResponseWriter: x.w, status: &x.status}, x.r)
+	return nil
+}
+
+// statusWriter notes the status of an answer that another handler gives.
+type statusWriter struct {
+	http.ResponseWriter
+	status *int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *statusWriter) WriteHeader(status int) {
+	*w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

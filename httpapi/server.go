@@ -1,0 +1,230 @@
+// Package httpapi is the HTTP API of an agent: the routes, parameters,
+// headers, JSON shapes and errors that users of Consul already have.
+//
+// It parses, calls an operation or the agent, and renders; it knows no
+// storage, no other server and no catalog logic. Whether it is a client or a
+// server that answers is the business of its Caller.
+package httpapi
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/catalog"
+)
+
+// Bounds on what a client may send and for how long it may hold the server up.
+const (
+	readHeaderTimeout = 10 * time.Second // for the request line and headers
+	bodyTimeout       = time.Minute      // for the body; a value of 512 KiB needs 9 KB/s
+	idleTimeout       = 5 * time.Minute  // between requests; longer than clients keep connections
+	drainTimeout      = 5 * time.Second  // for requests in flight while the server stops
+	maxBody           = 1 << 20          // of a JSON body, in bytes
+	maxParams         = 64               // in a query string
+	maxPooledBuffer   = 1 << 20          // larger buffers go back to the garbage collector
+	minCompressed     = 1 << 10          // shorter answers are not worth compressing
+)
+
+// Config says what the API speaks for.
+type Config struct {
+	Caller op.Caller
+	Agent  Agent
+	Local  Local
+	// Metrics answers /metrics, AgentMetrics /v1/agent/metrics; nil answers 404.
+	Metrics, AgentMetrics http.Handler
+	Datacenter            string
+	NodeName              string
+	// MaxValueSize of a key in bytes; default 512 KiB.
+	MaxValueSize int
+	// DefaultQueryTime and MaxQueryTime bound blocking queries; default 5 and 10
+	// minutes.
+	DefaultQueryTime, MaxQueryTime time.Duration
+	// MaxConnsPerClient bounds connections of one client address; 0 is no limit.
+	MaxConnsPerClient int
+	// HTTP is the http_config block.
+	HTTP config.HTTPConfig
+	// EnableScripts lets clients register checks that run commands.
+	EnableScripts bool
+	// DefaultToken is used for requests without a token; nil uses none.
+	DefaultToken func() string
+
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Agent is what the API needs of the agent that it runs in.
+type Agent interface {
+	Self() SelfView
+	Members(wan bool) ([]Member, error)
+	// Join contacts the addresses and returns how many answered.
+	Join(ctx context.Context, addrs []string, wan bool) (int, error)
+	Leave(ctx context.Context) error
+	ForceLeave(ctx context.Context, node string, prune, wan bool) error
+	Reload() error
+}
+
+// Local is the agent's own services and checks; *local.State is one, and its
+// errors are those of package agent/local.
+type Local interface {
+	Services() map[string]catalog.Service
+	Checks() map[string]catalog.Check
+	AddService(config.ServiceDefinition) error
+	RemoveService(id string) error
+	AddCheck(config.CheckDefinition) error
+	RemoveCheck(id string) error
+	UpdateTTL(id, status, output string) error
+}
+
+// Server answers HTTP requests. It is an http.Handler, safe for concurrent
+// use.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	routes  *router
+	metrics *metrics
+	extra   http.Header    // response_headers
+	writers []netip.Prefix // allow_write_http_from; empty for all
+	limit   *connLimit
+
+	exchanges, buffers, gzips sync.Pool
+}
+
+// New returns a server, or an error that names every fault of the
+// configuration.
+func New(cfg Config) (*Server, error) {
+	if cfg.MaxValueSize == 0 {
+		cfg.MaxValueSize = 512 << 10
+	}
+	if cfg.DefaultQueryTime == 0 {
+		cfg.DefaultQueryTime = 5 * time.Minute
+	}
+	if cfg.MaxQueryTime == 0 {
+		cfg.MaxQueryTime = 10 * time.Minute
+	}
+	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"), extra: http.Header{}, limit: newConnLimit(cfg.MaxConnsPerClient)}
+	var errs []error
+	for name, value := range cfg.HTTP.ResponseHeaders {
+		s.extra.Set(name, value)
+	}
+	for _, text := range cfg.HTTP.AllowWriteHTTPFrom {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("http_config.allow_write_http_from: %w", err))
+			continue
+		}
+		s.writers = append(s.writers, p.Masked())
+	}
+	if cfg.Caller == nil || cfg.Agent == nil || cfg.Local == nil {
+		errs = append(errs, errors.New("the HTTP API needs a Caller, an Agent and a Local"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	s.metrics = newMetrics(cfg.Registerer)
+	s.routes = newRouter(table, s.metrics)
+	s.exchanges.New = func() any { return &exchange{} }
+	s.buffers.New = func() any { return new(bytes.Buffer) }
+	s.gzips.New = func() any {
+		z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
+		return z
+	}
+	return s, nil
+}
+
+// Handler returns the handler of all routes.
+func (s *Server) Handler() http.Handler { return s }
+
+// Serve answers requests on the listener until ctx ends; then it takes no
+// more, ends those that wait for a change, and lets the others finish. It
+// closes the listener. Several listeners may be served at once.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	hs := &http.Server{
+		Handler: s, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: s.cfg.HTTP.MaxHeaderBytes,
+		BaseContext: func(net.Listener) context.Context { return base },
+		ConnState:   s.limit.state,
+		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	drained := make(chan error, 1)
+	undo := context.AfterFunc(ctx, func() {
+		cancel()
+		stop, done := context.WithTimeout(context.Background(), drainTimeout)
+		defer done()
+		err := hs.Shutdown(stop)
+		if err != nil {
+			err = errors.Join(fmt.Errorf("stop HTTP server on %s: requests still run: %w", l.Addr(), err), hs.Close())
+		}
+		drained <- err
+	})
+	err := hs.Serve(l)
+	if undo() { // ctx has not ended: the listener failed
+		return fmt.Errorf("serve HTTP on %s: %w", l.Addr(), err)
+	}
+	return <-drained
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := s.exchanges.Get().(*exchange)
+	*x = exchange{s: s, w: w, r: r, ctx: r.Context(), start: time.Now(), params: x.params[:0], end: s.routes.unknown}
+	s.metrics.inFlight.Inc()
+	defer x.finish()
+	x.serve()
+}
+
+// connLimit bounds the connections of each client address.
+type connLimit struct {
+	max int
+	mu  sync.Mutex
+	by  map[netip.Addr]int
+}
+
+func newConnLimit(max int) *connLimit { return &connLimit{max: max, by: map[netip.Addr]int{}} }
+
+// state is the ConnState hook of an http.Server: a connection above the limit
+// is closed at once.
+func (l *connLimit) state(c net.Conn, state http.ConnState) {
+	if l.max <= 0 {
+		return
+	}
+	addr := addrOf(c.RemoteAddr().String())
+	switch state {
+	case http.StateNew:
+		l.mu.Lock()
+		l.by[addr]++
+		over := l.by[addr] > l.max
+		l.mu.Unlock()
+		if over {
+			_ = c.Close() // the server notices and reports the connection closed
+		}
+	case http.StateClosed, http.StateHijacked:
+		l.mu.Lock()
+		if l.by[addr]--; l.by[addr] <= 0 {
+			delete(l.by, addr)
+		}
+		l.mu.Unlock()
+	}
+}
+
+// addrOf returns the IP of a host:port; that of a Unix socket is the zero Addr.
+func addrOf(hostport string) netip.Addr {
+	ap, err := netip.ParseAddrPort(hostport)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}
