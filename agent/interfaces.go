@@ -1,3 +1,157 @@
 package agent
 
-func (a *Agent) startInterfaces() error { return nil }
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/legate-project/legate/httpapi"
+	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/state/coordinate"
+)
+
+// startInterfaces opens what clients talk to, last of all: when it answers,
+// the agent is up.
+func (a *Agent) startInterfaces() error {
+	if err := a.startHTTP(); err != nil {
+		return err
+	}
+	return a.startDNS()
+}
+
+func (a *Agent) startHTTP() error {
+	api, err := httpapi.New(httpapi.Config{
+		Caller: a.caller, Agent: apiAgent{a}, Local: a.local, Metrics: a.reg.Handler(), AgentMetrics: a.reg.AgentHandler(),
+		Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, MaxValueSize: a.cfg.Limits.KVMaxValueSize,
+		DefaultQueryTime: a.cfg.DefaultQueryTime, MaxQueryTime: a.cfg.MaxQueryTime, MaxConnsPerClient: a.cfg.Limits.HTTPMaxConnsPerClient,
+		HTTP: a.cfg.HTTPConfig, EnableScripts: a.cfg.EnableScriptChecks, Log: a.log, Registerer: a.reg,
+	})
+	if err != nil {
+		return fmt.Errorf("set up the HTTP interface: %w", err)
+	}
+	for _, addr := range a.cfg.HTTPAddrs() {
+		l, err := listen(addr)
+		if err != nil {
+			return fmt.Errorf("listen for HTTP on %s (client_addr, ports.http): %w", addr, err)
+		}
+		a.http = append(a.http, l.Addr())
+		err = a.group.Go("HTTP on "+addr, func(ctx context.Context) {
+			if err := api.Serve(ctx, l); err != nil {
+				a.finish(&FatalError{fmt.Errorf("serve HTTP on %s: %w", addr, err)})
+			}
+		})
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
+	return nil
+}
+
+// listen opens a TCP address or the socket of a unix:// path. A socket that an
+// earlier run left behind is replaced, unless somebody still answers there.
+func listen(addr string) (net.Listener, error) {
+	path, unix := strings.CutPrefix(addr, "unix://")
+	if !unix {
+		return net.Listen("tcp", addr)
+	}
+	if conn, err := net.Dial("unix", path); err == nil {
+		return nil, errors.Join(fmt.Errorf("%s is in use", path), conn.Close())
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return net.Listen("unix", path)
+}
+
+// apiAgent is the agent as the HTTP interface sees it.
+type apiAgent struct{ a *Agent }
+
+var _ httpapi.Agent = apiAgent{}
+
+// Self implements httpapi.Agent.
+func (p apiAgent) Self() httpapi.SelfView {
+	a := p.a
+	v := httpapi.SelfView{
+		Config: httpapi.SelfConfig{Datacenter: a.cfg.Datacenter, PrimaryDatacenter: orElse(a.cfg.PrimaryDatacenter, a.cfg.Datacenter),
+			NodeName: a.cfg.NodeName, NodeID: a.id, Server: a.cfg.Server, Revision: revision(), Version: compatibleBuild},
+		DebugConfig: a.cfg.Settings(), Member: member(a.lan.LocalMember()), Stats: a.Stats(), Meta: a.nodeMeta(),
+	}
+	if c := a.lan.Coordinate(); c != nil {
+		coord := coordinate.FromSerf(c)
+		v.Coord = &coord
+	}
+	return v
+}
+
+// Members implements httpapi.Agent.
+func (p apiAgent) Members(wan bool) ([]httpapi.Member, error) {
+	list := p.a.lan.Members()
+	if wan {
+		pool, err := p.a.wanPool()
+		if err != nil {
+			return nil, err
+		}
+		list = pool.Members()
+	}
+	out := make([]httpapi.Member, 0, len(list))
+	for _, m := range list {
+		out = append(out, member(m))
+	}
+	return out, nil
+}
+
+func member(m gossip.Member) httpapi.Member {
+	return httpapi.Member{Name: m.Name, Addr: m.Addr, Port: m.Port, Tags: m.Tags, Status: int(m.Status),
+		ProtocolMin: m.ProtocolMin, ProtocolMax: m.ProtocolMax, ProtocolCur: m.ProtocolCur,
+		DelegateMin: m.DelegateMin, DelegateMax: m.DelegateMax, DelegateCur: m.DelegateCur}
+}
+
+// Join implements httpapi.Agent.
+func (p apiAgent) Join(_ context.Context, addrs []string, wan bool) (int, error) {
+	if !wan {
+		return p.a.lan.Join(addrs)
+	}
+	pool, err := p.a.wanPool()
+	if err != nil {
+		return 0, err
+	}
+	return pool.Join(addrs)
+}
+
+// Leave implements httpapi.Agent: it says goodbye and lets the process end.
+func (p apiAgent) Leave(ctx context.Context) error {
+	err := p.a.Leave(ctx)
+	p.a.finish(nil)
+	return err
+}
+
+// ForceLeave implements httpapi.Agent.
+func (p apiAgent) ForceLeave(_ context.Context, node string, prune, wan bool) error {
+	if !wan {
+		return p.a.lan.ForceLeave(node, prune)
+	}
+	pool, err := p.a.wanPool()
+	if err != nil {
+		return err
+	}
+	return pool.ForceLeave(node, prune)
+}
+
+// errNoReload is the answer of an agent that was not started from files.
+var errNoReload = errors.New("this agent cannot read its configuration again")
+
+// Reload implements httpapi.Agent.
+func (p apiAgent) Reload() error {
+	if p.a.opts.Load == nil {
+		return errNoReload
+	}
+	cfg, err := p.a.opts.Load()
+	if err != nil {
+		return err
+	}
+	return p.a.Reload(cfg)
+}

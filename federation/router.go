@@ -178,11 +178,18 @@ func (r *Router) send(ctx context.Context, dc *datacenter, call *op.Call) (*op.R
 		targets = targets[:maxTries]
 	}
 	reply, err := r.race(ctx, dc, targets, call)
-	if err != nil && op.CodeOf(err) == op.CodeNoServer { // none could be reached
+	if cut(err, call.Operation.OpKind()) {
 		r.log.Debug("datacenter cannot be reached", "datacenter", dc.name, "error", err)
 		return nil, &op.Error{Code: op.CodeUnreachableDatacenter, Text: noPath, Datacenter: dc.name}
 	}
 	return reply, err
+}
+
+// cut reports whether an error says no more than that the datacenter could not
+// be reached: by any server, or for a read on a connection that broke.
+func cut(err error, k op.Kind) bool {
+	code := op.CodeOf(err)
+	return code == op.CodeNoServer || code == op.CodeLost && k == op.KindRead
 }
 
 // race asks the first server and, for a read that is late, the next as well;

@@ -136,7 +136,7 @@ func TestWriteThatMayHaveHappenedIsNotRepeated(t *testing.T) {
 		t.Errorf("write: %v after asking %v", err, s.asked)
 	}
 	s.asked = nil
-	if _, err := get(t.Context(), r, "dc2"); op.CodeOf(err) != op.CodeLost || len(s.asked) != 3 {
+	if _, err := get(t.Context(), r, "dc2"); op.CodeOf(err) != op.CodeUnreachableDatacenter || len(s.asked) != 3 {
 		t.Errorf("read: %v after asking %v", err, s.asked)
 	}
 }
