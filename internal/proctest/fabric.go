@@ -48,7 +48,7 @@ func (f *Fabric) namespace(name string) *Host {
 	h := &Host{Name: name, netns: f.prefix + name}
 	f.ip("netns add " + h.netns)
 	f.t.Cleanup(func() { f.ip("netns delete " + h.netns) })
-	f.ip("-n " + h.netns + " link set lo up")
+	f.batch(h, "link set lo up")
 	return h
 }
 
