@@ -28,7 +28,7 @@ race: ## run all tests with the race detector
 	$(GO) test -race -count=1 -timeout $(TIMEOUT) ./...
 
 lint: ## check format, vet and the rules of internal/lint
-	@unformatted="$$(gofmt -l $$(git ls-files '*.go' ':!internal/deps'))"; \
+	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; \
 	if [ -n "$$unformatted" ]; then echo "run gofmt on:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) test -count=1 ./internal/lint

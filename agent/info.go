@@ -75,3 +75,7 @@ func (a *Agent) Reload(cfg *config.Config) error {
 	a.log.Info("configuration reloaded")
 	return nil
 }
+
+// Leads reports whether this agent is its datacenter's leader and may answer
+// as such.
+func (a *Agent) Leads() bool { return a.server != nil && a.server.server.Leads() }

@@ -168,9 +168,7 @@ func (c *Config) raftConfig() *raft.Config {
 	rc.LeaderLeaseTimeout = c.Timing.Lease
 	rc.CommitTimeout = c.Timing.Commit
 	rc.MaxAppendEntries = maxAppendEntries
-	// Raft never answers what lies in the buffer of its channel when it stops.
-	// This package makes batches itself and needs none.
-	rc.BatchApplyCh = false
+	rc.BatchApplyCh = true
 	rc.ShutdownOnRemove = false // a removed server keeps answering stale reads until it is told to leave
 	rc.TrailingLogs = c.TrailingLogs
 	rc.SnapshotInterval = c.SnapshotInterval

@@ -8,8 +8,8 @@ import (
 )
 
 // buckets span an apply in memory to an election that goes badly, in seconds.
-var buckets = []float64{
-	.0001, .0002, .0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30,
+func buckets() []float64 {
+	return []float64{.0001, .0002, .0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30}
 }
 
 // metrics are those of one node.
@@ -45,18 +45,18 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		m.registered = append(m.registered, c)
 		return c
 	}
-	m.commit = histogram("commit_seconds", "Time from handing an entry to Raft until it is applied here.", buckets)
-	m.apply = histogram("apply_seconds", "Time to apply a batch of committed entries to the state.", buckets)
+	m.commit = histogram("commit_seconds", "Time from handing an entry to Raft until it is applied here.", buckets())
+	m.apply = histogram("apply_seconds", "Time to apply a batch of committed entries to the state.", buckets())
 	m.commands = counter("commands_applied_total", "Commands applied to the state.")
 	m.perEntry = histogram("entry_commands", "Commands that shared a log entry.", prometheus.ExponentialBuckets(1, 2, 13))
 	m.lost = counter("commands_lost_total", "Commands proposed here whose outcome stayed unknown.")
 	m.refused = counter("commands_refused_total", "Commands refused because too many waited or this node did not lead.")
 	m.elections = counter("elections_total", "Elections that this node began.")
-	m.election = histogram("election_seconds", "Time from beginning an election to the end of being a candidate.", buckets)
+	m.election = histogram("election_seconds", "Time from beginning an election to the end of being a candidate.", buckets())
 	m.leaderChanges = counter("leader_changes_total", "Times that this node learned of another leader.")
-	m.verify = histogram("verify_leader_seconds", "Time to confirm leadership with a quorum.", buckets)
-	m.mark = histogram("snapshot_seconds", "Time of a local snapshot.", buckets)
-	m.checkpoint = histogram("checkpoint_seconds", "Time to prepare the state for sending.", buckets)
+	m.verify = histogram("verify_leader_seconds", "Time to confirm leadership with a quorum.", buckets())
+	m.mark = histogram("snapshot_seconds", "Time of a local snapshot.", buckets())
+	m.checkpoint = histogram("checkpoint_seconds", "Time to prepare the state for sending.", buckets())
 	m.installed = counter("snapshots_installed_total", "States received from a leader and made current.")
 	m.failed = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "legate_raft_failed", Help: "1 when the node has stopped because of a failure.",

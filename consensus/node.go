@@ -28,7 +28,10 @@ type Node struct {
 	confirm chan *confirmation
 	ready   atomic.Uint64 // the term in which this node led and had applied all before it; 0 for none
 
-	down    chan struct{} // closed when the node stops or fails
+	waits   *lifecycle.Group // goroutines that wait for Raft; some for ever, see await
+	closing chan struct{}    // closed when Stop begins: nothing new is taken
+	stopOne sync.Once
+	down    chan struct{} // closed when the node fails or Raft is about to stop
 	downOne sync.Once
 	failed  chan error // capacity 1
 	failOne sync.Once
@@ -52,6 +55,7 @@ func Start(cfg Config) (_ *Node, err error) {
 		cfg: cfg, metrics: m, group: lifecycle.New("consensus"),
 		queue: make(chan *proposal, maxQueued), sent: make(chan sentEntry, maxInFlight),
 		slots: make(chan struct{}, maxInFlight), confirm: make(chan *confirmation, maxConfirmations),
+		waits: lifecycle.New("raft futures"), closing: make(chan struct{}),
 		down: make(chan struct{}), failed: make(chan error, 1),
 	}
 	j := newJournal(cfg.Log, n.fail)
@@ -132,11 +136,16 @@ func (n *Node) takeDown() { n.downOne.Do(func() { close(n.down) }) }
 // by then; Stop is still to be called.
 func (n *Node) Failed() <-chan error { return n.failed }
 
+// drainLimit bounds how long Stop lets Raft answer what it has.
+const drainLimit = time.Second
+
 // Stop leaves the group without telling it, answers who still waits, and
 // closes the transport. It waits as long as ctx allows.
 func (n *Node) Stop(ctx context.Context) error {
+	n.stopOne.Do(func() { close(n.closing) })
+	n.drain(ctx)
 	n.takeDown()
-	err := wait(ctx, n.raft.Shutdown(), nil)
+	err := wait(ctx, n.waits, n.raft.Shutdown(), nil)
 	if err != nil {
 		err = fmt.Errorf("stop raft: %w", err)
 	}
@@ -145,15 +154,29 @@ func (n *Node) Stop(ctx context.Context) error {
 	return err
 }
 
-// await waits for a future as long as ctx allows and the node runs.
-func (n *Node) await(ctx context.Context, f raft.Future) error { return wait(ctx, f, n.down) }
+// drain takes all slots: then Raft has answered every entry.
+func (n *Node) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainLimit)
+	defer cancel()
+	for range maxInFlight {
+		select {
+		case n.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		case <-n.down:
+			return
+		}
+	}
+}
 
-// wait gives up on the future where ctx ends or down is closed: Raft does not
-// answer everything that it was asked before it stopped. The goroutine that
-// waits on ends with the future.
-func wait(ctx context.Context, f raft.Future, down <-chan struct{}) error {
+// await waits for a future as long as ctx allows and the node runs. Raft never
+// answers some of what it was asked shortly before it stopped: then the caller
+// goes on and the goroutine that waits stays.
+func (n *Node) await(ctx context.Context, f raft.Future) error { return wait(ctx, n.waits, f, n.down) }
+
+func wait(ctx context.Context, g *lifecycle.Group, f raft.Future, down <-chan struct{}) error {
 	done := make(chan error, 1)
-	if err := lifecycle.New("future").Spawn("future", func(context.Context) { done <- f.Error() }); err != nil {
+	if err := g.Spawn("future", func(context.Context) { done <- f.Error() }); err != nil {
 		return err
 	}
 	select {

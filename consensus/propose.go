@@ -57,9 +57,12 @@ func (n *Node) Propose(ctx context.Context, command []byte) (any, error) {
 	}
 	p := &proposal{command: command, done: make(chan result, 1)}
 	select {
-	case n.queue <- p:
-	case <-n.down:
+	case <-n.closing:
 		return nil, fmt.Errorf("propose: %w", ErrStopped)
+	default:
+	}
+	select {
+	case n.queue <- p:
 	default:
 		n.metrics.refused.Inc()
 		return nil, fmt.Errorf("propose: %w", ErrOverloaded)
@@ -100,12 +103,16 @@ func (n *Node) proposeLoop(ctx context.Context) {
 	for {
 		if carry == nil {
 			select {
+			case <-n.closing:
+				return
 			case <-ctx.Done():
 				return
 			case carry = <-n.queue:
 			}
 		}
 		select {
+		case <-n.closing:
+			return
 		case <-ctx.Done():
 			return
 		case n.slots <- struct{}{}:
@@ -160,14 +167,14 @@ func (n *Node) answerLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case e := <-n.sent:
-			n.answer(e)
+			n.answer(ctx, e)
 			<-n.slots
 		}
 	}
 }
 
-func (n *Node) answer(e sentEntry) {
-	o, err := outcome{}, translate(e.future.Error())
+func (n *Node) answer(ctx context.Context, e sentEntry) {
+	o, err := outcome{}, translate(n.await(ctx, e.future))
 	if err == nil {
 		var ok bool
 		if o, ok = e.future.Response().(outcome); !ok || o.err != nil || len(o.results) != len(e.proposals) {

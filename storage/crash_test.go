@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -404,6 +406,60 @@ func TestFailedDiskAcknowledgesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A disk that hangs: the append returns in the end, as failed.
+func TestHungDiskFailsTheWrite(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	var hung atomic.Bool
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if hung.Load() && op.Kind == errorfs.OpFileSync || hung.Load() && op.Kind == errorfs.OpFileSyncData {
+			<-release
+		}
+		return nil
+	}))
+	l, err := OpenLog(Options{Dir: "log", FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.limit = 20 * time.Millisecond
+	hung.Store(true)
+	if err := l.StoreLog(&raft.Log{Index: 1, Term: 1}); !errors.Is(err, ErrFailed) {
+		t.Errorf("append to a hung disk: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A flush that fails in the background would in the end stall every write.
+func TestFailedFlushIsAFailure(t *testing.T) {
+	var bad faulty
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if strings.HasSuffix(op.Path, ".sst") {
+			return bad.injector([]errorfs.OpKind{op.Kind}).MaybeError(op)
+		}
+		return nil
+	}))
+	s, err := OpenState(Options{Dir: "state", FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, plain, "a", "")
+	bad.set(true)
+	if _, err := s.Checkpoint(s.Scratch("test")); !errors.Is(err, errDisk) {
+		t.Errorf("checkpoint: %v", err)
+	}
+	<-s.Failed()
+	if err := s.Err(); !errors.Is(err, ErrFailed) || !errors.Is(err, errDisk) {
+		t.Errorf("the reason is %v", err)
+	}
+	tx := s.Begin()
+	if err := tx.Commit(); !errors.Is(err, ErrFailed) {
+		t.Errorf("commit: %v", err)
+	}
+	_ = s.Close()
 }
 
 var errDisk = errors.New("injected")

@@ -31,6 +31,7 @@ type engine struct {
 	group   *lifecycle.Group
 	writes  chan writeRequest
 	closing chan struct{}
+	limit   time.Duration // of one write: writeLimit
 	once    sync.Once
 	err     error // of close
 }
@@ -52,7 +53,7 @@ func openEngine(dir string, opts *pebble.Options, f *fault, m *engineMetrics) (*
 	}
 	e := &engine{
 		db: db, fault: f, metrics: m, group: lifecycle.New("storage engine"),
-		writes: make(chan writeRequest), closing: make(chan struct{}),
+		writes: make(chan writeRequest), closing: make(chan struct{}), limit: writeLimit,
 	}
 	if err := e.group.Go("writer", e.writeLoop); err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -160,7 +161,7 @@ func (e *engine) rare(name string, run func() error) error {
 
 // await waits for the end of a write, for the disk's failure, or for writeLimit.
 func (e *engine) await(done chan error, what string) error {
-	limit := time.NewTimer(writeLimit)
+	limit := time.NewTimer(e.limit)
 	defer limit.Stop()
 	select {
 	case err := <-done:
@@ -168,7 +169,7 @@ func (e *engine) await(done chan error, what string) error {
 	case <-e.fault.done:
 		return e.fault.err()
 	case <-limit.C:
-		return e.fault.fail(fmt.Errorf("a %s has not ended after %v", what, writeLimit))
+		return e.fault.fail(fmt.Errorf("a %s has not ended after %v", what, e.limit))
 	}
 }
 

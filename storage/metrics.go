@@ -10,8 +10,8 @@ import (
 
 // fsyncBuckets span a fast NVMe flush (50 µs) to a disk that is about to be
 // called failed, in seconds.
-var fsyncBuckets = []float64{
-	.00005, .0001, .0002, .0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10,
+func fsyncBuckets() []float64 {
+	return []float64{.00005, .0001, .0002, .0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10}
 }
 
 // engineMetrics count what happens to one Pebble instance. The label db is
@@ -96,7 +96,7 @@ func (m *engineMetrics) listener(f *fault) *pebble.EventListener {
 	return l
 }
 
-// size is a gauge of the bytes that an instance takes on disk.
+// sizeGauge is of the bytes that an instance takes on disk.
 func sizeGauge(db string, read func() float64) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "legate_storage_disk_bytes", Help: "Bytes on disk.",
@@ -116,7 +116,7 @@ func newLogMetrics(m *engineMetrics, l *Log) (*logMetrics, error) {
 	lm := &logMetrics{
 		fsync: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "legate_raft_log_fsync_seconds", Help: "Time to append one batch to the Raft log and sync it.",
-			Buckets: fsyncBuckets,
+			Buckets: fsyncBuckets(),
 		}),
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "legate_raft_log_batch_entries", Help: "Entries per append to the Raft log.",
@@ -151,7 +151,7 @@ func newStateMetrics(m *engineMetrics, s *State) (*stateMetrics, error) {
 	sm := &stateMetrics{
 		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "legate_storage_commit_seconds", Help: "Time to commit one transaction of the state, without a sync.",
-			Buckets: fsyncBuckets,
+			Buckets: fsyncBuckets(),
 		}),
 		rows: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "legate_storage_rows_written_total", Help: "Rows, index rows and tombstones written to the state.",

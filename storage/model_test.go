@@ -243,7 +243,7 @@ func step(t *rapid.T, s *State, tx *Txn, m *model, keys *rapid.Generator[string]
 		}
 	case 4:
 		upTo := rapid.Uint64Range(0, m.index).Draw(t, "up to")
-		if _, err := s.CollectTombstones(tx, upTo, 1_000_000); err != nil {
+		if _, err := tx.CollectTombstones(upTo, 1_000_000); err != nil {
 			t.Fatal(err)
 		}
 		m.collect(upTo)
@@ -262,7 +262,7 @@ func TestTombstonesLeaveNothingBehind(t *testing.T) {
 		n := 0
 		apply(t, s, func(tx *Txn) {
 			var err error
-			if n, err = s.CollectTombstones(tx, tx.Index(), 7); err != nil {
+			if n, err = tx.CollectTombstones(tx.Index(), 7); err != nil {
 				t.Fatal(err)
 			}
 		})

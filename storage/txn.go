@@ -217,7 +217,7 @@ func (tx *Txn) scratch() []byte    { return tx.buf[:0] }
 // upTo, oldest first, at most limit of them, and returns how many. It is part of
 // the current command, wakes nobody, and lowers the index of views that had
 // nothing newer to read. A caller that gets limit calls again.
-func (s *State) CollectTombstones(tx *Txn, upTo uint64, limit int) (int, error) {
+func (tx *Txn) CollectTombstones(upTo uint64, limit int) (int, error) {
 	var found []string
 	err := tx.each([]byte{spaceTombstone}, func(key, _ []byte) (bool, error) {
 		if len(key) < 9 {
@@ -254,10 +254,4 @@ func (tx *Txn) collect(tombstone string) error {
 		tx.remove(key)
 	}
 	return err
-}
-
-// CollectTombstones removes up to limit tombstones of deletions at or below
-// the index, oldest first, and returns how many went.
-func (tx *Txn) CollectTombstones(upTo uint64, limit int) (int, error) {
-	return tx.s.CollectTombstones(tx, upTo, limit)
 }

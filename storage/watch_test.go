@@ -136,7 +136,7 @@ func TestWatchesAreExact(t *testing.T) {
 		}, false},
 		{"tombstone collected", getter("gone"), func(t *testing.T, s *State) {
 			apply(t, s, func(tx *Txn) {
-				if n, err := s.CollectTombstones(tx, tx.Index(), 100); err != nil || n == 0 {
+				if n, err := tx.CollectTombstones(tx.Index(), 100); err != nil || n == 0 {
 					t.Fatal(n, err)
 				}
 			})

@@ -95,10 +95,10 @@ func Tree(root string) ([]Finding, error) {
 	return Sources(sources)
 }
 
-// skipDir passes over what is no code of ours. internal/deps only pins modules.
+// skipDir passes over what is no code of ours.
 func skipDir(rel, name string) bool {
 	return rel != "." && (strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") || name == "testdata" ||
-		name == "bin" || name == "dist" || rel == "internal/deps")
+		name == "bin" || name == "dist")
 }
 
 // Sources checks files given as path → text. The findings are in the order of

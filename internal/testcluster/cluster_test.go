@@ -22,7 +22,7 @@ func fast() agent.Timing {
 }
 
 // start runs a cluster until the test ends.
-func start(t *testing.T, s testcluster.Spec) *testcluster.Cluster {
+func start(t testing.TB, s testcluster.Spec) *testcluster.Cluster {
 	t.Helper()
 	s.Network = ownNetwork(t)
 	s.Timing = fast()
@@ -59,7 +59,7 @@ func start(t *testing.T, s testcluster.Spec) *testcluster.Cluster {
 
 // ownNetwork finds a second byte of loopback addresses that no other test
 // process uses, and holds it until the test ends.
-func ownNetwork(t *testing.T) byte {
+func ownNetwork(t testing.TB) byte {
 	t.Helper()
 	for n := byte(1); n < 250; n++ {
 		l, err := net.Listen("tcp", net.JoinHostPort(net.IPv4(127, n, 255, 254).String(), "8300"))
