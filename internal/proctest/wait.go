@@ -15,12 +15,17 @@ const pollPeriod = 50 * time.Millisecond
 func Until(t testing.TB, timeout time.Duration, what string, try func() error) time.Duration {
 	t.Helper()
 	begin := time.Now()
+	var last string
 	tick := time.NewTicker(pollPeriod)
 	defer tick.Stop()
 	for {
 		err := try()
 		if err == nil {
 			return time.Since(begin)
+		}
+		if text := err.Error(); text != last {
+			last = text
+			t.Logf("%s: not yet after %s: %s: %s", time.Now().UTC().Format("15:04:05.000"), time.Since(begin).Round(time.Millisecond), what, text)
 		}
 		if time.Since(begin) > timeout {
 			t.Fatalf("not within %s: %s: %v", timeout, what, err)
