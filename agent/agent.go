@@ -112,7 +112,8 @@ func (a *Agent) Start(ctx context.Context) error {
 	}
 	stop, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	return errors.Join(err, a.Stop(stop))
+	// Done stays open: who waits for both is to see this error.
+	return errors.Join(err, a.group.Stop(stop))
 }
 
 // stopTimeout bounds the clean-up of a failed start.
