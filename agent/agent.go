@@ -69,7 +69,8 @@ type Agent struct {
 	self   transport.Peer
 	reg    *metrics.Registry
 	lan    *lan.Pool
-	known  *serverList // servers of the datacenter
+	known  *serverList         // servers of the datacenter
+	calls  *transport.Endpoint // to servers of the datacenter
 	caller op.Caller
 	local  *local.State
 	// localState is local once gossip may look at it.
