@@ -8,16 +8,20 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/legate-project/legate/internal/proctest"
 )
+
+// badStart is how long an agent may take to find out that it cannot run.
+const badStart = 15 * time.Second
 
 // fails runs an agent that must end by itself with exit code 1, say why, and
 // not panic.
 func fails(t testing.TB, h *proctest.Host, args []string, reasons ...string) {
 	t.Helper()
 	p := proctest.Start(t, h, "agent", args...)
-	if code := p.WaitExit(patience); code != 1 {
+	if code := p.WaitExit(badStart); code != 1 {
 		t.Errorf("exit code %d, want 1:\n%s", code, p)
 	}
 	contains(t, "the output", p.String(), reasons...)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/legate-project/legate/internal/proctest"
 )
 
@@ -15,7 +17,7 @@ import (
 // when servers die.
 const promised = 15 * time.Second
 
-// state of two datacenters of three servers and a client each.
+// federation is two datacenters of three servers and a client each.
 type federation struct {
 	t       testing.TB
 	servers [2][]*node
@@ -49,19 +51,23 @@ func newFederation(t testing.TB) *federation {
 	return f
 }
 
-// works writes and reads at home and across, from both clients.
+// works writes and reads at home and across, from both clients, all at once.
 func (f *federation) works(key string) error {
-	for i, c := range f.clients {
-		for _, dc := range []string{dcName(i), dcName(1 - i)} {
-			if err := c.put(key+"/"+c.dc, "v", dc); err != nil {
-				return fmt.Errorf("%s of %s writes to %s: %w", c.name, c.dc, dc, err)
-			}
-			if err := c.get(key+"/"+c.dc, "v", dc); err != nil {
-				return fmt.Errorf("%s of %s reads from %s: %w", c.name, c.dc, dc, err)
-			}
+	var all errgroup.Group
+	for _, c := range f.clients {
+		for i := range f.servers {
+			all.Go(func() error {
+				if err := c.put(key+"/"+c.dc, "v", dcName(i)); err != nil {
+					return fmt.Errorf("%s of %s writes to %s: %w", c.name, c.dc, dcName(i), err)
+				}
+				if err := c.get(key+"/"+c.dc, "v", dcName(i)); err != nil {
+					return fmt.Errorf("%s of %s reads from %s: %w", c.name, c.dc, dcName(i), err)
+				}
+				return nil
+			})
 		}
 	}
-	return nil
+	return all.Wait()
 }
 
 // voters waits until the consensus group of a datacenter consists of exactly
