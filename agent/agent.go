@@ -69,7 +69,8 @@ type Agent struct {
 	self   transport.Peer
 	reg    *metrics.Registry
 	lan    *lan.Pool
-	known  *serverList // servers of the datacenter
+	known  *serverList         // servers of the datacenter
+	calls  *transport.Endpoint // to servers of the datacenter
 	caller op.Caller
 	local  *local.State
 	// localState is local once gossip may look at it.
@@ -112,7 +113,8 @@ func (a *Agent) Start(ctx context.Context) error {
 	}
 	stop, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	return errors.Join(err, a.Stop(stop))
+	// Done stays open: who waits for both is to see this error.
+	return errors.Join(err, a.group.Stop(stop))
 }
 
 // stopTimeout bounds the clean-up of a failed start.

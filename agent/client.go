@@ -18,6 +18,7 @@ func (a *Agent) startClient(_ context.Context, id transport.Identity) error {
 	if err != nil {
 		return fmt.Errorf("open a socket for calls on %s: %w", addr, err)
 	}
+	a.calls = endpoint
 	list := &serverList{}
 	a.known = list
 	if err := endpoint.Handle(rpc.Protocol, transport.Protocol{}); err != nil {

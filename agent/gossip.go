@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"time"
 
 	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/transport"
 )
 
 // logEvent writes one line for each member of an event.
@@ -22,6 +25,20 @@ func (a *Agent) logEvent(pool string, e gossip.Event) {
 			log.Warn("member failed")
 		case gossip.Reap:
 			log.Info("member forgotten")
+		}
+	}
+}
+
+// forgetFailed drops the connections to servers that failed. Who waits for an
+// answer of theirs learns it now: a connection to a host that died says nothing
+// until it has been silent for long.
+func (a *Agent) forgetFailed(e gossip.Event) {
+	if e.Kind != gossip.Fail {
+		return
+	}
+	for _, m := range e.Members {
+		if s, ok := gossip.ServerOf(m); ok {
+			a.calls.Forget(transport.Target{Addr: net.JoinHostPort(s.Addr, strconv.Itoa(s.RPCPort)), NodeID: s.ID, Name: s.Name})
 		}
 	}
 }

@@ -144,6 +144,7 @@ func (s *serverParts) openRPC(id transport.Identity) (net.Listener, error) {
 	if s.rpc, err = a.endpoint("lan", addr, id, nil); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen for calls on %s (ports.server): %w", addr, err), listener.Close())
 	}
+	a.calls = s.rpc
 	return listener, nil
 }
 
@@ -225,7 +226,7 @@ func (a *Agent) openLAN(self lan.Server, list *serverList, changed func()) error
 		Self: self, Client: !a.cfg.Server, BindAddr: orElse(a.cfg.SerfLANBind, a.cfg.BindAddr), BindPort: a.cfg.Ports.SerfLAN,
 		AdvertiseAddr: a.cfg.AdvertiseAddr, AdvertisePort: a.cfg.Ports.SerfLAN, Keys: a.keys(),
 		SnapshotPath: a.dir.sub(gossipFolder, "local.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
-		Profile: a.profile(gossip.LAN), Timing: a.lanTiming(), OnChange: func(e lan.Event) { a.logEvent("LAN", e); refresh() },
+		Profile: a.profile(gossip.LAN), Timing: a.lanTiming(), OnChange: func(e lan.Event) { a.logEvent("LAN", e); refresh(); a.forgetFailed(e) },
 		Log: a.log.With("component", "gossip", "pool", "lan"), Registerer: a.reg,
 	})
 	if err != nil {

@@ -23,7 +23,7 @@ func levels() map[string]int {
 		"server",
 		"agent",
 		"internal/testcluster", // what tests and the lab share
-		"cmd deployments",
+		"cmd deployments internal/proctest internal/e2e",
 	} {
 		level := i - 1
 		for _, room := range strings.Fields(rooms) {
