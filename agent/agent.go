@@ -97,7 +97,7 @@ func New(o Options) (*Agent, error) {
 		return nil, errors.Join(err, a.dir.close())
 	}
 	a.self = transport.Peer{Federation: o.Config.Federation, Datacenter: o.Config.Datacenter, NodeID: a.id, Name: o.Config.NodeName, Server: o.Config.Server}
-	a.reg = metrics.NewRegistry(o.Config.NodeName + "." + o.Config.Datacenter)
+	a.reg = metrics.NewRegistry(o.Config.NodeName, o.Config.NodeName+"."+o.Config.Datacenter)
 	if err := a.group.OnStop("metrics", func(context.Context) error { a.reg.Close(); return nil }); err != nil {
 		return nil, err
 	}
