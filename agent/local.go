@@ -1,10 +1,12 @@
 package agent
 
 import (
+	"maps"
 	"net/netip"
 	"time"
 
 	"github.com/legate-project/legate/agent/local"
+	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/gossip"
 )
 
@@ -13,7 +15,7 @@ import (
 func (a *Agent) startLocal() error {
 	cfg := local.Config{
 		Caller: a.caller, Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, NodeID: a.id, Address: a.cfg.AdvertiseAddr,
-		TaggedAddresses: taggedAddresses(a.cfg.AdvertiseAddr, a.cfg.AdvertiseAddrWAN), Meta: a.nodeMeta(), Dir: a.dir.path,
+		TaggedAddresses: taggedAddresses(a.cfg), Meta: a.nodeMeta(), Dir: a.dir.path,
 		OutputMaxSize: a.cfg.CheckOutputMaxSize, UpdateInterval: a.cfg.CheckUpdateInterval,
 		SyncPeriod: a.opts.Timing.SyncPeriod, CoordinatePeriod: a.opts.Timing.CoordinatePeriod,
 		ClusterSize: func() int { return len(a.lan.Members()) }, Log: a.log, Registerer: a.reg,
@@ -55,10 +57,11 @@ func (a *Agent) nodeMeta() map[string]string {
 	return meta
 }
 
-// taggedAddresses names the node's addresses by network and IP version.
-func taggedAddresses(lan, wan string) map[string]string {
-	m := map[string]string{"lan": lan, "wan": wan}
-	for name, addr := range map[string]string{"lan": lan, "wan": wan} {
+// taggedAddresses names the node's addresses by network and IP version. What
+// the configuration says wins.
+func taggedAddresses(c *config.Config) map[string]string {
+	m := map[string]string{"lan": c.AdvertiseAddr, "wan": c.AdvertiseAddrWAN}
+	for name, addr := range maps.Clone(m) {
 		ip, err := netip.ParseAddr(addr)
 		switch {
 		case err != nil:
@@ -68,6 +71,13 @@ func taggedAddresses(lan, wan string) map[string]string {
 			m[name+"_ipv6"] = addr
 		}
 	}
+	for name, addr := range map[string]string{"lan_ipv4": c.AdvertiseAddrIPv4, "lan_ipv6": c.AdvertiseAddrIPv6,
+		"wan_ipv4": c.AdvertiseAddrWANIPv4, "wan_ipv6": c.AdvertiseAddrWANIPv6} {
+		if addr != "" {
+			m[name] = addr
+		}
+	}
+	maps.Copy(m, c.TaggedAddresses)
 	return m
 }
 

@@ -81,11 +81,11 @@ type DNSConfig struct {
 	DisableCompression          bool                     `key:"disable_compression" doc:"Do not compress names in answers."`
 	UDPAnswerLimit              int                      `key:"udp_answer_limit" default:"3" unit:"records" doc:"Most answers in a UDP packet of 512 bytes."`
 	ARecordLimit                int                      `key:"a_record_limit" unit:"records" doc:"Most A or AAAA records in any answer; 0 means no limit."`
-	RecursorTimeout             time.Duration            `key:"recursor_timeout" default:"2s" doc:"How long one recursor may take."`
-	RecursorStrategy            string                   `key:"recursor_strategy" default:"sequential" doc:"Order of recursors: sequential or random."`
+	RecursorTimeout             time.Duration            `key:"recursor_timeout" default:"2s" mark:"pending" doc:"How long one recursor may take."`
+	RecursorStrategy            string                   `key:"recursor_strategy" default:"sequential" mark:"pending" doc:"Order of recursors: sequential or random."`
 	SOA                         SOA                      `key:"soa" doc:"Numbers of the SOA record."`
-	UseCache                    bool                     `key:"use_cache" doc:"Answer from the agent's cache."`
-	CacheMaxAge                 time.Duration            `key:"cache_max_age" doc:"Oldest answer from the cache; 0 means no limit."`
+	UseCache                    bool                     `key:"use_cache" mark:"pending" doc:"Answer from the agent's cache."`
+	CacheMaxAge                 time.Duration            `key:"cache_max_age" mark:"pending" doc:"Oldest answer from the cache; 0 means no limit."`
 	EnableAdditionalNodeMetaTXT bool                     `key:"enable_additional_node_meta_txt" default:"true" doc:"Add the node's meta as TXT records."`
 	PreferNamespace             bool                     `key:"prefer_namespace" mark:"enterprise" doc:"Namespaces in names."`
 }
@@ -100,16 +100,16 @@ type SOA struct {
 
 // HTTPConfig is the behaviour of the HTTP interface.
 type HTTPConfig struct {
-	BlockEndpoints     []string          `key:"block_endpoints" mark:"pending" doc:"Path prefixes that are refused."`
-	AllowWriteHTTPFrom []string          `key:"allow_write_http_from" flag:"allow-write-http-from" mark:"pending" doc:"Networks that may write. Empty means all."`
-	ResponseHeaders    map[string]string `key:"response_headers" mark:"pending" doc:"Headers added to every answer."`
+	BlockEndpoints     []string          `key:"block_endpoints" doc:"Path prefixes that are refused."`
+	AllowWriteHTTPFrom []string          `key:"allow_write_http_from" flag:"allow-write-http-from" doc:"Networks that may write. Empty means all."`
+	ResponseHeaders    map[string]string `key:"response_headers" doc:"Headers added to every answer."`
 	UseCache           bool              `key:"use_cache" default:"true" mark:"pending" doc:"Serve ?cached from the agent's cache."`
-	MaxHeaderBytes     int               `key:"max_header_bytes" unit:"bytes" mark:"pending" doc:"Longest request header; 0 means the standard 1 MiB."`
+	MaxHeaderBytes     int               `key:"max_header_bytes" unit:"bytes" doc:"Longest request header; 0 means the standard 1 MiB."`
 }
 
 // UIConfig is the web interface.
 type UIConfig struct {
-	Enabled     bool   `key:"enabled" flag:"ui" doc:"Serve the web interface."`
+	Enabled     bool   `key:"enabled" flag:"ui" mark:"pending" doc:"Serve the web interface."`
 	Dir         string `key:"dir" flag:"ui-dir" mark:"pending" doc:"Serve these files instead of the built-in ones."`
 	ContentPath string `key:"content_path" flag:"ui-content-path" default:"/ui/" mark:"pending" doc:"Path of the web interface."`
 

@@ -42,7 +42,7 @@ type Config struct {
 	NodeName          string            `key:"node_name" flag:"node" doc:"Name of this node, unique in its datacenter. Empty means the host's name."`
 	NodeID            string            `key:"node_id" flag:"node-id" doc:"UUID of this node. Empty means a random one that is kept in data_dir."`
 	DisableHostNodeID bool              `key:"disable_host_node_id" flag:"disable-host-node-id" default:"true" mark:"pending" doc:"False derives the node ID from the host instead of choosing it at random."`
-	NodeMeta          map[string]string `key:"node_meta" flag:"node-meta" mark:"reload" doc:"At most 64 pairs kept with the node; keys of at most 128 and values of at most 512 bytes."`
+	NodeMeta          map[string]string `key:"node_meta" flag:"node-meta" doc:"At most 64 pairs kept with the node; keys of at most 128 and values of at most 512 bytes."`
 	DataDir           string            `key:"data_dir" flag:"data-dir" doc:"Directory for everything the agent keeps. Required, except with -dev."`
 	Server            bool              `key:"server" flag:"server" doc:"Server mode: the agent takes part in its datacenter's Raft group."`
 	Bootstrap         bool              `key:"bootstrap" flag:"bootstrap" doc:"This server starts a datacenter alone."`
@@ -53,12 +53,12 @@ type Config struct {
 	ClientAddrs          []string          `key:"client_addr" flag:"client" default:"127.0.0.1" mark:"words" doc:"Addresses of the HTTP and DNS listeners, separated by spaces; go-sockaddr templates are allowed."`
 	Addresses            Addresses         `key:"addresses" doc:"Addresses of single listeners where they differ from client_addr."`
 	AdvertiseAddr        string            `key:"advertise_addr" flag:"advertise" doc:"Address that other agents of the datacenter are told. Empty means bind_addr or, if that is 0.0.0.0 or ::, the host's only private address."`
-	AdvertiseAddrIPv4    string            `key:"advertise_addr_ipv4" mark:"pending" doc:"IPv4 address among the node's tagged addresses."`
-	AdvertiseAddrIPv6    string            `key:"advertise_addr_ipv6" mark:"pending" doc:"IPv6 address among the node's tagged addresses."`
+	AdvertiseAddrIPv4    string            `key:"advertise_addr_ipv4" doc:"IPv4 address among the node's tagged addresses."`
+	AdvertiseAddrIPv6    string            `key:"advertise_addr_ipv6" doc:"IPv6 address among the node's tagged addresses."`
 	AdvertiseAddrWAN     string            `key:"advertise_addr_wan" flag:"advertise-wan" doc:"Address that servers of other datacenters are told. Empty means advertise_addr."`
-	AdvertiseAddrWANIPv4 string            `key:"advertise_addr_wan_ipv4" mark:"pending" doc:"IPv4 WAN address among the node's tagged addresses."`
-	AdvertiseAddrWANIPv6 string            `key:"advertise_addr_wan_ipv6" mark:"pending" doc:"IPv6 WAN address among the node's tagged addresses."`
-	TaggedAddresses      map[string]string `key:"tagged_addresses" mark:"pending" doc:"Further addresses of the node by tag: lan, wan and their _ipv4 and _ipv6 forms."`
+	AdvertiseAddrWANIPv4 string            `key:"advertise_addr_wan_ipv4" doc:"IPv4 WAN address among the node's tagged addresses."`
+	AdvertiseAddrWANIPv6 string            `key:"advertise_addr_wan_ipv6" doc:"IPv6 WAN address among the node's tagged addresses."`
+	TaggedAddresses      map[string]string `key:"tagged_addresses" doc:"Further addresses of the node by tag: lan, wan and their _ipv4 and _ipv6 forms."`
 	TranslateWANAddrs    bool              `key:"translate_wan_addrs" mark:"pending" doc:"Answer with WAN addresses for nodes of other datacenters."`
 	SerfLANBind          string            `key:"serf_lan" flag:"serf-lan-bind" doc:"Address of the LAN gossip listener. Empty means bind_addr."`
 	SerfWANBind          string            `key:"serf_wan" flag:"serf-wan-bind" doc:"Address of the listener for everything between datacenters. Empty means bind_addr."`
@@ -87,13 +87,13 @@ type Config struct {
 	EncryptVerifyIncoming bool          `key:"encrypt_verify_incoming" default:"true" mark:"pending" doc:"Refuse gossip that is not encrypted."`
 	EncryptVerifyOutgoing bool          `key:"encrypt_verify_outgoing" default:"true" mark:"pending" doc:"Encrypt outgoing gossip."`
 	DisableKeyringFile    bool          `key:"disable_keyring_file" flag:"disable-keyring-file" mark:"pending" doc:"Do not keep gossip keys in data_dir."`
-	GossipLAN             Gossip        `key:"gossip_lan" mark:"pending" doc:"Timing of the LAN pool."`
-	GossipWAN             Gossip        `key:"gossip_wan" mark:"pending" doc:"Timing of the WAN pool."`
+	GossipLAN             Gossip        `key:"gossip_lan" doc:"Timing of the LAN pool."`
+	GossipWAN             Gossip        `key:"gossip_wan" doc:"Timing of the WAN pool."`
 	Protocol              int           `key:"protocol" flag:"protocol" default:"2" mark:"silent" doc:"Protocol version; 2 or 3 are accepted and mean the same."`
 	RaftProtocol          int           `key:"raft_protocol" flag:"raft-protocol" default:"3" mark:"silent" doc:"Raft protocol version; 3 is the only one."`
-	RaftSnapshotThreshold int           `key:"raft_snapshot_threshold" default:"16384" unit:"entries" mark:"reload,pending" doc:"Log entries after which a snapshot is taken."`
-	RaftSnapshotInterval  time.Duration `key:"raft_snapshot_interval" default:"30s" mark:"reload,pending" doc:"Time between looks at whether a snapshot is due."`
-	RaftTrailingLogs      int           `key:"raft_trailing_logs" default:"10240" unit:"entries" mark:"reload,pending" doc:"Log entries kept behind a snapshot."`
+	RaftSnapshotThreshold int           `key:"raft_snapshot_threshold" default:"16384" unit:"entries" doc:"Log entries after which a snapshot is taken."`
+	RaftSnapshotInterval  time.Duration `key:"raft_snapshot_interval" default:"30s" doc:"Time between looks at whether a snapshot is due."`
+	RaftTrailingLogs      int           `key:"raft_trailing_logs" default:"10240" unit:"entries" doc:"Log entries kept behind a snapshot."`
 	RaftPreVoteDisabled   bool          `key:"raft_prevote_disabled" mark:"pending" doc:"Switch Raft's pre-vote off."`
 	RaftLogStore          any           `key:"raft_logstore" mark:"silent" doc:"Choice of log store; there is only one here."`
 	Autopilot             Autopilot     `key:"autopilot" mark:"pending" doc:"First settings of autopilot; later ones come through the API."`
@@ -102,8 +102,8 @@ type Config struct {
 	// Client interfaces.
 	Domain                    string        `key:"domain" flag:"domain" default:"consul." doc:"DNS domain that the agent answers for."`
 	AltDomain                 string        `key:"alt_domain" flag:"alt-domain" doc:"A second DNS domain to answer for."`
-	Recursors                 []string      `key:"recursors" flag:"recursor" mark:"reload" doc:"DNS servers (ip or ip:port) for names outside the domain."`
-	DNSConfig                 DNSConfig     `key:"dns_config" mark:"reload" doc:"Behaviour of the DNS interface."`
+	Recursors                 []string      `key:"recursors" flag:"recursor" mark:"pending" doc:"DNS servers (ip or ip:port) for names outside the domain."`
+	DNSConfig                 DNSConfig     `key:"dns_config" doc:"Behaviour of the DNS interface."`
 	HTTPConfig                HTTPConfig    `key:"http_config" doc:"Behaviour of the HTTP interface."`
 	UIConfig                  UIConfig      `key:"ui_config" doc:"The web interface."`
 	DefaultQueryTime          time.Duration `key:"default_query_time" flag:"default-query-time" default:"300s" doc:"How long a blocking query waits when it does not say."`
@@ -112,7 +112,7 @@ type Config struct {
 	Cache                     Cache         `key:"cache" mark:"reload,pending" doc:"Limits of the agent's cache."`
 	RPC                       RPC           `key:"rpc" mark:"silent" doc:"Streaming of health reads on servers; always on here."`
 	UseStreamingBackend       bool          `key:"use_streaming_backend" default:"true" mark:"silent" doc:"Streaming of health reads on clients; always on here."`
-	SessionTTLMin             time.Duration `key:"session_ttl_min" default:"10s" doc:"Shortest TTL that a session may have."`
+	SessionTTLMin             time.Duration `key:"session_ttl_min" default:"10s" mark:"pending" doc:"Shortest TTL that a session may have."`
 	Limits                    Limits        `key:"limits" doc:"Bounds on what clients may ask for."`
 	Locality                  Locality      `key:"locality" mark:"pending" doc:"Where this agent runs."`
 	DisableCoordinates        bool          `key:"disable_coordinates" doc:"Do not send network coordinates to the catalog."`
