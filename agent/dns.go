@@ -1,3 +1,37 @@
 package agent
 
-func (a *Agent) startDNS() error { return nil }
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/legate-project/legate/dns"
+)
+
+// startDNS opens the DNS interface on every address it is configured for.
+func (a *Agent) startDNS() error {
+	addrs := a.cfg.DNSAddrs()
+	if len(addrs) == 0 {
+		return nil
+	}
+	s, err := dns.New(dns.Config{Caller: a.caller, Domain: a.cfg.Domain, AltDomain: a.cfg.AltDomain, Datacenter: a.cfg.Datacenter,
+		DNS: a.cfg.DNSConfig, Log: a.log, Registerer: a.reg})
+	if err != nil {
+		return fmt.Errorf("set up the DNS interface: %w", err)
+	}
+	for _, addr := range addrs {
+		udp, tcp, err := dns.Listen(a.group.Context(), addr)
+		if err != nil {
+			return fmt.Errorf("listen for DNS on %s (client_addr, ports.dns): %w", addr, err)
+		}
+		err = a.group.Go("DNS on "+addr, func(ctx context.Context) {
+			if err := s.Serve(ctx, udp, tcp); err != nil {
+				a.finish(&FatalError{fmt.Errorf("serve DNS on %s: %w", addr, err)})
+			}
+		})
+		if err != nil {
+			return errors.Join(err, udp.Close(), tcp.Close())
+		}
+	}
+	return nil
+}
