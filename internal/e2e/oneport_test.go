@@ -26,8 +26,8 @@ const onePort = `table inet filter {
 }`
 
 const (
-	everything = `table inet filter { chain forward { type filter hook forward priority 0; policy accept; } }`
-	nothing    = `table inet filter { chain forward { type filter hook forward priority 0; policy drop; } }`
+	everything = `table inet filter { chain forward { type filter hook forward priority 0; policy accept; }; }`
+	nothing    = `table inet filter { chain forward { type filter hook forward priority 0; policy drop; }; }`
 )
 
 // land is two datacenters, each with a server and a client, and a router
@@ -190,9 +190,35 @@ func TestCutAndHealBetweenDatacenters(t *testing.T) {
 		t.Errorf("a name of dc2 that is known here, while the WAN is cut: %v", err)
 	}
 
+	l.heal("short")
+
+	// A cut that lasts until both sides have given the other up.
+	l.fabric.Firewall(l.router, nothing)
+	proctest.Until(t, 2*patience, "both sides take the other for failed", func() error {
+		for _, n := range []*node{l.a, l.b} {
+			if r := n.cli("members", "-wan", "-status=failed"); r.Code != 0 {
+				return fmt.Errorf("%s has no failed member of the WAN pool: %s", n.name, r.Stderr)
+			}
+		}
+		return nil
+	})
+	for _, n := range []*node{l.a, l.clientA} {
+		begin := time.Now()
+		r := n.cli("kv get", "-datacenter=dc2", "before")
+		if took := time.Since(begin); r.Code == 0 || !strings.Contains(r.Stderr, "No path to datacenter") || took > 2*time.Second {
+			t.Errorf("a read of a datacenter that was given up, on %s: %q after %s", n.name, r.Stderr, took)
+		}
+	}
+	l.heal("long")
+}
+
+// heal ends a cut and waits until the datacenters answer each other.
+func (l *land) heal(name string) {
+	t := l.a.t
+	t.Helper()
 	l.fabric.Firewall(l.router, onePort)
-	took := proctest.Until(t, patience, "both datacenters answer each other again", func() error { return l.across("after") })
-	t.Logf("answers again %s after the heal", took.Round(10*time.Millisecond))
+	took := proctest.Until(t, patience, "both datacenters answer each other again", func() error { return l.across("after-" + name) })
+	t.Logf("answer again %s after the end of a %s cut", took.Round(10*time.Millisecond), name)
 	if took > 15*time.Second {
 		t.Errorf("took %s to heal", took)
 	}
