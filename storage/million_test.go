@@ -20,7 +20,7 @@ import (
 // log and state and reads the first row soon and within little memory. With
 // LEGATE_LONG=1 there are a million, and the figures are those promised.
 func TestManyKeysOpenFast(t *testing.T) {
-	keys, mark, open, memory := 50_000, 2*time.Second, 5*time.Second, 1024 // the race detector takes its share
+	keys, mark, open, memory := 50_000, 10*time.Second, 20*time.Second, 1024 // the race detector takes its share
 	if os.Getenv("LEGATE_LONG") == "1" {
 		keys, mark, open, memory = 1_000_000, 200*time.Millisecond, time.Second, 200
 	}
