@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/quic-go/quic-go"
 )
@@ -38,6 +39,8 @@ func exchange(ctx context.Context, s *stream, head, body []byte) ([]byte, error)
 	since := s.c.listen()
 	stop := context.AfterFunc(ctx, s.Cancel)
 	defer stop()
+	watch := time.AfterFunc(s.c.patience(), func() { s.c.dropIfDeaf(since) })
+	defer watch.Stop()
 	answer, err := func() ([]byte, error) {
 		if err := WriteFrame(s, head, body); err != nil && !answeredEarly(err) {
 			return nil, err

@@ -148,6 +148,20 @@ func (c *conn) gaveUp(since heard) {
 	}
 }
 
+// patience is how long a request may go without as much as an acknowledgement.
+func (c *conn) patience() time.Duration {
+	return max(deafAfter, deafTrips*c.qc.ConnectionStats().SmoothedRTT)
+}
+
+// dropIfDeaf closes the connection if nothing at all came since a request was
+// sent, which a live peer acknowledges at once: the peer is dead, frozen or cut
+// off, and every call on the connection may know it now, not at its deadline.
+func (c *conn) dropIfDeaf(since heard) {
+	if c.alive() && c.listen().packets == since.packets {
+		c.close(codeDeaf, "no answer to anything")
+	}
+}
+
 func (c *conn) isSilent() bool {
 	mark := c.silent.Load()
 	if mark == 0 {

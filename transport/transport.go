@@ -64,6 +64,11 @@ const (
 	// unanswered call casts doubt on its connection; minSilence is the least.
 	silentTrips = 3
 	minSilence  = 100 * time.Millisecond
+	// deafTrips is after how many round trips without any packet a connection
+	// with an unanswered call is dropped; deafAfter is the least. In 3 s QUIC
+	// has repeated the request several times: loss alone does not explain it.
+	deafTrips = 10
+	deafAfter = 3 * time.Second
 	// firstBackoff and lastBackoff bound the pause after a failed dial.
 	firstBackoff = 50 * time.Millisecond
 	lastBackoff  = time.Second

@@ -330,6 +330,46 @@ func TestSilentConnectionIsNotChosenAgain(t *testing.T) {
 	}
 }
 
+func TestCallsToADeafPeerEndEarly(t *testing.T) {
+	t.Parallel()
+	a := endpoint(t, derived(t, testKey(1), server("a")), func(c *Config) { c.PoolSize = 1 })
+	frozen := make(chan struct{})
+	conn := listenUDP(t, "127.0.0.1:0")
+	b := endpoint(t, derived(t, testKey(1), server("b")), func(c *Config) { c.Conn = &deafConn{PacketConn: conn, deaf: frozen} })
+	if _, err := a.RoundTrip(within(t, 5*time.Second), to(b), testProtocol, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	close(frozen)
+	start := time.Now()
+	_, err := a.RoundTrip(within(t, 30*time.Second), to(b), testProtocol, nil, nil)
+	if took := time.Since(start); !errors.Is(err, ErrLost) || took < deafAfter || took > 2*deafAfter {
+		t.Errorf("%v after %s", err, took)
+	}
+}
+
+func TestAnAnswerMayTakeLongerThanSilence(t *testing.T) {
+	t.Parallel()
+	b := endpoint(t, derived(t, testKey(1), server("b")), func(c *Config) {
+		c.KeepAlive = time.Minute // nothing but the answer is sent
+		c.Protocols[testProtocol] = Protocol{Serve: func(ctx context.Context, _ Remote, s Stream) {
+			if _, err := ReadFrame(s, 10); err != nil {
+				return
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(deafAfter + time.Second):
+				if err := WriteFrame(s, []byte("late")); err != nil {
+					s.Cancel()
+				}
+			}
+		}}
+	})
+	a := endpoint(t, derived(t, testKey(1), server("a")), func(c *Config) { c.KeepAlive = time.Minute })
+	if answer, err := a.RoundTrip(within(t, 30*time.Second), to(b), testProtocol, nil, nil); err != nil || string(answer) != "late" {
+		t.Errorf("%q, %v", answer, err)
+	}
+}
+
 func TestCallsThatAreCancelledCastNoDoubtOnTheConnection(t *testing.T) {
 	b := endpoint(t, derived(t, testKey(1), server("b")), func(c *Config) {
 		c.Protocols[testProtocol] = Protocol{Serve: func(ctx context.Context, from Remote, s Stream) {

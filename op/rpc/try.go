@@ -10,7 +10,7 @@ import (
 // TryEach sends the call to one target after another until one answers or an
 // error says that another try is of no use: a call that may have been carried
 // out is repeated only if it is a read. failed, if not nil, is told of each
-// target that was given up. The error is the last one; without targets it is
+// target that did not answer. The error is the last one; without targets it is
 // op.ErrNoServers.
 func TryEach(ctx context.Context, via RoundTripper, targets []transport.Target, c *op.Call, failed func(transport.Target, error)) (*op.Reply, error) {
 	if _, err := c.Body(); err != nil { // encode once for all tries
@@ -23,14 +23,23 @@ func TryEach(ctx context.Context, via RoundTripper, targets []transport.Target, 
 			return reply, nil
 		}
 		last = err
+		if failed != nil && unanswered(err) {
+			failed(to, err)
+		}
 		if ctx.Err() != nil || !Again(err, c.Operation.OpKind()) {
 			return nil, err
 		}
-		if failed != nil {
-			failed(to, err)
-		}
 	}
 	return nil, last
+}
+
+// unanswered reports whether an error says that the server did not answer.
+func unanswered(err error) bool {
+	switch op.CodeOf(err) {
+	case op.CodeNoServer, op.CodeLost, op.CodeTimeout:
+		return true
+	}
+	return false
 }
 
 // Again reports whether a call of the kind that failed so may be sent again.
