@@ -10,7 +10,7 @@ import (
 // TryEach sends the call to one target after another until one answers or an
 // error says that another try is of no use: a call that may have been carried
 // out is repeated only if it is a read. failed, if not nil, is told of each
-// target that was given up. The error is the last one; without targets it is
+// target that was given up, also of one that took a call with it. The error is the last one; without targets it is
 // op.ErrNoServers.
 func TryEach(ctx context.Context, via RoundTripper, targets []transport.Target, c *op.Call, failed func(transport.Target, error)) (*op.Reply, error) {
 	if _, err := c.Body(); err != nil { // encode once for all tries
@@ -23,11 +23,12 @@ func TryEach(ctx context.Context, via RoundTripper, targets []transport.Target, 
 			return reply, nil
 		}
 		last = err
-		if ctx.Err() != nil || !Again(err, c.Operation.OpKind()) {
-			return nil, err
-		}
-		if failed != nil {
+		again := ctx.Err() == nil && Again(err, c.Operation.OpKind())
+		if failed != nil && (again || op.CodeOf(err) == op.CodeLost) {
 			failed(to, err)
+		}
+		if !again {
+			return nil, err
 		}
 	}
 	return nil, last
