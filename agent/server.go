@@ -148,6 +148,19 @@ func (s *serverParts) openRPC(id transport.Identity) (net.Listener, error) {
 	return listener, nil
 }
 
+// A host that died says nothing. What waits for it fails at the latest after
+// the silence and one period of keep-alives, and a new call goes to the next
+// server after the time for a handshake: inside a datacenter at about the time
+// that an election takes, across a WAN soon enough that writes stand still for
+// less than 15 s, with several keep-alives in which lost packets are repeated.
+const (
+	lanHandshake = 2 * time.Second
+	lanSilence   = 6 * time.Second
+	lanKeepAlive = 2 * time.Second
+	wanSilence   = 9 * time.Second
+	wanKeepAlive = 3 * time.Second
+)
+
 // endpoint opens a QUIC endpoint that is closed when the agent stops.
 func (a *Agent) endpoint(name, addr string, id transport.Identity, wrap func(net.PacketConn) net.PacketConn) (*transport.Endpoint, error) {
 	conn, err := net.ListenPacket("udp", addr)
@@ -161,8 +174,13 @@ func (a *Agent) endpoint(name, addr string, id transport.Identity, wrap func(net
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reset key: %w", err), conn.Close())
 	}
-	e, err := transport.New(transport.Config{Name: name, Conn: conn, Identity: id, StatelessResetKey: key,
-		Log: a.log.With("component", "transport", "network", name), Registerer: a.reg})
+	cfg := transport.Config{Name: name, Conn: conn, Identity: id, StatelessResetKey: key,
+		Log: a.log.With("component", "transport", "network", name), Registerer: a.reg}
+	cfg.IdleTimeout, cfg.KeepAlive = wanSilence, wanKeepAlive
+	if name == "lan" {
+		cfg.HandshakeTimeout, cfg.IdleTimeout, cfg.KeepAlive = lanHandshake, lanSilence, lanKeepAlive
+	}
+	e, err := transport.New(cfg)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}

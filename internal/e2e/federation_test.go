@@ -135,6 +135,9 @@ func TestFederationSurvivesKilledLeaders(t *testing.T) {
 	rest[0].Kill()
 	took = proctest.Until(t, 2*promised, "works with the vote of the server that moved", func() error { return f.works("moved") })
 	t.Logf("works again %s after one more kill -9", took.Round(10*time.Millisecond))
+	if took > promised {
+		t.Errorf("stood still for %s", took)
+	}
 	for _, n := range append(append(f.clients[:], f.servers[0]...), f.servers[1]...) {
 		calm(t, n.name+" of "+n.dc, n.String())
 	}

@@ -20,7 +20,7 @@ const (
 	// garbage.
 	connections = 8
 	// allowance is how much memory garbage may cost at its worst moment.
-	allowance = 160 << 20
+	allowance = 128 << 20
 	// peerDeadline is how long a sender of garbage stays.
 	peerDeadline = 500 * time.Millisecond
 )
@@ -42,7 +42,7 @@ func garbage() map[string][]byte {
 		"HTTP chunks": append([]byte("PUT /v1/kv/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffff\r\n"), noise...),
 		"long header": append([]byte("GET / HTTP/1.1\r\nX: "), bytes.Repeat([]byte("x"), 60_000)...),
 		// memberlist's push/pull and user message, with sizes beyond all reason
-		"push/pull of 2^20 nodes": append([]byte{6, 0x83, 0xA5}, append([]byte("Nodes"), append([]byte{0xCE, 0x00, 0x10, 0x00, 0x00, 0xAC}, append([]byte("UserStateLen"), append([]byte{0xCE, 0x7F, 0xFF, 0xFF, 0xFF, 0xA4}, append([]byte("Join"), 0xC3)...)...)...)...)...),
+		"push/pull of 2^31 nodes": append([]byte{6, 0x83, 0xA5}, append([]byte("Nodes"), append([]byte{0xCE, 0x7F, 0xFF, 0xFF, 0xFF, 0xAC}, append([]byte("UserStateLen"), append([]byte{0xCE, 0x7F, 0xFF, 0xFF, 0xFF, 0xA4}, append([]byte("Join"), 0xC3)...)...)...)...)...),
 		"user message of 2 GiB":   append([]byte{8, 0x81, 0xAA}, append([]byte("UserMsgLen"), 0xCE, 0x7F, 0xFF, 0xFF, 0xFF)...),
 		"encrypted, 4 GiB":        {10, 0xFF, 0xFF, 0xFF, 0xFF, 1, 2, 3},
 		"label of nothing":        {244, 255},

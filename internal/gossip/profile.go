@@ -29,9 +29,11 @@ const (
 	reconnectTimeout = 72 * time.Hour
 	// leavePropagateDelay is how long a leaving node stays to spread the word.
 	leavePropagateDelay = 3 * time.Second
-	// deadNodeReclaim is when the name of a failed node may come back with
-	// another address.
-	deadNodeReclaim = 30 * time.Second
+	// deadNodeReclaim is how long after its failure the name of a node may come
+	// back with another address. It only keeps a duplicate of a name from taking
+	// the place of a node that fails for a moment; a server that was started
+	// again elsewhere has no vote until then.
+	deadNodeReclaim = 5 * time.Second
 )
 
 // apply sets Serf's and memberlist's pace.
