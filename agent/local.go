@@ -18,6 +18,7 @@ func (a *Agent) startLocal() error {
 		TaggedAddresses: taggedAddresses(a.cfg), Meta: a.nodeMeta(), Dir: a.dir.path,
 		OutputMaxSize: a.cfg.CheckOutputMaxSize, UpdateInterval: a.cfg.CheckUpdateInterval,
 		SyncPeriod: a.opts.Timing.SyncPeriod, CoordinatePeriod: a.opts.Timing.CoordinatePeriod,
+		ScriptsFromAPI: a.cfg.EnableScriptChecks, ScriptsFromFiles: a.cfg.EnableScriptChecks || a.cfg.EnableLocalScriptChecks,
 		ClusterSize: func() int { return len(a.lan.Members()) }, Log: a.log, Registerer: a.reg,
 	}
 	if a.cfg.DevMode && cfg.CoordinatePeriod == 0 {

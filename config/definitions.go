@@ -69,7 +69,7 @@ type CheckDefinition struct {
 	H2PingUseTLS     bool                `key:"h2ping_use_tls" default:"true" doc:"TLS for the HTTP/2 ping."`
 	TLSServerName    string              `key:"tls_server_name" doc:"Name to expect in the certificate."`
 	TLSSkipVerify    bool                `key:"tls_skip_verify" doc:"Do not check the certificate."`
-	OSService        string              `key:"os_service" mark:"pending" doc:"Service of the operating system."`
+	OSService        string              `key:"os_service" doc:"Service of the operating system."`
 	AliasNode        string              `key:"alias_node" doc:"Take over the state of this node."`
 	AliasService     string              `key:"alias_service" doc:"Take over the state of this service."`
 

@@ -46,7 +46,7 @@ type Prober interface {
 type kind struct {
 	name string
 	is   func(*config.CheckDefinition) bool
-	make func(*config.CheckDefinition) (Prober, error) // nil for TTL, which is reported, not run
+	make func(*config.CheckDefinition) (Prober, error) // nil for those that are told, not run: ttl and alias
 }
 
 // kinds lists what is served, in the order in which a definition is looked at.
@@ -55,6 +55,12 @@ func kinds() []kind {
 		{"ttl", func(d *config.CheckDefinition) bool { return d.TTL > 0 }, nil},
 		{"http", func(d *config.CheckDefinition) bool { return d.HTTP != "" }, newHTTP},
 		{"tcp", func(d *config.CheckDefinition) bool { return d.TCP != "" }, newTCP},
+		{"udp", func(d *config.CheckDefinition) bool { return d.UDP != "" }, newUDP},
+		{"grpc", func(d *config.CheckDefinition) bool { return d.GRPC != "" }, newGRPC},
+		{"h2ping", func(d *config.CheckDefinition) bool { return d.H2Ping != "" }, newH2Ping},
+		{"script", func(d *config.CheckDefinition) bool { return len(d.Args) > 0 }, newScript},
+		{"os_service", func(d *config.CheckDefinition) bool { return d.OSService != "" }, newOSService},
+		{"alias", func(d *config.CheckDefinition) bool { return d.AliasNode != "" || d.AliasService != "" }, nil},
 	}
 }
 
@@ -73,7 +79,7 @@ func find(d *config.CheckDefinition) (kind, error) {
 	}
 	switch len(found) {
 	case 0:
-		return kind{}, fmt.Errorf("check %q has no kind that is served yet: use ttl, http or tcp", d.Name)
+		return kind{}, fmt.Errorf("check %q has no kind: use ttl, http, tcp, udp, grpc, h2ping, args, os_service or an alias", d.Name)
 	case 1:
 		return found[0], nil
 	}
@@ -96,9 +102,15 @@ func Validate(d *config.CheckDefinition) error {
 	return err
 }
 
+// Runner runs checks. It is safe for concurrent use.
+type Runner struct{ scripts chan struct{} }
+
+// NewRunner returns a runner that runs a bounded number of scripts at once.
+func NewRunner() *Runner { return &Runner{scripts: make(chan struct{}, maxScripts)} }
+
 // Run runs a check until ctx ends and reports each result that thresholds let
-// through. A TTL check is not run: see TTL.
-func Run(ctx context.Context, d *config.CheckDefinition, report func(Result)) error {
+// through. TTL and alias checks are not run: others tell their state.
+func (r *Runner) Run(ctx context.Context, d *config.CheckDefinition, report func(Result)) error {
 	k, err := find(d)
 	if err != nil {
 		return err
@@ -110,14 +122,17 @@ func Run(ctx context.Context, d *config.CheckDefinition, report func(Result)) er
 	if err != nil {
 		return err
 	}
+	if script, ok := p.(*scriptProbe); ok {
+		script.turns = r.scripts
+	}
 	interval, timeout := max(d.Interval, MinInterval), d.Timeout
 	if timeout <= 0 {
 		timeout = DefaultTimeout
+		if len(d.Args) > 0 {
+			timeout = ScriptTimeout
+		}
 	}
-	limit := d.OutputMaxSize
-	if limit <= 0 {
-		limit = DefaultOutput
-	}
+	limit := outputLimit(d)
 	gate := newThresholds(d)
 	// Checks that begin together must not run together.
 	next := time.NewTimer(rand.N(interval))
@@ -130,16 +145,16 @@ func Run(ctx context.Context, d *config.CheckDefinition, report func(Result)) er
 		}
 		next.Reset(interval)
 		run, cancel := context.WithTimeout(ctx, timeout)
-		r := p.Probe(run)
+		result := p.Probe(run)
 		cancel()
 		if ctx.Err() != nil {
 			return nil
 		}
-		if len(r.Output) > limit {
-			r.Output = r.Output[:limit]
+		if len(result.Output) > limit {
+			result.Output = result.Output[:limit]
 		}
-		if r, ok := gate.pass(r); ok {
-			report(r)
+		if passed, ok := gate.pass(result); ok {
+			report(passed)
 		}
 	}
 }

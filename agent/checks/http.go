@@ -25,12 +25,9 @@ func newHTTP(d *config.CheckDefinition) (Prober, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, fmt.Errorf("check %q: %q is no http or https URL", d.Name, d.HTTP)
 	}
-	p := &httpProbe{def: d, method: strings.ToUpper(d.Method), limit: d.OutputMaxSize}
+	p := &httpProbe{def: d, method: strings.ToUpper(d.Method), limit: outputLimit(d)}
 	if p.method == "" {
 		p.method = http.MethodGet
-	}
-	if p.limit <= 0 {
-		p.limit = DefaultOutput
 	}
 	p.client = &http.Client{Transport: &http.Transport{
 		DisableKeepAlives:   true, // a check is to see what a new client sees

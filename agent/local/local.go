@@ -60,6 +60,8 @@ type Config struct {
 	SyncPeriod time.Duration
 	// RetryPeriod after a sync that failed; default 15 s.
 	RetryPeriod time.Duration
+	// Scripts from the API and from files may be run; see guard.
+	ScriptsFromAPI, ScriptsFromFiles bool
 	// ClusterSize is the number of LAN members; nil counts as 1.
 	ClusterSize func() int
 	// Coordinate of this node; nil sends none.
@@ -99,6 +101,7 @@ type State struct {
 	log     *slog.Logger
 	metrics *metrics
 	group   *lifecycle.Group
+	runner  *checks.Runner
 	wake    chan struct{} // capacity 1: something is to be sent
 	full    chan struct{} // capacity 1: compare everything now
 
@@ -106,6 +109,7 @@ type State struct {
 	services map[string]*service
 	checks   map[string]*check
 	gone     map[goneKey]bool // to be deleted from the catalog
+	changed  chan struct{}    // closed and replaced when a check changes
 	nodeSent bool
 	running  bool
 }
@@ -127,9 +131,9 @@ func New(cfg Config) (*State, error) {
 	if cfg.ClusterSize == nil {
 		cfg.ClusterSize = func() int { return 1 }
 	}
-	s := &State{cfg: cfg, log: cfg.Log.With("component", "local"), metrics: newMetrics(cfg.Registerer), group: lifecycle.New("local state"),
+	s := &State{cfg: cfg, log: cfg.Log.With("component", "local"), metrics: newMetrics(cfg.Registerer), group: lifecycle.New("local state"), runner: checks.NewRunner(),
 		wake: make(chan struct{}, 1), full: make(chan struct{}, 1),
-		services: map[string]*service{}, checks: map[string]*check{}, gone: map[goneKey]bool{}}
+		services: map[string]*service{}, checks: map[string]*check{}, gone: map[goneKey]bool{}, changed: make(chan struct{})}
 	return s, s.restore()
 }
 
@@ -195,9 +199,11 @@ func (s *State) addService(def config.ServiceDefinition, file bool) error {
 	if err != nil {
 		return err
 	}
-	defs, err := serviceChecks(&def)
-	if err != nil {
-		return err
+	defs := serviceChecks(&def)
+	for i := range defs {
+		if err := s.guard(&defs[i], file); err != nil {
+			return err
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -284,8 +290,8 @@ func (s *State) addCheck(def config.CheckDefinition, file bool) error {
 
 // putCheck installs a check and runs it; s.mu is held.
 func (s *State) putCheck(def config.CheckDefinition, file bool) error {
-	if err := checks.Validate(&def); err != nil {
-		return fmt.Errorf("%w: %v", ErrInvalid, err)
+	if err := s.guard(&def, file); err != nil {
+		return err
 	}
 	if def.OutputMaxSize <= 0 || def.OutputMaxSize > s.cfg.OutputMaxSize {
 		def.OutputMaxSize = s.cfg.OutputMaxSize
@@ -384,6 +390,7 @@ func (s *State) result(c *check, r checks.Result) {
 	}
 	c.record.Status, c.record.Output = r.Status, r.Output
 	s.notify()
+	s.tellAliases()
 }
 
 // run starts what produces a check's results; s.mu is held.
@@ -396,17 +403,21 @@ func (s *State) run(c *check) {
 			s.result(c, r)
 		}
 	}
-	if c.def.TTL > 0 {
+	switch {
+	case c.def.TTL > 0:
 		c.ttl = checks.NewTTL(c.def.TTL, report)
 		s.resumeTTL(c)
 		c.stop = c.ttl.Stop
+		return
+	case isAlias(&c.def):
+		s.runAlias(c, report)
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c.stop = cancel
 	err := s.group.Spawn("check", func(group context.Context) {
 		defer context.AfterFunc(group, cancel)()
-		if err := checks.Run(ctx, &c.def, report); err != nil {
+		if err := s.runner.Run(ctx, &c.def, report); err != nil {
 			s.log.Error("run check", "check", c.def.ID, "error", err)
 		}
 	})

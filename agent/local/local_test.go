@@ -39,7 +39,7 @@ func newDatacenter(t *testing.T) *datacenter {
 }
 
 // Do implements op.Caller.
-func (d *datacenter) Do(_ context.Context, call *op.Call) (*op.Reply, error) {
+func (d *datacenter) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	if d.down.Load() {
 		return nil, op.ErrNoLeader
 	}
@@ -48,10 +48,20 @@ func (d *datacenter) Do(_ context.Context, call *op.Call) (*op.Reply, error) {
 		return nil, err
 	}
 	if q, ok := call.Operation.(op.Queryable); ok {
-		v := d.state.View()
-		defer v.Close()
-		res, err := q.Run(v, req)
-		return op.NewReply(op.Meta{}, res), err
+		var res any
+		var index uint64
+		min := call.Header.MinIndex
+		if min == 0 { // answer at once
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithCancel(ctx)
+			cancel()
+		}
+		err := d.state.Block(ctx, min, func(v *storage.View) (err error) {
+			res, err = q.Run(v, req)
+			index = v.Index()
+			return err
+		})
+		return op.NewReply(op.Meta{Index: max(index, 1)}, res), err
 	}
 	d.writes.Add(1)
 	if err := call.Operation.(op.Preparable).Ready(op.Leader{}, req); err != nil {
@@ -313,5 +323,55 @@ func TestDefineReplacesWhatFilesDefined(t *testing.T) {
 	got := s.Services()
 	if len(got) != 2 || got["web"].Port != 81 || got["api"].Service != "api" || len(s.Checks()) != 1 {
 		t.Errorf("services %v, checks %v", got, s.Checks())
+	}
+}
+
+func TestAliasFollows(t *testing.T) {
+	d := newDatacenter(t)
+	s := start(t, d, nil)
+	if err := s.AddService(web(80)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddService(config.ServiceDefinition{Name: "proxy", Checks: []config.CheckDefinition{{ID: "own", AliasService: "web"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddCheck(config.CheckDefinition{Name: "far", AliasNode: "n2", AliasService: "db"}); err != nil {
+		t.Fatal(err)
+	}
+	status := func(id string) string { return s.Checks()[id].Status }
+	eventually(t, "alias of a critical service", func() bool { return status("own") == "critical" })
+	for _, want := range []string{"passing", "warning", "critical"} {
+		if err := s.UpdateTTL("service:web", want, ""); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "alias is "+want, func() bool { return status("own") == want })
+	}
+	for _, want := range []string{"passing", "critical"} {
+		r := &catalog.RegisterRequest{Node: "n2", Address: "10.0.0.2", Service: &catalog.Service{ID: "db", Service: "db"},
+			Checks: []catalog.Check{{CheckID: "c", Name: "c", ServiceID: "db", Status: want}, {CheckID: "other", Name: "other", ServiceID: "", Status: "passing"}}}
+		if _, _, err := catalog.Register.Call(t.Context(), d, op.Header{}, r); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "alias of another node is "+want, func() bool { return status("far") == want })
+	}
+}
+
+func TestScriptsNeedPermission(t *testing.T) {
+	d := newDatacenter(t)
+	script := config.CheckDefinition{Name: "s", Args: []string{"true"}, Interval: time.Second}
+	for _, c := range []struct {
+		api, files     bool
+		apiOK, filesOK bool
+	}{{false, false, false, false}, {false, true, false, true}, {true, true, true, true}} {
+		s := start(t, d, func(cfg *Config) { cfg.ScriptsFromAPI, cfg.ScriptsFromFiles = c.api, c.files })
+		if err := s.AddCheck(script); (err == nil) != c.apiOK {
+			t.Errorf("%+v: from the API: %v", c, err)
+		}
+		if err := s.AddService(config.ServiceDefinition{Name: "x", Checks: []config.CheckDefinition{script}}); (err == nil) != c.apiOK {
+			t.Errorf("%+v: with a service from the API: %v", c, err)
+		}
+		if err := s.Define(nil, []config.CheckDefinition{script}); (err == nil) != c.filesOK {
+			t.Errorf("%+v: from a file: %v", c, err)
+		}
 	}
 }

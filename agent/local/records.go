@@ -43,8 +43,24 @@ const generatedPrefix = "service:"
 
 func isGenerated(d *config.CheckDefinition) bool { return strings.HasPrefix(d.ID, generatedPrefix) }
 
+// guard refuses a check that is wrong, or that runs a command where that is
+// not allowed: from files it needs enable_local_script_checks or
+// enable_script_checks, from the API the latter.
+func (s *State) guard(d *config.CheckDefinition, file bool) error {
+	if err := checks.Validate(d); err != nil {
+		return fmt.Errorf("%w: %v", ErrInvalid, err)
+	}
+	if len(d.Args) == 0 || s.cfg.ScriptsFromAPI || file && s.cfg.ScriptsFromFiles {
+		return nil
+	}
+	if file {
+		return fmt.Errorf("%w: check %q: Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true", ErrInvalid, d.Name)
+	}
+	return fmt.Errorf("%w: check %q: Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true", ErrInvalid, d.Name)
+}
+
 // serviceChecks returns the checks that a service defines, with IDs and names.
-func serviceChecks(d *config.ServiceDefinition) ([]config.CheckDefinition, error) {
+func serviceChecks(d *config.ServiceDefinition) []config.CheckDefinition {
 	out := make([]config.CheckDefinition, 0, len(d.Checks))
 	for i, c := range d.Checks {
 		if c.ID == "" {
@@ -57,12 +73,9 @@ func serviceChecks(d *config.ServiceDefinition) ([]config.CheckDefinition, error
 			c.Name = fmt.Sprintf("Service '%s' check", d.Name)
 		}
 		c.ServiceID = d.ID
-		if err := checks.Validate(&c); err != nil {
-			return nil, fmt.Errorf("%w: %v", ErrInvalid, err)
-		}
 		out = append(out, c)
 	}
-	return out, nil
+	return out
 }
 
 // checkRecord returns what the catalog is to hold of a check; s.mu is held.

@@ -198,7 +198,7 @@ func (s *State) sendGone(ctx context.Context) error {
 // keep the others back.
 func (s *State) sendChanged(ctx context.Context) error {
 	var errs []error
-	for _, batch := range s.changed() {
+	for _, batch := range s.unsent() {
 		_, _, err := catalog.Register.Call(ctx, s.cfg.Caller, op.Header{}, &batch.request)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("register %s: %w", batch.what(), err))
@@ -243,8 +243,8 @@ func (b *batch) sent(s *State) {
 	}
 }
 
-// changed gathers what is to be sent.
-func (s *State) changed() []*batch {
+// unsent gathers what is to be sent.
+func (s *State) unsent() []*batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()

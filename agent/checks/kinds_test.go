@@ -1,0 +1,167 @@
+package checks
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/legate-project/legate/config"
+)
+
+// probe runs a definition once.
+func probe(t *testing.T, d config.CheckDefinition, timeout time.Duration) Result {
+	t.Helper()
+	k, err := find(&d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := k.make(&d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	return p.Probe(ctx)
+}
+
+func TestScriptStatus(t *testing.T) {
+	for _, c := range []struct {
+		args           []string
+		status, output string
+	}{
+		{[]string{"sh", "-c", "echo fine"}, Passing, "fine"},
+		{[]string{"sh", "-c", "echo hm >&2; exit 1"}, Warning, "hm"},
+		{[]string{"sh", "-c", "exit 2"}, Critical, ""},
+		{[]string{"sh", "-c", "kill -9 $$"}, Critical, ""},
+		{[]string{"/does/not/exist"}, Critical, "cannot run"},
+		{[]string{"sh", "-c", "sleep 60"}, Critical, "Timed out"},
+		{[]string{"echo", "$(id)"}, Passing, "$(id)"}, // no shell is involved
+	} {
+		r := probe(t, config.CheckDefinition{Args: c.args, Interval: time.Second}, time.Second)
+		if r.Status != c.status || !strings.Contains(r.Output, c.output) {
+			t.Errorf("%q: %+v, want %s with %q", c.args, r, c.status, c.output)
+		}
+	}
+}
+
+func TestScriptThatFloodsIsCutToItsEnd(t *testing.T) {
+	r := probe(t, config.CheckDefinition{Args: []string{"sh", "-c", "i=0; while [ $i -lt 20000 ]; do echo line$i; i=$((i+1)); done; echo the end"}, Interval: time.Second, OutputMaxSize: 1000}, 20*time.Second)
+	if len(r.Output) > 1100 || !strings.HasSuffix(r.Output, "the end\n") || !strings.HasPrefix(r.Output, "Captured 1000 of") {
+		t.Errorf("%s with %d bytes: %.80q … %q", r.Status, len(r.Output), r.Output, r.Output[max(0, len(r.Output)-20):])
+	}
+}
+
+func TestScriptTakesItsChildrenWithIt(t *testing.T) {
+	pid := filepath.Join(t.TempDir(), "pid")
+	start := time.Now()
+	r := probe(t, config.CheckDefinition{Args: []string{"sh", "-c", "sleep 300 & echo $! > " + pid + "; wait"}, Interval: time.Second}, 300*time.Millisecond)
+	if r.Status != Critical || time.Since(start) > 5*time.Second {
+		t.Fatalf("%+v after %s", r, time.Since(start))
+	}
+	b, err := os.ReadFile(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.After(5 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for gone := false; !gone; {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
+		gone = syscall.Kill(child, 0) != nil || err != nil || strings.Contains(string(stat), ") Z ")
+		select {
+		case <-deadline:
+			t.Fatalf("child %d still runs", child)
+		case <-tick.C:
+		}
+	}
+}
+
+func TestUDP(t *testing.T) {
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := config.CheckDefinition{UDP: conn.LocalAddr().String(), Interval: time.Second}
+	if r := probe(t, d, 200*time.Millisecond); r.Status != Passing {
+		t.Errorf("a listener that does not answer: %+v", r)
+	}
+	conn.Close()
+	if r := probe(t, d, 2*time.Second); r.Status != Critical {
+		t.Errorf("nobody listens: %+v", r)
+	}
+}
+
+func TestGRPC(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := health.NewServer()
+	h.SetServingStatus("up", grpc_health_v1.HealthCheckResponse_SERVING)
+	h.SetServingStatus("down", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
+	s := grpc.NewServer()
+	grpc_health_v1.RegisterHealthServer(s, h)
+	go s.Serve(l)
+	defer s.Stop()
+	for service, want := range map[string]string{"": Passing, "/up": Passing, "/down": Critical, "/unknown": Critical} {
+		if r := probe(t, config.CheckDefinition{GRPC: l.Addr().String() + service, Interval: time.Second}, 2*time.Second); r.Status != want {
+			t.Errorf("%q: %+v, want %s", service, r, want)
+		}
+	}
+	if r := probe(t, config.CheckDefinition{GRPC: l.Addr().String(), GRPCUseTLS: true, Interval: time.Second}, 500*time.Millisecond); r.Status != Critical {
+		t.Errorf("TLS against plain text: %+v", r)
+	}
+}
+
+func TestTLSAndH2Ping(t *testing.T) {
+	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	defer srv.Close()
+	addr := srv.Listener.Addr().String()
+	for name, c := range map[string]struct {
+		def  config.CheckDefinition
+		want string
+	}{
+		"tcp":                    {config.CheckDefinition{TCP: addr}, Passing},
+		"tcp and tls, unknown":   {config.CheckDefinition{TCP: addr, TCPUseTLS: true}, Critical},
+		"tcp and tls, unchecked": {config.CheckDefinition{TCP: addr, TCPUseTLS: true, TLSSkipVerify: true}, Passing},
+		"h2":                     {config.CheckDefinition{H2Ping: addr, H2PingUseTLS: true, TLSSkipVerify: true}, Passing},
+		"h2 of an unknown":       {config.CheckDefinition{H2Ping: addr, H2PingUseTLS: true}, Critical},
+	} {
+		c.def.Interval = time.Second
+		if r := probe(t, c.def, 2*time.Second); r.Status != c.want {
+			t.Errorf("%s: %+v, want %s", name, r, c.want)
+		}
+	}
+}
+
+func TestOSService(t *testing.T) {
+	for state, want := range map[string]string{"active": Passing, "activating": Warning, "failed": Critical, "inactive": Critical} {
+		p := &osServiceProbe{unit: "x", run: func(context.Context, string) (string, error) { return state, nil }}
+		if r := p.Probe(t.Context()); r.Status != want {
+			t.Errorf("%s: %+v, want %s", state, r, want)
+		}
+	}
+	p := &osServiceProbe{unit: "x", run: func(context.Context, string) (string, error) { return "", errNoSystemd }}
+	if r := p.Probe(t.Context()); r.Status != Critical || !strings.Contains(r.Output, "systemd is not present") {
+		t.Errorf("%+v", r)
+	}
+}

@@ -1,0 +1,118 @@
+package checks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/legate-project/legate/config"
+)
+
+const (
+	// ScriptTimeout is the default of scripts.
+	ScriptTimeout = 30 * time.Second
+	// maxScripts bounds the scripts that one Runner runs at once: one that is
+	// above it waits for its turn within its own timeout.
+	maxScripts = 32
+	// pipeDelay is how long output is still read when the script has ended but
+	// something that it started holds the pipe.
+	pipeDelay = 100 * time.Millisecond
+)
+
+// scriptProbe runs a command without a shell: exit code 0 passes, 1 warns, all
+// others are critical.
+type scriptProbe struct {
+	args  []string
+	limit int
+	turns chan struct{} // of the Runner, if one runs it
+}
+
+func newScript(d *config.CheckDefinition) (Prober, error) {
+	if d.Args[0] == "" {
+		return nil, fmt.Errorf("check %q: the first of args is the command, it cannot be empty", d.Name)
+	}
+	return &scriptProbe{args: d.Args, limit: outputLimit(d), turns: make(chan struct{}, 1)}, nil
+}
+
+// Probe implements Prober.
+func (p *scriptProbe) Probe(ctx context.Context) Result {
+	select {
+	case p.turns <- struct{}{}:
+		defer func() { <-p.turns }()
+	case <-ctx.Done():
+		return Result{Critical, "not run: too many other scripts are running"}
+	}
+	out := &tail{limit: p.limit}
+	cmd := exec.CommandContext(ctx, p.args[0], p.args[1:]...)
+	cmd.Stdout, cmd.Stderr = out, out
+	// A group of its own, so that what it starts is killed with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = pipeDelay
+	err := cmd.Run()
+	if cmd.Process != nil {
+		// What the script left running in its group goes, too.
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
+	text := out.String()
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return Result{Critical, fmt.Sprintf("Timed out running check: %s\n%s", strings.Join(p.args, " "), text)}
+	case err == nil, errors.Is(err, exec.ErrWaitDelay):
+		return Result{Passing, text}
+	case errors.As(err, &exit) && exit.ExitCode() == 1:
+		return Result{Warning, text}
+	case errors.As(err, &exit):
+		return Result{Critical, text}
+	}
+	return Result{Critical, fmt.Sprintf("cannot run the check: %v", err)}
+}
+
+// tail keeps the end of what is written to it: what a script says last is what
+// matters.
+type tail struct {
+	mu    sync.Mutex
+	limit int
+	b     []byte
+	lost  int
+}
+
+// Write implements io.Writer.
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := len(p)
+	if n > t.limit {
+		t.lost += n - t.limit
+		p = p[n-t.limit:]
+	}
+	if over := len(t.b) + len(p) - t.limit; over > 0 {
+		t.lost += over
+		t.b = append(t.b[:0], t.b[over:]...)
+	}
+	t.b = append(t.b, p...)
+	return n, nil
+}
+
+// String is what was kept, with a word on what was not.
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.lost > 0 {
+		return fmt.Sprintf("Captured %d of %d bytes\n...\n%s", len(t.b), len(t.b)+t.lost, t.b)
+	}
+	return string(t.b)
+}
+
+func outputLimit(d *config.CheckDefinition) int {
+	if d.OutputMaxSize > 0 {
+		return d.OutputMaxSize
+	}
+	return DefaultOutput
+}

@@ -1,0 +1,116 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/legate-project/legate/agent/checks"
+	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/catalog"
+)
+
+const (
+	// aliasWait is how long one look at another node waits for a change.
+	aliasWait = time.Minute
+	// aliasRetry is the pause after one that failed.
+	aliasRetry = 5 * time.Second
+)
+
+func isAlias(d *config.CheckDefinition) bool { return d.AliasNode != "" || d.AliasService != "" }
+
+// runAlias has a check follow the state of a service or node: of this agent's
+// own without asking anybody, of another node's by its catalog. s.mu is held.
+func (s *State) runAlias(c *check, report func(checks.Result)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	c.stop = cancel
+	follow := s.followRemote
+	if c.def.AliasNode == "" || strings.EqualFold(c.def.AliasNode, s.cfg.NodeName) {
+		follow = s.followOwn
+	}
+	err := s.group.Spawn("alias check", func(group context.Context) {
+		defer context.AfterFunc(group, cancel)()
+		follow(ctx, &c.def, report)
+	})
+	if err != nil {
+		cancel()
+	}
+}
+
+// tellAliases wakes the checks that follow this agent's own; s.mu is held.
+func (s *State) tellAliases() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *State) followOwn(ctx context.Context, d *config.CheckDefinition, report func(checks.Result)) {
+	for {
+		s.mu.Lock()
+		changed := s.changed
+		var own catalog.Checks
+		for _, c := range s.checks {
+			if c.record.CheckID != d.ID && counts(&c.record, d) {
+				own = append(own, c.record)
+			}
+		}
+		s.mu.Unlock()
+		report(aliasResult(own))
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+func (s *State) followRemote(ctx context.Context, d *config.CheckDefinition, report func(checks.Result)) {
+	index := uint64(0)
+	for ctx.Err() == nil {
+		list, meta, err := catalog.ListNodeChecks.Call(ctx, s.cfg.Caller, op.Header{Consistency: op.Stale, MinIndex: index, MaxWait: aliasWait},
+			&catalog.NodeRequest{Node: d.AliasNode})
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			report(checks.Result{Status: checks.Critical, Output: fmt.Sprintf("Failure checking the health of node %q: %v", d.AliasNode, err)})
+			select {
+			case <-ctx.Done():
+			case <-time.After(aliasRetry):
+			}
+			continue
+		}
+		var theirs catalog.Checks
+		for _, c := range *list {
+			if counts(&c, d) {
+				theirs = append(theirs, c)
+			}
+		}
+		index = meta.Index
+		report(aliasResult(theirs))
+	}
+}
+
+// counts reports whether a check is about what the alias follows: the node
+// itself always is, a service if it is the one named.
+func counts(c *catalog.Check, d *config.CheckDefinition) bool {
+	return c.ServiceID == "" || c.ServiceID == d.AliasService
+}
+
+// aliasResult is the worst of the checks.
+func aliasResult(all catalog.Checks) checks.Result {
+	if len(all) == 0 {
+		return checks.Result{Status: checks.Passing, Output: "No checks found."}
+	}
+	status := all.Status()
+	if status == checks.Passing {
+		return checks.Result{Status: status, Output: "All checks passing."}
+	}
+	for i := range all {
+		if all[i].Status == status {
+			return checks.Result{Status: status, Output: fmt.Sprintf("Aliased check %q failing: %s", all[i].Name, all[i].Output)}
+		}
+	}
+	return checks.Result{Status: status}
+}
