@@ -28,7 +28,7 @@ func (a *Agent) startHTTP() error {
 		Caller: a.caller, Agent: apiAgent{a}, Local: a.local, Metrics: a.reg.Handler(), AgentMetrics: a.reg.AgentHandler(),
 		Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, MaxValueSize: a.cfg.Limits.KVMaxValueSize,
 		DefaultQueryTime: a.cfg.DefaultQueryTime, MaxQueryTime: a.cfg.MaxQueryTime, MaxConnsPerClient: a.cfg.Limits.HTTPMaxConnsPerClient,
-		HTTP: a.cfg.HTTPConfig, EnableScripts: a.cfg.EnableScriptChecks, Log: a.log, Registerer: a.reg,
+		HTTP: a.cfg.HTTPConfig, Log: a.log, Registerer: a.reg,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the HTTP interface: %w", err)

@@ -174,9 +174,6 @@ func (x *exchange) checkable(c *config.CheckDefinition) error {
 	default:
 		return refuse(http.StatusBadRequest, "Bad check status")
 	}
-	if len(c.Args) > 0 && !x.s.cfg.EnableScripts {
-		return refuse(http.StatusBadRequest, "Scripts are disabled for the HTTP API of this agent; set enable_script_checks to true to allow them")
-	}
 	return nil
 }
 

@@ -87,16 +87,13 @@ func catalogNodes(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	list, meta, err := catalog.ListNodes.Call(x.ctx, x.s.cfg.Caller, h, &op.Empty{})
+	list, reply, err := catalog.ListNodes.Ask(x.ctx, x.s.cfg.Caller, h, &op.Empty{})
 	if err != nil {
 		return err
 	}
-	out, err := pick(sel, orEmpty(list), func(n *catalog.Node) map[string]string { return n.Meta }, fixNode)
-	if err != nil {
-		return err
-	}
-	x.meta(&meta)
-	return x.json(out)
+	return x.list(sel, reply, func() (any, error) {
+		return pick(sel, orEmpty(list), func(n *catalog.Node) map[string]string { return n.Meta }, fixNode)
+	})
 }
 
 // namedTags is what ?filter sees of a service in the list of names.
@@ -150,16 +147,13 @@ func catalogService(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	list, meta, err := catalog.ListServiceNodes.Call(x.ctx, x.s.cfg.Caller, h, &catalog.ServiceRequest{Service: name, Tags: x.all("tag")})
+	list, reply, err := catalog.ListServiceNodes.Ask(x.ctx, x.s.cfg.Caller, h, &catalog.ServiceRequest{Service: name, Tags: x.all("tag")})
 	if err != nil {
 		return err
 	}
-	out, err := pick(sel, orEmpty(list), func(n *catalog.ServiceNode) map[string]string { return n.NodeMeta }, fixServiceNode)
-	if err != nil {
-		return err
-	}
-	x.meta(&meta)
-	return x.json(out)
+	return x.list(sel, reply, func() (any, error) {
+		return pick(sel, orEmpty(list), func(n *catalog.ServiceNode) map[string]string { return n.NodeMeta }, fixServiceNode)
+	})
 }
 
 // nodeServices asks for a node with its services and applies ?filter to them;

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"encoding/json"
 	"net/http"
 
 	"github.com/legate-project/legate/op"
@@ -24,16 +25,11 @@ func checkList[Req any](x *exchange, o *op.Read[Req, catalog.Checks], missing st
 	if sel.meta != nil {
 		return refuse(http.StatusBadRequest, "?node-meta is not supported for lists of checks")
 	}
-	list, meta, err := o.Call(x.ctx, x.s.cfg.Caller, h, req(arg))
+	list, reply, err := o.Ask(x.ctx, x.s.cfg.Caller, h, req(arg))
 	if err != nil {
 		return err
 	}
-	out, err := pick(sel, orEmpty(list), nil, fixCheck)
-	if err != nil {
-		return err
-	}
-	x.meta(&meta)
-	return x.json(out)
+	return x.list(sel, reply, func() (any, error) { return pick(sel, orEmpty(list), nil, fixCheck) })
 }
 
 func healthNode(x *exchange) error {
@@ -71,16 +67,37 @@ func healthService(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	list, meta, err := catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, h, req)
+	list, reply, err := catalog.ListInstances.Ask(x.ctx, x.s.cfg.Caller, h, req)
 	if err != nil {
 		return err
 	}
-	out, err := pick(sel, orEmpty(list), func(i *catalog.Instance) map[string]string { return i.Node.Meta }, fixInstance)
+	return x.list(sel, reply, func() (any, error) {
+		return pick(sel, orEmpty(list), func(i *catalog.Instance) map[string]string { return i.Node.Meta }, fixInstance)
+	})
+}
+
+// list answers with what pick makes of a result. A whole result is rendered
+// once for all who get the same.
+func (x *exchange) list(sel *selection, reply *op.Reply, pick func() (any, error)) error {
+	render := func() ([]byte, error) {
+		out, err := pick()
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(out)
+	}
+	var b []byte
+	var err error
+	if sel.filter == nil && sel.meta == nil {
+		b, err = reply.Render("json", render)
+	} else {
+		b, err = render()
+	}
 	if err != nil {
 		return err
 	}
-	x.meta(&meta)
-	return x.json(out)
+	x.meta(&reply.Meta)
+	return x.jsonBytes(http.StatusOK, b)
 }
 
 func fixInstance(i *catalog.Instance) {

@@ -319,14 +319,6 @@ func TestServicesOfTheAgent(t *testing.T) {
 	}
 }
 
-func TestScriptsAreAllowedWhereConfigured(t *testing.T) {
-	w := start(t, func(c *Config) { c.EnableScripts = true })
-	rec := w.do("PUT", "/v1/agent/check/register", `{"Name":"x","Args":["true"],"Interval":"5s"}`)
-	if strings.Contains(rec.Body.String(), "Scripts are disabled") {
-		t.Errorf("%d %s", rec.Code, rec.Body)
-	}
-}
-
 func TestWaitForAnotherHash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t)

@@ -56,8 +56,6 @@ type Config struct {
 	MaxConnsPerClient int
 	// HTTP is the http_config block.
 	HTTP config.HTTPConfig
-	// EnableScripts lets clients register checks that run commands.
-	EnableScripts bool
 	// DefaultToken is used for requests without a token; nil uses none.
 	DefaultToken func() string
 

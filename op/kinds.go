@@ -48,6 +48,22 @@ func (o *Read[Req, Res]) Call(ctx context.Context, c Caller, h Header, r *Req) (
 	return call[Res](ctx, c, NewCall(o, h, r))
 }
 
+// Ask is Call for who renders the result and keeps what is rendered with it:
+// see Reply.Render.
+func (o *Read[Req, Res]) Ask(ctx context.Context, c Caller, h Header, r *Req) (*Res, *Reply, error) {
+	cl := NewCall(o, h, r)
+	reply, err := c.Do(ctx, cl)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := reply.Result(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	res, _ := v.(*Res)
+	return res, reply, nil
+}
+
 // Call carries out a write.
 func (o *Write[Req, Res]) Call(ctx context.Context, c Caller, h Header, r *Req) (*Res, Meta, error) {
 	return call[Res](ctx, c, NewCall(o, h, r))
