@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -26,8 +27,16 @@ func (x *exchange) header() (op.Header, error) {
 	if err := x.blocking(&h); err != nil {
 		return h, err
 	}
-	if h.Near = x.get("near"); h.Near == "_agent" {
+	switch h.Near = x.get("near"); h.Near {
+	case "_agent":
 		h.Near = x.s.cfg.NodeName
+	case "_ip":
+		host, _, err := net.SplitHostPort(x.r.RemoteAddr)
+		if err != nil { // a Unix socket: the client is on this node
+			h.Near = x.s.cfg.NodeName
+			break
+		}
+		h.Near = op.NearAddress + host
 	}
 	return h, nil
 }

@@ -15,6 +15,9 @@ const (
 	Stale                         // any server answers
 )
 
+// NearAddress in front of an IP address in Header.Near.
+const NearAddress = "ip:"
+
 // MaxHops is how often a call may be forwarded: to a server, to another
 // datacenter, to the leader there, and one more while leadership moves.
 const MaxHops = 5
@@ -34,7 +37,8 @@ type Header struct {
 	// MaxStale with Stale: ask the leader when the server is further behind; 0
 	// is no limit.
 	MaxStale time.Duration `msg:"stale,omitempty"`
-	// Near names a node by whose distance lists are sorted.
+	// Near names a node by whose distance lists are sorted, or with NearAddress
+	// in front an IP address whose node is meant.
 	Near string `msg:"near,omitempty"`
 	// Led marks a call sent to the server that should lead: it carries it out or
 	// refuses, and neither forwards nor waits for another leader.

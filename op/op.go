@@ -71,6 +71,16 @@ type Queryable interface {
 	Sharable() bool
 }
 
+// Located is a result whose items are each on a node, so that they can be
+// sorted by distance.
+type Located interface {
+	// NodeNames names the node of each item.
+	NodeNames() []string
+	// Reordered returns a copy with the items in another order: item i of it is
+	// item order[i].
+	Reordered(order []int) any
+}
+
 // Preparable is an operation that is replicated as a command.
 type Preparable interface {
 	Operation

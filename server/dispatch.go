@@ -138,7 +138,11 @@ func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o 
 		meta.Consistency = op.Default
 	}
 	shown, filtered := o.Hide(a, res.value)
-	if filtered || !o.Sharable() {
+	sorted, err := s.sort(h.Near, &shown)
+	if err != nil {
+		return nil, err
+	}
+	if filtered || sorted || !o.Sharable() {
 		meta.Filtered = filtered
 		return op.NewReply(meta, shown), nil
 	}

@@ -62,7 +62,7 @@ type NodeRequest struct {
 }
 
 // Nodes returns the coordinates of all nodes.
-var Nodes = op.Read[op.Empty, Entries]{Name: "coordinate.nodes", Authorize: authorizeNodes, Query: listNodes, Filter: filterNodes}
+var Nodes = op.Read[op.Empty, Entries]{Name: "coordinate.nodes", Authorize: authorizeNodes, Query: listNodes, Filter: filterNodes, Shared: true}
 
 // Node returns the coordinates of one node; empty if it has none.
 var Node = op.Read[NodeRequest, Entries]{Name: "coordinate.node", Authorize: authorizeNode, Query: getNode}
