@@ -31,6 +31,8 @@ type owner struct {
 	Node       string `json:"node"`
 	Datacenter string `json:"datacenter"`
 	Server     bool   `json:"server"`
+	// Address that the others knew last.
+	Address string `json:"address,omitempty"`
 }
 
 // dataDir is an agent's data directory, locked while the agent lives. With an
@@ -38,6 +40,8 @@ type owner struct {
 type dataDir struct {
 	path string
 	lock *os.File
+	// moved: the agent lived at another address before.
+	moved bool
 }
 
 // openDataDir creates and locks the directory and checks that it belongs to
@@ -55,7 +59,7 @@ func openDataDir(cfg *config.Config) (*dataDir, error) {
 	if d.lock, err = lockDir(filepath.Join(d.path, lockFile)); err != nil {
 		return nil, fmt.Errorf("data directory %s is in use by another agent: stop it or give this one another -data-dir (%w)", d.path, err)
 	}
-	if err := d.claim(owner{Node: cfg.NodeName, Datacenter: cfg.Datacenter, Server: cfg.Server}); err != nil {
+	if err := d.claim(owner{Node: cfg.NodeName, Datacenter: cfg.Datacenter, Server: cfg.Server, Address: cfg.AdvertiseAddr}); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
@@ -95,7 +99,8 @@ func (d *dataDir) claim(me owner) error {
 			d.path, was.Node, me.Node, was.Node, file)
 	case was.Server && !me.Server:
 		return fmt.Errorf("data directory %s belongs to a server, but this agent is a client: use another -data-dir, or -server", d.path)
-	case was.Server != me.Server:
+	case was != me:
+		d.moved = was.Address != "" && was.Address != me.Address
 		b, err := json.Marshal(me)
 		if err != nil {
 			return err

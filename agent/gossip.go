@@ -45,11 +45,57 @@ func (a *Agent) forgetFailed(e gossip.Event) {
 
 // startJoins begins to look for other members, as long as configured.
 func (a *Agent) startJoins() error {
+	if a.dir.moved {
+		a.log.Info("this node has moved, introducing it at its new address", "address", a.cfg.AdvertiseAddr)
+		if err := a.introduce("LAN", a.lan); err != nil {
+			return err
+		}
+		if a.server != nil && a.server.wan != nil {
+			if err := a.introduce("WAN", a.server.wan); err != nil {
+				return err
+			}
+		}
+	}
 	err := a.startJoin("LAN", a.cfg.RetryJoin, a.cfg.RetryInterval, a.cfg.RetryMax, a.lan.Join)
 	if err != nil || a.server == nil || a.server.wan == nil {
 		return err
 	}
 	return a.startJoin("WAN", a.cfg.RetryJoinWAN, a.cfg.RetryIntervalWAN, a.cfg.RetryMaxWAN, a.server.wan.Join)
+}
+
+// A node that comes back at another address is not believed as long as the
+// others think it alive, or for a moment after, at the old one. It introduces
+// itself again this often, until they surely do.
+const (
+	introduceEvery = 3 * time.Second
+	introduceFor   = 2 * time.Minute
+)
+
+// introduce exchanges the state of a pool with members, again and again, after
+// this node moved.
+func (a *Agent) introduce(name string, p pool) error {
+	return a.group.Go("introduce in the "+name+" pool", func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, introduceFor)
+		defer cancel()
+		t := time.NewTicker(introduceEvery)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+			}
+			var addrs []string
+			for _, m := range p.Members() {
+				if m.Status == gossip.Alive && m.Addr != a.cfg.AdvertiseAddr && m.Addr != a.cfg.AdvertiseAddrWAN {
+					addrs = append(addrs, m.Name+"/"+m.HostPort())
+				}
+			}
+			if _, err := p.Join(addrs); err != nil && len(addrs) > 0 {
+				a.log.Debug("introduce this node at its new address", "pool", name, "error", err)
+			}
+		}
+	})
 }
 
 // startJoin tries to join through the addresses until one answers. With a
@@ -86,12 +132,15 @@ var errNotServer = errors.New("this agent is a client: only servers take part in
 // errNoWAN is the answer of a server whose WAN port is switched off.
 var errNoWAN = errors.New("the WAN pool is switched off here (ports.serf_wan = -1)")
 
-// wanPool returns the WAN pool or why there is none.
-func (a *Agent) wanPool() (interface {
+// pool is what both pools have in common here.
+type pool interface {
 	Members() []gossip.Member
 	Join([]string) (int, error)
 	ForceLeave(string, bool) error
-}, error) {
+}
+
+// wanPool returns the WAN pool or why there is none.
+func (a *Agent) wanPool() (pool, error) {
 	switch {
 	case a.server == nil:
 		return nil, errNotServer
