@@ -32,7 +32,6 @@ type Raft interface {
 	Propose(ctx context.Context, command []byte) (any, error)
 	ConfirmLeadership(ctx context.Context) (readIndex uint64, err error)
 	LeaseRead() bool
-	WaitApplied(ctx context.Context, index uint64) error
 	Leader() (id, address string)
 	LastContact() time.Duration
 	Configuration() ([]consensus.Server, uint64, error)

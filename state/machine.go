@@ -67,10 +67,13 @@ func (m *Machine) Apply(tx *storage.Txn, command []byte) (any, error) {
 		return result, nil
 	}
 	var refusal *op.Error
-	if !errors.As(err, &refusal) {
-		panic(fmt.Sprintf("state: apply %s at index %d: %v", r.operation.OpName(), tx.Index(), err))
+	switch {
+	case errors.As(err, &refusal):
+		return nil, refusal
+	case errors.Is(err, storage.ErrKeyTooLong):
+		return nil, op.Errorf(op.CodeInvalid, "%s: a key or name is too long: %v", r.operation.OpName(), err)
 	}
-	return nil, refusal
+	panic(fmt.Sprintf("state: apply %s at index %d: %v", r.operation.OpName(), tx.Index(), err))
 }
 
 // row is one replicated command.
