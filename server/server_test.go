@@ -176,4 +176,3 @@ func (h *harness) start(t *testing.T, remote Remote) {
 		}
 	})
 }
-
