@@ -35,7 +35,7 @@ func (s *Server) bootstrap(ctx context.Context) {
 		if err == nil && len(servers) > 0 {
 			return
 		}
-		if group := s.firstGroup(); group != nil && s.noneStarted(ctx, group) {
+		if group := s.firstGroup(); group != nil && s.noneStarted(ctx) {
 			if err := s.raft.Bootstrap(asRaft(group)); err != nil {
 				s.log.Error("start consensus", "error", err)
 			} else {
@@ -68,11 +68,12 @@ func (s *Server) firstGroup() []lan.Server {
 	return group
 }
 
-// noneStarted asks every other server of the group whether it is in a
-// consensus group already; who does not answer might be.
-func (s *Server) noneStarted(ctx context.Context, group []lan.Server) bool {
-	for _, srv := range group {
-		if srv.ID == s.cfg.NodeID {
+// noneStarted asks every other live server of the datacenter, also those that
+// expect another number, whether it is in a consensus group already; who does
+// not answer might be.
+func (s *Server) noneStarted(ctx context.Context) bool {
+	for _, srv := range s.lan.Servers() {
+		if srv.ID == s.cfg.NodeID || srv.Status != gossip.Alive {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, peerTimeout)

@@ -258,6 +258,11 @@ func (s *Server) commit(ctx context.Context, call *op.Call, o op.Preparable) (*o
 	if err != nil {
 		return nil, err
 	}
+	// What the servers could not decode would end all of them, again at every
+	// start: requests made in this process have met no bounds yet.
+	if _, err := o.DecodeRequest(body); err != nil {
+		return nil, op.Errorf(op.CodeInvalid, "request of %s is not within its bounds: %v", o.OpName(), err)
+	}
 	command, err := s.machine.Encode(o, body)
 	if err != nil {
 		return nil, err

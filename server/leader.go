@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -23,49 +25,77 @@ const (
 	consulService    = "consul"
 )
 
+// reconcileRetry is the pause after a first round that failed; it doubles up
+// to ReconcilePeriod.
+const reconcileRetry = time.Second
+
 // reconcileLoop keeps the catalog and the consensus group in line with gossip.
 // It runs while this server leads: at once, when members change, and each
 // ReconcilePeriod.
 func (s *Server) reconcileLoop(ctx context.Context) {
 	t := time.NewTicker(s.cfg.ReconcilePeriod)
 	defer t.Stop()
+	pause := reconcileRetry
 	for {
 		start := time.Now()
-		if err := s.reconcile(ctx); err != nil && ctx.Err() == nil {
-			s.log.Warn("reconcile members", "error", err)
-		}
+		err := s.reconcile(ctx)
 		s.metrics.reconciles.Observe(time.Since(start).Seconds())
+		var again <-chan time.Time
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("reconcile members", "error", err, "again in", pause)
+			again, pause = time.After(pause), min(2*pause, s.cfg.ReconcilePeriod)
+		} else {
+			pause = reconcileRetry
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.members:
+		case <-again:
 		case <-t.C:
 		}
 	}
 }
 
+// reconcile goes through all members once. What is refused for one of them
+// does not keep it from the others.
 func (s *Server) reconcile(ctx context.Context) error {
 	members := s.lan.Members()
-	if err := s.reconcileVoters(ctx, members); err != nil {
-		return err
-	}
+	errs := []error{s.reconcileVoters(ctx, members)}
 	seen := map[string]bool{}
 	for _, m := range members {
 		seen[strings.ToLower(m.Name)] = true
-		var err error
-		switch m.Status {
-		case gossip.Alive:
-			err = s.memberAlive(ctx, m)
-		case gossip.Failed:
-			err = s.memberHealth(ctx, m, catalog.Critical, serfHealthFailed)
-		case gossip.Left:
-			err = s.forget(ctx, m.Name)
-		}
+		err := s.reconcileMember(ctx, m)
 		if err != nil {
-			return fmt.Errorf("member %s: %w", m.Name, err)
+			errs = append(errs, fmt.Errorf("member %s: %w", m.Name, err))
+		}
+		if ctx.Err() != nil || err != nil && !refused(err) {
+			return errors.Join(errs...)
 		}
 	}
-	return s.forgetUnseen(ctx, seen)
+	return errors.Join(append(errs, s.forgetUnseen(ctx, seen))...)
+}
+
+// refused reports whether the state said no to one command, rather than that
+// no command can be carried out now.
+func refused(err error) bool {
+	switch op.CodeOf(err) {
+	case op.CodeInvalid, op.CodeConflict, op.CodeTooLarge:
+		return true
+	}
+	return false
+}
+
+func (s *Server) reconcileMember(ctx context.Context, m lan.Member) error {
+	switch m.Status {
+	case gossip.Alive:
+		return s.memberAlive(ctx, m)
+	case gossip.Failed:
+		return s.memberHealth(ctx, m, catalog.Critical, serfHealthFailed)
+	case gossip.Left:
+		return s.forget(ctx, m.Name)
+	}
+	return nil
 }
 
 // memberAlive registers a live member; what is so already is not written.
@@ -86,46 +116,76 @@ func (s *Server) memberHealth(ctx context.Context, m lan.Member, health, output 
 
 func (s *Server) register(ctx context.Context, m lan.Member, health, output string, svc *catalog.Service) error {
 	check := catalog.Check{Node: m.Name, CheckID: catalog.SerfHealth, Name: serfHealthName, Status: health, Output: output}
-	known, same, err := s.inCatalog(m, &check, svc)
-	if err != nil || same {
+	at, err := s.inCatalog(m, &check, svc)
+	if err != nil {
 		return err
 	}
-	if !known && health != catalog.Passing {
-		return nil // a failed member that was never seen alive here
+	failed := health != catalog.Passing // says nothing of where the node is
+	switch {
+	case at == absent && failed: // it was never seen alive here
+		return nil
+	case at == same:
+		return nil
 	}
 	_, _, err = catalog.Register.Call(ctx, s.self(), op.Header{}, &catalog.RegisterRequest{
 		ID: m.Tags["id"], Node: m.Name, Address: m.Addr, Datacenter: s.cfg.Datacenter,
-		TaggedAddresses: map[string]string{"lan": m.Addr, "lan_ipv4": m.Addr},
-		SkipNodeUpdate:  known, Service: svc, Checks: []catalog.Check{check},
+		TaggedAddresses: taggedAddresses(m.Addr),
+		SkipNodeUpdate:  failed || at == differs, Service: svc, Checks: []catalog.Check{check},
 	})
 	return err
 }
 
-// inCatalog reports whether the catalog has the member at its address, and
-// whether check and service are there just so.
-func (s *Server) inCatalog(m lan.Member, check *catalog.Check, svc *catalog.Service) (known, same bool, err error) {
+func taggedAddresses(addr string) map[string]string {
+	if ip, err := netip.ParseAddr(addr); err == nil && ip.Is6() {
+		return map[string]string{"lan": addr, "lan_ipv6": addr}
+	}
+	return map[string]string{"lan": addr, "lan_ipv4": addr}
+}
+
+// standing is how the catalog stands to what gossip says of a member.
+type standing int
+
+const (
+	absent  standing = iota
+	moved            // it has the node with another address or ID
+	differs          // it has the node so, but not its check or service
+	same
+)
+
+func (s *Server) inCatalog(m lan.Member, check *catalog.Check, svc *catalog.Service) (standing, error) {
 	v := s.cfg.State.View()
 	defer v.Close()
 	res, err := catalog.GetNodeServices.Query(v, &catalog.NodeRequest{Node: m.Name})
 	if err != nil || res == nil {
-		return false, false, err
+		return absent, err
 	}
-	if known = res.Node.Address == m.Addr && res.Node.ID == m.Tags["id"]; !known {
-		return false, false, nil
+	if check.Status == catalog.Passing && (!sameAddress(res.Node.Address, m.Addr) || res.Node.ID != m.Tags["id"]) {
+		return moved, nil
 	}
 	if svc != nil && (res.Services[svc.ID] == nil || !res.Services[svc.ID].Same(svc)) {
-		return true, false, nil
+		return differs, nil
 	}
 	checks, err := catalog.ListNodeChecks.Query(v, &catalog.NodeRequest{Node: m.Name})
 	if err != nil {
-		return false, false, err
+		return absent, err
 	}
 	for i := range *checks {
-		if c := &(*checks)[i]; c.CheckID == check.CheckID {
-			return true, c.Status == check.Status && c.Output == check.Output, nil
+		if c := &(*checks)[i]; c.CheckID == check.CheckID && c.Status == check.Status && c.Output == check.Output {
+			return same, nil
 		}
 	}
-	return true, false, nil
+	return differs, nil
+}
+
+// sameAddress compares addresses however they are written: agents register
+// theirs as it is configured.
+func sameAddress(a, b string) bool {
+	if a == b {
+		return true
+	}
+	x, errX := netip.ParseAddr(a)
+	y, errY := netip.ParseAddr(b)
+	return errX == nil && errY == nil && x.Unmap() == y.Unmap()
 }
 
 // forget removes a node that left from the catalog.
@@ -146,8 +206,12 @@ func (s *Server) forget(ctx context.Context, node string) error {
 
 // forgetUnseen removes nodes that were members once (they have a serfHealth
 // check) and are no longer known to gossip. Nodes registered from outside have
-// no such check and stay.
+// no such check and stay. A server that has just started sees itself alone at
+// first: it waits.
 func (s *Server) forgetUnseen(ctx context.Context, seen map[string]bool) error {
+	if time.Since(s.started) < s.cfg.ReconcilePeriod {
+		return nil
+	}
 	v := s.cfg.State.View()
 	checks, err := catalog.ListStateChecks.Query(v, &catalog.StateRequest{State: catalog.AnyState})
 	v.Close()
@@ -177,25 +241,56 @@ func (s *Server) reconcileVoters(ctx context.Context, members []lan.Member) erro
 	for _, srv := range servers {
 		have[srv.ID] = srv
 	}
+	alive := map[string]bool{} // by ID: a server that was renamed left under its old name
 	for _, m := range members {
-		srv, ok := gossip.ServerOf(m)
-		if !ok || srv.ID == s.cfg.NodeID {
-			continue
-		}
-		addr := raftAddr(srv)
-		old, in := have[srv.ID]
-		switch {
-		case m.Status == gossip.Alive && (!in || old.Address != addr):
-			s.log.Info("adding server to the consensus group", "node", m.Name, "id", srv.ID, "address", addr)
-			err = s.raft.AddVoter(ctx, srv.ID, addr)
-		case m.Status == gossip.Left && in:
-			s.log.Info("removing server that left from the consensus group", "node", m.Name, "id", srv.ID)
-			err = s.raft.RemoveServer(ctx, srv.ID)
-		}
-		if err != nil {
-			return fmt.Errorf("server %s: %w", m.Name, raftError(err))
+		if srv, ok := gossip.ServerOf(m); ok && m.Status == gossip.Alive {
+			alive[srv.ID] = true
 		}
 	}
+	var errs []error
+	for _, m := range members {
+		srv, ok := gossip.ServerOf(m)
+		if !ok || ctx.Err() != nil {
+			continue
+		}
+		var err error
+		old, in := have[srv.ID]
+		own := srv.ID == s.cfg.NodeID
+		switch {
+		case m.Status == gossip.Alive && (in || !own) && old.Address != raftAddr(srv):
+			err = s.addVoter(ctx, srv, have)
+		case m.Status == gossip.Left && in && !own && !alive[srv.ID]:
+			s.log.Info("removing server that left from the consensus group", "node", m.Name, "id", srv.ID)
+			err = s.raft.RemoveServer(ctx, srv.ID)
+			delete(have, srv.ID)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("server %s: %w", m.Name, raftError(err)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// addVoter brings a server into the group or changes its address there. Who is
+// in the group at that address is not there any more: a server that lost its
+// data comes back with another ID. Raft permits an address only once.
+func (s *Server) addVoter(ctx context.Context, srv lan.Server, have map[string]consensus.Server) error {
+	addr := raftAddr(srv)
+	for id, other := range have {
+		if id == srv.ID || other.Address != addr || id == s.cfg.NodeID {
+			continue
+		}
+		s.log.Info("removing server whose address another has now from the consensus group", "id", id, "address", addr, "node", srv.Name)
+		if err := s.raft.RemoveServer(ctx, id); err != nil {
+			return err
+		}
+		delete(have, id)
+	}
+	s.log.Info("adding server to the consensus group", "node", srv.Name, "id", srv.ID, "address", addr)
+	if err := s.raft.AddVoter(ctx, srv.ID, addr); err != nil {
+		return err
+	}
+	have[srv.ID] = consensus.Server{ID: srv.ID, Address: addr, Voter: true}
 	return nil
 }
 

@@ -141,10 +141,13 @@ func TestKeptResultsAreBounded(t *testing.T) {
 	default:
 		t.Error("who waits for a result that was dropped is not woken")
 	}
-	write(t, s, "too large", string(make([]byte, 5<<20)))
+	write(t, s, "too large", string(make([]byte, maxKeptOne))) // and its other fields
 	res, err := r.get(o, &kv.GetRequest{Key: "too large"}, "too large")
-	if err != nil || !res.loose || res.watch.Stale() {
-		t.Fatalf("a result above the bound: loose %t, %v", res.loose, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !res.loose || res.watch.Stale() {
+		t.Fatalf("a result above the bound: loose %t, stale %t", res.loose, res.watch.Stale())
 	}
 	res.release()
 	if !res.watch.Stale() {

@@ -32,7 +32,6 @@ type Raft interface {
 	Propose(ctx context.Context, command []byte) (any, error)
 	ConfirmLeadership(ctx context.Context) (readIndex uint64, err error)
 	LeaseRead() bool
-	WaitApplied(ctx context.Context, index uint64) error
 	Leader() (id, address string)
 	LastContact() time.Duration
 	Configuration() ([]consensus.Server, uint64, error)
@@ -131,6 +130,8 @@ type Server struct {
 	reigning atomic.Pointer[reign]
 
 	mu       sync.Mutex // guards starting and ending reigns
+	leads    bool       // as consensus said last
+	started  time.Time  // when Start was called; zero before
 	stopping bool
 }
 
@@ -169,7 +170,13 @@ type Parts struct {
 
 // Start begins the server's own work.
 func (s *Server) Start(p Parts) error {
+	s.mu.Lock()
 	s.raft, s.lan, s.wan, s.remote = p.Raft, p.LAN, p.WAN, p.Remote
+	s.started = time.Now()
+	if s.leads && !s.stopping { // elected while gossip was still opening
+		s.beginReign()
+	}
+	s.mu.Unlock()
 	if err := s.group.Go("bootstrap", s.bootstrap); err != nil {
 		return err
 	}
@@ -204,9 +211,13 @@ func (s *Server) LeadershipChanged(leads bool) {
 		}
 		cancel()
 	}
-	if !leads || s.stopping {
-		return
+	if s.leads = leads; leads && !s.stopping && !s.started.IsZero() {
+		s.beginReign()
 	}
+}
+
+// beginReign starts the leader's tasks; s.mu is held.
+func (s *Server) beginReign() {
 	r := &reign{group: lifecycle.New("leader tasks")}
 	r.ctx, r.end = context.WithCancel(context.Background())
 	s.reigning.Store(r)

@@ -45,10 +45,11 @@ func (m *Machine) Encode(o op.Operation, body []byte) ([]byte, error) {
 }
 
 // Apply carries out one command. A *op.Error is a refusal: the caller rolls
-// back what the command wrote and hands the error on. Every other failure
-// (an unknown command, bytes that cannot be decoded, tables that cannot be
-// read) would make this server differ from the others, so Apply panics and
-// ends the process rather than go on.
+// back what the command wrote and hands the error on. storage.ErrFailed and
+// storage.ErrClosed say that the tables are gone: committing will fail with the
+// same. Every other failure (an unknown command, bytes that cannot be decoded,
+// tables that cannot be read) would make this server differ from the others,
+// so Apply panics and ends the process rather than go on.
 func (m *Machine) Apply(tx *storage.Txn, command []byte) (any, error) {
 	if len(command) < 2 {
 		panic(fmt.Sprintf("state: command of %d bytes at index %d", len(command), tx.Index()))
@@ -67,10 +68,15 @@ func (m *Machine) Apply(tx *storage.Txn, command []byte) (any, error) {
 		return result, nil
 	}
 	var refusal *op.Error
-	if !errors.As(err, &refusal) {
-		panic(fmt.Sprintf("state: apply %s at index %d: %v", r.operation.OpName(), tx.Index(), err))
+	switch {
+	case errors.As(err, &refusal):
+		return nil, refusal
+	case errors.Is(err, storage.ErrFailed), errors.Is(err, storage.ErrClosed):
+		return nil, fmt.Errorf("apply %s at index %d: %w", r.operation.OpName(), tx.Index(), err)
+	case errors.Is(err, storage.ErrKeyTooLong):
+		return nil, op.Errorf(op.CodeInvalid, "%s: a key or name is too long: %v", r.operation.OpName(), err)
 	}
-	return nil, refusal
+	panic(fmt.Sprintf("state: apply %s at index %d: %v", r.operation.OpName(), tx.Index(), err))
 }
 
 // row is one replicated command.

@@ -2,6 +2,7 @@ package state
 
 import (
 	"encoding/hex"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -87,6 +88,29 @@ func TestUnknownCommandCrashes(t *testing.T) {
 		}
 	}()
 	New().Apply(tx, []byte{0xff, 0xff, 0})
+}
+
+// A disk that fails is not a bug: the server is to stop in order and say why.
+func TestClosedTablesAreAnErrorNotAPanic(t *testing.T) {
+	s, _ := open(t)
+	m := New()
+	body, err := (&kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: "k"}}).MarshalMsg(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := m.Encode(&kv.Apply, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tx := s.Begin()
+	defer tx.Discard()
+	tx.Next()
+	if _, err := m.Apply(tx, b); !errors.Is(err, storage.ErrClosed) {
+		t.Errorf("error %v, want that the tables are closed", err)
+	}
 }
 
 // Every operation must refuse a caller who may do nothing, or hide its result.

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 )
 
@@ -23,6 +24,10 @@ const (
 
 // maxPrimaryKey bounds a primary key: its length takes two bytes in an index row.
 const maxPrimaryKey = 1<<16 - 1
+
+// ErrKeyTooLong is returned by Put for a primary key of more than 65,535 bytes;
+// nothing was written. It depends on the key alone, so all servers agree.
+var ErrKeyTooLong = errors.New("storage: the key is too long")
 
 func newRow(index uint64, flag byte, bodySize int) []byte {
 	row := make([]byte, rowHeader, rowHeader+bodySize)

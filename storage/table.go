@@ -179,7 +179,7 @@ func (t *Table[T, P]) Keys(r Reader, prefix []byte) iter.Seq2[[]byte, error] {
 // indexes.
 func (t *Table[T, P]) Put(tx *Txn, key []byte, v *T) error {
 	if len(key) > maxPrimaryKey {
-		return fmt.Errorf("put into table %s: the key has %d bytes, more than %d", t.name, len(key), maxPrimaryKey)
+		return fmt.Errorf("put into table %s: %w: %d bytes, %d allowed", t.name, ErrKeyTooLong, len(key), maxPrimaryKey)
 	}
 	row := newRow(tx.Index(), flagLive, P(v).Msgsize())
 	row, err := P(v).MarshalMsg(row)

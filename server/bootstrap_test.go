@@ -1,0 +1,55 @@
+package server
+
+import (
+	"context"
+	"testing"
+
+	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/lan"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/transport"
+)
+
+// answers is a transport over which each server tells its peers.
+type answers map[string][]string // by node ID
+
+func (a answers) RoundTrip(_ context.Context, to transport.Target, _ string, _, _ []byte) ([]byte, error) {
+	peers, ok := a[to.NodeID]
+	if !ok {
+		return nil, transport.ErrUnreachable
+	}
+	return op.AppendReply(nil, op.NewReply(op.Meta{}, &op.Texts{Texts: peers}))
+}
+
+// Two new servers that expect two, beside a group that was started with other
+// expectations, must not start a second one.
+func TestConsensusIsNotStartedTwice(t *testing.T) {
+	for name, c := range map[string]struct {
+		old  []string // what the old server says; nil for no answer
+		want int
+	}{
+		"in a group": {[]string{"10.0.0.9:8300"}, 0},
+		"silent":     {nil, 0},
+		"not in one": {[]string{}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			via := answers{"id2": {}}
+			if c.old != nil {
+				via["id9"] = c.old
+			}
+			h := newHarness(t, func(cfg *Config) { cfg.Expect, cfg.Transport = 2, via })
+			h.group.servers = nil
+			expecting := func(m lan.Member, n string) lan.Member { m.Tags["expect"] = n; return m }
+			h.pool.set(expecting(serverMember("s1", "id1", "10.0.0.1", gossip.Alive), "2"),
+				expecting(serverMember("s2", "id2", "10.0.0.2", gossip.Alive), "2"), serverMember("s9", "id9", "10.0.0.9", gossip.Alive))
+			h.start(t, nil)
+			if c.want > 0 {
+				eventually(t, "consensus is started", func() bool { return len(h.group.addresses()) == c.want })
+				return
+			}
+			if h.noneStarted(t.Context()) {
+				t.Error("a second group would be started")
+			}
+		})
+	}
+}
