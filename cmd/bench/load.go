@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -51,7 +50,9 @@ func load(ctx context.Context, n int, d time.Duration, dial func(i int) (one, er
 			defer mu.Unlock()
 			all = append(all, mine...)
 			out.errors += errs
-			out.first = errors.Join(out.first, first)
+			if out.first == nil {
+			out.first = first
+		}
 		})
 	}
 	wg.Wait()
@@ -96,6 +97,7 @@ type httpConn struct {
 	request []byte
 	want    []byte
 	buf     []byte
+	index   uint64 // X-Consul-Index of the last answer
 }
 
 func dialHTTP(addr, method, path string, body []byte) (one, error) {
@@ -148,7 +150,7 @@ func (c *httpConn) ask(ctx context.Context) error {
 }
 
 func (c *httpConn) headers() (length int, err error) {
-	key := []byte("content-length:")
+	key, indexKey := []byte("content-length:"), []byte("x-consul-index:")
 	for {
 		h, err := c.r.ReadSlice('\n')
 		if err != nil {
@@ -156,6 +158,11 @@ func (c *httpConn) headers() (length int, err error) {
 		}
 		if len(h) <= 2 {
 			return length, nil
+		}
+		if len(h) > len(indexKey) && bytes.EqualFold(h[:len(indexKey)], indexKey) {
+			if c.index, err = strconv.ParseUint(string(bytes.TrimSpace(h[len(indexKey):])), 10, 64); err != nil {
+				return 0, err
+			}
 		}
 		if len(h) > len(key) && bytes.EqualFold(h[:len(key)], key) {
 			if length, err = strconv.Atoi(string(bytes.TrimSpace(h[len(key):]))); err != nil {

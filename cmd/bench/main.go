@@ -42,7 +42,7 @@ func main() {
 	flag.IntVar(&s.conns, "conns", 64, "`number` of connections of each load.")
 	flag.DurationVar(&s.rtt, "rtt", 80*time.Millisecond, "emulated round `trip` between datacenters.")
 	flag.StringVar(&s.write, "write", "", "replace the table in this `file`.")
-	flag.StringVar(&s.only, "only", "", "run only the `suite`: http, wan, dns or idle.")
+	flag.StringVar(&s.only, "only", "", "run only the `suite`: http, catalog, wan, dns or idle.")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -63,7 +63,7 @@ func run(ctx context.Context, s settings) error {
 	suites := []struct {
 		name string
 		run  func(context.Context) error
-	}{{"idle", b.idle}, {"http", b.http}, {"dns", b.dns}, {"wan", b.wan}}
+	}{{"idle", b.idle}, {"http", b.http}, {"catalog", b.catalog}, {"dns", b.dns}, {"wan", b.wan}}
 	for _, suite := range suites {
 		if s.only != "" && s.only != suite.name {
 			continue

@@ -58,7 +58,7 @@ func (b *bench) stopAll() {
 // agent starts an agent on an address of its own.
 func (b *bench) agent(name, ip string, more ...string) (*exec.Cmd, error) {
 	args := append([]string{"agent", "-node=" + name, "-bind=" + ip, "-client=" + ip, "-data-dir=" + filepath.Join(b.dir, name),
-		"-hcl=performance { raft_multiplier = 1 }"}, more...)
+		"-hcl=performance { raft_multiplier = 1 } limits { http_max_conns_per_client = 5000 }"}, more...)
 	return b.start(name, b.legate, args...)
 }
 

@@ -16,8 +16,11 @@ type row struct {
 	ratio float64       // of the bare server's rate in the same run; 0 for none
 	bar   float64       // least ratio; 0 for none
 	limit time.Duration // most p50; 0 for none
-	mib   float64
-	most  float64 // MiB
+	// limit99 is the most p99, least the least rate; 0 for none.
+	limit99 time.Duration
+	least   float64
+	mib     float64
+	most    float64 // MiB
 }
 
 func (b *bench) add(r row) {
@@ -40,8 +43,19 @@ func (b *bench) cells(r row) []string {
 	if r.limit > 0 {
 		bar = b.verdict(r.out.p50 <= r.limit, fmt.Sprintf("p50 ≤ %s", r.limit))
 	}
+	if r.limit99 > 0 {
+		text := fmt.Sprintf("p99 ≤ %s", r.limit99)
+		if r.least > 0 {
+			text = fmt.Sprintf("≥ %.0f/s, %s", r.least, text)
+		}
+		bar = b.verdict(r.out.p99 <= r.limit99 && r.out.rate >= r.least, text)
+	}
 	ms := func(d time.Duration) string { return fmt.Sprintf("%.2f ms", d.Seconds()*1000) }
-	return []string{r.what, fmt.Sprint(r.conns), fmt.Sprintf("%.0f/s", r.out.rate), ratio, ms(r.out.p50), ms(r.out.p99), bar}
+	rate := ""
+	if r.out.rate > 0 {
+		rate = fmt.Sprintf("%.0f/s", r.out.rate)
+	}
+	return []string{r.what, fmt.Sprint(r.conns), rate, ratio, ms(r.out.p50), ms(r.out.p99), bar}
 }
 
 func (b *bench) verdict(ok bool, text string) string {
