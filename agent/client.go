@@ -8,6 +8,7 @@ import (
 	"github.com/legate-project/legate/client"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op/rpc"
+	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/transport"
 )
 
@@ -28,9 +29,10 @@ func (a *Agent) startClient(_ context.Context, id transport.Identity) error {
 	if err := a.openLAN(self, list, a.serversChanged); err != nil {
 		return err
 	}
-	a.caller = client.New(client.Config{Servers: list, Transport: endpoint, HoldTimeout: a.cfg.Performance.RPCHoldTimeout,
-		Timeout: callTimeout, Log: a.log, Registerer: a.reg})
-	return nil
+	waits := view.NewWaits(client.New(client.Config{Servers: list, Transport: endpoint, HoldTimeout: a.cfg.Performance.RPCHoldTimeout,
+		Timeout: callTimeout, Log: a.log, Registerer: a.reg}))
+	a.caller = waits
+	return a.group.OnStop("calls", waits.Stop)
 }
 
 // callTimeout bounds a call of a client agent beyond the wait of a blocking

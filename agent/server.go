@@ -21,6 +21,7 @@ import (
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
+	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/server"
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/storage"
@@ -66,6 +67,16 @@ type members struct {
 // Members implements server.LAN.
 func (m members) Members() []lan.Member { return m.pool.Members() }
 
+// remote is the federation as the server package sees it: those who wait for
+// the same wait as one.
+type remote struct {
+	op.Caller
+	router *federation.Router
+}
+
+// Datacenters implements server.Remote.
+func (r remote) Datacenters() []string { return r.router.Datacenters() }
+
 // bind returns host:port of a listener for other agents.
 func (a *Agent) bind(host string, port int) string {
 	if host == "" {
@@ -109,7 +120,11 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		if err := s.startWAN(id); err != nil {
 			return err
 		}
-		parts.WAN, parts.Remote = s.wan, s.router
+		waits := view.NewWaits(s.router)
+		if err := a.group.OnStop("calls to other datacenters", waits.Stop); err != nil {
+			return err
+		}
+		parts.WAN, parts.Remote = s.wan, remote{waits, s.router}
 	}
 	a.caller = s.server
 	if err := s.server.Start(parts); err != nil {

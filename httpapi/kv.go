@@ -23,11 +23,11 @@ func kvGet(x *exchange) error {
 	if x.rest == "" {
 		return refuse(http.StatusBadRequest, "Missing key name")
 	}
-	e, meta, err := kv.Get.Call(x.ctx, x.s.cfg.Caller, h, &kv.GetRequest{Key: x.rest})
+	e, reply, err := kv.Get.Ask(x.ctx, x.s.cfg.Caller, h, &kv.GetRequest{Key: x.rest})
 	if err != nil {
 		return err
 	}
-	x.meta(&meta)
+	x.meta(&reply.Meta)
 	if e == nil {
 		x.empty(http.StatusNotFound)
 		return nil

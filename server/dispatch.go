@@ -14,7 +14,6 @@ import (
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
 	"github.com/legate-project/legate/state/acl/rules"
-	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/transport"
 )
 
@@ -142,7 +141,7 @@ func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o 
 	if err != nil {
 		return nil, err
 	}
-	if filtered || sorted || !o.Sharable() {
+	if filtered || sorted || res.watch == nil {
 		meta.Filtered = filtered
 		return op.NewReply(meta, shown), nil
 	}
@@ -180,11 +179,7 @@ func (s *Server) query(ctx context.Context, o op.Queryable, call *op.Call, reque
 // once runs the read, or takes its kept result.
 func (s *Server) once(o op.Queryable, call *op.Call, request any) (*result, error) {
 	if o.Sharable() {
-		body, err := call.Body()
-		if err != nil {
-			return nil, err
-		}
-		return s.results.get(o, request, o.OpName()+"\x00"+string(body))
+		return s.kept(o, call, request)
 	}
 	v := s.cfg.State.View()
 	defer v.Close()
@@ -192,20 +187,19 @@ func (s *Server) once(o op.Queryable, call *op.Call, request any) (*result, erro
 	return &result{value: value, index: v.Index()}, err
 }
 
-// until runs the read until its result is newer than the call's index, or ctx
-// ends.
-func (s *Server) until(ctx context.Context, o op.Queryable, call *op.Call, request any) (*result, error) {
-	if !o.Sharable() {
-		res := &result{}
-		err := s.cfg.State.Block(ctx, call.Header.MinIndex, func(v *storage.View) (err error) {
-			res.value, err = o.Run(v, request)
-			res.index = v.Index()
-			return err
-		})
-		return res, err
+func (s *Server) kept(o op.Queryable, call *op.Call, request any) (*result, error) {
+	body, err := call.Body()
+	if err != nil {
+		return nil, err
 	}
+	return s.results.get(o, request, o.OpName()+"\x00"+string(body))
+}
+
+// until returns the read's result when it is newer than the call's index, or
+// when ctx ends. All who wait for the same wait for one result.
+func (s *Server) until(ctx context.Context, o op.Queryable, call *op.Call, request any) (*result, error) {
 	for {
-		res, err := s.once(o, call, request)
+		res, err := s.kept(o, call, request)
 		if err != nil || res.index > call.Header.MinIndex {
 			return res, err
 		}

@@ -39,18 +39,32 @@ type slot struct {
 	size int // what results.bytes counts for it, -1 once it is dropped; guarded by results.mu
 }
 
-// result is immutable but for what is rendered from it.
+// result is immutable but for what is rendered from it. It is watched as long
+// as somebody holds it: its slot, or who waits for it to change.
 type result struct {
-	watch    *storage.Watch
+	watch    *storage.Watch // nil for one that was never shared
 	value    any
 	index    uint64
 	rendered op.Rendered
-	loose    bool // it is not kept: who got it closes its watch
+	holders  atomic.Int32
 }
 
-// release ends what a result that is not kept still holds.
+// hold adds a holder, unless the last one has gone already.
+func (r *result) hold() bool {
+	for {
+		n := r.holders.Load()
+		if n == 0 {
+			return false
+		}
+		if r.holders.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// release takes one holder away; the last one ends the watch.
 func (r *result) release() {
-	if r.loose {
+	if r.watch != nil && r.holders.Add(-1) == 0 {
 		r.watch.Close()
 	}
 }
@@ -66,12 +80,12 @@ func newResults(s *storage.State) (*results, error) {
 }
 
 // drop is called under r.mu for a slot that goes. Who waits for a change of
-// its result is woken and asks again.
+// its result goes on waiting.
 func (r *results) drop(s *slot) {
 	r.bytes -= s.size
 	s.size = -1
 	if last := s.last.Swap(nil); last != nil {
-		last.watch.Close()
+		last.release()
 	}
 }
 
@@ -87,10 +101,11 @@ func (r *results) get(o op.Queryable, request any, key string) (*result, error) 
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if last := s.last.Load(); last != nil && !last.watch.Stale() {
+	if last := s.last.Load(); last != nil && !last.watch.Stale() && last.hold() {
 		return last, nil
 	}
 	res := &result{}
+	res.holders.Store(1)
 	var err error
 	res.watch, err = r.state.Watch(func(v *storage.View) error {
 		var err error
@@ -115,11 +130,11 @@ func (r *results) keep(s *slot, res *result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.size < 0 || size > maxKeptOne {
-		res.loose = true
 		return
 	}
+	res.holders.Add(1)
 	if old := s.last.Swap(res); old != nil {
-		old.watch.Close()
+		old.release()
 	}
 	r.bytes += size - s.size
 	s.size = size

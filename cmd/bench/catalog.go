@@ -171,7 +171,8 @@ func (b *bench) wake(ctx context.Context, name, addr, leader string) error {
 	defer cancel()
 	ready := make(chan error, watchers)
 	for range watchers {
-		wg.Go(func() { ready <- watch(stop, addr, watched, index, &at, took) })
+		w := watcher{addr: addr, path: watched, index: index, at: &at, took: took}
+		wg.Go(func() { ready <- w.run(stop) })
 	}
 	var all []time.Duration
 	for i := range changes {
@@ -203,33 +204,36 @@ func (b *bench) wake(ctx context.Context, name, addr, leader string) error {
 	return nil
 }
 
-// watch asks again and again for something newer on one connection.
-func watch(ctx context.Context, addr, path string, index uint64, at *atomic.Int64, took chan<- time.Duration) error {
-	for ctx.Err() == nil {
-		c, err := dialHTTP(addr, "GET", fmt.Sprintf("%s?index=%d&wait=60s", path, index), nil)
-		if err != nil {
+// watcher asks again and again for something newer than index.
+type watcher struct {
+	addr, path string
+	index      uint64
+	at         *atomic.Int64 // when the last change began
+	took       chan<- time.Duration
+}
+
+// run asks on one connection until ctx ends.
+func (w *watcher) run(ctx context.Context) error {
+	c, err := dialHTTP(w.addr, "GET", w.path, nil)
+	if err != nil {
+		return err
+	}
+	conn := c.(*httpConn)
+	defer conn.close()
+	defer context.AfterFunc(ctx, func() { conn.conn.Close() })()
+	for {
+		conn.request = fmt.Appendf(conn.request[:0], "GET %s?index=%d&wait=60s HTTP/1.1\r\nHost: %s\r\n\r\n", w.path, w.index, w.addr)
+		if err := conn.ask(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
 			return err
 		}
-		conn := c.(*httpConn)
-		end := context.AfterFunc(ctx, func() { conn.conn.Close() })
-		for ctx.Err() == nil {
-			conn.request = fmt.Appendf(conn.request[:0], "GET %s?index=%d&wait=60s HTTP/1.1\r\nHost: %s\r\n\r\n", path, index, addr)
-			if err := conn.ask(ctx); err != nil {
-				if ctx.Err() != nil {
-					break
-				}
-				end()
-				return err
-			}
-			if conn.index > index {
-				took <- time.Since(time.Unix(0, at.Load()))
-				index = conn.index
-			}
+		if conn.index > w.index {
+			w.took <- time.Since(time.Unix(0, w.at.Load()))
+			w.index = conn.index
 		}
-		end()
-		conn.close()
 	}
-	return nil
 }
 
 func indexOf(url string) (uint64, error) {

@@ -1,0 +1,167 @@
+// Package view shares answers among those who ask the same.
+//
+// Waits is a Caller in front of another one: reads that wait for something
+// newer than the same index of the same result wait together, as one call.
+// It keeps no answers once they are given, and knows no network.
+package view
+
+import (
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/legate-project/legate/internal/lifecycle"
+	"github.com/legate-project/legate/op"
+)
+
+const (
+	// maxShared bounds the calls that are shared at a time; above it each
+	// caller waits by itself.
+	maxShared = 1 << 16
+	// longestWait is asked for on behalf of all: the server bounds it.
+	longestWait = 10 * time.Minute
+	// usualWait is how long a caller waits that does not say.
+	usualWait = 5 * time.Minute
+)
+
+// Waits is a Caller. It is safe for concurrent use.
+type Waits struct {
+	next  op.Caller
+	group *lifecycle.Group
+
+	mu     sync.Mutex
+	shared map[string]*wait
+}
+
+var _ op.Caller = (*Waits)(nil)
+
+// wait is one call on behalf of several callers. What comes after done is set
+// before it is closed.
+type wait struct {
+	end     context.CancelFunc
+	waiting int // callers; guarded by Waits.mu
+
+	done     chan struct{}
+	meta     op.Meta
+	result   any
+	err      error
+	rendered op.Rendered
+}
+
+// NewWaits puts a Waits in front of next.
+func NewWaits(next op.Caller) *Waits {
+	return &Waits{next: next, group: lifecycle.New("shared waits"), shared: map[string]*wait{}}
+}
+
+// Stop ends the calls that are shared; who waits gets their error.
+func (w *Waits) Stop(ctx context.Context) error { return w.group.Stop(ctx) }
+
+// Do implements op.Caller.
+func (w *Waits) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	if call.Header.MinIndex == 0 || call.Operation.OpKind() != op.KindRead {
+		return w.next.Do(ctx, call)
+	}
+	key, err := keyOf(call)
+	if err != nil {
+		return nil, err
+	}
+	s, ok := w.join(key, call)
+	if !ok {
+		return w.next.Do(ctx, call)
+	}
+	own := call.Header.MaxWait
+	if own <= 0 {
+		own = usualWait
+	}
+	timer := time.NewTimer(min(own, longestWait) + rand.N(own/16+1))
+	defer timer.Stop()
+	select {
+	case <-s.done:
+		if s.err != nil {
+			return nil, s.err
+		}
+		return op.Share(s.meta, s.result, &s.rendered), nil
+	case <-ctx.Done():
+		w.leave(key, s)
+		return nil, ctx.Err()
+	case <-timer.C: // this caller's time is over: it gets what there is
+		w.leave(key, s)
+		now := *call
+		now.Header.MinIndex = 0
+		return w.next.Do(ctx, &now)
+	}
+}
+
+// keyOf is the same for calls that may be answered by one.
+func keyOf(call *op.Call) (string, error) {
+	body, err := call.Body()
+	if err != nil {
+		return "", err
+	}
+	h := &call.Header
+	b := make([]byte, 0, 128+len(body))
+	for _, s := range []string{call.Operation.OpName(), h.Datacenter, h.Token, h.Near} {
+		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
+	}
+	b = append(b, byte(h.Consistency))
+	b = binary.AppendUvarint(b, h.MinIndex)
+	b = binary.AppendVarint(b, int64(h.MaxStale))
+	return string(append(b, body...)), nil
+}
+
+// join adds a caller to the call for key, which it begins if there is none. It
+// is false if no call can be shared now.
+func (w *Waits) join(key string, call *op.Call) (*wait, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s := w.shared[key]; s != nil {
+		s.waiting++
+		return s, true
+	}
+	if len(w.shared) >= maxShared {
+		return nil, false
+	}
+	s := &wait{waiting: 1, done: make(chan struct{})}
+	c := *call
+	c.Header.MaxWait = longestWait
+	ctx, end := context.WithCancel(w.group.Context())
+	s.end = end
+	if w.group.Spawn("shared wait", func(context.Context) { w.run(ctx, key, s, &c) }) != nil {
+		end()
+		return nil, false
+	}
+	w.shared[key] = s
+	return s, true
+}
+
+// run carries the call out for all.
+func (w *Waits) run(ctx context.Context, key string, s *wait, call *op.Call) {
+	defer s.end()
+	reply, err := w.next.Do(ctx, call)
+	if err == nil {
+		s.meta = reply.Meta
+		s.result, err = reply.Result(call.Operation)
+	}
+	s.err = err
+	w.mu.Lock()
+	if w.shared[key] == s {
+		delete(w.shared, key)
+	}
+	w.mu.Unlock()
+	close(s.done)
+}
+
+// leave takes a caller away; the last one ends the call.
+func (w *Waits) leave(key string, s *wait) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.waiting--; s.waiting > 0 {
+		return
+	}
+	if w.shared[key] == s {
+		delete(w.shared, key)
+	}
+	s.end()
+}

@@ -1,0 +1,135 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl/rules"
+)
+
+func reading() *op.Read[op.Text, op.Text] {
+	return &op.Read[op.Text, op.Text]{Name: "test.read", Authorize: func(rules.Authorizer, *op.Text) error { return nil }}
+}
+
+// source answers a wait when told to, and anything else at once.
+type source struct {
+	waits   atomic.Int64
+	running atomic.Int64
+	now     string
+	news    chan string
+}
+
+// Do implements op.Caller.
+func (s *source) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	if call.Header.MinIndex == 0 {
+		return op.NewReply(op.Meta{Index: 1}, &op.Text{Text: s.now}), nil
+	}
+	s.waits.Add(1)
+	s.running.Add(1)
+	defer s.running.Add(-1)
+	select {
+	case text := <-s.news:
+		return op.NewReply(op.Meta{Index: call.Header.MinIndex + 1}, &op.Text{Text: text}), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func stop(t *testing.T, w *Waits) {
+	t.Helper()
+	if err := w.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestManyWaitAsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{news: make(chan string)}
+		w := NewWaits(s)
+		defer stop(t, w)
+		o := reading()
+		var got atomic.Int64
+		var wg sync.WaitGroup
+		for range 1000 {
+			wg.Go(func() {
+				text, meta, err := o.Call(t.Context(), w, op.Header{MinIndex: 5, MaxWait: time.Minute}, &op.Text{Text: "a"})
+				if err == nil && text.Text == "new" && meta.Index == 6 {
+					got.Add(1)
+				}
+			})
+		}
+		for _, other := range []op.Header{{MinIndex: 6}, {MinIndex: 5, Datacenter: "dc2"}, {MinIndex: 5, Token: "t"}, {MinIndex: 5, Consistency: op.Stale}, {MinIndex: 5, Near: "n"}} {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if _, _, err := o.Call(ctx, w, other, &op.Text{Text: "a"}); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%+v shared another's call: %v", other, err)
+				}
+			})
+		}
+		synctest.Wait()
+		if n := s.waits.Load(); n != 6 {
+			t.Errorf("%d calls for one shared and five of their own", n)
+		}
+		<-time.After(2 * time.Second) // the five have given up
+		synctest.Wait()
+		if n := s.running.Load(); n != 1 {
+			t.Errorf("%d calls run on when nobody waits for them, want only the shared one", n)
+		}
+		s.news <- "new"
+		wg.Wait()
+		if got.Load() != 1000 {
+			t.Errorf("%d of 1000 got the answer", got.Load())
+		}
+	})
+}
+
+func TestEachWaitsItsOwnTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{news: make(chan string), now: "current"}
+		w := NewWaits(s)
+		defer stop(t, w)
+		o := reading()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			text, _, err := o.Call(t.Context(), w, op.Header{MinIndex: 5, MaxWait: time.Hour}, &op.Text{})
+			if err != nil || text.Text != "new" {
+				t.Errorf("long wait: %v %v", text, err)
+			}
+		})
+		synctest.Wait()
+		start := time.Now()
+		text, _, err := o.Call(t.Context(), w, op.Header{MinIndex: 5, MaxWait: 16 * time.Second}, &op.Text{})
+		if took := time.Since(start); err != nil || text.Text != "current" || took < 16*time.Second || took > 17*time.Second {
+			t.Errorf("short wait: %v %v after %s", text, err, took)
+		}
+		s.news <- "new"
+		wg.Wait()
+	})
+}
+
+func TestWhoGivesUpLeavesNothingRunning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{news: make(chan string)}
+		w := NewWaits(s)
+		defer stop(t, w)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() { reading().Call(ctx, w, op.Header{MinIndex: 5}, &op.Text{}) })
+		}
+		synctest.Wait()
+		cancel()
+		wg.Wait()
+		synctest.Wait()
+		if s.running.Load() != 0 || len(w.shared) != 0 {
+			t.Errorf("%d calls run, %d are kept", s.running.Load(), len(w.shared))
+		}
+	})
+}
