@@ -100,7 +100,7 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 	}
 	s.server, err = server.New(server.Config{
 		Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, NodeID: a.id, Expect: a.expect(),
-		RaftAddress: a.raftAddress(), HoldTimeout: a.cfg.Performance.RPCHoldTimeout,
+		HoldTimeout: a.cfg.Performance.RPCHoldTimeout,
 		DefaultWait: a.cfg.DefaultQueryTime, MaxWait: a.cfg.MaxQueryTime, CoordinatePeriod: a.opts.Timing.CoordinatePeriod,
 		State: s.state, Transport: s.rpc, Log: a.log, Registerer: a.reg,
 	})

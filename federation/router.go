@@ -196,7 +196,7 @@ func cut(err error, k op.Kind) bool {
 // the first answer wins. Other calls go to one server at a time.
 func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.Target, call *op.Call) (*op.Reply, error) {
 	failed := func(to transport.Target, err error) { dc.load.suspect(to.NodeID) }
-	if len(targets) == 1 || call.Operation.OpKind() == op.KindWrite || call.Header.MinIndex > 0 {
+	if len(targets) == 1 || call.Operation.OpKind() != op.KindRead || call.Header.MinIndex > 0 {
 		return rpc.TryEach(ctx, r.cfg.Transport, targets, call, failed)
 	}
 	if _, err := call.Body(); err != nil {
@@ -221,7 +221,7 @@ func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.T
 	for {
 		select {
 		case <-hedge.C:
-			if launch(targets[1:]) == nil {
+			if !hedged && launch(targets[1:]) == nil {
 				running, hedged = running+1, true
 				r.metrics.hedges.WithLabelValues(dc.name).Inc()
 			}

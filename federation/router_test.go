@@ -236,3 +236,51 @@ func TestTableFollowsGossip(t *testing.T) {
 		t.Errorf("connections dropped to %v, want only the failed server's", s.forgotten)
 	}
 }
+
+// late asks with a federation whose servers answer after the time that is
+// waited before a second one is asked, and returns who was asked.
+func late(t *testing.T, first error, ask func(context.Context, *Router)) []string {
+	t.Helper()
+	var asked []string
+	synctest.Test(t, func(t *testing.T) {
+		s := &servers{}
+		s.do = func(ctx context.Context, id string) ([]byte, error) {
+			s.mu.Lock()
+			fail := first != nil && len(s.asked) == 1
+			s.mu.Unlock()
+			if fail {
+				return nil, first
+			}
+			<-time.After(time.Second) // virtual time
+			return answer(t, id), nil
+		}
+		ask(t.Context(), router(t, s, peers(2, gossip.Alive)))
+		synctest.Wait()
+		asked = s.asked
+	})
+	return asked
+}
+
+func TestSecondServerIsAskedOnce(t *testing.T) {
+	asked := late(t, fmt.Errorf("no route: %w", transport.ErrUnreachable), func(ctx context.Context, r *Router) {
+		if _, err := get(ctx, r, "dc2"); err != nil {
+			t.Error(err)
+		}
+	})
+	if len(asked) != 2 {
+		t.Errorf("asked %v, want the one that failed and the other once", asked)
+	}
+}
+
+// What a server does by itself may have effects: only reads are asked twice.
+func TestOnlyReadsAreAskedTwice(t *testing.T) {
+	direct := op.Direct[kv.GetRequest, kv.Entry]{Name: "test.direct"}
+	asked := late(t, nil, func(ctx context.Context, r *Router) {
+		if _, _, err := direct.Call(ctx, r, op.Header{Datacenter: "dc2"}, &kv.GetRequest{Key: "k"}); err != nil {
+			t.Error(err)
+		}
+	})
+	if len(asked) != 1 {
+		t.Errorf("asked %v for an operation that is no read", asked)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,6 +15,7 @@ import (
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
 	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/transport"
 )
 
@@ -22,46 +24,63 @@ import (
 func (s *Server) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	start := time.Now()
 	reply, err := s.dispatch(ctx, call)
-	s.metrics.record(call, s.cfg.Datacenter, time.Since(start), err)
+	s.metrics.record(call, s.label(call.Header.Datacenter), time.Since(start), err)
 	return reply, err
 }
 
-func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error) {
-	limit := &s.flight
-	if call.Header.MinIndex > 0 {
-		limit = &s.blocked
+// label is a datacenter's name in metrics: what callers invent must not become
+// labels.
+func (s *Server) label(dc string) string {
+	switch {
+	case dc == "" || dc == s.cfg.Datacenter:
+		return "local"
+	case s.remote != nil && slices.Contains(s.remote.Datacenters(), dc):
+		return dc
 	}
-	if !limit.enter() {
-		return nil, op.Errorf(op.CodeBusy, "server has %d calls in progress, its limit", limit.max)
-	}
-	defer limit.leave()
-
-	authorizer, err := s.cfg.Authorizer(call.Header.Token)
-	if err != nil {
-		return nil, err
-	}
-	if dc := call.Header.Datacenter; dc != "" && dc != s.cfg.Datacenter {
-		if s.remote == nil {
-			return nil, &op.Error{Code: op.CodeUnknownDatacenter, Text: "No path to datacenter", Datacenter: dc}
-		}
-		return s.remote.Do(ctx, call)
-	}
-	if call.Header.Led {
-		return s.execute(ctx, authorizer, call)
-	}
-	return s.hold(ctx, func() (*op.Reply, error) { return s.execute(ctx, authorizer, call) })
+	return "unknown"
 }
 
-// hold tries again while the datacenter has no leader, up to HoldTimeout.
-func (s *Server) hold(ctx context.Context, try func() (*op.Reply, error)) (*op.Reply, error) {
+func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	if s.group.Context().Err() != nil {
+		return nil, op.ErrStopping
+	}
+	dc := call.Header.Datacenter
+	elsewhere := dc != "" && dc != s.cfg.Datacenter
+	if !elsewhere { // federation has bounds for each datacenter: one that hangs costs no local caller
+		limit := &s.flight
+		if call.Header.MinIndex > 0 {
+			limit = &s.blocked
+		}
+		if !limit.enter() {
+			return nil, op.Errorf(op.CodeBusy, "server has %d calls in progress, its limit", limit.max)
+		}
+		defer limit.leave()
+	}
+	authorizer, err := s.cfg.Authorizer(call.Header.Token)
+	switch {
+	case err != nil:
+		return nil, err
+	case elsewhere && s.remote == nil:
+		return nil, &op.Error{Code: op.CodeUnknownDatacenter, Text: "No path to datacenter", Datacenter: dc}
+	case elsewhere:
+		return s.remote.Do(ctx, call)
+	case call.Header.Led:
+		return s.execute(ctx, authorizer, call)
+	}
+	return s.hold(ctx, call, authorizer)
+}
+
+// hold carries the call out, again while the datacenter has no leader and,
+// what is safe to repeat, where the leader was lost on the way, up to
+// HoldTimeout.
+func (s *Server) hold(ctx context.Context, call *op.Call, a rules.Authorizer) (*op.Reply, error) {
 	var deadline time.Time
 	for {
-		reply, err := try()
+		reply, err := s.execute(ctx, a, call)
 		if err == nil {
 			return reply, nil
 		}
-		var e *op.Error
-		if !errors.As(err, &e) || e.Code.Retry() != op.RetryAll {
+		if !rpc.Again(err, call.Operation.OpKind()) {
 			return nil, err
 		}
 		now := time.Now()
@@ -75,6 +94,8 @@ func (s *Server) hold(ctx context.Context, try func() (*op.Reply, error)) (*op.R
 		select {
 		case <-ctx.Done():
 			return nil, err
+		case <-s.group.Context().Done():
+			return nil, op.ErrStopping
 		case <-time.After(pause):
 		}
 	}
@@ -128,6 +149,9 @@ func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o 
 		}
 	}
 	res, err := s.query(ctx, o, call, request, !anywhere)
+	if errors.Is(err, storage.ErrClosed) {
+		return nil, op.ErrStopping
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -165,13 +189,18 @@ func (s *Server) query(ctx context.Context, o op.Queryable, call *op.Call, reque
 		defer context.AfterFunc(r.ctx, cancel)()
 	}
 	res, err := s.until(wait, o, call, request)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
+	}
+	switch {
 	case ctx.Err() != nil:
-		return nil, ctx.Err()
+		err = ctx.Err()
 	case leads && !s.raft.LeaseRead():
-		return nil, op.ErrNotLeader
+		err = op.ErrNotLeader
+	}
+	if err != nil {
+		res.release()
+		return nil, err
 	}
 	return res, nil
 }

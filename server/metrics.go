@@ -41,14 +41,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-func (m *metrics) record(call *op.Call, own string, took time.Duration, err error) {
-	name, dc := call.Operation.OpName(), "local"
-	if d := call.Header.Datacenter; d != "" && d != own {
-		dc = d
-		if c := op.CodeOf(err); c == op.CodeUnknownDatacenter {
-			dc = "unknown" // what callers invent must not become labels
-		}
-	}
+func (m *metrics) record(call *op.Call, dc string, took time.Duration, err error) {
+	name := call.Operation.OpName()
 	if call.Header.MinIndex == 0 {
 		m.seconds.WithLabelValues(name, dc).Observe(took.Seconds())
 	}

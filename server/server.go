@@ -72,8 +72,6 @@ type Config struct {
 	// Expect is how many servers must be seen before the first of them starts
 	// consensus; 1 starts alone, 0 never starts it.
 	Expect int
-	// Address that other servers of the datacenter reach Raft at, host:port.
-	RaftAddress string
 
 	// HoldTimeout is how long a call waits for a leader to appear; default 7 s.
 	HoldTimeout time.Duration

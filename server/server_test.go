@@ -26,6 +26,7 @@ type group struct {
 	state   *storage.State
 	machine *state.Machine
 	leads   atomic.Bool
+	other   string // the leader's ID while this server does not lead
 
 	mu        sync.Mutex
 	servers   []consensus.Server
@@ -56,7 +57,7 @@ func (g *group) Leader() (id, address string) {
 	if g.leads.Load() {
 		return "id1", "10.0.0.1:8300"
 	}
-	return "", ""
+	return g.other, ""
 }
 
 func (g *group) Configuration() ([]consensus.Server, uint64, error) {

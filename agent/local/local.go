@@ -85,6 +85,7 @@ type service struct {
 type check struct {
 	def     config.CheckDefinition
 	file    bool
+	part    bool // defined with its service, not by itself
 	record  catalog.Check
 	synced  bool
 	holdOff time.Time // an output-only change is not sent before
@@ -225,21 +226,18 @@ func (s *State) addService(def config.ServiceDefinition, file bool) error {
 	keep := map[string]bool{}
 	for _, d := range defs {
 		keep[d.ID] = true
-		if err := s.putCheck(d, file); err != nil {
+		if err := s.putCheck(d, file, true); err != nil {
 			return err
 		}
 	}
 	for id, c := range s.checks {
-		if c.record.ServiceID == record.ID && !keep[id] && !c.separate() {
+		if c.record.ServiceID == record.ID && !keep[id] && c.part {
 			s.dropCheck(id, c)
 		}
 	}
 	s.notify()
 	return nil
 }
-
-// separate reports whether the check was registered apart from its service.
-func (c *check) separate() bool { return c.def.ServiceID == "" || !isGenerated(&c.def) }
 
 // RemoveService deregisters a service with its checks.
 func (s *State) RemoveService(id string) error {
@@ -278,7 +276,7 @@ func (s *State) addCheck(def config.CheckDefinition, file bool) error {
 	if def.ServiceID != "" && s.services[def.ServiceID] == nil {
 		return fmt.Errorf("%w: ServiceID %q does not exist", ErrUnknownService, def.ServiceID)
 	}
-	if err := s.putCheck(def, file); err != nil {
+	if err := s.putCheck(def, file, false); err != nil {
 		return err
 	}
 	s.notify()
@@ -288,8 +286,9 @@ func (s *State) addCheck(def config.CheckDefinition, file bool) error {
 	return s.keepCheck(s.checks[def.ID])
 }
 
-// putCheck installs a check and runs it; s.mu is held.
-func (s *State) putCheck(def config.CheckDefinition, file bool) error {
+// putCheck installs a check and runs it; s.mu is held. part says that it was
+// defined with its service.
+func (s *State) putCheck(def config.CheckDefinition, file, part bool) error {
 	if err := s.guard(&def, file); err != nil {
 		return err
 	}
@@ -304,7 +303,7 @@ func (s *State) putCheck(def config.CheckDefinition, file bool) error {
 	if old == nil && len(s.checks) >= maxChecks {
 		return fmt.Errorf("%w: this agent has %d checks already, its limit", ErrInvalid, maxChecks)
 	}
-	c := &check{def: def, file: file, record: record, stop: func() {}}
+	c := &check{def: def, file: file, part: part, record: record, stop: func() {}}
 	if old != nil {
 		old.halt()
 		if def.Status == "" {
@@ -374,12 +373,14 @@ func (s *State) UpdateTTL(id, status, output string) error {
 // result notes the outcome of a check; s.mu is held.
 func (s *State) result(c *check, r checks.Result) {
 	switch {
+	case r.Status != checks.Critical:
+		c.bad = time.Time{}
+	case c.bad.IsZero(): // also where it has never been anything else
+		c.bad = time.Now()
+	}
+	switch {
 	case c.record.Status != r.Status:
 		c.synced, c.holdOff = false, time.Time{}
-		c.bad = time.Time{}
-		if r.Status == checks.Critical {
-			c.bad = time.Now()
-		}
 	case c.record.Output != r.Output:
 		if s.cfg.UpdateInterval > 0 && c.synced {
 			c.holdOff = time.Now().Add(s.cfg.UpdateInterval)
@@ -455,7 +456,7 @@ func (s *State) Define(services []config.ServiceDefinition, defs []config.CheckD
 		}
 	}
 	for id, c := range oldChecks {
-		if c.file && c.separate() && !keepCheck[id] {
+		if c.file && !c.part && !keepCheck[id] {
 			if err := s.RemoveCheck(id); !errors.Is(err, ErrUnknownCheck) { // gone with its service
 				errs = append(errs, err)
 			}

@@ -26,6 +26,7 @@ type datacenter struct {
 	state  *storage.State
 	writes atomic.Int64
 	down   atomic.Bool
+	denied string // a service that may not be deregistered
 }
 
 func newDatacenter(t *testing.T) *datacenter {
@@ -64,6 +65,9 @@ func (d *datacenter) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 		return op.NewReply(op.Meta{Index: max(index, 1)}, res), err
 	}
 	d.writes.Add(1)
+	if r, ok := req.(*catalog.DeregisterRequest); ok && d.denied != "" && r.ServiceID == d.denied {
+		return nil, op.Errorf(op.CodeDenied, "Permission denied")
+	}
 	if err := call.Operation.(op.Preparable).Ready(op.Leader{}, req); err != nil {
 		return nil, err
 	}
@@ -374,4 +378,86 @@ func TestScriptsNeedPermission(t *testing.T) {
 			t.Errorf("%+v: from a file: %v", c, err)
 		}
 	}
+}
+
+// A check that a service brings with it stays, whatever it is called, until the
+// service no longer defines it.
+func TestNamedChecksOfServicesFromFilesStay(t *testing.T) {
+	s := start(t, newDatacenter(t), nil)
+	service := web(80)
+	service.Checks[0].ID = "alive"
+	for range 2 { // at the start and when the files are read again
+		if err := s.Define([]config.ServiceDefinition{service}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := s.Checks()["alive"]; !ok {
+			t.Fatal("the service lost its check")
+		}
+	}
+	service.Checks = nil
+	if err := s.Define([]config.ServiceDefinition{service}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(s.Checks()); n != 0 {
+		t.Errorf("%d checks of a service that defines none any more", n)
+	}
+}
+
+func TestFrequentChangesDoNotPutTheComparisonOff(t *testing.T) {
+	d := newDatacenter(t)
+	s := start(t, d, nil)
+	if err := s.AddService(web(80)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "service in the catalog", func() bool { return len(d.instances(t, "web")) == 1 })
+	stray := &catalog.RegisterRequest{Node: "n1", Address: "10.0.0.1", SkipNodeUpdate: true, Service: &catalog.Service{ID: "stray", Service: "stray"}}
+	if _, _, err := catalog.Register.Call(t.Context(), d, op.Header{}, stray); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	eventually(t, "the stray service goes while outputs change all the time", func() bool {
+		n++
+		if err := s.UpdateTTL("service:web", "passing", fmt.Sprint(n)); err != nil {
+			t.Fatal(err)
+		}
+		return len(d.instances(t, "stray")) == 0
+	})
+}
+
+func TestServiceThatWasNeverHealthyIsOverdueToo(t *testing.T) {
+	s := start(t, newDatacenter(t), nil)
+	service := web(80)
+	service.Checks[0].DeregisterCriticalServiceAfter = 2 * time.Minute
+	if err := s.AddService(service); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.UpdateTTL("service:web", "critical", "down"); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.overdue(time.Now().Add(time.Minute)); len(got) != 0 {
+		t.Errorf("overdue after one minute: %v", got)
+	}
+	if got := s.overdue(time.Now().Add(3 * time.Minute)); len(got) != 1 {
+		t.Errorf("overdue after three minutes: %v, want web", got)
+	}
+	if err := s.UpdateTTL("service:web", "passing", ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.overdue(time.Now().Add(3 * time.Minute)); len(got) != 0 {
+		t.Errorf("overdue while it passes: %v", got)
+	}
+}
+
+func TestRefusedDeregistrationDoesNotKeepTheRestBack(t *testing.T) {
+	d := newDatacenter(t)
+	d.denied = "stray"
+	stray := &catalog.RegisterRequest{Node: "n1", Address: "10.0.0.1", Service: &catalog.Service{ID: "stray", Service: "stray"}}
+	if _, _, err := catalog.Register.Call(t.Context(), d, op.Header{}, stray); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, d, nil)
+	if err := s.AddService(web(80)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "service in the catalog", func() bool { return len(d.instances(t, "web")) == 1 })
 }

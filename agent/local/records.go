@@ -2,7 +2,6 @@ package local
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/legate-project/legate/agent/checks"
 	"github.com/legate-project/legate/config"
@@ -40,8 +39,6 @@ func serviceRecord(d *config.ServiceDefinition) (catalog.Service, error) {
 // generatedPrefix begins the IDs of checks that a service defines without
 // naming them.
 const generatedPrefix = "service:"
-
-func isGenerated(d *config.CheckDefinition) bool { return strings.HasPrefix(d.ID, generatedPrefix) }
 
 // guard refuses a check that is wrong, or that runs a command where that is
 // not allowed: from files it needs enable_local_script_checks or

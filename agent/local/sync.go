@@ -28,26 +28,29 @@ const (
 
 // syncLoop compares everything now and then, and sends changes as they come.
 func (s *State) syncLoop(ctx context.Context) {
-	needFull := true
+	var nextFull time.Time // zero: at once
 	retry := firstRetry
 	for ctx.Err() == nil {
-		err := s.sync(ctx, needFull)
-		next := s.nextHoldOff(s.fullPeriod())
+		full := !time.Now().Before(nextFull)
+		err := s.sync(ctx, full)
 		s.metrics.syncs(err)
+		var next time.Duration
 		if err != nil && ctx.Err() == nil {
 			s.log.Warn("sync services and checks with the catalog", "error", err, "again in", retry)
 			next, retry = retry, min(2*retry, s.cfg.RetryPeriod)
 		} else {
-			needFull, retry = false, firstRetry
+			if retry = firstRetry; full {
+				nextFull = time.Now().Add(s.fullPeriod())
+			}
+			next = s.nextHoldOff(time.Until(nextFull))
 		}
 		timer := time.NewTimer(next)
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
-			needFull = needFull || next >= s.cfg.SyncPeriod
 		case <-s.full:
-			needFull = true
-		case <-s.wake:
+			nextFull = time.Time{}
+		case <-s.wake: // changes, however many, do not put the comparison off
 			if err != nil { // what failed will fail again: do not spin
 				select {
 				case <-ctx.Done():
@@ -91,10 +94,11 @@ func (s *State) sync(ctx context.Context, full bool) error {
 			return fmt.Errorf("compare with the catalog: %w", err)
 		}
 	}
-	if err := s.sendGone(ctx); err != nil {
+	err := s.sendGone(ctx)
+	if err != nil && !refused(err) {
 		return err
 	}
-	return s.sendChanged(ctx)
+	return errors.Join(err, s.sendChanged(ctx))
 }
 
 // compare marks what differs from the catalog, and what the catalog has under
@@ -173,7 +177,8 @@ func (s *State) node() *catalog.Node {
 		TaggedAddresses: s.cfg.TaggedAddresses, Meta: s.cfg.Meta}
 }
 
-// sendGone deletes from the catalog what is not here any more.
+// sendGone deletes from the catalog what is not here any more. What is refused
+// does not keep the rest back.
 func (s *State) sendGone(ctx context.Context) error {
 	s.mu.Lock()
 	gone := make([]goneKey, 0, len(s.gone))
@@ -181,16 +186,31 @@ func (s *State) sendGone(ctx context.Context) error {
 		gone = append(gone, k)
 	}
 	s.mu.Unlock()
+	var errs []error
 	for _, k := range gone {
 		req := &catalog.DeregisterRequest{Node: s.cfg.NodeName, ServiceID: k.service, CheckID: k.check}
 		if _, _, err := catalog.Deregister.Call(ctx, s.cfg.Caller, op.Header{}, req); err != nil {
-			return fmt.Errorf("deregister service %q check %q: %w", k.service, k.check, err)
+			errs = append(errs, fmt.Errorf("deregister service %q check %q: %w", k.service, k.check, err))
+			if !refused(err) {
+				break
+			}
+			continue
 		}
 		s.mu.Lock()
 		delete(s.gone, k)
 		s.mu.Unlock()
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// refused reports whether the servers said no to one change, rather than that
+// they can carry out none.
+func refused(err error) bool {
+	switch op.CodeOf(err) {
+	case op.CodeInvalid, op.CodeDenied, op.CodeConflict, op.CodeTooLarge:
+		return true
+	}
+	return false
 }
 
 // sendChanged registers what differs: each service with its checks in one
@@ -202,7 +222,7 @@ func (s *State) sendChanged(ctx context.Context) error {
 		_, _, err := catalog.Register.Call(ctx, s.cfg.Caller, op.Header{}, &batch.request)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("register %s: %w", batch.what(), err))
-			if op.CodeOf(err) != op.CodeInvalid && op.CodeOf(err) != op.CodeDenied {
+			if !refused(err) {
 				break // the servers are not well: do not hammer them
 			}
 			continue
@@ -293,7 +313,6 @@ func (s *State) request() catalog.RegisterRequest {
 // their definition allows.
 func (s *State) reapLoop(ctx context.Context) {
 	const period = 30 * time.Second
-	const shortest = time.Minute
 	t := time.NewTicker(period)
 	defer t.Stop()
 	for {
@@ -302,19 +321,7 @@ func (s *State) reapLoop(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		now := time.Now()
-		var dead []string
-		s.mu.Lock()
-		for _, c := range s.checks {
-			after := c.def.DeregisterCriticalServiceAfter
-			if after <= 0 || c.record.ServiceID == "" || c.bad.IsZero() {
-				continue
-			}
-			if now.Sub(c.bad) >= max(after, shortest) {
-				dead = append(dead, c.record.ServiceID)
-			}
-		}
-		s.mu.Unlock()
+		dead := s.overdue(time.Now())
 		for _, id := range dead {
 			s.log.Warn("service was critical for too long, deregistering it", "service", id)
 			if err := s.RemoveService(id); err != nil && !errors.Is(err, ErrUnknownService) {
@@ -322,6 +329,21 @@ func (s *State) reapLoop(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// overdue lists the services that have been critical for too long by now.
+func (s *State) overdue(now time.Time) []string {
+	const shortest = time.Minute
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var dead []string
+	for _, c := range s.checks {
+		after := c.def.DeregisterCriticalServiceAfter
+		if after > 0 && c.record.ServiceID != "" && !c.bad.IsZero() && now.Sub(c.bad) >= max(after, shortest) {
+			dead = append(dead, c.record.ServiceID)
+		}
+	}
+	return dead
 }
 
 // coordinateLoop sends the node's network coordinate, the more rarely the

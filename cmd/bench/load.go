@@ -51,8 +51,8 @@ func load(ctx context.Context, n int, d time.Duration, dial func(i int) (one, er
 			all = append(all, mine...)
 			out.errors += errs
 			if out.first == nil {
-			out.first = first
-		}
+				out.first = first
+			}
 		})
 	}
 	wg.Wait()

@@ -181,10 +181,8 @@ func filterNodeServices(a rules.Authorizer, ns *NodeServices) bool {
 
 func filterChecks(a rules.Authorizer, cs *Checks) bool {
 	return keep((*[]Check)(cs), func(c *Check) bool {
-		if c.ServiceName != "" {
-			return a.Allow(rules.Service, rules.Read, c.ServiceName)
-		}
-		return a.Allow(rules.Node, rules.Read, c.Node)
+		return a.Allow(rules.Node, rules.Read, c.Node) &&
+			(c.ServiceName == "" || a.Allow(rules.Service, rules.Read, c.ServiceName))
 	})
 }
 

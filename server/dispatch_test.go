@@ -1,0 +1,197 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/storage"
+	"github.com/legate-project/legate/transport"
+)
+
+// frozen is a federation whose one datacenter never answers.
+type frozen struct{ asked chan struct{} }
+
+func (f frozen) Datacenters() []string { return []string{"dc2"} }
+
+func (f frozen) Do(ctx context.Context, _ *op.Call) (*op.Reply, error) {
+	f.asked <- struct{}{}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func get(ctx context.Context, c op.Caller, h op.Header, key string) (*kv.Entry, error) {
+	e, _, err := kv.Get.Call(ctx, c, h, &kv.GetRequest{Key: key})
+	return e, err
+}
+
+func TestFrozenDatacenterCostsLocalCallersNothing(t *testing.T) {
+	h := newHarness(t, nil)
+	remote := frozen{make(chan struct{})}
+	h.start(t, remote)
+	h.flight.max = 1
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := get(ctx, h, op.Header{Datacenter: "dc2"}, "k")
+		done <- err
+	}()
+	<-remote.asked
+	if _, err := get(t.Context(), h, op.Header{}, "k"); err != nil {
+		t.Errorf("a local read beside one of a frozen datacenter: %v", err)
+	}
+	cancel()
+	<-done
+}
+
+func TestInventedDatacentersAreNoLabels(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	h := newHarness(t, func(c *Config) { c.Registerer = reg })
+	h.start(t, frozen{make(chan struct{}, 10)})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, dc := range []string{"dc2", "invented"} {
+		_, _ = get(ctx, h, op.Header{Datacenter: dc}, "k")
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "datacenter" {
+					seen[l.GetValue()] = true
+				}
+			}
+		}
+	}
+	if seen["invented"] || !seen["dc2"] || !seen["unknown"] {
+		t.Errorf("datacenters in metrics: %v", seen)
+	}
+}
+
+// A result that is too large to be kept is watched by its reader alone: who
+// goes away while it waits must not leave the watch behind.
+func TestAbandonedReadLeavesNoWatch(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	h := newHarness(t, func(c *Config) {
+		s, err := storage.OpenState(storage.Options{Dir: "watched", FS: vfs.NewMem(), Registerer: reg})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		c.State = s
+	})
+	h.start(t, nil)
+	write(t, h.cfg.State, "large", string(make([]byte, maxKeptOne)))
+	waiters := func() float64 {
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "legate_storage_waiters" {
+				return f.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+		t.Fatal("the number of waiters is not exported")
+		return 0
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := h.Do(ctx, op.NewCall(counting(new(atomic.Int64)), op.Header{Consistency: op.Stale, MinIndex: 100}, &kv.GetRequest{Key: "large"}))
+		done <- err
+	}()
+	eventually(t, "it waits", func() bool { return waiters() == 1 })
+	cancel()
+	if err := <-done; err == nil {
+		t.Error("an abandoned read was answered")
+	}
+	if n := waiters(); n != 0 {
+		t.Errorf("%v watches stay behind", n)
+	}
+}
+
+// A server on its way out says that nothing was done, so that others are asked.
+func TestStoppingIsSaid(t *testing.T) {
+	h := newHarness(t, nil)
+	if err := h.Start(Parts{Raft: h.group, LAN: h.pool}); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	waiting := &counted{started: make(chan struct{}, 10)}
+	go func() {
+		_, err := h.Do(t.Context(), op.NewCall(waiting.read(), op.Header{Consistency: op.Stale, MinIndex: 100}, &kv.GetRequest{Key: "k"}))
+		done <- err
+	}()
+	<-waiting.started
+	if err := h.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := get(t.Context(), h, op.Header{Consistency: op.Stale}, "k"); op.CodeOf(err) != op.CodeStopping {
+		t.Errorf("a call after the stop: %v", err)
+	}
+	if err := h.cfg.State.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; op.CodeOf(err) != op.CodeStopping {
+		t.Errorf("a read that waited: %v", err)
+	}
+}
+
+// counted is a read that says when it runs.
+type counted struct{ started chan struct{} }
+
+func (c *counted) read() *op.Read[kv.GetRequest, kv.Entry] {
+	o := counting(new(atomic.Int64))
+	o.Shared = false
+	query := o.Query
+	o.Query = func(r storage.Reader, req *kv.GetRequest) (*kv.Entry, error) {
+		c.started <- struct{}{}
+		return query(r, req)
+	}
+	return o
+}
+
+// losing is a transport that loses the first answers.
+type losing struct {
+	lost  int64
+	tries atomic.Int64
+}
+
+func (l *losing) RoundTrip(context.Context, transport.Target, string, []byte, []byte) ([]byte, error) {
+	if n := l.tries.Add(1); n <= l.lost {
+		return nil, fmt.Errorf("try %d: %w", n, transport.ErrLost)
+	}
+	return op.AppendReply(nil, op.NewReply(op.Meta{}, &kv.Entry{Key: "k"}))
+}
+
+// What was on its way to a leader that died is asked of the next one, if it is
+// a read; a write may have been done.
+func TestOnlyReadsOutliveALostLeader(t *testing.T) {
+	via := &losing{lost: 1}
+	h := newHarness(t, func(c *Config) { c.Transport, c.HoldTimeout = via, 5*time.Second })
+	h.group.leads.Store(false)
+	h.group.other = "id2"
+	h.pool.set(serverMember("s2", "id2", "10.0.0.2", gossip.Alive))
+	h.start(t, nil)
+	if e, err := get(t.Context(), h, op.Header{}, "k"); err != nil || e == nil {
+		t.Errorf("read: %v", err)
+	}
+	via.tries.Store(0)
+	_, _, err := kv.Apply.Call(t.Context(), h, op.Header{}, &kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: "k"}})
+	if op.CodeOf(err) != op.CodeLost || via.tries.Load() != 1 {
+		t.Errorf("write: %v after %d tries, want one that is lost", err, via.tries.Load())
+	}
+}
