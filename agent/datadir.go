@@ -186,5 +186,12 @@ func writeFile(name string, b []byte) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("write %s: %w", name, err), os.Remove(tmp.Name()))
 	}
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := errors.Join(dir.Sync(), dir.Close()); err != nil { // the rename, too
+		return fmt.Errorf("write %s: %w", name, err)
+	}
 	return nil
 }

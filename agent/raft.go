@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -46,7 +47,11 @@ func (s *serverParts) startRaft(id transport.Identity, listener net.Listener, lo
 		SnapshotThreshold: uint64(a.cfg.RaftSnapshotThreshold), SnapshotInterval: a.cfg.RaftSnapshotInterval, TrailingLogs: uint64(a.cfg.RaftTrailingLogs),
 		Logger: a.log, Registerer: a.reg, OnLeadership: s.server.LeadershipChanged}
 	if s.raft, err = consensus.Start(cfg); err != nil {
-		return errors.Join(fmt.Errorf("start consensus: %w", err), listener.Close())
+		err = fmt.Errorf("start consensus: %w", err)
+		if c, ok := raftTransport.(io.Closer); ok {
+			err = errors.Join(err, c.Close()) // with the listener; else it goes on accepting
+		}
+		return err
 	}
 	if err := a.group.OnStop("consensus", s.raft.Stop); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -248,10 +249,13 @@ func (s *serverParts) startLAN(list *serverList) error {
 // openLAN opens the LAN pool and keeps list current.
 func (a *Agent) openLAN(self lan.Server, list *serverList, changed func()) error {
 	var pool atomic.Pointer[lan.Pool]
+	var one sync.Mutex // what was read later is stored later
 	refresh := func() {
 		if p := pool.Load(); p != nil {
+			one.Lock()
 			servers := p.Servers()
 			list.servers.Store(&servers)
+			one.Unlock()
 			changed()
 		}
 	}

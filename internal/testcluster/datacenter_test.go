@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -208,4 +210,54 @@ func TestConsistencyModes(t *testing.T) {
 	if err != nil || e == nil || m.Consistency != op.Stale {
 		t.Errorf("stale read without a quorum: %v %v", err, e)
 	}
+}
+
+// A server whose disk was replaced comes back under its name and address with
+// another ID: it takes the place of the one it was.
+func TestServerThatLostItsDataIsBack(t *testing.T) {
+	dir := t.TempDir()
+	c := start(t, testcluster.Spec{Datacenters: 1, Servers: 3, Clients: 1, Dir: dir})
+	ask := c.Node("dc1-client1").Agent().Caller()
+	if err := set(t.Context(), ask, op.Header{}, "kept", "1"); err != nil {
+		t.Fatal(err)
+	}
+	old := c.Node("dc1-server3").Agent().NodeID()
+	if err := c.StopNode(t.Context(), "dc1-server3"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "dc1-server3")); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.StartNode(t.Context(), "dc1-server3"); err != nil {
+		t.Fatal(err)
+	}
+	now := c.Node("dc1-server3").Agent().NodeID()
+	eventually(t, "it votes under its new ID, and not under the old one", 20*time.Second, func(ctx context.Context) error {
+		conf, _, err := status.Raft.Call(ctx, ask, op.Header{}, &op.Empty{})
+		if err != nil {
+			return err
+		}
+		ids := map[string]bool{}
+		for _, s := range conf.Servers {
+			ids[s.ID] = s.Voter
+		}
+		if len(ids) != 3 || !ids[now] || ids[old] {
+			return fmt.Errorf("group %v, it was %s and is %s", ids, old, now)
+		}
+		return nil
+	})
+	eventually(t, "it has the data", 15*time.Second, func(ctx context.Context) error {
+		e, _, err := kv.Get.Call(ctx, c.Node("dc1-server3").Agent().Caller(), op.Header{Consistency: op.Stale}, &kv.GetRequest{Key: "kept"})
+		if err == nil && e == nil {
+			err = errors.New("the key is not there")
+		}
+		return err
+	})
+	eventually(t, "it is healthy in the catalog", 15*time.Second, func(ctx context.Context) error {
+		got, err := serfHealth(ctx, ask, "dc1-server3")
+		if err == nil && got != catalog.Passing {
+			err = fmt.Errorf("serfHealth is %q", got)
+		}
+		return err
+	})
 }
