@@ -374,6 +374,48 @@ func TestLongAnswersAreCompressedForWhoAccepts(t *testing.T) {
 	}
 }
 
+// A long list is sent as it is rendered: the memory that it takes beside its
+// entries does not grow with it.
+func TestLongListsAreSentInParts(t *testing.T) {
+	want, err := json.Marshal(manyEntries())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := start(t)
+	url, _ := serving(t, w)
+	for _, target := range []string{"/v1/kv/many/?recurse", "/v1/kv/many/?recurse&pretty"} {
+		resp, err := http.Get(url + target) // accepts gzip and undoes it
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			t.Fatalf("%s: read the answer: %v", target, err)
+		}
+		if strings.Contains(target, "pretty") {
+			var b bytes.Buffer
+			if err := json.Compact(&b, got); err != nil {
+				t.Fatal(err)
+			}
+			got = b.Bytes()
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes, which are not the %d expected", target, len(got), len(want))
+		}
+		if resp.Header.Get("X-Consul-Index") != "7" || resp.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: header %v", target, resp.Header)
+		}
+	}
+	list, largest := *manyEntries(), 0
+	for part := range entryParts(list) {
+		largest = max(largest, len(part))
+	}
+	if largest > 2*partBytes {
+		t.Errorf("a part has %d bytes", largest)
+	}
+}
+
 func TestHTTPConfig(t *testing.T) {
 	w := start(t, httpConfig(config.HTTPConfig{BlockEndpoints: []string{"/v1/agent"}, AllowWriteHTTPFrom: []string{"10.0.0.0/8"},
 		ResponseHeaders: map[string]string{"x-frame-options": "DENY"}}))
