@@ -61,7 +61,7 @@ func TestRequests(t *testing.T) {
 		{"DELETE", "/v1/kv/a", "", 200, "true"},
 		{"DELETE", "/v1/kv/a?cas=99", "", 200, "false"},
 		{"DELETE", "/v1/kv/a?cas=1&recurse", "", 400, "~Conflicting flags: "},
-		{"DELETE", "/v1/kv/a?cas=0", "", 400, "~?cas"},
+		{"DELETE", "/v1/kv/a?cas=x", "", 400, "~?cas"},
 		{"DELETE", "/v1/kv/", "", 400, "Missing key name"},
 		{"DELETE", "/v1/kv/?recurse", "", 200, "true"},
 
@@ -413,6 +413,17 @@ func TestLongListsAreSentInParts(t *testing.T) {
 	}
 	if largest > 2*partBytes {
 		t.Errorf("a part has %d bytes", largest)
+	}
+}
+
+// The documentation of Consul promises that a delete with ?cas=0 does nothing:
+// it is no error.
+func TestDeleteWithIndexZeroAsksForNothingElse(t *testing.T) {
+	w := start(t)
+	rec := w.do("DELETE", "/v1/kv/a?cas=0", "")
+	want := &kv.ApplyRequest{Verb: kv.DeleteCAS, Entry: kv.Entry{Key: "a"}}
+	if rec.Code != 200 || !reflect.DeepEqual(w.fake.request, want) {
+		t.Errorf("%d %s, asks %+v, want %+v", rec.Code, rec.Body, w.fake.request, want)
 	}
 }
 

@@ -207,9 +207,6 @@ func kvDelete(x *exchange) error {
 		if req.Entry.ModifyIndex, _, err = x.number("cas"); err != nil {
 			return err
 		}
-		if req.Entry.ModifyIndex == 0 {
-			return refuse(http.StatusBadRequest, "Invalid value for ?cas: a delete needs the index of the entry, above 0")
-		}
 	}
 	res, meta, err := kv.Apply.Call(x.ctx, x.s.cfg.Caller, h, req)
 	if err != nil {
