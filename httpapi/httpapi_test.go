@@ -59,6 +59,7 @@ func TestRequests(t *testing.T) {
 		{"PUT", "/v1/kv/", "v", 400, "Missing key name"},
 		{"PUT", "/v1/kv/a", strings.Repeat("v", 8192), 200, "true"},
 		{"PUT", "/v1/kv/a", strings.Repeat("v", 8193), 413, "~Request body(8193 bytes) too large, max size: 8192 bytes. See "},
+		{"PUT", "/v1/catalog/register", strings.Repeat(" ", maxBody+1), 413, "Request body(1048577 bytes) too large, max size: 1048576 bytes."},
 		{"DELETE", "/v1/kv/a", "", 200, "true"},
 		{"DELETE", "/v1/kv/a?cas=99", "", 200, "false"},
 		{"DELETE", "/v1/kv/a?cas=1&recurse", "", 400, "~Conflicting flags: "},
