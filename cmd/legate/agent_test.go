@@ -25,7 +25,7 @@ type fakeProcess struct {
 	done      chan struct{}
 	startErr  error
 	stopErr   error
-	reloadErr error
+	badLevel  string // a reload with this log level fails
 	hangStart bool
 	hangLeave bool
 }
@@ -57,7 +57,10 @@ func (f *fakeProcess) Stop(context.Context) error { f.did <- "Stop"; return f.st
 
 func (f *fakeProcess) Reload(cfg *config.Config) error {
 	f.did <- "Reload " + cfg.LogLevel
-	return f.reloadErr
+	if cfg.LogLevel == f.badLevel {
+		return errors.New("no such thing")
+	}
+	return nil
 }
 
 func (f *fakeProcess) Done() <-chan struct{} { return f.done }
@@ -245,6 +248,7 @@ func TestReloadReadsTheFilesAgain(t *testing.T) {
 	}
 	write(`log_level = "INFO"`)
 	p := newFakeProcess()
+	p.badLevel = "ERR"
 	r := startAgent(t, p, "-dev", "-config-file", file, "-pid-file", pid)
 	r.started()
 	if have, err := os.ReadFile(pid); err != nil || strings.TrimSpace(string(have)) != strconv.Itoa(os.Getpid()) {
@@ -257,9 +261,9 @@ func TestReloadReadsTheFilesAgain(t *testing.T) {
 	r.signals <- syscall.SIGHUP
 	r.expect("Reload WARN")
 	r.logs("a changed key needs a restart")
-	p.reloadErr = errors.New("no such thing")
+	write(`log_level = "ERR"`)
 	r.signals <- syscall.SIGHUP
-	r.expect("Reload WARN")
+	r.expect("Reload ERR")
 	r.logs("no such thing")
 	r.signals <- syscall.SIGTERM
 	r.expect("Stop")
