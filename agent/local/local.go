@@ -406,6 +406,8 @@ func (s *State) run(c *check) {
 		}
 	}
 	switch {
+	case isMaintenance(&c.def):
+		return
 	case c.def.TTL > 0:
 		c.ttl = checks.NewTTL(c.def.TTL, report)
 		s.resumeTTL(c)
