@@ -3,6 +3,7 @@ package dns
 import (
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 
 	mdns "github.com/miekg/dns"
 
@@ -131,7 +132,8 @@ func (x *exchange) srv(list catalog.Instances, ttl uint32) {
 		if !glued[target] {
 			glued[target] = true
 			r.extra = glue(target, addr, ttl)
-			if x.s.cfg.DNS.EnableAdditionalNodeMetaTXT {
+			// A host name of another zone is not ours to say anything about.
+			if x.s.cfg.DNS.EnableAdditionalNodeMetaTXT && strings.HasSuffix(target, x.domain) {
 				r.extra = append(r.extra, metaTXT(target, in.Node.Meta, ttl)...)
 			}
 		}

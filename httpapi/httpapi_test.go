@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -58,10 +59,11 @@ func TestRequests(t *testing.T) {
 		{"PUT", "/v1/kv/", "v", 400, "Missing key name"},
 		{"PUT", "/v1/kv/a", strings.Repeat("v", 8192), 200, "true"},
 		{"PUT", "/v1/kv/a", strings.Repeat("v", 8193), 413, "~Request body(8193 bytes) too large, max size: 8192 bytes. See "},
+		{"PUT", "/v1/catalog/register", strings.Repeat(" ", maxBody+1), 413, "Request body(1048577 bytes) too large, max size: 1048576 bytes."},
 		{"DELETE", "/v1/kv/a", "", 200, "true"},
 		{"DELETE", "/v1/kv/a?cas=99", "", 200, "false"},
 		{"DELETE", "/v1/kv/a?cas=1&recurse", "", 400, "~Conflicting flags: "},
-		{"DELETE", "/v1/kv/a?cas=0", "", 400, "~?cas"},
+		{"DELETE", "/v1/kv/a?cas=x", "", 400, "~?cas"},
 		{"DELETE", "/v1/kv/", "", 400, "Missing key name"},
 		{"DELETE", "/v1/kv/?recurse", "", 200, "true"},
 
@@ -374,6 +376,59 @@ func TestLongAnswersAreCompressedForWhoAccepts(t *testing.T) {
 	}
 }
 
+// A long list is sent as it is rendered: the memory that it takes beside its
+// entries does not grow with it.
+func TestLongListsAreSentInParts(t *testing.T) {
+	want, err := json.Marshal(manyEntries())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := start(t)
+	url, _ := serving(t, w)
+	for _, target := range []string{"/v1/kv/many/?recurse", "/v1/kv/many/?recurse&pretty"} {
+		resp, err := http.Get(url + target) // accepts gzip and undoes it
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			t.Fatalf("%s: read the answer: %v", target, err)
+		}
+		if strings.Contains(target, "pretty") {
+			var b bytes.Buffer
+			if err := json.Compact(&b, got); err != nil {
+				t.Fatal(err)
+			}
+			got = b.Bytes()
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes, which are not the %d expected", target, len(got), len(want))
+		}
+		if resp.Header.Get("X-Consul-Index") != "7" || resp.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: header %v", target, resp.Header)
+		}
+	}
+	list, largest := *manyEntries(), 0
+	for part := range entryParts(list) {
+		largest = max(largest, len(part))
+	}
+	if largest > 2*partBytes {
+		t.Errorf("a part has %d bytes", largest)
+	}
+}
+
+// The documentation of Consul promises that a delete with ?cas=0 does nothing:
+// it is no error.
+func TestDeleteWithIndexZeroAsksForNothingElse(t *testing.T) {
+	w := start(t)
+	rec := w.do("DELETE", "/v1/kv/a?cas=0", "")
+	want := &kv.ApplyRequest{Verb: kv.DeleteCAS, Entry: kv.Entry{Key: "a"}}
+	if rec.Code != 200 || !reflect.DeepEqual(w.fake.request, want) {
+		t.Errorf("%d %s, asks %+v, want %+v", rec.Code, rec.Body, w.fake.request, want)
+	}
+}
+
 func TestHTTPConfig(t *testing.T) {
 	w := start(t, httpConfig(config.HTTPConfig{BlockEndpoints: []string{"/v1/agent"}, AllowWriteHTTPFrom: []string{"10.0.0.0/8"},
 		ResponseHeaders: map[string]string{"x-frame-options": "DENY"}}))
@@ -537,23 +592,37 @@ func TestRealConnections(t *testing.T) {
 		}
 	}
 	addr := strings.TrimPrefix(url, "http://")
-	var refused int
+	var refused, told int
 	for range 4 {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		fmt.Fprintf(c, "GET /v1/kv/a?raw HTTP/1.1\r\nHost: x\r\n\r\n")
+		if refused < 2 { // the last ones listen only: nothing unread makes the system drop the answer
+			fmt.Fprintf(c, "GET /v1/kv/a?raw HTTP/1.1\r\nHost: x\r\n\r\n")
+		}
 		if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
-		if n, _ := c.Read(make([]byte, 1)); n == 0 {
-			refused++
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			refused++ // the end overtook what was said
+			continue
+		}
+		b, _ := io.ReadAll(resp.Body)
+		if resp.StatusCode != 200 {
+			refused, told = refused+1, told+1
+		}
+		if resp.StatusCode != 200 && (resp.StatusCode != 429 || !strings.HasSuffix(string(b), "(limits.http_max_conns_per_client)")) {
+			t.Errorf("refused with %d %q", resp.StatusCode, b)
 		}
 	}
 	if refused != 3 {
 		t.Errorf("%d of 4 connections beside one were refused, want 3", refused)
+	}
+	if told == 0 {
+		t.Error("nobody was told why")
 	}
 }
 

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"iter"
 	"net/http"
 
 	"github.com/legate-project/legate/state/kv"
@@ -60,17 +61,48 @@ func kvList(x *exchange) error {
 		x.empty(http.StatusNotFound)
 		return nil
 	}
-	buf := x.buffer()
-	defer x.release(buf)
-	b := append(buf.AvailableBuffer(), '[')
-	for i := range *list {
-		if i > 0 {
-			b = append(b, ',')
+	if !long(*list) || x.has("pretty") {
+		var b []byte
+		for part := range entryParts(*list) {
+			b = append(b, part...)
 		}
-		b = appendEntry(b, &(*list)[i])
+		return x.jsonBytes(http.StatusOK, b)
 	}
-	b = append(b, ']')
-	return x.jsonBytes(http.StatusOK, b)
+	return x.jsonParts(entryParts(*list))
+}
+
+// partBytes is how much of a list is rendered before it is sent.
+const partBytes = 64 << 10
+
+// long reports whether a list takes more than one part.
+func long(list kv.Entries) bool {
+	size := 0
+	for i := range list {
+		if size += len(list[i].Key) + len(list[i].Value); size > partBytes {
+			return true
+		}
+	}
+	return false
+}
+
+// entryParts renders a list piece by piece: all of a large one would take
+// several times the memory of the entries. A part is valid until the next.
+func entryParts(list kv.Entries) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		b := []byte{'['}
+		for i := range list {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			if b = appendEntry(b, &list[i]); len(b) >= partBytes {
+				if !yield(b) {
+					return
+				}
+				b = b[:0]
+			}
+		}
+		yield(append(b, ']'))
+	}
 }
 
 func kvKeys(x *exchange) error {
@@ -174,9 +206,6 @@ func kvDelete(x *exchange) error {
 		req.Verb = kv.DeleteCAS
 		if req.Entry.ModifyIndex, _, err = x.number("cas"); err != nil {
 			return err
-		}
-		if req.Entry.ModifyIndex == 0 {
-			return refuse(http.StatusBadRequest, "Invalid value for ?cas: a delete needs the index of the entry, above 0")
 		}
 	}
 	res, meta, err := kv.Apply.Call(x.ctx, x.s.cfg.Caller, h, req)

@@ -186,8 +186,10 @@ func (x *exchange) body(limit int64) ([]byte, error) {
 }
 
 func (x *exchange) tooLarge(n, limit int64) error {
-	text := "Request body(" + strconv.FormatInt(n, 10) + " bytes) too large, max size: " + strconv.FormatInt(limit, 10) +
-		" bytes. See the configuration keys limits.kv_max_value_size and limits.txn_max_req_len."
+	text := "Request body(" + strconv.FormatInt(n, 10) + " bytes) too large, max size: " + strconv.FormatInt(limit, 10) + " bytes."
+	if limit != maxBody { // that one is not configurable
+		text += " See the configuration key limits.kv_max_value_size."
+	}
 	x.w.Header().Set("Connection", "close") // the rest of the body is not read
 	return &failure{http.StatusRequestEntityTooLarge, "too-large", text}
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"io"
+	"iter"
 	"net/http"
 	"strconv"
 	"strings"
@@ -107,6 +109,29 @@ func (x *exchange) jsonBytes(status int, b []byte) error {
 	}
 	x.w.Header()["Content-Type"] = applicationJSON
 	x.write(status, b)
+	return nil
+}
+
+// jsonParts answers 200 with a JSON text that comes in parts, sent as they
+// come. A part is not kept.
+func (x *exchange) jsonParts(parts iter.Seq[[]byte]) error {
+	h := x.w.Header()
+	h["Content-Type"], h["Vary"] = applicationJSON, acceptEncoding
+	x.status = http.StatusOK
+	var out io.Writer = x.w
+	if x.acceptsGzip() && h["Content-Encoding"] == nil {
+		h["Content-Encoding"] = gzipped
+		z := x.s.gzips.Get().(*gzip.Writer)
+		defer x.s.gzips.Put(z)
+		z.Reset(x.w)
+		defer func() { _ = z.Close() }()
+		out = z
+	}
+	for part := range parts {
+		if _, err := out.Write(part); err != nil {
+			return nil // what cannot be sent has no reader any more
+		}
+	}
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -196,8 +197,15 @@ type connLimit struct {
 
 func newConnLimit(max int) *connLimit { return &connLimit{max: max, by: map[netip.Addr]int{}} }
 
+// tooMany is what a connection above the limit gets: it is not read from.
+const tooMany = "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain; charset=utf-8\r\nX-Legate-Reason: busy\r\n" +
+	"Connection: close\r\nContent-Length: 73\r\n\r\nToo many connections from this address (limits.http_max_conns_per_client)"
+
+// tooManyTimeout bounds how long telling so may hold up those who come next.
+const tooManyTimeout = 10 * time.Millisecond
+
 // state is the ConnState hook of an http.Server: a connection above the limit
-// is closed at once.
+// is told so and closed at once.
 func (l *connLimit) state(c net.Conn, state http.ConnState) {
 	if l.max <= 0 {
 		return
@@ -210,6 +218,9 @@ func (l *connLimit) state(c net.Conn, state http.ConnState) {
 		over := l.by[addr] > l.max
 		l.mu.Unlock()
 		if over {
+			if c.SetWriteDeadline(time.Now().Add(tooManyTimeout)) == nil {
+				_, _ = io.WriteString(c, tooMany) // who does not hear it sees the end
+			}
 			_ = c.Close() // the server notices and reports the connection closed
 		}
 	case http.StateClosed, http.StateHijacked:
