@@ -336,13 +336,20 @@ func TestFlags(t *testing.T) {
 		t.Errorf("flags: %+v", c)
 	}
 	for _, args := range [][]string{{"-http-port", "x"}, {"-bootstrap-expect", "1.5"}, {"-server=maybe"}, {"-retry-interval", "5"},
-		{"-encrypt", "short"}, {"-node-meta", "novalue"}, {"-no-such-flag"}} {
+		{"-node-meta", "novalue"}, {"-no-such-flag"}} {
 		fs := flag.NewFlagSet("test", flag.ContinueOnError)
 		fs.SetOutput(io.Discard)
 		RegisterFlags(fs)
 		if err := fs.Parse(args); err == nil {
 			t.Errorf("%q must be refused", args)
 		}
+	}
+}
+
+func TestABadGossipKeyIsNotRepeated(t *testing.T) {
+	_, _, err := Load(Sources{Environment: fixed(), Flags: flagsOf(t, "-data-dir=/d", "-encrypt", "nearly-the-real-key")})
+	if err == nil || !strings.Contains(err.Error(), "command line: encrypt: the gossip key is not base64") || strings.Contains(err.Error(), "nearly") {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -83,6 +83,9 @@ func (a *app) run(args []string) int {
 		}
 		c.Commands[name] = func() (cli.Command, error) { return &group{app: a, name: name, subs: subs}, nil }
 	}
+	if subs, rest := groups[c.Subcommand()], c.SubcommandArgs(); len(subs) > 0 && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+		return (&group{app: a, name: c.Subcommand(), subs: subs}).Run(rest)
+	}
 	if name := c.Subcommand(); name != "" && c.Commands[name] == nil {
 		fmt.Fprintf(a.stderr, "legate: unknown command %q%s. legate -h lists them.\n", name, suggest(name, top))
 		return exitError
@@ -130,7 +133,15 @@ var _ cli.Command = (*group)(nil)
 
 // Help implements cli.Command; the library adds the list.
 func (g *group) Help() string {
-	return fmt.Sprintf("Usage: legate %s <subcommand> [flags] [arguments]", g.name)
+	var b strings.Builder
+	fmt.Fprintf(&b, "Usage: legate %s <subcommand> [flags] [arguments]\n\nExamples:\n", g.name)
+	for _, r := range commands() {
+		if strings.HasPrefix(r.name, g.name+" ") {
+			example, _, _ := strings.Cut(r.example, "\n")
+			fmt.Fprintf(&b, "\n  %s", example)
+		}
+	}
+	return b.String()
 }
 
 // Synopsis implements cli.Command.

@@ -212,6 +212,14 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 	if r := legate(t, nil, "", "kv"); r.code != 1 || !strings.Contains(r.err, "delete") {
 		t.Errorf("legate kv: %d %s", r.code, r.err)
 	}
+	if r := legate(t, nil, "", "kv", "-h"); r.code != 0 || !strings.Contains(r.out, "\n  legate kv put app/config 5\n") || !strings.Contains(r.out, "Delete a key") {
+		t.Errorf("legate kv -h: %d %s", r.code, r.out)
+	}
+	for _, name := range []string{"kv", "lab"} { // a group, and a command that is one, too
+		if r := legate(t, nil, "", name, "strt"); r.code != 1 || !strings.Contains(r.err, `unknown subcommand "strt"`) {
+			t.Errorf("legate %s strt: %d %s", name, r.code, r.err)
+		}
+	}
 	if r := legate(t, nil, ""); r.code != 1 || !strings.Contains(r.err, "Usage: legate") {
 		t.Errorf("legate: %d %s", r.code, r.err)
 	}

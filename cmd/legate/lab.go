@@ -129,6 +129,36 @@ func (a *labAction) run(c *call, _ []string) (err error) {
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(a.spec.Dir)) }()
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended, err := background(lifecycle.New("lab command"), "lab", func(context.Context) error { return a.federate(ctx, c) })
+	if err != nil {
+		return err
+	}
+	return attend(c.stdout, signals, cancel, ended)
+}
+
+// attend waits for the end. The first signal asks for it; the second does not
+// wait any longer.
+func attend(stdout io.Writer, signals <-chan os.Signal, cancel func(), ended <-chan error) error {
+	asked := false
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case sig := <-signals:
+			if asked {
+				return fmt.Errorf("ended at once by a second signal (%s)", sig)
+			}
+			asked = true
+			fmt.Fprintln(stdout, "\nStopping the lab … (again to end at once)")
+			cancel()
+		}
+	}
+}
+
+// federate runs the federation until ctx ends.
+func (a *labAction) federate(ctx context.Context, c *call) (err error) {
 	cluster, err := testcluster.New(a.spec)
 	if err != nil {
 		return err
@@ -139,29 +169,15 @@ func (a *labAction) run(c *call, _ []string) (err error) {
 		defer cancel()
 		err = errors.Join(err, group.Stop(ctx))
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), labStartTimeout)
+	starting, cancel := context.WithTimeout(ctx, labStartTimeout)
 	defer cancel()
-	stopped := make(chan struct{})
-	if err := group.Go("signals", func(ctx context.Context) {
-		select {
-		case <-signals:
-			cancel()
-			close(stopped)
-		case <-ctx.Done():
+	if err := a.start(starting, c, group, cluster); err != nil {
+		if ctx.Err() != nil { // interrupted while it started
+			return nil
 		}
-	}); err != nil {
 		return err
 	}
-	if err := a.start(ctx, c, group, cluster); err != nil {
-		select {
-		case <-stopped: // interrupted while it started
-			return nil
-		default:
-			return err
-		}
-	}
-	newBoard(c.stdout, cluster).show(stopped)
-	fmt.Fprintln(c.stdout, "\nStopping the lab …")
+	newBoard(c.stdout, cluster).show(ctx.Done())
 	return nil
 }
 

@@ -50,6 +50,11 @@ func (b *board) show(stopped <-chan struct{}) {
 			return
 		case <-t.C:
 		}
+		select {
+		case <-stopped: // what was said since would be drawn over
+			return
+		default:
+		}
 	}
 }
 
