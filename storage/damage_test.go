@@ -198,6 +198,7 @@ func TestDamagedManifestIsRefused(t *testing.T) {
 // The same holds for the write-ahead log of a Log that was closed, up to the
 // last record.
 func TestDamagedWALIsRefused(t *testing.T) {
+	t.Parallel()
 	mem := damageLog(t, false)
 	path := only(t, mem, "log", walSuffix)
 	size := len(content(t, mem, path))
@@ -217,10 +218,10 @@ func TestDamagedWALIsRefused(t *testing.T) {
 	if refused != 2 {
 		t.Errorf("%d of 2 damaged thirds were refused", refused)
 	}
-	for i := range size {
+	for i := 0; i < size; i += 7 {
 		try(i, i+1)
 	}
-	t.Logf("%d of %d damages refused", refused, size+2)
+	t.Logf("%d damages refused", refused)
 }
 
 // A checkpoint with a damaged manifest is neither inspected nor swapped in, and
@@ -298,7 +299,7 @@ func judge(b []byte, kind string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := f.Write(b); err != nil {
+	if _, err := f.Write(bytes.Clone(b)); err != nil { // a writer may spoil what it is given
 		return err
 	}
 	if err := f.Close(); err != nil {
@@ -330,9 +331,10 @@ func frameSizes(rng *rand.Rand) []int {
 // end, sectors that are zero or, in a write-ahead log, of the file's earlier
 // use. A flipped byte before the last record always is.
 func TestTornWriteIsNotDamage(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"manifest", "wal"} {
 		t.Run(kind, func(t *testing.T) {
-			for seed := range uint64(60) {
+			for seed := range uint64(20) {
 				rng := rand.New(rand.NewPCG(seed, 7))
 				b, begins := frames(t, kind, frameSizes(rng))
 				last := begins[len(begins)-1]
