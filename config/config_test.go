@@ -368,6 +368,12 @@ func TestEveryFlagOfTheAgentIsKnown(t *testing.T) {
 			t.Errorf("-%s is not known", name)
 		}
 	}
+	for name, want := range map[string]string{"http-port": " Default: 8500.", "domain": " Default: consul.", "check_output_max_size": " Default: 4096 bytes.",
+		"grpc-port": " Accepted and ignored.", "segment": " Accepted, without effect.", "dc": "the same as -datacenter"} {
+		if usage := fs.Lookup(name).Usage; !strings.HasSuffix(usage, want) {
+			t.Errorf("-%s is explained as %q, without %q at the end", name, usage, want)
+		}
+	}
 }
 
 func TestChangesSayWhatAReloadReaches(t *testing.T) {

@@ -50,13 +50,31 @@ func (f *Flags) register(fs *flag.FlagSet, path string, t reflect.Type, above ma
 			continue
 		}
 		for i, name := range key.flags {
-			usage := key.doc
+			usage := key.usage()
 			if i > 0 {
 				usage = "the same as -" + key.flags[0]
 			}
 			fs.Var(&keyFlag{flags: f, path: at, key: key}, name, usage)
 		}
 	}
+}
+
+// usage is what the help says of a flag: meaning, default, and what has no
+// effect.
+func (f field) usage() string {
+	text := f.doc
+	if d := defaultCell(f); d != "" && d != "false" && d != "0" {
+		text += " Default: " + strings.TrimSuffix(d, ".") + "."
+	}
+	switch {
+	case f.marks.silent:
+		text += " Accepted and ignored."
+	case f.marks.enterprise:
+		text += " Accepted, without effect."
+	case f.marks.pending:
+		text += " Accepted, without effect yet."
+	}
+	return text
 }
 
 // keyFlag is the flag.Value of one key.
@@ -68,7 +86,7 @@ type keyFlag struct {
 
 var _ flag.Getter = (*keyFlag)(nil)
 
-// String returns nothing: defaults are shown by the reference page.
+// String returns nothing: defaults are part of the usage.
 func (k *keyFlag) String() string { return "" }
 
 // Get returns what was set, nil if nothing was.
