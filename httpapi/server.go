@@ -85,6 +85,8 @@ type Local interface {
 	AddCheck(config.CheckDefinition) error
 	RemoveCheck(id string) error
 	UpdateTTL(id, status, output string) error
+	// Maintain takes the node, or the service with the ID, into maintenance or out.
+	Maintain(serviceID string, on bool, reason string) error
 }
 
 // Server answers HTTP requests. It is an http.Handler, safe for concurrent

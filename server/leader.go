@@ -302,9 +302,13 @@ func (s *Server) tombstoneLoop(ctx context.Context) {
 		index uint64
 	}
 	var marks []mark // bounded by TombstoneTTL / TombstonePeriod
+	var quiet uint64 // index after our own last command: nobody has written since
 	every(ctx, s.cfg.TombstonePeriod, func() {
 		now := time.Now()
-		marks = append(marks, mark{now, s.cfg.State.Index()})
+		if index := s.cfg.State.Index(); index != quiet {
+			marks = append(marks, mark{now, index})
+			quiet = index
+		}
 		upTo := uint64(0)
 		for len(marks) > 0 && now.Sub(marks[0].at) >= s.cfg.TombstoneTTL {
 			upTo, marks = marks[0].index, marks[1:]
@@ -316,6 +320,9 @@ func (s *Server) tombstoneLoop(ctx context.Context) {
 				return
 			}
 			if !res.More {
+				if index := s.cfg.State.Index(); len(marks) == 0 && index == quiet+1 {
+					quiet = index // an idle datacenter stays idle
+				}
 				return
 			}
 		}

@@ -13,6 +13,10 @@
 //     read, and for no other; no wake-up is lost.
 //   - A failed write never counts as done: the first failure of the disk is
 //     kept, every later write returns it (ErrFailed), and OnFatal is told once.
+//   - An instance whose manifest is damaged is refused (ErrCorrupt), never opened
+//     in part; so is a Log whose write-ahead log is damaged before its last
+//     record. A damaged last record there cannot be told from a write that a
+//     power loss cut off. What the State's loses, the Raft log has.
 //
 // It does not know what the tables hold, does not elect, does not forward, and
 // does not repair: after a failure of the disk the process is expected to stop

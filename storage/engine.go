@@ -61,7 +61,8 @@ func openEngine(dir string, opts *pebble.Options, f *fault, m *engineMetrics) (*
 	return e, nil
 }
 
-// openPebble calls pebble.Open on a goroutine that a fatal error may take.
+// openPebble opens an instance whose manifest is whole, and gives ErrCorrupt for
+// another. It calls Pebble on a goroutine that a fatal error may take.
 func openPebble(dir string, opts *pebble.Options, f *fault) (*pebble.DB, error) {
 	type result struct {
 		db  *pebble.DB
@@ -70,6 +71,10 @@ func openPebble(dir string, opts *pebble.Options, f *fault) (*pebble.DB, error) 
 	done := make(chan result, 1)
 	g := lifecycle.New("storage open")
 	err := g.Spawn("open", func(context.Context) {
+		if err := checkManifest(opts.FS, dir); err != nil {
+			done <- result{nil, err}
+			return
+		}
 		db, err := pebble.Open(dir, opts)
 		done <- result{db, err}
 	})

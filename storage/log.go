@@ -83,6 +83,9 @@ func (l *Log) open(opts Options, em *engineMetrics) error {
 	if err := makeDir(opts.FS, opts.Dir); err != nil {
 		return err
 	}
+	if err := checkWAL(opts.FS, opts.Dir); err != nil {
+		return err
+	}
 	po := &pebble.Options{
 		FS: opts.FS, Cache: opts.Cache,
 		MemTableSize: logMemTable, MemTableStopWritesThreshold: logMemTables,

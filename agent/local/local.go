@@ -400,11 +400,14 @@ func (s *State) run(c *check) {
 	report := func(r checks.Result) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.checks[c.def.ID] == c {
+		late := c.ttl != nil && time.Now().Before(c.ttl.Until()) // a report came while its expiry waited
+		if s.checks[c.def.ID] == c && !late {
 			s.result(c, r)
 		}
 	}
 	switch {
+	case isMaintenance(&c.def):
+		return
 	case c.def.TTL > 0:
 		c.ttl = checks.NewTTL(c.def.TTL, report)
 		s.resumeTTL(c)

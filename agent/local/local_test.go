@@ -461,3 +461,41 @@ func TestRefusedDeregistrationDoesNotKeepTheRestBack(t *testing.T) {
 	}
 	eventually(t, "service in the catalog", func() bool { return len(d.instances(t, "web")) == 1 })
 }
+
+func TestMaintenance(t *testing.T) {
+	d, dir := newDatacenter(t), t.TempDir()
+	s := start(t, d, func(c *Config) { c.Dir = dir })
+	if err := s.AddService(web(80)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.UpdateTTL("service:web", "passing", ""); err != nil {
+		t.Fatal(err)
+	}
+	status := func() string {
+		if is := d.instances(t, "web"); len(is) == 1 {
+			return is[0].Checks.Status()
+		}
+		return ""
+	}
+	eventually(t, "service passes", func() bool { return status() == "passing" })
+	for _, id := range []string{"web", ""} {
+		if err := s.Maintain(id, true, "new disk"); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "maintenance shows", func() bool { return status() == "critical" })
+		if err := s.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s = start(t, d, func(c *Config) { c.Dir = dir })
+		if status() != "critical" || s.Checks()[serviceMaintenance+"web"].Notes+s.Checks()[nodeMaintenance].Notes != "new disk" {
+			t.Errorf("maintenance of %q does not outlive a restart: %s %v", id, status(), s.Checks())
+		}
+		if err := s.Maintain(id, false, ""); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "maintenance ends", func() bool { return status() == "passing" })
+	}
+	if err := s.Maintain("nobody", true, ""); !errors.Is(err, ErrUnknownService) {
+		t.Errorf("maintenance of an unknown service: %v", err)
+	}
+}

@@ -44,6 +44,9 @@ const generatedPrefix = "service:"
 // not allowed: from files it needs enable_local_script_checks or
 // enable_script_checks, from the API the latter.
 func (s *State) guard(d *config.CheckDefinition, file bool) error {
+	if isMaintenance(d) {
+		return nil
+	}
 	if err := checks.Validate(d); err != nil {
 		return fmt.Errorf("%w: %v", ErrInvalid, err)
 	}
@@ -82,9 +85,12 @@ func (s *State) checkRecord(d *config.CheckDefinition) (catalog.Check, error) {
 	default:
 		return catalog.Check{}, fmt.Errorf("%w: Bad check status %q: use passing, warning or critical", ErrInvalid, d.Status)
 	}
-	kind, err := checks.KindOf(d)
-	if err != nil {
-		return catalog.Check{}, fmt.Errorf("%w: %v", ErrInvalid, err)
+	kind := maintenanceKind
+	if !isMaintenance(d) {
+		var err error
+		if kind, err = checks.KindOf(d); err != nil {
+			return catalog.Check{}, fmt.Errorf("%w: %v", ErrInvalid, err)
+		}
 	}
 	c := catalog.Check{Node: s.cfg.NodeName, CheckID: d.ID, Name: d.Name, Status: orElse(d.Status, checks.Critical), Notes: d.Notes,
 		ServiceID: d.ServiceID, Type: kind}

@@ -51,7 +51,7 @@ const (
 func commands() []row {
 	var rows []row
 	for _, family := range [][]row{
-		agentCommands(), clusterCommands(), catalogCommands(), kvCommands(), serviceCommands(), toolCommands(), labCommands(),
+		agentCommands(), clusterCommands(), catalogCommands(), kvCommands(), serviceCommands(), maintCommands(), toolCommands(), labCommands(),
 	} {
 		rows = append(rows, family...)
 	}

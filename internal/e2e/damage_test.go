@@ -34,19 +34,28 @@ func files(t testing.TB, dir, glob string) []string {
 	return found
 }
 
-// scribble makes nonsense of a file: of all of it, or of a part near its
-// beginning. (Nonsense at the end of a journal looks like a write that a crash
-// cut off, and is taken for that.)
-func scribble(t testing.TB, file string, whole bool) {
+// part is a part of a file: from and to are in hundredths of its length.
+type part struct{ from, to int }
+
+var (
+	all    = part{0, 100}
+	early  = part{12, 50}
+	middle = part{33, 67}
+	late   = part{67, 100}
+)
+
+// scribble makes nonsense of a part of a file. (Nonsense at the end of a
+// write-ahead log looks like a write that a crash cut off, and is taken for that.)
+func scribble(t testing.TB, file string, p part) {
 	t.Helper()
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if whole {
+	if p == all {
 		b = bytes.Repeat([]byte{0xC1, 0xFF, 0x00, '{'}, len(b)/4+4)[:max(len(b), 16)]
 	} else {
-		for i := len(b) / 8; i < len(b)/2; i++ {
+		for i := len(b) * p.from / 100; i < len(b)*p.to/100; i++ {
 			b[i] ^= 0xA5
 		}
 	}
@@ -75,30 +84,35 @@ func TestDamagedFiles(t *testing.T) {
 	copyTree(t, n.dir, whole)
 
 	for _, c := range []struct {
-		glob  string
-		whole bool
+		glob string
+		part part
 		// survives: the agent may also start and have everything, as what the
 		// file held can be done without.
 		survives bool
 	}{
-		{"node-id", true, false},
-		{"agent.json", true, false},
-		{"serf/local.snapshot", true, true},
-		{"serf/remote.snapshot", true, true},
-		{"quic-reset-key", true, true},
-		{"raft/log/MANIFEST-*", true, false},
-		{"raft/log/MANIFEST-*", false, false},
-		{"raft/state/*/MANIFEST-*", true, false},
-		{"raft/state/*/MANIFEST-*", false, false},
-		{"raft/log/OPTIONS-*", true, false},
-		{"raft/log/*.log", true, false},
-		{"raft/state/*/*.log", true, true},
-		{"raft/log/*.sst", true, false},
-		{"raft/log/*.sst", false, false},
-		{"raft/state/*/*.sst", true, false},
-		{"raft/state/*/*.sst", false, false},
+		{"node-id", all, false},
+		{"agent.json", all, false},
+		{"serf/local.snapshot", all, true},
+		{"serf/remote.snapshot", all, true},
+		{"quic-reset-key", all, true},
+		{"raft/log/MANIFEST-*", all, false},
+		{"raft/log/MANIFEST-*", early, false},
+		{"raft/state/*/MANIFEST-*", all, false},
+		{"raft/state/*/MANIFEST-*", early, false},
+		{"raft/log/MANIFEST-*", middle, false},
+		{"raft/log/MANIFEST-*", late, false},
+		{"raft/state/*/MANIFEST-*", middle, false},
+		{"raft/state/*/MANIFEST-*", late, false},
+		{"raft/log/OPTIONS-*", all, false},
+		{"raft/log/*.log", all, false},
+		{"raft/log/*.log", middle, false},
+		{"raft/state/*/*.log", all, true},
+		{"raft/log/*.sst", all, false},
+		{"raft/log/*.sst", early, false},
+		{"raft/state/*/*.sst", all, false},
+		{"raft/state/*/*.sst", early, false},
 	} {
-		t.Run(fmt.Sprintf("%s,whole=%v", strings.ReplaceAll(c.glob, "/", "-"), c.whole), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s,part=%d-%d", strings.ReplaceAll(c.glob, "/", "-"), c.part.from, c.part.to), func(t *testing.T) {
 			t.Parallel()
 			s := n.spec
 			s.host = proctest.Loopback(t)
@@ -107,7 +121,7 @@ func TestDamagedFiles(t *testing.T) {
 			copyTree(t, whole, s.dir)
 			hurt := newNode(t, s)
 			for _, file := range files(t, s.dir, c.glob) {
-				scribble(t, file, c.whole)
+				scribble(t, file, c.part)
 			}
 			hurt.launch()
 			endsOrHasAll(t, hurt, c.survives)

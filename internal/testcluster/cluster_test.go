@@ -18,7 +18,7 @@ import (
 
 // fast shortens timers for clusters that live for seconds.
 func fast() agent.Timing {
-	return agent.Timing{FastGossip: true, RaftHeartbeat: 300 * time.Millisecond, SyncPeriod: 2 * time.Second, CoordinatePeriod: 500 * time.Millisecond}
+	return agent.Timing{FastGossip: true, RaftHeartbeat: 500 * time.Millisecond, SyncPeriod: 2 * time.Second, CoordinatePeriod: 500 * time.Millisecond}
 }
 
 // start runs a cluster until the test ends.

@@ -82,7 +82,7 @@ func (l Link) String() string {
 		parts = append(parts, "jitter="+l.Jitter.String())
 	}
 	if l.Loss != 0 {
-		parts = append(parts, "loss="+strconv.FormatFloat(l.Loss, 'g', -1, 64))
+		parts = append(parts, "loss="+strconv.FormatFloat(math.Round(l.Loss*1e8)/1e6, 'g', -1, 64)+"%")
 	}
 	if l.Cut {
 		parts = append(parts, "cut")

@@ -1,0 +1,50 @@
+package local
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/legate-project/legate/agent/checks"
+	"github.com/legate-project/legate/config"
+)
+
+// Checks by which maintenance shows; clients know their IDs.
+const (
+	nodeMaintenance    = "_node_maintenance"
+	serviceMaintenance = "_service_maintenance:" // and the service's ID
+
+	maintenanceKind = "maintenance"
+	noReason        = "Maintenance mode is enabled for this %s, but no reason was provided. This is a default message."
+)
+
+// isMaintenance reports whether a definition is a check that stands for
+// maintenance: it is not run, it is there or not.
+func isMaintenance(d *config.CheckDefinition) bool {
+	return d.ID == nodeMaintenance || strings.HasPrefix(d.ID, serviceMaintenance)
+}
+
+// Maintain puts the node, or with an ID one of its services, in maintenance
+// or takes it out: in it, it is critical. It outlives a restart.
+func (s *State) Maintain(serviceID string, on bool, reason string) error {
+	def := config.CheckDefinition{ID: nodeMaintenance, Name: "Node Maintenance Mode", Status: checks.Critical, Notes: reason}
+	what := "node"
+	if serviceID != "" {
+		def.ID, def.Name, def.ServiceID, what = serviceMaintenance+serviceID, "Service Maintenance Mode", serviceID, "service"
+	}
+	if def.Notes == "" {
+		def.Notes = fmt.Sprintf(noReason, what)
+	}
+	s.mu.Lock()
+	_, known := s.services[serviceID]
+	_, is := s.checks[def.ID]
+	s.mu.Unlock()
+	switch {
+	case serviceID != "" && !known:
+		return fmt.Errorf("%w %q", ErrUnknownService, serviceID)
+	case on == is:
+		return nil
+	case on:
+		return s.AddCheck(def)
+	}
+	return s.RemoveCheck(def.ID)
+}
