@@ -121,6 +121,9 @@ func (a *Agent) Start(ctx context.Context) error {
 const stopTimeout = 10 * time.Second
 
 func (a *Agent) start(ctx context.Context) error {
+	if a.cfg.ACL.Enabled {
+		a.log.Warn("ACCESS IS NOT CONTROLLED: acl.enabled is set, but this version has no access control; everybody who reaches the HTTP port may do everything")
+	}
 	identity, err := a.identity()
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,7 +29,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		m.seconds.WithLabelValues(k.String())
 	}
 	for _, c := range []op.Code{op.CodeInternal, op.CodeNoLeader, op.CodeNoServer, op.CodeTimeout, op.CodeLost} {
-		m.errors.WithLabelValues(strconv.Itoa(int(c)))
+		m.errors.WithLabelValues(c.String())
 	}
 	return m
 }
@@ -40,6 +39,6 @@ func (m *metrics) record(call *op.Call, took time.Duration, err error) {
 		m.seconds.WithLabelValues(call.Operation.OpKind().String()).Observe(took.Seconds())
 	}
 	if err != nil {
-		m.errors.WithLabelValues(strconv.Itoa(int(op.CodeOf(err)))).Inc()
+		m.errors.WithLabelValues(op.CodeOf(err).String()).Inc()
 	}
 }

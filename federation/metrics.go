@@ -1,7 +1,6 @@
 package federation
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,7 +44,7 @@ func (m *metrics) servers(t *table) {
 		m.live.WithLabelValues(name).Set(float64(len(dc.targets)))
 		m.seconds.WithLabelValues(name)
 		m.hedges.WithLabelValues(name)
-		m.errors.WithLabelValues(name, strconv.Itoa(int(op.CodeUnreachableDatacenter)))
+		m.errors.WithLabelValues(name, op.CodeUnreachableDatacenter.String())
 	}
 }
 
@@ -54,6 +53,6 @@ func (m *metrics) record(call *op.Call, dc string, took time.Duration, err error
 		m.seconds.WithLabelValues(dc).Observe(took.Seconds())
 	}
 	if err != nil {
-		m.errors.WithLabelValues(dc, strconv.Itoa(int(op.CodeOf(err)))).Inc()
+		m.errors.WithLabelValues(dc, op.CodeOf(err).String()).Inc()
 	}
 }

@@ -34,6 +34,45 @@ const (
 	CodeUnsupported           Code = 16 // the server does not know the operation
 )
 
+// String is the word for the code in headers and metrics.
+func (c Code) String() string {
+	switch c {
+	case CodeInternal:
+		return "internal"
+	case CodeInvalid:
+		return "invalid"
+	case CodeDenied:
+		return "denied"
+	case CodeNotFound:
+		return "not-found"
+	case CodeConflict:
+		return "conflict"
+	case CodeTooLarge:
+		return "too-large"
+	case CodeNoLeader:
+		return "no-leader"
+	case CodeNotLeader:
+		return "not-leader"
+	case CodeUnknownDatacenter:
+		return "unknown-datacenter"
+	case CodeUnreachableDatacenter:
+		return "unreachable-datacenter"
+	case CodeNoServer:
+		return "no-server"
+	case CodeTimeout:
+		return "timeout"
+	case CodeLost:
+		return "lost"
+	case CodeBusy:
+		return "busy"
+	case CodeStopping:
+		return "stopping"
+	case CodeUnsupported:
+		return "unsupported"
+	}
+	return "unknown"
+}
+
 // Retry says when the same call may be sent again.
 type Retry uint8
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"time"
@@ -21,12 +22,12 @@ func serveBare(args []string) error {
 	switch args[0] {
 	case "http":
 		body := []byte(`[{"LockIndex":0,"Key":"bench/key","Flags":0,"Value":"` + string(bytes.Repeat([]byte("QUFB"), valueSize/3+1)) + `","CreateIndex":20,"ModifyIndex":20}]`)
+		// The same headers, too: the same bytes but for the names.
+		var same = map[string][]string{"Content-Type": {"application/json"}, "Vary": {"Accept-Encoding"}, "X-Consul-Index": {"20"},
+			"X-Consul-Knownleader": {"true"}, "X-Consul-Lastcontact": {"0"}, "X-Consul-Effective-Consistency": {"leader"},
+			"X-Consul-Query-Backend": {"blocking-query"}, "X-Consul-Default-Acl-Policy": {"allow"}, "X-Legate-Datacenter": {"dc1"}}
 		s := &http.Server{Addr: args[1], ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			h := w.Header()
-			h["Content-Type"] = []string{"application/json"}
-			h["X-Consul-Index"] = []string{"20"}
-			h["X-Consul-Knownleader"] = []string{"true"}
-			h["X-Consul-Lastcontact"] = []string{"0"}
+			maps.Copy(w.Header(), same)
 			w.Write(body)
 		})}
 		return s.ListenAndServe()

@@ -238,7 +238,11 @@ func (n *Network) deliver(ctx context.Context) {
 		if len(due) > 0 {
 			continue
 		}
-		timer.Reset(next)
+		if next <= exactly {
+			pause(next)
+			continue
+		}
+		timer.Reset(next - exactly/2)
 		select {
 		case <-ctx.Done():
 			return
@@ -247,6 +251,10 @@ func (n *Network) deliver(ctx context.Context) {
 		}
 	}
 }
+
+// exactly is from when on a wait is slept to the point: timers of the run time
+// may be a millisecond late on an idle machine, which is much of a short way.
+const exactly = 2 * time.Millisecond
 
 // take removes what is due and says how long until the next packet is.
 func (n *Network) take(now time.Time) (due []*packet, next time.Duration) {

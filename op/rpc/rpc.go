@@ -118,6 +118,10 @@ func (a *Answerer) Answer(ctx context.Context, request []byte) []byte {
 	if err != nil {
 		return op.AppendError(nil, fmt.Errorf("encode reply of %s: %w", name, err))
 	}
+	if len(b) > transport.MaxResponse {
+		return op.AppendError(nil, op.Errorf(op.CodeTooLarge, "answer of %s has %d bytes, more than the %d that agents send each other: ask for a part of it",
+			name, len(b), transport.MaxResponse))
+	}
 	return b
 }
 
