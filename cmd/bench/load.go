@@ -67,6 +67,32 @@ func load(ctx context.Context, n int, d time.Duration, dial func(i int) (one, er
 	return out, nil
 }
 
+// rounds of a comparison: the speed of a shared machine drifts within seconds.
+const rounds = 3
+
+// compare loads a subject and its reference in turn, several times, so that
+// both see the same machine, and returns the subject's outcome and the ratio of
+// the rates.
+func compare(ctx context.Context, n int, d time.Duration, reference, subject func(int) (one, error)) (outcome, float64, error) {
+	var sum outcome
+	var bare float64
+	for range rounds {
+		ref, err := load(ctx, n, d/rounds, reference)
+		if err != nil {
+			return sum, 0, fmt.Errorf("reference: %w", err)
+		}
+		out, err := load(ctx, n, d/rounds, subject)
+		if err != nil {
+			return sum, 0, err
+		}
+		bare += ref.rate / rounds
+		sum.rate += out.rate / rounds
+		sum.p50 += out.p50 / rounds
+		sum.p99 += out.p99 / rounds
+	}
+	return sum, sum.rate / bare, nil
+}
+
 func worker(ctx context.Context, c one, begin time.Time) (took []time.Duration, errs int, first error) {
 	const maxErrors = 1000
 	for ctx.Err() == nil && errs < maxErrors {

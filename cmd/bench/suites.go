@@ -59,20 +59,17 @@ func (b *bench) http(ctx context.Context) error {
 		{"KV PUT through a client agent", client, "PUT", key, body, b.conns, 0},
 		{"KV PUT on the leader, one connection", leader, "PUT", key, body, 1, 0},
 	}
-	var reference float64
+	reference := func(int) (one, error) { return dialHTTP(bare, "GET", "/", nil) }
 	for _, l := range loads {
 		addr := l.addr
 		if !strings.Contains(addr, ":") {
 			addr += ":8500"
 		}
-		out, err := load(ctx, l.conns, b.seconds, func(int) (one, error) { return dialHTTP(addr, l.method, l.path, l.body) })
+		out, ratio, err := compare(ctx, l.conns, b.seconds, reference, func(int) (one, error) { return dialHTTP(addr, l.method, l.path, l.body) })
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.name, err)
 		}
-		if reference == 0 {
-			reference = out.rate
-		}
-		b.add(row{what: l.name, conns: l.conns, out: out, ratio: out.rate / reference, bar: l.bar})
+		b.add(row{what: l.name, conns: l.conns, out: out, ratio: ratio, bar: l.bar})
 	}
 	return nil
 }
@@ -98,7 +95,7 @@ func (b *bench) dns(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var reference float64
+	reference := func(int) (one, error) { return dialDNS(bare, query) }
 	for _, l := range []struct {
 		name, addr string
 		bar        float64
@@ -111,14 +108,11 @@ func (b *bench) dns(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", l.name, err)
 		}
 		c.close()
-		out, err := load(ctx, b.conns, b.seconds, func(int) (one, error) { return dialDNS(l.addr, query) })
+		out, ratio, err := compare(ctx, b.conns, b.seconds, reference, func(int) (one, error) { return dialDNS(l.addr, query) })
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.name, err)
 		}
-		if reference == 0 {
-			reference = out.rate
-		}
-		b.add(row{what: l.name, conns: b.conns, out: out, ratio: out.rate / reference, bar: l.bar})
+		b.add(row{what: l.name, conns: b.conns, out: out, ratio: ratio, bar: l.bar})
 	}
 	return nil
 }
