@@ -134,7 +134,7 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 	if err := a.group.OnStop("server", s.server.Stop); err != nil {
 		return err
 	}
-	return s.serve(list)
+	return s.serve()
 }
 
 func (a *Agent) expect() int {
@@ -396,7 +396,7 @@ func (s *serverParts) routes(p *wan.Pool) {
 
 // serve begins to answer calls: of agents of this datacenter on one endpoint,
 // of servers of other datacenters on the other.
-func (s *serverParts) serve(list *serverList) error {
+func (s *serverParts) serve() error {
 	answers := rpc.NewAnswerer(s.server, state.Operations())
 	local := answers.Protocol(func(p transport.Peer) error {
 		if p.Datacenter != s.a.cfg.Datacenter {
@@ -461,6 +461,3 @@ func contains(servers []consensus.Server, id string) bool {
 	}
 	return false
 }
-
-// op.Caller is what every interface of the agent holds.
-var _ op.Caller = (*server.Server)(nil)
