@@ -50,7 +50,11 @@ func TestScriptStatus(t *testing.T) {
 		{[]string{"sh", "-c", "sleep 60"}, Critical, "Timed out"},
 		{[]string{"echo", "$(id)"}, Passing, "$(id)"}, // no shell is involved
 	} {
-		r := probe(t, config.CheckDefinition{Args: c.args, Interval: time.Second}, time.Second)
+		timeout := 20 * time.Second // a busy machine is slow to start a shell
+		if c.output == "Timed out" {
+			timeout = 300 * time.Millisecond
+		}
+		r := probe(t, config.CheckDefinition{Args: c.args, Interval: time.Second}, timeout)
 		if r.Status != c.status || !strings.Contains(r.Output, c.output) {
 			t.Errorf("%q: %+v, want %s with %q", c.args, r, c.status, c.output)
 		}
