@@ -22,14 +22,14 @@ func (a *Agent) startClient(_ context.Context, id transport.Identity) error {
 	a.calls = endpoint
 	list := &serverList{}
 	a.known = list
-	if err := endpoint.Handle(rpc.Protocol, transport.Protocol{}); err != nil {
+	if err := endpoint.Handle(rpc.Protocol, transport.Protocol{Shared: true}); err != nil {
 		return err
 	}
 	self := lan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, Build: compatibleBuild}
 	if err := a.openLAN(self, list, a.serversChanged); err != nil {
 		return err
 	}
-	waits := view.NewWaits(client.New(client.Config{Servers: list, Transport: endpoint, HoldTimeout: a.cfg.Performance.RPCHoldTimeout,
+	waits := view.NewWaits(client.New(client.Config{Datacenter: a.cfg.Datacenter, Servers: list, Transport: endpoint, HoldTimeout: a.cfg.Performance.RPCHoldTimeout,
 		Timeout: callTimeout, Log: a.log, Registerer: a.reg}))
 	a.caller = waits
 	return a.group.OnStop("calls", waits.Stop)

@@ -49,6 +49,7 @@ type serverParts struct {
 // that no call has to read tags.
 type serverList struct {
 	servers atomic.Pointer[[]lan.Server]
+	members atomic.Int64
 }
 
 // Servers implements client.Servers.
@@ -58,6 +59,9 @@ func (l *serverList) Servers() []lan.Server {
 	}
 	return nil
 }
+
+// NumMembers implements client.Servers.
+func (l *serverList) NumMembers() int { return int(l.members.Load()) }
 
 // members is the LAN pool as the server package sees it.
 type members struct {
@@ -255,6 +259,7 @@ func (a *Agent) openLAN(self lan.Server, list *serverList, changed func()) error
 			one.Lock()
 			servers := p.Servers()
 			list.servers.Store(&servers)
+			list.members.Store(int64(p.NumMembers()))
 			one.Unlock()
 			changed()
 		}
@@ -398,7 +403,7 @@ func (s *serverParts) routes(p *wan.Pool) {
 // of servers of other datacenters on the other.
 func (s *serverParts) serve() error {
 	answers := rpc.NewAnswerer(s.server, state.Operations())
-	local := answers.Protocol(func(p transport.Peer) error {
+	local := answers.Protocol(true, func(p transport.Peer) error {
 		if p.Datacenter != s.a.cfg.Datacenter {
 			return fmt.Errorf("this server is of datacenter %s", s.a.cfg.Datacenter)
 		}
@@ -410,7 +415,7 @@ func (s *serverParts) serve() error {
 	if s.between == nil {
 		return nil
 	}
-	return s.between.Handle(rpc.Protocol, answers.Protocol(func(p transport.Peer) error {
+	return s.between.Handle(rpc.Protocol, answers.Protocol(false, func(p transport.Peer) error {
 		if !p.Server {
 			return errors.New("only servers call other datacenters")
 		}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -24,13 +25,17 @@ import (
 
 // Servers lists the servers of the datacenter as gossip knows them.
 type Servers interface {
+	// Servers returns a list that does not change: another one after a change.
 	Servers() []lan.Server
+	// NumMembers is the size of the datacenter.
+	NumMembers() int
 }
 
 // Config says how calls reach servers.
 type Config struct {
-	Servers   Servers
-	Transport rpc.RoundTripper
+	Datacenter string
+	Servers    Servers
+	Transport  rpc.RoundTripper
 	// Timeout of a call whose caller set no deadline, in addition to the wait of
 	// a blocking read; default 60 s.
 	Timeout time.Duration
@@ -41,8 +46,14 @@ type Config struct {
 	Registerer  prometheus.Registerer
 }
 
-// rebalance is how many calls go to one server before the next one's turn.
-const rebalance = 4096
+const (
+	// rebalance is how many calls go to one server before the next one's turn.
+	rebalance = 4096
+	// maxDirect is up to how many members agents call the leader at once where
+	// only the leader can answer, which spares a server the forwarding. In a
+	// larger datacenter the other servers gather the connections for it.
+	maxDirect = 512
+)
 
 // Client hands calls to servers. It is safe for concurrent use.
 type Client struct {
@@ -50,6 +61,14 @@ type Client struct {
 	metrics *metrics
 	turn    atomic.Uint64 // server in use, modulo their number
 	calls   atomic.Uint64
+	leader  atomic.Pointer[string] // node ID of the leader as last told; nil if unknown
+	live    atomic.Pointer[live]
+}
+
+// live is the live servers as targets.
+type live struct {
+	of      []lan.Server // from which it was made
+	targets []transport.Target
 }
 
 var _ op.Caller = (*Client)(nil)
@@ -96,7 +115,13 @@ func (c *Client) timeout(call *op.Call) time.Duration {
 func (c *Client) hold(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	deadline := time.Now().Add(c.cfg.HoldTimeout)
 	for {
-		reply, err := rpc.TryEach(ctx, c.cfg.Transport, c.targets(), call, func(transport.Target, error) { c.turn.Add(1) })
+		reply, err := rpc.TryEach(ctx, c.cfg.Transport, c.targets(call), call, func(transport.Target, error) {
+			c.turn.Add(1)
+			c.leader.Store(nil)
+		})
+		if err == nil && reply.Meta.Leader != "" {
+			c.leader.Store(&reply.Meta.Leader)
+		}
 		if err == nil || ctx.Err() != nil || !rpc.Again(err, call.Operation.OpKind()) {
 			return reply, err
 		}
@@ -115,21 +140,52 @@ func (c *Client) hold(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	}
 }
 
-// targets lists the live servers, the one in use first.
-func (c *Client) targets() []transport.Target {
+// targets lists the live servers in the order in which to try them: the leader
+// first for what only it can answer, else the one in use.
+func (c *Client) targets(call *op.Call) []transport.Target {
 	if c.calls.Add(1)%rebalance == 0 {
 		c.turn.Add(1)
 	}
-	servers := c.cfg.Servers.Servers()
-	live := make([]transport.Target, 0, len(servers))
-	for _, s := range servers {
-		if s.Status == gossip.Alive {
-			live = append(live, transport.Target{Addr: net.JoinHostPort(s.Addr, strconv.Itoa(s.RPCPort)), NodeID: s.ID, Name: s.Name})
+	all := c.alive()
+	n := len(all)
+	if n < 2 {
+		return all
+	}
+	first := int(c.turn.Load() % uint64(n))
+	if leader := c.leader.Load(); leader != nil && c.led(call) && c.cfg.Servers.NumMembers() <= maxDirect {
+		if i := slices.IndexFunc(all, func(t transport.Target) bool { return t.NodeID == *leader }); i >= 0 {
+			first = i
 		}
 	}
-	if n := len(live); n > 1 {
-		k := int(c.turn.Load() % uint64(n))
-		live = append(live[k:], live[:k]...)
+	return append(append(make([]transport.Target, 0, n), all[first:]...), all[:first]...)
+}
+
+// led reports whether only the leader of this datacenter can answer.
+func (c *Client) led(call *op.Call) bool {
+	if dc := call.Header.Datacenter; dc != "" && dc != c.cfg.Datacenter {
+		return false
 	}
-	return live
+	switch call.Operation.OpKind() {
+	case op.KindWrite:
+		return true
+	case op.KindRead:
+		return call.Header.Consistency != op.Stale
+	}
+	return false
+}
+
+// alive lists the live servers as targets.
+func (c *Client) alive() []transport.Target {
+	servers := c.cfg.Servers.Servers()
+	if l := c.live.Load(); l != nil && len(l.of) == len(servers) && (len(servers) == 0 || &l.of[0] == &servers[0]) {
+		return l.targets
+	}
+	l := &live{of: servers}
+	for _, s := range servers {
+		if s.Status == gossip.Alive {
+			l.targets = append(l.targets, transport.Target{Addr: net.JoinHostPort(s.Addr, strconv.Itoa(s.RPCPort)), NodeID: s.ID, Name: s.Name})
+		}
+	}
+	c.live.Store(l)
+	return l.targets
 }

@@ -66,6 +66,9 @@ type Meta struct {
 	Age time.Duration `msg:"age,omitempty"`
 	// Filtered is set when something was hidden from the caller.
 	Filtered bool `msg:"filt,omitempty"`
+	// Leader is set by a server that handed the call on: the node ID of its
+	// leader, to ask at once next time.
+	Leader string `msg:"lead,omitempty"`
 }
 
 // Empty is the request or result of an operation that has none.

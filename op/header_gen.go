@@ -303,8 +303,8 @@ func (z *Header) Msgsize() (s int) {
 func (z *Meta) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(7)
-	var zb0001Mask uint8 /* 7 bits */
+	zb0001Len := uint32(8)
+	var zb0001Mask uint8 /* 8 bits */
 	_ = zb0001Mask
 	if z.Index == 0 {
 		zb0001Len--
@@ -333,6 +333,10 @@ func (z *Meta) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.Filtered == false {
 		zb0001Len--
 		zb0001Mask |= 0x40
+	}
+	if z.Leader == "" {
+		zb0001Len--
+		zb0001Mask |= 0x80
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -373,6 +377,11 @@ func (z *Meta) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "filt"
 			o = append(o, 0xa4, 0x66, 0x69, 0x6c, 0x74)
 			o = msgp.AppendBool(o, z.Filtered)
+		}
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
+			// string "lead"
+			o = append(o, 0xa4, 0x6c, 0x65, 0x61, 0x64)
+			o = msgp.AppendString(o, z.Leader)
 		}
 	}
 	return
@@ -446,6 +455,12 @@ func (z *Meta) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Filtered")
 				return
 			}
+		case "lead":
+			z.Leader, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Leader")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -460,7 +475,7 @@ func (z *Meta) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Meta) Msgsize() (s int) {
-	s = 1 + 4 + msgp.Uint64Size + 3 + msgp.DurationSize + 3 + msgp.BoolSize + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 5 + msgp.Uint8Size + 4 + msgp.DurationSize + 5 + msgp.BoolSize
+	s = 1 + 4 + msgp.Uint64Size + 3 + msgp.DurationSize + 3 + msgp.BoolSize + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 5 + msgp.Uint8Size + 4 + msgp.DurationSize + 5 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Leader)
 	return
 }
 

@@ -326,7 +326,11 @@ func (s *Server) toLeader(ctx context.Context, call *op.Call) (*op.Reply, error)
 	}
 	led := *call
 	led.Header.Led = true
-	return rpc.Send(ctx, s.cfg.Transport, transport.Target{Addr: rpcAddr(leader), NodeID: leader.ID, Name: leader.Name}, &led)
+	reply, err := rpc.Send(ctx, s.cfg.Transport, transport.Target{Addr: rpcAddr(leader), NodeID: leader.ID, Name: leader.Name}, &led)
+	if err == nil {
+		reply.Meta.Leader = id
+	}
+	return reply, err
 }
 
 func (s *Server) findServer(id string) (lan.Server, bool) {

@@ -7,11 +7,16 @@ import (
 	"testing"
 )
 
-func BenchmarkRoundTrip200B(b *testing.B) {
+func BenchmarkRoundTrip200B(b *testing.B) { roundTrips(b, false) }
+
+func BenchmarkSharedRoundTrip200B(b *testing.B) { roundTrips(b, true) }
+
+func roundTrips(b *testing.B, shared bool) {
+	protocol := func(c *Config) { c.Protocols = map[string]Protocol{testProtocol: {Answer: echoed, Shared: shared}} }
 	for _, workers := range []int{1, 16, 128} {
 		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) {
-			x := endpoint(b, derived(b, testKey(1), server("x")))
-			y := endpoint(b, derived(b, testKey(1), server("y")))
+			x := endpoint(b, derived(b, testKey(1), server("x")), protocol)
+			y := endpoint(b, derived(b, testKey(1), server("y")), protocol)
 			body := randomBytes(b, 200)
 			ctx := b.Context()
 			var left atomic.Int64

@@ -13,25 +13,57 @@ import (
 // before the peer can have seen the request.
 const tries = 2
 
-// RoundTrip sends head and body as one frame on a stream of its own and
-// returns the one frame that comes back. It ends with ctx at the latest.
+// RoundTrip sends head and body as one frame, on a stream of its own or on one
+// that requests share, and returns the one frame that comes back. It ends with
+// ctx at the latest.
 func (e *Endpoint) RoundTrip(ctx context.Context, t Target, protocol string, head, body []byte) ([]byte, error) {
 	if len(head)+len(body) > MaxRequest {
 		return nil, fmt.Errorf("call %s: request of %d bytes, %d allowed: %w", t, len(head)+len(body), MaxRequest, ErrTooLarge)
 	}
+	p, err := e.path(t, protocol)
+	if err != nil {
+		return nil, fmt.Errorf("call %s: %w", t, err)
+	}
 	for try := 1; ; try++ {
-		s, err := e.open(ctx, t, protocol)
+		c, err := p.acquire(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("call %s: %w", t, err)
 		}
-		answer, err := exchange(ctx, s, head, body)
+		answer, err := c.call(ctx, head, body)
 		if err == nil {
 			return answer, nil
 		}
-		if errors.Is(err, ErrUnreachable) && !s.c.alive() && ctx.Err() == nil && try < tries {
+		if errors.Is(err, ErrUnreachable) && !errors.Is(err, ErrRefused) && !c.alive() && ctx.Err() == nil && try < tries {
 			continue
 		}
 		return nil, fmt.Errorf("call %s: %w", t, err)
+	}
+}
+
+// call sends one request and waits for its answer.
+func (c *conn) call(ctx context.Context, head, body []byte) ([]byte, error) {
+	if c.serve.Shared && len(head)+len(body) <= laneChunk {
+		if l := c.shared(); l != nil {
+			answer, ok, err := l.roundTrip(ctx, head, body)
+			if ok && err != nil {
+				c.refused(err)
+			}
+			if ok {
+				return answer, err
+			}
+		}
+	}
+	s, err := c.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return exchange(ctx, s, head, body)
+}
+
+// refused has the path pause if the peer does not accept this node.
+func (c *conn) refused(err error) {
+	if errors.Is(err, ErrRefused) && c.path != nil {
+		c.path.lost(c, err)
 	}
 }
 
@@ -64,9 +96,7 @@ func exchange(ctx context.Context, s *stream, head, body []byte) ([]byte, error)
 		return nil, err
 	}
 	err = connError(err, true)
-	if errors.Is(err, ErrRefused) && s.c.path != nil {
-		s.c.path.lost(s.c, err)
-	}
+	s.c.refused(err)
 	return nil, err
 }
 

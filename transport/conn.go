@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,9 @@ type conn struct {
 	remote   Remote
 	path     *path // nil for an accepted one
 	out      chan []byte
+
+	laneMu sync.Mutex
+	lane   *lane // the stream that small requests share; nil until the first, and after it broke
 
 	inFlight atomic.Int64  // streams of both directions
 	lastUsed atomic.Int64  // time of the last use, Unix nanoseconds
@@ -69,7 +73,7 @@ func (c *conn) run() {
 			return
 		}
 		c.touch()
-		if c.serve.Serve == nil || c.e.served.Load() >= maxServed {
+		if c.serve.Serve == nil && c.serve.Answer == nil || c.e.served.Load() >= maxServed {
 			qs.CancelRead(codeBusy)
 			qs.CancelWrite(codeBusy)
 			continue
@@ -79,6 +83,10 @@ func (c *conn) run() {
 		err = c.e.group.Spawn("stream", func(context.Context) {
 			defer c.e.served.Add(-1)
 			defer s.Close()
+			if c.serve.Answer != nil {
+				c.answer(qs.Context(), s)
+				return
+			}
 			c.serve.Serve(qs.Context(), c.remote, s)
 		})
 		if err != nil {

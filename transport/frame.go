@@ -72,6 +72,11 @@ func ReadFrame(r io.Reader, limit int) ([]byte, error) {
 		}
 		return nil, fmt.Errorf("read length of frame: %w", err)
 	}
+	return readFrameBody(r, head, limit)
+}
+
+// readFrameBody reads what follows the length of a frame.
+func readFrameBody(r io.Reader, head [frameHeader]byte, limit int) ([]byte, error) {
 	total := int64(binary.BigEndian.Uint32(head[:]))
 	if total > int64(limit) {
 		return nil, fmt.Errorf("read frame of %d bytes, %d allowed: %w", total, limit, ErrTooLarge)

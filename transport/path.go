@@ -28,7 +28,8 @@ type addrKey struct{ addr, protocol string }
 type path struct {
 	e    *Endpoint
 	key  pathKey
-	size int
+	size int   // most connections
+	grow int64 // requests in flight on each connection before another is dialled
 
 	mu       sync.Mutex
 	conns    []*conn
@@ -63,9 +64,12 @@ func (e *Endpoint) path(t Target, protocol string) (*path, error) {
 	if len(e.paths) >= maxPaths {
 		return nil, fmt.Errorf("reach %s: %w: %d targets are in use already", t, ErrUnreachable, maxPaths)
 	}
-	p := &path{e: e, key: key, size: e.cfg.PoolSize, lastUsed: time.Now()}
+	p := &path{e: e, key: key, size: e.cfg.PoolSize, grow: growAt, lastUsed: time.Now()}
 	if proto.PoolSize > 0 {
 		p.size = proto.PoolSize
+	}
+	if proto.Shared {
+		p.grow = growSharedAt
 	}
 	e.paths[key] = p
 	return p, nil
@@ -80,7 +84,7 @@ func (p *path) acquire(ctx context.Context) (*conn, error) {
 		p.lastUsed = time.Now()
 		best, healthy, load := p.pick()
 		if best != nil {
-			if healthy < p.size && load >= int64(healthy*growAt) {
+			if healthy < p.size && load >= int64(healthy)*p.grow {
 				p.dial()
 			}
 			p.mu.Unlock()
@@ -114,7 +118,7 @@ func (p *path) acquire(ctx context.Context) (*conn, error) {
 // load; p.mu is held.
 func (p *path) pick() (best *conn, healthy int, load int64) {
 	var fewest int64
-	for _, c := range p.usable() {
+	for c := range p.usable {
 		if !c.alive() || c.isSilent() {
 			continue
 		}
@@ -140,19 +144,22 @@ func (p *path) connect() *conn {
 	return best
 }
 
-// usable returns the path's connections and the others to its address that
-// the right peer answers: those that the peer made, and those that were
-// dialled with less or more known about it. p.mu is held.
-func (p *path) usable() []*conn {
-	list := append(make([]*conn, 0, p.size+2), p.conns...)
+// usable yields the path's connections and the others to its address that the
+// right peer answers: those that the peer made, and those that were dialled
+// with less or more known about it. p.mu is held.
+func (p *path) usable(yield func(*conn) bool) {
+	for _, c := range p.conns {
+		if !yield(c) {
+			return
+		}
+	}
 	p.e.mu.Lock()
 	defer p.e.mu.Unlock()
 	for _, c := range p.e.byAddr[addrKey{p.key.target.Addr, p.key.protocol}] {
-		if c.path != p && p.key.target.matches(c.remote.Peer) {
-			list = append(list, c)
+		if c.path != p && p.key.target.matches(c.remote.Peer) && !yield(c) {
+			return
 		}
 	}
-	return list
 }
 
 // dial starts a dial if none is under way; p.mu is held. It returns nil if

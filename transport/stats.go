@@ -50,7 +50,7 @@ func (e *Endpoint) Stats() []PathStats {
 
 func (p *path) stats() PathStats {
 	p.mu.Lock()
-	conns := p.usable()
+	conns := slices.Collect(p.usable)
 	s := PathStats{Target: p.key.target, Protocol: p.key.protocol}
 	if p.failures > 0 {
 		s.Err = p.lastErr

@@ -60,6 +60,8 @@ const (
 	// growAt is how many requests are in flight on each connection of a path
 	// before another is dialled.
 	growAt = 2
+	// growSharedAt is the same where requests share a stream.
+	growSharedAt = 512
 	// silentTrips is after how many round trips without a packet an
 	// unanswered call casts doubt on its connection; minSilence is the least.
 	silentTrips = 3
@@ -118,6 +120,15 @@ type Protocol struct {
 	// context ends when the peer gives up or the connection is lost. With
 	// nil, streams are refused.
 	Serve func(ctx context.Context, from Remote, s Stream)
+	// Answer handles one request and returns its answer, in place of Serve; it
+	// is called on a goroutine of its own. The context ends when who asked
+	// gives up or the connection is lost.
+	Answer func(ctx context.Context, from Remote, request []byte) []byte
+	// Shared has the requests that this end sends share a stream of each
+	// connection while they are small. That is several times cheaper than a
+	// stream for each, and a lost packet delays all that come after it: for
+	// networks that lose hardly any.
+	Shared bool
 	// Datagram handles one datagram and the time it was received. Calls come
 	// one at a time for each connection and must not block.
 	Datagram func(from Remote, b []byte, received time.Time)

@@ -297,6 +297,9 @@ func (p *Pool) Members() []Member {
 	return out
 }
 
+// NumMembers is how many members Members would return.
+func (p *Pool) NumMembers() int { return p.serf.NumNodes() }
+
 // LocalMember is this node as the others see it.
 func (p *Pool) LocalMember() Member { return memberOf(p.serf.LocalMember()) }
 

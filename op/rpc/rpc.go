@@ -125,17 +125,10 @@ func (a *Answerer) Answer(ctx context.Context, request []byte) []byte {
 	return b
 }
 
-// Protocol serves calls that arrive on streams, one on each, from those that
-// admit lets in.
-func (a *Answerer) Protocol(admit func(transport.Peer) error) transport.Protocol {
-	return transport.Protocol{Admit: admit, Serve: func(ctx context.Context, _ transport.Remote, s transport.Stream) {
-		request, err := transport.ReadFrame(s, transport.MaxRequest)
-		if err != nil {
-			s.Cancel() // nothing was asked: there is nobody to answer
-			return
-		}
-		if err := transport.WriteFrame(s, a.Answer(ctx, request)); err != nil {
-			s.Cancel()
-		}
+// Protocol serves calls from those that admit lets in. With shared, small
+// calls of this end share streams: see transport.Protocol.
+func (a *Answerer) Protocol(shared bool, admit func(transport.Peer) error) transport.Protocol {
+	return transport.Protocol{Admit: admit, Shared: shared, Answer: func(ctx context.Context, _ transport.Remote, request []byte) []byte {
+		return a.Answer(ctx, request)
 	}}
 }

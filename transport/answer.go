@@ -1,0 +1,146 @@
+package transport
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// answer serves one stream of a protocol that answers requests: one request,
+// or a lane of them.
+func (c *conn) answer(ctx context.Context, s *stream) {
+	var mark [frameHeader]byte
+	if _, err := io.ReadFull(s, mark[:]); err != nil {
+		s.Cancel() // nothing was asked: there is nobody to answer
+		return
+	}
+	if binary.BigEndian.Uint32(mark[:]) == laneMark {
+		s.release() // the lane's requests count, not the lane
+		a := &laneAnswers{c: c, out: newLaneWriter(s), running: map[uint32]context.CancelFunc{}}
+		a.serve(ctx, s)
+		s.Cancel()
+		return
+	}
+	request, err := readFrameBody(s, mark, MaxRequest)
+	if err != nil {
+		s.Cancel()
+		return
+	}
+	if err := WriteFrame(s, c.serve.Answer(ctx, c.remote, request)); err != nil {
+		s.Cancel()
+	}
+}
+
+// laneAnswers is the answering end of a lane.
+type laneAnswers struct {
+	c   *conn
+	out laneWriter
+
+	mu      sync.Mutex
+	running map[uint32]context.CancelFunc // by request
+}
+
+// What ends a lane whose other end does not keep to the protocol.
+var (
+	errRepeated = errors.New("a request has the number of one that is still in progress")
+	errDeluge   = errors.New("requests go on coming while no answers are read")
+)
+
+// serve answers requests until the lane ends; then those in progress are
+// cancelled.
+func (a *laneAnswers) serve(ctx context.Context, s *stream) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	err := a.c.e.group.Spawn("lane writer", func(context.Context) {
+		if a.out.run() != nil {
+			s.Cancel()
+		}
+	})
+	if err != nil {
+		return
+	}
+	defer a.out.stop()
+	_ = a.read(ctx, bufio.NewReaderSize(s, laneRead)) // whatever ended it: the other end sees the stream end
+}
+
+func (a *laneAnswers) read(ctx context.Context, r *bufio.Reader) error {
+	for {
+		id, flags, length, err := readLaneHeader(r)
+		if err != nil {
+			return err
+		}
+		request := make([]byte, length)
+		if _, err := io.ReadFull(r, request); err != nil {
+			return fmt.Errorf("read request: %w", err)
+		}
+		if flags&laneCancel != 0 {
+			a.mu.Lock()
+			stop := a.running[id]
+			a.mu.Unlock()
+			if stop != nil {
+				stop()
+			}
+			continue
+		}
+		if err := a.begin(ctx, id, request); err != nil {
+			return err
+		}
+	}
+}
+
+// begin answers one request on a goroutine of its own, or says that there are
+// too many.
+func (a *laneAnswers) begin(ctx context.Context, id uint32, request []byte) error {
+	c := a.c
+	ctx, cancel := context.WithCancel(ctx)
+	a.mu.Lock()
+	_, repeated := a.running[id]
+	busy := len(a.running) >= maxStreams || c.e.served.Load() >= maxServed
+	if !repeated && !busy {
+		a.running[id] = cancel
+	}
+	a.mu.Unlock()
+	switch {
+	case repeated:
+		cancel()
+		return errRepeated
+	case busy:
+		cancel()
+		if !a.out.put(laneMessage{id: id, flags: laneBusy}) {
+			return errDeluge
+		}
+		return nil
+	}
+	c.e.served.Add(1)
+	c.inFlight.Add(1)
+	err := c.e.group.Spawn("request", func(context.Context) {
+		defer func() {
+			cancel()
+			c.touch()
+			c.inFlight.Add(-1)
+			c.e.served.Add(-1)
+		}()
+		answer := c.serve.Answer(ctx, c.remote, request)
+		// It is in progress until it is written: answers that nobody reads count.
+		done := func() { a.forget(id) }
+		if ctx.Err() != nil || !a.out.put(laneMessage{id: id, body: answer, sent: done}) {
+			done() // who asked gave up, or the lane has ended
+		}
+	})
+	if err != nil {
+		cancel()
+		c.inFlight.Add(-1)
+		c.e.served.Add(-1)
+	}
+	return err
+}
+
+func (a *laneAnswers) forget(id uint32) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.running, id)
+}

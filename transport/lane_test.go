@@ -1,0 +1,229 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func echoed(_ context.Context, _ Remote, request []byte) []byte { return request }
+
+// sharing returns two endpoints whose requests share streams; y answers.
+func sharing(t testing.TB, answer func(context.Context, Remote, []byte) []byte) (x, y *Endpoint) {
+	protocol := func(c *Config) {
+		c.Protocols = map[string]Protocol{testProtocol: {Answer: answer, Shared: true, PoolSize: 1}}
+	}
+	return endpoint(t, derived(t, testKey(1), server("x")), protocol), endpoint(t, derived(t, testKey(1), server("y")), protocol)
+}
+
+// laneOf returns the open lane from x to y.
+func laneOf(t *testing.T, x *Endpoint) *lane {
+	t.Helper()
+	for _, c := range x.snapshot() {
+		if l := c.shared(); l != nil {
+			return l
+		}
+	}
+	t.Fatal("no lane is open")
+	return nil
+}
+
+func TestRequestsShareAStream(t *testing.T) {
+	x, y := sharing(t, echoed)
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			for _, size := range []int{0, 1, 300, laneChunk - 1, laneChunk, laneChunk + 1, 3*laneChunk + 5} {
+				body := bytes.Repeat([]byte{byte(i)}, size)
+				got, err := x.RoundTrip(t.Context(), to(y), testProtocol, body[:size/3], body[size/3:])
+				if err != nil || !bytes.Equal(got, body) {
+					t.Errorf("%d bytes: got %d, %v", size, len(got), err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	l := laneOf(t, x)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.calls) != 0 || l.c.inFlight.Load() != 0 {
+		t.Errorf("%d requests are remembered, %d in flight", len(l.calls), l.c.inFlight.Load())
+	}
+}
+
+// A long answer comes whole, and a short one does not wait for it.
+func TestLongAnswerOnASharedStream(t *testing.T) {
+	long := bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
+	x, y := sharing(t, func(_ context.Context, _ Remote, r []byte) []byte {
+		if string(r) == "long" {
+			return long
+		}
+		return r
+	})
+	done := make(chan error, 1)
+	go func() {
+		got, err := x.RoundTrip(t.Context(), to(y), testProtocol, nil, []byte("long"))
+		if err == nil && !bytes.Equal(got, long) {
+			err = fmt.Errorf("%d bytes, other than sent", len(got))
+		}
+		done <- err
+	}()
+	for range 20 {
+		if _, err := x.RoundTrip(t.Context(), to(y), testProtocol, nil, []byte("short")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestGivingUpEndsTheRequestAtThePeer(t *testing.T) {
+	begun, ended := make(chan struct{}), make(chan struct{})
+	x, y := sharing(t, func(ctx context.Context, _ Remote, r []byte) []byte {
+		if string(r) == "wait" {
+			close(begun)
+			<-ctx.Done()
+			close(ended)
+		}
+		return r
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-begun; cancel() }()
+	_, err := x.RoundTrip(ctx, to(y), testProtocol, nil, []byte("wait"))
+	if !errors.Is(err, ErrLost) || !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	<-ended
+	if got, err := x.RoundTrip(t.Context(), to(y), testProtocol, nil, []byte("next")); err != nil || string(got) != "next" {
+		t.Errorf("the stream does not go on: %q %v", got, err)
+	}
+}
+
+func TestRequestsOnALostConnectionFail(t *testing.T) {
+	begun := make(chan struct{}, 1)
+	x, y := sharing(t, func(ctx context.Context, _ Remote, r []byte) []byte {
+		begun <- struct{}{}
+		<-ctx.Done()
+		return r
+	})
+	failed := make(chan error, 1)
+	go func() {
+		_, err := x.RoundTrip(t.Context(), to(y), testProtocol, nil, []byte("wait"))
+		failed <- err
+	}()
+	<-begun
+	for _, c := range y.snapshot() {
+		c.close(codeShutdown, "shutting down")
+	}
+	if err := <-failed; !errors.Is(err, ErrLost) {
+		t.Errorf("%v", err)
+	}
+}
+
+// A peer that has stopped to take part is noticed although the caller set no
+// deadline.
+func TestDeafPeerEndsSharedRequests(t *testing.T) {
+	begun := make(chan struct{}, 1)
+	x, y := sharing(t, func(ctx context.Context, _ Remote, r []byte) []byte {
+		begun <- struct{}{}
+		<-ctx.Done()
+		return r
+	})
+	failed := make(chan error, 1)
+	go func() {
+		_, err := x.RoundTrip(t.Context(), to(y), testProtocol, nil, []byte("wait"))
+		failed <- err
+	}()
+	<-begun
+	laneOf(t, x).listenAs(0)
+	select {
+	case err := <-failed:
+		t.Fatalf("dropped although packets came: %v", err)
+	default:
+	}
+	l := laneOf(t, x)
+	l.listenAs(l.c.listen().packets)
+	if err := <-failed; !errors.Is(err, ErrLost) {
+		t.Errorf("%v", err)
+	}
+}
+
+// listenAs is listen as if the watched request had been sent when so many
+// packets had come.
+func (l *lane) listenAs(packets uint64) {
+	l.watched.Store(int64(packets))
+	l.listen()
+}
+
+// chunks is a raw lane to y.
+func chunks(t *testing.T, x, y *Endpoint) Stream {
+	t.Helper()
+	s, err := x.Open(t.Context(), to(y), testProtocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Write([]byte{0xff, 0xff, 0xff, 0xff}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func chunk(id uint32, flags byte, data string) []byte {
+	b := binary.BigEndian.AppendUint32(nil, id)
+	return append(append(b, flags, byte(len(data)>>8), byte(len(data))), data...)
+}
+
+func TestWhoBreaksTheRulesOfALaneIsCutOff(t *testing.T) {
+	x, y := sharing(t, func(ctx context.Context, _ Remote, r []byte) []byte {
+		<-ctx.Done()
+		return r
+	})
+	for name, bytes := range map[string][]byte{
+		"number used twice": append(chunk(1, 0, "a"), chunk(1, 0, "b")...),
+		"chunk too long":    {0, 0, 0, 1, 0, 0xff, 0xff},
+	} {
+		s := chunks(t, x, y)
+		if _, err := s.Write(bytes); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("%s: the stream goes on: %v", name, err)
+		}
+	}
+	s := chunks(t, x, y) // cancelling what is unknown is no fault
+	if _, err := s.Write(append(chunk(9, laneCancel, ""), append(chunk(2, 0, "x"), chunk(2, laneCancel, "")...)...)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Who asks and asks and reads no answers is refused more, and what is held for
+// it stays within bounds.
+func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
+	var begun atomic.Int64
+	x, y := sharing(t, func(_ context.Context, _ Remote, r []byte) []byte {
+		begun.Add(1)
+		return bytes.Repeat(r, 64)
+	})
+	s := chunks(t, x, y)
+	request := string(bytes.Repeat([]byte("r"), 8<<10))
+	for id := range uint32(4 * maxStreams) {
+		if _, err := s.Write(chunk(id, 0, request)); err != nil {
+			break // cut off
+		}
+	}
+	if n := begun.Load(); n > 2*maxStreams {
+		t.Errorf("%d requests were begun", n)
+	}
+	s.Cancel()
+}
