@@ -30,9 +30,6 @@ import (
 	"github.com/legate-project/legate/wan"
 )
 
-// blockCache bounds the memory for blocks of both Pebble instances.
-const blockCache = 64 << 20
-
 // serverParts are what a server has beyond a client.
 type serverParts struct {
 	a       *Agent
@@ -214,7 +211,7 @@ func (s *serverParts) openStorage() (*storage.Log, error) {
 	if dir == "" {
 		fs, dir = vfs.NewMem(), "raft"
 	}
-	cache := pebble.NewCache(blockCache)
+	cache := pebble.NewCache(storage.DefaultMemory)
 	defer cache.Unref() // the instances hold their own references
 	open := func(name string) storage.Options {
 		return storage.Options{Dir: filepath.Join(dir, name), FS: fs, Cache: cache, Log: a.log,

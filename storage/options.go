@@ -25,6 +25,10 @@ var (
 	ErrTooManyWaiters = errors.New("storage: too many blocking queries")
 )
 
+// DefaultMemory is a cache size that a Log and a State do well with: 64 MiB for
+// their memtables and as much for blocks.
+const DefaultMemory = 2*logMemTable + 2*stateMemTable
+
 // DefaultTailCacheBytes bounds the entries of the Raft log that are kept
 // decoded in memory. It covers what replication and apply read again within
 // seconds: 64 MiB are about 100,000 entries of a busy datacenter.
@@ -38,7 +42,9 @@ type Options struct {
 	// FS is the file system; nil is the operating system's.
 	FS vfs.FS
 	// Cache is the block cache, shared between instances; nil gives this
-	// instance a small one of its own. The caller keeps its reference.
+	// instance a small one of its own. Memtables take their memory out of it
+	// (32 MiB for each instance, double while one is flushed): a cache that is
+	// not larger than that keeps no block at all. The caller keeps its reference.
 	Cache *pebble.Cache
 	// Log gets what is worth knowing; nil discards it.
 	Log *slog.Logger

@@ -178,6 +178,19 @@ func (t *Table[T, P]) Keys(r Reader, prefix []byte) iter.Seq2[[]byte, error] {
 // Put writes the record under key, in place of what was there, and keeps the
 // indexes.
 func (t *Table[T, P]) Put(tx *Txn, key []byte, v *T) error {
+	var old *T
+	if len(t.indexes) > 0 && len(key) <= maxPrimaryKey {
+		var err error
+		if old, err = t.load(tx, appendRowKey(tx.scratch(), t.id, key)); err != nil {
+			return fmt.Errorf("put %x into table %s: %w", key, t.name, err)
+		}
+	}
+	return t.Replace(tx, key, old, v)
+}
+
+// Replace is Put for who has read what is there: old is what Get returned in
+// this command, unchanged since, nil for nothing.
+func (t *Table[T, P]) Replace(tx *Txn, key []byte, old, v *T) error {
 	if len(key) > maxPrimaryKey {
 		return fmt.Errorf("put into table %s: %w: %d bytes, %d allowed", t.name, ErrKeyTooLong, len(key), maxPrimaryKey)
 	}
@@ -186,14 +199,7 @@ func (t *Table[T, P]) Put(tx *Txn, key []byte, v *T) error {
 	if err != nil {
 		return fmt.Errorf("put %x into table %s: %w", key, t.name, err)
 	}
-	rowKey := appendRowKey(tx.scratch(), t.id, key)
-	var old *T
-	if len(t.indexes) > 0 {
-		if old, err = t.load(tx, rowKey); err != nil {
-			return fmt.Errorf("put %x into table %s: %w", key, t.name, err)
-		}
-	}
-	if err := tx.set(string(rowKey), row); err != nil {
+	if err := tx.set(string(appendRowKey(tx.scratch(), t.id, key)), row); err != nil {
 		return fmt.Errorf("put %x into table %s: %w", key, t.name, err)
 	}
 	for _, ix := range t.indexes {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -101,7 +102,10 @@ func (tx *Txn) Commit() error {
 
 func (tx *Txn) batch() (*pebble.Batch, error) {
 	b := tx.in.db.NewBatchWithSize(tx.over.bytes + 1024)
-	for key, e := range tx.over.entries {
+	// In order of keys each insertion into the memtable begins where the last
+	// one ended.
+	for _, key := range slices.Sorted(maps.Keys(tx.over.entries)) {
+		e := tx.over.entries[key]
 		if e.gone {
 			op := b.DeleteDeferred(len(key))
 			copy(op.Key, key)

@@ -132,7 +132,7 @@ func putNode(tx *storage.Txn, r *RegisterRequest) error {
 	if err := freeID(tx, n); err != nil {
 		return err
 	}
-	return nodes.Put(tx, nodeKey(n.Node), n)
+	return nodes.Replace(tx, nodeKey(n.Node), old, n)
 }
 
 // freeID refuses a node whose ID another node has.
@@ -164,7 +164,7 @@ func putService(tx *storage.Txn, node string, s *Service) error {
 		}
 		row.Service.CreateIndex = old.Service.CreateIndex
 	}
-	return services.Put(tx, serviceKey(node, s.ID), &row)
+	return services.Replace(tx, serviceKey(node, s.ID), old, &row)
 }
 
 func putCheck(tx *storage.Txn, node string, c Check) error {
@@ -192,7 +192,7 @@ func putCheck(tx *storage.Txn, node string, c Check) error {
 		}
 		c.CreateIndex = old.CreateIndex
 	}
-	return checks.Put(tx, checkKey(node, c.CheckID), &c)
+	return checks.Replace(tx, checkKey(node, c.CheckID), old, &c)
 }
 
 // ApplyDeregister carries out Deregister on the state. It reports whether a
