@@ -210,9 +210,9 @@ func (l *connLimit) state(c net.Conn, state http.ConnState) {
 	if l.max <= 0 {
 		return
 	}
-	addr := addrOf(c.RemoteAddr().String())
 	switch state {
 	case http.StateNew:
+		addr := addrOf(c.RemoteAddr().String())
 		l.mu.Lock()
 		l.by[addr]++
 		over := l.by[addr] > l.max
@@ -224,6 +224,7 @@ func (l *connLimit) state(c net.Conn, state http.ConnState) {
 			_ = c.Close() // the server notices and reports the connection closed
 		}
 	case http.StateClosed, http.StateHijacked:
+		addr := addrOf(c.RemoteAddr().String())
 		l.mu.Lock()
 		if l.by[addr]--; l.by[addr] <= 0 {
 			delete(l.by, addr)

@@ -179,16 +179,18 @@ func (s *Server) query(ctx context.Context, o op.Queryable, call *op.Call, reque
 	if h.MinIndex == 0 {
 		return s.once(o, call, request)
 	}
-	wait, cancel := context.WithTimeout(ctx, s.wait(h.MaxWait))
-	defer cancel()
+	var ends ends
 	if leads {
 		r := s.reigning.Load()
 		if r == nil {
 			return nil, op.ErrNotLeader
 		}
-		defer context.AfterFunc(r.ctx, cancel)()
+		ends.reign = r.ctx.Done()
 	}
-	res, err := s.until(wait, o, call, request)
+	timer := time.NewTimer(s.wait(h.MaxWait))
+	defer timer.Stop()
+	ends.time = timer.C
+	res, err := s.until(ctx, o, call, request, ends)
 	if err != nil {
 		return nil, err
 	}
@@ -224,19 +226,31 @@ func (s *Server) kept(o op.Queryable, call *op.Call, request any) (*result, erro
 	return s.results.get(o, request, o.OpName()+"\x00"+string(body))
 }
 
+// ends is what ends a wait besides a change and the caller's context. A wait is
+// cheap: thousands wake together, so they share no context that each would have
+// to be added to and taken from.
+type ends struct {
+	time  <-chan time.Time
+	reign <-chan struct{} // nil unless this server must lead
+}
+
 // until returns the read's result when it is newer than the call's index, or
-// when ctx ends. All who wait for the same wait for one result.
-func (s *Server) until(ctx context.Context, o op.Queryable, call *op.Call, request any) (*result, error) {
+// when the wait ends. All who wait for the same wait for one result.
+func (s *Server) until(ctx context.Context, o op.Queryable, call *op.Call, request any, end ends) (*result, error) {
 	for {
 		res, err := s.kept(o, call, request)
 		if err != nil || res.index > call.Header.MinIndex {
 			return res, err
 		}
 		select {
-		case <-ctx.Done():
-			return res, nil
 		case <-res.watch.Changed():
 			res.release()
+		case <-ctx.Done():
+			return res, nil
+		case <-end.time:
+			return res, nil
+		case <-end.reign:
+			return res, nil
 		}
 	}
 }
