@@ -354,6 +354,7 @@ func (s *serverParts) startWAN(id transport.Identity) error {
 		return fmt.Errorf("open the WAN pool: %w", err)
 	}
 	s.wan = p
+	context.AfterFunc(a.group.Context(), p.EndDials) // a join must not hold up the stop
 	pool.Store(p)
 	refresh()
 	if err := a.group.OnStop("WAN pool", p.Stop); err != nil {

@@ -22,6 +22,7 @@ const (
 	maxWorkers   = 1024 // goroutines that answer UDP queries, for each socket
 	idleWorkers  = 4    // of them that may wait for packets
 	maxTCP       = 256  // connections, for each listener
+	maxTCPEach   = 32   // connections of one client address, for each listener
 	maxQuery     = 4096 // bytes of a UDP query; more is cut and refused
 	tcpIdle      = 8 * time.Second
 	tcpTimeout   = 2 * time.Second // for a query to arrive whole, and for the answer to leave
@@ -86,7 +87,7 @@ func (s *Server) stop(g *lifecycle.Group) error {
 
 func (s *Server) serveTCP(g *lifecycle.Group, l net.Listener, failed chan<- error) error {
 	started, ended := make(chan struct{}), make(chan struct{})
-	srv := &mdns.Server{Listener: netutil.LimitListener(l, maxTCP), ReadTimeout: tcpTimeout, WriteTimeout: tcpTimeout,
+	srv := &mdns.Server{Listener: netutil.LimitListener(&fairListener{Listener: l, open: map[netip.Addr]int{}}, maxTCP), ReadTimeout: tcpTimeout, WriteTimeout: tcpTimeout,
 		IdleTimeout: func() time.Duration { return tcpIdle }, MsgInvalidFunc: func([]byte, error) { s.metrics.malformed.Inc() },
 		NotifyStartedFunc: func() { close(started) },
 		Handler: mdns.HandlerFunc(func(w mdns.ResponseWriter, req *mdns.Msg) {

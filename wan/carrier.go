@@ -33,17 +33,22 @@ type carrier struct {
 
 	once sync.Once
 	done chan struct{}
+
+	dials    context.Context // of all dials
+	endDials context.CancelFunc
 }
 
 var _ memberlist.NodeAwareTransport = (*carrier)(nil)
 
 func newCarrier(e *transport.Endpoint) *carrier {
-	return &carrier{
+	c := &carrier{
 		endpoint: e,
 		packets:  make(chan *memberlist.Packet, packetQueue),
 		streams:  make(chan net.Conn, streamQueue),
 		done:     make(chan struct{}),
 	}
+	c.dials, c.endDials = context.WithCancel(context.Background())
+	return c
 }
 
 func (c *carrier) protocol() transport.Protocol {
@@ -147,7 +152,7 @@ func (c *carrier) DialTimeout(addr string, timeout time.Duration) (net.Conn, err
 
 // DialAddressTimeout implements memberlist.NodeAwareTransport.
 func (c *carrier) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(c.dials, timeout)
 	defer cancel()
 	return c.endpoint.Open(ctx, target(a), Protocol)
 }
@@ -159,6 +164,7 @@ func (c *carrier) StreamCh() <-chan net.Conn { return c.streams }
 func (c *carrier) Shutdown() error {
 	c.once.Do(func() {
 		close(c.done)
+		c.endDials()
 		c.endpoint.Remove(Protocol)
 	})
 	return nil

@@ -72,6 +72,7 @@ type Config struct {
 // Pool is this server's membership in the federation.
 type Pool struct {
 	*gossip.Pool
+	carrier *carrier
 }
 
 // Start opens the pool; it knows only this server until Join.
@@ -106,7 +107,7 @@ func Start(cfg Config) (*Pool, error) {
 		// The pool may have failed before it had the carrier.
 		return nil, errors.Join(err, carrier.Shutdown())
 	}
-	return &Pool{Pool: pool}, nil
+	return &Pool{Pool: pool, carrier: carrier}, nil
 }
 
 func (c Config) port() int {
@@ -181,6 +182,10 @@ func (p *Pool) ServersByDatacenter() map[string][]Server {
 	}
 	return out
 }
+
+// EndDials ends joins that are under way and has later ones fail: for a process
+// that is about to stop. Goodbyes need no dial.
+func (p *Pool) EndDials() { p.carrier.endDials() }
 
 // FloodJoin joins those of the servers (of this datacenter's LAN pool) that
 // are alive there and not in the WAN pool yet, so that joining one server of
