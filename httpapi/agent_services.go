@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/legate-project/legate/agent/local"
@@ -290,8 +289,10 @@ func localFault(err error, id string) error {
 		return refuse(http.StatusNotFound, fmt.Sprintf("Unknown check ID %q. Ensure that the check ID is passed, not the check name.", id))
 	case errors.Is(err, local.ErrNotTTL):
 		return refuse(http.StatusInternalServerError, fmt.Sprintf("CheckID %q does not have associated TTL", id))
-	case errors.Is(err, local.ErrInvalid):
-		return reasoned(http.StatusBadRequest, "invalid", strings.TrimPrefix(err.Error(), local.ErrInvalid.Error()+": "))
+	}
+	var invalid *local.InvalidError
+	if errors.As(err, &invalid) {
+		return reasoned(http.StatusBadRequest, "invalid", invalid.Text)
 	}
 	return err
 }

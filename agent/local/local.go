@@ -8,6 +8,7 @@ package local
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
@@ -30,6 +31,18 @@ var (
 	ErrNotTTL         = errors.New("check does not have associated TTL")
 	ErrInvalid        = errors.New("invalid definition")
 )
+
+// InvalidError is an ErrInvalid that says what is wrong, in the words that
+// clients know.
+type InvalidError struct{ Text string }
+
+// Error implements error.
+func (e *InvalidError) Error() string { return ErrInvalid.Error() + ": " + e.Text }
+
+// Unwrap makes it an ErrInvalid.
+func (e *InvalidError) Unwrap() error { return ErrInvalid }
+
+func invalid(format string, args ...any) error { return &InvalidError{fmt.Sprintf(format, args...)} }
 
 // Bounds on what one agent may register.
 const (

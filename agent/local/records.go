@@ -20,15 +20,15 @@ func (s *State) guard(d *config.CheckDefinition, file bool) error {
 		return nil
 	}
 	if err := checks.Validate(d); err != nil {
-		return fmt.Errorf("%w: %v", ErrInvalid, err)
+		return &InvalidError{err.Error()}
 	}
 	if len(d.Args) == 0 || s.cfg.ScriptsFromAPI || file && s.cfg.ScriptsFromFiles {
 		return nil
 	}
 	if file {
-		return fmt.Errorf("%w: check %q: Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true", ErrInvalid, d.Name)
+		return invalid("check %q: Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true", d.Name)
 	}
-	return fmt.Errorf("%w: check %q: Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true", ErrInvalid, d.Name)
+	return invalid("check %q: Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true", d.Name)
 }
 
 // serviceChecks returns the checks that a service defines, with IDs and names.

@@ -49,10 +49,10 @@ func (s *State) addService(def config.ServiceDefinition, file bool, rest others)
 	return s.change(func(w *writes) error {
 		old := s.services[record.ID]
 		if old == nil && len(s.services) >= maxServices {
-			return fmt.Errorf("%w: this agent has %d services already, its limit", ErrInvalid, maxServices)
+			return invalid("this agent has %d services already, its limit", maxServices)
 		}
 		if len(s.checks)+len(defs) > maxChecks {
-			return fmt.Errorf("%w: this agent has %d checks already, its limit is %d", ErrInvalid, len(s.checks), maxChecks)
+			return invalid("this agent has %d checks already, its limit is %d", len(s.checks), maxChecks)
 		}
 		svc := &service{def: def, file: file, record: record, changed: make(chan struct{}), checks: map[string]*check{}}
 		if old != nil {
@@ -151,7 +151,7 @@ func (s *State) addCheck(def config.CheckDefinition, file bool) error {
 			return fmt.Errorf("%w: ServiceID %q does not exist", ErrUnknownService, def.ServiceID)
 		}
 		if s.checks[def.ID] == nil && len(s.checks) >= maxChecks {
-			return fmt.Errorf("%w: this agent has %d checks already, its limit", ErrInvalid, maxChecks)
+			return invalid("this agent has %d checks already, its limit", maxChecks)
 		}
 		s.putCheck(w, &def, file, false)
 		s.notify()

@@ -13,7 +13,7 @@ func (s *State) UpdateTTL(id, status, output string) error {
 	switch status {
 	case checks.Passing, checks.Warning, checks.Critical:
 	default:
-		return fmt.Errorf("%w: Invalid check status %q: use passing, warning or critical", ErrInvalid, status)
+		return invalid("Invalid check status %q: use passing, warning or critical", status)
 	}
 	return s.change(func(w *writes) error {
 		c := s.checks[id]

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -31,7 +32,7 @@ func (s *State) validService(d *config.ServiceDefinition, file bool) (catalog.Se
 		d.ID = d.Name
 	}
 	if err := serviceFault(d); err != nil {
-		return catalog.Service{}, nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return catalog.Service{}, nil, &InvalidError{err.Error()}
 	}
 	defs := serviceChecks(d)
 	ids := map[string]bool{}
@@ -40,7 +41,7 @@ func (s *State) validService(d *config.ServiceDefinition, file bool) (catalog.Se
 			return catalog.Service{}, nil, err
 		}
 		if ids[defs[i].ID] {
-			return catalog.Service{}, nil, fmt.Errorf("%w: the check ID %q is given twice", ErrInvalid, defs[i].ID)
+			return catalog.Service{}, nil, invalid("the check ID %q is given twice", defs[i].ID)
 		}
 		ids[defs[i].ID] = true
 	}
@@ -51,15 +52,15 @@ func (s *State) validService(d *config.ServiceDefinition, file bool) (catalog.Se
 func serviceFault(d *config.ServiceDefinition) error {
 	switch {
 	case d.Name == "":
-		return fmt.Errorf("Missing service name")
+		return errors.New("Missing service name")
 	case len(d.Name) > maxName || len(d.ID) > maxName:
 		return fmt.Errorf("Invalid service name or ID: longer than %d bytes", maxName)
 	case d.Address == "0.0.0.0" || d.Address == "::" || d.Address == "[::]" || len(d.Address) > maxTag:
-		return fmt.Errorf("Invalid service address")
+		return errors.New("Invalid service address")
 	case d.Port < 0 || d.Port > maxPort:
 		return fmt.Errorf("Invalid service port %d", d.Port)
 	case d.SocketPath != "" && (d.Address != "" || d.Port != 0):
-		return fmt.Errorf("Invalid service: SocketPath excludes Address and Port")
+		return errors.New("Invalid service: SocketPath excludes Address and Port")
 	case len(d.SocketPath) > maxTag:
 		return fmt.Errorf("Invalid service socket path: longer than %d bytes", maxTag)
 	case len(d.Tags) > maxTags || slices.ContainsFunc(d.Tags, func(t string) bool { return len(t) > maxTag }):
@@ -96,16 +97,16 @@ func meshFault(d *config.ServiceDefinition) error {
 	if c, ok := d.Connect.(map[string]any); ok {
 		for _, key := range []string{"SidecarService", "sidecar_service"} {
 			if c[key] != nil {
-				return fmt.Errorf("Invalid service: Connect.SidecarService needs a service mesh, which this agent does not have")
+				return errors.New("Invalid service: Connect.SidecarService needs a service mesh, which this agent does not have")
 			}
 		}
 	}
 	if several(d.Ports) {
-		return fmt.Errorf("Invalid service: Ports is not supported, use Port")
+		return errors.New("Invalid service: Ports is not supported, use Port")
 	}
 	for _, name := range []string{d.Namespace, d.Partition} {
 		if name != "" && name != "default" {
-			return fmt.Errorf("Invalid service: namespaces and partitions are a Consul Enterprise feature")
+			return errors.New("Invalid service: namespaces and partitions are a Consul Enterprise feature")
 		}
 	}
 	return nil
@@ -151,20 +152,20 @@ func (s *State) validCheck(d *config.CheckDefinition, file bool) error {
 	d.ID, d.Name = orElse(d.ID, d.Name), orElse(d.Name, d.ID)
 	switch {
 	case d.ID == "":
-		return fmt.Errorf("%w: Missing check name", ErrInvalid)
+		return invalid("Missing check name")
 	case len(d.ID) > maxName || len(d.Name) > maxName || len(d.ServiceID) > maxName:
-		return fmt.Errorf("%w: Invalid check name or ID: longer than %d bytes", ErrInvalid, maxName)
+		return invalid("Invalid check name or ID: longer than %d bytes", maxName)
 	case len(d.Notes) > maxNotes:
-		return fmt.Errorf("%w: Invalid check notes: longer than %d bytes", ErrInvalid, maxNotes)
+		return invalid("Invalid check notes: longer than %d bytes", maxNotes)
 	}
 	switch d.Status {
 	case "", checks.Passing, checks.Warning, checks.Critical:
 	default:
-		return fmt.Errorf("%w: Bad check status %q: use passing, warning or critical", ErrInvalid, d.Status)
+		return invalid("Bad check status %q: use passing, warning or critical", d.Status)
 	}
 	for _, name := range []string{d.Namespace, d.Partition} {
 		if name != "" && name != "default" {
-			return fmt.Errorf("%w: namespaces and partitions are a Consul Enterprise feature", ErrInvalid)
+			return invalid("namespaces and partitions are a Consul Enterprise feature")
 		}
 	}
 	if d.OutputMaxSize <= 0 || d.OutputMaxSize > s.cfg.OutputMaxSize {
