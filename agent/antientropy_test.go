@@ -1,0 +1,79 @@
+package agent
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// manyServices is how many services of one agent reach the catalog in time.
+const (
+	manyServices = 2000
+	inTime       = 2 * time.Second
+)
+
+func TestManyServicesOfOneAgentReachTheCatalogSoon(t *testing.T) {
+	o := run(t, "127.91.1.5", t.TempDir(), `disable_coordinates = true`)
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
+	begin := time.Now()
+	var wg sync.WaitGroup
+	for c := range 8 {
+		wg.Go(func() {
+			for i := c; i < manyServices; i += 8 {
+				body := fmt.Sprintf(`{"Name":"s%d","Port":%d,"Tags":["a","b"],"Check":{"TTL":"1h","Status":"passing"}}`, i, 1000+i)
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, o.url+"/v1/agent/service/register", strings.NewReader(body))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				res, err := client.Do(req)
+				if err != nil || res.StatusCode != http.StatusOK {
+					t.Errorf("register: %v, %v", res, err)
+					return
+				}
+				res.Body.Close()
+			}
+		})
+	}
+	wg.Wait()
+	registered := time.Now()
+	eventually(t, "all services are in the catalog", func() bool {
+		all, _, err := o.client.Catalog().NodeServiceList("n1", nil)
+		return err == nil && all.Node != nil && len(all.Services) == manyServices+1 // and the server's own
+	})
+	took := time.Since(registered)
+	t.Logf("%d registrations by 8 clients in %v (%.0f a second), all in the catalog %v after the last", manyServices, registered.Sub(begin).Round(time.Millisecond),
+		manyServices/registered.Sub(begin).Seconds(), took.Round(time.Millisecond))
+	if took > inTime {
+		t.Errorf("the catalog had all services %v after the last was registered, want less than %v", took, inTime)
+	}
+	eventually(t, "all checks are in the catalog", func() bool {
+		checks, _, err := o.client.Health().Node("n1", nil)
+		return err == nil && len(checks) == manyServices+1
+	})
+	syncs := func() (n float64) {
+		families, err := o.reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "legate_local_syncs_total" {
+				for _, m := range f.GetMetric() {
+					n += m.GetCounter().GetValue()
+				}
+			}
+		}
+		return n
+	}
+	settled := syncs()
+	eventually(t, "a full comparison", func() bool { return syncs() > settled+1 })
+	index := o.server.state.Index()
+	settled = syncs()
+	eventually(t, "more full comparisons", func() bool { return syncs() > settled+2 })
+	if now := o.server.state.Index(); now != index {
+		t.Errorf("comparisons that found nothing to change wrote %d entries", now-index)
+	}
+}
