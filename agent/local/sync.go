@@ -203,15 +203,14 @@ func (s *State) goneUnlessKnown(k goneKey, token string) {
 }
 
 func (s *State) compareChecks(remote *catalog.Checks, services map[string]*catalog.Service, token string) {
-	theirs := map[string]*catalog.Check{}
+	theirs, now := map[string]*catalog.Check{}, time.Now()
 	if remote != nil {
 		for i := range *remote {
 			theirs[(*remote)[i].CheckID] = &(*remote)[i]
 		}
 	}
 	for id, c := range s.checks {
-		t := theirs[id]
-		c.synced = t != nil && s.sameCheck(t, c)
+		c.against(theirs[id], now)
 	}
 	for id, t := range theirs {
 		switch {
@@ -223,14 +222,20 @@ func (s *State) compareChecks(remote *catalog.Checks, services map[string]*catal
 	}
 }
 
-// sameCheck compares with the catalog's check; output that is held back does
-// not count.
-func (s *State) sameCheck(theirs *catalog.Check, c *check) bool {
-	mine := c.record
-	if c.holdOff.After(time.Now()) {
-		mine.Output = theirs.Output
+// against compares a check with the catalog's, which may be nil. Output that
+// is held back stays so, as long as nothing else differs.
+func (c *check) against(theirs *catalog.Check, now time.Time) {
+	c.synced = theirs != nil && c.record.Same(theirs)
+	if c.synced || !c.holdOff.After(now) {
+		return
 	}
-	return mine.Same(theirs)
+	if theirs != nil {
+		mine := c.record
+		if mine.Output = theirs.Output; mine.Same(theirs) {
+			return
+		}
+	}
+	c.holdOff = time.Time{}
 }
 
 // node is what the catalog is to hold of this node.
