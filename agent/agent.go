@@ -112,6 +112,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a.self = transport.Peer{Federation: o.Config.Federation, Datacenter: o.Config.Datacenter, NodeID: a.id, Name: o.Config.NodeName, Server: o.Config.Server}
 	a.reg = metrics.NewRegistry(o.Config.NodeName, o.Config.NodeName+"."+o.Config.Datacenter)
+	registerMetrics(a.reg, a.logs)
 	if err := a.group.OnStop("metrics", func(context.Context) error { a.reg.Close(); return nil }); err != nil {
 		return nil, err
 	}

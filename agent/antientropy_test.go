@@ -54,26 +54,27 @@ func TestManyServicesOfOneAgentReachTheCatalogSoon(t *testing.T) {
 		checks, _, err := o.client.Health().Node("n1", nil)
 		return err == nil && len(checks) == manyServices+1
 	})
-	syncs := func() (n float64) {
+	count := func(name string) (n float64) {
 		families, err := o.reg.Gather()
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, f := range families {
-			if f.GetName() == "legate_local_syncs_total" {
-				for _, m := range f.GetMetric() {
+			for _, m := range f.GetMetric() {
+				if f.GetName() == name {
 					n += m.GetCounter().GetValue()
 				}
 			}
 		}
 		return n
 	}
+	syncs := func() float64 { return count("legate_local_syncs_total") }
 	settled := syncs()
 	eventually(t, "a full comparison", func() bool { return syncs() > settled+1 })
-	index := o.server.state.Index()
+	index, writes := o.server.state.Index(), count("legate_local_writes_total")
 	settled = syncs()
 	eventually(t, "more full comparisons", func() bool { return syncs() > settled+2 })
-	if now := o.server.state.Index(); now != index {
-		t.Errorf("comparisons that found nothing to change wrote %d entries", now-index)
+	if now := o.server.state.Index(); now != index || count("legate_local_writes_total") != writes {
+		t.Errorf("comparisons that found nothing to change wrote %d times", now-index)
 	}
 }

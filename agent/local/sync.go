@@ -261,6 +261,7 @@ func (s *State) sendGone(ctx context.Context) error {
 		k := keys[i]
 		req := &catalog.DeregisterRequest{Node: s.cfg.NodeName, ServiceID: k.service, CheckID: k.check}
 		_, _, err := catalog.Deregister.Call(ctx, s.cfg.Caller, op.Header{Token: tokens[i]}, req)
+		s.metrics.wrote(err)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		switch {
@@ -348,6 +349,7 @@ func (s *State) sendChanged(ctx context.Context) error {
 	return s.each(ctx, len(batches), func(ctx context.Context, i int) error {
 		b := batches[i]
 		_, _, err := catalog.Register.Call(ctx, s.cfg.Caller, op.Header{Token: b.token}, &b.request)
+		s.metrics.wrote(err)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		switch {

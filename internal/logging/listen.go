@@ -43,6 +43,7 @@ type hub struct {
 	mu   sync.Mutex // held by those who replace all
 	all  atomic.Pointer[[]*Listener]
 	most int
+	lost atomic.Uint64
 }
 
 // NewTee returns a Tee in front of a handler.
@@ -105,6 +106,12 @@ func (t *Tee) Listen(level slog.Level, asJSON bool) (*Listener, error) {
 	return l, nil
 }
 
+// Lost returns how many lines listeners lost so far.
+func (t *Tee) Lost() uint64 { return t.hub.lost.Load() }
+
+// Listeners returns how many listen now.
+func (t *Tee) Listeners() int { return len(*t.hub.all.Load()) }
+
 // Listener is one who listens to a log. It must be closed.
 type Listener struct {
 	hub   *hub
@@ -139,14 +146,19 @@ func (l *Listener) Close() {
 
 func (l *Listener) take(ctx context.Context, with []func(slog.Handler) slog.Handler, r slog.Record) {
 	if len(l.lines) == cap(l.lines) { // do not format what will be lost
-		l.lost.Add(1)
+		l.lose()
 		return
 	}
 	select {
 	case l.lines <- l.format(ctx, with, r):
 	default:
-		l.lost.Add(1)
+		l.lose()
 	}
+}
+
+func (l *Listener) lose() {
+	l.lost.Add(1)
+	l.hub.lost.Add(1)
 }
 
 // format returns the record as a line.

@@ -85,6 +85,9 @@ func TestSlowListenersLoseLinesAndHearHowMany(t *testing.T) {
 	if l.Lost() != nil {
 		t.Error("lost lines are told twice")
 	}
+	if h.Lost() != 7 || h.Listeners() != 1 {
+		t.Errorf("%d lines of %d listeners counted", h.Lost(), h.Listeners())
+	}
 	if n := len(l.Lines()); n != listenerQueue {
 		t.Errorf("%d lines wait", n)
 	}
