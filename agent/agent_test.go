@@ -57,8 +57,8 @@ func load(t *testing.T, ip, dir, hcl string) (*config.Config, error) {
 	t.Helper()
 	set := flag.NewFlagSet("agent", flag.ContinueOnError)
 	flags := config.RegisterFlags(set)
-	if err := set.Parse([]string{"-node=n1", "-server", "-bootstrap-expect=1", "-bind=" + ip, "-client=" + ip, "-data-dir=" + dir,
-		"-hcl=performance { raft_multiplier = 1 } ports { serf_wan = -1 }", "-hcl=" + hcl}); err != nil {
+	if err := set.Parse([]string{"-bind=" + ip, "-client=" + ip, "-data-dir=" + dir,
+		"-hcl=node_name = \"n1\" performance { raft_multiplier = 1 } ports { serf_wan = -1 }", "-hcl=" + hcl}); err != nil {
 		t.Fatal(err)
 	}
 	cfg, _, err := config.Load(config.Sources{Flags: flags})
@@ -67,6 +67,17 @@ func load(t *testing.T, ip, dir, hcl string) (*config.Config, error) {
 
 // run starts a server and waits until it can answer.
 func run(t *testing.T, ip, dir, hcl string) *one {
+	t.Helper()
+	o := begin(t, ip, dir, "server = true bootstrap_expect = 1 "+hcl)
+	eventually(t, "the node is in the catalog", func() bool {
+		nodes, _, err := o.client.Catalog().Nodes(nil)
+		return err == nil && len(nodes) == 1
+	})
+	return o
+}
+
+// begin starts an agent.
+func begin(t *testing.T, ip, dir, hcl string) *one {
 	t.Helper()
 	cfg, err := load(t, ip, dir, hcl)
 	if err != nil {
@@ -86,10 +97,6 @@ func run(t *testing.T, ip, dir, hcl string) *one {
 	if o.client, err = api.NewClient(&api.Config{Address: ip + ":8500"}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the node is in the catalog", func() bool {
-		nodes, _, err := o.client.Catalog().Nodes(nil)
-		return err == nil && len(nodes) == 1
-	})
 	return o
 }
 
@@ -309,7 +316,7 @@ func TestReload(t *testing.T) {
 		return s == "consul:8300 old:0 web:80 " && m == "r1" && st == "passing"
 	})
 	o.load = func() (*config.Config, error) {
-		return load(t, ip, dir, `node_meta { rack = "r2" } service { name = "web" port = 81 } service { name = "bad" address = "0.0.0.0" }`)
+		return load(t, ip, dir, `server = true bootstrap_expect = 1 node_meta { rack = "r2" } service { name = "web" port = 81 } service { name = "bad" address = "0.0.0.0" }`)
 	}
 	if code, text := put(t, o.url+"/v1/agent/reload", ""); code == 200 || !strings.Contains(text, `"bad"`) {
 		t.Errorf("a faulty configuration: %d %s", code, text)
@@ -320,7 +327,7 @@ func TestReload(t *testing.T) {
 	}
 	lines := get(t, o.url+"/v1/agent/monitor?loglevel=debug")
 	o.load = func() (*config.Config, error) {
-		return load(t, ip, dir, `node_meta { rack = "r2" } dns_config { node_ttl = "9s" } log_level = "DEBUG"
+		return load(t, ip, dir, `server = true bootstrap_expect = 1 node_meta { rack = "r2" } dns_config { node_ttl = "9s" } log_level = "DEBUG"
 			service { name = "web" port = 80 check { id = "alive" ttl = "1m" status = "warning" } }
 			service { name = "new" port = 7 }`)
 	}
@@ -341,5 +348,44 @@ func TestReload(t *testing.T) {
 		t.Errorf("self after the reload: %v, %v", self["Meta"], err)
 	}
 	for lines.Scan() && !strings.Contains(lines.Text(), "configuration reloaded") {
+	}
+}
+
+func TestAnAgentThatLeavesDoesNotComeBack(t *testing.T) {
+	server := run(t, "127.91.1.6", t.TempDir(), "")
+	leaver := begin(t, "127.91.1.7", t.TempDir(), `node_name = "leaver" retry_join = ["127.91.1.6"] service { name = "web" check { id = "alive" ttl = "1h" } }`)
+	nodes := func() (names string) {
+		list, _, err := server.client.Catalog().Nodes(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range list {
+			names += n.Node + " "
+		}
+		return names
+	}
+	eventually(t, "both nodes are in the catalog", func() bool {
+		is, _, err := server.client.Health().Service("web", "", false, nil)
+		return err == nil && len(is) == 1 && nodes() == "leaver n1 "
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	left := make(chan error, 1)
+	go func() { left <- leaver.Leave(ctx) }()
+	n, gone := 0, 0 // the service reports all the time, and full comparisons are due
+	eventually(t, "the node goes and stays away", func() bool {
+		n++
+		if err := leaver.Local().UpdateTTL("alive", []string{"passing", "warning"}[n%2], fmt.Sprint(n)); err != nil {
+			t.Fatal(err)
+		}
+		if nodes() == "n1 " {
+			gone++
+		} else if gone > 0 {
+			t.Fatalf("a node that left is in the catalog again after %d looks", gone)
+		}
+		return gone > 200
+	})
+	if err := <-left; err != nil {
+		t.Error(err)
 	}
 }

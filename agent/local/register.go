@@ -214,7 +214,15 @@ func (s *State) RemoveCheck(id string) error {
 		}
 		s.dropCheck(w, id, c)
 		s.notify()
-		return nil
+		svc := s.services[c.def.ServiceID]
+		if !c.part || svc == nil {
+			return nil
+		}
+		svc.def.Checks = slices.DeleteFunc(slices.Clone(svc.def.Checks), func(d config.CheckDefinition) bool { return d.ID == id })
+		if svc.file {
+			return nil
+		}
+		return w.keep(serviceFolder, svc.def.ID, kept{Service: &svc.def})
 	})
 }
 

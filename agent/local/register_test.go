@@ -66,6 +66,17 @@ func TestChecksThatARegistrationDoesNotName(t *testing.T) {
 	}
 }
 
+func TestACheckThatWasRemovedStaysAway(t *testing.T) {
+	dir, d := t.TempDir(), newDatacenter(t)
+	s := start(t, d, func(c *Config) { c.Dir = dir })
+	must(t, s.AddService(config.ServiceDefinition{Name: "web", Checks: []config.CheckDefinition{{TTL: time.Hour}, {TTL: time.Hour}}}))
+	must(t, s.RemoveCheck("service:web:1"))
+	must(t, s.Stop(t.Context()))
+	if got := ids(start(t, d, func(c *Config) { c.Dir = dir })); got != "service:web:2" {
+		t.Errorf("checks after a restart: %s, want service:web:2", got)
+	}
+}
+
 func TestReadingTheSameDefinitionsAgainDisturbsNothing(t *testing.T) {
 	bubble(t, func(c *Config) { c.ScriptsFromFiles = true }, func(t *testing.T, s *State, f *fakeCatalog) {
 		def := config.ServiceDefinition{Name: "web", Checks: []config.CheckDefinition{

@@ -35,6 +35,7 @@ func (s *State) validService(d *config.ServiceDefinition, file bool) (catalog.Se
 		return catalog.Service{}, nil, &InvalidError{err.Error()}
 	}
 	defs := serviceChecks(d)
+	d.Checks = slices.Clone(defs) // with the IDs that they go by from now on
 	ids := map[string]bool{}
 	for i := range defs {
 		if err := s.validCheck(&defs[i], file); err != nil {
