@@ -52,6 +52,10 @@ type one struct {
 	load   func() (*config.Config, error)
 }
 
+// loopback is an address of this run of the tests alone: agents listen on
+// their usual ports.
+func loopback(n int) string { return fmt.Sprintf("127.91.%d.%d", 1+os.Getpid()%254, n) }
+
 // load reads a configuration as an agent's command does.
 func load(t *testing.T, ip, dir, hcl string) (*config.Config, error) {
 	t.Helper()
@@ -163,7 +167,7 @@ func put(t *testing.T, url, body string) (int, string) {
 }
 
 func TestAgentTellsOfItself(t *testing.T) {
-	o := run(t, "127.91.1.1", t.TempDir(), `node_meta { rack = "r1" } encrypt = "MTIzNDU2Nzg5MDEyMzQ1Ng=="`)
+	o := run(t, loopback(1), t.TempDir(), `node_meta { rack = "r1" } encrypt = "MTIzNDU2Nzg5MDEyMzQ1Ng=="`)
 	self, err := o.client.Agent().Self()
 	if err != nil {
 		t.Fatal(err)
@@ -206,7 +210,7 @@ func TestAgentTellsOfItself(t *testing.T) {
 }
 
 func TestMonitorHearsWhatTheLogDoesNotShow(t *testing.T) {
-	o := run(t, "127.91.1.2", t.TempDir(), "")
+	o := run(t, loopback(2), t.TempDir(), "")
 	for _, path := range []string{"?loglevel=debug", "?loglevel=debug&logjson"} {
 		lines := get(t, o.url+"/v1/agent/monitor"+path)
 		o.Agent.log.Debug("for the monitor alone", "component", "test")
@@ -245,7 +249,7 @@ func TestMonitorHearsWhatTheLogDoesNotShow(t *testing.T) {
 func TestTokensAreKeptAndNeverLogged(t *testing.T) {
 	dir := t.TempDir()
 	const hcl = `acl { enable_token_persistence = true tokens { agent = "from-file" default = "default-file" } }`
-	o := run(t, "127.91.1.3", dir, hcl)
+	o := run(t, loopback(3), dir, hcl)
 	if code, text := put(t, o.url+"/v1/agent/token/none", `{"Token":"x"}`); code != 404 || text != `Token "none" is unknown` {
 		t.Errorf("%d %s", code, text)
 	}
@@ -262,7 +266,7 @@ func TestTokensAreKeptAndNeverLogged(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("file of tokens: %v, %v", info, err)
 	}
-	o = run(t, "127.91.1.3", dir, hcl)
+	o = run(t, loopback(3), dir, hcl)
 	for want, got := range map[string]string{"from-file": o.tokens.forAgent(false), "s3cret-config_file_service_registration": o.tokens.forAgent(true),
 		"s3cret-dns": o.tokens.forDNS(), "default-file": o.tokens.forRequests(), "s3cret-agent_master": o.tokens.get("agent_recovery"),
 		"s3cret-acl_replication_token": o.tokens.get("replication")} {
@@ -293,7 +297,7 @@ func TestReload(t *testing.T) {
 	const before = `node_meta { rack = "r1" } dns_config { node_ttl = "1s" }
 		service { name = "web" port = 80 check { id = "alive" ttl = "1m" status = "warning" } }
 		service { name = "old" }`
-	ip, dir := "127.91.1.4", t.TempDir()
+	ip, dir := loopback(4), t.TempDir()
 	o := run(t, ip, dir, before)
 	if err := o.client.Agent().UpdateTTL("alive", "fine", "pass"); err != nil {
 		t.Fatal(err)
@@ -352,8 +356,8 @@ func TestReload(t *testing.T) {
 }
 
 func TestAnAgentThatLeavesDoesNotComeBack(t *testing.T) {
-	server := run(t, "127.91.1.6", t.TempDir(), "")
-	leaver := begin(t, "127.91.1.7", t.TempDir(), `node_name = "leaver" retry_join = ["127.91.1.6"] service { name = "web" check { id = "alive" ttl = "1h" } }`)
+	server := run(t, loopback(6), t.TempDir(), "")
+	leaver := begin(t, loopback(7), t.TempDir(), `node_name = "leaver" retry_join = ["`+loopback(6)+`"] service { name = "web" check { id = "alive" ttl = "1h" } }`)
 	nodes := func() (names string) {
 		list, _, err := server.client.Catalog().Nodes(nil)
 		if err != nil {

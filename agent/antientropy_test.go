@@ -16,7 +16,7 @@ const (
 )
 
 func TestManyServicesOfOneAgentReachTheCatalogSoon(t *testing.T) {
-	o := run(t, "127.91.1.5", t.TempDir(), `disable_coordinates = true`)
+	o := run(t, loopback(5), t.TempDir(), `disable_coordinates = true`)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
 	begin := time.Now()
 	var wg sync.WaitGroup
