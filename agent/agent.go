@@ -17,8 +17,10 @@ import (
 
 	"github.com/legate-project/legate/agent/local"
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/dns"
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/internal/lifecycle"
+	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/metrics"
 	"github.com/legate-project/legate/op"
@@ -56,13 +58,18 @@ type Timing struct {
 	RaftHeartbeat time.Duration
 	// SyncPeriod and CoordinatePeriod of the agent's own state.
 	SyncPeriod, CoordinatePeriod time.Duration
+	// MetricsInterval of /v1/agent/metrics/stream.
+	MetricsInterval time.Duration
 }
 
 // Agent is one running agent. Its methods are safe for concurrent use.
 type Agent struct {
 	opts   Options
-	cfg    *config.Config // as started; what reload changes is in the parts
+	cfg    *config.Config                // as started
+	live   atomic.Pointer[config.Config] // as reloaded: what a reload changes counts from here
 	log    *slog.Logger
+	logs   *logging.Tee // all that log writes
+	tokens *tokens
 	group  *lifecycle.Group
 	dir    *dataDir
 	id     string
@@ -75,7 +82,9 @@ type Agent struct {
 	local  *local.State
 	// localState is local once gossip may look at it.
 	localState atomic.Pointer[local.State]
-	server     *serverParts // nil on a client
+	server     *serverParts               // nil on a client
+	dns        atomic.Pointer[dns.Server] // nil without DNS
+	reload     sync.Mutex                 // held by the reload that is carried out
 	http       []net.Addr
 
 	once sync.Once
@@ -88,7 +97,9 @@ type Agent struct {
 // stopped even if it was never started.
 func New(o Options) (*Agent, error) {
 	a := &Agent{opts: o, cfg: o.Config, group: lifecycle.New("agent " + o.Config.NodeName), done: make(chan struct{})}
-	a.log = o.Log
+	a.logs = logging.NewTee(o.Log.Handler())
+	a.log = slog.New(a.logs)
+	a.live.Store(o.Config)
 	var err error
 	if a.dir, err = openDataDir(o.Config); err != nil {
 		return nil, err
@@ -96,8 +107,12 @@ func New(o Options) (*Agent, error) {
 	if a.id, err = a.dir.nodeID(o.Config.NodeID); err != nil {
 		return nil, errors.Join(err, a.dir.close())
 	}
+	if a.tokens, err = openTokens(o.Config, a.dir); err != nil {
+		return nil, errors.Join(err, a.dir.close())
+	}
 	a.self = transport.Peer{Federation: o.Config.Federation, Datacenter: o.Config.Datacenter, NodeID: a.id, Name: o.Config.NodeName, Server: o.Config.Server}
 	a.reg = metrics.NewRegistry(o.Config.NodeName, o.Config.NodeName+"."+o.Config.Datacenter)
+	registerMetrics(a.reg, a.logs)
 	if err := a.group.OnStop("metrics", func(context.Context) error { a.reg.Close(); return nil }); err != nil {
 		return nil, err
 	}
@@ -203,6 +218,12 @@ func (a *Agent) Leave(ctx context.Context) error {
 	}
 	if a.lan == nil {
 		return errors.Join(errs...)
+	}
+	if s := a.localState.Load(); s != nil {
+		// What is sent after the others have removed this node would bring it back.
+		if err := s.Leave(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("end anti-entropy: %w", err))
+		}
 	}
 	a.log.Info("leaving the LAN pool")
 	if err := a.lan.Leave(); err != nil {

@@ -15,10 +15,11 @@ func (a *Agent) startDNS() error {
 		return nil
 	}
 	s, err := dns.New(dns.Config{Caller: a.caller, Domain: a.cfg.Domain, AltDomain: a.cfg.AltDomain, Datacenter: a.cfg.Datacenter,
-		DNS: a.cfg.DNSConfig, Log: a.log, Registerer: a.reg})
+		DNS: a.cfg.DNSConfig, Token: a.tokens.forDNS, Log: a.log, Registerer: a.reg})
 	if err != nil {
 		return fmt.Errorf("set up the DNS interface: %w", err)
 	}
+	a.dns.Store(s)
 	for _, addr := range addrs {
 		udp, tcp, err := dns.Listen(a.group.Context(), addr)
 		if err != nil {

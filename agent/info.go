@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -13,23 +14,28 @@ import (
 // Stats are what `info` shows: sections of key and value, under the names
 // that scripts know.
 func (a *Agent) Stats() map[string]map[string]string {
+	run, reported := a.local.Counts()
 	stats := map[string]map[string]string{
 		"agent": {
-			"check_monitors": "0", "check_ttls": "0",
+			"check_monitors": strconv.Itoa(run), "check_ttls": strconv.Itoa(reported),
 			"checks": strconv.Itoa(len(a.local.Checks())), "services": strconv.Itoa(len(a.local.Services())),
 		},
-		"build":    {"version": compatibleBuild, "legate_version": a.opts.Version, "prerelease": "", "revision": revision()},
+		"build":    {"version": compatibleBuild, "legate_version": a.opts.Version, "version_metadata": "", "prerelease": "", "revision": buildSetting("vcs.revision")},
 		"runtime":  runtimeStats(),
 		"serf_lan": a.lan.Stats(),
 	}
+	acl := "disabled"
+	if a.cfg.ACL.Enabled {
+		acl = "enabled"
+	}
 	if a.server == nil {
-		stats["consul"] = map[string]string{"server": "false", "known_servers": strconv.Itoa(len(a.known.Servers()))}
+		stats["consul"] = map[string]string{"server": "false", "acl": acl, "known_servers": strconv.Itoa(len(a.known.Servers()))}
 		return stats
 	}
 	s := a.server
 	id, addr := s.raft.Leader()
 	stats["consul"] = map[string]string{
-		"server": "true", "bootstrap": strconv.FormatBool(a.cfg.Bootstrap || a.cfg.DevMode),
+		"server": "true", "acl": acl, "bootstrap": strconv.FormatBool(a.cfg.Bootstrap || a.cfg.DevMode),
 		"leader": strconv.FormatBool(id == a.id), "leader_addr": addr, "known_datacenters": "1",
 	}
 	stats["raft"] = s.raft.Stats()
@@ -47,11 +53,12 @@ func runtimeStats() map[string]string {
 	}
 }
 
-// revision is the commit of this build, if the build knows it.
-func revision() string {
+// buildSetting is what the build knows of itself under a key, such as the
+// commit that it is of; empty if it does not.
+func buildSetting(key string) string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
+			if s.Key == key {
 				return s.Value
 			}
 		}
@@ -60,16 +67,32 @@ func revision() string {
 }
 
 // Reload applies what can change while the agent runs: services and checks
-// from files, and the log level.
+// from files, the node's metadata, dns_config, tokens and the log level. If one
+// of them is not valid, nothing changes.
 func (a *Agent) Reload(cfg *config.Config) error {
-	if err := a.local.Define(cfg.Services, cfg.Checks); err != nil {
+	a.reload.Lock()
+	defer a.reload.Unlock()
+	level, err := logging.ParseLevel(cfg.LogLevel)
+	if err != nil {
+		return fmt.Errorf("reload log_level: %w", err)
+	}
+	s := a.localState.Load()
+	if s == nil {
+		return errors.New("reload: the agent is still starting")
+	}
+	if err := s.Define(cfg.Services, cfg.Checks); err != nil {
 		return fmt.Errorf("reload services and checks: %w", err)
 	}
+	now := *a.live.Load()
+	now.NodeMeta, now.DNSConfig, now.ACL.Tokens, now.LogLevel = cfg.NodeMeta, cfg.DNSConfig, cfg.ACL.Tokens, cfg.LogLevel
+	now.Services, now.Checks = cfg.Services, cfg.Checks
+	a.live.Store(&now)
+	a.tokens.configure(&now)
+	s.SetNodeMeta(nodeMeta(&now))
+	if dns := a.dns.Load(); dns != nil {
+		dns.Reload(now.DNSConfig)
+	}
 	if a.opts.Level != nil {
-		level, err := logging.ParseLevel(cfg.LogLevel)
-		if err != nil {
-			return err
-		}
 		a.opts.Level.Set(level)
 	}
 	a.log.Info("configuration reloaded")

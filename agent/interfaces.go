@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +10,10 @@ import (
 	"os"
 	"strings"
 
+	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/httpapi"
 	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/metrics"
 	"github.com/legate-project/legate/state/coordinate"
 )
 
@@ -26,6 +29,7 @@ func (a *Agent) startInterfaces() error {
 func (a *Agent) startHTTP() error {
 	api, err := httpapi.New(httpapi.Config{
 		Caller: a.caller, Agent: apiAgent{a}, Local: a.local, Metrics: a.reg.Handler(), AgentMetrics: a.reg.AgentHandler(),
+		MetricsStream: a.reg.StreamHandler(cmp.Or(a.opts.Timing.MetricsInterval, metrics.StreamInterval)), Logs: a.logs, DefaultToken: a.tokens.forRequests,
 		Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, MaxValueSize: a.cfg.Limits.KVMaxValueSize,
 		DefaultQueryTime: a.cfg.DefaultQueryTime, MaxQueryTime: a.cfg.MaxQueryTime, MaxConnsPerClient: a.cfg.Limits.HTTPMaxConnsPerClient,
 		HTTP: a.cfg.HTTPConfig, Log: a.log, Registerer: a.reg,
@@ -77,8 +81,8 @@ func (p apiAgent) Self() httpapi.SelfView {
 	a := p.a
 	v := httpapi.SelfView{
 		Config: httpapi.SelfConfig{Datacenter: a.cfg.Datacenter, PrimaryDatacenter: orElse(a.cfg.PrimaryDatacenter, a.cfg.Datacenter),
-			NodeName: a.cfg.NodeName, NodeID: a.id, Server: a.cfg.Server, Revision: revision(), Version: compatibleBuild},
-		DebugConfig: a.cfg.Settings(), Member: member(a.lan.LocalMember()), Stats: a.Stats(), Meta: a.nodeMeta(),
+			NodeName: a.cfg.NodeName, NodeID: a.id, Server: a.cfg.Server, Revision: buildSetting("vcs.revision"), BuildDate: buildSetting("vcs.time"), Version: compatibleBuild},
+		DebugConfig: debugConfig(a.live.Load()), Member: member(a.lan.LocalMember()), Stats: a.Stats(), Meta: nodeMeta(a.live.Load()),
 	}
 	if c := a.lan.Coordinate(); c != nil {
 		coord := coordinate.FromSerf(c)
@@ -86,6 +90,28 @@ func (p apiAgent) Self() httpapi.SelfView {
 	}
 	return v
 }
+
+// debugConfig is the configuration by its own keys and, of those by which
+// clients know it, what they read: how to reach DNS, and what debugging may do.
+func debugConfig(c *config.Config) map[string]any {
+	all := c.Settings()
+	all["DNSAddrs"], all["HTTPAddrs"] = c.DNSAddrs(), c.HTTPAddrs()
+	all["DNSPort"], all["HTTPPort"], all["GRPCPort"], all["GRPCTLSPort"] = c.Ports.DNS, c.Ports.HTTP, -1, -1
+	all["EnableDebug"], all["Datacenter"], all["NodeName"], all["ServerMode"] = c.EnableDebug, c.Datacenter, c.NodeName, c.Server
+	return all
+}
+
+// SetToken implements httpapi.Agent.
+func (p apiAgent) SetToken(target, secret string) error {
+	if err := p.a.tokens.put(target, secret); err != nil {
+		return fmt.Errorf("keep the token %s: %w", target, err)
+	}
+	p.a.log.Info("token was set", "target", target)
+	return nil
+}
+
+// Host implements httpapi.Agent.
+func (p apiAgent) Host() any { return readHost(orElse(p.a.dir.path, ".")) }
 
 // Members implements httpapi.Agent.
 func (p apiAgent) Members(wan bool) ([]httpapi.Member, error) {

@@ -15,7 +15,7 @@ import (
 func (a *Agent) startLocal() error {
 	cfg := local.Config{
 		Caller: a.caller, Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, NodeID: a.id, Address: a.cfg.AdvertiseAddr,
-		TaggedAddresses: taggedAddresses(a.cfg), Meta: a.nodeMeta(), Dir: a.dir.path,
+		TaggedAddresses: taggedAddresses(a.cfg), Meta: nodeMeta(a.cfg), Dir: a.dir.path, Token: a.tokens.forAgent,
 		OutputMaxSize: a.cfg.CheckOutputMaxSize, UpdateInterval: a.cfg.CheckUpdateInterval,
 		SyncPeriod: a.opts.Timing.SyncPeriod, CoordinatePeriod: a.opts.Timing.CoordinatePeriod,
 		ScriptsFromAPI: a.cfg.EnableScriptChecks, ScriptsFromFiles: a.cfg.EnableScriptChecks || a.cfg.EnableLocalScriptChecks,
@@ -50,9 +50,9 @@ func (a *Agent) serversChanged() {
 }
 
 // nodeMeta is the configured meta and what clients expect to find besides.
-func (a *Agent) nodeMeta() map[string]string {
+func nodeMeta(c *config.Config) map[string]string {
 	meta := map[string]string{"consul-network-segment": "", "consul-version": compatibleBuild}
-	for k, v := range a.cfg.NodeMeta {
+	for k, v := range c.NodeMeta {
 		meta[k] = v
 	}
 	return meta

@@ -42,7 +42,7 @@ type Config struct {
 	NodeName          string            `key:"node_name" flag:"node" doc:"Name of this node, unique in its datacenter. Empty means the host's name."`
 	NodeID            string            `key:"node_id" flag:"node-id" doc:"UUID of this node. Empty means a random one that is kept in data_dir."`
 	DisableHostNodeID bool              `key:"disable_host_node_id" flag:"disable-host-node-id" default:"true" mark:"pending" doc:"False derives the node ID from the host instead of choosing it at random."`
-	NodeMeta          map[string]string `key:"node_meta" flag:"node-meta" doc:"At most 64 pairs kept with the node; keys of at most 128 and values of at most 512 bytes."`
+	NodeMeta          map[string]string `key:"node_meta" flag:"node-meta" mark:"reload" doc:"At most 64 pairs kept with the node; keys of at most 128 and values of at most 512 bytes."`
 	DataDir           string            `key:"data_dir" flag:"data-dir" doc:"Directory for everything the agent keeps. Required, except with -dev."`
 	Server            bool              `key:"server" flag:"server" doc:"Server mode: the agent takes part in its datacenter's Raft group."`
 	Bootstrap         bool              `key:"bootstrap" flag:"bootstrap" doc:"This server starts a datacenter alone."`
@@ -103,7 +103,7 @@ type Config struct {
 	Domain                    string        `key:"domain" flag:"domain" default:"consul." doc:"DNS domain that the agent answers for."`
 	AltDomain                 string        `key:"alt_domain" flag:"alt-domain" doc:"A second DNS domain to answer for."`
 	Recursors                 []string      `key:"recursors" flag:"recursor" mark:"pending" doc:"DNS servers (ip or ip:port) for names outside the domain."`
-	DNSConfig                 DNSConfig     `key:"dns_config" doc:"Behaviour of the DNS interface."`
+	DNSConfig                 DNSConfig     `key:"dns_config" mark:"reload" doc:"Behaviour of the DNS interface."`
 	HTTPConfig                HTTPConfig    `key:"http_config" doc:"Behaviour of the HTTP interface."`
 	UIConfig                  UIConfig      `key:"ui_config" doc:"The web interface."`
 	DefaultQueryTime          time.Duration `key:"default_query_time" flag:"default-query-time" default:"300s" doc:"How long a blocking query waits when it does not say."`

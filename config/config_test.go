@@ -379,7 +379,7 @@ func TestEveryFlagOfTheAgentIsKnown(t *testing.T) {
 func TestChangesSayWhatAReloadReaches(t *testing.T) {
 	a := mustLoad(t, `data_dir = "/d" log_level = "INFO" dns_config { node_ttl = "1s" } ports { http = 8500 }`)
 	b := mustLoad(t, `data_dir = "/d" log_level = "WARN" dns_config { node_ttl = "2s" } ports { http = 8501 }`)
-	want := []Change{{"ports.http", false}, {"dns_config.node_ttl", false}, {"log_level", true}}
+	want := []Change{{"ports.http", false}, {"dns_config.node_ttl", true}, {"log_level", true}}
 	if got := Changes(a, b); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

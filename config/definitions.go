@@ -7,7 +7,7 @@ import "time"
 type ServiceDefinition struct {
 	ID                string                    `key:"id" doc:"Unique on the agent. Empty means the name."`
 	Name              string                    `key:"name" doc:"Name of the service."`
-	Kind              string                    `key:"kind" mark:"silent" doc:"Service mesh."`
+	Kind              string                    `key:"kind" doc:"What a service mesh would take the service for; only kept and shown."`
 	Tags              []string                  `key:"tags" doc:"Tags."`
 	Address           string                    `key:"address" doc:"IP address or host name. Empty means the node's."`
 	TaggedAddresses   map[string]ServiceAddress `key:"tagged_addresses" doc:"Further addresses by tag."`
@@ -51,8 +51,8 @@ type CheckDefinition struct {
 	Status    string `key:"status" doc:"State before the first result: passing, warning or critical (the default)."`
 
 	Args              []string      `key:"args" alias:"script_args" doc:"Command to run: exit code 0 passes, 1 warns, others are critical."`
-	DockerContainerID string        `key:"docker_container_id" mark:"pending" doc:"Run args inside this container."`
-	Shell             string        `key:"shell" mark:"pending" doc:"Shell inside the container."`
+	DockerContainerID string        `key:"docker_container_id" doc:"Refused: args cannot be run inside a container."`
+	Shell             string        `key:"shell" mark:"silent" doc:"Shell inside a container."`
 	TTL               time.Duration `key:"ttl" doc:"The service itself reports at least this often."`
 
 	HTTP             string              `key:"http" doc:"URL to ask: 2xx passes, 429 warns."`

@@ -59,7 +59,7 @@ func (x *exchange) node(n name, qtype uint16) int {
 	if node == nil {
 		return x.negative(mdns.RcodeNameError)
 	}
-	ttl := wholeSeconds(x.s.cfg.DNS.NodeTTL)
+	ttl := wholeSeconds(x.conf.NodeTTL)
 	switch qtype {
 	case mdns.TypeA, mdns.TypeAAAA, mdns.TypeANY, mdns.TypeCNAME:
 		x.addresses(place{node.Address, nodeTags(node)}, qtype, ttl)
@@ -78,7 +78,7 @@ func (x *exchange) address(n name, qtype uint16) int {
 	if !ok {
 		return x.negative(mdns.RcodeNameError)
 	}
-	rr := addrRecord(x.owner, a, wholeSeconds(x.s.cfg.DNS.NodeTTL))
+	rr := addrRecord(x.owner, a, wholeSeconds(x.conf.NodeTTL))
 	if qtype == mdns.TypeANY || qtype == rr.Header().Rrtype {
 		x.add(rr)
 		return mdns.RcodeSuccess
@@ -89,7 +89,7 @@ func (x *exchange) address(n name, qtype uint16) int {
 
 // service answers about the healthy instances of a service, in random order.
 func (x *exchange) service(n name, qtype uint16) int {
-	req := &catalog.ServiceRequest{Service: n.name, HealthyOnly: true, PassingOnly: x.s.cfg.DNS.OnlyPassing}
+	req := &catalog.ServiceRequest{Service: n.name, HealthyOnly: true, PassingOnly: x.conf.OnlyPassing}
 	if n.tag != "" {
 		req.Tags = []string{n.tag}
 	}
@@ -100,7 +100,7 @@ func (x *exchange) service(n name, qtype uint16) int {
 	if list == nil || len(*list) == 0 {
 		return x.negative(mdns.RcodeNameError)
 	}
-	ttl := x.s.ttls.of(n.name)
+	ttl := x.conf.ttls.of(n.name)
 	switch qtype {
 	case mdns.TypeSRV:
 		x.srv(*list, ttl)
@@ -133,7 +133,7 @@ func (x *exchange) srv(list catalog.Instances, ttl uint32) {
 			glued[target] = true
 			r.extra = glue(target, addr, ttl)
 			// A host name of another zone is not ours to say anything about.
-			if x.s.cfg.DNS.EnableAdditionalNodeMetaTXT && strings.HasSuffix(target, x.domain) {
+			if x.conf.EnableAdditionalNodeMetaTXT && strings.HasSuffix(target, x.domain) {
 				r.extra = append(r.extra, metaTXT(target, in.Node.Meta, ttl)...)
 			}
 		}
@@ -267,7 +267,7 @@ func (x *exchange) settle() {
 	if len(kept) == 0 && alias.rr != nil {
 		kept = append(kept, alias)
 	}
-	if limit := x.s.cfg.DNS.ARecordLimit; limit > 0 && len(kept) > limit {
+	if limit := x.conf.ARecordLimit; limit > 0 && len(kept) > limit {
 		kept = kept[:limit]
 	}
 	x.answer = kept

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mdns "github.com/miekg/dns"
@@ -61,15 +62,28 @@ type Server struct {
 	log     *slog.Logger
 	metrics *metrics
 	domains []string // lower case, with a dot at both ends
-	ttls    *ttls
+	conf    atomic.Pointer[settings]
 
 	messages sync.Pool // *exchange
+}
+
+// settings are what a reload changes.
+type settings struct {
+	config.DNSConfig
+	ttls *ttls
+}
+
+// Reload takes another dns_config: queries that come from now on are answered
+// by it.
+func (s *Server) Reload(c config.DNSConfig) {
+	s.conf.Store(&settings{DNSConfig: c, ttls: newTTLs(c.ServiceTTL)})
 }
 
 // New returns a server, or an error that says what is wrong with the
 // configuration.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, log: cfg.Log.With("component", "dns"), ttls: newTTLs(cfg.DNS.ServiceTTL)}
+	s := &Server{cfg: cfg, log: cfg.Log.With("component", "dns")}
+	s.Reload(cfg.DNS)
 	if cfg.Caller == nil {
 		return nil, errors.New("DNS needs a Caller")
 	}
@@ -98,6 +112,8 @@ type exchange struct {
 	req mdns.Msg
 	out mdns.Msg
 	tcp bool
+	// conf is the same for the whole answer.
+	conf *settings
 
 	domain string // that was asked, with a dot at both ends; the first for others
 	owner  string // name as asked, whose case is kept
@@ -113,7 +129,7 @@ type record struct {
 
 func (x *exchange) reset(ctx context.Context, tcp bool) {
 	clear(x.answer)
-	*x = exchange{s: x.s, ctx: ctx, req: x.req, tcp: tcp, answer: x.answer[:0],
+	*x = exchange{s: x.s, conf: x.s.conf.Load(), ctx: ctx, req: x.req, tcp: tcp, answer: x.answer[:0],
 		out: mdns.Msg{Question: x.out.Question[:0], Answer: x.out.Answer[:0], Ns: x.out.Ns[:0], Extra: x.out.Extra[:0]}}
 }
 
@@ -143,7 +159,7 @@ func (x *exchange) guarded() (rcode int) {
 		}
 	}()
 	x.out.SetReply(&x.req)
-	x.out.Compress = !x.s.cfg.DNS.DisableCompression
+	x.out.Compress = !x.conf.DisableCompression
 	x.domain = x.s.domains[0]
 	if opt := x.req.IsEdns0(); opt != nil && opt.Version() != 0 {
 		return mdns.RcodeBadVers
@@ -214,8 +230,8 @@ func (s *Server) within(name string) (rest, domain string, ok bool) {
 // header is what lookups in a datacenter are asked with.
 func (x *exchange) header(dc string) op.Header {
 	h := op.Header{Datacenter: dc}
-	if x.s.cfg.DNS.AllowStale {
-		h.Consistency, h.MaxStale = op.Stale, x.s.cfg.DNS.MaxStale
+	if x.conf.AllowStale {
+		h.Consistency, h.MaxStale = op.Stale, x.conf.MaxStale
 	}
 	if x.s.cfg.Token != nil {
 		h.Token = x.s.cfg.Token()

@@ -29,7 +29,7 @@ func (x *exchange) fill() {
 	}
 	if limit == mdns.MinMsgSize {
 		small := maxSmallAnswers
-		if n := x.s.cfg.DNS.UDPAnswerLimit; n > 0 {
+		if n := x.conf.UDPAnswerLimit; n > 0 {
 			small = min(n, small)
 		}
 		if len(x.answer) > small {

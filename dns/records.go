@@ -89,7 +89,7 @@ func chunks(text string) []string {
 }
 
 func (x *exchange) soa() *mdns.SOA {
-	zone, c := x.domain[1:], &x.s.cfg.DNS.SOA
+	zone, c := x.domain[1:], &x.conf.SOA
 	return &mdns.SOA{Hdr: head(zone, mdns.TypeSOA, uint32(c.MinTTL)), Ns: "ns." + zone, Mbox: "hostmaster." + zone,
 		Serial: uint32(time.Now().Unix()), Refresh: uint32(c.Refresh), Retry: uint32(c.Retry), Expire: uint32(c.Expire), Minttl: uint32(c.MinTTL)}
 }

@@ -3,8 +3,6 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"os"
-	"runtime"
 
 	"github.com/legate-project/legate/state/coordinate"
 )
@@ -70,31 +68,7 @@ func agentVersion(x *exchange) error {
 	return x.json(struct{ SHA, BuildDate, HumanVersion, FIPS string }{c.Revision, c.BuildDate, c.Version, ""})
 }
 
-// hostView is a small part of what Consul shows of a host.
-type hostView struct {
-	Host struct {
-		Hostname     string `json:"hostname"`
-		OS           string `json:"os"`
-		Architecture string `json:"kernelArch"`
-	}
-	CPU []struct {
-		Count int `json:"cores"`
-	}
-	Errors []string
-}
-
-func agentHost(x *exchange) error {
-	var v hostView
-	name, err := os.Hostname()
-	if err != nil {
-		v.Errors = append(v.Errors, "host name: "+err.Error())
-	}
-	v.Host.Hostname, v.Host.OS, v.Host.Architecture = name, runtime.GOOS, runtime.GOARCH
-	v.CPU = append(v.CPU, struct {
-		Count int `json:"cores"`
-	}{runtime.NumCPU()})
-	return x.json(v)
-}
+func agentHost(x *exchange) error { return x.json(x.s.cfg.Agent.Host()) }
 
 func agentMembers(x *exchange) error {
 	wan, err := x.flag("wan")

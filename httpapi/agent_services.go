@@ -1,12 +1,12 @@
 package httpapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/legate-project/legate/agent/local"
@@ -15,13 +15,6 @@ import (
 )
 
 var _ Local = (*local.State)(nil)
-
-// hashPoll is how often a client that waits for another hash of a service is
-// compared with it: registrations are rare, their readers few.
-const hashPoll = 250 * time.Millisecond
-
-// maxServiceMeta bounds the pairs of a service's metadata.
-const maxServiceMeta = 64
 
 // localService is a service of this agent as clients see it.
 type localService struct {
@@ -76,7 +69,7 @@ func agentService(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	view, err := x.hashed(id)
+	view, _, err := x.hashed(id)
 	if err != nil {
 		return err
 	}
@@ -92,46 +85,47 @@ func agentService(x *exchange) error {
 	return x.json(view)
 }
 
+// awaitHash waits until a service of this agent has another hash, is gone, or
+// the time is over. It sleeps until the service itself changes.
 func (x *exchange) awaitHash(id, known string, wait time.Duration) (*localService, error) {
 	x.waits = true
 	over := time.NewTimer(wait)
 	defer over.Stop()
-	tick := time.NewTicker(hashPoll)
-	defer tick.Stop()
 	for {
+		view, changed, err := x.hashed(id)
+		if err != nil || view.ContentHash != known {
+			return view, err
+		}
 		select {
 		case <-x.ctx.Done():
 			return nil, x.ctx.Err()
 		case <-over.C:
-			return x.hashed(id)
-		case <-tick.C:
-			view, err := x.hashed(id)
-			if err != nil || view.ContentHash != known {
-				return view, err
-			}
+			return view, nil
+		case <-changed:
 		}
 	}
 }
 
-// hashed returns a service of this agent with the hash of its content.
-func (x *exchange) hashed(id string) (*localService, error) {
-	s, ok := x.s.cfg.Local.Services()[id]
+// hashed returns a service of this agent with the hash of its content, and
+// what is closed when the service changes.
+func (x *exchange) hashed(id string) (*localService, <-chan struct{}, error) {
+	s, changed, ok := x.s.cfg.Local.Service(id)
 	if !ok {
-		return nil, refuse(http.StatusNotFound, "unknown service ID: "+id)
+		return nil, nil, refuse(http.StatusNotFound, "unknown service ID: "+id)
 	}
 	view := x.localService(&s)
 	b, err := json.Marshal(view)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	sum := fnv.New64a()
 	_, _ = sum.Write(b) // a hash does not fail
 	view.ContentHash = fmt.Sprintf("%016x", sum.Sum64())
-	return &view, nil
+	return &view, changed, nil
 }
 
 // agentServiceRegister reads a definition as configuration files have it.
-// Checks that the service had and no longer defines go, as with
+// Checks that the service has and the definition does not name stay, but with
 // ?replace-existing-checks.
 func agentServiceRegister(x *exchange) error {
 	b, err := x.body(maxBody)
@@ -142,25 +136,32 @@ func agentServiceRegister(x *exchange) error {
 	if err != nil {
 		return reasoned(http.StatusBadRequest, "invalid", "Request decode failed: "+err.Error())
 	}
-	switch {
-	case def.Name == "":
+	if def.Name == "" {
 		return refuse(http.StatusBadRequest, "Missing service name")
-	case def.Address == "0.0.0.0" || def.Address == "::" || def.Address == "[::]":
-		return refuse(http.StatusBadRequest, "Invalid service address")
-	case def.Port < 0 || def.Port > 65535:
-		return refuse(http.StatusBadRequest, "Invalid service port "+strconv.Itoa(def.Port))
-	case len(def.Meta) > maxServiceMeta:
-		return refuse(http.StatusBadRequest, "Invalid service meta: more than 64 pairs")
-	case def.Weights != nil && (def.Weights.Passing < 1 || def.Weights.Passing > 65535 || def.Weights.Warning < 0 || def.Weights.Warning > 65535):
-		return refuse(http.StatusBadRequest, "Invalid service weights: want 1 to 65535 for Passing and 0 to 65535 for Warning")
+	}
+	replace, err := x.flag("replace-existing-checks")
+	if err != nil {
+		return err
 	}
 	for i := range def.Checks {
 		if err := x.checkable(&def.Checks[i]); err != nil {
 			return err
 		}
 	}
-	if err := x.s.cfg.Local.AddService(*def); err != nil {
+	if t := x.ownToken(); t != "" {
+		def.Token = t
+	}
+	add := x.s.cfg.Local.AddService
+	if replace {
+		add = x.s.cfg.Local.ReplaceService
+	}
+	old, _, known := x.s.cfg.Local.Service(cmp.Or(def.ID, def.Name))
+	if err := add(*def); err != nil {
 		return localFault(err, def.ID)
+	}
+	if known && old.Service == def.Name { // those who register again and again have been told
+		x.empty(http.StatusOK)
+		return nil
 	}
 	x.warnName("service", def.Name)
 	x.empty(http.StatusOK)
@@ -222,6 +223,9 @@ func agentCheckRegister(x *exchange) error {
 	}
 	if err := x.checkable(def); err != nil {
 		return err
+	}
+	if t := x.ownToken(); t != "" {
+		def.Token = t
 	}
 	if err := x.s.cfg.Local.AddCheck(*def); err != nil {
 		if errors.Is(err, local.ErrUnknownService) {
@@ -285,8 +289,10 @@ func localFault(err error, id string) error {
 		return refuse(http.StatusNotFound, fmt.Sprintf("Unknown check ID %q. Ensure that the check ID is passed, not the check name.", id))
 	case errors.Is(err, local.ErrNotTTL):
 		return refuse(http.StatusInternalServerError, fmt.Sprintf("CheckID %q does not have associated TTL", id))
-	case errors.Is(err, local.ErrInvalid):
-		return reasoned(http.StatusBadRequest, "invalid", err.Error())
+	}
+	var invalid *local.InvalidError
+	if errors.As(err, &invalid) {
+		return reasoned(http.StatusBadRequest, "invalid", invalid.Text)
 	}
 	return err
 }

@@ -174,7 +174,7 @@ func TestRequests(t *testing.T) {
 		{"PUT", "/v1/agent/check/register", `{"TTL":"5s"}`, 400, "Missing check name"},
 		{"PUT", "/v1/agent/check/register", `{"Name":"x","TTL":"5s","Status":"fine"}`, 400, "Bad check status"},
 		{"PUT", "/v1/agent/check/register", `{"Name":"x","TTL":"5s","ServiceID":"none"}`, 404, `ServiceID "none" does not exist`},
-		{"PUT", "/v1/agent/check/register", `{"Name":"x"}`, 400, "~invalid definition: "},
+		{"PUT", "/v1/agent/check/register", `{"Name":"x"}`, 400, "~has no kind"},
 		{"GET", "/v1/agent/health/service/id/none", "", 404, "~none"},
 	} {
 		t.Run(c.method+" "+strings.ReplaceAll(c.target, "/", "|"), func(t *testing.T) {

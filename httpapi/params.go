@@ -41,7 +41,16 @@ func (x *exchange) header() (op.Header, error) {
 	return h, nil
 }
 
+// token is the request's own or, if it has none, the agent's for such.
 func (x *exchange) token() string {
+	if t := x.ownToken(); t != "" || x.s.cfg.DefaultToken == nil {
+		return t
+	}
+	return x.s.cfg.DefaultToken()
+}
+
+// ownToken is the token that the request itself brings.
+func (x *exchange) ownToken() string {
 	if len(x.params) > 0 {
 		if t := x.get("token"); t != "" {
 			return t
@@ -54,9 +63,6 @@ func (x *exchange) token() string {
 		if kind, secret, ok := strings.Cut(v[0], " "); ok && strings.EqualFold(kind, "Bearer") {
 			return strings.TrimSpace(secret)
 		}
-	}
-	if x.s.cfg.DefaultToken != nil {
-		return x.s.cfg.DefaultToken()
 	}
 	return ""
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
 )
@@ -44,10 +45,13 @@ type Config struct {
 	Caller op.Caller
 	Agent  Agent
 	Local  Local
-	// Metrics answers /metrics, AgentMetrics /v1/agent/metrics; nil answers 404.
-	Metrics, AgentMetrics http.Handler
-	Datacenter            string
-	NodeName              string
+	// Metrics answers /metrics, AgentMetrics /v1/agent/metrics and MetricsStream
+	// its stream; nil answers 404.
+	Metrics, AgentMetrics, MetricsStream http.Handler
+	// Logs is what /v1/agent/monitor listens to; nil answers 404.
+	Logs       *logging.Tee
+	Datacenter string
+	NodeName   string
 	// MaxValueSize of a key in bytes; default 512 KiB.
 	MaxValueSize int
 	// DefaultQueryTime and MaxQueryTime bound blocking queries; default 5 and 10
@@ -73,14 +77,24 @@ type Agent interface {
 	Leave(ctx context.Context) error
 	ForceLeave(ctx context.Context, node string, prune, wan bool) error
 	Reload() error
+	// SetToken takes one of the tokens that the agent uses itself.
+	SetToken(target, secret string) error
+	// Host describes the machine: memory, processors, system and disk.
+	Host() any
 }
 
 // Local is the agent's own services and checks; *local.State is one, and its
 // errors are those of package agent/local.
 type Local interface {
 	Services() map[string]catalog.Service
+	// Service returns one service and a channel that is closed when it changes
+	// or goes.
+	Service(id string) (s catalog.Service, changed <-chan struct{}, ok bool)
 	Checks() map[string]catalog.Check
+	// AddService leaves checks alone that the service has and that are not in
+	// the definition; ReplaceService removes them.
 	AddService(config.ServiceDefinition) error
+	ReplaceService(config.ServiceDefinition) error
 	RemoveService(id string) error
 	AddCheck(config.CheckDefinition) error
 	RemoveCheck(id string) error

@@ -2,6 +2,8 @@ package metrics
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"strings"
@@ -51,22 +53,30 @@ func (r *Registry) AgentHandler() http.Handler {
 			prom.ServeHTTP(w, req)
 			return
 		}
-		families, err := r.reg.Gather()
+		b, err := r.dump(born)
 		if err != nil {
-			r.failed.Inc()
-		}
-		if unusable(families, err) {
-			http.Error(w, "metrics cannot be gathered", http.StatusInternalServerError)
-			return
-		}
-		b, err := json.Marshal(dump(families, time.Now(), time.Since(born)))
-		if err != nil {
-			http.Error(w, "metrics cannot be encoded", http.StatusInternalServerError)
+			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(b) // the client is gone
 	})
+}
+
+// dump gathers all metrics as the JSON of a Dump.
+func (r *Registry) dump(born time.Time) ([]byte, error) {
+	families, err := r.reg.Gather()
+	if err != nil {
+		r.failed.Inc()
+	}
+	if unusable(families, err) {
+		return nil, errors.New("metrics cannot be gathered")
+	}
+	b, err := json.Marshal(dump(families, time.Now(), time.Since(born)))
+	if err != nil {
+		return nil, fmt.Errorf("metrics cannot be encoded: %w", err)
+	}
+	return b, nil
 }
 
 func wantsPrometheus(req *http.Request) bool {

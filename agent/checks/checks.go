@@ -92,6 +92,13 @@ func Validate(d *config.CheckDefinition) error {
 	if err != nil {
 		return err
 	}
+	if d.DockerContainerID != "" {
+		return fmt.Errorf("check %q: DockerContainerID is not supported: the command would run outside of the container", d.Name)
+	}
+	if d.Interval < 0 || d.Timeout < 0 || d.DeregisterCriticalServiceAfter < 0 ||
+		d.SuccessBeforePassing < 0 || d.FailuresBeforeWarning < 0 || d.FailuresBeforeCritical < 0 {
+		return fmt.Errorf("check %q: times and counts cannot be negative", d.Name)
+	}
 	if k.make == nil {
 		return nil
 	}

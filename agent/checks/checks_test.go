@@ -113,6 +113,8 @@ func TestValidate(t *testing.T) {
 		{config.CheckDefinition{Name: "a", HTTP: "ftp://x", Interval: time.Second}, "URL"},
 		{config.CheckDefinition{Name: "a", TCP: "x", Interval: time.Second}, "host:port"},
 		{config.CheckDefinition{Name: "a", TTL: time.Second}, ""},
+		{config.CheckDefinition{Name: "a", Args: []string{"true"}, DockerContainerID: "c", Interval: time.Second}, "outside of the container"},
+		{config.CheckDefinition{Name: "a", TTL: time.Second, FailuresBeforeCritical: -1}, "negative"},
 	} {
 		err := Validate(&c.def)
 		if (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
@@ -137,6 +139,20 @@ func TestTTLExpires(t *testing.T) {
 		synctest.Wait()
 		if got.Status != Critical || got.Output != "TTL expired (last output before timeout follows): still fine" {
 			t.Errorf("%+v", got)
+		}
+	})
+}
+
+func TestTTLFromBeforeAClockWasSetBackIsNotGoodForLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got Result
+		ttl := NewTTL(10*time.Second, func(r Result) { got = r })
+		defer ttl.Stop()
+		ttl.Resume("old", time.Now().Add(100*time.Hour).Round(0))
+		<-time.After(11 * time.Second)
+		synctest.Wait()
+		if got.Status != Critical {
+			t.Errorf("still good: %+v, until %v", got, ttl.Until())
 		}
 	})
 }

@@ -97,6 +97,59 @@ func TestScriptTakesItsChildrenWithIt(t *testing.T) {
 	}
 }
 
+// children counts the processes that have a word in their environment.
+func children(t *testing.T, word string) int {
+	t.Helper()
+	procs, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, p := range procs {
+		if b, err := os.ReadFile(p); err == nil && strings.Contains(string(b), word) { // those that ended have none
+			n++
+		}
+	}
+	return n
+}
+
+func TestAScriptThatForksWithoutEndHurtsOnlyItself(t *testing.T) {
+	word := fmt.Sprintf("LEGATE_FORK_TEST=%d", os.Getpid())
+	// Each generation starts the next in the background and does not wait for
+	// it; none listens to a polite signal. 200 are enough to tell.
+	script := `trap '' TERM INT HUP; i=0; while [ $i -lt 200 ]; do (trap '' TERM; yes flood & sleep 300) & i=$((i+1)); done; sleep 300`
+	begin := time.Now()
+	r := probe(t, config.CheckDefinition{Args: []string{"env", word, "sh", "-c", script}, Interval: time.Second, OutputMaxSize: 1000}, 500*time.Millisecond)
+	if r.Status != Critical || len(r.Output) > 1000+len(script)+200 || time.Since(begin) > 10*time.Second {
+		t.Errorf("%s with %d bytes of output after %v", r.Status, len(r.Output), time.Since(begin))
+	}
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for children(t, word) > 0 {
+		select {
+		case <-deadline:
+			t.Fatalf("%d processes of the script still run", children(t, word))
+		case <-tick.C:
+		}
+	}
+}
+
+func TestScriptsAboveTheBoundWaitForTheirTurn(t *testing.T) {
+	turns := make(chan struct{}, 1)
+	turns <- struct{}{} // another script runs
+	p := &scriptProbe{args: []string{"true"}, limit: 100, turns: turns}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if r := p.Probe(ctx); r.Status != Critical || !strings.Contains(r.Output, "too many other scripts") {
+		t.Errorf("without a turn: %+v", r)
+	}
+	<-turns
+	if r := p.Probe(t.Context()); r.Status != Passing || len(turns) != 0 {
+		t.Errorf("with a turn: %+v, %d turns are still taken", r, len(turns))
+	}
+}
+
 func TestUDP(t *testing.T) {
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {

@@ -40,12 +40,16 @@ func (t *TTL) Seen(output string) {
 	t.timer.Reset(t.ttl)
 }
 
-// Resume sets the end of the wait: of a report made before a restart.
+// Resume sets the end of the wait: of a report made before a restart. That is
+// the only time of the wall clock here. It is turned into a wait at once, and
+// one that is longer than a report can be good for shows a clock that was set
+// back: the wait is then that of a new report.
 func (t *TTL) Resume(output string, until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.last, t.until = output, until
-	t.timer.Reset(time.Until(until))
+	wait := min(time.Until(until), t.ttl)
+	t.last, t.until = output, time.Now().Add(wait)
+	t.timer.Reset(wait)
 }
 
 // Until is when the wait ends.

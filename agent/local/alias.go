@@ -68,7 +68,7 @@ func (s *State) followOwn(ctx context.Context, d *config.CheckDefinition, report
 func (s *State) followRemote(ctx context.Context, d *config.CheckDefinition, report func(checks.Result)) {
 	index := uint64(0)
 	for ctx.Err() == nil {
-		list, meta, err := catalog.ListNodeChecks.Call(ctx, s.cfg.Caller, op.Header{Consistency: op.Stale, MinIndex: index, MaxWait: aliasWait},
+		list, meta, err := catalog.ListNodeChecks.Call(ctx, s.cfg.Caller, op.Header{Token: s.token(d.Token, false), Consistency: op.Stale, MinIndex: index, MaxWait: aliasWait},
 			&catalog.NodeRequest{Node: d.AliasNode})
 		if err != nil {
 			if ctx.Err() != nil {

@@ -32,6 +32,18 @@ var (
 	ErrInvalid        = errors.New("invalid definition")
 )
 
+// InvalidError is an ErrInvalid that says what is wrong, in the words that
+// clients know.
+type InvalidError struct{ Text string }
+
+// Error implements error.
+func (e *InvalidError) Error() string { return ErrInvalid.Error() + ": " + e.Text }
+
+// Unwrap makes it an ErrInvalid.
+func (e *InvalidError) Unwrap() error { return ErrInvalid }
+
+func invalid(format string, args ...any) error { return &InvalidError{fmt.Sprintf(format, args...)} }
+
 // Bounds on what one agent may register.
 const (
 	maxServices = 1 << 16
@@ -60,6 +72,9 @@ type Config struct {
 	SyncPeriod time.Duration
 	// RetryPeriod after a sync that failed; default 15 s.
 	RetryPeriod time.Duration
+	// Token returns the secret for what this agent itself asks for or, with file,
+	// for registering what files define and name no token for; nil uses none.
+	Token func(file bool) string
 	// Scripts from the API and from files may be run; see guard.
 	ScriptsFromAPI, ScriptsFromFiles bool
 	// ClusterSize is the number of LAN members; nil counts as 1.
@@ -75,10 +90,14 @@ type Config struct {
 
 // service is one registered service.
 type service struct {
-	def    config.ServiceDefinition
-	file   bool // from a configuration file, not from the API
-	record catalog.Service
-	synced bool
+	def     config.ServiceDefinition
+	file    bool // from a configuration file, not from the API
+	record  catalog.Service
+	synced  bool
+	holdOff time.Time // it is not sent before
+	// changed is closed when the record becomes another or the service goes.
+	changed chan struct{}
+	checks  map[string]*check // of the service, by ID
 }
 
 // check is one registered check.
@@ -102,6 +121,8 @@ type State struct {
 	log     *slog.Logger
 	metrics *metrics
 	group   *lifecycle.Group
+	sending *lifecycle.Group // what talks to the catalog
+	disk    *disk
 	runner  *checks.Runner
 	wake    chan struct{} // capacity 1: something is to be sent
 	full    chan struct{} // capacity 1: compare everything now
@@ -109,7 +130,7 @@ type State struct {
 	mu       sync.Mutex
 	services map[string]*service
 	checks   map[string]*check
-	gone     map[goneKey]bool // to be deleted from the catalog
+	gone     map[goneKey]gone // to be deleted from the catalog
 	changed  chan struct{}    // closed and replaced when a check changes
 	nodeSent bool
 	running  bool
@@ -117,6 +138,12 @@ type State struct {
 
 // goneKey names a service or check that was removed here.
 type goneKey struct{ service, check string }
+
+// gone says how something is deleted.
+type gone struct {
+	token   string
+	holdOff time.Time // not before
+}
 
 // New returns the state with what was kept from earlier. It runs no checks and
 // sends nothing until Start.
@@ -132,9 +159,9 @@ func New(cfg Config) (*State, error) {
 	if cfg.ClusterSize == nil {
 		cfg.ClusterSize = func() int { return 1 }
 	}
-	s := &State{cfg: cfg, log: cfg.Log.With("component", "local"), metrics: newMetrics(cfg.Registerer), group: lifecycle.New("local state"), runner: checks.NewRunner(),
+	s := &State{cfg: cfg, log: cfg.Log.With("component", "local"), metrics: newMetrics(cfg.Registerer), group: lifecycle.New("local state"), sending: lifecycle.New("local state"), runner: checks.NewRunner(),
 		wake: make(chan struct{}, 1), full: make(chan struct{}, 1),
-		services: map[string]*service{}, checks: map[string]*check{}, gone: map[goneKey]bool{}, changed: make(chan struct{})}
+		services: map[string]*service{}, checks: map[string]*check{}, gone: map[goneKey]gone{}, changed: make(chan struct{}), disk: newDisk(cfg.Dir)}
 	return s, s.restore()
 }
 
@@ -146,7 +173,7 @@ func (s *State) Start() error {
 		s.run(c)
 	}
 	s.mu.Unlock()
-	if err := s.group.Go("anti-entropy", s.syncLoop); err != nil {
+	if err := s.sending.Go("anti-entropy", s.syncLoop); err != nil {
 		return err
 	}
 	if err := s.group.Go("reap critical services", s.reapLoop); err != nil {
@@ -155,8 +182,12 @@ func (s *State) Start() error {
 	if s.cfg.Coordinate == nil {
 		return nil
 	}
-	return s.group.Go("coordinate", s.coordinateLoop)
+	return s.sending.Go("coordinate", s.coordinateLoop)
 }
+
+// Leave sends nothing more to the catalog: what it has of this node may be
+// removed for good. Checks still run.
+func (s *State) Leave(ctx context.Context) error { return s.sending.Stop(ctx) }
 
 // Stop ends all checks and sends nothing more.
 func (s *State) Stop(ctx context.Context) error {
@@ -166,7 +197,7 @@ func (s *State) Stop(ctx context.Context) error {
 		c.halt()
 	}
 	s.mu.Unlock()
-	return s.group.Stop(ctx)
+	return errors.Join(s.sending.Stop(ctx), s.group.Stop(ctx))
 }
 
 // Services returns a copy of the services by ID.
@@ -180,6 +211,43 @@ func (s *State) Services() map[string]catalog.Service {
 	return out
 }
 
+// Service returns one service and a channel that is closed when it becomes
+// another or goes; what happens to other services does not close it.
+func (s *State) Service(id string) (record catalog.Service, changed <-chan struct{}, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	svc := s.services[id]
+	if svc == nil {
+		return catalog.Service{}, nil, false
+	}
+	return svc.record, svc.changed, true
+}
+
+// Counts returns how many checks are run here and how many are reported.
+func (s *State) Counts() (run, reported int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.checks {
+		switch {
+		case c.ttl != nil:
+			reported++
+		case !isAlias(&c.def) && !isMaintenance(&c.def):
+			run++
+		}
+	}
+	return run, reported
+}
+
+// SetNodeMeta replaces the metadata of the node and sends it.
+func (s *State) SetNodeMeta(meta map[string]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !maps.Equal(s.cfg.Meta, meta) {
+		s.cfg.Meta, s.nodeSent = meta, false
+		s.notify()
+	}
+}
+
 // Checks returns a copy of the checks by ID.
 func (s *State) Checks() map[string]catalog.Check {
 	s.mu.Lock()
@@ -189,283 +257,6 @@ func (s *State) Checks() map[string]catalog.Check {
 		out[id] = c.record
 	}
 	return out
-}
-
-// AddService registers a service with its checks, or changes it. Checks that
-// it had and no longer defines go.
-func (s *State) AddService(def config.ServiceDefinition) error { return s.addService(def, false) }
-
-func (s *State) addService(def config.ServiceDefinition, file bool) error {
-	record, err := serviceRecord(&def)
-	if err != nil {
-		return err
-	}
-	defs := serviceChecks(&def)
-	for i := range defs {
-		if err := s.guard(&defs[i], file); err != nil {
-			return err
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old := s.services[record.ID]
-	if old == nil && len(s.services) >= maxServices {
-		return fmt.Errorf("%w: this agent has %d services already, its limit", ErrInvalid, maxServices)
-	}
-	svc := &service{def: def, file: file, record: record}
-	if old != nil {
-		svc.synced = old.synced && old.record.Same(&record)
-	}
-	if !file {
-		if err := s.keepService(svc); err != nil {
-			return err
-		}
-	}
-	s.services[record.ID] = svc
-	delete(s.gone, goneKey{service: record.ID})
-	keep := map[string]bool{}
-	for _, d := range defs {
-		keep[d.ID] = true
-		if err := s.putCheck(d, file, true); err != nil {
-			return err
-		}
-	}
-	for id, c := range s.checks {
-		if c.record.ServiceID == record.ID && !keep[id] && c.part {
-			s.dropCheck(id, c)
-		}
-	}
-	s.notify()
-	return nil
-}
-
-// RemoveService deregisters a service with its checks.
-func (s *State) RemoveService(id string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.services[id] == nil {
-		return fmt.Errorf("%w %q", ErrUnknownService, id)
-	}
-	delete(s.services, id)
-	s.gone[goneKey{service: id}] = true
-	for cid, c := range s.checks {
-		if c.record.ServiceID == id {
-			s.dropCheck(cid, c)
-			delete(s.gone, goneKey{service: id, check: cid}) // goes with its service
-		}
-	}
-	s.notify()
-	return s.forget(serviceFolder, id)
-}
-
-// AddCheck registers a check, or changes it; its last result stays.
-func (s *State) AddCheck(def config.CheckDefinition) error { return s.addCheck(def, false) }
-
-func (s *State) addCheck(def config.CheckDefinition, file bool) error {
-	if def.ID == "" {
-		def.ID = def.Name
-	}
-	if def.Name == "" {
-		def.Name = def.ID
-	}
-	if def.ID == "" {
-		return fmt.Errorf("%w: Missing check name", ErrInvalid)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if def.ServiceID != "" && s.services[def.ServiceID] == nil {
-		return fmt.Errorf("%w: ServiceID %q does not exist", ErrUnknownService, def.ServiceID)
-	}
-	if err := s.putCheck(def, file, false); err != nil {
-		return err
-	}
-	s.notify()
-	if file {
-		return nil
-	}
-	return s.keepCheck(s.checks[def.ID])
-}
-
-// putCheck installs a check and runs it; s.mu is held. part says that it was
-// defined with its service.
-func (s *State) putCheck(def config.CheckDefinition, file, part bool) error {
-	if err := s.guard(&def, file); err != nil {
-		return err
-	}
-	if def.OutputMaxSize <= 0 || def.OutputMaxSize > s.cfg.OutputMaxSize {
-		def.OutputMaxSize = s.cfg.OutputMaxSize
-	}
-	record, err := s.checkRecord(&def)
-	if err != nil {
-		return err
-	}
-	old := s.checks[def.ID]
-	if old == nil && len(s.checks) >= maxChecks {
-		return fmt.Errorf("%w: this agent has %d checks already, its limit", ErrInvalid, maxChecks)
-	}
-	c := &check{def: def, file: file, part: part, record: record, stop: func() {}}
-	if old != nil {
-		old.halt()
-		if def.Status == "" {
-			c.record.Status, c.record.Output, c.bad = old.record.Status, old.record.Output, old.bad
-		}
-		c.synced = old.synced && old.record.Same(&c.record)
-	}
-	s.checks[def.ID] = c
-	delete(s.gone, goneKey{service: record.ServiceID, check: def.ID})
-	if s.running {
-		s.run(c)
-	}
-	return nil
-}
-
-// RemoveCheck deregisters a check.
-func (s *State) RemoveCheck(id string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.checks[id]
-	if c == nil {
-		return fmt.Errorf("%w %q", ErrUnknownCheck, id)
-	}
-	s.dropCheck(id, c)
-	s.notify()
-	return nil
-}
-
-// dropCheck takes a check away; s.mu is held.
-func (s *State) dropCheck(id string, c *check) {
-	c.halt()
-	delete(s.checks, id)
-	s.gone[goneKey{service: c.record.ServiceID, check: id}] = true
-	for _, folder := range []string{checkFolder, resultFolder} {
-		if err := s.forget(folder, id); err != nil {
-			s.log.Warn("forget a removed check", "check", id, "error", err)
-		}
-	}
-}
-
-// UpdateTTL takes the report of a TTL check.
-func (s *State) UpdateTTL(id, status, output string) error {
-	switch status {
-	case checks.Passing, checks.Warning, checks.Critical:
-	default:
-		return fmt.Errorf("%w: Invalid check status %q: use passing, warning or critical", ErrInvalid, status)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.checks[id]
-	if c == nil {
-		return fmt.Errorf("%w %q", ErrUnknownCheck, id)
-	}
-	if c.def.TTL <= 0 {
-		return fmt.Errorf("CheckID %q: %w", id, ErrNotTTL)
-	}
-	if len(output) > c.def.OutputMaxSize {
-		output = output[:c.def.OutputMaxSize]
-	}
-	if c.ttl != nil {
-		c.ttl.Seen(output)
-	}
-	s.result(c, checks.Result{Status: status, Output: output})
-	return s.keepResult(c)
-}
-
-// result notes the outcome of a check; s.mu is held.
-func (s *State) result(c *check, r checks.Result) {
-	switch {
-	case r.Status != checks.Critical:
-		c.bad = time.Time{}
-	case c.bad.IsZero(): // also where it has never been anything else
-		c.bad = time.Now()
-	}
-	switch {
-	case c.record.Status != r.Status:
-		c.synced, c.holdOff = false, time.Time{}
-	case c.record.Output != r.Output:
-		if s.cfg.UpdateInterval > 0 && c.synced {
-			c.holdOff = time.Now().Add(s.cfg.UpdateInterval)
-		}
-		c.synced = false
-	default:
-		return
-	}
-	c.record.Status, c.record.Output = r.Status, r.Output
-	s.notify()
-	s.tellAliases()
-}
-
-// run starts what produces a check's results; s.mu is held.
-func (s *State) run(c *check) {
-	c.stop = func() {}
-	report := func(r checks.Result) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		late := c.ttl != nil && time.Now().Before(c.ttl.Until()) // a report came while its expiry waited
-		if s.checks[c.def.ID] == c && !late {
-			s.result(c, r)
-		}
-	}
-	switch {
-	case isMaintenance(&c.def):
-		return
-	case c.def.TTL > 0:
-		c.ttl = checks.NewTTL(c.def.TTL, report)
-		s.resumeTTL(c)
-		c.stop = c.ttl.Stop
-		return
-	case isAlias(&c.def):
-		s.runAlias(c, report)
-		return
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	c.stop = cancel
-	err := s.group.Spawn("check", func(group context.Context) {
-		defer context.AfterFunc(group, cancel)()
-		if err := s.runner.Run(ctx, &c.def, report); err != nil {
-			s.log.Error("run check", "check", c.def.ID, "error", err)
-		}
-	})
-	if err != nil {
-		cancel()
-	}
-}
-
-// halt ends what produces the check's results.
-func (c *check) halt() {
-	if c.stop != nil {
-		c.stop()
-	}
-}
-
-// Define makes the services and checks from configuration files those given:
-// new ones are registered, those that are no longer defined go.
-func (s *State) Define(services []config.ServiceDefinition, defs []config.CheckDefinition) error {
-	keepService, keepCheck := map[string]bool{}, map[string]bool{}
-	var errs []error
-	for _, d := range services {
-		keepService[orElse(d.ID, d.Name)] = true
-		errs = append(errs, s.addService(d, true))
-	}
-	for _, d := range defs {
-		keepCheck[orElse(d.ID, d.Name)] = true
-		errs = append(errs, s.addCheck(d, true))
-	}
-	s.mu.Lock()
-	oldServices, oldChecks := maps.Clone(s.services), maps.Clone(s.checks)
-	s.mu.Unlock()
-	for id, svc := range oldServices {
-		if svc.file && !keepService[id] {
-			errs = append(errs, s.RemoveService(id))
-		}
-	}
-	for id, c := range oldChecks {
-		if c.file && !c.part && !keepCheck[id] {
-			if err := s.RemoveCheck(id); !errors.Is(err, ErrUnknownCheck) { // gone with its service
-				errs = append(errs, err)
-			}
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // notify wakes the sync loop; it never blocks.

@@ -1,8 +1,6 @@
 package local
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,76 +33,20 @@ type keptResult struct {
 	Until                   time.Time
 }
 
-func (s *State) file(folder, id string) string {
-	sum := sha256.Sum256([]byte(id))
-	return filepath.Join(s.cfg.Dir, folder, hex.EncodeToString(sum[:16])+".json")
-}
-
-func (s *State) keepService(svc *service) error {
-	return s.keep(serviceFolder, svc.record.ID, kept{Service: &svc.def})
-}
-
-func (s *State) keepCheck(c *check) error {
-	return s.keep(checkFolder, c.def.ID, kept{Check: &c.def})
-}
-
-func (s *State) keepResult(c *check) error {
-	r := &keptResult{CheckID: c.def.ID, Status: c.record.Status, Output: c.record.Output, Until: time.Now().Add(c.def.TTL)}
-	return s.keep(resultFolder, c.def.ID, kept{Result: r})
-}
-
-// keep writes a file whole or not at all. A TTL report may be lost with the
-// power, a definition not.
-func (s *State) keep(folder, id string, k kept) error {
-	if s.cfg.Dir == "" {
-		return nil
-	}
-	b, err := json.Marshal(k)
-	if err != nil {
-		return err
-	}
-	name := s.file(folder, id)
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return fmt.Errorf("keep %s of %q: %w", folder, id, err)
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return fmt.Errorf("keep %s of %q: %w", folder, id, err)
-	}
-	_, err = tmp.Write(b)
-	if err == nil && folder != resultFolder {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("keep %s of %q: %w", folder, id, err), os.Remove(tmp.Name()))
-	}
-	return nil
-}
-
-func (s *State) forget(folder, id string) error {
-	if s.cfg.Dir == "" {
-		return nil
-	}
-	if err := os.Remove(s.file(folder, id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
 // restore reads what was kept: services first, as checks name them. A damaged
 // file is put aside, named in the log and otherwise passed over.
 func (s *State) restore() error {
 	if s.cfg.Dir == "" {
 		return nil
 	}
+	disk := s.disk
+	s.disk = newDisk("") // what is read needs not be written
+	defer func() { s.disk = disk }()
 	for _, folder := range []string{serviceFolder, checkFolder} {
-		err := s.each(folder, func(k kept) error {
+		err := s.eachKept(folder, func(k kept) error {
 			switch {
 			case k.Service != nil:
-				return s.addService(*k.Service, false)
+				return s.addService(*k.Service, false, keepOthers)
 			case k.Check != nil:
 				return s.addCheck(*k.Check, false)
 			}
@@ -114,7 +56,7 @@ func (s *State) restore() error {
 			return err
 		}
 	}
-	return s.each(resultFolder, func(k kept) error {
+	return s.eachKept(resultFolder, func(k kept) error {
 		if k.Result == nil {
 			return errors.New("holds no result")
 		}
@@ -125,7 +67,7 @@ func (s *State) restore() error {
 	})
 }
 
-func (s *State) each(folder string, use func(kept) error) error {
+func (s *State) eachKept(folder string, use func(kept) error) error {
 	dir := filepath.Join(s.cfg.Dir, folder)
 	files, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -163,7 +105,7 @@ func (s *State) resumeTTL(c *check) {
 	if s.cfg.Dir == "" {
 		return
 	}
-	b, err := os.ReadFile(s.file(resultFolder, c.def.ID))
+	b, err := os.ReadFile(s.disk.path(resultFolder, c.def.ID))
 	if err != nil {
 		return // never reported
 	}

@@ -8,34 +8,6 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 )
 
-// serviceRecord returns what the catalog is to hold of a service.
-func serviceRecord(d *config.ServiceDefinition) (catalog.Service, error) {
-	if d.Name == "" {
-		return catalog.Service{}, fmt.Errorf("%w: Missing service name", ErrInvalid)
-	}
-	if d.ID == "" {
-		d.ID = d.Name
-	}
-	if d.Address == "0.0.0.0" || d.Address == "::" || d.Address == "[::]" {
-		return catalog.Service{}, fmt.Errorf("%w: Invalid service address", ErrInvalid)
-	}
-	s := catalog.Service{ID: d.ID, Service: d.Name, Tags: d.Tags, Address: d.Address, Meta: d.Meta, Port: d.Port,
-		SocketPath: d.SocketPath, EnableTagOverride: d.EnableTagOverride, Weights: catalog.Weights{Passing: 1, Warning: 1}}
-	if s.Tags == nil {
-		s.Tags = []string{}
-	}
-	if w := d.Weights; w != nil {
-		s.Weights = catalog.Weights{Passing: w.Passing, Warning: w.Warning}
-	}
-	if len(d.TaggedAddresses) > 0 {
-		s.TaggedAddresses = map[string]catalog.ServiceAddress{}
-		for tag, a := range d.TaggedAddresses {
-			s.TaggedAddresses[tag] = catalog.ServiceAddress{Address: a.Address, Port: a.Port}
-		}
-	}
-	return s, nil
-}
-
 // generatedPrefix begins the IDs of checks that a service defines without
 // naming them.
 const generatedPrefix = "service:"
@@ -48,15 +20,15 @@ func (s *State) guard(d *config.CheckDefinition, file bool) error {
 		return nil
 	}
 	if err := checks.Validate(d); err != nil {
-		return fmt.Errorf("%w: %v", ErrInvalid, err)
+		return &InvalidError{err.Error()}
 	}
 	if len(d.Args) == 0 || s.cfg.ScriptsFromAPI || file && s.cfg.ScriptsFromFiles {
 		return nil
 	}
 	if file {
-		return fmt.Errorf("%w: check %q: Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true", ErrInvalid, d.Name)
+		return invalid("check %q: Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true", d.Name)
 	}
-	return fmt.Errorf("%w: check %q: Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true", ErrInvalid, d.Name)
+	return invalid("check %q: Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true", d.Name)
 }
 
 // serviceChecks returns the checks that a service defines, with IDs and names.
@@ -78,22 +50,14 @@ func serviceChecks(d *config.ServiceDefinition) []config.CheckDefinition {
 	return out
 }
 
-// checkRecord returns what the catalog is to hold of a check; s.mu is held.
-func (s *State) checkRecord(d *config.CheckDefinition) (catalog.Check, error) {
-	switch d.Status {
-	case "", checks.Passing, checks.Warning, checks.Critical:
-	default:
-		return catalog.Check{}, fmt.Errorf("%w: Bad check status %q: use passing, warning or critical", ErrInvalid, d.Status)
-	}
-	kind := maintenanceKind
-	if !isMaintenance(d) {
-		var err error
-		if kind, err = checks.KindOf(d); err != nil {
-			return catalog.Check{}, fmt.Errorf("%w: %v", ErrInvalid, err)
-		}
-	}
+// checkRecord returns what the catalog is to hold of a valid check; s.mu is
+// held.
+func (s *State) checkRecord(d *config.CheckDefinition) catalog.Check {
 	c := catalog.Check{Node: s.cfg.NodeName, CheckID: d.ID, Name: d.Name, Status: orElse(d.Status, checks.Critical), Notes: d.Notes,
-		ServiceID: d.ServiceID, Type: kind}
+		ServiceID: d.ServiceID, Type: maintenanceKind}
+	if !isMaintenance(d) {
+		c.Type, _ = checks.KindOf(d) // it has one: it is valid
+	}
 	if d.Interval > 0 {
 		c.Interval = d.Interval.String()
 	}
@@ -103,5 +67,5 @@ func (s *State) checkRecord(d *config.CheckDefinition) (catalog.Check, error) {
 	if svc := s.services[d.ServiceID]; svc != nil && d.ServiceID != "" {
 		c.ServiceName, c.ServiceTags = svc.record.Service, svc.record.Tags
 	}
-	return c, nil
+	return c
 }

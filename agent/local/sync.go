@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/legate-project/legate/op"
@@ -22,11 +24,23 @@ const (
 	// scaleFrom is the cluster size above which full comparisons get rarer,
 	// by one period for each doubling.
 	scaleFrom = 128
+	// maxInFlight is how many registrations are on their way at once: enough that
+	// they share entries of the Raft log, few enough for a server to take from
+	// many agents.
+	maxInFlight = 64
+	// maxShownErrors of one round, which may have as many as there are services.
+	maxShownErrors = 8
+	// When a server appears, agents come to it spread over this long for each
+	// member, so that a large datacenter does not come at once.
+	arrivalSpread    = 10 * time.Millisecond
+	maxArrivalSpread = 3 * time.Second
 	// coordinateRate is how many coordinates a datacenter takes a second.
 	coordinateRate = 64
 )
 
 // syncLoop compares everything now and then, and sends changes as they come.
+// Its times are differences of the monotonic clock: setting the wall clock
+// moves none of them.
 func (s *State) syncLoop(ctx context.Context) {
 	var nextFull time.Time // zero: at once
 	retry := firstRetry
@@ -34,32 +48,45 @@ func (s *State) syncLoop(ctx context.Context) {
 		full := !time.Now().Before(nextFull)
 		err := s.sync(ctx, full)
 		s.metrics.syncs(err)
-		var next time.Duration
-		if err != nil && ctx.Err() == nil {
-			s.log.Warn("sync services and checks with the catalog", "error", err, "again in", retry)
-			next, retry = retry, min(2*retry, s.cfg.RetryPeriod)
-		} else {
-			if retry = firstRetry; full {
-				nextFull = time.Now().Add(s.fullPeriod())
+		if refused(err) {
+			s.log.Warn("the catalog refuses services or checks of this agent", "error", err, "again in", s.cfg.RetryPeriod)
+		} else if err != nil && ctx.Err() == nil {
+			wait := retry/2 + rand.N(retry/2) // agents that failed together come back one by one
+			s.log.Warn("sync services and checks with the catalog", "error", err, "again in", wait)
+			retry = min(2*retry, s.cfg.RetryPeriod)
+			if s.pause(ctx, wait, nil) { // what failed will fail again: changes do not wake it
+				nextFull = time.Time{}
 			}
-			next = s.nextHoldOff(time.Until(nextFull))
+			continue
 		}
-		timer := time.NewTimer(next)
+		if retry = firstRetry; full {
+			nextFull = time.Now().Add(s.fullPeriod())
+		}
+		if s.pause(ctx, s.nextHoldOff(time.Until(nextFull)), s.wake) {
+			nextFull = time.Time{}
+		}
+	}
+}
+
+// pause waits until the time is over, something is to be sent or ctx ends. It
+// reports whether a server appeared: then it is time to compare everything.
+func (s *State) pause(ctx context.Context, wait time.Duration, wake <-chan struct{}) (appeared bool) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-wake: // changes, however many, do not put the comparison off
+	case <-s.full:
+		spread := min(time.Duration(s.cfg.ClusterSize()-1)*arrivalSpread, maxArrivalSpread)
+		timer.Reset(rand.N(max(spread, 0) + 1))
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
-		case <-s.full:
-			nextFull = time.Time{}
-		case <-s.wake: // changes, however many, do not put the comparison off
-			if err != nil { // what failed will fail again: do not spin
-				select {
-				case <-ctx.Done():
-				case <-timer.C:
-				}
-			}
 		}
-		timer.Stop()
+		return true
 	}
+	return false
 }
 
 // fullPeriod is the time between full comparisons: longer in large
@@ -72,15 +99,28 @@ func (s *State) fullPeriod() time.Duration {
 	return p + rand.N(p/4+1)
 }
 
-// nextHoldOff shortens the wait to the first output that was held back.
+// nextHoldOff shortens the wait to the first of what is held back.
 func (s *State) nextHoldOff(wait time.Duration) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	for _, c := range s.checks {
-		if !c.synced && c.holdOff.After(now) {
-			wait = min(wait, c.holdOff.Sub(now))
+	until := func(t time.Time) {
+		if t.After(now) {
+			wait = min(wait, t.Sub(now))
 		}
+	}
+	for _, c := range s.checks {
+		if !c.synced {
+			until(c.holdOff)
+		}
+	}
+	for _, svc := range s.services {
+		if !svc.synced {
+			until(svc.holdOff)
+		}
+	}
+	for _, g := range s.gone {
+		until(g.holdOff)
 	}
 	return wait
 }
@@ -89,7 +129,8 @@ func (s *State) nextHoldOff(wait time.Duration) time.Duration {
 func (s *State) sync(ctx context.Context, full bool) error {
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	if full {
+	defer context.AfterFunc(s.sending.Context(), cancel)()
+	if full || s.overridable() {
 		if err := s.compare(ctx); err != nil {
 			return fmt.Errorf("compare with the catalog: %w", err)
 		}
@@ -101,15 +142,29 @@ func (s *State) sync(ctx context.Context, full bool) error {
 	return errors.Join(err, s.sendChanged(ctx))
 }
 
+// overridable reports whether a service is to be sent whose tags the catalog
+// may know better.
+func (s *State) overridable() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, svc := range s.services {
+		if !svc.synced && svc.def.EnableTagOverride {
+			return true
+		}
+	}
+	return false
+}
+
 // compare marks what differs from the catalog, and what the catalog has under
 // this node that this agent does not know.
 func (s *State) compare(ctx context.Context) error {
 	at := &catalog.NodeRequest{Node: s.cfg.NodeName}
-	remote, _, err := catalog.GetNodeServices.Call(ctx, s.cfg.Caller, op.Header{}, at)
+	h := op.Header{Token: s.token("", false)}
+	remote, _, err := catalog.GetNodeServices.Call(ctx, s.cfg.Caller, h, at)
 	if err != nil {
 		return err
 	}
-	remoteChecks, _, err := catalog.ListNodeChecks.Call(ctx, s.cfg.Caller, op.Header{}, at)
+	remoteChecks, _, err := catalog.ListNodeChecks.Call(ctx, s.cfg.Caller, h, at)
 	if err != nil {
 		return err
 	}
@@ -123,52 +178,64 @@ func (s *State) compare(ctx context.Context) error {
 	}
 	for id, svc := range s.services {
 		theirs := services[id]
-		if theirs != nil && svc.def.EnableTagOverride {
+		if theirs != nil && svc.def.EnableTagOverride && !slices.Equal(svc.record.Tags, theirs.Tags) {
 			svc.record.Tags = theirs.Tags
+			close(svc.changed)
+			svc.changed = make(chan struct{})
+			s.relabel(svc)
 		}
 		svc.synced = theirs != nil && theirs.Same(&svc.record)
 	}
 	for id := range services {
 		if s.services[id] == nil && id != leaderService {
-			s.gone[goneKey{service: id}] = true
+			s.goneUnlessKnown(goneKey{service: id}, h.Token)
 		}
 	}
-	s.compareChecks(remoteChecks, services)
+	s.compareChecks(remoteChecks, services, h.Token)
 	return nil
 }
 
-func (s *State) compareChecks(remote *catalog.Checks, services map[string]*catalog.Service) {
-	theirs := map[string]*catalog.Check{}
+// goneUnlessKnown notes what is to be deleted; s.mu is held.
+func (s *State) goneUnlessKnown(k goneKey, token string) {
+	if _, ok := s.gone[k]; !ok {
+		s.gone[k] = gone{token: token}
+	}
+}
+
+func (s *State) compareChecks(remote *catalog.Checks, services map[string]*catalog.Service, token string) {
+	theirs, now := map[string]*catalog.Check{}, time.Now()
 	if remote != nil {
 		for i := range *remote {
 			theirs[(*remote)[i].CheckID] = &(*remote)[i]
 		}
 	}
 	for id, c := range s.checks {
-		t := theirs[id]
-		c.synced = t != nil && s.sameCheck(t, c)
+		c.against(theirs[id], now)
 	}
 	for id, t := range theirs {
 		switch {
 		case s.checks[id] != nil, id == catalog.SerfHealth, t.ServiceID == leaderService:
 		case s.services[t.ServiceID] == nil && services[t.ServiceID] != nil: // goes with its service
 		default:
-			s.gone[goneKey{service: t.ServiceID, check: id}] = true
+			s.goneUnlessKnown(goneKey{service: t.ServiceID, check: id}, token)
 		}
 	}
 }
 
-// sameCheck compares with the catalog's check; output that is held back does
-// not count.
-func (s *State) sameCheck(theirs *catalog.Check, c *check) bool {
-	mine := c.record
-	if svc := s.services[mine.ServiceID]; svc != nil && mine.ServiceID != "" {
-		mine.ServiceName, mine.ServiceTags = svc.record.Service, svc.record.Tags
+// against compares a check with the catalog's, which may be nil. Output that
+// is held back stays so, as long as nothing else differs.
+func (c *check) against(theirs *catalog.Check, now time.Time) {
+	c.synced = theirs != nil && c.record.Same(theirs)
+	if c.synced || !c.holdOff.After(now) {
+		return
 	}
-	if c.holdOff.After(time.Now()) {
-		mine.Output = theirs.Output
+	if theirs != nil {
+		mine := c.record
+		if mine.Output = theirs.Output; mine.Same(theirs) {
+			return
+		}
 	}
-	return mine.Same(theirs)
+	c.holdOff = time.Time{}
 }
 
 // node is what the catalog is to hold of this node.
@@ -181,26 +248,87 @@ func (s *State) node() *catalog.Node {
 // does not keep the rest back.
 func (s *State) sendGone(ctx context.Context) error {
 	s.mu.Lock()
-	gone := make([]goneKey, 0, len(s.gone))
-	for k := range s.gone {
-		gone = append(gone, k)
+	now := time.Now()
+	var keys []goneKey
+	var tokens []string
+	for k, g := range s.gone {
+		if !g.holdOff.After(now) {
+			keys, tokens = append(keys, k), append(tokens, g.token)
+		}
 	}
 	s.mu.Unlock()
-	var errs []error
-	for _, k := range gone {
+	return s.each(ctx, len(keys), func(ctx context.Context, i int) error {
+		k := keys[i]
 		req := &catalog.DeregisterRequest{Node: s.cfg.NodeName, ServiceID: k.service, CheckID: k.check}
-		if _, _, err := catalog.Deregister.Call(ctx, s.cfg.Caller, op.Header{}, req); err != nil {
-			errs = append(errs, fmt.Errorf("deregister service %q check %q: %w", k.service, k.check, err))
-			if !refused(err) {
-				break
-			}
-			continue
-		}
+		_, _, err := catalog.Deregister.Call(ctx, s.cfg.Caller, op.Header{Token: tokens[i]}, req)
+		s.metrics.wrote(err)
 		s.mu.Lock()
-		delete(s.gone, k)
-		s.mu.Unlock()
+		defer s.mu.Unlock()
+		switch {
+		case err == nil:
+			delete(s.gone, k)
+			return nil
+		case refused(err):
+			if g, ok := s.gone[k]; ok {
+				g.holdOff = time.Now().Add(s.cfg.RetryPeriod)
+				s.gone[k] = g
+			}
+		}
+		return fmt.Errorf("deregister service %q check %q: %w", k.service, k.check, err)
+	})
+}
+
+// each does n things, a bounded number of them at a time. After an error that
+// is no refusal it begins none any more: the servers are not well.
+func (s *State) each(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+	var (
+		wg           sync.WaitGroup
+		mu           sync.Mutex // of what follows
+		next, failed int
+		errs         []error // refusals
+		broken       error
+	)
+	take := func() (int, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		next++
+		return next - 1, next <= n && broken == nil && ctx.Err() == nil
 	}
-	return errors.Join(errs...)
+	note := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case !refused(err):
+			broken = errors.Join(broken, err)
+		case len(errs) < maxShownErrors:
+			errs = append(errs, err)
+		default:
+			failed++
+		}
+	}
+	for range min(n, maxInFlight) {
+		wg.Add(1)
+		err := s.sending.Spawn("registration", func(context.Context) {
+			defer wg.Done()
+			for i, ok := take(); ok; i, ok = take() {
+				if err := do(ctx, i); err != nil {
+					note(err)
+				}
+			}
+		})
+		if err != nil {
+			wg.Done()
+			note(err)
+		}
+	}
+	wg.Wait()
+	if failed > 0 {
+		errs = append(errs, fmt.Errorf("and %d more", failed))
+	}
+	if broken == nil && next < n {
+		broken = ctx.Err()
+	}
+	return errors.Join(append([]error{broken}, errs...)...)
 }
 
 // refused reports whether the servers said no to one change, rather than that
@@ -214,24 +342,25 @@ func refused(err error) bool {
 }
 
 // sendChanged registers what differs: each service with its checks in one
-// command, then the node's own checks. A service that is refused does not
+// command, beside the node's own checks. A service that is refused does not
 // keep the others back.
 func (s *State) sendChanged(ctx context.Context) error {
-	var errs []error
-	for _, batch := range s.unsent() {
-		_, _, err := catalog.Register.Call(ctx, s.cfg.Caller, op.Header{}, &batch.request)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("register %s: %w", batch.what(), err))
-			if !refused(err) {
-				break // the servers are not well: do not hammer them
-			}
-			continue
-		}
+	batches := s.unsent()
+	return s.each(ctx, len(batches), func(ctx context.Context, i int) error {
+		b := batches[i]
+		_, _, err := catalog.Register.Call(ctx, s.cfg.Caller, op.Header{Token: b.token}, &b.request)
+		s.metrics.wrote(err)
 		s.mu.Lock()
-		batch.sent(s)
-		s.mu.Unlock()
-	}
-	return errors.Join(errs...)
+		defer s.mu.Unlock()
+		switch {
+		case err == nil:
+			b.sent(s)
+			return nil
+		case refused(err):
+			b.hold(time.Now().Add(s.cfg.RetryPeriod))
+		}
+		return fmt.Errorf("register %s: %w", b.what(), err)
+	})
 }
 
 // batch is one registration with what it covers.
@@ -240,6 +369,9 @@ type batch struct {
 	service *service
 	record  catalog.Service // of the service, as sent
 	checks  []*check
+	results []catalog.Check // of checks, as sent
+	node    *catalog.Node   // as sent
+	token   string
 }
 
 func (b *batch) what() string {
@@ -252,59 +384,77 @@ func (b *batch) what() string {
 // sent notes what the catalog now has; s.mu is held. What changed meanwhile
 // stays to be sent.
 func (b *batch) sent(s *State) {
-	s.nodeSent = true
+	s.nodeSent = s.nodeSent || b.node.Same(s.node())
 	if b.service != nil && s.services[b.record.ID] == b.service && b.service.record.Same(&b.record) {
 		b.service.synced = true
 	}
 	for i, c := range b.checks {
-		if s.checks[c.def.ID] == c && c.record.Same(&b.request.Checks[i]) {
+		if s.checks[c.def.ID] == c && c.record.Same(&b.results[i]) {
 			c.synced = true
 		}
 	}
 }
 
-// unsent gathers what is to be sent.
+// hold keeps what was refused back for a while; s.mu is held.
+func (b *batch) hold(until time.Time) {
+	if b.service != nil {
+		b.service.holdOff = until
+	}
+	for _, c := range b.checks {
+		c.holdOff = until
+	}
+}
+
+// unsent gathers what is to be sent, in batches for one token each: what files
+// and clients define beside each other may have several.
 func (s *State) unsent() []*batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	byService := map[string]*batch{}
+	node := s.node()
+	type key struct{ service, token string }
+	by := map[key]*batch{}
 	var out []*batch
-	add := func(id string, svc *service) *batch {
-		b := byService[id]
+	add := func(service, token string) *batch {
+		b := by[key{service, token}]
 		if b == nil {
-			b = &batch{request: s.request()}
-			byService[id], out = b, append(out, b)
-		}
-		if svc != nil && b.service == nil {
-			b.service, b.record = svc, svc.record
-			record := svc.record
-			b.request.Service = &record
+			b = &batch{request: s.request(node), node: node, token: token}
+			by[key{service, token}], out = b, append(out, b)
 		}
 		return b
 	}
 	for id, svc := range s.services {
-		if !svc.synced {
-			add(id, svc)
+		if !svc.synced && !svc.holdOff.After(now) {
+			b := add(id, s.token(svc.def.Token, svc.file))
+			b.service, b.record = svc, svc.record
+			record := svc.record // the call may complete it
+			b.request.Service = &record
 		}
 	}
-	for _, c := range s.checks {
+	for id, c := range s.checks {
 		if c.synced || c.holdOff.After(now) {
 			continue
 		}
-		b := add(c.record.ServiceID, s.services[c.record.ServiceID])
-		b.checks = append(b.checks, c)
+		service, token := c.record.ServiceID, s.token(c.def.Token, c.file)
+		if svc := s.services[service]; service != "" && svc != nil {
+			token = s.token(orElse(c.def.Token, svc.def.Token), c.file)
+			if !svc.synced && token != s.token(svc.def.Token, svc.file) {
+				s.notify() // its service has to be there first: it goes in the next round
+				continue
+			}
+		}
+		b := add(service, token)
+		b.checks, b.results = append(b.checks, s.checks[id]), append(b.results, c.record)
 		b.request.Checks = append(b.request.Checks, c.record)
 	}
 	if len(out) == 0 && !s.nodeSent {
-		out = append(out, &batch{request: s.request()})
+		out = append(out, &batch{request: s.request(node), node: node, token: s.token("", false)})
 	}
 	return out
 }
 
 // request describes the node; what the catalog has of it already stays.
-func (s *State) request() catalog.RegisterRequest {
-	n := s.node()
+func (s *State) request(n *catalog.Node) catalog.RegisterRequest {
 	return catalog.RegisterRequest{ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter,
 		TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta, SkipNodeUpdate: s.nodeSent}
 }
@@ -363,7 +513,7 @@ func (s *State) coordinateLoop(ctx context.Context) {
 			continue
 		}
 		e := &coordinate.Entry{Node: s.cfg.NodeName, Coord: coordinate.FromSerf(c)}
-		if _, _, err := coordinate.Update.Call(ctx, s.cfg.Caller, op.Header{}, e); err != nil && ctx.Err() == nil {
+		if _, _, err := coordinate.Update.Call(ctx, s.cfg.Caller, op.Header{Token: s.token("", false)}, e); err != nil && ctx.Err() == nil {
 			s.log.Debug("send the network coordinate", "error", err)
 		}
 	}

@@ -1,8 +1,8 @@
 // Package logging builds the one slog logger of a process and adapts it to
 // the libraries that want another kind.
 //
-// It formats, filters by level and adapts; it opens no files and rotates
-// nothing.
+// It formats, filters by level, adapts and lets others listen to what is
+// logged; it opens no files and rotates nothing.
 package logging
 
 import (

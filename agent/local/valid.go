@@ -1,0 +1,176 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/legate-project/legate/agent/checks"
+	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/state/catalog"
+)
+
+// Bounds on one registration, at most what the catalog takes: what it would
+// refuse is refused at once and not each time that it is sent.
+const (
+	maxName      = 512  // bytes of an ID or name
+	maxTags      = 1024 // of a service
+	maxTag       = 4096 // bytes of a tag or an address
+	maxMeta      = 64   // pairs
+	maxMetaKey   = 128  // bytes
+	maxMetaValue = 512  // bytes
+	maxAddresses = 64   // tagged addresses of a service
+	maxNotes     = 4096 // bytes of a check's notes
+	maxWeight    = 65535
+	maxPort      = 65535
+)
+
+// validService completes a definition, and returns what the catalog is to hold
+// of the service and its checks, or why that cannot be.
+func (s *State) validService(d *config.ServiceDefinition, file bool) (catalog.Service, []config.CheckDefinition, error) {
+	if d.ID == "" {
+		d.ID = d.Name
+	}
+	if err := serviceFault(d); err != nil {
+		return catalog.Service{}, nil, &InvalidError{err.Error()}
+	}
+	defs := serviceChecks(d)
+	d.Checks = slices.Clone(defs) // with the IDs that they go by from now on
+	ids := map[string]bool{}
+	for i := range defs {
+		if err := s.validCheck(&defs[i], file); err != nil {
+			return catalog.Service{}, nil, err
+		}
+		if ids[defs[i].ID] {
+			return catalog.Service{}, nil, invalid("the check ID %q is given twice", defs[i].ID)
+		}
+		ids[defs[i].ID] = true
+	}
+	return serviceRecord(d), defs, nil
+}
+
+// serviceFault says what is wrong with a definition, its checks aside.
+func serviceFault(d *config.ServiceDefinition) error {
+	switch {
+	case d.Name == "":
+		return errors.New("Missing service name")
+	case len(d.Name) > maxName || len(d.ID) > maxName:
+		return fmt.Errorf("Invalid service name or ID: longer than %d bytes", maxName)
+	case d.Address == "0.0.0.0" || d.Address == "::" || d.Address == "[::]" || len(d.Address) > maxTag:
+		return errors.New("Invalid service address")
+	case d.Port < 0 || d.Port > maxPort:
+		return fmt.Errorf("Invalid service port %d", d.Port)
+	case d.SocketPath != "" && (d.Address != "" || d.Port != 0):
+		return errors.New("Invalid service: SocketPath excludes Address and Port")
+	case len(d.SocketPath) > maxTag:
+		return fmt.Errorf("Invalid service socket path: longer than %d bytes", maxTag)
+	case len(d.Tags) > maxTags || slices.ContainsFunc(d.Tags, func(t string) bool { return len(t) > maxTag }):
+		return fmt.Errorf("Invalid service tags: at most %d of at most %d bytes", maxTags, maxTag)
+	case len(d.Meta) > maxMeta:
+		return fmt.Errorf("Invalid service meta: more than %d pairs", maxMeta)
+	case len(d.TaggedAddresses) > maxAddresses:
+		return fmt.Errorf("Invalid tagged addresses: more than %d", maxAddresses)
+	}
+	if w := d.Weights; w != nil && (w.Passing < 1 || w.Passing > maxWeight || w.Warning < 0 || w.Warning > maxWeight) {
+		return fmt.Errorf("Invalid service weights: want 1 to %d for Passing and 0 to %d for Warning", maxWeight, maxWeight)
+	}
+	for k, v := range d.Meta {
+		if k == "" || len(k) > maxMetaKey || len(v) > maxMetaValue {
+			return fmt.Errorf("Invalid service meta %.*q: want a key of 1 to %d bytes and a value of at most %d", maxMetaKey, k, maxMetaKey, maxMetaValue)
+		}
+	}
+	for tag, a := range d.TaggedAddresses {
+		if tag == "" || len(tag) > maxMetaKey || len(a.Address) > maxTag || a.Port < 0 || a.Port > maxPort {
+			return fmt.Errorf("Invalid tagged address %.*q: want a tag of 1 to 128 bytes, an address and a port", maxMetaKey, tag)
+		}
+	}
+	return meshFault(d)
+}
+
+// meshFault refuses what only a service mesh could carry out; what merely
+// describes a service to one is accepted.
+func meshFault(d *config.ServiceDefinition) error {
+	switch d.Kind {
+	case "", "typical", "connect-proxy", "mesh-gateway", "terminating-gateway", "ingress-gateway", "api-gateway":
+	default:
+		return fmt.Errorf("Invalid service kind %q", d.Kind)
+	}
+	if c, ok := d.Connect.(map[string]any); ok {
+		for _, key := range []string{"SidecarService", "sidecar_service"} {
+			if c[key] != nil {
+				return errors.New("Invalid service: Connect.SidecarService needs a service mesh, which this agent does not have")
+			}
+		}
+	}
+	if several(d.Ports) {
+		return errors.New("Invalid service: Ports is not supported, use Port")
+	}
+	for _, name := range []string{d.Namespace, d.Partition} {
+		if name != "" && name != "default" {
+			return errors.New("Invalid service: namespaces and partitions are a Consul Enterprise feature")
+		}
+	}
+	return nil
+}
+
+// several reports whether a value from a file or request says anything.
+func several(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return false
+	case []any:
+		return len(v) > 0
+	case map[string]any:
+		return len(v) > 0
+	}
+	return true
+}
+
+// serviceRecord returns what the catalog is to hold of a valid service.
+func serviceRecord(d *config.ServiceDefinition) catalog.Service {
+	s := catalog.Service{ID: d.ID, Service: d.Name, Tags: d.Tags, Address: d.Address, Meta: d.Meta, Port: d.Port,
+		SocketPath: d.SocketPath, EnableTagOverride: d.EnableTagOverride, Weights: catalog.Weights{Passing: 1, Warning: 1}}
+	if d.Kind != "typical" {
+		s.Kind = d.Kind
+	}
+	if s.Tags == nil {
+		s.Tags = []string{}
+	}
+	if w := d.Weights; w != nil {
+		s.Weights = catalog.Weights{Passing: w.Passing, Warning: w.Warning}
+	}
+	if len(d.TaggedAddresses) > 0 {
+		s.TaggedAddresses = map[string]catalog.ServiceAddress{}
+		for tag, a := range d.TaggedAddresses {
+			s.TaggedAddresses[tag] = catalog.ServiceAddress{Address: a.Address, Port: a.Port}
+		}
+	}
+	return s
+}
+
+// validCheck completes a definition or says what is wrong with it.
+func (s *State) validCheck(d *config.CheckDefinition, file bool) error {
+	d.ID, d.Name = orElse(d.ID, d.Name), orElse(d.Name, d.ID)
+	switch {
+	case d.ID == "":
+		return invalid("Missing check name")
+	case len(d.ID) > maxName || len(d.Name) > maxName || len(d.ServiceID) > maxName:
+		return invalid("Invalid check name or ID: longer than %d bytes", maxName)
+	case len(d.Notes) > maxNotes:
+		return invalid("Invalid check notes: longer than %d bytes", maxNotes)
+	}
+	switch d.Status {
+	case "", checks.Passing, checks.Warning, checks.Critical:
+	default:
+		return invalid("Bad check status %q: use passing, warning or critical", d.Status)
+	}
+	for _, name := range []string{d.Namespace, d.Partition} {
+		if name != "" && name != "default" {
+			return invalid("namespaces and partitions are a Consul Enterprise feature")
+		}
+	}
+	if d.OutputMaxSize <= 0 || d.OutputMaxSize > s.cfg.OutputMaxSize {
+		d.OutputMaxSize = s.cfg.OutputMaxSize
+	}
+	return s.guard(d, file)
+}
