@@ -84,7 +84,7 @@ func (a *Agent) Reload(cfg *config.Config) error {
 		return fmt.Errorf("reload services and checks: %w", err)
 	}
 	now := *a.live.Load()
-	now.NodeMeta, now.DNSConfig, now.ACL.Tokens, now.LogLevel = cfg.NodeMeta, cfg.DNSConfig, cfg.ACL.Tokens, cfg.LogLevel
+	now.NodeMeta, now.DNSConfig, now.ACL.Tokens, now.LogLevel, now.EnableDebug = cfg.NodeMeta, cfg.DNSConfig, cfg.ACL.Tokens, cfg.LogLevel, cfg.EnableDebug
 	now.Services, now.Checks = cfg.Services, cfg.Checks
 	a.live.Store(&now)
 	a.tokens.configure(&now)

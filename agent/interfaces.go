@@ -32,7 +32,7 @@ func (a *Agent) startHTTP() error {
 		MetricsStream: a.reg.StreamHandler(cmp.Or(a.opts.Timing.MetricsInterval, metrics.StreamInterval)), Logs: a.logs, DefaultToken: a.tokens.forRequests,
 		Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, MaxValueSize: a.cfg.Limits.KVMaxValueSize,
 		DefaultQueryTime: a.cfg.DefaultQueryTime, MaxQueryTime: a.cfg.MaxQueryTime, MaxConnsPerClient: a.cfg.Limits.HTTPMaxConnsPerClient,
-		HTTP: a.cfg.HTTPConfig, Log: a.log, Registerer: a.reg,
+		HTTP: a.cfg.HTTPConfig, Debug: func() bool { return a.live.Load().EnableDebug }, Log: a.log, Registerer: a.reg,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the HTTP interface: %w", err)

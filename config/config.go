@@ -119,7 +119,7 @@ type Config struct {
 	DisableUpdateCheck        bool          `key:"disable_update_check" mark:"silent" doc:"Nothing is ever asked of the project's home."`
 	DisableAnonymousSignature bool          `key:"disable_anonymous_signature" mark:"silent" doc:"Nothing is ever sent to the project's home."`
 	EnableAgentTLSForChecks   bool          `key:"enable_agent_tls_for_checks" mark:"pending" doc:"Present the agent's certificate in HTTP checks."`
-	EnableDebug               bool          `key:"enable_debug" mark:"reload,pending" doc:"Serve run-time profiles."`
+	EnableDebug               bool          `key:"enable_debug" mark:"reload" doc:"Serve run-time profiles below /debug/pprof/."`
 	DisableRemoteExec         bool          `key:"disable_remote_exec" default:"true" mark:"pending" doc:"Refuse remote execution."`
 
 	DisableUnprintableFilter   bool `key:"disable_http_unprintable_char_filter" mark:"pending" doc:"Accept control characters in HTTP paths."`

@@ -5,6 +5,7 @@ var table = []route{
 	{path: "/", get: root},
 	{path: "/robots.txt", get: robots},
 	{path: "/metrics", get: prometheusMetrics},
+	{path: "/debug/pprof/", get: debugProfile},
 
 	{path: "/v1/kv/", get: kvGet, put: kvPut, delete: kvDelete},
 	{path: "/v1/txn", later: "PUT"},

@@ -61,6 +61,8 @@ type Config struct {
 	MaxConnsPerClient int
 	// HTTP is the http_config block.
 	HTTP config.HTTPConfig
+	// Debug reports whether profiles may be asked for now; nil for never.
+	Debug func() bool
 	// DefaultToken is used for requests without a token; nil uses none.
 	DefaultToken func() string
 
