@@ -1,10 +1,15 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/go-bexpr"
+	"github.com/hashicorp/go-bexpr/grammar"
 )
 
 // Bounds on filter expressions: the parser backtracks, and brackets make it
@@ -32,6 +37,86 @@ func (x *exchange) filter() (*filter, error) {
 	return &filter{e}, nil
 }
 
+// filterOf is filter for lists of one kind of record: sample is one with
+// something in each of its lists. An expression that does not fit it is refused,
+// however short the list is that it is for.
+func (x *exchange) filterOf(sample any) (*filter, error) {
+	f, err := x.filter()
+	if err != nil || f == nil {
+		return f, err
+	}
+	ast, err := grammar.Parse("", []byte(x.get("filter")), grammar.MaxExpressions(maxFilterSteps))
+	if err == nil {
+		err = fits(ast, sample)
+	}
+	if err == nil {
+		_, err = f.eval.Evaluate(sample) // what fits does not see: the insides of any and all
+	}
+	if err != nil {
+		return nil, refuse(http.StatusBadRequest, "Failed to create boolean expression evaluator: "+err.Error())
+	}
+	return f, nil
+}
+
+// fits returns an error unless each comparison in the expression can be made
+// with the sample: evaluating the whole stops at the first that decides.
+func fits(expression, sample any) error {
+	switch e := expression.(type) {
+	case *grammar.UnaryExpression:
+		return fits(e.Operand, sample)
+	case *grammar.BinaryExpression:
+		if err := fits(e.Left, sample); err != nil {
+			return err
+		}
+		return fits(e.Right, sample)
+	case *grammar.MatchExpression:
+		if len(e.Selector.Path) == 0 {
+			return errors.New("a selector is empty")
+		}
+		if e.Operator == grammar.MatchMatches || e.Operator == grammar.MatchNotMatches {
+			if _, err := regexp.Compile(e.Value.Raw); err != nil {
+				return err
+			}
+		}
+		one, err := bexpr.CreateEvaluator(comparison(e), bexpr.WithMaxExpressions(maxFilterSteps))
+		if err != nil {
+			return err
+		}
+		_, err = one.Evaluate(sample)
+		return err
+	}
+	return nil
+}
+
+// comparison writes one comparison as an expression of its own.
+func comparison(e *grammar.MatchExpression) string {
+	selector := e.Selector.Path[0]
+	for _, part := range e.Selector.Path[1:] {
+		selector += "[" + literal(part) + "]"
+	}
+	if e.Value == nil {
+		if e.Operator == grammar.MatchIsNil || e.Operator == grammar.MatchIsNotNil {
+			return selector + " is nil"
+		}
+		return selector + " is empty"
+	}
+	value := literal(e.Value.Raw)
+	switch e.Operator {
+	case grammar.MatchIn, grammar.MatchNotIn, grammar.MatchContains, grammar.MatchNotContains:
+		return selector + " contains " + value
+	case grammar.MatchMatches, grammar.MatchNotMatches:
+		return selector + " matches " + value
+	}
+	return selector + " == " + value
+}
+
+// literal writes a string so that the grammar takes it: it knows no escaped
+// quotes.
+func literal(s string) string {
+	q := strconv.Quote(s)
+	return `"` + strings.ReplaceAll(q[1:len(q)-1], `\"`, `\x22`) + `"`
+}
+
 // pass reports whether the record satisfies the filter.
 func (f *filter) pass(record any) (bool, error) {
 	if f == nil {
@@ -50,13 +135,32 @@ type selection struct {
 	meta   map[string]string
 }
 
-func (x *exchange) selection() (*selection, error) {
+func (x *exchange) selection() (*selection, error) { return x.choose(x.filter) }
+
+// selectionOf is selection for lists of records like the sample: see filterOf.
+func (x *exchange) selectionOf(sample any) (*selection, error) {
+	return x.choose(func() (*filter, error) { return x.filterOf(sample) })
+}
+
+// takePairs hands ?node-meta over to the operation, in order: what is asked in
+// another order is the same.
+func (s *selection) takePairs() []string {
+	var pairs []string
+	for k, v := range s.meta {
+		pairs = append(pairs, k+":"+v)
+	}
+	slices.Sort(pairs)
+	s.meta = nil
+	return pairs
+}
+
+func (x *exchange) choose(parse func() (*filter, error)) (*selection, error) {
 	sel := &selection{}
 	if len(x.params) == 0 {
 		return sel, nil
 	}
 	var err error
-	if sel.filter, err = x.filter(); err != nil {
+	if sel.filter, err = parse(); err != nil {
 		return nil, err
 	}
 	for _, pair := range x.all("node-meta") {
