@@ -105,7 +105,8 @@ var ListStateChecks = op.Read[StateRequest, Checks]{Name: "health.state", Author
 // Operations lists what this package declares.
 func Operations() []op.Operation {
 	return []op.Operation{&Register, &Deregister, &ListNodes, &GetNode, &ListServices, &ListServiceNodes,
-		&GetNodeServices, &ListInstances, &ListNodeChecks, &ListServiceChecks, &ListStateChecks}
+		&GetNodeServices, &ListInstances, &ListNodeChecks, &ListServiceChecks, &ListStateChecks,
+		&DumpNodes, &DumpNode, &DumpServices, &Summarize}
 }
 
 // all returns the checks of the request.
