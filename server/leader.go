@@ -78,7 +78,8 @@ func (s *Server) reconcile(ctx context.Context) error {
 			return errors.Join(errs...)
 		}
 	}
-	return errors.Join(append(errs, s.forgetUnseen(ctx, seen))...)
+	before := s.seen.Swap(&seen)
+	return errors.Join(append(errs, s.forgetUnseen(ctx, seen, before))...)
 }
 
 // alive is 1 for a live member, else 0.
@@ -255,9 +256,11 @@ func (s *Server) forget(ctx context.Context, node string) error {
 // forgetUnseen removes nodes that were members once (they have a serfHealth
 // check) and are no longer known to gossip. Nodes registered from outside have
 // no such check and stay. A server that has just started sees itself alone at
-// first: it waits.
-func (s *Server) forgetUnseen(ctx context.Context, seen map[string]bool) error {
-	if time.Since(s.started) < s.cfg.ReconcilePeriod {
+// first: until it has had time to meet the others, it forgets only whom it saw
+// in the round before.
+func (s *Server) forgetUnseen(ctx context.Context, seen map[string]bool, before *map[string]bool) error {
+	young := time.Since(s.started) < s.cfg.ReconcilePeriod
+	if young && before == nil {
 		return nil
 	}
 	v := s.cfg.State.View()
@@ -268,7 +271,8 @@ func (s *Server) forgetUnseen(ctx context.Context, seen map[string]bool) error {
 	}
 	for i := range *checks {
 		c := &(*checks)[i]
-		if c.CheckID != catalog.SerfHealth || seen[strings.ToLower(c.Node)] {
+		name := strings.ToLower(c.Node)
+		if c.CheckID != catalog.SerfHealth || seen[name] || young && !(*before)[name] {
 			continue
 		}
 		if err := s.forget(ctx, c.Node); err != nil {
