@@ -78,22 +78,28 @@ func dumpNode(r storage.Reader, req *NodeRequest) (*NodeInfo, error) {
 	return &info, nil
 }
 
+// dumpServices reads no nodes: what is written about them alone concerns nobody
+// who watches services.
 func dumpServices(r storage.Reader, _ *op.Empty) (*ServiceList, error) {
-	c, err := readAll(r, nil)
-	if err != nil {
-		return nil, err
+	of := map[string]Checks{} // by lower-cased node
+	for c, err := range checks.Scan(r, nil) {
+		if err != nil {
+			return nil, err
+		}
+		at := strings.ToLower(c.Node)
+		of[at] = append(of[at], *c)
 	}
 	byName := map[string]*ServiceParts{}
-	for _, n := range c.nodes {
-		at := strings.ToLower(n.Node)
-		for _, s := range c.services[at] {
-			all := byName[s.Service]
-			if all == nil {
-				all = &ServiceParts{Name: s.Service, Kind: s.Kind}
-				byName[s.Service] = all
-			}
-			all.add(n.Node, s, c.checks[at])
+	for s, err := range services.Scan(r, nil) {
+		if err != nil {
+			return nil, err
 		}
+		all := byName[s.Service.Service]
+		if all == nil {
+			all = &ServiceParts{Name: s.Service.Service, Kind: s.Service.Kind}
+			byName[s.Service.Service] = all
+		}
+		all.add(s.Node, &s.Service, of[strings.ToLower(s.Node)])
 	}
 	list := make(ServiceList, 0, len(byName))
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
@@ -105,7 +111,7 @@ func dumpServices(r storage.Reader, _ *op.Empty) (*ServiceList, error) {
 // add counts an instance on a node, whose checks are given. Nodes come one after
 // another.
 func (l *ServiceParts) add(node string, s *Service, checks Checks) {
-	first := len(l.Parts) == 0 || l.Parts[len(l.Parts)-1].Node != node
+	first := len(l.Parts) == 0 || !strings.EqualFold(l.Parts[len(l.Parts)-1].Node, node)
 	if first {
 		l.Parts = append(l.Parts, ServicePart{Node: node, Tags: []string{}, Sources: []string{}})
 	}
