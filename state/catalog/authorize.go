@@ -1,6 +1,8 @@
 package catalog
 
 import (
+	"strings"
+
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/storage"
 )
@@ -44,7 +46,7 @@ func authorizeStoredRegister(a rules.Authorizer, tx storage.Reader, r *RegisterR
 		return err
 	}
 	if old == nil || !r.SkipNodeUpdate && !r.node(old).Same(old) {
-		if err := rules.Require(a, rules.Node, rules.Write, r.Node); err != nil {
+		if err := authorizeNode(a, tx, r); err != nil {
 			return err
 		}
 	}
@@ -61,6 +63,23 @@ func authorizeStoredRegister(a rules.Authorizer, tx storage.Reader, r *RegisterR
 	}
 	for _, c := range r.all() {
 		if err := authorizeCheck(a, tx, r, &c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// authorizeNode asks for the node, and for the one that would make room for it
+// because it has its ID.
+func authorizeNode(a rules.Authorizer, tx storage.Reader, r *RegisterRequest) error {
+	if err := rules.Require(a, rules.Node, rules.Write, r.Node); err != nil || r.ID == "" {
+		return err
+	}
+	for other, err := range nodesByID.Scan(tx, storage.Key(strings.ToLower(r.ID))) {
+		if err != nil {
+			return err
+		}
+		if err := rules.Require(a, rules.Node, rules.Write, other.Node); err != nil {
 			return err
 		}
 	}
