@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -129,8 +130,22 @@ func changes() []change {
 
 // asker talks HTTP to one agent.
 type asker struct {
-	t    *testing.T
-	base string
+	t      *testing.T
+	base   string
+	client *http.Client
+	busy   sync.WaitGroup
+}
+
+// ask returns an asker that has no connection any more when the cluster stops:
+// a server on its way out gives one that nothing was said on some seconds.
+func ask(t *testing.T, n *testcluster.Node) *asker {
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	a := &asker{t: t, base: "http://" + n.HTTPAddr(), client: &http.Client{Transport: transport}}
+	t.Cleanup(func() {
+		a.busy.Wait()
+		transport.CloseIdleConnections()
+	})
+	return a
 }
 
 func (a *asker) do(ctx context.Context, method, path, body string) (index uint64, text string, err error) {
@@ -138,7 +153,7 @@ func (a *asker) do(ctx context.Context, method, path, body string) (index uint64
 	if err != nil {
 		return 0, "", err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := a.client.Do(req)
 	if err != nil {
 		return 0, "", err
 	}
@@ -179,12 +194,12 @@ func (w *watch) arm(ctx context.Context) {
 		join = "&"
 	}
 	path := w.route + w.path + join + "wait=5m&index=" + strconv.FormatUint(w.index, 10)
-	go func() {
+	w.ask.busy.Go(func() {
 		index, _, err := w.ask.do(ctx, "GET", path, "")
 		if err == nil {
 			w.woken <- index
 		}
-	}()
+	})
 }
 
 // check looks whether a change woke the watch as it should.
@@ -220,8 +235,7 @@ func (w *watch) check(ctx context.Context, c *change) error {
 // and by no other.
 func TestEveryBlockingEndpointWakesExactly(t *testing.T) {
 	c := start(t, testcluster.Spec{Datacenters: 1, Servers: 1})
-	node := c.Node("dc1-server1")
-	a := &asker{t: t, base: "http://" + node.HTTPAddr()}
+	a := ask(t, c.Node("dc1-server1"))
 	eventually(t, "the server has registered itself", 15*time.Second, func(ctx context.Context) error {
 		_, text, err := a.do(ctx, "GET", "/v1/catalog/node/dc1-server1", "")
 		var n *struct {
