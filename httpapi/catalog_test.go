@@ -136,6 +136,11 @@ func lists() map[string]string {
 // Every parameter is taken on every list.
 func TestParametersOfLists(t *testing.T) {
 	const bad = "Failed to create boolean expression evaluator: "
+	callers := map[string]*canned{"full": {answers: records()}, "empty": {}}
+	servers := map[string]*world{}
+	for what, caller := range callers {
+		servers[what] = start(t, func(cfg *Config) { cfg.Caller = caller })
+	}
 	for path, selector := range lists() {
 		for _, c := range []struct {
 			query  string
@@ -170,10 +175,9 @@ func TestParametersOfLists(t *testing.T) {
 			{"filter=\"\"==x", 400, bad, op.Header{}},
 			{"pretty", 200, "", op.Header{}},
 		} {
-			for what, answers := range map[string]map[string]any{"full": records(), "empty": {}} {
-				caller := &canned{answers: answers}
-				w := start(t, func(cfg *Config) { cfg.Caller = caller })
-				rec := w.do("GET", path+"?"+c.query, "")
+			for what, caller := range callers {
+				caller.asked = nil
+				rec := servers[what].do("GET", path+"?"+c.query, "")
 				if rec.Code != c.status || !strings.Contains(rec.Body.String(), c.want) {
 					t.Errorf("%s?%s, %s: %d %s, want %d %s", path, c.query, what, rec.Code, rec.Body, c.status, c.want)
 				}

@@ -3,6 +3,10 @@ package testcluster_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,4 +52,53 @@ func TestFailedMemberIsReaped(t *testing.T) {
 	if err != nil || len(*list) != 0 {
 		t.Errorf("what ran on it: %v %v", *list, err)
 	}
+}
+
+// An agent that dies and comes back under another name, with its ID, has one
+// entry in the catalog.
+func TestRenamedAgentLeavesNoGhost(t *testing.T) {
+	const before, after = "dc1-client1", "renamed"
+	var renamed atomic.Bool
+	dir := t.TempDir()
+	c := start(t, testcluster.Spec{Datacenters: 1, Servers: 1, Clients: 1, Dir: dir, Configure: func(c *config.Config) {
+		if c.NodeName == before && renamed.Load() {
+			c.NodeName = after
+		}
+	}})
+	ask := c.Node("dc1-server1").Agent().Caller()
+	eventually(t, "the client is healthy", 15*time.Second, func(ctx context.Context) error {
+		got, err := serfHealth(ctx, ask, before)
+		if err == nil && got != catalog.Passing {
+			err = errors.New("serfHealth is " + got)
+		}
+		return err
+	})
+	id := c.Node(before).Agent().NodeID()
+	if err := c.StopNode(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	renamed.Store(true)
+	if err := os.Remove(filepath.Join(dir, before, "agent.json")); err != nil { // as the agent tells who renames it
+		t.Fatal(err)
+	}
+	if err := c.StartNode(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the catalog has it under its new name alone", 20*time.Second, func(ctx context.Context) error {
+		list, _, err := catalog.ListNodes.Call(ctx, ask, op.Header{}, &op.Empty{})
+		if err != nil {
+			return err
+		}
+		var names []string
+		for _, n := range *list {
+			if n.ID == id {
+				names = append(names, n.Node)
+			}
+		}
+		got, err := serfHealth(ctx, ask, after)
+		if err == nil && (len(*list) != 2 || len(names) != 1 || names[0] != after || got != catalog.Passing) {
+			err = fmt.Errorf("%d nodes, the ID is of %v, serfHealth is %q", len(*list), names, got)
+		}
+		return err
+	})
 }
