@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/httpapi"
 	"github.com/legate-project/legate/internal/testcluster"
 )
@@ -132,6 +133,7 @@ func changes() []change {
 type asker struct {
 	t      *testing.T
 	base   string
+	dc     string // asked for in each read; "" for the agent's own
 	client *http.Client
 	busy   sync.WaitGroup
 }
@@ -179,9 +181,19 @@ func (a *asker) write(c change) {
 	}
 }
 
+// read is do for a path that a datacenter and more may be added to.
+func (a *asker) read(ctx context.Context, path, more string) (index uint64, text string, err error) {
+	join := "?"
+	if strings.Contains(path, "?") {
+		join = "&"
+	}
+	return a.do(ctx, "GET", path+join+"dc="+a.dc+more, "")
+}
+
 // watch is one that blocks, again and again.
 type watch struct {
 	watched
+	from  string // where it is asked
 	ask   *asker
 	index uint64
 	woken chan uint64
@@ -189,13 +201,9 @@ type watch struct {
 
 // arm waits for something newer than was answered last.
 func (w *watch) arm(ctx context.Context) {
-	join := "?"
-	if strings.Contains(w.path, "?") {
-		join = "&"
-	}
-	path := w.route + w.path + join + "wait=5m&index=" + strconv.FormatUint(w.index, 10)
+	more := "&wait=5m&index=" + strconv.FormatUint(w.index, 10)
 	w.ask.busy.Go(func() {
-		index, _, err := w.ask.do(ctx, "GET", path, "")
+		index, _, err := w.ask.read(ctx, w.route+w.path, more)
 		if err == nil {
 			w.woken <- index
 		}
@@ -210,7 +218,7 @@ func (w *watch) check(ctx context.Context, c *change) error {
 			return errors.New("woken by a write elsewhere")
 		default:
 		}
-		now, _, err := w.ask.do(ctx, "GET", w.route+w.path, "")
+		now, _, err := w.ask.read(ctx, w.route+w.path, "")
 		if err == nil && now != w.index {
 			err = fmt.Errorf("index went from %d to %d by a write elsewhere", w.index, now)
 		}
@@ -231,39 +239,55 @@ func (w *watch) check(ctx context.Context, c *change) error {
 	}
 }
 
+// registered returns an error until an agent has written all that it writes
+// about itself.
+func (a *asker) registered(node string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, text, err := a.read(ctx, "/v1/internal/ui/node/"+node, "")
+		if err != nil || text == "" {
+			return errors.Join(errors.New("not in the catalog"), err)
+		}
+		var n struct {
+			TaggedAddresses map[string]string
+			Checks          []any
+		}
+		if err := json.Unmarshal([]byte(text), &n); err != nil {
+			return err
+		}
+		if len(n.Checks) == 0 || n.TaggedAddresses["wan"] == "" {
+			return errors.New("not yet: " + text)
+		}
+		return nil
+	}
+}
+
 // Every read that blocks is woken by each write and deletion that concerns it,
-// and by no other.
+// and by no other: on a server, on a client agent, and in another datacenter.
 func TestEveryBlockingEndpointWakesExactly(t *testing.T) {
-	c := start(t, testcluster.Spec{Datacenters: 1, Servers: 1})
+	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 1, Clients: 1, RTT: 10 * time.Millisecond,
+		Configure: func(c *config.Config) { c.DisableCoordinates = true }}) // agents would write theirs meanwhile
 	a := ask(t, c.Node("dc1-server1"))
-	eventually(t, "the server has registered itself", 15*time.Second, func(ctx context.Context) error {
-		_, text, err := a.do(ctx, "GET", "/v1/catalog/node/dc1-server1", "")
-		var n *struct {
-			Node     struct{ TaggedAddresses map[string]string }
-			Services map[string]any
-		}
-		if err == nil {
-			err = json.Unmarshal([]byte(text), &n)
-		}
-		if err == nil && (n == nil || n.Services["consul"] == nil || n.Node.TaggedAddresses["wan"] == "") {
-			err = errors.New("not yet: " + text)
-		}
-		return err
-	})
+	client, abroad := ask(t, c.Node("dc1-client1")), ask(t, c.Node("dc2-client1"))
+	abroad.dc = "dc1"
+	for _, n := range c.In("dc1") {
+		eventually(t, n.Name+" has registered itself", 15*time.Second, a.registered(n.Name))
+	}
 	for _, b := range before() {
 		a.write(b)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var watches []*watch
-	for _, r := range watchedRequests() {
-		index, _, err := a.do(ctx, "GET", r.route+r.path, "")
-		if err != nil || index == 0 {
-			t.Fatalf("%s: index %d, %v", r.name, index, err)
+	for from, asker := range map[string]*asker{"server": a, "client": client, "abroad": abroad} {
+		for _, r := range watchedRequests() {
+			index, _, err := asker.read(ctx, r.route+r.path, "")
+			if err != nil || index == 0 {
+				t.Fatalf("%s %s: index %d, %v", from, r.name, index, err)
+			}
+			w := &watch{watched: r, from: from, ask: asker, index: index, woken: make(chan uint64, 1)}
+			watches = append(watches, w)
+			w.arm(ctx)
 		}
-		w := &watch{watched: r, ask: a, index: index, woken: make(chan uint64, 1)}
-		watches = append(watches, w)
-		w.arm(ctx)
 	}
 	for _, change := range changes() {
 		a.write(change)
@@ -275,7 +299,7 @@ func TestEveryBlockingEndpointWakesExactly(t *testing.T) {
 					continue
 				}
 				if err := w.check(ctx, &change); err != nil {
-					t.Fatalf("%s: %s: %v", change.name, w.name, err)
+					t.Fatalf("%s: %s on %s: %v", change.name, w.name, w.from, err)
 				}
 			}
 		}
