@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
+	"net/url"
 	"reflect"
 	"strings"
 	"sync"
@@ -333,5 +335,28 @@ func TestMeshFieldsAreAccepted(t *testing.T) {
 	b, err := json.Marshal(caller.request.(*catalog.RegisterRequest).Service)
 	if err != nil || !bytes.Contains(b, []byte(meshJSON)) {
 		t.Errorf("%s %v", b, err)
+	}
+}
+
+// A name that DNS cannot carry is taken, said to the operator, and found over
+// HTTP.
+func TestNamesThatDNSCannotCarry(t *testing.T) {
+	for name, warned := range map[string]bool{"web": false, "web-2": false, "w_eb": true, "a b": true, "ünï": true, "a.b": true, strings.Repeat("x", 64): true} {
+		var log bytes.Buffer
+		caller := &canned{}
+		w := start(t, func(cfg *Config) {
+			cfg.Caller, cfg.Log = caller, slog.New(slog.NewTextHandler(&log, nil))
+		})
+		body, err := json.Marshal(map[string]any{"Node": "n", "Address": "1.2.3.4", "Service": map[string]any{"Service": name}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rec := w.do("PUT", "/v1/catalog/register", string(body)); rec.Code != 200 || strings.Contains(log.String(), "cannot be looked up by DNS") != warned {
+			t.Errorf("%q: %d, log %q, want a warning: %t", name, rec.Code, log.String(), warned)
+		}
+		rec := w.do("GET", "/v1/health/service/"+url.PathEscape(name), "")
+		if got, ok := caller.request.(*catalog.ServiceRequest); rec.Code != 200 || !ok || got.Service != name {
+			t.Errorf("%q over HTTP: %d, asked for %+v", name, rec.Code, caller.request)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tinylib/msgp/msgp"
@@ -169,5 +170,42 @@ func TestOverviewCounts(t *testing.T) {
 	p := (*list)[0].Parts[0] // the node's own check counts once
 	if p.Node != "n1" || p.Instances != 2 || p.Passing != 3 || !slices.Equal(p.Sources, []string{"k8s"}) || !slices.Equal(p.Tags, []string{"blue", "second", "w-n1"}) {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestRefusedRegistrations: one row is a registration with the text by which it
+// is refused. Nothing of it is written.
+func TestRefusedRegistrations(t *testing.T) {
+	many := map[string]string{}
+	for i := range 65 {
+		many[fmt.Sprint(i)] = ""
+	}
+	for want, r := range map[string]*catalog.RegisterRequest{
+		"Must provide node": {Address: "10.0.0.1"},
+		"Must provide address if SkipNodeUpdate is not set":            {Node: "n"},
+		"Must provide service name (Service.Service)":                  {Node: "n", Address: "10.0.0.1", Service: &catalog.Service{ID: "x"}},
+		"Invalid service address":                                      {Node: "n", Address: "10.0.0.1", Service: &catalog.Service{Service: "x", Address: "0.0.0.0"}},
+		"Missing check name":                                           {Node: "n", Address: "10.0.0.1", Check: &catalog.Check{Status: catalog.Passing}},
+		"Bad check status":                                             {Node: "n", Address: "10.0.0.1", Checks: []catalog.Check{{CheckID: "ok"}, {CheckID: "c", Status: "fine"}}},
+		"Check \"c\" is of node \"m\", not of \"n\"":                   {Node: "n", Address: "10.0.0.1", Check: &catalog.Check{CheckID: "c", Node: "m"}},
+		"Missing service registration":                                 {Node: "n", Address: "10.0.0.1", Service: &catalog.Service{Service: "x"}, Check: &catalog.Check{CheckID: "c", ServiceID: "y"}},
+		"Node metadata cannot contain more than 64 key/value pairs":    {Node: "n", Address: "10.0.0.1", NodeMeta: many},
+		"Service metadata cannot contain more than 64 key/value pairs": {Node: "n", Address: "10.0.0.1", Service: &catalog.Service{Service: "x", Meta: many}},
+	} {
+		s, apply := open(t)
+		_, err := apply(&catalog.Register, r)
+		if op.CodeOf(err) != op.CodeInvalid || !strings.HasPrefix(fmt.Sprint(err), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+		if all, _ := read(t, s, &catalog.DumpNodes, &op.Empty{}); len(*all) != 0 {
+			t.Errorf("%s: %+v was written", want, *all)
+		}
+		if names, _ := read(t, s, &catalog.ListServices, &catalog.ServicesRequest{}); len(*names) != 0 {
+			t.Errorf("%s: names %v were written", want, *names)
+		}
+	}
+	_, apply := open(t)
+	if _, err := apply(&catalog.Deregister, &catalog.DeregisterRequest{ServiceID: "x"}); op.CodeOf(err) != op.CodeInvalid {
+		t.Errorf("deregistration without a node: %v", err)
 	}
 }
