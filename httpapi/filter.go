@@ -3,6 +3,7 @@ package httpapi
 import (
 	"errors"
 	"net/http"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,7 +21,12 @@ const (
 )
 
 // filter is a parsed ?filter; nil lets everything pass.
-type filter struct{ eval *bexpr.Evaluator }
+type filter struct {
+	eval *bexpr.Evaluator
+	// lenient takes what a selector does not find in a record as the empty
+	// string: for expressions that are known to fit. Nil if that is not known.
+	lenient *bexpr.Evaluator
+}
 
 func (x *exchange) filter() (*filter, error) {
 	text := x.get("filter")
@@ -34,7 +40,7 @@ func (x *exchange) filter() (*filter, error) {
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "Failed to create boolean expression evaluator: "+err.Error())
 	}
-	return &filter{e}, nil
+	return &filter{eval: e}, nil
 }
 
 // filterOf is filter for lists of one kind of record: sample is one with
@@ -55,7 +61,8 @@ func (x *exchange) filterOf(sample any) (*filter, error) {
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "Failed to create boolean expression evaluator: "+err.Error())
 	}
-	return f, nil
+	f.lenient, err = bexpr.CreateEvaluator(x.get("filter"), bexpr.WithMaxExpressions(maxFilterSteps), bexpr.WithUnknownValue(""))
+	return f, err
 }
 
 // fits returns an error unless each comparison in the expression can be made
@@ -78,6 +85,7 @@ func fits(expression, sample any) error {
 				return err
 			}
 		}
+		fill(reflect.ValueOf(sample), e.Selector.Path)
 		one, err := bexpr.CreateEvaluator(comparison(e), bexpr.WithMaxExpressions(maxFilterSteps))
 		if err != nil {
 			return err
@@ -86,6 +94,26 @@ func fits(expression, sample any) error {
 		return err
 	}
 	return nil
+}
+
+// fill puts a record into a map of records where a selector goes through it:
+// any key may be there.
+func fill(v reflect.Value, path []string) {
+	for ; len(path) > 1; path = path[1:] {
+		v = reflect.Indirect(v)
+		switch {
+		case v.Kind() == reflect.Struct:
+			v = v.FieldByName(path[0])
+		case v.Kind() == reflect.Map && v.Type().Key().Kind() == reflect.String && v.Type().Elem().Kind() == reflect.Struct && v.CanSet():
+			if v.IsNil() {
+				v.Set(reflect.MakeMap(v.Type()))
+			}
+			v.SetMapIndex(reflect.ValueOf(path[0]).Convert(v.Type().Key()), reflect.Zero(v.Type().Elem()))
+			return
+		default:
+			return
+		}
+	}
 }
 
 // comparison writes one comparison as an expression of its own.
@@ -123,6 +151,9 @@ func (f *filter) pass(record any) (bool, error) {
 		return true, nil
 	}
 	ok, err := f.eval.Evaluate(record)
+	if err != nil && f.lenient != nil { // a key is missing in a map of records
+		ok, err = f.lenient.Evaluate(record)
+	}
 	if err != nil {
 		return false, refuse(http.StatusBadRequest, "Failed to evaluate filter: "+err.Error())
 	}
