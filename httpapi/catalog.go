@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -72,6 +71,7 @@ func catalogDatacenters(x *exchange) error {
 		return err
 	}
 	x.datacenter(&meta)
+	x.cached()
 	if list == nil || list.Texts == nil {
 		return x.json([]string{})
 	}
@@ -83,7 +83,7 @@ func catalogNodes(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	sel, err := x.selection()
+	sel, err := x.selectionOf(&catalog.Node{})
 	if err != nil {
 		return err
 	}
@@ -107,14 +107,11 @@ func catalogServices(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	sel, err := x.selection()
+	sel, err := x.selectionOf(&namedTags{ServiceTags: []string{""}})
 	if err != nil {
 		return err
 	}
-	if sel.meta != nil {
-		return refuse(http.StatusBadRequest, "?node-meta is not supported for the list of services")
-	}
-	list, meta, err := catalog.ListServices.Call(x.ctx, x.s.cfg.Caller, h, &op.Empty{})
+	list, meta, err := catalog.ListServices.Call(x.ctx, x.s.cfg.Caller, h, &catalog.ServicesRequest{NodeMeta: sel.takePairs()})
 	if err != nil {
 		return err
 	}
@@ -143,17 +140,16 @@ func catalogService(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	sel, err := x.selection()
+	sel, err := x.selectionOf(&catalog.ServiceNode{ServiceTags: []string{""}})
 	if err != nil {
 		return err
 	}
-	list, reply, err := catalog.ListServiceNodes.Ask(x.ctx, x.s.cfg.Caller, h, &catalog.ServiceRequest{Service: name, Tags: x.all("tag")})
+	req := &catalog.ServiceRequest{Service: name, Tags: x.all("tag"), NodeMeta: sel.takePairs()}
+	list, reply, err := catalog.ListServiceNodes.Ask(x.ctx, x.s.cfg.Caller, h, req)
 	if err != nil {
 		return err
 	}
-	return x.list(sel, reply, func() (any, error) {
-		return pick(sel, orEmpty(list), func(n *catalog.ServiceNode) map[string]string { return n.NodeMeta }, fixServiceNode)
-	})
+	return x.list(sel, reply, func() (any, error) { return pick(sel, orEmpty(list), nil, fixServiceNode) })
 }
 
 // nodeServices asks for a node with its services and applies ?filter to them;
@@ -167,7 +163,7 @@ func (x *exchange) nodeServices() (*catalog.NodeServices, error) {
 	if err != nil {
 		return nil, err
 	}
-	sel, err := x.selection()
+	sel, err := x.selectionOf(&catalog.Service{Tags: []string{""}})
 	if err != nil {
 		return nil, err
 	}
@@ -247,16 +243,25 @@ func pairs[V any](m map[string]V) map[string]V {
 	return m
 }
 
-// The fix functions fill in what clients expect not to be null.
-
-func fixNode(n *catalog.Node) {
-	n.TaggedAddresses, n.Meta = pairs(n.TaggedAddresses), pairs(n.Meta)
+// orNull is the map, null rather than {} in JSON.
+func orNull[V any](m map[string]V) map[string]V {
+	if len(m) == 0 {
+		return nil
+	}
+	return m
 }
 
-func fixService(s *catalog.Service) { s.Tags, s.Meta = some(s.Tags), pairs(s.Meta) }
+// The fix functions give records the shape that clients know: which lists and
+// maps are empty and which are null.
+
+func fixNode(n *catalog.Node) {
+	n.TaggedAddresses, n.Meta = orNull(n.TaggedAddresses), orNull(n.Meta)
+}
+
+func fixService(s *catalog.Service) { s.Tags, s.Meta = some(s.Tags), orNull(s.Meta) }
 
 func fixServiceNode(n *catalog.ServiceNode) {
-	n.TaggedAddresses, n.NodeMeta = pairs(n.TaggedAddresses), pairs(n.NodeMeta)
+	n.TaggedAddresses, n.NodeMeta = orNull(n.TaggedAddresses), orNull(n.NodeMeta)
 	n.ServiceTags, n.ServiceMeta = some(n.ServiceTags), pairs(n.ServiceMeta)
 }
 

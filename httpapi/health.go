@@ -8,8 +8,9 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 )
 
-// checkList answers with the checks that an operation returns.
-func checkList[Req any](x *exchange, o *op.Read[Req, catalog.Checks], missing string, req func(arg string) *Req) error {
+// checkList answers with the checks that an operation returns. The request is
+// made of the argument and of what ?node-meta asks for.
+func checkList[Req any](x *exchange, o *op.Read[Req, catalog.Checks], missing string, req func(arg string, meta []string) *Req) error {
 	h, err := x.header()
 	if err != nil {
 		return err
@@ -18,35 +19,33 @@ func checkList[Req any](x *exchange, o *op.Read[Req, catalog.Checks], missing st
 	if err != nil {
 		return err
 	}
-	sel, err := x.selection()
+	sel, err := x.selectionOf(&catalog.Check{ServiceTags: []string{""}})
 	if err != nil {
 		return err
 	}
-	if sel.meta != nil {
-		return refuse(http.StatusBadRequest, "?node-meta is not supported for lists of checks")
-	}
-	list, reply, err := o.Ask(x.ctx, x.s.cfg.Caller, h, req(arg))
+	list, reply, err := o.Ask(x.ctx, x.s.cfg.Caller, h, req(arg, sel.takePairs()))
 	if err != nil {
 		return err
 	}
 	return x.list(sel, reply, func() (any, error) { return pick(sel, orEmpty(list), nil, fixCheck) })
 }
 
+// healthNode is about one node: ?node-meta says nothing more.
 func healthNode(x *exchange) error {
-	return checkList(x, &catalog.ListNodeChecks, "Missing node name", func(arg string) *catalog.NodeRequest {
+	return checkList(x, &catalog.ListNodeChecks, "Missing node name", func(arg string, _ []string) *catalog.NodeRequest {
 		return &catalog.NodeRequest{Node: arg}
 	})
 }
 
 func healthChecks(x *exchange) error {
-	return checkList(x, &catalog.ListServiceChecks, "Missing service name", func(arg string) *catalog.ServiceRequest {
-		return &catalog.ServiceRequest{Service: arg}
+	return checkList(x, &catalog.ListServiceChecks, "Missing service name", func(arg string, meta []string) *catalog.ServiceRequest {
+		return &catalog.ServiceRequest{Service: arg, NodeMeta: meta}
 	})
 }
 
 func healthState(x *exchange) error {
-	return checkList(x, &catalog.ListStateChecks, "Missing check state", func(arg string) *catalog.StateRequest {
-		return &catalog.StateRequest{State: arg}
+	return checkList(x, &catalog.ListStateChecks, "Missing check state", func(arg string, meta []string) *catalog.StateRequest {
+		return &catalog.StateRequest{State: arg, NodeMeta: meta}
 	})
 }
 
@@ -63,17 +62,17 @@ func healthService(x *exchange) error {
 	if req.PassingOnly, err = x.flag("passing"); err != nil {
 		return err
 	}
-	sel, err := x.selection()
+	sel, err := x.selectionOf(&catalog.Instance{Node: &catalog.Node{}, Service: &catalog.Service{Tags: []string{""}},
+		Checks: catalog.Checks{{ServiceTags: []string{""}}}})
 	if err != nil {
 		return err
 	}
+	req.NodeMeta = sel.takePairs()
 	list, reply, err := catalog.ListInstances.Ask(x.ctx, x.s.cfg.Caller, h, req)
 	if err != nil {
 		return err
 	}
-	return x.list(sel, reply, func() (any, error) {
-		return pick(sel, orEmpty(list), func(i *catalog.Instance) map[string]string { return i.Node.Meta }, fixInstance)
-	})
+	return x.list(sel, reply, func() (any, error) { return pick(sel, orEmpty(list), nil, fixInstance) })
 }
 
 // list answers with what pick makes of a result. A whole result is rendered

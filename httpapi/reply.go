@@ -30,6 +30,7 @@ var (
 	byLeader        = []string{"leader"}
 	byQuorum        = []string{"consistent"}
 	byAny           = []string{"stale"}
+	miss            = []string{"MISS"}
 )
 
 // meta sets the headers of a read from what came back with its result. Names
@@ -67,7 +68,21 @@ func (x *exchange) meta(m *op.Meta) {
 	if m.Age > 0 {
 		set("Age", strconv.FormatInt(int64((m.Age+time.Second-1)/time.Second), 10))
 	}
+	x.cached()
 	x.datacenter(m)
+}
+
+// cached says of an answer that was asked for with ?cached that it comes from no
+// cache of this agent: it is current, or as old as Age says already.
+func (x *exchange) cached() {
+	if len(x.params) == 0 || !x.has("cached") {
+		return
+	}
+	h := x.w.Header()
+	h["X-Cache"] = miss
+	if h["Age"] == nil {
+		h["Age"] = zero
+	}
 }
 
 // datacenter sets which datacenter answered.

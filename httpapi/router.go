@@ -14,9 +14,23 @@ type handler func(*exchange) error
 type route struct {
 	path                   string
 	get, put, post, delete handler
+	// blocks says that get waits for something newer than ?index.
+	blocks bool
 	// later and mesh list the methods that are known but not served: yet, or
 	// because they belong to the service mesh.
 	later, mesh string
+}
+
+// BlockingPaths lists the routes whose reads wait for something newer than
+// ?index. A path that ends in / takes an argument.
+func BlockingPaths() []string {
+	var paths []string
+	for _, r := range table {
+		if r.blocks {
+			paths = append(paths, r.path)
+		}
+	}
+	return paths
 }
 
 // endpoint is a handler with its metrics.

@@ -27,6 +27,10 @@ type Read[Req, Res any] struct {
 type Write[Req, Res any] struct {
 	Name      string
 	Authorize func(rules.Authorizer, *Req) error
+	// AuthorizeStored asks what depends on what is stored: on the leader, after
+	// Prepare. It sees what is committed, not what is on its way. Nil where
+	// Authorize decides alone.
+	AuthorizeStored func(rules.Authorizer, storage.Reader, *Req) error
 	// Prepare runs on the leader before the command is replicated; nil if
 	// nothing needs to be fixed or checked there.
 	Prepare func(Leader, *Req) error
@@ -146,6 +150,14 @@ func (o *Write[Req, Res]) DecodeResult(b []byte) (any, error) { return decodedRe
 // Allow implements Operation.
 func (o *Write[Req, Res]) Allow(a rules.Authorizer, r any) error { return o.Authorize(a, r.(*Req)) }
 
+// AllowStored implements Preparable.
+func (o *Write[Req, Res]) AllowStored(a rules.Authorizer, r storage.Reader, req any) error {
+	if o.AuthorizeStored == nil {
+		return nil
+	}
+	return o.AuthorizeStored(a, r, req.(*Req))
+}
+
 // Ready implements Preparable.
 func (o *Write[Req, Res]) Ready(l Leader, r any) error {
 	if o.Prepare == nil {
@@ -169,6 +181,11 @@ func (o *Internal[Req, Res]) DecodeResult(b []byte) (any, error) { return decode
 // Allow implements Operation: nobody may ask for it from outside the leader.
 func (o *Internal[Req, Res]) Allow(a rules.Authorizer, _ any) error {
 	return &rules.DeniedError{Who: a.Who(), Resource: rules.Operator, Access: rules.Write, Name: o.Name}
+}
+
+// AllowStored implements Preparable: Allow has refused everybody.
+func (o *Internal[Req, Res]) AllowStored(a rules.Authorizer, _ storage.Reader, r any) error {
+	return o.Allow(a, r)
 }
 
 // Ready implements Preparable.

@@ -86,6 +86,9 @@ type Preparable interface {
 	Operation
 	// Ready fixes on the leader whatever must not differ between servers.
 	Ready(l Leader, request any) error
+	// AllowStored returns a *rules.DeniedError unless the caller may do this to
+	// what is stored. It is asked after Allow and Ready.
+	AllowStored(a rules.Authorizer, r storage.Reader, request any) error
 }
 
 // Leader is what Prepare may use: the only source of time and randomness for

@@ -13,8 +13,11 @@ import (
 
 // Bounds on coordinate updates: how many nodes' updates the leader keeps until
 // the next write, and how many it writes with one command. Above the first,
-// updates are dropped: each node sends another soon.
+// updates are dropped: each node sends another soon. Names are those of members,
+// which gossip bounds further; without a bound, updates that are kept until the
+// next write could fill the memory.
 const (
+	maxCoordinateName     = 512
 	maxPendingCoordinates = 8192
 	coordinateBatch       = 512
 )
@@ -27,6 +30,9 @@ type coordinates struct {
 
 // updateCoordinate takes one node's update.
 func (s *Server) updateCoordinate(_ context.Context, _ op.Header, e *coordinate.Entry) (*op.Empty, error) {
+	if len(e.Node) > maxCoordinateName || len(e.Segment) > maxCoordinateName {
+		return nil, op.Errorf(op.CodeInvalid, "coordinate of a node: its name or segment is longer than %d bytes", maxCoordinateName)
+	}
 	if err := rtt.Validate(e.Coord.Serf()); err != nil {
 		return nil, op.Errorf(op.CodeInvalid, "coordinate of node %q: %v", e.Node, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"sort"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/rtt"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/wan"
@@ -97,7 +98,7 @@ func (s *Server) addCoordinate(maps map[string]*coordinate.DatacenterMap, srv wa
 		m = &coordinate.DatacenterMap{Datacenter: srv.Datacenter, AreaID: "wan", Coordinates: []coordinate.Entry{}}
 		maps[srv.Datacenter] = m
 	}
-	if c, ok := s.wan.CoordinateOf(wan.FullName(srv.Name, srv.Datacenter)); ok {
+	if c, ok := s.wan.CoordinateOf(wan.FullName(srv.Name, srv.Datacenter)); ok && rtt.Validate(c) == nil {
 		m.Coordinates = append(m.Coordinates, coordinate.Entry{Node: srv.Name, Coord: coordinate.FromSerf(c)})
 	}
 }

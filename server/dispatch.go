@@ -278,17 +278,25 @@ func (s *Server) write(ctx context.Context, a rules.Authorizer, call *op.Call, o
 	if err := o.Allow(a, request); err != nil {
 		return nil, err
 	}
-	return s.commit(ctx, call, o)
+	return s.commit(ctx, a, call, o)
 }
 
-// commit prepares the command, replicates it and returns what applying it gave.
-func (s *Server) commit(ctx context.Context, call *op.Call, o op.Preparable) (*op.Reply, error) {
+// commit prepares the command, asks whether the caller may do that to what is
+// stored, replicates it and returns what applying it gave.
+func (s *Server) commit(ctx context.Context, a rules.Authorizer, call *op.Call, o op.Preparable) (*op.Reply, error) {
 	request, err := call.Request()
 	if err != nil {
 		return nil, err
 	}
 	if err := o.Ready(op.Leader{Now: time.Now(), NewID: uuid.NewString}, request); err != nil {
 		return nil, err
+	}
+	if !rules.Unlimited(a) {
+		v := s.cfg.State.View()
+		err := o.AllowStored(a, v, request)
+		if err = errors.Join(err, v.Close()); err != nil {
+			return nil, err
+		}
 	}
 	call.Changed()
 	body, err := call.Body()
@@ -318,7 +326,7 @@ func (s *Server) self() op.Caller {
 		if !ok {
 			return nil, fmt.Errorf("%s is not a command", call.Operation.OpName())
 		}
-		return s.commit(ctx, call, o)
+		return s.commit(ctx, rules.AllowAll(), call, o)
 	})
 }
 

@@ -1,10 +1,13 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,6 +64,8 @@ func (s *Server) reconcileLoop(ctx context.Context) {
 // does not keep it from the others.
 func (s *Server) reconcile(ctx context.Context) error {
 	members := s.lan.Members()
+	// Who is gone makes room first for who is there under its name or ID.
+	slices.SortStableFunc(members, func(a, b lan.Member) int { return cmp.Compare(alive(a), alive(b)) })
 	errs := []error{s.reconcileVoters(ctx, members)}
 	seen := map[string]bool{}
 	for _, m := range members {
@@ -73,7 +78,16 @@ func (s *Server) reconcile(ctx context.Context) error {
 			return errors.Join(errs...)
 		}
 	}
-	return errors.Join(append(errs, s.forgetUnseen(ctx, seen))...)
+	before := s.seen.Swap(&seen)
+	return errors.Join(append(errs, s.forgetUnseen(ctx, seen, before))...)
+}
+
+// alive is 1 for a live member, else 0.
+func alive(m lan.Member) int {
+	if m.Status == gossip.Alive {
+		return 1
+	}
+	return 0
 }
 
 // refused reports whether the state said no to one command, rather than that
@@ -104,10 +118,19 @@ func (s *Server) memberAlive(ctx context.Context, m lan.Member) error {
 		return s.register(ctx, m, catalog.Passing, serfHealthAlive, &catalog.Service{
 			ID: consulService, Service: consulService, Port: srv.RaftPort, Tags: []string{},
 			Weights: catalog.Weights{Passing: 1, Warning: 1},
-			Meta:    map[string]string{"version": srv.Build, "raft_version": "3"},
+			Meta:    serverMeta(m, srv.Build),
 		})
 	}
 	return s.memberHealth(ctx, m, catalog.Passing, serfHealthAlive)
+}
+
+// serverMeta is what clients know a server by.
+func serverMeta(m lan.Member, build string) map[string]string {
+	number := func(n uint8) string { return strconv.Itoa(int(n)) }
+	return map[string]string{
+		"version": build, "raft_version": "3", "non_voter": "false", "read_replica": "false",
+		"serf_protocol_current": number(m.ProtocolCur), "serf_protocol_min": number(m.ProtocolMin), "serf_protocol_max": number(m.ProtocolMax),
+	}
 }
 
 func (s *Server) memberHealth(ctx context.Context, m lan.Member, health, output string) error {
@@ -116,7 +139,7 @@ func (s *Server) memberHealth(ctx context.Context, m lan.Member, health, output 
 
 func (s *Server) register(ctx context.Context, m lan.Member, health, output string, svc *catalog.Service) error {
 	check := catalog.Check{Node: m.Name, CheckID: catalog.SerfHealth, Name: serfHealthName, Status: health, Output: output}
-	at, err := s.inCatalog(m, &check, svc)
+	at, old, err := s.inCatalog(m, &check, svc)
 	if err != nil {
 		return err
 	}
@@ -127,11 +150,36 @@ func (s *Server) register(ctx context.Context, m lan.Member, health, output stri
 	case at == same:
 		return nil
 	}
-	_, _, err = catalog.Register.Call(ctx, s.self(), op.Header{}, &catalog.RegisterRequest{
+	r := &catalog.RegisterRequest{
 		ID: m.Tags["id"], Node: m.Name, Address: m.Addr, Datacenter: s.cfg.Datacenter,
 		TaggedAddresses: taggedAddresses(m.Addr),
 		SkipNodeUpdate:  failed || at == differs, Service: svc, Checks: []catalog.Check{check},
-	})
+	}
+	if at == moved {
+		if err := s.succeed(ctx, r, old); err != nil {
+			return err
+		}
+	}
+	_, _, err = catalog.Register.Call(ctx, s.self(), op.Header{}, r)
+	return err
+}
+
+// succeed prepares the registration of a node that the catalog has with another
+// address or ID. The node's metadata stays: its agent writes it. Gossip has one
+// member of a name, so who had the name with another ID is not there any more.
+func (s *Server) succeed(ctx context.Context, r *catalog.RegisterRequest, old *catalog.Node) error {
+	r.NodeMeta = old.Meta
+	for name, addr := range old.TaggedAddresses {
+		if !strings.HasPrefix(name, "lan") {
+			r.TaggedAddresses[name] = addr
+		}
+	}
+	if old.ID == "" || strings.EqualFold(old.ID, r.ID) {
+		return nil
+	}
+	s.log.Info("a node's name has another ID now", "node", r.Node, "id", r.ID, "was", old.ID)
+	_, _, err := catalog.Register.Call(ctx, s.self(), op.Header{}, &catalog.RegisterRequest{Node: r.Node, SkipNodeUpdate: true,
+		Checks: []catalog.Check{{CheckID: catalog.SerfHealth, Name: serfHealthName, Status: catalog.Critical, Output: serfHealthFailed}}})
 	return err
 }
 
@@ -152,29 +200,30 @@ const (
 	same
 )
 
-func (s *Server) inCatalog(m lan.Member, check *catalog.Check, svc *catalog.Service) (standing, error) {
+// inCatalog also returns the node that the catalog has, nil for none.
+func (s *Server) inCatalog(m lan.Member, check *catalog.Check, svc *catalog.Service) (standing, *catalog.Node, error) {
 	v := s.cfg.State.View()
 	defer v.Close()
 	res, err := catalog.GetNodeServices.Query(v, &catalog.NodeRequest{Node: m.Name})
 	if err != nil || res == nil {
-		return absent, err
+		return absent, nil, err
 	}
 	if check.Status == catalog.Passing && (!sameAddress(res.Node.Address, m.Addr) || res.Node.ID != m.Tags["id"]) {
-		return moved, nil
+		return moved, res.Node, nil
 	}
 	if svc != nil && (res.Services[svc.ID] == nil || !res.Services[svc.ID].Same(svc)) {
-		return differs, nil
+		return differs, res.Node, nil
 	}
 	checks, err := catalog.ListNodeChecks.Query(v, &catalog.NodeRequest{Node: m.Name})
 	if err != nil {
-		return absent, err
+		return absent, nil, err
 	}
 	for i := range *checks {
 		if c := &(*checks)[i]; c.CheckID == check.CheckID && c.Status == check.Status && c.Output == check.Output {
-			return same, nil
+			return same, res.Node, nil
 		}
 	}
-	return differs, nil
+	return differs, res.Node, nil
 }
 
 // sameAddress compares addresses however they are written: agents register
@@ -207,9 +256,11 @@ func (s *Server) forget(ctx context.Context, node string) error {
 // forgetUnseen removes nodes that were members once (they have a serfHealth
 // check) and are no longer known to gossip. Nodes registered from outside have
 // no such check and stay. A server that has just started sees itself alone at
-// first: it waits.
-func (s *Server) forgetUnseen(ctx context.Context, seen map[string]bool) error {
-	if time.Since(s.started) < s.cfg.ReconcilePeriod {
+// first: until it has had time to meet the others, it forgets only whom it saw
+// in the round before.
+func (s *Server) forgetUnseen(ctx context.Context, seen map[string]bool, before *map[string]bool) error {
+	young := time.Since(s.started) < s.cfg.ReconcilePeriod
+	if young && before == nil {
 		return nil
 	}
 	v := s.cfg.State.View()
@@ -220,7 +271,8 @@ func (s *Server) forgetUnseen(ctx context.Context, seen map[string]bool) error {
 	}
 	for i := range *checks {
 		c := &(*checks)[i]
-		if c.CheckID != catalog.SerfHealth || seen[strings.ToLower(c.Node)] {
+		name := strings.ToLower(c.Node)
+		if c.CheckID != catalog.SerfHealth || seen[name] || young && !(*before)[name] {
 			continue
 		}
 		if err := s.forget(ctx, c.Node); err != nil {

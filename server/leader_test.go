@@ -84,7 +84,8 @@ func TestLeadershipLostBeforeStart(t *testing.T) {
 func TestRefusedMemberDoesNotKeepTheOthersBack(t *testing.T) {
 	h := newHarness(t, nil)
 	h.start(t, nil)
-	h.register(t, &catalog.RegisterRequest{Node: "elsewhere", ID: "id-twice", Address: "10.0.0.8"})
+	h.register(t, &catalog.RegisterRequest{Node: "elsewhere", ID: "id-twice", Address: "10.0.0.8",
+		Checks: []catalog.Check{{CheckID: catalog.SerfHealth, Status: catalog.Passing}}})
 	h.pool.set(clientMember("a", "id-twice", "10.0.0.9", gossip.Alive), clientMember("b", "id-b", "10.0.0.10", gossip.Alive))
 	if err := h.reconcile(t.Context()); op.CodeOf(err) != op.CodeConflict {
 		t.Errorf("error %v, want the conflict", err)

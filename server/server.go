@@ -125,6 +125,7 @@ type Server struct {
 	blocked  limiter
 	members  chan struct{} // wakes the reconciler; capacity 1
 	coords   coordinates
+	seen     atomic.Pointer[map[string]bool] // members, lower-cased, as the last round of reconciling saw them
 	reigning atomic.Pointer[reign]
 
 	mu       sync.Mutex // guards starting and ending reigns

@@ -10,6 +10,14 @@ import (
 // What a change in one domain means for the others, in a fixed order: catalog,
 // then coordinates.
 
+func register(tx *storage.Txn, r *catalog.RegisterRequest) (*catalog.RegisterResult, error) {
+	res, gone, err := catalog.ApplyRegister(tx, r)
+	if err != nil || gone == "" {
+		return res, err
+	}
+	return res, coordinate.NodeGone(tx, gone)
+}
+
 func deregister(tx *storage.Txn, r *catalog.DeregisterRequest) (*catalog.RegisterResult, error) {
 	res, nodeGone, err := catalog.ApplyDeregister(tx, r)
 	if err != nil || !nodeGone {

@@ -13,7 +13,7 @@ import (
 func commands() []row {
 	return []row{
 		command(1, &kv.Apply, kv.ApplyEntry),
-		command(2, &catalog.Register, catalog.ApplyRegister),
+		command(2, &catalog.Register, register),
 		command(3, &catalog.Deregister, deregister),
 		command(4, &coordinate.Batch, coordinateBatch),
 		command(5, &Collect, collect),

@@ -193,6 +193,7 @@ func TestRefusedCommandLeavesNothing(t *testing.T) {
 	}
 	ok := registerWeb("n1", "w1", catalog.Passing)
 	ok.ID = "id-1"
+	ok.Checks = append(ok.Checks, catalog.Check{CheckID: catalog.SerfHealth, Status: catalog.Passing})
 	if _, err := apply(&catalog.Register, ok); err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package state
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,7 +15,6 @@ import (
 	"github.com/tinylib/msgp/msgp"
 
 	"github.com/legate-project/legate/op"
-	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/kv"
@@ -113,97 +111,6 @@ func TestClosedTablesAreAnErrorNotAPanic(t *testing.T) {
 		t.Errorf("error %v, want that the tables are closed", err)
 	}
 }
-
-// Every operation must refuse a caller who may do nothing, or show what an
-// empty datacenter shows.
-func TestDenyAllCallerSeesNothing(t *testing.T) {
-	everybody := map[string]bool{ // what everybody may know
-		"status.leader": true, "status.peers": true, "status.datacenters": true, "status.ping": true, "coordinate.datacenters": true,
-	}
-	full, apply := open(t)
-	empty, _ := open(t)
-	for _, c := range []struct {
-		operation op.Operation
-		request   msgp.Marshaler
-	}{
-		{&catalog.Register, registerWeb("n1", "w1", catalog.Passing)},
-		{&kv.Apply, &kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: "k"}}},
-		{&coordinate.Batch, &coordinate.Entries{{Node: "n1"}}},
-	} {
-		if _, err := apply(c.operation, c.request); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, o := range Operations() {
-		req := request(t, o)
-		if o.Allow(rules.DenyAll(), req) != nil || everybody[o.OpName()] {
-			continue
-		}
-		q, ok := o.(op.Queryable)
-		if !ok {
-			t.Errorf("%s is carried out for a caller who may do nothing", o.OpName())
-			continue
-		}
-		if shown(t, full, q, req, rules.AllowAll()) == shown(t, empty, q, req, rules.AllowAll()) {
-			t.Errorf("%s has nothing to hide here: the test shows nothing", o.OpName())
-		}
-		if shown(t, full, q, req, rules.DenyAll()) != shown(t, empty, q, req, rules.DenyAll()) {
-			t.Errorf("%s shows something to a caller who may do nothing", o.OpName())
-		}
-	}
-}
-
-// request returns a request that finds what the tests register.
-func request(t *testing.T, o op.Operation) any {
-	t.Helper()
-	if o.OpName() == catalog.ListStateChecks.Name {
-		return &catalog.StateRequest{State: catalog.AnyState}
-	}
-	for _, zero := range []byte{0x80, 0x90} { // an empty map or list
-		if req, err := o.DecodeRequest([]byte{zero}); err == nil {
-			return req
-		}
-	}
-	t.Fatalf("%s takes neither a map nor a list", o.OpName())
-	return nil
-}
-
-// shown is what a caller gets of a read, as JSON.
-func shown(t *testing.T, s *storage.State, q op.Queryable, req any, a rules.Authorizer) string {
-	t.Helper()
-	v := s.View()
-	defer v.Close()
-	res, err := q.Run(v, req)
-	if err != nil {
-		t.Fatalf("%s: %v", q.OpName(), err)
-	}
-	res, _ = q.Hide(a, res)
-	b, err := json.Marshal(res)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
-// A check tells of its node and of its service: both must be readable.
-func TestChecksNeedNodeAndService(t *testing.T) {
-	s, apply := open(t)
-	if _, err := apply(&catalog.Register, registerWeb("n1", "w1", catalog.Passing)); err != nil {
-		t.Fatal(err)
-	}
-	req := &catalog.ServiceRequest{Service: "web"}
-	for _, resource := range []rules.Resource{rules.Service, rules.Node} {
-		if got := shown(t, s, &catalog.ListServiceChecks, req, only(resource)); got != "[]" {
-			t.Errorf("with %s alone: %s", resource, got)
-		}
-	}
-}
-
-// only grants everything of one resource.
-type only rules.Resource
-
-func (o only) Allow(r rules.Resource, _ rules.Access, _ string) bool { return r == rules.Resource(o) }
-func (o only) Who() string                                           { return "test" }
 
 func open(t *testing.T) (*storage.State, func(o op.Operation, req msgp.Marshaler) (any, error)) {
 	t.Helper()

@@ -2,6 +2,7 @@ package testcluster_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -96,9 +97,13 @@ func TestFederationOfThree(t *testing.T) {
 	if err != nil || len(*list) == 0 {
 		t.Fatalf("web in dc3 from dc1: %v %v", err, list)
 	}
-	for _, row := range c.Overview() {
-		if row.Leader == "" || row.Alive != 4 || row.Services != 3 {
-			t.Errorf("overview %+v", row)
+	// The overview asks any server: one may be a moment behind.
+	eventually(t, "the overview shows it", 10*time.Second, func(context.Context) error {
+		for _, row := range c.Overview() {
+			if row.Leader == "" || row.Alive != 4 || row.Services != 3 {
+				return fmt.Errorf("overview %+v", row)
+			}
 		}
-	}
+		return nil
+	})
 }

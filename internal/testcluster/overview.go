@@ -74,7 +74,7 @@ func (c *Cluster) describe(r *Row, n *Node) {
 			}
 		}
 	}
-	if s, _, err := catalog.ListServices.Call(ctx, a.Caller(), op.Header{Consistency: op.Stale}, &op.Empty{}); err == nil && s != nil {
+	if s, _, err := catalog.ListServices.Call(ctx, a.Caller(), op.Header{Consistency: op.Stale}, &catalog.ServicesRequest{}); err == nil && s != nil {
 		r.Services = len(*s)
 	}
 	for j, dc := range c.Datacenters() {

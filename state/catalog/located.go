@@ -8,6 +8,7 @@ var (
 	_ op.Located = (*ServiceNodes)(nil)
 	_ op.Located = (*Instances)(nil)
 	_ op.Located = (*Checks)(nil)
+	_ op.Located = (*NodeInfos)(nil)
 )
 
 // NodeNames implements op.Located.
@@ -37,6 +38,14 @@ func (l *Checks) NodeNames() []string { return names(*l, func(c *Check) string {
 
 // Reordered implements op.Located.
 func (l *Checks) Reordered(order []int) any { r := Checks(reordered(*l, order)); return &r }
+
+// NodeNames implements op.Located.
+func (l *NodeInfos) NodeNames() []string {
+	return names(*l, func(n *NodeInfo) string { return n.Node })
+}
+
+// Reordered implements op.Located.
+func (l *NodeInfos) Reordered(order []int) any { r := NodeInfos(reordered(*l, order)); return &r }
 
 func names[T any](list []T, of func(*T) string) []string {
 	out := make([]string, len(list))

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"iter"
 	"slices"
 	"strings"
 
@@ -23,27 +24,59 @@ func getNode(r storage.Reader, req *NodeRequest) (*Node, error) {
 	return nodes.Get(r, nodeKey(req.Node))
 }
 
-func listServices(r storage.Reader, _ *op.Empty) (*ServiceTags, error) {
+func listServices(r storage.Reader, req *ServicesRequest) (*ServiceTags, error) {
 	list := ServiceTags{}
-	for s, err := range servicesByName.Scan(r, nil) {
+	if len(req.NodeMeta) > 0 {
+		return &list, addServicesOf(r, req.NodeMeta, list)
+	}
+	for s, err := range serviceNames.Scan(r, nil) {
 		if err != nil {
 			return nil, err
 		}
-		tags := list[s.Service.Service]
-		if tags == nil {
-			tags = []string{}
-		}
-		for _, t := range s.Service.Tags {
-			if !slices.Contains(tags, t) {
-				tags = append(tags, t)
-			}
-		}
-		list[s.Service.Service] = tags
+		list[s.Name] = s.Tags
 	}
 	return &list, nil
 }
 
-// instances yields the instances of a service that have all the tags.
+// addServicesOf adds to the list what runs on the nodes that have the pairs.
+func addServicesOf(r storage.Reader, meta []string, list ServiceTags) error {
+	for n, err := range nodes.Scan(r, nil) {
+		if err != nil {
+			return err
+		}
+		if !hasMeta(n, meta) {
+			continue
+		}
+		for s, err := range services.Scan(r, nodeKey(n.Node)) {
+			if err != nil {
+				return err
+			}
+			tags := list[s.Service.Service]
+			for _, t := range s.Service.Tags {
+				if !slices.Contains(tags, t) {
+					tags = append(tags, t)
+				}
+			}
+			list[s.Service.Service] = tags
+		}
+	}
+	return nil
+}
+
+// hasMeta reports whether a node has all the pairs, each "key:value". A key
+// has no colon.
+func hasMeta(n *Node, pairs []string) bool {
+	for _, p := range pairs {
+		k, v, _ := strings.Cut(p, ":")
+		if got, ok := n.Meta[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+// instances yields the instances of a service that have all the tags and are on
+// a node that has all the metadata.
 func instances(r storage.Reader, req *ServiceRequest, each func(*Node, *ServiceRow) error) error {
 	for s, err := range servicesByName.Scan(r, byService(req.Service)) {
 		if err != nil {
@@ -56,7 +89,7 @@ func instances(r storage.Reader, req *ServiceRequest, each func(*Node, *ServiceR
 		if err != nil {
 			return err
 		}
-		if n == nil { // cannot be: a node goes with its services
+		if n == nil || !hasMeta(n, req.NodeMeta) { // nil cannot be: a node goes with its services
 			continue
 		}
 		if err := each(n, s); err != nil {
@@ -141,14 +174,7 @@ func listNodeChecks(r storage.Reader, req *NodeRequest) (*Checks, error) {
 }
 
 func listServiceChecks(r storage.Reader, req *ServiceRequest) (*Checks, error) {
-	list := Checks{}
-	for c, err := range checksByService.Scan(r, byService(req.Service)) {
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, *c)
-	}
-	return &list, nil
+	return checksOn(r, checksByService.Scan(r, byService(req.Service)), req.NodeMeta)
 }
 
 func listStateChecks(r storage.Reader, req *StateRequest) (*Checks, error) {
@@ -156,10 +182,30 @@ func listStateChecks(r storage.Reader, req *StateRequest) (*Checks, error) {
 	if req.State != AnyState {
 		prefix = storage.Key(req.State)
 	}
+	return checksOn(r, checksByState.Scan(r, prefix), req.NodeMeta)
+}
+
+// checksOn collects the checks that are on nodes with all the metadata.
+func checksOn(r storage.Reader, found iter.Seq2[*Check, error], meta []string) (*Checks, error) {
 	list := Checks{}
-	for c, err := range checksByState.Scan(r, prefix) {
+	fits := map[string]bool{} // by node
+	for c, err := range found {
 		if err != nil {
 			return nil, err
+		}
+		if len(meta) > 0 {
+			ok, known := fits[c.Node]
+			if !known {
+				n, err := nodes.Get(r, nodeKey(c.Node))
+				if err != nil {
+					return nil, err
+				}
+				ok = n != nil && hasMeta(n, meta)
+				fits[c.Node] = ok
+			}
+			if !ok {
+				continue
+			}
 		}
 		list = append(list, *c)
 	}

@@ -72,6 +72,8 @@ type Service struct {
 	SocketPath        string `json:",omitempty" msg:",omitempty"`
 	Weights           Weights
 	EnableTagOverride bool
+	Proxy             NoProxy   `msg:"-" bexpr:"-"`
+	Connect           NoConnect `msg:"-" bexpr:"-"`
 	CreateIndex       uint64
 	ModifyIndex       uint64
 }
@@ -92,6 +94,19 @@ type CheckDefinition struct {
 	Method                         string              `json:",omitempty" msg:",omitempty"`
 	Body                           string              `json:",omitempty" msg:",omitempty"`
 	TCP                            string              `json:",omitempty" msg:",omitempty"`
+	TCPUseTLS                      bool                `json:",omitempty" msg:",omitempty"`
+	UDP                            string              `json:",omitempty" msg:",omitempty"`
+	GRPC                           string              `json:",omitempty" msg:",omitempty"`
+	GRPCUseTLS                     bool                `json:",omitempty" msg:",omitempty"`
+	H2PING                         string              `json:",omitempty" msg:",omitempty"`
+	H2PingUseTLS                   bool                `json:",omitempty" msg:",omitempty"`
+	OSService                      string              `json:",omitempty" msg:",omitempty"`
+	AliasNode                      string              `json:",omitempty" msg:",omitempty"`
+	AliasService                   string              `json:",omitempty" msg:",omitempty"`
+	ScriptArgs                     []string            `json:",omitempty" msg:",omitempty,limit=1024"`
+	DisableRedirects               bool                `json:",omitempty" msg:",omitempty"`
+	OutputMaxSize                  int                 `json:",omitempty" msg:",omitempty"`
+	TTL                            Duration            `json:",omitempty" msg:",omitempty"`
 	Interval                       Duration            `json:",omitempty" msg:",omitempty"`
 	Timeout                        Duration            `json:",omitempty" msg:",omitempty"`
 	DeregisterCriticalServiceAfter Duration            `json:",omitempty" msg:",omitempty"`
@@ -112,7 +127,7 @@ type Check struct {
 	Interval    string
 	Timeout     string
 	ExposedPort int
-	Definition  CheckDefinition
+	Definition  CheckDefinition `bexpr:"-"`
 	CreateIndex uint64
 	ModifyIndex uint64
 }
@@ -139,6 +154,8 @@ type ServiceNode struct {
 	ServicePort              int
 	ServiceSocketPath        string
 	ServiceEnableTagOverride bool
+	ServiceProxy             NoProxy   `msg:"-" bexpr:"-"`
+	ServiceConnect           NoConnect `msg:"-" bexpr:"-"`
 	CreateIndex              uint64
 	ModifyIndex              uint64
 }
@@ -165,6 +182,19 @@ type NodeServices struct {
 
 // ServiceTags holds for each service name all tags in use.
 type ServiceTags map[string][]string
+
+// ServiceName is a name that at least one service has, with all their tags in
+// order. It changes only when that does, so that who watches the list of names
+// is not woken by each instance.
+type ServiceName struct {
+	Name string
+	Tags []string
+}
+
+// Tally counts the services that have a name, or a name and a tag.
+type Tally struct {
+	N int
+}
 
 // Row keys: names of nodes are compared without case.
 func nodeKey(node string) []byte        { return storage.Key(strings.ToLower(node)) }
@@ -201,6 +231,9 @@ var (
 	nodes    = storage.NewTable(2, "nodes", nodesByID)
 	services = storage.NewTable(3, "services", servicesByName)
 	checks   = storage.NewTable(4, "checks", checksByInstance, checksByService, checksByState)
+
+	serviceNames = storage.NewTable[ServiceName](6, "service-names")
+	tallies      = storage.NewTable[Tally](7, "service-tallies")
 )
 
 // Same reports whether two nodes differ in nothing but their indexes.
@@ -227,7 +260,10 @@ func (c *Check) Same(o *Check) bool {
 func (d *CheckDefinition) same(o *CheckDefinition) bool {
 	return d.HTTP == o.HTTP && d.TLSServerName == o.TLSServerName && d.TLSSkipVerify == o.TLSSkipVerify &&
 		maps.EqualFunc(d.Header, o.Header, slices.Equal) && d.Method == o.Method && d.Body == o.Body && d.TCP == o.TCP &&
-		d.Interval == o.Interval && d.Timeout == o.Timeout && d.DeregisterCriticalServiceAfter == o.DeregisterCriticalServiceAfter
+		d.TCPUseTLS == o.TCPUseTLS && d.UDP == o.UDP && d.GRPC == o.GRPC && d.GRPCUseTLS == o.GRPCUseTLS &&
+		d.H2PING == o.H2PING && d.H2PingUseTLS == o.H2PingUseTLS && d.OSService == o.OSService && d.AliasNode == o.AliasNode &&
+		d.AliasService == o.AliasService && slices.Equal(d.ScriptArgs, o.ScriptArgs) && d.DisableRedirects == o.DisableRedirects &&
+		d.OutputMaxSize == o.OutputMaxSize && d.TTL == o.TTL && d.Interval == o.Interval && d.Timeout == o.Timeout && d.DeregisterCriticalServiceAfter == o.DeregisterCriticalServiceAfter
 }
 
 // Status is the worst state among the checks.

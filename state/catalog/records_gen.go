@@ -237,8 +237,8 @@ func (z *Check) Msgsize() (s int) {
 func (z *CheckDefinition) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(10)
-	var zb0001Mask uint16 /* 10 bits */
+	zb0001Len := uint32(23)
+	var zb0001Mask uint32 /* 23 bits */
 	_ = zb0001Mask
 	if z.HTTP == "" {
 		zb0001Len--
@@ -268,20 +268,72 @@ func (z *CheckDefinition) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x40
 	}
-	if z.Interval == 0 {
+	if z.TCPUseTLS == false {
 		zb0001Len--
 		zb0001Mask |= 0x80
 	}
-	if z.Timeout == 0 {
+	if z.UDP == "" {
 		zb0001Len--
 		zb0001Mask |= 0x100
 	}
-	if z.DeregisterCriticalServiceAfter == 0 {
+	if z.GRPC == "" {
 		zb0001Len--
 		zb0001Mask |= 0x200
 	}
+	if z.GRPCUseTLS == false {
+		zb0001Len--
+		zb0001Mask |= 0x400
+	}
+	if z.H2PING == "" {
+		zb0001Len--
+		zb0001Mask |= 0x800
+	}
+	if z.H2PingUseTLS == false {
+		zb0001Len--
+		zb0001Mask |= 0x1000
+	}
+	if z.OSService == "" {
+		zb0001Len--
+		zb0001Mask |= 0x2000
+	}
+	if z.AliasNode == "" {
+		zb0001Len--
+		zb0001Mask |= 0x4000
+	}
+	if z.AliasService == "" {
+		zb0001Len--
+		zb0001Mask |= 0x8000
+	}
+	if z.ScriptArgs == nil {
+		zb0001Len--
+		zb0001Mask |= 0x10000
+	}
+	if z.DisableRedirects == false {
+		zb0001Len--
+		zb0001Mask |= 0x20000
+	}
+	if z.OutputMaxSize == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x40000
+	}
+	if z.TTL == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x80000
+	}
+	if z.Interval == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x100000
+	}
+	if z.Timeout == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x200000
+	}
+	if z.DeregisterCriticalServiceAfter == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x400000
+	}
 	// variable map header, size zb0001Len
-	o = append(o, 0x80|uint8(zb0001Len))
+	o = msgp.AppendMapHeader(o, zb0001Len)
 
 	// skip if no fields are to be emitted
 	if zb0001Len != 0 {
@@ -328,16 +380,84 @@ func (z *CheckDefinition) MarshalMsg(b []byte) (o []byte, err error) {
 			o = msgp.AppendString(o, z.TCP)
 		}
 		if (zb0001Mask & 0x80) == 0 { // if not omitted
+			// string "TCPUseTLS"
+			o = append(o, 0xa9, 0x54, 0x43, 0x50, 0x55, 0x73, 0x65, 0x54, 0x4c, 0x53)
+			o = msgp.AppendBool(o, z.TCPUseTLS)
+		}
+		if (zb0001Mask & 0x100) == 0 { // if not omitted
+			// string "UDP"
+			o = append(o, 0xa3, 0x55, 0x44, 0x50)
+			o = msgp.AppendString(o, z.UDP)
+		}
+		if (zb0001Mask & 0x200) == 0 { // if not omitted
+			// string "GRPC"
+			o = append(o, 0xa4, 0x47, 0x52, 0x50, 0x43)
+			o = msgp.AppendString(o, z.GRPC)
+		}
+		if (zb0001Mask & 0x400) == 0 { // if not omitted
+			// string "GRPCUseTLS"
+			o = append(o, 0xaa, 0x47, 0x52, 0x50, 0x43, 0x55, 0x73, 0x65, 0x54, 0x4c, 0x53)
+			o = msgp.AppendBool(o, z.GRPCUseTLS)
+		}
+		if (zb0001Mask & 0x800) == 0 { // if not omitted
+			// string "H2PING"
+			o = append(o, 0xa6, 0x48, 0x32, 0x50, 0x49, 0x4e, 0x47)
+			o = msgp.AppendString(o, z.H2PING)
+		}
+		if (zb0001Mask & 0x1000) == 0 { // if not omitted
+			// string "H2PingUseTLS"
+			o = append(o, 0xac, 0x48, 0x32, 0x50, 0x69, 0x6e, 0x67, 0x55, 0x73, 0x65, 0x54, 0x4c, 0x53)
+			o = msgp.AppendBool(o, z.H2PingUseTLS)
+		}
+		if (zb0001Mask & 0x2000) == 0 { // if not omitted
+			// string "OSService"
+			o = append(o, 0xa9, 0x4f, 0x53, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65)
+			o = msgp.AppendString(o, z.OSService)
+		}
+		if (zb0001Mask & 0x4000) == 0 { // if not omitted
+			// string "AliasNode"
+			o = append(o, 0xa9, 0x41, 0x6c, 0x69, 0x61, 0x73, 0x4e, 0x6f, 0x64, 0x65)
+			o = msgp.AppendString(o, z.AliasNode)
+		}
+		if (zb0001Mask & 0x8000) == 0 { // if not omitted
+			// string "AliasService"
+			o = append(o, 0xac, 0x41, 0x6c, 0x69, 0x61, 0x73, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65)
+			o = msgp.AppendString(o, z.AliasService)
+		}
+		if (zb0001Mask & 0x10000) == 0 { // if not omitted
+			// string "ScriptArgs"
+			o = append(o, 0xaa, 0x53, 0x63, 0x72, 0x69, 0x70, 0x74, 0x41, 0x72, 0x67, 0x73)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.ScriptArgs)))
+			for za0004 := range z.ScriptArgs {
+				o = msgp.AppendString(o, z.ScriptArgs[za0004])
+			}
+		}
+		if (zb0001Mask & 0x20000) == 0 { // if not omitted
+			// string "DisableRedirects"
+			o = append(o, 0xb0, 0x44, 0x69, 0x73, 0x61, 0x62, 0x6c, 0x65, 0x52, 0x65, 0x64, 0x69, 0x72, 0x65, 0x63, 0x74, 0x73)
+			o = msgp.AppendBool(o, z.DisableRedirects)
+		}
+		if (zb0001Mask & 0x40000) == 0 { // if not omitted
+			// string "OutputMaxSize"
+			o = append(o, 0xad, 0x4f, 0x75, 0x74, 0x70, 0x75, 0x74, 0x4d, 0x61, 0x78, 0x53, 0x69, 0x7a, 0x65)
+			o = msgp.AppendInt(o, z.OutputMaxSize)
+		}
+		if (zb0001Mask & 0x80000) == 0 { // if not omitted
+			// string "TTL"
+			o = append(o, 0xa3, 0x54, 0x54, 0x4c)
+			o = msgp.AppendDuration(o, time.Duration(z.TTL))
+		}
+		if (zb0001Mask & 0x100000) == 0 { // if not omitted
 			// string "Interval"
 			o = append(o, 0xa8, 0x49, 0x6e, 0x74, 0x65, 0x72, 0x76, 0x61, 0x6c)
 			o = msgp.AppendDuration(o, time.Duration(z.Interval))
 		}
-		if (zb0001Mask & 0x100) == 0 { // if not omitted
+		if (zb0001Mask & 0x200000) == 0 { // if not omitted
 			// string "Timeout"
 			o = append(o, 0xa7, 0x54, 0x69, 0x6d, 0x65, 0x6f, 0x75, 0x74)
 			o = msgp.AppendDuration(o, time.Duration(z.Timeout))
 		}
-		if (zb0001Mask & 0x200) == 0 { // if not omitted
+		if (zb0001Mask & 0x400000) == 0 { // if not omitted
 			// string "DeregisterCriticalServiceAfter"
 			o = append(o, 0xbe, 0x44, 0x65, 0x72, 0x65, 0x67, 0x69, 0x73, 0x74, 0x65, 0x72, 0x43, 0x72, 0x69, 0x74, 0x69, 0x63, 0x61, 0x6c, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x41, 0x66, 0x74, 0x65, 0x72)
 			o = msgp.AppendDuration(o, time.Duration(z.DeregisterCriticalServiceAfter))
@@ -453,35 +573,134 @@ func (z *CheckDefinition) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "TCP")
 				return
 			}
-		case "Interval":
-			{
-				var zb0004 time.Duration
-				zb0004, bts, err = msgp.ReadDurationBytes(bts)
+		case "TCPUseTLS":
+			z.TCPUseTLS, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "TCPUseTLS")
+				return
+			}
+		case "UDP":
+			z.UDP, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "UDP")
+				return
+			}
+		case "GRPC":
+			z.GRPC, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "GRPC")
+				return
+			}
+		case "GRPCUseTLS":
+			z.GRPCUseTLS, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "GRPCUseTLS")
+				return
+			}
+		case "H2PING":
+			z.H2PING, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "H2PING")
+				return
+			}
+		case "H2PingUseTLS":
+			z.H2PingUseTLS, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "H2PingUseTLS")
+				return
+			}
+		case "OSService":
+			z.OSService, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "OSService")
+				return
+			}
+		case "AliasNode":
+			z.AliasNode, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "AliasNode")
+				return
+			}
+		case "AliasService":
+			z.AliasService, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "AliasService")
+				return
+			}
+		case "ScriptArgs":
+			var zb0004 uint32
+			zb0004, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "ScriptArgs")
+				return
+			}
+			if zb0004 > 1024 {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.ScriptArgs) >= int(zb0004) {
+				z.ScriptArgs = (z.ScriptArgs)[:zb0004]
+			} else {
+				z.ScriptArgs = make([]string, zb0004)
+			}
+			for za0004 := range z.ScriptArgs {
+				z.ScriptArgs[za0004], bts, err = msgp.ReadStringBytes(bts)
 				if err != nil {
-					err = msgp.WrapError(err, "Interval")
+					err = msgp.WrapError(err, "ScriptArgs", za0004)
 					return
 				}
-				z.Interval = Duration(zb0004)
 			}
-		case "Timeout":
+		case "DisableRedirects":
+			z.DisableRedirects, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "DisableRedirects")
+				return
+			}
+		case "OutputMaxSize":
+			z.OutputMaxSize, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "OutputMaxSize")
+				return
+			}
+		case "TTL":
 			{
 				var zb0005 time.Duration
 				zb0005, bts, err = msgp.ReadDurationBytes(bts)
 				if err != nil {
-					err = msgp.WrapError(err, "Timeout")
+					err = msgp.WrapError(err, "TTL")
 					return
 				}
-				z.Timeout = Duration(zb0005)
+				z.TTL = Duration(zb0005)
 			}
-		case "DeregisterCriticalServiceAfter":
+		case "Interval":
 			{
 				var zb0006 time.Duration
 				zb0006, bts, err = msgp.ReadDurationBytes(bts)
 				if err != nil {
+					err = msgp.WrapError(err, "Interval")
+					return
+				}
+				z.Interval = Duration(zb0006)
+			}
+		case "Timeout":
+			{
+				var zb0007 time.Duration
+				zb0007, bts, err = msgp.ReadDurationBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Timeout")
+					return
+				}
+				z.Timeout = Duration(zb0007)
+			}
+		case "DeregisterCriticalServiceAfter":
+			{
+				var zb0008 time.Duration
+				zb0008, bts, err = msgp.ReadDurationBytes(bts)
+				if err != nil {
 					err = msgp.WrapError(err, "DeregisterCriticalServiceAfter")
 					return
 				}
-				z.DeregisterCriticalServiceAfter = Duration(zb0006)
+				z.DeregisterCriticalServiceAfter = Duration(zb0008)
 			}
 		default:
 			bts, err = msgp.Skip(bts)
@@ -497,7 +716,7 @@ func (z *CheckDefinition) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *CheckDefinition) Msgsize() (s int) {
-	s = 1 + 5 + msgp.StringPrefixSize + len(z.HTTP) + 14 + msgp.StringPrefixSize + len(z.TLSServerName) + 14 + msgp.BoolSize + 7 + msgp.MapHeaderSize
+	s = 3 + 5 + msgp.StringPrefixSize + len(z.HTTP) + 14 + msgp.StringPrefixSize + len(z.TLSServerName) + 14 + msgp.BoolSize + 7 + msgp.MapHeaderSize
 	if z.Header != nil {
 		for za0001, za0002 := range z.Header {
 			_ = za0002
@@ -507,7 +726,11 @@ func (z *CheckDefinition) Msgsize() (s int) {
 			}
 		}
 	}
-	s += 7 + msgp.StringPrefixSize + len(z.Method) + 5 + msgp.StringPrefixSize + len(z.Body) + 4 + msgp.StringPrefixSize + len(z.TCP) + 9 + msgp.DurationSize + 8 + msgp.DurationSize + 31 + msgp.DurationSize
+	s += 7 + msgp.StringPrefixSize + len(z.Method) + 5 + msgp.StringPrefixSize + len(z.Body) + 4 + msgp.StringPrefixSize + len(z.TCP) + 10 + msgp.BoolSize + 4 + msgp.StringPrefixSize + len(z.UDP) + 5 + msgp.StringPrefixSize + len(z.GRPC) + 11 + msgp.BoolSize + 7 + msgp.StringPrefixSize + len(z.H2PING) + 13 + msgp.BoolSize + 10 + msgp.StringPrefixSize + len(z.OSService) + 10 + msgp.StringPrefixSize + len(z.AliasNode) + 13 + msgp.StringPrefixSize + len(z.AliasService) + 11 + msgp.ArrayHeaderSize
+	for za0004 := range z.ScriptArgs {
+		s += msgp.StringPrefixSize + len(z.ScriptArgs[za0004])
+	}
+	s += 17 + msgp.BoolSize + 14 + msgp.IntSize + 4 + msgp.DurationSize + 9 + msgp.DurationSize + 8 + msgp.DurationSize + 31 + msgp.DurationSize
 	return
 }
 
@@ -1613,6 +1836,94 @@ func (z ServiceAddress) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
+func (z *ServiceName) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 2
+	// string "Name"
+	o = append(o, 0x82, 0xa4, 0x4e, 0x61, 0x6d, 0x65)
+	o = msgp.AppendString(o, z.Name)
+	// string "Tags"
+	o = append(o, 0xa4, 0x54, 0x61, 0x67, 0x73)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Tags)))
+	for za0001 := range z.Tags {
+		o = msgp.AppendString(o, z.Tags[za0001])
+	}
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *ServiceName) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > z0b4f9ce8limitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "Name":
+			z.Name, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Name")
+				return
+			}
+		case "Tags":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Tags")
+				return
+			}
+			if zb0002 > z0b4f9ce8limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Tags) >= int(zb0002) {
+				z.Tags = (z.Tags)[:zb0002]
+			} else {
+				z.Tags = make([]string, zb0002)
+			}
+			for za0001 := range z.Tags {
+				z.Tags[za0001], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Tags", za0001)
+					return
+				}
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *ServiceName) Msgsize() (s int) {
+	s = 1 + 5 + msgp.StringPrefixSize + len(z.Name) + 5 + msgp.ArrayHeaderSize
+	for za0001 := range z.Tags {
+		s += msgp.StringPrefixSize + len(z.Tags[za0001])
+	}
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z *ServiceNode) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// map header, size 19
@@ -2282,6 +2593,62 @@ func (z ServiceTags) Msgsize() (s int) {
 			}
 		}
 	}
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
+func (z Tally) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 1
+	// string "N"
+	o = append(o, 0x81, 0xa1, 0x4e)
+	o = msgp.AppendInt(o, z.N)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Tally) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > z0b4f9ce8limitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "N":
+			z.N, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "N")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z Tally) Msgsize() (s int) {
+	s = 1 + 2 + msgp.IntSize
 	return
 }
 

@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"github.com/legate-project/legate/op"
-	"github.com/legate-project/legate/state/acl/rules"
 )
 
 //go:generate go tool msgp -tests=false -io=false -o requests_gen.go -file requests.go
@@ -24,7 +23,8 @@ type RegisterRequest struct {
 	SkipNodeUpdate bool
 }
 
-// DeregisterRequest deletes a check, else a service, else a whole node.
+// DeregisterRequest deletes a service with its checks, else a check, else a
+// whole node.
 type DeregisterRequest struct {
 	Node       string
 	Datacenter string
@@ -42,26 +42,38 @@ type NodeRequest struct {
 	Node string
 }
 
+// ServicesRequest asks for the names of services; with NodeMeta, of those on
+// nodes that have all of the pairs.
+type ServicesRequest struct {
+	NodeMeta []string // "key:value", in order: requests for the same look the same
+}
+
 // ServiceRequest names a service. With Tags, only instances that have all of
-// them. With HealthyOnly, only instances whose checks are at least warning;
+// them; with NodeMeta, only those on nodes that have all of the pairs. With
+// HealthyOnly, only instances whose checks are at least warning;
 // with PassingOnly, only passing ones.
 type ServiceRequest struct {
 	Service     string
 	Tags        []string
 	PassingOnly bool
 	HealthyOnly bool
+	NodeMeta    []string // as in ServicesRequest
 }
 
-// StateRequest names a state of checks, or AnyState.
+// StateRequest names a state of checks, or AnyState; with NodeMeta, only of
+// nodes that have all of the pairs.
 type StateRequest struct {
-	State string
+	State    string
+	NodeMeta []string // as in ServicesRequest
 }
 
 // Register writes nodes, services and checks.
-var Register = op.Write[RegisterRequest, RegisterResult]{Name: "catalog.register", Authorize: authorizeRegister, Prepare: prepareRegister}
+var Register = op.Write[RegisterRequest, RegisterResult]{Name: "catalog.register", Authorize: authorizeRegister,
+	Prepare: prepareRegister, AuthorizeStored: authorizeStoredRegister}
 
 // Deregister deletes a node, service or check.
-var Deregister = op.Write[DeregisterRequest, RegisterResult]{Name: "catalog.deregister", Authorize: authorizeDeregister, Prepare: prepareDeregister}
+var Deregister = op.Write[DeregisterRequest, RegisterResult]{Name: "catalog.deregister", Authorize: authorizeDeregister,
+	Prepare: prepareDeregister, AuthorizeStored: authorizeStoredDeregister}
 
 // ListNodes returns all nodes.
 var ListNodes = op.Read[op.Empty, Nodes]{Name: "catalog.nodes", Authorize: filtered[op.Empty], Query: listNodes, Filter: filterNodes, Shared: true}
@@ -70,7 +82,7 @@ var ListNodes = op.Read[op.Empty, Nodes]{Name: "catalog.nodes", Authorize: filte
 var GetNode = op.Read[NodeRequest, Node]{Name: "catalog.node", Authorize: authorizeNodeRead, Query: getNode}
 
 // ListServices returns all service names with their tags.
-var ListServices = op.Read[op.Empty, ServiceTags]{Name: "catalog.services", Authorize: filtered[op.Empty], Query: listServices, Filter: filterServices, Shared: true}
+var ListServices = op.Read[ServicesRequest, ServiceTags]{Name: "catalog.services", Authorize: filtered[ServicesRequest], Query: listServices, Filter: filterServices, Shared: true}
 
 // ListServiceNodes returns the instances of a service.
 var ListServiceNodes = op.Read[ServiceRequest, ServiceNodes]{Name: "catalog.service-nodes", Authorize: authorizeServiceRead, Query: listServiceNodes, Filter: filterServiceNodes, Shared: true}
@@ -93,46 +105,8 @@ var ListStateChecks = op.Read[StateRequest, Checks]{Name: "health.state", Author
 // Operations lists what this package declares.
 func Operations() []op.Operation {
 	return []op.Operation{&Register, &Deregister, &ListNodes, &GetNode, &ListServices, &ListServiceNodes,
-		&GetNodeServices, &ListInstances, &ListNodeChecks, &ListServiceChecks, &ListStateChecks}
-}
-
-// filtered is for lists: what the caller may not see is removed from them.
-func filtered[Req any](rules.Authorizer, *Req) error { return nil }
-
-func authorizeNodeRead(a rules.Authorizer, r *NodeRequest) error {
-	return rules.Require(a, rules.Node, rules.Read, r.Node)
-}
-
-func authorizeServiceRead(a rules.Authorizer, r *ServiceRequest) error {
-	return rules.Require(a, rules.Service, rules.Read, r.Service)
-}
-
-// authorizeRegister asks for the node unless it is left as it is, and for each
-// service that is named.
-func authorizeRegister(a rules.Authorizer, r *RegisterRequest) error {
-	needNode := !r.SkipNodeUpdate
-	if r.Service != nil {
-		if err := rules.Require(a, rules.Service, rules.Write, r.Service.Service); err != nil {
-			return err
-		}
-	}
-	for _, c := range r.all() {
-		if c.ServiceID == "" {
-			needNode = true
-			continue
-		}
-		if err := rules.Require(a, rules.Service, rules.Write, c.ServiceName); err != nil {
-			return err
-		}
-	}
-	if needNode {
-		return rules.Require(a, rules.Node, rules.Write, r.Node)
-	}
-	return nil
-}
-
-func authorizeDeregister(a rules.Authorizer, r *DeregisterRequest) error {
-	return rules.Require(a, rules.Node, rules.Write, r.Node)
+		&GetNodeServices, &ListInstances, &ListNodeChecks, &ListServiceChecks, &ListStateChecks,
+		&DumpNodes, &DumpNode, &DumpServices, &Summarize}
 }
 
 // all returns the checks of the request.
@@ -141,69 +115,4 @@ func (r *RegisterRequest) all() []Check {
 		return r.Checks
 	}
 	return append([]Check{*r.Check}, r.Checks...)
-}
-
-func filterNodes(a rules.Authorizer, ns *Nodes) bool {
-	return keep((*[]Node)(ns), func(n *Node) bool { return a.Allow(rules.Node, rules.Read, n.Node) })
-}
-
-func filterServices(a rules.Authorizer, s *ServiceTags) bool {
-	shown := ServiceTags{}
-	for name, tags := range *s {
-		if a.Allow(rules.Service, rules.Read, name) {
-			shown[name] = tags
-		}
-	}
-	filtered := len(shown) < len(*s)
-	*s = shown
-	return filtered
-}
-
-func filterServiceNodes(a rules.Authorizer, ns *ServiceNodes) bool {
-	return keep((*[]ServiceNode)(ns), func(n *ServiceNode) bool { return a.Allow(rules.Node, rules.Read, n.Node) })
-}
-
-func filterInstances(a rules.Authorizer, is *Instances) bool {
-	return keep((*[]Instance)(is), func(i *Instance) bool { return a.Allow(rules.Node, rules.Read, i.Node.Node) })
-}
-
-func filterNodeServices(a rules.Authorizer, ns *NodeServices) bool {
-	shown := map[string]*Service{}
-	for id, s := range ns.Services {
-		if a.Allow(rules.Service, rules.Read, s.Service) {
-			shown[id] = s
-		}
-	}
-	filtered := len(shown) < len(ns.Services)
-	ns.Services = shown
-	return filtered
-}
-
-func filterChecks(a rules.Authorizer, cs *Checks) bool {
-	return keep((*[]Check)(cs), func(c *Check) bool {
-		return a.Allow(rules.Node, rules.Read, c.Node) &&
-			(c.ServiceName == "" || a.Allow(rules.Service, rules.Read, c.ServiceName))
-	})
-}
-
-// keep removes what ok refuses, without touching the old array: results may be
-// shared. It reports whether anything was removed.
-func keep[T any](list *[]T, ok func(*T) bool) bool {
-	n := 0
-	for i := range *list {
-		if ok(&(*list)[i]) {
-			n++
-		}
-	}
-	if n == len(*list) {
-		return false
-	}
-	kept := make([]T, 0, n)
-	for i := range *list {
-		if ok(&(*list)[i]) {
-			kept = append(kept, (*list)[i])
-		}
-	}
-	*list = kept
-	return true
 }

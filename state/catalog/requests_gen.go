@@ -499,9 +499,9 @@ func (z RegisterResult) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *ServiceRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 4
+	// map header, size 5
 	// string "Service"
-	o = append(o, 0x84, 0xa7, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65)
+	o = append(o, 0x85, 0xa7, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65)
 	o = msgp.AppendString(o, z.Service)
 	// string "Tags"
 	o = append(o, 0xa4, 0x54, 0x61, 0x67, 0x73)
@@ -515,6 +515,12 @@ func (z *ServiceRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	// string "HealthyOnly"
 	o = append(o, 0xab, 0x48, 0x65, 0x61, 0x6c, 0x74, 0x68, 0x79, 0x4f, 0x6e, 0x6c, 0x79)
 	o = msgp.AppendBool(o, z.HealthyOnly)
+	// string "NodeMeta"
+	o = append(o, 0xa8, 0x4e, 0x6f, 0x64, 0x65, 0x4d, 0x65, 0x74, 0x61)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.NodeMeta)))
+	for za0002 := range z.NodeMeta {
+		o = msgp.AppendString(o, z.NodeMeta[za0002])
+	}
 	return
 }
 
@@ -581,6 +587,29 @@ func (z *ServiceRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "HealthyOnly")
 				return
 			}
+		case "NodeMeta":
+			var zb0003 uint32
+			zb0003, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "NodeMeta")
+				return
+			}
+			if zb0003 > z96b4eec2limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.NodeMeta) >= int(zb0003) {
+				z.NodeMeta = (z.NodeMeta)[:zb0003]
+			} else {
+				z.NodeMeta = make([]string, zb0003)
+			}
+			for za0002 := range z.NodeMeta {
+				z.NodeMeta[za0002], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "NodeMeta", za0002)
+					return
+				}
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -599,17 +628,105 @@ func (z *ServiceRequest) Msgsize() (s int) {
 	for za0001 := range z.Tags {
 		s += msgp.StringPrefixSize + len(z.Tags[za0001])
 	}
-	s += 12 + msgp.BoolSize + 12 + msgp.BoolSize
+	s += 12 + msgp.BoolSize + 12 + msgp.BoolSize + 9 + msgp.ArrayHeaderSize
+	for za0002 := range z.NodeMeta {
+		s += msgp.StringPrefixSize + len(z.NodeMeta[za0002])
+	}
 	return
 }
 
 // MarshalMsg implements msgp.Marshaler
-func (z StateRequest) MarshalMsg(b []byte) (o []byte, err error) {
+func (z *ServicesRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// map header, size 1
+	// string "NodeMeta"
+	o = append(o, 0x81, 0xa8, 0x4e, 0x6f, 0x64, 0x65, 0x4d, 0x65, 0x74, 0x61)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.NodeMeta)))
+	for za0001 := range z.NodeMeta {
+		o = msgp.AppendString(o, z.NodeMeta[za0001])
+	}
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *ServicesRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > z96b4eec2limitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "NodeMeta":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "NodeMeta")
+				return
+			}
+			if zb0002 > z96b4eec2limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.NodeMeta) >= int(zb0002) {
+				z.NodeMeta = (z.NodeMeta)[:zb0002]
+			} else {
+				z.NodeMeta = make([]string, zb0002)
+			}
+			for za0001 := range z.NodeMeta {
+				z.NodeMeta[za0001], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "NodeMeta", za0001)
+					return
+				}
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *ServicesRequest) Msgsize() (s int) {
+	s = 1 + 9 + msgp.ArrayHeaderSize
+	for za0001 := range z.NodeMeta {
+		s += msgp.StringPrefixSize + len(z.NodeMeta[za0001])
+	}
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
+func (z *StateRequest) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 2
 	// string "State"
-	o = append(o, 0x81, 0xa5, 0x53, 0x74, 0x61, 0x74, 0x65)
+	o = append(o, 0x82, 0xa5, 0x53, 0x74, 0x61, 0x74, 0x65)
 	o = msgp.AppendString(o, z.State)
+	// string "NodeMeta"
+	o = append(o, 0xa8, 0x4e, 0x6f, 0x64, 0x65, 0x4d, 0x65, 0x74, 0x61)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.NodeMeta)))
+	for za0001 := range z.NodeMeta {
+		o = msgp.AppendString(o, z.NodeMeta[za0001])
+	}
 	return
 }
 
@@ -641,6 +758,29 @@ func (z *StateRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "State")
 				return
 			}
+		case "NodeMeta":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "NodeMeta")
+				return
+			}
+			if zb0002 > z96b4eec2limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.NodeMeta) >= int(zb0002) {
+				z.NodeMeta = (z.NodeMeta)[:zb0002]
+			} else {
+				z.NodeMeta = make([]string, zb0002)
+			}
+			for za0001 := range z.NodeMeta {
+				z.NodeMeta[za0001], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "NodeMeta", za0001)
+					return
+				}
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -654,7 +794,10 @@ func (z *StateRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 }
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
-func (z StateRequest) Msgsize() (s int) {
-	s = 1 + 6 + msgp.StringPrefixSize + len(z.State)
+func (z *StateRequest) Msgsize() (s int) {
+	s = 1 + 6 + msgp.StringPrefixSize + len(z.State) + 9 + msgp.ArrayHeaderSize
+	for za0001 := range z.NodeMeta {
+		s += msgp.StringPrefixSize + len(z.NodeMeta[za0001])
+	}
 	return
 }

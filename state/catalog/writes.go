@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/legate-project/legate/op"
@@ -89,82 +90,148 @@ func prepareDeregister(_ op.Leader, r *DeregisterRequest) error {
 	return nil
 }
 
-// ApplyRegister carries out Register on the state.
-func ApplyRegister(tx *storage.Txn, r *RegisterRequest) (*RegisterResult, error) {
-	if err := putNode(tx, r); err != nil {
-		return nil, err
+// ApplyRegister carries out Register on the state. It names the node that had
+// the request's ID under another name and made room, "" for none.
+func ApplyRegister(tx *storage.Txn, r *RegisterRequest) (res *RegisterResult, gone string, err error) {
+	if gone, err = putNode(tx, r); err != nil {
+		return nil, "", err
 	}
 	if r.Service != nil {
 		if err := putService(tx, r.Node, r.Service); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
 	for _, c := range r.all() {
 		if err := putCheck(tx, r.Node, c); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
-	return &RegisterResult{Index: tx.Index()}, nil
+	return &RegisterResult{Index: tx.Index()}, gone, nil
 }
 
-func putNode(tx *storage.Txn, r *RegisterRequest) error {
-	old, err := nodes.Get(tx, nodeKey(r.Node))
-	if err != nil {
-		return err
+// node is the record that the request makes of one that may be stored.
+func (r *RegisterRequest) node(old *Node) *Node {
+	n := &Node{ID: r.ID, Node: r.Node, Address: r.Address, Datacenter: r.Datacenter,
+		TaggedAddresses: r.TaggedAddresses, Meta: r.NodeMeta}
+	if old != nil && n.ID == "" {
+		n.ID = old.ID
 	}
-	if old != nil && r.SkipNodeUpdate {
-		return nil
+	return n
+}
+
+func putNode(tx *storage.Txn, r *RegisterRequest) (gone string, err error) {
+	old, err := nodes.Get(tx, nodeKey(r.Node))
+	if err != nil || old != nil && r.SkipNodeUpdate {
+		return "", err
 	}
 	if old == nil && r.Address == "" {
-		return op.Errorf(op.CodeInvalid, "Must provide address if SkipNodeUpdate is not set")
+		return "", op.Errorf(op.CodeInvalid, "Must provide address if SkipNodeUpdate is not set")
 	}
-	n := &Node{ID: r.ID, Node: r.Node, Address: r.Address, Datacenter: r.Datacenter, TaggedAddresses: r.TaggedAddresses,
-		Meta: r.NodeMeta, CreateIndex: tx.Index(), ModifyIndex: tx.Index()}
+	n := r.node(old)
+	n.CreateIndex, n.ModifyIndex = tx.Index(), tx.Index()
 	if old != nil {
-		if n.ID == "" {
-			n.ID = old.ID
-		}
 		if n.Same(old) {
-			return nil
+			return "", nil
 		}
 		n.CreateIndex = old.CreateIndex
+		if err := freeName(tx, n, old); err != nil {
+			return "", err
+		}
 	}
-	if err := freeID(tx, n); err != nil {
-		return err
+	if gone, err = freeID(tx, n); err != nil {
+		return "", err
 	}
-	return nodes.Replace(tx, nodeKey(n.Node), old, n)
+	return gone, nodes.Replace(tx, nodeKey(n.Node), old, n)
 }
 
-// freeID refuses a node whose ID another node has.
-func freeID(tx *storage.Txn, n *Node) error {
-	if n.ID == "" {
+// freeName refuses a node whose name a live node with another ID has. What
+// runs on one that is dead stays until its successor says what it runs.
+func freeName(tx *storage.Txn, n, old *Node) error {
+	if old.ID == "" || strings.EqualFold(n.ID, old.ID) {
 		return nil
+	}
+	lives, err := alive(tx, old.Node)
+	if err != nil || !lives {
+		return err
+	}
+	return op.Errorf(op.CodeConflict, "Node name %q is reserved by the live node %q", n.Node, old.ID)
+}
+
+// freeID makes room for a node that comes under another name than before: what
+// the catalog has under the old name goes. A live node keeps its ID. It names
+// the node that went.
+func freeID(tx *storage.Txn, n *Node) (gone string, err error) {
+	if n.ID == "" {
+		return "", nil
 	}
 	for other, err := range nodesByID.Scan(tx, storage.Key(strings.ToLower(n.ID))) {
 		if err != nil {
-			return err
+			return "", err
 		}
 		if !strings.EqualFold(other.Node, n.Node) {
-			return op.Errorf(op.CodeConflict, "Node ID %q for node %q aliases existing node %q", n.ID, n.Node, other.Node)
+			gone = other.Node // at most one: nobody gets an ID that another has
 		}
 	}
-	return nil
+	if gone == "" {
+		return "", nil
+	}
+	lives, err := alive(tx, gone)
+	if err != nil {
+		return "", err
+	}
+	if lives {
+		return "", op.Errorf(op.CodeConflict, "Node ID %q for node %q aliases existing node %q", n.ID, n.Node, gone)
+	}
+	_, err = deleteNode(tx, gone)
+	return gone, err
+}
+
+// alive reports whether gossip sees a node alive, as the leader noted last. It
+// does not for nodes that never were members.
+func alive(tx *storage.Txn, node string) (bool, error) {
+	c, err := checks.Get(tx, checkKey(node, SerfHealth))
+	return c != nil && c.Status != Critical, err
 }
 
 func putService(tx *storage.Txn, node string, s *Service) error {
-	old, err := services.Get(tx, serviceKey(node, s.ID))
+	stored, err := services.Get(tx, serviceKey(node, s.ID))
 	if err != nil {
 		return err
 	}
 	row := ServiceRow{Node: node, Service: *s}
 	row.Service.CreateIndex, row.Service.ModifyIndex = tx.Index(), tx.Index()
-	if old != nil {
-		if row.Service.Same(&old.Service) {
+	var old *Service
+	if stored != nil {
+		old = &stored.Service
+		if row.Service.Same(old) {
 			return nil
 		}
-		row.Service.CreateIndex = old.Service.CreateIndex
+		row.Service.CreateIndex = old.CreateIndex
 	}
-	return services.Replace(tx, serviceKey(node, s.ID), old, &row)
+	if err := services.Replace(tx, serviceKey(node, s.ID), stored, &row); err != nil {
+		return err
+	}
+	if err := countNames(tx, old, s); err != nil {
+		return err
+	}
+	if old == nil || old.Service == s.Service && slices.Equal(old.Tags, s.Tags) {
+		return nil
+	}
+	return renameChecks(tx, node, s)
+}
+
+// renameChecks writes a service's new name and tags into its checks.
+func renameChecks(tx *storage.Txn, node string, s *Service) error {
+	for c, err := range checksByInstance.Scan(tx, byInstance(node, s.ID)) {
+		if err != nil {
+			return err
+		}
+		c.ServiceName, c.ServiceTags, c.ModifyIndex = s.Service, s.Tags, tx.Index()
+		if err := checks.Put(tx, checkKey(node, c.CheckID), c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func putCheck(tx *storage.Txn, node string, c Check) error {
@@ -200,52 +267,67 @@ func putCheck(tx *storage.Txn, node string, c Check) error {
 func ApplyDeregister(tx *storage.Txn, r *DeregisterRequest) (*RegisterResult, bool, error) {
 	res := &RegisterResult{Index: tx.Index()}
 	switch {
+	case r.ServiceID != "":
+		return res, false, deleteService(tx, r.Node, r.ServiceID)
 	case r.CheckID != "":
 		_, err := checks.Delete(tx, checkKey(r.Node, r.CheckID))
 		return res, false, err
-	case r.ServiceID != "":
-		return res, false, deleteService(tx, r.Node, r.ServiceID)
 	}
-	gone, err := nodes.Delete(tx, nodeKey(r.Node))
+	gone, err := deleteNode(tx, r.Node)
 	if err != nil {
 		return nil, false, err
 	}
-	if err := deleteBelow(tx, services, r.Node); err != nil {
-		return nil, false, err
+	return res, gone, nil
+}
+
+// deleteNode deletes a node with all that is on it.
+func deleteNode(tx *storage.Txn, node string) (bool, error) {
+	gone, err := nodes.Delete(tx, nodeKey(node))
+	if err != nil {
+		return false, err
 	}
-	return res, gone, deleteBelow(tx, checks, r.Node)
+	for s, err := range services.Scan(tx, nodeKey(node)) {
+		if err != nil {
+			return false, err
+		}
+		if err := dropService(tx, node, &s.Service); err != nil {
+			return false, err
+		}
+	}
+	for c, err := range checks.Scan(tx, nodeKey(node)) {
+		if err != nil {
+			return false, err
+		}
+		if _, err := checks.Delete(tx, checkKey(node, c.CheckID)); err != nil {
+			return false, err
+		}
+	}
+	return gone, nil
+}
+
+// dropService deletes a service that is there, but not its checks.
+func dropService(tx *storage.Txn, node string, s *Service) error {
+	if _, err := services.Delete(tx, serviceKey(node, s.ID)); err != nil {
+		return err
+	}
+	return countNames(tx, s, nil)
 }
 
 func deleteService(tx *storage.Txn, node, id string) error {
-	if _, err := services.Delete(tx, serviceKey(node, id)); err != nil {
+	s, err := services.Get(tx, serviceKey(node, id))
+	if err != nil {
 		return err
 	}
-	var ids []string
+	if s != nil {
+		if err := dropService(tx, node, &s.Service); err != nil {
+			return err
+		}
+	}
 	for c, err := range checksByInstance.Scan(tx, byInstance(node, id)) {
 		if err != nil {
 			return err
 		}
-		ids = append(ids, c.CheckID)
-	}
-	for _, check := range ids {
-		if _, err := checks.Delete(tx, checkKey(node, check)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// deleteBelow deletes all rows of a table that are of the node.
-func deleteBelow[T any, P storage.Codec[T]](tx *storage.Txn, t *storage.Table[T, P], node string) error {
-	var keys [][]byte
-	for k, err := range t.Keys(tx, nodeKey(node)) {
-		if err != nil {
-			return err
-		}
-		keys = append(keys, append([]byte(nil), k...))
-	}
-	for _, k := range keys {
-		if _, err := t.Delete(tx, k); err != nil {
+		if _, err := checks.Delete(tx, checkKey(node, c.CheckID)); err != nil {
 			return err
 		}
 	}

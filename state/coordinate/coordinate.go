@@ -5,6 +5,7 @@
 package coordinate
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/serf/coordinate"
@@ -144,11 +145,23 @@ func ApplyBatch(tx *storage.Txn, batch *Entries, known func(node string) (bool, 
 		if !ok {
 			continue
 		}
+		old, err := entries.Get(tx, key(e.Node))
+		if err != nil {
+			return nil, err
+		}
+		if old != nil && old.same(e) { // wakes nobody
+			continue
+		}
 		if err := entries.Put(tx, key(e.Node), e); err != nil {
 			return nil, err
 		}
 	}
 	return nil, nil
+}
+
+func (e *Entry) same(o *Entry) bool {
+	return e.Node == o.Node && e.Segment == o.Segment && slices.Equal(e.Coord.Vec, o.Coord.Vec) &&
+		e.Coord.Error == o.Coord.Error && e.Coord.Adjustment == o.Coord.Adjustment && e.Coord.Height == o.Coord.Height
 }
 
 // NodeGone deletes the coordinate of a node that left the catalog.

@@ -1,0 +1,328 @@
+package testcluster_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/httpapi"
+	"github.com/legate-project/legate/internal/testcluster"
+)
+
+// change is one write. Each is made once, in the order of the table, and
+// changes something.
+type change struct {
+	name   string
+	gone   bool // it takes something away
+	method string
+	path   string
+	body   string
+	wakes  string // names of those that are woken; all others are not
+}
+
+// watched is one request that blocks.
+type watched struct{ name, route, path string }
+
+func watchedRequests() []watched {
+	return []watched{
+		{"nodes", "/v1/catalog/nodes", ""},
+		{"services", "/v1/catalog/services", ""},
+		{"service", "/v1/catalog/service/", "web"},
+		{"service-tagged", "/v1/catalog/service/", "web?tag=a&tag=b"},
+		{"node", "/v1/catalog/node/", "n1"},
+		{"node-services", "/v1/catalog/node-services/", "n1"},
+		{"health-node", "/v1/health/node/", "n1"},
+		{"health-checks", "/v1/health/checks/", "web"},
+		{"health-state", "/v1/health/state/", "critical"},
+		{"health-any", "/v1/health/state/", "any"},
+		{"health-service", "/v1/health/service/", "web"},
+		{"health-other", "/v1/health/service/", "nothing-of-that-name?passing"},
+		{"coordinates", "/v1/coordinate/nodes", ""},
+		{"coordinate", "/v1/coordinate/node/", "n1"},
+		{"key", "/v1/kv/", "dir/own"},
+		{"tree", "/v1/kv/", "dir/?recurse"},
+		{"keys", "/v1/kv/", "dir/?keys"},
+		{"ui-nodes", "/v1/internal/ui/nodes", ""},
+		{"ui-node", "/v1/internal/ui/node/", "n1"},
+		{"ui-services", "/v1/internal/ui/services", ""},
+		{"ui-overview", "/v1/internal/ui/catalog-overview", ""},
+	}
+}
+
+// onNode is the body of a registration that leaves the node as it is.
+func onNode(node, what string) string {
+	return fmt.Sprintf(`{"Node":%q,"SkipNodeUpdate":true,%s}`, node, what)
+}
+
+const (
+	register   = "/v1/catalog/register"
+	deregister = "/v1/catalog/deregister"
+	coord      = "/v1/coordinate/update"
+	// what watches the whole catalog
+	all = " ui-nodes ui-overview "
+)
+
+// before is what is there when the watches begin.
+func before() []change {
+	return []change{
+		{path: register, body: `{"Node":"n1","Address":"10.0.0.1"}`},
+		{path: register, body: `{"Node":"n2","Address":"10.0.0.2"}`},
+		{path: register, body: onNode("n1", `"Service":{"ID":"w1","Service":"web","Tags":["a","b"],"Port":1},"Checks":[{"CheckID":"c1","Name":"c","Status":"passing","ServiceID":"w1"},{"CheckID":"nc1","Name":"nc","Status":"passing"}]`)},
+		{path: register, body: onNode("n2", `"Service":{"ID":"d1","Service":"db","Tags":["x"],"Port":1},"Check":{"CheckID":"c2","Name":"c","Status":"passing","ServiceID":"d1"}`)},
+		{path: "/v1/kv/dir/own", body: "1"},
+	}
+}
+
+func changes() []change {
+	return []change{
+		{name: "another key", path: "/v1/kv/elsewhere", body: "1"},
+		{name: "a key that begins alike", path: "/v1/kv/dir", body: "1"},
+		{name: "the key", path: "/v1/kv/dir/own", body: "2", wakes: "key tree keys"},
+		{name: "a key beside it", path: "/v1/kv/dir/other", body: "1", wakes: "tree keys"},
+		{name: "another node", path: register, body: `{"Node":"n2","Address":"10.0.0.2","NodeMeta":{"a":"1"}}`, wakes: "nodes" + all},
+		{name: "the node", path: register, body: `{"Node":"n1","Address":"10.0.0.1","NodeMeta":{"a":"1"}}`,
+			wakes: "nodes service service-tagged node node-services health-service ui-node" + all},
+		{name: "nothing new", path: register, body: `{"Node":"n1","Address":"10.0.0.1","NodeMeta":{"a":"1"}}`},
+		{name: "another service", path: register, body: onNode("n2", `"Service":{"ID":"d1","Service":"db","Tags":["x"],"Port":2}`), wakes: "ui-services" + all},
+		{name: "another service's tags", path: register, body: onNode("n2", `"Service":{"ID":"d1","Service":"db","Tags":["x","y"],"Port":2}`),
+			wakes: "services health-any ui-services" + all},
+		{name: "the service", path: register, body: onNode("n1", `"Service":{"ID":"w1","Service":"web","Tags":["a","b"],"Port":2}`),
+			wakes: "service service-tagged node node-services health-service ui-node ui-services" + all},
+		{name: "the service's tags", path: register, body: onNode("n1", `"Service":{"ID":"w1","Service":"web","Tags":["a","b","c"],"Port":2}`),
+			wakes: "services service service-tagged node node-services health-node health-checks health-any health-service ui-node ui-services" + all},
+		{name: "output of another check", path: register, body: onNode("n2", `"Check":{"CheckID":"c2","Name":"c","Status":"passing","ServiceID":"d1","Output":"1"}`),
+			wakes: "health-any ui-services" + all},
+		{name: "output of the check", path: register, body: onNode("n1", `"Check":{"CheckID":"c1","Name":"c","Status":"passing","ServiceID":"w1","Output":"1"}`),
+			wakes: "health-node health-checks health-any health-service ui-node ui-services" + all},
+		{name: "output of the node's check", path: register, body: onNode("n1", `"Check":{"CheckID":"nc1","Name":"nc","Status":"passing","Output":"1"}`),
+			wakes: "health-node health-any health-service ui-node ui-services" + all},
+		{name: "state of another check", path: register, body: onNode("n2", `"Check":{"CheckID":"c2","Name":"c","Status":"critical","ServiceID":"d1","Output":"1"}`),
+			wakes: "health-state health-any ui-services" + all},
+		{name: "state of the check", path: register, body: onNode("n1", `"Check":{"CheckID":"c1","Name":"c","Status":"critical","ServiceID":"w1","Output":"1"}`),
+			wakes: "health-node health-checks health-state health-any health-service ui-node ui-services" + all},
+		{name: "coordinate of another node", path: coord, body: `{"Node":"n2","Coord":{"Vec":[0.01,0,0,0,0,0,0,0]}}`, wakes: "coordinates"},
+		{name: "coordinate of the node", path: coord, body: `{"Node":"n1","Coord":{"Vec":[0.02,0,0,0,0,0,0,0]}}`, wakes: "coordinates coordinate"},
+		{name: "an instance on a new node", path: register, body: `{"Node":"n3","Address":"10.0.0.3","Service":{"ID":"w3","Service":"web","Tags":["a"]}}`,
+			wakes: "nodes service service-tagged health-service ui-services" + all},
+		{name: "that instance goes", gone: true, path: deregister, body: `{"Node":"n3","ServiceID":"w3"}`, wakes: "service service-tagged health-service ui-services" + all},
+		{name: "that node goes", gone: true, path: deregister, body: `{"Node":"n3"}`, wakes: "nodes" + all},
+		{name: "the check goes", gone: true, path: deregister, body: `{"Node":"n1","CheckID":"c1"}`,
+			wakes: "health-node health-checks health-state health-any health-service ui-node ui-services" + all},
+		{name: "the service goes", gone: true, path: deregister, body: `{"Node":"n1","ServiceID":"w1"}`,
+			wakes: "services service service-tagged node node-services health-service ui-node ui-services" + all},
+		{name: "what is gone goes again", gone: true, path: deregister, body: `{"Node":"n1","ServiceID":"w1"}`},
+		{name: "another key goes", gone: true, method: "DELETE", path: "/v1/kv/elsewhere"},
+		{name: "the key goes", gone: true, method: "DELETE", path: "/v1/kv/dir/own", wakes: "key tree keys"},
+		{name: "another node goes", gone: true, path: deregister, body: `{"Node":"n2"}`, wakes: "nodes services health-state health-any coordinates ui-services" + all},
+		{name: "the node goes", gone: true, path: deregister, body: `{"Node":"n1"}`,
+			wakes: "nodes node node-services health-node health-any coordinates coordinate ui-node ui-services" + all},
+	}
+}
+
+// asker talks HTTP to one agent.
+type asker struct {
+	t      *testing.T
+	base   string
+	dc     string // asked for in each read; "" for the agent's own
+	client *http.Client
+	busy   sync.WaitGroup
+}
+
+// ask returns an asker that has no connection any more when the cluster stops:
+// a server on its way out gives one that nothing was said on some seconds.
+func ask(t *testing.T, n *testcluster.Node) *asker {
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	a := &asker{t: t, base: "http://" + n.HTTPAddr(), client: &http.Client{Transport: transport}}
+	t.Cleanup(func() {
+		a.busy.Wait()
+		transport.CloseIdleConnections()
+	})
+	return a
+}
+
+func (a *asker) do(ctx context.Context, method, path, body string) (index uint64, text string, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, a.base+path, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	resp, err := a.client.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, "", err
+	}
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNotFound {
+		return 0, "", fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode, b)
+	}
+	index, _ = strconv.ParseUint(resp.Header.Get("X-Consul-Index"), 10, 64)
+	return index, string(b), nil
+}
+
+func (a *asker) write(c change) {
+	a.t.Helper()
+	if c.method == "" {
+		c.method = "PUT"
+	}
+	if _, _, err := a.do(a.t.Context(), c.method, c.path, c.body); err != nil {
+		a.t.Fatalf("%s: %v", c.name, err)
+	}
+}
+
+// read is do for a path that a datacenter and more may be added to.
+func (a *asker) read(ctx context.Context, path, more string) (index uint64, text string, err error) {
+	join := "?"
+	if strings.Contains(path, "?") {
+		join = "&"
+	}
+	return a.do(ctx, "GET", path+join+"dc="+a.dc+more, "")
+}
+
+// watch is one that blocks, again and again.
+type watch struct {
+	watched
+	from  string // where it is asked
+	ask   *asker
+	index uint64
+	woken chan uint64
+}
+
+// arm waits for something newer than was answered last.
+func (w *watch) arm(ctx context.Context) {
+	more := "&wait=5m&index=" + strconv.FormatUint(w.index, 10)
+	w.ask.busy.Go(func() {
+		index, _, err := w.ask.read(ctx, w.route+w.path, more)
+		if err == nil {
+			w.woken <- index
+		}
+	})
+}
+
+// check looks whether a change woke the watch as it should.
+func (w *watch) check(ctx context.Context, c *change) error {
+	if !slices.Contains(strings.Fields(c.wakes), w.name) {
+		select {
+		case <-w.woken:
+			return errors.New("woken by a write elsewhere")
+		default:
+		}
+		now, _, err := w.ask.read(ctx, w.route+w.path, "")
+		if err == nil && now != w.index {
+			err = fmt.Errorf("index went from %d to %d by a write elsewhere", w.index, now)
+		}
+		return err
+	}
+	late := time.NewTimer(15 * time.Second)
+	defer late.Stop()
+	select {
+	case index := <-w.woken:
+		if index <= w.index {
+			return fmt.Errorf("woken with index %d, it knew %d", index, w.index)
+		}
+		w.index = index
+		w.arm(ctx)
+		return nil
+	case <-late.C:
+		return errors.New("not woken")
+	}
+}
+
+// registered returns an error until an agent has written all that it writes
+// about itself.
+func (a *asker) registered(node string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, text, err := a.read(ctx, "/v1/internal/ui/node/"+node, "")
+		if err != nil || text == "" {
+			return errors.Join(errors.New("not in the catalog"), err)
+		}
+		var n struct {
+			TaggedAddresses map[string]string
+			Checks          []any
+		}
+		if err := json.Unmarshal([]byte(text), &n); err != nil {
+			return err
+		}
+		if len(n.Checks) == 0 || n.TaggedAddresses["wan"] == "" {
+			return errors.New("not yet: " + text)
+		}
+		return nil
+	}
+}
+
+// Every read that blocks is woken by each write and deletion that concerns it,
+// and by no other: on a server, on a client agent, and in another datacenter.
+func TestEveryBlockingEndpointWakesExactly(t *testing.T) {
+	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 1, Clients: 1, RTT: 10 * time.Millisecond,
+		Configure: func(c *config.Config) { c.DisableCoordinates = true }}) // agents would write theirs meanwhile
+	a := ask(t, c.Node("dc1-server1"))
+	client, abroad := ask(t, c.Node("dc1-client1")), ask(t, c.Node("dc2-client1"))
+	abroad.dc = "dc1"
+	for _, n := range c.In("dc1") {
+		eventually(t, n.Name+" has registered itself", 15*time.Second, a.registered(n.Name))
+	}
+	for _, b := range before() {
+		a.write(b)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var watches []*watch
+	for from, asker := range map[string]*asker{"server": a, "client": client, "abroad": abroad} {
+		for _, r := range watchedRequests() {
+			index, _, err := asker.read(ctx, r.route+r.path, "")
+			if err != nil || index == 0 {
+				t.Fatalf("%s %s: index %d, %v", from, r.name, index, err)
+			}
+			w := &watch{watched: r, from: from, ask: asker, index: index, woken: make(chan uint64, 1)}
+			watches = append(watches, w)
+			w.arm(ctx)
+		}
+	}
+	for _, change := range changes() {
+		a.write(change)
+		// Those that are to be woken come first: when they are, the others were
+		// passed by.
+		for _, expected := range []bool{true, false} {
+			for _, w := range watches {
+				if slices.Contains(strings.Fields(change.wakes), w.name) != expected {
+					continue
+				}
+				if err := w.check(ctx, &change); err != nil {
+					t.Fatalf("%s: %s on %s: %v", change.name, w.name, w.from, err)
+				}
+			}
+		}
+	}
+}
+
+// The table knows every route that blocks, with a write and a deletion that wake
+// it and one that does not.
+func TestNoBlockingEndpointIsForgotten(t *testing.T) {
+	for _, route := range httpapi.BlockingPaths() {
+		var names []string
+		for _, r := range watchedRequests() {
+			if r.route == route {
+				names = append(names, r.name)
+			}
+		}
+		has := func(gone, wakes bool) bool {
+			return slices.ContainsFunc(changes(), func(c change) bool {
+				return c.gone == gone && wakes == slices.ContainsFunc(names, func(n string) bool { return slices.Contains(strings.Fields(c.wakes), n) })
+			})
+		}
+		if !has(false, true) || !has(true, true) || !has(false, false) || !has(true, false) {
+			t.Errorf("%s (requests %v): the table lacks a write or deletion that wakes it, or one that does not", route, names)
+		}
+	}
+}

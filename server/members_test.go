@@ -1,0 +1,194 @@
+package server
+
+import (
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/catalog"
+)
+
+// settle reconciles until nothing is refused any more; each round stands for a
+// retry or a minute.
+func (h *harness) settle(t *testing.T) {
+	t.Helper()
+	var err error
+	for range 3 {
+		if err = h.reconcile(t.Context()); err == nil {
+			return
+		}
+	}
+	t.Fatal(err)
+}
+
+func (h *harness) node(t *testing.T, name string) *catalog.Node {
+	t.Helper()
+	n, _, err := catalog.GetNode.Call(t.Context(), h, op.Header{}, &catalog.NodeRequest{Node: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func (h *harness) services(t *testing.T, node string) map[string]*catalog.Service {
+	t.Helper()
+	n, _, err := catalog.GetNodeServices.Call(t.Context(), h, op.Header{}, &catalog.NodeRequest{Node: node})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n == nil {
+		return nil
+	}
+	return n.Services
+}
+
+func runs(node, id, service string) *catalog.RegisterRequest {
+	return &catalog.RegisterRequest{ID: id, Node: node, Address: "10.0.0.9", Service: &catalog.Service{ID: service, Service: service}}
+}
+
+func TestRenamedNodeLeavesNoGhost(t *testing.T) {
+	h := newHarness(t, nil)
+	h.start(t, nil)
+	h.pool.set(clientMember("old", "id-n", "10.0.0.9", gossip.Alive))
+	h.settle(t)
+	h.register(t, runs("old", "id-n", "web"))
+	// While the old name lives, the new one is refused.
+	h.pool.set(clientMember("new", "id-n", "10.0.0.9", gossip.Alive), clientMember("old", "id-n", "10.0.0.9", gossip.Alive))
+	if err := h.reconcile(t.Context()); op.CodeOf(err) != op.CodeConflict {
+		t.Errorf("an ID that a live node has: %v, want a conflict", err)
+	}
+	if h.node(t, "new") != nil || h.services(t, "old")["web"] == nil {
+		t.Error("a refused rename changed something")
+	}
+	// Once it is dead, its registrations go with the command that brings the new.
+	h.pool.set(clientMember("new", "id-n", "10.0.0.9", gossip.Alive), clientMember("old", "id-n", "10.0.0.9", gossip.Failed))
+	if err := h.reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if h.node(t, "old") != nil || h.services(t, "old") != nil || h.health(t, "old") != "" {
+		t.Error("the old name is still in the catalog")
+	}
+	list, _, err := catalog.ListInstances.Call(t.Context(), h, op.Header{}, &catalog.ServiceRequest{Service: "web"})
+	if err != nil || len(*list) != 0 {
+		t.Errorf("service of the old name: %v %v", *list, err)
+	}
+	if n := h.node(t, "new"); n == nil || n.ID != "id-n" || h.health(t, "new") != catalog.Passing {
+		t.Errorf("the new name: %+v", n)
+	}
+}
+
+func TestNameOfALiveNodeIsReserved(t *testing.T) {
+	h := newHarness(t, nil)
+	h.start(t, nil)
+	h.pool.set(clientMember("n", "id-1", "10.0.0.9", gossip.Alive))
+	h.settle(t)
+	take := runs("N", "id-2", "web")
+	_, _, err := catalog.Register.Call(t.Context(), h, op.Header{}, take)
+	if op.CodeOf(err) != op.CodeConflict || h.node(t, "n").ID != "id-1" || len(h.services(t, "n")) != 0 {
+		t.Errorf("name of a live node: %v, want a conflict and nothing changed", err)
+	}
+	h.pool.set(clientMember("n", "id-1", "10.0.0.9", gossip.Failed))
+	h.settle(t)
+	h.register(t, take)
+	if n := h.node(t, "n"); n.ID != "id-2" || h.services(t, "n")["web"] == nil {
+		t.Errorf("name of a dead node: %+v", n)
+	}
+}
+
+// Gossip has one member of a name: if that has another ID than the catalog
+// says, the other one is gone.
+func TestMachineThatWasReplacedUnderItsName(t *testing.T) {
+	h := newHarness(t, nil)
+	h.start(t, nil)
+	h.pool.set(clientMember("n", "id-1", "10.0.0.9", gossip.Alive))
+	h.settle(t)
+	h.register(t, &catalog.RegisterRequest{ID: "id-1", Node: "n", Address: "10.0.0.9", NodeMeta: map[string]string{"rack": "r1"},
+		TaggedAddresses: map[string]string{"lan": "10.0.0.9", "wan": "192.0.2.9"}})
+	h.pool.set(clientMember("n", "id-2", "10.0.0.10", gossip.Alive))
+	h.settle(t)
+	n := h.node(t, "n")
+	if n.ID != "id-2" || n.Address != "10.0.0.10" || h.health(t, "n") != catalog.Passing {
+		t.Errorf("%+v", n)
+	}
+	if n.Meta["rack"] != "r1" || n.TaggedAddresses["wan"] != "192.0.2.9" || n.TaggedAddresses["lan"] != "10.0.0.10" {
+		t.Errorf("what the agent wrote is lost: %+v", n)
+	}
+}
+
+func TestFailedMemberThatComesBackIsPassing(t *testing.T) {
+	h := newHarness(t, nil)
+	h.start(t, nil)
+	for _, step := range []struct {
+		status gossip.Status
+		want   string
+	}{{gossip.Alive, catalog.Passing}, {gossip.Failed, catalog.Critical}, {gossip.Alive, catalog.Passing}, {gossip.Left, ""}, {gossip.Alive, catalog.Passing}} {
+		h.pool.set(clientMember("n", "id-n", "10.0.0.9", step.status))
+		h.settle(t)
+		if got := h.health(t, "n"); got != step.want {
+			t.Errorf("%s: serfHealth is %q, want %q", step.status, got, step.want)
+		}
+	}
+}
+
+func TestNodesFromOutsideAreLeftAlone(t *testing.T) {
+	h := newHarness(t, func(c *Config) { c.ReconcilePeriod = time.Millisecond })
+	h.start(t, nil)
+	outside := runs("printer", "", "print")
+	outside.Checks = []catalog.Check{{CheckID: "ping", Name: "ping", Status: catalog.Critical}}
+	h.register(t, outside)
+	h.pool.set(clientMember("n", "id-n", "10.0.0.9", gossip.Alive))
+	h.LeadershipChanged(true)
+	eventually(t, "the leader has gone round", func() bool { return h.health(t, "n") == catalog.Passing })
+	h.pool.set() // n is forgotten by gossip
+	eventually(t, "a member that gossip forgot is removed", func() bool { return h.node(t, "n") == nil })
+	if h.node(t, "printer") == nil || h.services(t, "printer")["print"] == nil || h.health(t, "printer") != "" {
+		t.Error("a node that never was a member was changed")
+	}
+}
+
+func TestServersAreRegisteredWithWhatTheySpeak(t *testing.T) {
+	h := newHarness(t, nil)
+	h.start(t, nil)
+	m := serverMember("s2", "id2", "10.0.0.2", gossip.Alive)
+	m.ProtocolMin, m.ProtocolCur, m.ProtocolMax = 1, 4, 5
+	h.pool.set(serverMember("s1", "id1", "10.0.0.1", gossip.Alive), m)
+	h.settle(t)
+	s := h.services(t, "s2")["consul"]
+	if s == nil {
+		t.Fatal("a server is not in the service consul")
+	}
+	want := map[string]string{"version": "1.0.0", "raft_version": "3", "non_voter": "false", "read_replica": "false",
+		"serf_protocol_min": "1", "serf_protocol_current": "4", "serf_protocol_max": "5"}
+	if !maps.Equal(s.Meta, want) || s.Port != 8300 {
+		t.Errorf("%+v, want %v", s, want)
+	}
+	index := h.cfg.State.Index()
+	h.settle(t)
+	if now := h.cfg.State.Index(); now != index {
+		t.Errorf("a round with nothing new wrote %d commands", now-index)
+	}
+	if h.services(t, "s1")["consul"] == nil || !strings.EqualFold(h.health(t, "s1"), catalog.Passing) {
+		t.Error("the leader itself is not in the catalog")
+	}
+}
+
+// Who was a member a moment ago and is forgotten by gossip is removed at once,
+// by a leader however young.
+func TestReapedMemberIsRemovedAtOnce(t *testing.T) {
+	h := newHarness(t, nil)
+	h.start(t, nil)
+	h.pool.set(clientMember("n", "id-n", "10.0.0.9", gossip.Failed), clientMember("m", "id-m", "10.0.0.8", gossip.Alive))
+	h.register(t, &catalog.RegisterRequest{Node: "n", Address: "10.0.0.9", Checks: []catalog.Check{{CheckID: catalog.SerfHealth, Status: catalog.Critical}}})
+	h.settle(t)
+	if h.node(t, "n") == nil {
+		t.Fatal("a failed member was removed")
+	}
+	h.pool.set(clientMember("m", "id-m", "10.0.0.8", gossip.Alive))
+	h.settle(t)
+	if h.node(t, "n") != nil || h.node(t, "m") == nil {
+		t.Error("the reaped member, and no other, was to be removed")
+	}
+}
