@@ -39,6 +39,7 @@ func clusterCommands() []row {
 			about:   "Tells the local agent to read its configuration files again. Errors are in its log.",
 			example: "legate reload",
 			action:  func(*app) action { return reloadAction{} }},
+		monitorRow(),
 	}
 }
 
