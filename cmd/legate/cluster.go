@@ -83,7 +83,7 @@ func (a *membersAction) flags(fs *flag.FlagSet) {
 }
 
 func (a *membersAction) run(c *call, _ []string) error {
-	status, err := regexp.Compile("^(?:" + a.status + ")$")
+	status, err := regexp.Compile(a.status)
 	if err != nil {
 		return fmt.Errorf("read -status: %w", err)
 	}
