@@ -182,7 +182,7 @@ func (d *capture) collect(ctx context.Context, self map[string]map[string]any) e
 func (d *capture) profiled() bool {
 	_, err := d.client.Debug().Goroutine()
 	if answer, ok := errors.AsType[api.StatusError](err); ok && answer.Code == http.StatusNotFound {
-		err = errors.New("the agent serves no profiles: set enable_debug")
+		err = errors.New("the agent serves no profiles (they take enable_debug)")
 	}
 	d.note("pprof", err)
 	return err == nil

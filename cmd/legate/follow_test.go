@@ -318,7 +318,7 @@ func TestDebugSaysWhatItCouldNotCollect(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "x")
 	r := legate(t, map[string]string{"GET /v1/agent/self": `{}`, "GET /v1/agent/host": "403!Permission denied"}, "", "debug",
 		"-duration=100ms", "-interval=100ms", "-capture=host", "-capture=pprof", "-capture=cluster", "-since=1s", "-archive=false", "-output="+out)
-	for _, want := range []string{"not collected: host: the agent answered 403: Permission denied", "set enable_debug", "members: the agent answered 404", "set log_file"} {
+	for _, want := range []string{"not collected: host: the agent answered 403: Permission denied", "they take enable_debug", "members: the agent answered 404", "set log_file"} {
 		if !strings.Contains(r.err, want) {
 			t.Errorf("%q is not said: %s", want, r.err)
 		}

@@ -12,8 +12,8 @@ import (
 	"github.com/legate-project/legate/internal/proctest"
 )
 
-// TestRealClients runs what other people wrote against two datacenters: all at
-// the same time, with names of their own.
+// TestRealClients runs what other people wrote, and the command line, against
+// two datacenters: all at the same time, with names of their own.
 func TestRealClients(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -27,6 +27,7 @@ func TestRealClients(t *testing.T) {
 		{"python3-consul", pythonClient},
 		{"npm consul", nodeClient},
 		{"registrator", registrator},
+		{"command line", commandLine},
 	} {
 		t.Run(c.name, func(t *testing.T) { t.Parallel(); c.run(t, p) })
 	}
