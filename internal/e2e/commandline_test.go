@@ -46,7 +46,8 @@ func commandLine(t *testing.T, p *pair) {
 	}
 }
 
-// run is cli that must end with a code; it returns what was printed.
+// run runs a command that must end with a code; it returns what was printed.
+// The first argument is the command and its flags.
 func (n *node) run(t *testing.T, code int, args ...string) string {
 	t.Helper()
 	words := strings.Fields(args[0])
@@ -79,9 +80,9 @@ services { id = "cli-2" name = "cli-file" port = 82 }
 	})
 	contains(t, "the nodes of a service", p.c2.run(t, 0, "catalog nodes -datacenter=dc1 -service=cli-file -near=_agent -detailed"), "c1", "TaggedAddresses", p.c1.ip)
 	contains(t, "the services of a node", p.c1.run(t, 0, "catalog services -node=c1"), "cli-file\n", "cli-flags\n")
-	contains(t, "the nodes by expression", p.c1.run(t, 0, "catalog nodes -filter", "Node == c1 and Datacenter == dc1"), "c1  ")
+	contains(t, "the nodes by expression", p.c1.run(t, 0, "catalog nodes", "-filter=Node == c1 and Datacenter == dc1"), "c1  ")
 	contains(t, "no nodes", p.c1.run(t, 0, "catalog nodes -node-meta=no=where"), "No nodes match")
-	contains(t, "members", p.c1.run(t, 0, "members -detailed -status=alive -filter", `Tags.role == "node"`), "c1", "role=node")
+	contains(t, "members", p.c1.run(t, 0, "members -detailed -status=alive", `-filter=Tags.role == "node"`), "c1", "role=node")
 	p.c1.run(t, 2, "members -status=failed")
 	contains(t, "a bad expression", p.c1.run(t, 1, "catalog nodes -filter=x"), "Error: the agent answered 400")
 	contains(t, "maintenance", p.c1.run(t, 0, "maint -enable -service=cli-3 -reason=disk"), "now enabled")
@@ -103,7 +104,7 @@ func watchCommand(t *testing.T, p *pair) {
 	p.c1.run(t, 0, "services deregister -id=cli-watch")
 	ended(t, w)
 
-	p.c1.run(t, 0, "kv put cli/watched one")
+	p.c1.run(t, 0, "kv put", "cli/watched", "one")
 	contains(t, "a look", p.c2.run(t, 0, "watch -type=keyprefix -prefix=cli/ -datacenter=dc1"), `"Key": "cli/watched"`, `"Value": "b25l"`)
 	contains(t, "a look at nodes", p.c1.run(t, 0, "watch -type=nodes"), `"Node": "c1"`)
 	contains(t, "a handler that fails", p.c1.run(t, 1, "watch -type=key -key=cli/watched", "exit 4"), "exit status 4")
@@ -136,7 +137,7 @@ func monitorCommand(t *testing.T, p *pair) {
 		return nil
 	})
 	contains(t, "a line", strings.Split(m.String(), "\n")[0], "level=", "msg=")
-	contains(t, "a line", strings.Split(j.String(), "\n")[0], `{`, `"msg":`)
+	contains(t, "a line", strings.Split(j.String(), "\n")[0], `{`, `"@message":`)
 	ended(t, m)
 	ended(t, j)
 	contains(t, "a level that there is not", p.c1.run(t, 1, "monitor -log-level=loud"), "Error: the agent answered 400", "loud")
