@@ -179,6 +179,38 @@ func TestWatchEndsWithItsCommand(t *testing.T) {
 	f.expectExit(0)
 }
 
+// alive says whether a process runs. One that nobody has buried does not.
+func alive(pid int) bool {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return syscall.Kill(pid, 0) == nil && !strings.Contains(string(stat), ") Z ")
+}
+
+func TestNothingOfTheCommandOutlivesWatch(t *testing.T) {
+	t.Parallel()
+	f := follow(t, newKey(), "watch", "-type=key", "-key=/k", "trap '' TERM; sleep 1000 & echo $!; wait")
+	var pid int
+	select {
+	case line := <-f.out:
+		pid, _ = strconv.Atoi(line)
+	case <-time.After(patience):
+	}
+	if pid == 0 || !alive(pid) {
+		t.Fatalf("the command runs no process %d", pid)
+	}
+	f.signals <- syscall.SIGINT
+	f.expectExit(0)
+	deadline := time.NewTimer(patience)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for alive(pid) {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("process %d outlives watch", pid)
+		}
+	}
+}
+
 func TestWatchWaitsForTheAgentAndSaysSo(t *testing.T) {
 	key := newKey()
 	key.fail = http.StatusInternalServerError

@@ -92,6 +92,11 @@ func (a *watchAction) params(stale bool) (map[string]any, error) {
 			params[name] = *value
 		}
 	}
+	for _, name := range []string{"key", "prefix"} {
+		if text := *a.texts[name]; text != "" {
+			params[name] = keyArg([]string{text})
+		}
+	}
 	if len(a.tags) > 0 {
 		params["tag"] = []string(a.tags)
 	}
@@ -228,13 +233,23 @@ func (w *watcher) handle(index uint64, value any) error {
 		return fmt.Errorf("render the state: %w", err)
 	}
 	child := exec.CommandContext(w.ctx, w.args[0], w.args[1:]...)
-	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
+	// A group of its own: Ctrl-C reaches the command through this program, which
+	// so knows why it ended, and what it started ends with it.
+	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	child.Cancel = func() error { return syscall.Kill(-child.Process.Pid, syscall.SIGTERM) }
 	child.WaitDelay = handlerGrace
 	child.Env = append(os.Environ(), "CONSUL_INDEX="+strconv.FormatUint(index, 10))
 	child.Stdin = bytes.NewReader(append(text, '\n'))
 	child.Stdout, child.Stderr = w.stdout, w.stderr
 	// One that does not read its standard input to the end does well, too.
-	if err := child.Run(); err != nil && w.ctx.Err() == nil {
+	err = child.Run()
+	if w.ctx.Err() != nil {
+		if child.Process != nil {
+			_ = syscall.Kill(-child.Process.Pid, syscall.SIGKILL) // what did not end; mostly nobody is left
+		}
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("run the command: %w", err)
 	}
 	return nil
