@@ -17,6 +17,14 @@ import (
 func TestRealClients(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
+	t.Cleanup(func() { // when all clients are done
+		for _, n := range []*node{p.s1, p.c1, p.s2, p.c2} {
+			if n.Exited() {
+				t.Errorf("%s has ended", n.name)
+			}
+			calm(t, n.name, n.String())
+		}
+	})
 	for _, c := range []struct {
 		name string
 		run  func(*testing.T, *pair)
