@@ -148,13 +148,13 @@ func (d *capture) wants(kind string) bool { return slices.Contains(d.captures, k
 
 // collect fills the directory until the duration or ctx is over.
 func (d *capture) collect(ctx context.Context, self map[string]map[string]any) error {
-	ctx, cancel := context.WithTimeout(ctx, d.duration)
+	limited, cancel := context.WithTimeout(ctx, d.duration)
 	defer cancel()
 	for _, x := range []struct{ kind, path string }{
 		{"agent", "/v1/agent/self"}, {"host", "/v1/agent/host"}, {"members", "/v1/agent/members"}, {"raft", "/v1/operator/raft/configuration"},
 	} {
 		if d.wants(x.kind) {
-			d.note(x.kind, d.save(ctx, x.path, x.kind+".json"))
+			d.note(x.kind, d.save(limited, x.path, x.kind+".json"))
 		}
 	}
 	if d.since > 0 {
@@ -164,15 +164,15 @@ func (d *capture) collect(ctx context.Context, self map[string]map[string]any) e
 	work := lifecycle.New("debug")
 	var err error
 	if d.wants("logs") {
-		err = work.Spawn("logs", func(context.Context) { d.note("logs", d.logs(ctx)) })
+		err = work.Spawn("logs", func(context.Context) { d.note("logs", d.logs(limited)) })
 	}
 	profiles := d.wants("pprof") && d.profiled()
-	if profiles {
+	if profiles { // which end by themselves, a little after the duration
 		err = errors.Join(err,
 			work.Spawn("profile", func(context.Context) { d.note("profile", d.profile(ctx, "profile", maxProfile)) }),
 			work.Spawn("trace", func(context.Context) { d.note("trace", d.profile(ctx, "trace", maxTrace)) }))
 	}
-	d.repeat(ctx, profiles)
+	d.repeat(limited, profiles)
 	ending, cancelEnding := context.WithTimeout(context.Background(), endOfCapture)
 	defer cancelEnding()
 	return errors.Join(err, work.Stop(ending))
@@ -281,7 +281,7 @@ func (d *capture) profile(ctx context.Context, name string, longest time.Duratio
 	seconds := int(min(d.duration, longest) / time.Second)
 	body, err := d.client.Debug().PProf(ctx, name, max(seconds, 1))
 	if err != nil {
-		return err
+		return errors.Join(ctx.Err(), err)
 	}
 	defer body.Close()
 	return d.keep(name+".prof", body)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // hidden stands where a secret was.
@@ -152,7 +153,7 @@ func packFile(archive *tar.Writer, path, folder string) error {
 	if err != nil {
 		return err
 	}
-	err = archive.WriteHeader(&tar.Header{Name: folder + "/" + info.Name(), Mode: 0o600, Size: info.Size(), ModTime: info.ModTime()})
+	err = archive.WriteHeader(&tar.Header{Name: folder + "/" + info.Name(), Mode: 0o600, Size: info.Size(), ModTime: info.ModTime().Truncate(time.Second)})
 	if err != nil {
 		return err
 	}

@@ -145,12 +145,17 @@ func monitorCommand(t *testing.T, p *pair) {
 
 func debugCommand(t *testing.T, p *pair) {
 	out := filepath.Join(t.TempDir(), "bundle")
-	contains(t, "debug", p.s1.run(t, 0, "debug -duration=1s -interval=500ms -output="+out), "Saved debug archive: "+out+".tar.gz")
+	said := p.s1.run(t, 0, "debug -duration=1s -interval=500ms -output="+out)
+	contains(t, "debug", said, "Saved debug archive: "+out+".tar.gz")
+	if strings.Contains(said, "not collected") {
+		t.Errorf("debug says %s", said)
+	}
 	info, err := os.Stat(out + ".tar.gz")
 	must(t, "stat", err)
 	if info.Mode().Perm() != 0o600 {
 		t.Errorf("the archive's mode is %v", info.Mode())
 	}
 	listing := proctest.Tool(t, proctest.Machine(), "", "tar", "-tzf", out+".tar.gz")
-	contains(t, "the archive", listing, "bundle/agent.json", "bundle/host.json", "bundle/members.json", "bundle/raft.json", "bundle/metrics.json", "bundle/legate.log", "bundle/index.json")
+	contains(t, "the archive", listing, "bundle/agent.json", "bundle/host.json", "bundle/members.json", "bundle/raft.json", "bundle/metrics.json", "bundle/legate.log", "bundle/index.json",
+		"bundle/profile.prof", "bundle/trace.prof", "bundle/heap-000.prof", "bundle/goroutine-001.prof")
 }
