@@ -55,7 +55,7 @@ func TestRequests(t *testing.T) {
 		{"PUT", "/v1/kv/a?cas=x", "v", 400, "~?cas"},
 		{"PUT", "/v1/kv/a?flags=x", "v", 400, "~?flags"},
 		{"PUT", "/v1/kv/a?cas=1&acquire=s", "v", 400, "~Conflicting flags: "},
-		{"PUT", "/v1/kv/a?acquire=s", "v", 501, "~not served yet"},
+		{"PUT", "/v1/kv/a?acquire=", "v", 400, "Missing session"},
 		{"PUT", "/v1/kv/", "v", 400, "Missing key name"},
 		{"PUT", "/v1/kv/a", strings.Repeat("v", 8192), 200, "true"},
 		{"PUT", "/v1/kv/a", strings.Repeat("v", 8193), 413, "~Request body(8193 bytes) too large, max size: 8192 bytes. See "},

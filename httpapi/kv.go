@@ -182,7 +182,13 @@ func kvConditions(x *exchange, req *kv.ApplyRequest) error {
 		req.Entry.ModifyIndex, _, err = x.number("cas")
 		return err
 	case "acquire", "release":
-		return reasoned(http.StatusNotImplemented, "unsupported", "?"+only+" is not served yet: there are no sessions")
+		if req.Entry.Session = x.get(only); req.Entry.Session == "" {
+			return refuse(http.StatusBadRequest, "Missing session")
+		}
+		req.Verb = kv.Lock
+		if only == "release" {
+			req.Verb = kv.Unlock
+		}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/storage"
 )
@@ -31,6 +32,7 @@ func stored(t *testing.T) *storage.State {
 		{&catalog.Register, node},
 		{&kv.Apply, &kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: "k"}}},
 		{&coordinate.Batch, &coordinate.Entries{{Node: "n1"}}},
+		{&session.Create, &session.CreateRequest{Session: session.Session{Node: "n1", TTL: "10s"}}},
 	} {
 		if _, err := apply(c.operation, c.request); err != nil {
 			t.Fatal(err)
@@ -39,7 +41,8 @@ func stored(t *testing.T) *storage.State {
 	return s
 }
 
-// everybody marks operations that tell what everybody may know.
+// everybody marks operations that tell what everybody may know, and those whose
+// handler asks for rights: the server's tests are about these.
 const everybody = "everybody"
 
 // asked holds requests for every operation, by name: what stands in stored is
@@ -73,6 +76,14 @@ func asked() map[string][]any {
 		"kv.get":                 {&kv.GetRequest{Key: "k"}},
 		"kv.list":                {&kv.ListRequest{Prefix: "k"}},
 		"kv.keys":                {&kv.KeysRequest{Prefix: "k"}},
+		"kv.pass":                {&kv.PassRequest{Clock: 1}},
+		"session.create":         {&session.CreateRequest{Session: session.Session{Node: "n1"}}},
+		"session.destroy":        {&session.DestroyRequest{ID: "id-1"}},
+		"session.expire":         {&session.ExpireRequest{Sessions: []session.Expiry{{ID: "id-1"}}}},
+		"session.get":            {&session.IDRequest{ID: "id-1"}},
+		"session.list":           {&op.Empty{}},
+		"session.node":           {&session.NodeRequest{Node: "n1"}},
+		"session.renew":          {everybody},
 		"coordinate.datacenters": {everybody},
 		status.Leader.Name:       {everybody},
 		status.Peers.Name:        {everybody},
@@ -117,7 +128,7 @@ func refused(t *testing.T, s *storage.State, o op.Operation, req any, a rules.Au
 	t.Helper()
 	err := o.Allow(a, req)
 	if p, ok := o.(op.Preparable); ok && err == nil {
-		if err := p.Ready(op.Leader{}, req); err != nil {
+		if err := p.Ready(op.Leader{NewID: func() string { return "new" }}, req); err != nil {
 			t.Fatalf("%s of %+v: %v", o.OpName(), req, err)
 		}
 		v := s.View()
@@ -180,6 +191,8 @@ func TestWhatIsStoredDecides(t *testing.T) {
 		"the node goes":                      {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1"}, []string{node}},
 		"the service goes, by its node":      {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", ServiceID: "w1"}, []string{node}},
 		"the service goes, by its name":      {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", ServiceID: "w1"}, []string{web}},
+		"the session goes":                   {&session.Destroy, &session.DestroyRequest{ID: "id-1"}, []string{"session:n1"}},
+		"a session is made":                  {&session.Create, &session.CreateRequest{Session: session.Session{Node: "n1"}}, []string{"session:n1"}},
 		"its check goes, by its name":        {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", CheckID: "c-w1"}, []string{web}},
 		"the node's check goes":              {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", CheckID: catalog.SerfHealth}, []string{node}},
 		"the service goes, a check is named": {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", ServiceID: "w1", CheckID: catalog.SerfHealth}, []string{web}},
