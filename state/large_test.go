@@ -66,4 +66,3 @@ func TestDeletingALargeTreeIsBounded(t *testing.T) {
 		t.Errorf("%d are left, index %d, %v", len(*list), v.Index(), err)
 	}
 }
-
