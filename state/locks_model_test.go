@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -141,6 +142,7 @@ func (m *lockModel) step(rt *rapid.T, s *scene) {
 	case "pass":
 		s.must(&kv.Pass, &kv.PassRequest{Clock: clock})
 		m.clock = max(m.clock, clock)
+		maps.DeleteFunc(m.delays, func(_ string, until time.Duration) bool { return until <= m.clock })
 	default:
 		m.write(rt, s, what, key, id)
 	}
@@ -188,7 +190,7 @@ func (m *lockModel) create(rt *rapid.T, s *scene, node string) {
 }
 
 func (m *lockModel) write(rt *rapid.T, s *scene, verb, key, id string) {
-	want := true
+	want, reached := true, m.clock
 	switch verb {
 	case kv.Lock:
 		if _, there := m.sessions[id]; !there {
@@ -207,7 +209,9 @@ func (m *lockModel) write(rt *rapid.T, s *scene, verb, key, id string) {
 	}
 	var got bool
 	if rapid.Bool().Draw(rt, "by transaction") {
-		got = len(s.txn(txn.Op{KV: &txn.KVOp{Verb: verb, Key: key, Session: id}}).Errors) == 0
+		if got = len(s.txn(txn.Op{KV: &txn.KVOp{Verb: verb, Key: key, Session: id}}).Errors) == 0; !got {
+			m.clock = reached // a transaction that fails leaves nothing
+		}
 	} else {
 		got = s.kv(verb, key, id)
 	}
