@@ -104,7 +104,8 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, NodeID: a.id, Expect: a.expect(),
 		HoldTimeout: a.cfg.Performance.RPCHoldTimeout,
 		DefaultWait: a.cfg.DefaultQueryTime, MaxWait: a.cfg.MaxQueryTime, CoordinatePeriod: a.opts.Timing.CoordinatePeriod,
-		State: s.state, Transport: s.rpc, Log: a.log, Registerer: a.reg,
+		SessionTTLMin: a.cfg.SessionTTLMin,
+		State:         s.state, Transport: s.rpc, Log: a.log, Registerer: a.reg,
 	})
 	if err != nil {
 		return errors.Join(err, raftListener.Close())

@@ -112,7 +112,7 @@ type Config struct {
 	Cache                     Cache         `key:"cache" mark:"reload,pending" doc:"Limits of the agent's cache."`
 	RPC                       RPC           `key:"rpc" mark:"silent" doc:"Streaming of health reads on servers; always on here."`
 	UseStreamingBackend       bool          `key:"use_streaming_backend" default:"true" mark:"silent" doc:"Streaming of health reads on clients; always on here."`
-	SessionTTLMin             time.Duration `key:"session_ttl_min" default:"10s" mark:"pending" doc:"Shortest TTL that a session may have."`
+	SessionTTLMin             time.Duration `key:"session_ttl_min" default:"10s" doc:"Shortest TTL that a session may have."`
 	Limits                    Limits        `key:"limits" doc:"Bounds on what clients may ask for."`
 	Locality                  Locality      `key:"locality" mark:"pending" doc:"Where this agent runs."`
 	DisableCoordinates        bool          `key:"disable_coordinates" doc:"Do not send network coordinates to the catalog."`

@@ -8,7 +8,7 @@ var table = []route{
 	{path: "/debug/pprof/", get: debugProfile},
 
 	{path: "/v1/kv/", get: kvGet, put: kvPut, delete: kvDelete, blocks: true},
-	{path: "/v1/txn", later: "PUT"},
+	{path: "/v1/txn", put: txnPut},
 
 	{path: "/v1/catalog/register", put: catalogRegister},
 	{path: "/v1/catalog/deregister", put: catalogDeregister},
@@ -76,12 +76,12 @@ var table = []route{
 	{path: "/v1/operator/autopilot/health", later: "GET"},
 	{path: "/v1/operator/autopilot/state", later: "GET"},
 
-	{path: "/v1/session/create", later: "PUT"},
-	{path: "/v1/session/destroy/", later: "PUT"},
-	{path: "/v1/session/renew/", later: "PUT"},
-	{path: "/v1/session/info/", later: "GET"},
-	{path: "/v1/session/node/", later: "GET"},
-	{path: "/v1/session/list", later: "GET"},
+	{path: "/v1/session/create", put: sessionCreate},
+	{path: "/v1/session/destroy/", put: sessionDestroy},
+	{path: "/v1/session/renew/", put: sessionRenew},
+	{path: "/v1/session/info/", get: sessionInfo, blocks: true},
+	{path: "/v1/session/node/", get: sessionNode, blocks: true},
+	{path: "/v1/session/list", get: sessionList, blocks: true},
 
 	{path: "/v1/query", later: "GET POST"},
 	{path: "/v1/query/", later: "GET PUT DELETE"},

@@ -96,6 +96,12 @@ type Preparable interface {
 type Leader struct {
 	Now   time.Time
 	NewID func() string // a random UUID
+	// Clock is the leader's place on the axis of time of the replicated state: how
+	// far that had got when it began to lead, and the monotonic time since. No wall
+	// clock takes part. 0 stands for "as far as the state says".
+	Clock time.Duration
+	// MinTTL is the shortest TTL that a session may have; 0 for the default.
+	MinTTL time.Duration
 }
 
 // Caller carries a call to where it is answered. Implementations are safe for

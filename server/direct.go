@@ -7,6 +7,7 @@ import (
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/rtt"
 	"github.com/legate-project/legate/state/coordinate"
+	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/wan"
 )
@@ -15,6 +16,8 @@ import (
 func (s *Server) directHandlers() map[string]op.Handler {
 	update := coordinate.Update.Handle(s.updateCoordinate)
 	update.LeaderOnly = true
+	renew := session.Renew.Handle(s.renewSession)
+	renew.LeaderOnly = true
 	m := map[string]op.Handler{}
 	for _, h := range []op.Handler{
 		status.Leader.Handle(s.statusLeader),
@@ -23,7 +26,7 @@ func (s *Server) directHandlers() map[string]op.Handler {
 		status.Datacenters.Handle(s.statusDatacenters),
 		status.Ping.Handle(func(context.Context, op.Header, *op.Empty) (*op.Empty, error) { return nil, nil }),
 		coordinate.Datacenters.Handle(s.coordinateDatacenters),
-		update,
+		update, renew,
 	} {
 		m[h.Operation.OpName()] = h
 	}

@@ -288,7 +288,7 @@ func (s *Server) commit(ctx context.Context, a rules.Authorizer, call *op.Call, 
 	if err != nil {
 		return nil, err
 	}
-	if err := o.Ready(op.Leader{Now: time.Now(), NewID: uuid.NewString}, request); err != nil {
+	if err := o.Ready(op.Leader{Now: time.Now(), NewID: uuid.NewString, Clock: s.clock(), MinTTL: s.cfg.SessionTTLMin}, request); err != nil {
 		return nil, err
 	}
 	if !rules.Unlimited(a) {

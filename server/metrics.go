@@ -14,6 +14,8 @@ type metrics struct {
 	seconds    *prometheus.HistogramVec
 	errors     *prometheus.CounterVec
 	reconciles prometheus.Histogram
+	expired    prometheus.Counter
+	timed      prometheus.Gauge
 	// local are the series of calls to this datacenter, by operation: looked up
 	// without locks on every call.
 	local map[string]prometheus.Observer
@@ -35,8 +37,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "legate_leader_reconcile_seconds", Help: "Time that the leader took to bring the catalog in line with gossip.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10),
 		}),
+		expired: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "legate_session_expired_total", Help: "Sessions that this server ended as leader because their TTL passed.",
+		}),
+		timed: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "legate_session_ttl_timers", Help: "Sessions whose TTL this server counts as leader; 0 on others.",
+		}),
 	}
-	r.MustRegister(m.seconds, m.errors, m.reconciles)
+	r.MustRegister(m.seconds, m.errors, m.reconciles, m.expired, m.timed)
 	for _, o := range state.Operations() {
 		m.local[o.OpName()] = m.seconds.WithLabelValues(o.OpName(), "local")
 		m.errors.WithLabelValues(o.OpName(), "local", op.CodeInternal.String())

@@ -85,6 +85,8 @@ type Config struct {
 	// TombstoneTTL is how long deletions are remembered for blocking queries;
 	// default 15 minutes. They are collected each TombstonePeriod; default 30 s.
 	TombstoneTTL, TombstonePeriod time.Duration
+	// SessionTTLMin is the shortest TTL that a session may have; default 10 s.
+	SessionTTLMin time.Duration
 
 	State      *storage.State
 	Transport  rpc.RoundTripper // reaches the servers of this datacenter
@@ -136,9 +138,12 @@ type Server struct {
 
 // reign is one time of leadership.
 type reign struct {
-	ctx   context.Context // ends with it
-	end   context.CancelFunc
-	group *lifecycle.Group
+	ctx    context.Context // ends with it
+	end    context.CancelFunc
+	group  *lifecycle.Group
+	began  time.Time     // with a monotonic reading
+	axis   time.Duration // how far the state's axis of time had got then
+	timers *sessionTimers
 }
 
 var _ op.Caller = (*Server)(nil)
@@ -217,12 +222,18 @@ func (s *Server) LeadershipChanged(leads bool) {
 
 // beginReign starts the leader's tasks; s.mu is held.
 func (s *Server) beginReign() {
-	r := &reign{group: lifecycle.New("leader tasks")}
+	r := &reign{group: lifecycle.New("leader tasks"), timers: newSessionTimers()}
 	r.ctx, r.end = context.WithCancel(context.Background())
+	if err := s.readAxis(r); err != nil {
+		// The disk has failed or the server stops: nothing will be committed. If
+		// it is neither, no delay ends before the next reign.
+		s.log.Error("read how far time has got", "error", err)
+	}
 	s.reigning.Store(r)
 	s.log.Info("this server leads the datacenter", "datacenter", s.cfg.Datacenter)
 	for name, task := range map[string]func(context.Context){
 		"reconcile": s.reconcileLoop, "coordinates": s.coordinateLoop, "tombstones": s.tombstoneLoop,
+		"sessions": func(ctx context.Context) { s.sessionLoop(ctx, r) },
 	} {
 		if err := r.group.Go(name, task); err != nil {
 			s.log.Error("start leader task", "task", name, "error", err)

@@ -12,7 +12,9 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/state/status"
+	"github.com/legate-project/legate/state/txn"
 	"github.com/legate-project/legate/storage"
 )
 
@@ -31,6 +33,7 @@ func stored(t *testing.T) *storage.State {
 		{&catalog.Register, node},
 		{&kv.Apply, &kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: "k"}}},
 		{&coordinate.Batch, &coordinate.Entries{{Node: "n1"}}},
+		{&session.Create, &session.CreateRequest{Session: session.Session{Node: "n1", TTL: "10s"}}},
 	} {
 		if _, err := apply(c.operation, c.request); err != nil {
 			t.Fatal(err)
@@ -39,7 +42,8 @@ func stored(t *testing.T) *storage.State {
 	return s
 }
 
-// everybody marks operations that tell what everybody may know.
+// everybody marks operations that tell what everybody may know, and those whose
+// handler asks for rights: the server's tests are about these.
 const everybody = "everybody"
 
 // asked holds requests for every operation, by name: what stands in stored is
@@ -52,27 +56,46 @@ func asked() map[string][]any {
 			&catalog.RegisterRequest{Node: "n1", SkipNodeUpdate: true, Checks: []catalog.Check{{CheckID: "c", ServiceID: "w1"}}}},
 		"catalog.deregister": {&catalog.DeregisterRequest{Node: "n1"}, &catalog.DeregisterRequest{Node: "n1", ServiceID: "w1"}, &catalog.DeregisterRequest{Node: "n1", CheckID: "c-w1"},
 			&catalog.DeregisterRequest{Node: "n1", ServiceID: "none"}, &catalog.DeregisterRequest{Node: "n1", CheckID: "none"}},
-		"catalog.nodes":          {&op.Empty{}},
-		"catalog.node":           {&catalog.NodeRequest{Node: "n1"}},
-		"catalog.services":       {&catalog.ServicesRequest{}},
-		"catalog.service-nodes":  {&catalog.ServiceRequest{Service: "web"}},
-		"catalog.node-services":  {&catalog.NodeRequest{Node: "n1"}},
-		"health.service":         {&catalog.ServiceRequest{Service: "web"}},
-		"health.node":            {&catalog.NodeRequest{Node: "n1"}},
-		"health.checks":          {&catalog.ServiceRequest{Service: "web"}},
-		"health.state":           {&catalog.StateRequest{State: catalog.AnyState}},
-		"ui.nodes":               {&op.Empty{}},
-		"ui.node":                {&catalog.NodeRequest{Node: "n1"}},
-		"ui.services":            {&op.Empty{}},
-		"ui.catalog-overview":    {&op.Empty{}},
-		"coordinate.nodes":       {&op.Empty{}},
-		"coordinate.node":        {&coordinate.NodeRequest{Node: "n1"}},
-		"coordinate.update":      {&coordinate.Entry{Node: "n1"}},
-		"coordinate.batch":       {&coordinate.Entries{{Node: "n1"}}},
-		"kv.apply":               {&kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: "k"}}, &kv.ApplyRequest{Verb: kv.DeleteTree, Entry: kv.Entry{Key: "k"}}},
-		"kv.get":                 {&kv.GetRequest{Key: "k"}},
-		"kv.list":                {&kv.ListRequest{Prefix: "k"}},
-		"kv.keys":                {&kv.KeysRequest{Prefix: "k"}},
+		"catalog.nodes":         {&op.Empty{}},
+		"catalog.node":          {&catalog.NodeRequest{Node: "n1"}},
+		"catalog.services":      {&catalog.ServicesRequest{}},
+		"catalog.service-nodes": {&catalog.ServiceRequest{Service: "web"}},
+		"catalog.node-services": {&catalog.NodeRequest{Node: "n1"}},
+		"health.service":        {&catalog.ServiceRequest{Service: "web"}},
+		"health.node":           {&catalog.NodeRequest{Node: "n1"}},
+		"health.checks":         {&catalog.ServiceRequest{Service: "web"}},
+		"health.state":          {&catalog.StateRequest{State: catalog.AnyState}},
+		"ui.nodes":              {&op.Empty{}},
+		"ui.node":               {&catalog.NodeRequest{Node: "n1"}},
+		"ui.services":           {&op.Empty{}},
+		"ui.catalog-overview":   {&op.Empty{}},
+		"coordinate.nodes":      {&op.Empty{}},
+		"coordinate.node":       {&coordinate.NodeRequest{Node: "n1"}},
+		"coordinate.update":     {&coordinate.Entry{Node: "n1"}},
+		"coordinate.batch":      {&coordinate.Entries{{Node: "n1"}}},
+		"kv.apply":              {&kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: "k"}}, &kv.ApplyRequest{Verb: kv.DeleteTree, Entry: kv.Entry{Key: "k"}}},
+		"kv.get":                {&kv.GetRequest{Key: "k"}},
+		"kv.list":               {&kv.ListRequest{Prefix: "k"}},
+		"kv.keys":               {&kv.KeysRequest{Prefix: "k"}},
+		"kv.pass":               {&kv.PassRequest{Clock: 1}},
+		"session.create":        {&session.CreateRequest{Session: session.Session{Node: "n1"}}},
+		"session.destroy":       {&session.DestroyRequest{ID: "id-1"}},
+		"session.expire":        {&session.ExpireRequest{Sessions: []session.Expiry{{ID: "id-1"}}}},
+		"session.get":           {&session.IDRequest{ID: "id-1"}},
+		"session.list":          {&op.Empty{}},
+		"session.node":          {&session.NodeRequest{Node: "n1"}},
+		"session.renew":         {everybody},
+		"txn.read": {&txn.Request{Ops: []txn.Op{{KV: &txn.KVOp{Verb: txn.Get, Key: "k"}}}},
+			&txn.Request{Ops: []txn.Op{{KV: &txn.KVOp{Verb: txn.GetTree}}}},
+			&txn.Request{Ops: []txn.Op{{Node: &txn.NodeOp{Verb: txn.Get, Node: catalog.Node{Node: "n1"}}}}}},
+		"txn.apply": {&txn.Request{Ops: []txn.Op{{KV: &txn.KVOp{Verb: kv.Set, Key: "k"}}}},
+			&txn.Request{Ops: []txn.Op{{Node: &txn.NodeOp{Verb: txn.Set, Node: catalog.Node{Node: "n1", Address: "10.0.0.1"}}}}},
+			&txn.Request{Ops: []txn.Op{{Service: &txn.ServiceOp{Verb: txn.Set, Node: "n1", Service: catalog.Service{Service: "web"}}}}},
+			&txn.Request{Ops: []txn.Op{{Service: &txn.ServiceOp{Verb: txn.Delete, Node: "n1", Service: catalog.Service{ID: "w1"}}}}},
+			&txn.Request{Ops: []txn.Op{{Service: &txn.ServiceOp{Verb: txn.Get, Node: "n1", Service: catalog.Service{ID: "w1"}}}}},
+			&txn.Request{Ops: []txn.Op{{Check: &txn.CheckOp{Verb: txn.Get, Check: catalog.Check{Node: "n1", CheckID: "c-w1"}}}}},
+			&txn.Request{Ops: []txn.Op{{KV: &txn.KVOp{Verb: txn.GetTree}}}},
+			&txn.Request{Ops: []txn.Op{{Check: &txn.CheckOp{Verb: txn.Set, Check: catalog.Check{Node: "n1", CheckID: "c-w1", Status: catalog.Critical}}}}}},
 		"coordinate.datacenters": {everybody},
 		status.Leader.Name:       {everybody},
 		status.Peers.Name:        {everybody},
@@ -117,7 +140,7 @@ func refused(t *testing.T, s *storage.State, o op.Operation, req any, a rules.Au
 	t.Helper()
 	err := o.Allow(a, req)
 	if p, ok := o.(op.Preparable); ok && err == nil {
-		if err := p.Ready(op.Leader{}, req); err != nil {
+		if err := p.Ready(op.Leader{NewID: func() string { return "new" }}, req); err != nil {
 			t.Fatalf("%s of %+v: %v", o.OpName(), req, err)
 		}
 		v := s.View()
@@ -180,6 +203,8 @@ func TestWhatIsStoredDecides(t *testing.T) {
 		"the node goes":                      {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1"}, []string{node}},
 		"the service goes, by its node":      {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", ServiceID: "w1"}, []string{node}},
 		"the service goes, by its name":      {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", ServiceID: "w1"}, []string{web}},
+		"the session goes":                   {&session.Destroy, &session.DestroyRequest{ID: "id-1"}, []string{"session:n1"}},
+		"a session is made":                  {&session.Create, &session.CreateRequest{Session: session.Session{Node: "n1"}}, []string{"session:n1"}},
 		"its check goes, by its name":        {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", CheckID: "c-w1"}, []string{web}},
 		"the node's check goes":              {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", CheckID: catalog.SerfHealth}, []string{node}},
 		"the service goes, a check is named": {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", ServiceID: "w1", CheckID: catalog.SerfHealth}, []string{web}},

@@ -5,7 +5,9 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/state/status"
+	"github.com/legate-project/legate/state/txn"
 )
 
 // commands lists every replicated command. Numbers are in every log and
@@ -17,13 +19,18 @@ func commands() []row {
 		command(3, &catalog.Deregister, deregister),
 		command(4, &coordinate.Batch, coordinateBatch),
 		command(5, &Collect, collect),
+		command(6, &session.Create, session.ApplyCreate),
+		command(7, &session.Destroy, destroySession),
+		command(8, &session.Expire, expireSessions),
+		command(9, &kv.Pass, kv.ApplyPass),
+		command(10, &txn.Apply, applyTxn),
 	}
 }
 
 // Operations lists the operations of all domains.
 func Operations() []op.Operation {
 	all := []op.Operation{&Collect}
-	for _, domain := range [][]op.Operation{catalog.Operations(), coordinate.Operations(), kv.Operations(), status.Operations()} {
+	for _, domain := range [][]op.Operation{catalog.Operations(), coordinate.Operations(), kv.Operations(), session.Operations(), status.Operations(), txn.Operations()} {
 		all = append(all, domain...)
 	}
 	return all

@@ -18,6 +18,8 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/state/session"
+	"github.com/legate-project/legate/state/txn"
 	"github.com/legate-project/legate/storage"
 )
 
@@ -36,6 +38,16 @@ func samples() map[string]msgp.Marshaler {
 		"catalog.deregister": &catalog.DeregisterRequest{Node: "n", ServiceID: "web-1", CheckID: "c", Datacenter: "dc1"},
 		"coordinate.batch":   &coordinate.Entries{{Node: "n", Coord: coordinate.Coord{Vec: []float64{1, 2}, Error: 0.5, Adjustment: 0.1, Height: 0.2}}},
 		"state.collect":      &CollectRequest{UpTo: 7},
+		"session.create": &session.CreateRequest{Session: session.Session{ID: "i", Name: "s", Node: "n", LockDelay: 1, Behavior: session.Delete, TTL: "10s",
+			NodeChecks: []string{"c"}, ServiceChecks: []session.ServiceCheck{{ID: "c-web", Namespace: "ns"}}, CreateIndex: 2, ModifyIndex: 3}},
+		"session.destroy": &session.DestroyRequest{ID: "i", Clock: 4},
+		"session.expire":  &session.ExpireRequest{Sessions: []session.Expiry{{ID: "i", CreateIndex: 2}}, Clock: 5},
+		"kv.pass":         &kv.PassRequest{Clock: 6},
+		"txn.apply": &txn.Request{Clock: 7, Ops: []txn.Op{
+			{KV: &txn.KVOp{Verb: kv.CAS, Key: "k", Value: []byte("v"), Flags: 1, Index: 2, Session: "s"}},
+			{Node: &txn.NodeOp{Verb: txn.Set, Node: catalog.Node{ID: "i", Node: "n", Address: "a"}}},
+			{Service: &txn.ServiceOp{Verb: txn.Delete, Node: "n", Service: catalog.Service{ID: "w", Service: "web"}}},
+			{Check: &txn.CheckOp{Verb: txn.DeleteCAS, Check: catalog.Check{Node: "n", CheckID: "c", ModifyIndex: 3}}}}},
 	}
 }
 
@@ -112,8 +124,21 @@ func TestClosedTablesAreAnErrorNotAPanic(t *testing.T) {
 	}
 }
 
-func open(t *testing.T) (*storage.State, func(o op.Operation, req msgp.Marshaler) (any, error)) {
+// applier prepares a command as a leader would and applies it.
+type applier func(o op.Operation, req msgp.Marshaler) (any, error)
+
+func open(t *testing.T) (*storage.State, applier) {
 	t.Helper()
+	s, apply, _ := openLed(t)
+	return s, apply
+}
+
+// openLed also returns the leader, whose clock the test moves. The IDs that it
+// makes are id-1, id-2, …
+func openLed(t *testing.T) (*storage.State, applier, *op.Leader) {
+	t.Helper()
+	ids := 0
+	l := &op.Leader{NewID: func() string { ids++; return fmt.Sprintf("id-%d", ids) }}
 	s, err := storage.OpenState(storage.Options{Dir: "state", FS: vfs.NewMem()})
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +148,7 @@ func open(t *testing.T) (*storage.State, func(o op.Operation, req msgp.Marshaler
 	return s, func(o op.Operation, req msgp.Marshaler) (any, error) {
 		t.Helper()
 		if p, ok := o.(op.Preparable); ok {
-			if err := p.Ready(op.Leader{}, req); err != nil {
+			if err := p.Ready(*l, req); err != nil {
 				return nil, err
 			}
 		}
@@ -146,5 +171,5 @@ func open(t *testing.T) (*storage.State, func(o op.Operation, req msgp.Marshaler
 			t.Fatal(cerr)
 		}
 		return res, err
-	}
+	}, l
 }

@@ -1,6 +1,8 @@
 package catalog
 
 import (
+	"time"
+
 	"github.com/legate-project/legate/op"
 )
 
@@ -21,6 +23,8 @@ type RegisterRequest struct {
 	Checks          []Check
 	// SkipNodeUpdate leaves a node that exists as it is.
 	SkipNodeUpdate bool
+	// Clock is the leader's, see op.Leader: sessions may end with this.
+	Clock time.Duration `json:"-" msg:",omitempty"`
 }
 
 // DeregisterRequest deletes a service with its checks, else a check, else a
@@ -30,6 +34,8 @@ type DeregisterRequest struct {
 	Datacenter string
 	ServiceID  string
 	CheckID    string
+	// Clock is the leader's, see op.Leader: sessions may end with this.
+	Clock time.Duration `json:"-" msg:",omitempty"`
 }
 
 // RegisterResult says at which index the command was carried out.

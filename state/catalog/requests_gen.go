@@ -15,19 +15,37 @@ const (
 // MarshalMsg implements msgp.Marshaler
 func (z *DeregisterRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 4
-	// string "Node"
-	o = append(o, 0x84, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
-	o = msgp.AppendString(o, z.Node)
-	// string "Datacenter"
-	o = append(o, 0xaa, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
-	o = msgp.AppendString(o, z.Datacenter)
-	// string "ServiceID"
-	o = append(o, 0xa9, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x49, 0x44)
-	o = msgp.AppendString(o, z.ServiceID)
-	// string "CheckID"
-	o = append(o, 0xa7, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x49, 0x44)
-	o = msgp.AppendString(o, z.CheckID)
+	// check for omitted fields
+	zb0001Len := uint32(5)
+	var zb0001Mask uint8 /* 5 bits */
+	_ = zb0001Mask
+	if z.Clock == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x10
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "Node"
+		o = append(o, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
+		o = msgp.AppendString(o, z.Node)
+		// string "Datacenter"
+		o = append(o, 0xaa, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
+		o = msgp.AppendString(o, z.Datacenter)
+		// string "ServiceID"
+		o = append(o, 0xa9, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x49, 0x44)
+		o = msgp.AppendString(o, z.ServiceID)
+		// string "CheckID"
+		o = append(o, 0xa7, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x49, 0x44)
+		o = msgp.AppendString(o, z.CheckID)
+		if (zb0001Mask & 0x10) == 0 { // if not omitted
+			// string "Clock"
+			o = append(o, 0xa5, 0x43, 0x6c, 0x6f, 0x63, 0x6b)
+			o = msgp.AppendDuration(o, z.Clock)
+		}
+	}
 	return
 }
 
@@ -77,6 +95,12 @@ func (z *DeregisterRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "CheckID")
 				return
 			}
+		case "Clock":
+			z.Clock, bts, err = msgp.ReadDurationBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Clock")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -91,7 +115,7 @@ func (z *DeregisterRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *DeregisterRequest) Msgsize() (s int) {
-	s = 1 + 5 + msgp.StringPrefixSize + len(z.Node) + 11 + msgp.StringPrefixSize + len(z.Datacenter) + 10 + msgp.StringPrefixSize + len(z.ServiceID) + 8 + msgp.StringPrefixSize + len(z.CheckID)
+	s = 1 + 5 + msgp.StringPrefixSize + len(z.Node) + 11 + msgp.StringPrefixSize + len(z.Datacenter) + 10 + msgp.StringPrefixSize + len(z.ServiceID) + 8 + msgp.StringPrefixSize + len(z.CheckID) + 6 + msgp.DurationSize
 	return
 }
 
@@ -154,68 +178,86 @@ func (z NodeRequest) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *RegisterRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 10
-	// string "ID"
-	o = append(o, 0x8a, 0xa2, 0x49, 0x44)
-	o = msgp.AppendString(o, z.ID)
-	// string "Node"
-	o = append(o, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
-	o = msgp.AppendString(o, z.Node)
-	// string "Address"
-	o = append(o, 0xa7, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
-	o = msgp.AppendString(o, z.Address)
-	// string "Datacenter"
-	o = append(o, 0xaa, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
-	o = msgp.AppendString(o, z.Datacenter)
-	// string "TaggedAddresses"
-	o = append(o, 0xaf, 0x54, 0x61, 0x67, 0x67, 0x65, 0x64, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73, 0x65, 0x73)
-	o = msgp.AppendMapHeader(o, uint32(len(z.TaggedAddresses)))
-	for za0001, za0002 := range z.TaggedAddresses {
-		o = msgp.AppendString(o, za0001)
-		o = msgp.AppendString(o, za0002)
+	// check for omitted fields
+	zb0001Len := uint32(11)
+	var zb0001Mask uint16 /* 11 bits */
+	_ = zb0001Mask
+	if z.Clock == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x400
 	}
-	// string "NodeMeta"
-	o = append(o, 0xa8, 0x4e, 0x6f, 0x64, 0x65, 0x4d, 0x65, 0x74, 0x61)
-	o = msgp.AppendMapHeader(o, uint32(len(z.NodeMeta)))
-	for za0003, za0004 := range z.NodeMeta {
-		o = msgp.AppendString(o, za0003)
-		o = msgp.AppendString(o, za0004)
-	}
-	// string "Service"
-	o = append(o, 0xa7, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65)
-	if z.Service == nil {
-		o = msgp.AppendNil(o)
-	} else {
-		o, err = z.Service.MarshalMsg(o)
-		if err != nil {
-			err = msgp.WrapError(err, "Service")
-			return
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "ID"
+		o = append(o, 0xa2, 0x49, 0x44)
+		o = msgp.AppendString(o, z.ID)
+		// string "Node"
+		o = append(o, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
+		o = msgp.AppendString(o, z.Node)
+		// string "Address"
+		o = append(o, 0xa7, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
+		o = msgp.AppendString(o, z.Address)
+		// string "Datacenter"
+		o = append(o, 0xaa, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
+		o = msgp.AppendString(o, z.Datacenter)
+		// string "TaggedAddresses"
+		o = append(o, 0xaf, 0x54, 0x61, 0x67, 0x67, 0x65, 0x64, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73, 0x65, 0x73)
+		o = msgp.AppendMapHeader(o, uint32(len(z.TaggedAddresses)))
+		for za0001, za0002 := range z.TaggedAddresses {
+			o = msgp.AppendString(o, za0001)
+			o = msgp.AppendString(o, za0002)
+		}
+		// string "NodeMeta"
+		o = append(o, 0xa8, 0x4e, 0x6f, 0x64, 0x65, 0x4d, 0x65, 0x74, 0x61)
+		o = msgp.AppendMapHeader(o, uint32(len(z.NodeMeta)))
+		for za0003, za0004 := range z.NodeMeta {
+			o = msgp.AppendString(o, za0003)
+			o = msgp.AppendString(o, za0004)
+		}
+		// string "Service"
+		o = append(o, 0xa7, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65)
+		if z.Service == nil {
+			o = msgp.AppendNil(o)
+		} else {
+			o, err = z.Service.MarshalMsg(o)
+			if err != nil {
+				err = msgp.WrapError(err, "Service")
+				return
+			}
+		}
+		// string "Check"
+		o = append(o, 0xa5, 0x43, 0x68, 0x65, 0x63, 0x6b)
+		if z.Check == nil {
+			o = msgp.AppendNil(o)
+		} else {
+			o, err = z.Check.MarshalMsg(o)
+			if err != nil {
+				err = msgp.WrapError(err, "Check")
+				return
+			}
+		}
+		// string "Checks"
+		o = append(o, 0xa6, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x73)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.Checks)))
+		for za0005 := range z.Checks {
+			o, err = z.Checks[za0005].MarshalMsg(o)
+			if err != nil {
+				err = msgp.WrapError(err, "Checks", za0005)
+				return
+			}
+		}
+		// string "SkipNodeUpdate"
+		o = append(o, 0xae, 0x53, 0x6b, 0x69, 0x70, 0x4e, 0x6f, 0x64, 0x65, 0x55, 0x70, 0x64, 0x61, 0x74, 0x65)
+		o = msgp.AppendBool(o, z.SkipNodeUpdate)
+		if (zb0001Mask & 0x400) == 0 { // if not omitted
+			// string "Clock"
+			o = append(o, 0xa5, 0x43, 0x6c, 0x6f, 0x63, 0x6b)
+			o = msgp.AppendDuration(o, z.Clock)
 		}
 	}
-	// string "Check"
-	o = append(o, 0xa5, 0x43, 0x68, 0x65, 0x63, 0x6b)
-	if z.Check == nil {
-		o = msgp.AppendNil(o)
-	} else {
-		o, err = z.Check.MarshalMsg(o)
-		if err != nil {
-			err = msgp.WrapError(err, "Check")
-			return
-		}
-	}
-	// string "Checks"
-	o = append(o, 0xa6, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x73)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.Checks)))
-	for za0005 := range z.Checks {
-		o, err = z.Checks[za0005].MarshalMsg(o)
-		if err != nil {
-			err = msgp.WrapError(err, "Checks", za0005)
-			return
-		}
-	}
-	// string "SkipNodeUpdate"
-	o = append(o, 0xae, 0x53, 0x6b, 0x69, 0x70, 0x4e, 0x6f, 0x64, 0x65, 0x55, 0x70, 0x64, 0x61, 0x74, 0x65)
-	o = msgp.AppendBool(o, z.SkipNodeUpdate)
 	return
 }
 
@@ -392,6 +434,12 @@ func (z *RegisterRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "SkipNodeUpdate")
 				return
 			}
+		case "Clock":
+			z.Clock, bts, err = msgp.ReadDurationBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Clock")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -436,7 +484,7 @@ func (z *RegisterRequest) Msgsize() (s int) {
 	for za0005 := range z.Checks {
 		s += z.Checks[za0005].Msgsize()
 	}
-	s += 15 + msgp.BoolSize
+	s += 15 + msgp.BoolSize + 6 + msgp.DurationSize
 	return
 }
 

@@ -11,7 +11,8 @@ import (
 // maxMeta bounds the pairs of node and service metadata.
 const maxMeta = 64
 
-func prepareRegister(_ op.Leader, r *RegisterRequest) error {
+func prepareRegister(l op.Leader, r *RegisterRequest) error {
+	r.Clock = l.Clock
 	if r.Node == "" {
 		return op.Errorf(op.CodeInvalid, "Must provide node")
 	}
@@ -83,7 +84,8 @@ func prepareCheck(r *RegisterRequest, c *Check) error {
 	return nil
 }
 
-func prepareDeregister(_ op.Leader, r *DeregisterRequest) error {
+func prepareDeregister(l op.Leader, r *DeregisterRequest) error {
+	r.Clock = l.Clock
 	if r.Node == "" {
 		return op.Errorf(op.CodeInvalid, "Must provide node")
 	}

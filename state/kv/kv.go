@@ -7,6 +7,7 @@ package kv
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/acl/rules"
@@ -43,12 +44,16 @@ const (
 	Delete     = "delete"      // delete one key
 	DeleteCAS  = "delete-cas"  // delete if ModifyIndex is still Entry.ModifyIndex, or already absent
 	DeleteTree = "delete-tree" // delete every key with the prefix Entry.Key
+	Lock       = "lock"        // write and hold for Entry.Session, if nobody else holds the key
+	Unlock     = "unlock"      // write and let go, if Entry.Session holds the key
 )
 
 // ApplyRequest writes or deletes.
 type ApplyRequest struct {
 	Verb  string `msg:"verb"`
 	Entry Entry  `msg:"e"`
+	// Clock is the leader's, see op.Leader; for Lock alone.
+	Clock time.Duration `msg:"clk,omitempty"`
 }
 
 // ApplyResult says whether a write took place; a compare that failed is not an
@@ -89,10 +94,10 @@ var List = op.Read[ListRequest, Entries]{Name: "kv.list", Authorize: authorizeLi
 var ListKeys = op.Read[KeysRequest, Keys]{Name: "kv.keys", Authorize: authorizeKeys, Query: listKeys, Filter: filterKeys}
 
 // Operations lists what this package declares.
-func Operations() []op.Operation { return []op.Operation{&Apply, &Get, &List, &ListKeys} }
+func Operations() []op.Operation { return []op.Operation{&Apply, &Get, &List, &ListKeys, &Pass} }
 
 // entries holds all keys; the row key is the key itself.
-var entries = storage.NewTable[Entry](1, "kv")
+var entries = storage.NewTable(1, "kv", bySession)
 
 func authorizeApply(a rules.Authorizer, r *ApplyRequest) error {
 	return rules.Require(a, rules.Key, rules.Write, r.Entry.Key)
@@ -131,8 +136,17 @@ func filterKeys(a rules.Authorizer, ks *Keys) bool {
 	return filtered
 }
 
-func prepareApply(_ op.Leader, r *ApplyRequest) error {
+func prepareApply(l op.Leader, r *ApplyRequest) error {
+	r.Clock = 0
 	switch r.Verb {
+	case Lock, Unlock:
+		if r.Entry.Session == "" {
+			return op.Errorf(op.CodeInvalid, "Missing session")
+		}
+		if r.Verb == Lock {
+			r.Clock = l.Clock
+		}
+		fallthrough
 	case Set, CAS, Delete, DeleteCAS:
 		if r.Entry.Key == "" {
 			return op.Errorf(op.CodeInvalid, "Missing key name")
@@ -189,7 +203,8 @@ func fold(key []byte, n int, separator string) []byte {
 func ApplyEntry(tx *storage.Txn, r *ApplyRequest) (*ApplyResult, error) {
 	res := &ApplyResult{OK: true, Index: tx.Index()}
 	if r.Verb == DeleteTree {
-		return res, deleteTree(tx, r.Entry.Key)
+		_, err := entries.DeleteAll(tx, []byte(r.Entry.Key))
+		return res, err
 	}
 	key := []byte(r.Entry.Key)
 	old, err := entries.Get(tx, key)
@@ -208,12 +223,21 @@ func ApplyEntry(tx *storage.Txn, r *ApplyRequest) (*ApplyResult, error) {
 			_, err = entries.Delete(tx, key)
 		}
 		return res, err
-	case CAS:
-		if res.OK = compares(old, r.Entry.ModifyIndex); !res.OK {
-			return res, nil
-		}
 	}
-	return res, put(tx, key, old, &r.Entry)
+	row := renewed(tx, old, &r.Entry)
+	switch r.Verb {
+	case CAS:
+		res.OK = compares(old, r.Entry.ModifyIndex)
+	case Lock:
+		res.OK, err = lock(tx, r, old, row)
+	case Unlock:
+		res.OK = old != nil && old.Session != "" && old.Session == r.Entry.Session
+		row.Session = ""
+	}
+	if err != nil || !res.OK {
+		return res, err
+	}
+	return res, entries.Replace(tx, key, old, row)
 }
 
 // compares reports whether a write on condition of index may go ahead.
@@ -224,27 +248,11 @@ func compares(old *Entry, index uint64) bool {
 	return index != 0 && old.ModifyIndex == index
 }
 
-// put writes the client's part of e and keeps what belongs to the store.
-func put(tx *storage.Txn, key []byte, old, e *Entry) error {
-	row := Entry{Key: e.Key, Flags: e.Flags, Value: e.Value, CreateIndex: tx.Index(), ModifyIndex: tx.Index()}
+// renewed is the entry with the client's part of e and what belongs to the store.
+func renewed(tx *storage.Txn, old, e *Entry) *Entry {
+	row := &Entry{Key: e.Key, Flags: e.Flags, Value: e.Value, CreateIndex: tx.Index(), ModifyIndex: tx.Index()}
 	if old != nil {
 		row.CreateIndex, row.LockIndex, row.Session = old.CreateIndex, old.LockIndex, old.Session
 	}
-	return entries.Put(tx, key, &row)
-}
-
-func deleteTree(tx *storage.Txn, prefix string) error {
-	var keys []string
-	for k, err := range entries.Keys(tx, []byte(prefix)) {
-		if err != nil {
-			return err
-		}
-		keys = append(keys, string(k))
-	}
-	for _, k := range keys {
-		if _, err := entries.Delete(tx, []byte(k)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return row
 }

@@ -15,16 +15,34 @@ const (
 // MarshalMsg implements msgp.Marshaler
 func (z *ApplyRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 2
-	// string "verb"
-	o = append(o, 0x82, 0xa4, 0x76, 0x65, 0x72, 0x62)
-	o = msgp.AppendString(o, z.Verb)
-	// string "e"
-	o = append(o, 0xa1, 0x65)
-	o, err = z.Entry.MarshalMsg(o)
-	if err != nil {
-		err = msgp.WrapError(err, "Entry")
-		return
+	// check for omitted fields
+	zb0001Len := uint32(3)
+	var zb0001Mask uint8 /* 3 bits */
+	_ = zb0001Mask
+	if z.Clock == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x4
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "verb"
+		o = append(o, 0xa4, 0x76, 0x65, 0x72, 0x62)
+		o = msgp.AppendString(o, z.Verb)
+		// string "e"
+		o = append(o, 0xa1, 0x65)
+		o, err = z.Entry.MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Entry")
+			return
+		}
+		if (zb0001Mask & 0x4) == 0 { // if not omitted
+			// string "clk"
+			o = append(o, 0xa3, 0x63, 0x6c, 0x6b)
+			o = msgp.AppendDuration(o, z.Clock)
+		}
 	}
 	return
 }
@@ -63,6 +81,12 @@ func (z *ApplyRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Entry")
 				return
 			}
+		case "clk":
+			z.Clock, bts, err = msgp.ReadDurationBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Clock")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -77,7 +101,7 @@ func (z *ApplyRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *ApplyRequest) Msgsize() (s int) {
-	s = 1 + 5 + msgp.StringPrefixSize + len(z.Verb) + 2 + z.Entry.Msgsize()
+	s = 1 + 5 + msgp.StringPrefixSize + len(z.Verb) + 2 + z.Entry.Msgsize() + 4 + msgp.DurationSize
 	return
 }
 
