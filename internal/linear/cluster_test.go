@@ -209,7 +209,7 @@ func (c *cluster) wall() {
 	for _, n := range c.servers {
 		rules := ""
 		if len(n.cut) > 0 {
-			rules = fmt.Sprintf("table inet filter { chain input { type filter hook input priority 0; policy accept; ip saddr { %s } drop; } }",
+			rules = fmt.Sprintf("table inet filter {\nchain input {\ntype filter hook input priority 0; policy accept;\nip saddr { %s } drop\n}\n}\n",
 				strings.Join(n.cut, ", "))
 		}
 		c.fabric.Firewall(n.host, rules)

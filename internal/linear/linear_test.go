@@ -21,6 +21,9 @@ const (
 	maxWhole = 10 * time.Second // from the last heal until every agent takes a write
 )
 
+// warmUp is how long clients work before the first fault.
+const warmUp = time.Second
+
 // longRun is how long the long form runs; 0 is the short form.
 func longRun(t *testing.T) time.Duration {
 	t.Helper()
@@ -87,6 +90,7 @@ func run(t *testing.T, size int, next func(n int) (fault, bool)) {
 	func() {
 		defer wait()
 		defer cancel()
+		<-time.After(warmUp)
 		for n := 0; ; n++ {
 			f, ok := next(n)
 			if !ok {
