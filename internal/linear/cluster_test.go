@@ -259,3 +259,19 @@ func tmpfs(t testing.TB, size string) func(string) string {
 func plain(t testing.TB) func(string) string {
 	return func(name string) string { return filepath.Join(t.TempDir(), name) }
 }
+
+// until tries again until it works or patience is over.
+func (c *cluster) until(what string, try func() error) time.Duration {
+	c.t.Helper()
+	return proctest.Until(c.t, patience, what, try)
+}
+
+// readAll is the status and body of an answer.
+func readAll(res *http.Response) string {
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%d %s", res.StatusCode, b)
+}
