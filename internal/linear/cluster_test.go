@@ -273,5 +273,5 @@ func readAll(res *http.Response) string {
 	if err != nil {
 		return err.Error()
 	}
-	return fmt.Sprintf("%d %s", res.StatusCode, b)
+	return fmt.Sprintf("%d %s", res.StatusCode, strings.TrimSpace(string(b)))
 }

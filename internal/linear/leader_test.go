@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -75,4 +76,63 @@ func TestAStoppedLeaderWakesUpSilent(t *testing.T) {
 		}
 		c.whole(patience)
 	}
+}
+
+// maxResume is how long writes through a client agent may pause when the
+// leader is killed.
+const maxResume = 1200 * time.Millisecond
+
+// TestWritesGoOnAfterTheLeaderIsKilled measures the time from kill -9 of the
+// leader to the first write, begun after it, that is acknowledged through a
+// client agent.
+func TestWritesGoOnAfterTheLeaderIsKilled(t *testing.T) {
+	kills, writers := 4, 4
+	if longRun(t) > 0 {
+		kills = 20
+	}
+	c := newCluster(t, 3, plain(t))
+	var pauses []time.Duration
+	for kill := range kills {
+		old := c.leader()
+		<-time.After(time.Duration(kill*137%500) * time.Millisecond) // anywhere between two heartbeats
+		c.kill(old)
+		began := time.Now()
+		back := make(chan time.Duration, writers)
+		for w := range writers {
+			go c.writeUntil(began.Add(patience), fmt.Sprint("resume/", w), func() { back <- time.Since(began) })
+		}
+		pauses = append(pauses, <-back)
+		for range writers - 1 {
+			<-back
+		}
+		c.start(old)
+		c.whole(patience)
+	}
+	slices.Sort(pauses)
+	t.Logf("writes through a client agent pause for: p50 %s, longest %s, all %v", pauses[len(pauses)/2], pauses[len(pauses)-1], pauses)
+	if longest := pauses[len(pauses)-1]; longest > maxResume {
+		t.Errorf("writes go on %s after the leader is killed, want at most %s", longest, maxResume)
+	}
+}
+
+// writeUntil writes through the client agent until one write is acknowledged.
+func (c *cluster) writeUntil(deadline time.Time, key string, done func()) {
+	cl := &http.Client{Transport: c.home.Transport(), Timeout: 10 * time.Second}
+	defer cl.CloseIdleConnections()
+	defer done()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for time.Now().Before(deadline) {
+		req, err := http.NewRequest(http.MethodPut, c.agent.url("/v1/kv/"+key), strings.NewReader("x"))
+		if err != nil {
+			c.t.Error(err)
+			return
+		}
+		res, err := cl.Do(req)
+		if err == nil && readAll(res) == "200 true" {
+			return
+		}
+		<-tick.C
+	}
+	c.t.Errorf("no write at the client agent was acknowledged within %s", patience)
 }
