@@ -140,7 +140,7 @@ func TestAnAnswerThatWasUnderWayDoesNotConfirm(t *testing.T) {
 func TestWhoHasJustStartedVotesForNobody(t *testing.T) {
 	l, now := clocked("a", "b", "c")
 	_, inner := raft.NewInmemTransport("a")
-	w := newWatched(inner, l, 500*time.Millisecond)
+	w := newWatched(inner, l, func() *raft.Raft { return nil })
 	ask := func(command any) (silent bool) {
 		answers := make(chan raft.RPCResponse, 1)
 		return w.silent(raft.RPC{Command: command, RespChan: answers})

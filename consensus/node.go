@@ -112,7 +112,7 @@ func (n *Node) watchPeers() {
 		}
 		return ids
 	})
-	n.peers = newWatched(n.cfg.Transport, n.lease, n.cfg.Timing.Lease)
+	n.peers = newWatched(n.cfg.Transport, n.lease, n.started.Load)
 }
 
 func (n *Node) run() error {
@@ -255,11 +255,20 @@ func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
 	return nil
 }
 
-// Leader returns who leads as far as this node knows; empty when it does not.
+// Leader returns who leads as far as this node knows; empty when it does not,
+// or has heard nothing for so long that an election is likely: what is sent to
+// such a leader hangs, what waits for the next one goes on with it.
 func (n *Node) Leader() (id, address string) {
 	a, i := n.raft.LeaderWithID()
+	if n.LastContact() > n.cfg.Timing.Heartbeat*doubtTenths/10 {
+		return "", ""
+	}
 	return string(i), string(a)
 }
+
+// doubtTenths is how much of the heartbeat timeout a leader may be silent, in
+// tenths. Raft sends a heartbeat after one to two of them.
+const doubtTenths = 6
 
 // LastContact is the time since the last word from the leader: 0 on the
 // leader, the longest duration when there never was one.

@@ -3,6 +3,7 @@ package consensus
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -12,10 +13,15 @@ import (
 // requests followers took, and keeps a node that has just started from voting.
 // Such a node may have answered a leader before it died and cannot know: for
 // the length of a lease it votes for nobody.
+//
+// And it ends Raft's loyalty to a leader that is silent with the lease. Raft
+// refuses votes until its own timer notices, at one to three heartbeat
+// timeouts, so that the first who noticed had to wait for the last.
 type watched struct {
 	raft.Transport
 	lease *lease
-	mute  time.Duration // until when it does not vote
+	node  func() *raft.Raft // nil until it has started
+	mute  time.Duration     // until when it does not vote
 	rpcs  chan raft.RPC
 }
 
@@ -28,8 +34,8 @@ var (
 // errNoPreVote is the answer of a transport that cannot ask for pre-votes.
 var errNoPreVote = errors.New("consensus: the transport knows no pre-votes")
 
-func newWatched(t raft.Transport, l *lease, mute time.Duration) *watched {
-	return &watched{Transport: t, lease: l, mute: l.clock() + mute, rpcs: make(chan raft.RPC)}
+func newWatched(t raft.Transport, l *lease, node func() *raft.Raft) *watched {
+	return &watched{Transport: t, lease: l, node: node, mute: l.clock() + l.length, rpcs: make(chan raft.RPC)}
 }
 
 // Consumer implements raft.Transport.
@@ -44,7 +50,7 @@ func (w *watched) forward(ctx context.Context) {
 			return
 		case rpc = <-w.Transport.Consumer():
 		}
-		if w.silent(rpc) {
+		if w.silent(rpc) || w.release(&rpc) {
 			continue
 		}
 		select {
@@ -73,6 +79,30 @@ func (w *watched) silent(rpc raft.RPC) bool {
 		return false
 	}
 	return true
+}
+
+// release has Raft vote although it knows a leader, if that is silent. Whether
+// the candidate's log suffices is Raft's to say; a pre-vote is answered here.
+func (w *watched) release(rpc *raft.RPC) (answered bool) {
+	r := w.node()
+	if r == nil || r.State() != raft.Follower || time.Since(r.LastContact()) < w.lease.length {
+		return false
+	}
+	switch ask := rpc.Command.(type) {
+	case *raft.RequestVoteRequest:
+		freed := *ask
+		freed.LeadershipTransfer = true // the word for: whoever leads
+		rpc.Command = &freed
+	case *raft.RequestPreVoteRequest:
+		known := slices.Contains(w.lease.voters(), raft.ServerID(ask.ID))
+		if leader, _ := r.LeaderWithID(); leader == "" || !known || ask.Term <= r.CurrentTerm() || ask.LastLogIndex < r.LastIndex() {
+			return false
+		}
+		rpc.Respond(&raft.RequestPreVoteResponse{
+			RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}, Term: ask.Term, Granted: true}, nil)
+		return true
+	}
+	return false
 }
 
 // AppendEntries implements raft.Transport.
