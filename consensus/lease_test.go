@@ -155,3 +155,41 @@ func TestWhoHasJustStartedVotesForNobody(t *testing.T) {
 		t.Error("it does not vote later")
 	}
 }
+
+func TestWhoHeardNothingForALeaseVotes(t *testing.T) {
+	members := cluster(t, 3, func(c *Config) {
+		c.Timing = Timing{Heartbeat: time.Second, Election: time.Second, Lease: 100 * time.Millisecond, Commit: 5 * time.Millisecond}
+	})
+	lead := leader(t, members)
+	follower := members[0]
+	if follower == lead {
+		follower = members[1]
+	}
+	w := follower.node.peers
+	ask := func() raft.RPC {
+		return raft.RPC{Command: &raft.RequestVoteRequest{Term: follower.node.raft.CurrentTerm() + 1}, RespChan: make(chan raft.RPCResponse, 1)}
+	}
+	preVote := func(from string, term uint64, last uint64) bool {
+		answers := make(chan raft.RPCResponse, 1)
+		rpc := raft.RPC{RespChan: answers, Command: &raft.RequestPreVoteRequest{
+			RPCHeader: raft.RPCHeader{ID: []byte(from)}, Term: term, LastLogIndex: last}}
+		return w.release(&rpc) && (<-answers).Response.(*raft.RequestPreVoteResponse).Granted
+	}
+	eventually(t, "a heartbeat comes", func() bool { return follower.node.raft.LastContact().After(time.Now().Add(-50 * time.Millisecond)) })
+	if rpc := ask(); w.release(&rpc) || rpc.Command.(*raft.RequestVoteRequest).LeadershipTransfer {
+		t.Error("it lets a leader go that it has just heard")
+	}
+	lead.net.cut(lead.id)
+	eventually(t, "the lease is over", func() bool { return time.Since(follower.node.raft.LastContact()) > 100*time.Millisecond })
+	term, last := follower.node.raft.CurrentTerm(), follower.node.raft.LastIndex()
+	rpc := ask()
+	if w.release(&rpc) || !rpc.Command.(*raft.RequestVoteRequest).LeadershipTransfer {
+		t.Error("it stays loyal to a silent leader")
+	}
+	if preVote("stranger", term+1, last) || preVote(lead.id, term, last) || preVote(lead.id, term+1, last-1) {
+		t.Error("it encourages who cannot win")
+	}
+	if !preVote(members[2].id, term+1, last) {
+		t.Error("it does not encourage who can win")
+	}
+}
