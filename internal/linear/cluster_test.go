@@ -57,7 +57,8 @@ type cluster struct {
 	servers []*node
 	agent   *node
 	home    *proctest.Host
-	http    *http.Client // for the test's own questions
+	http    *http.Client   // for the test's own questions
+	debts   []func() error // what ends faults besides
 }
 
 // newCluster starts the servers and the client agent and waits until they
@@ -223,6 +224,12 @@ func (c *cluster) heal() {
 		n.cut = nil
 	}
 	c.wall()
+	for _, pay := range c.debts {
+		if err := pay(); err != nil {
+			c.t.Error(err)
+		}
+	}
+	c.debts = nil
 	for _, n := range c.servers {
 		n.Signal(syscall.SIGCONT)
 		if n.Exited() {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -79,10 +80,9 @@ type campaign struct {
 }
 
 // run calls next until it returns no more faults.
-func run(t *testing.T, size int, next func(n int) (fault, bool)) {
+func run(t *testing.T, c *cluster, next func(n int) (fault, bool)) {
 	t.Helper()
 	seed := seedOf(t)
-	c := newCluster(t, size, plain(t))
 	p := &campaign{t: t, c: c, h: newHistory(), rand: rand.New(rand.NewPCG(seed, 0)),
 		tally: tally{map[string]int{}, map[string]time.Duration{}, map[string]time.Duration{}}}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -141,18 +141,103 @@ func (p *campaign) report() {
 }
 
 func TestNothingThatWasSaidIsUnsaid(t *testing.T) {
+	t.Parallel()
 	long := longRun(t)
 	if long == 0 {
 		all := faults()
 		const short = 5 // the first ones: those that break most
-		run(t, 3, func(n int) (fault, bool) { return all[n%len(all)], n < short })
+		run(t, newCluster(t, 3, plain(t)), func(n int) (fault, bool) { return all[n%len(all)], n < short })
 		return
 	}
 	for _, size := range []int{3, 5} {
 		t.Run(fmt.Sprintf("%d servers", size), func(t *testing.T) {
 			all, end := faults(), time.Now().Add(long/2)
 			order := rand.Perm(len(all))
-			run(t, size, func(n int) (fault, bool) { return all[order[n%len(all)]], time.Now().Before(end) })
+			run(t, newCluster(t, size, plain(t)), func(n int) (fault, bool) { return all[order[n%len(all)]], time.Now().Before(end) })
 		})
+	}
+}
+
+// TestAFullDiskUnsaysNothing fills the disk of the leader, then of another
+// server, each time until the end of the fault.
+func TestAFullDiskUnsaysNothing(t *testing.T) {
+	t.Parallel()
+	rounds := 1
+	if longRun(t) > 0 {
+		rounds = 6
+	}
+	c := newCluster(t, 3, tmpfs(t, "96m"))
+	of := func(name string, pick func(*rand.Rand) *node) fault {
+		return fault{name: name, strike: func(c *cluster, r *rand.Rand) {
+			n := pick(r)
+			free, err := fill(n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.debts = append(c.debts, free)
+		}}
+	}
+	all := []fault{
+		of("the leader's disk is full", func(*rand.Rand) *node { return c.leader() }),
+		of("a disk is full", func(r *rand.Rand) *node { return c.servers[r.IntN(len(c.servers))] }),
+	}
+	run(t, c, func(n int) (fault, bool) { return all[n%len(all)], n < rounds*len(all) })
+}
+
+// TestNothingOldAfterAllWereKilled kills all servers at once and asks each of
+// them from its first moment: no default or consistent read is older than the
+// last write that was acknowledged.
+func TestNothingOldAfterAllWereKilled(t *testing.T) {
+	t.Parallel()
+	rounds := 2
+	if longRun(t) > 0 {
+		rounds = 10
+	}
+	c := newCluster(t, 3, plain(t))
+	for round := range rounds {
+		last := 0
+		for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); last++ {
+			c.set(c.servers[last%3], "count", fmt.Sprintf("%d.%06d", round, last))
+		}
+		for _, n := range c.servers {
+			c.kill(n)
+		}
+		for _, n := range c.servers {
+			c.start(n)
+		}
+		want, seen := fmt.Sprintf("%d.%06d", round, last-1), 0
+		for path := range everyPath(t, c, 5*time.Second) {
+			body, err := c.ask(http.MethodGet, path.n, path.path, "")
+			if err != nil {
+				continue
+			}
+			if seen++; body != want {
+				t.Errorf("%s answers %s with %q, the last acknowledged write is %q", path.n.label(), path.path, body, want)
+			}
+		}
+		if seen < 6 {
+			t.Errorf("only %d reads were answered", seen)
+		}
+		c.whole(patience)
+	}
+}
+
+type question struct {
+	n    *node
+	path string
+}
+
+// everyPath asks for default and consistent reads of all servers in turn, for
+// a time or until all have been asked often.
+func everyPath(t *testing.T, c *cluster, limit time.Duration) func(yield func(question) bool) {
+	t.Helper()
+	return func(yield func(question) bool) {
+		for end := time.Now().Add(limit); time.Now().Before(end); {
+			for _, n := range c.servers {
+				if !yield(question{n, "/v1/kv/count?raw"}) || !yield(question{n, "/v1/kv/count?raw&consistent"}) {
+					return
+				}
+			}
+		}
 	}
 }
