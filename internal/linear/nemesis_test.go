@@ -35,6 +35,11 @@ func faults() []fault {
 		{name: "the leader is not heard", strike: func(c *cluster, _ *rand.Rand) { c.part(alone(c.leader()), false, true) }},
 		{name: "bridge", strike: bridge},
 		{name: "minority", strike: func(c *cluster, r *rand.Rand) { c.part(some(c, r), true, true) }},
+		{name: "end the leader in good order", strike: func(c *cluster, _ *rand.Rand) {
+			n := c.leader()
+			n.Signal(syscall.SIGTERM)
+			n.WaitExit(patience)
+		}},
 		{name: "kill some", strike: func(c *cluster, r *rand.Rand) { each(some(c, r), c.kill) }},
 		{name: "stop some", strike: func(c *cluster, r *rand.Rand) {
 			each(some(c, r), func(n *node) { n.Signal(syscall.SIGSTOP) })
