@@ -5,11 +5,12 @@ BIN      := bin/legate
 PACKAGE  := ./cmd/legate
 TIMEOUT  ?= 10m
 FUZZTIME ?= 30s
+TIME     ?= 10m
 BENCH    ?= .
 SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz bench microbench generate cross clean
+.PHONY: help build run test race linear lint fuzz bench microbench generate cross clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +27,9 @@ test: ## vet and run all tests
 
 race: ## run all tests with the race detector
 	$(GO) test -race -count=1 -timeout $(TIMEOUT) ./...
+
+linear: ## break real servers for TIME (10m) and judge what clients saw; takes root
+	LEGATE_LINEAR=$(TIME) $(GO) test -count=1 -v -timeout 0 ./internal/linear
 
 lint: ## check format, vet and the rules of internal/lint
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; \

@@ -172,7 +172,8 @@ func (s *serverParts) openRPC(id transport.Identity) (net.Listener, error) {
 // that an election takes, across a WAN soon enough that writes stand still for
 // less than 15 s, with several keep-alives in which lost packets are repeated.
 const (
-	lanHandshake = 2 * time.Second
+	lanHandshake = time.Second
+	lanDeaf      = 500 * time.Millisecond // QUIC has repeated a request four times
 	lanSilence   = 6 * time.Second
 	lanKeepAlive = 2 * time.Second
 	wanSilence   = 9 * time.Second
@@ -197,6 +198,7 @@ func (a *Agent) endpoint(name, addr string, id transport.Identity, wrap func(net
 	cfg.IdleTimeout, cfg.KeepAlive = wanSilence, wanKeepAlive
 	if name == "lan" {
 		cfg.HandshakeTimeout, cfg.IdleTimeout, cfg.KeepAlive = lanHandshake, lanSilence, lanKeepAlive
+		cfg.DeafAfter = lanDeaf
 	}
 	e, err := transport.New(cfg)
 	if err != nil {

@@ -115,10 +115,7 @@ func (c *Client) timeout(call *op.Call) time.Duration {
 func (c *Client) hold(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	deadline := time.Now().Add(c.cfg.HoldTimeout)
 	for {
-		reply, err := rpc.TryEach(ctx, c.cfg.Transport, c.targets(call), call, func(transport.Target, error) {
-			c.turn.Add(1)
-			c.leader.Store(nil)
-		})
+		reply, err := rpc.TryEach(ctx, c.cfg.Transport, c.targets(call), call, func(t transport.Target, _ error) { c.pass(t) })
 		if err == nil && reply.Meta.Leader != "" {
 			c.leader.Store(&reply.Meta.Leader)
 		}
@@ -136,6 +133,17 @@ func (c *Client) hold(ctx context.Context, call *op.Call) (*op.Reply, error) {
 		case <-ctx.Done():
 			return nil, err
 		case <-time.After(pause):
+		}
+	}
+}
+
+// pass has the server after one that did not answer take its turn.
+func (c *Client) pass(failed transport.Target) {
+	c.leader.Store(nil)
+	all := c.alive()
+	if i := slices.Index(all, failed); i >= 0 && len(all) > 0 {
+		if now := c.turn.Load(); now%uint64(len(all)) == uint64(i) {
+			c.turn.CompareAndSwap(now, now+1) // one step for all calls that failed there
 		}
 	}
 }

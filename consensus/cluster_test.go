@@ -183,7 +183,11 @@ func (m *member) stop() {
 // cluster starts members that are each other's voters on file systems in memory.
 func cluster(t testing.TB, size int, tune func(*Config)) []*member {
 	t.Helper()
-	n := newNetwork()
+	return clusterOn(t, newNetwork(), size, tune)
+}
+
+func clusterOn(t testing.TB, n *network, size int, tune func(*Config)) []*member {
+	t.Helper()
 	var members []*member
 	var servers []Server
 	for i := range size {

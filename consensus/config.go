@@ -69,7 +69,7 @@ type Config struct {
 	Machine   Machine        // Required
 	Transport raft.Transport // Required; closed by Stop
 
-	// Multiplier scales heartbeat 1 s, election 1 s and lease 0.5 s; 0 is 1.
+	// Multiplier scales heartbeat 0.5 s, election 0.5 s and lease 0.4 s; 0 is 1.
 	Multiplier uint
 	// Timing replaces what Multiplier gives, where not 0: for tests and development.
 	Timing Timing
@@ -93,9 +93,9 @@ const NoTrailingLogs = ^uint64(0)
 // Defaults of Config. Cutting the log is nearly free here, so it is done often
 // and keeps a generous tail: 10,240 entries hold at least as many commands.
 const (
-	defaultHeartbeat         = time.Second
-	defaultElection          = time.Second
-	defaultLease             = 500 * time.Millisecond
+	defaultHeartbeat         = 500 * time.Millisecond
+	defaultElection          = 500 * time.Millisecond
+	defaultLease             = 400 * time.Millisecond
 	defaultCommit            = 50 * time.Millisecond
 	defaultSnapshotThreshold = 50_000
 	defaultSnapshotInterval  = 30 * time.Second

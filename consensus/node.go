@@ -18,9 +18,12 @@ import (
 type Node struct {
 	cfg     Config
 	raft    *raft.Raft
+	started atomic.Pointer[raft.Raft] // raft, for what Raft's own goroutines call
 	fsm     *fsm
 	metrics *metrics
 	group   *lifecycle.Group
+	lease   *lease
+	peers   *watched
 
 	queue   chan *proposal
 	sent    chan sentEntry
@@ -64,10 +67,12 @@ func Start(cfg Config) (_ *Node, err error) {
 	store := newSnapshotStore(cfg.State, j, m)
 	n.fsm = &fsm{state: cfg.State, machine: cfg.Machine, store: store, metrics: m, fail: n.fail}
 	n.fsm.applied.reach(cfg.State.Position().Index)
-	if n.raft, err = newRaft(&cfg, n.fsm, j, store); err != nil {
+	n.watchPeers()
+	if n.raft, err = newRaft(&cfg, n.fsm, j, store, n.peers); err != nil {
 		m.unregister()
 		return nil, fmt.Errorf("start raft: %w", err)
 	}
+	n.started.Store(n.raft)
 	if err := n.run(); err != nil {
 		return nil, errors.Join(err, n.Stop(context.Background()))
 	}
@@ -76,20 +81,38 @@ func Start(cfg Config) (_ *Node, err error) {
 
 // newRaft starts Raft. It runs on a goroutine of its own, because that is what
 // the journal ends when Raft's term cannot be stored.
-func newRaft(cfg *Config, f *fsm, j *journal, store *snapshotStore) (*raft.Raft, error) {
+func newRaft(cfg *Config, f *fsm, j *journal, store *snapshotStore, peers raft.Transport) (*raft.Raft, error) {
 	var r *raft.Raft
 	err := errors.New("the term could not be stored")
 	done := make(chan struct{})
 	g := lifecycle.New("raft start")
 	e := g.Spawn("start", func(context.Context) {
 		defer close(done)
-		r, err = raft.NewRaft(cfg.raftConfig(), f, j, j, store, cfg.Transport)
+		r, err = raft.NewRaft(cfg.raftConfig(), f, j, j, store, peers)
 	})
 	if e != nil {
 		return nil, e
 	}
 	<-done
 	return r, errors.Join(err, j.Err())
+}
+
+// watchPeers makes the lease. Its voters are known once Raft runs.
+func (n *Node) watchPeers() {
+	n.lease = newLease(raft.ServerID(n.cfg.NodeID), n.cfg.Timing.Lease, func() []raft.ServerID {
+		var ids []raft.ServerID
+		r := n.started.Load()
+		if r == nil {
+			return nil
+		}
+		for _, s := range r.GetConfiguration().Configuration().Servers {
+			if s.Suffrage == raft.Voter {
+				ids = append(ids, s.ID)
+			}
+		}
+		return ids
+	})
+	n.peers = newWatched(n.cfg.Transport, n.lease, n.started.Load)
 }
 
 func (n *Node) run() error {
@@ -100,6 +123,7 @@ func (n *Node) run() error {
 	n.raft.RegisterObserver(raft.NewObserver(observations, false, wanted))
 	return errors.Join(
 		n.group.Go("failures", n.watchDisks),
+		n.group.Go("requests", n.peers.forward),
 		n.group.Go("observations", func(ctx context.Context) { n.observe(ctx, observations) }),
 		n.group.Go("leadership", n.followLeadership),
 		n.group.Go("confirmations", n.confirmLoop),
@@ -231,11 +255,20 @@ func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
 	return nil
 }
 
-// Leader returns who leads as far as this node knows; empty when it does not.
+// Leader returns who leads as far as this node knows; empty when it does not,
+// or has heard nothing for so long that an election is likely: what is sent to
+// such a leader hangs, what waits for the next one goes on with it.
 func (n *Node) Leader() (id, address string) {
 	a, i := n.raft.LeaderWithID()
+	if n.LastContact() > n.cfg.Timing.Heartbeat*doubtTenths/10 {
+		return "", ""
+	}
 	return string(i), string(a)
 }
+
+// doubtTenths is how much of the heartbeat timeout a leader may be silent, in
+// tenths. Raft sends a heartbeat after one to two of them.
+const doubtTenths = 6
 
 // LastContact is the time since the last word from the leader: 0 on the
 // leader, the longest duration when there never was one.
@@ -323,9 +356,12 @@ func (n *Node) RemoveServer(ctx context.Context, id string) error {
 }
 
 // TransferLeadership hands over to the most current other voter; best effort.
-// An error leaves this node leading, or not.
+// An error leaves this node leading, or not. The lease is void meanwhile: the
+// others vote for the new leader however fresh the word of this one is.
 func (n *Node) TransferLeadership(ctx context.Context) error {
+	n.lease.bar(n.raft.CurrentTerm())
 	if err := n.await(ctx, n.raft.LeadershipTransfer()); err != nil {
+		n.lease.unbar()
 		return fmt.Errorf("transfer leadership: %w", err)
 	}
 	return nil

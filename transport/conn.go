@@ -158,7 +158,7 @@ func (c *conn) gaveUp(since heard) {
 
 // patience is how long a request may go without as much as an acknowledgement.
 func (c *conn) patience() time.Duration {
-	return max(deafAfter, deafTrips*c.qc.ConnectionStats().SmoothedRTT)
+	return max(c.e.cfg.DeafAfter, deafTrips*c.qc.ConnectionStats().SmoothedRTT)
 }
 
 // dropIfDeaf closes the connection if nothing at all came since a request was

@@ -58,8 +58,9 @@ type lane struct {
 	next  uint32
 	err   error // why the lane ended
 
-	watch   *time.Timer  // looks whether the peer acknowledges
-	watched atomic.Int64 // packets received when the request that is watched for was sent; -1: none
+	watch *time.Timer // looks whether the peer acknowledges
+	armed bool        // the timer runs
+	mark  heard       // when the first request was sent since a packet came
 }
 
 // laneCall is one request that waits for its answer.
@@ -85,8 +86,7 @@ func (c *conn) shared() *lane {
 	s := c.wrap(qs, "out")
 	s.release() // the lane's requests count, not the lane
 	l := &lane{c: c, s: s, calls: map[uint32]*laneCall{}, out: newLaneWriter(s)}
-	l.watched.Store(-1)
-	l.watch = time.AfterFunc(deafAfter, l.listen)
+	l.watch = time.AfterFunc(time.Hour, l.listen)
 	l.watch.Stop()
 	var mark [frameHeader]byte
 	binary.BigEndian.PutUint32(mark[:], laneMark)
@@ -149,19 +149,32 @@ func (l *lane) forget(id uint32) {
 // expect has listen look, in time, whether the peer acknowledges a request
 // that is sent now.
 func (l *lane) expect(since heard) {
-	if l.watched.CompareAndSwap(-1, int64(since.packets)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mark.at.IsZero() || l.mark.packets != since.packets {
+		l.mark = since
+	}
+	if !l.armed {
+		l.armed = true
 		l.watch.Reset(l.c.patience())
 	}
 }
 
-// listen drops the connection if nothing came since the watched request.
+// listen drops the connection if nothing came for too long since a request was
+// sent, whatever came between those before it.
 func (l *lane) listen() {
-	packets := uint64(l.watched.Swap(-1)) // it is set: expect set it before the timer
 	l.mu.Lock()
-	waiting := len(l.calls) > 0
+	since := l.mark
+	silent := len(l.calls) > 0 && l.c.listen().packets == since.packets
+	left := l.c.patience() - time.Since(since.at)
+	l.armed = silent && left > 0
+	if l.armed {
+		l.watch.Reset(left)
+	}
+	again := l.armed
 	l.mu.Unlock()
-	if waiting {
-		l.c.dropIfDeaf(heard{packets: packets})
+	if silent && !again {
+		l.c.dropIfDeaf(since)
 	}
 }
 

@@ -159,8 +159,36 @@ func TestDeafPeerEndsSharedRequests(t *testing.T) {
 // listenAs is listen as if the watched request had been sent when so many
 // packets had come.
 func (l *lane) listenAs(packets uint64) {
-	l.watched.Store(int64(packets))
+	l.mu.Lock()
+	l.mark = heard{packets: packets, at: time.Now().Add(-time.Hour)}
+	l.mu.Unlock()
 	l.listen()
+}
+
+// A peer that died while it was listened to, after it had answered what was
+// listened for, is noticed as soon as one that was dead before.
+func TestAPeerThatDiesBetweenRequestsIsNoticed(t *testing.T) {
+	t.Parallel()
+	frozen := make(chan struct{})
+	shared := Protocol{Shared: true, Answer: func(_ context.Context, _ Remote, r []byte) []byte { return r }}
+	conn := listenUDP(t, "127.0.0.1:0")
+	const patience = 500 * time.Millisecond
+	x := endpoint(t, derived(t, testKey(1), server("x")), func(c *Config) {
+		c.Protocols[testProtocol], c.DeafAfter = shared, patience
+	})
+	y := endpoint(t, derived(t, testKey(1), server("y")), func(c *Config) {
+		c.Protocols[testProtocol] = shared
+		c.Conn = &deafConn{PacketConn: conn, deaf: frozen}
+	})
+	if _, err := x.RoundTrip(within(t, 5*time.Second), to(y), testProtocol, nil, []byte("first")); err != nil {
+		t.Fatal(err)
+	}
+	close(frozen)
+	start := time.Now()
+	_, err := x.RoundTrip(within(t, 30*time.Second), to(y), testProtocol, nil, []byte("second"))
+	if took := time.Since(start); !errors.Is(err, ErrLost) || took < patience || took > 3*patience {
+		t.Errorf("%v after %s", err, took)
+	}
 }
 
 // chunks is a raw lane to y.

@@ -69,8 +69,9 @@ const (
 	silentTrips = 3
 	minSilence  = 100 * time.Millisecond
 	// deafTrips is after how many round trips without any packet a connection
-	// with an unanswered call is dropped; deafAfter is the least. In 3 s QUIC
-	// has repeated the request several times: loss alone does not explain it.
+	// with an unanswered call is dropped; deafAfter is the least, unless
+	// configured. In 3 s QUIC has repeated the request several times: loss alone
+	// does not explain it.
 	deafTrips = 10
 	deafAfter = 3 * time.Second
 	// firstBackoff and lastBackoff bound the pause after a failed dial.
@@ -161,6 +162,9 @@ type Config struct {
 	StatelessResetKey *[32]byte
 	// HandshakeTimeout bounds a dial, 5 s.
 	HandshakeTimeout time.Duration
+	// DeafAfter is after how long without a packet since a request was sent a
+	// peer counts as gone, at least 10 round trips; 3 s.
+	DeafAfter time.Duration
 	// IdleTimeout is after how long without a packet a peer counts as gone,
 	// 12 s.
 	IdleTimeout time.Duration
@@ -179,6 +183,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.HandshakeTimeout <= 0 {
 		c.HandshakeTimeout = 5 * time.Second
+	}
+	if c.DeafAfter <= 0 {
+		c.DeafAfter = deafAfter
 	}
 	if c.IdleTimeout <= 0 {
 		c.IdleTimeout = 12 * time.Second

@@ -24,7 +24,7 @@ func levels() map[string]int {
 		"server",
 		"agent",
 		"internal/testcluster", // what tests and the lab share
-		"cmd deployments internal/proctest internal/e2e",
+		"cmd deployments internal/proctest internal/e2e internal/linear",
 	} {
 		level := i - 1
 		for _, room := range strings.Fields(rooms) {

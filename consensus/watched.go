@@ -1,0 +1,132 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// watched is Raft's transport with what the lease needs: it notes which
+// requests followers took, and keeps a node that has just started from voting.
+// Such a node may have answered a leader before it died and cannot know: for
+// the length of a lease it votes for nobody.
+//
+// And it ends Raft's loyalty to a leader that is silent with the lease. Raft
+// refuses votes until its own timer notices, at one to three heartbeat
+// timeouts, so that the first who noticed had to wait for the last.
+type watched struct {
+	raft.Transport
+	lease *lease
+	node  func() *raft.Raft // nil until it has started
+	mute  time.Duration     // until when it does not vote
+	rpcs  chan raft.RPC
+}
+
+var (
+	_ raft.Transport   = (*watched)(nil)
+	_ raft.WithPreVote = (*watched)(nil)
+	_ raft.WithClose   = (*watched)(nil)
+)
+
+// errNoPreVote is the answer of a transport that cannot ask for pre-votes.
+var errNoPreVote = errors.New("consensus: the transport knows no pre-votes")
+
+func newWatched(t raft.Transport, l *lease, node func() *raft.Raft) *watched {
+	return &watched{Transport: t, lease: l, node: node, mute: l.clock() + l.length, rpcs: make(chan raft.RPC)}
+}
+
+// Consumer implements raft.Transport.
+func (w *watched) Consumer() <-chan raft.RPC { return w.rpcs }
+
+// forward hands requests of peers to Raft.
+func (w *watched) forward(ctx context.Context) {
+	for {
+		var rpc raft.RPC
+		select {
+		case <-ctx.Done():
+			return
+		case rpc = <-w.Transport.Consumer():
+		}
+		if w.silent(rpc) || w.release(&rpc) {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case w.rpcs <- rpc:
+		}
+	}
+}
+
+// silent answers requests for votes in Raft's place while the node is mute.
+func (w *watched) silent(rpc raft.RPC) bool {
+	if w.lease.clock() >= w.mute {
+		return false
+	}
+	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}
+	switch ask := rpc.Command.(type) {
+	case *raft.RequestVoteRequest:
+		if ask.LeadershipTransfer { // the leader itself wants it so
+			return false
+		}
+		rpc.Respond(&raft.RequestVoteResponse{RPCHeader: header}, nil)
+	case *raft.RequestPreVoteRequest:
+		rpc.Respond(&raft.RequestPreVoteResponse{RPCHeader: header}, nil)
+	default:
+		return false
+	}
+	return true
+}
+
+// release has Raft vote although it knows a leader, if that is silent. Whether
+// the candidate's log suffices is Raft's to say; a pre-vote is answered here.
+func (w *watched) release(rpc *raft.RPC) (answered bool) {
+	r := w.node()
+	if r == nil || r.State() != raft.Follower || time.Since(r.LastContact()) < w.lease.length {
+		return false
+	}
+	switch ask := rpc.Command.(type) {
+	case *raft.RequestVoteRequest:
+		freed := *ask
+		freed.LeadershipTransfer = true // the word for: whoever leads
+		rpc.Command = &freed
+	case *raft.RequestPreVoteRequest:
+		known := slices.Contains(w.lease.voters(), raft.ServerID(ask.ID))
+		if leader, _ := r.LeaderWithID(); leader == "" || !known || ask.Term <= r.CurrentTerm() || ask.LastLogIndex < r.LastIndex() {
+			return false
+		}
+		rpc.Respond(&raft.RequestPreVoteResponse{
+			RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}, Term: ask.Term, Granted: true}, nil)
+		return true
+	}
+	return false
+}
+
+// AppendEntries implements raft.Transport.
+func (w *watched) AppendEntries(id raft.ServerID, to raft.ServerAddress, ask *raft.AppendEntriesRequest, answer *raft.AppendEntriesResponse) error {
+	sent := w.lease.clock()
+	err := w.Transport.AppendEntries(id, to, ask, answer)
+	if err == nil && answer.Success && answer.Term == ask.Term {
+		w.lease.confirmed(id, ask.Term, sent)
+	}
+	return err
+}
+
+// RequestPreVote implements raft.WithPreVote.
+func (w *watched) RequestPreVote(id raft.ServerID, to raft.ServerAddress, ask *raft.RequestPreVoteRequest, answer *raft.RequestPreVoteResponse) error {
+	if t, ok := w.Transport.(raft.WithPreVote); ok {
+		return t.RequestPreVote(id, to, ask, answer)
+	}
+	return errNoPreVote
+}
+
+// Close implements raft.WithClose.
+func (w *watched) Close() error {
+	if t, ok := w.Transport.(raft.WithClose); ok {
+		return t.Close()
+	}
+	return nil
+}

@@ -1,0 +1,284 @@
+//go:build linux
+
+package linear
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/legate-project/legate/internal/proctest"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(proctest.Main(m, "github.com/legate-project/legate/cmd/legate"))
+}
+
+const (
+	// patience is how long anything may take that has no tighter promise.
+	patience = 60 * time.Second
+	// askTime bounds a question of the test itself to one server.
+	askTime = time.Second
+)
+
+// node is an agent on a host of its own.
+type node struct {
+	*proctest.Process
+	host *proctest.Host
+	name string
+	ip   string
+	dir  string
+	args []string
+	life atomic.Int32 // how many-th process it is
+	cut  []string     // addresses from which it hears nothing
+}
+
+// label names one life of the node.
+func (n *node) label() string { return fmt.Sprintf("%s#%d", n.name, n.life.Load()) }
+
+func (n *node) url(path string) string { return "http://" + n.ip + ":8500" + path }
+
+// cluster is one datacenter: servers and one client agent at a switch, and
+// the host where the clients are.
+type cluster struct {
+	t       testing.TB
+	fabric  *proctest.Fabric
+	servers []*node
+	agent   *node
+	home    *proctest.Host
+	http    *http.Client   // for the test's own questions
+	debts   []func() error // what ends faults besides
+}
+
+// newCluster starts the servers and the client agent and waits until they
+// take writes. where gives the folder of a server's data.
+func newCluster(t testing.TB, size int, where func(name string) string) *cluster {
+	t.Helper()
+	if os.Getenv("CI") == "true" && os.Geteuid() != 0 {
+		t.Fatal("building networks takes root")
+	}
+	c := &cluster{t: t, fabric: proctest.NewFabric(t)}
+	lan := c.fabric.Switch("lan")
+	c.home = lan.Host("home", "10.7.0.100/24", "")
+	transport := c.home.Transport()
+	t.Cleanup(transport.CloseIdleConnections)
+	c.http = &http.Client{Transport: transport, Timeout: askTime}
+	var join []string
+	for i := range size {
+		join = append(join, fmt.Sprintf("-retry-join=10.7.0.%d", i+1))
+	}
+	for i := range size {
+		name := fmt.Sprintf("s%d", i+1)
+		n := c.node(lan, name, fmt.Sprintf("10.7.0.%d", i+1), where(name))
+		n.args = append(append(n.args, "-server", fmt.Sprintf("-bootstrap-expect=%d", size)), join...)
+		c.servers = append(c.servers, n)
+	}
+	c.agent = c.node(lan, "agent", "10.7.0.20", filepath.Join(t.TempDir(), "data"))
+	c.agent.args = append(c.agent.args, join...)
+	for _, n := range append(c.servers, c.agent) {
+		c.start(n)
+	}
+	c.whole(patience)
+	return c
+}
+
+func (c *cluster) node(lan *proctest.Switch, name, ip, dir string) *node {
+	c.t.Helper()
+	conf, err := json.Marshal(map[string]any{
+		"performance":        map[string]any{"raft_multiplier": 1},
+		"encrypt":            base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef")),
+		"retry_join":         []string{},
+		"retry_interval":     "500ms",
+		"leave_on_terminate": false,
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	file := filepath.Join(c.t.TempDir(), "agent.json")
+	if err := os.WriteFile(file, conf, 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	return &node{name: name, ip: ip, dir: dir, host: lan.Host(name, ip+"/24", ""), args: []string{
+		"agent", "-config-file=" + file, "-data-dir=" + dir, "-node=" + name, "-dc=dc1", "-bind=" + ip, "-client=" + ip}}
+}
+
+func (c *cluster) start(n *node) {
+	c.t.Helper()
+	n.life.Add(1)
+	n.Process = proctest.Start(c.t, n.host, n.name, n.args...)
+}
+
+// calm fails the test if a server did not only die but broke.
+func (c *cluster) calm(n *node) {
+	c.t.Helper()
+	out := n.String()
+	for _, word := range []string{"panic:", "goroutine 1 [", "fatal error:", "[signal "} {
+		if strings.Contains(out, word) {
+			c.t.Errorf("%s shows %q:\n%s", n.label(), word, n.Tail(60))
+		}
+	}
+}
+
+// kill kills a server and forgets what it has cut.
+func (c *cluster) kill(n *node) {
+	c.t.Helper()
+	n.Kill()
+	c.calm(n)
+}
+
+// ask asks one agent and returns the body of an answer with status 200.
+func (c *cluster) ask(method string, n *node, path, body string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, n.url(path), strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s %s at %s: %s: %s", method, path, n.name, res.Status, b)
+	}
+	return string(b), err
+}
+
+// whole waits until every agent takes a write, and returns how long that took.
+func (c *cluster) whole(limit time.Duration) time.Duration {
+	c.t.Helper()
+	left := append([]*node{c.agent}, c.servers...)
+	return proctest.Until(c.t, limit, "every agent takes a write", func() error {
+		for len(left) > 0 {
+			if _, err := c.ask(http.MethodPut, left[0], "/v1/kv/whole/"+left[0].name, "x"); err != nil {
+				return err
+			}
+			left = left[1:]
+		}
+		return nil
+	})
+}
+
+// leader returns the server that a majority takes for the leader and that is
+// alive.
+func (c *cluster) leader() *node {
+	c.t.Helper()
+	var found *node
+	proctest.Until(c.t, patience, "a leader that most agree on", func() error {
+		votes := map[string]int{}
+		for _, n := range c.servers {
+			if addr, err := c.ask(http.MethodGet, n, "/v1/status/leader", ""); err == nil {
+				votes[strings.Trim(strings.TrimSpace(addr), `"`)]++
+			}
+		}
+		for _, n := range c.servers {
+			if 2*votes[n.ip+":8300"] > len(c.servers) && !n.Exited() {
+				found = n
+				return nil
+			}
+		}
+		return fmt.Errorf("the servers say %v", votes)
+	})
+	return found
+}
+
+// deafen makes a server hear nothing from others. It takes effect with wall.
+func deafen(n *node, others ...*node) {
+	for _, o := range others {
+		if o != n {
+			n.cut = append(n.cut, o.ip)
+		}
+	}
+}
+
+// wall puts the cuts of all servers into their packet filters.
+func (c *cluster) wall() {
+	c.t.Helper()
+	for _, n := range c.servers {
+		rules := ""
+		if len(n.cut) > 0 {
+			rules = fmt.Sprintf("table inet filter {\nchain input {\ntype filter hook input priority 0; policy accept;\nip saddr { %s } drop\n}\n}\n",
+				strings.Join(n.cut, ", "))
+		}
+		c.fabric.Firewall(n.host, rules)
+	}
+}
+
+// heal ends every fault: networks, stopped and dead processes.
+func (c *cluster) heal() {
+	c.t.Helper()
+	for _, n := range c.servers {
+		n.cut = nil
+	}
+	c.wall()
+	for _, pay := range c.debts {
+		if err := pay(); err != nil {
+			c.t.Error(err)
+		}
+	}
+	c.debts = nil
+	for _, n := range c.servers {
+		n.Signal(syscall.SIGCONT)
+		if n.Exited() {
+			c.calm(n)
+			c.start(n)
+		}
+	}
+}
+
+// tmpfs returns folders for servers' data that are disks of their own.
+func tmpfs(t testing.TB, size string) func(string) string {
+	return func(name string) string {
+		t.Helper()
+		dir := filepath.Join(t.TempDir(), name)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Mount("legate-linear", dir, "tmpfs", 0, "size="+size); err != nil {
+			if errors.Is(err, syscall.EPERM) {
+				t.Skipf("making small disks takes the right to mount: %v", err)
+			}
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		})
+		return filepath.Join(dir, "data")
+	}
+}
+
+// plain keeps the servers' data in the test's folder.
+func plain(t testing.TB) func(string) string {
+	return func(name string) string { return filepath.Join(t.TempDir(), name) }
+}
+
+// until tries again until it works or patience is over.
+func (c *cluster) until(what string, try func() error) time.Duration {
+	c.t.Helper()
+	return proctest.Until(c.t, patience, what, try)
+}
+
+// readAll is the status and body of an answer.
+func readAll(res *http.Response) string {
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%d %s", res.StatusCode, strings.TrimSpace(string(b)))
+}
