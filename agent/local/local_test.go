@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -375,6 +376,33 @@ func TestAliasFollows(t *testing.T) {
 		}
 		eventually(t, "alias of another node is "+want, func() bool { return status("far") == want })
 	}
+}
+
+func TestAliasesThatFollowEachOtherRecover(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *State, f *fakeCatalog) {
+		must(t, s.AddService(config.ServiceDefinition{Name: "a", Checks: []config.CheckDefinition{{ID: "a", AliasService: "b"}, {ID: "of-a", Name: "of-a", TTL: time.Hour}}}))
+		must(t, s.AddService(config.ServiceDefinition{Name: "b", Checks: []config.CheckDefinition{{ID: "b", AliasService: "a"}}}))
+		must(t, s.AddCheck(config.CheckDefinition{ID: "node1", AliasNode: "n1"}))
+		must(t, s.AddCheck(config.CheckDefinition{ID: "node2", AliasNode: "n1"}))
+		must(t, s.AddCheck(config.CheckDefinition{ID: "of-node", Name: "of-node", TTL: time.Hour}))
+		aliases := map[string]string{"a": "of-a", "b": "of-a", "node1": "of-node", "node2": "of-node"}
+		for _, want := range []string{"critical", "passing", "critical", "passing"} {
+			must(t, s.UpdateTTL("of-a", want, ""))
+			must(t, s.UpdateTTL("of-node", want, ""))
+			after(time.Second)
+			for id, behind := range aliases {
+				c := s.Checks()[id]
+				if c.Status != want || want == "critical" && !strings.Contains(c.Output, behind) && !strings.Contains(c.Output, "of-node") {
+					t.Errorf("alias %s is %s (%.80s), want %s because of %s", id, c.Status, c.Output, want, behind)
+				}
+			}
+		}
+		must(t, s.UpdateTTL("of-node", "critical", strings.Repeat("x", 4096)))
+		after(time.Second)
+		if n := len(s.Checks()["node1"].Output); n > 4096 {
+			t.Errorf("%d bytes of output", n)
+		}
+	})
 }
 
 func TestScriptsNeedPermission(t *testing.T) {
