@@ -134,6 +134,7 @@ type State struct {
 	changed  chan struct{}    // closed and replaced when a check changes
 	nodeSent bool
 	running  bool
+	waiting  []config.CheckDefinition // kept ones of services that are not defined yet
 }
 
 // goneKey names a service or check that was removed here.

@@ -48,7 +48,12 @@ func (s *State) restore() error {
 			case k.Service != nil:
 				return s.addService(*k.Service, false, keepOthers)
 			case k.Check != nil:
-				return s.addCheck(*k.Check, false)
+				err := s.addCheck(*k.Check, false)
+				if errors.Is(err, ErrUnknownService) { // a file may define it
+					s.waiting = append(s.waiting, *k.Check)
+					return nil
+				}
+				return err
 			}
 			return errors.New("holds neither a service nor a check")
 		})
@@ -65,6 +70,29 @@ func (s *State) restore() error {
 		}
 		return nil
 	})
+}
+
+// adopt registers the kept checks of services that files define. Those whose
+// service is defined no more go, as they would have gone with it.
+func (s *State) adopt() error {
+	s.mu.Lock()
+	waiting := s.waiting
+	s.waiting = nil
+	s.mu.Unlock()
+	var errs []error
+	for _, d := range waiting {
+		err := s.addCheck(d, false)
+		if errors.Is(err, ErrUnknownService) {
+			s.log.Warn("a kept check goes: its service is not defined any more", "check", d.ID, "service", d.ServiceID)
+			err = s.change(func(w *writes) error {
+				w.forget(checkFolder, d.ID)
+				w.forget(resultFolder, d.ID)
+				return nil
+			})
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 func (s *State) eachKept(folder string, use func(kept) error) error {
