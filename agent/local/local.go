@@ -169,10 +169,10 @@ func New(cfg Config) (*State, error) {
 // Start runs the checks and begins to bring the catalog in line.
 func (s *State) Start() error {
 	s.mu.Lock()
-	s.running = true
 	for _, c := range s.checks {
 		s.run(c)
 	}
+	s.running = true
 	s.mu.Unlock()
 	if err := s.sending.Go("anti-entropy", s.syncLoop); err != nil {
 		return err

@@ -290,6 +290,27 @@ func TestRestartKeepsServicesAndResults(t *testing.T) {
 	}
 }
 
+func TestAnExpiredTTLThatIsRegisteredAgainBeginsAsRegistered(t *testing.T) {
+	dir := t.TempDir()
+	bubble(t, func(c *Config) { c.Dir = dir }, func(t *testing.T, s *State, f *fakeCatalog) {
+		def := config.CheckDefinition{ID: "told", TTL: time.Minute, Status: "passing"}
+		must(t, s.AddCheck(def))
+		must(t, s.UpdateTTL("told", "passing", "fine"))
+		after(2 * time.Minute)
+		if c := s.Checks()["told"]; c.Status != "critical" {
+			t.Fatalf("without a report it is %s", c.Status)
+		}
+		must(t, s.AddCheck(def))
+		if c := s.Checks()["told"]; c.Status != "passing" {
+			t.Errorf("registered again as passing it is %s", c.Status)
+		}
+		after(2 * time.Minute)
+		if c := s.Checks()["told"]; c.Status != "critical" {
+			t.Errorf("still without a report it is %s", c.Status)
+		}
+	})
+}
+
 func TestNoLeaderIsOutlived(t *testing.T) {
 	d := newDatacenter(t)
 	d.down.Store(true)

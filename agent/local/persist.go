@@ -144,7 +144,7 @@ func (s *State) resumeTTL(c *check) {
 	if time.Now().Before(k.Result.Until) {
 		c.ttl.Resume(k.Result.Output, k.Result.Until)
 		c.record.Status, c.record.Output = k.Result.Status, k.Result.Output
-	} else {
+	} else if !s.running || c.def.Status == "" { // who registers it now may say how it is
 		c.record.Status = checks.Critical
 	}
 }
