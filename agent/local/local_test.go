@@ -276,7 +276,13 @@ func TestRestartKeepsServicesAndResults(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, serviceFolder, "torn.json"), []byte(`{"Service":{"Na`), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, serviceFolder, unfinished+"1"), []byte(`{"Ser`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	second := start(t, d, keep)
+	if _, err := os.Stat(filepath.Join(dir, serviceFolder, unfinished+"1")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was being written when the agent was killed is still there: %v", err)
+	}
 	for id, c := range second.Checks() {
 		if c.Status != "passing" || c.Output != "fine" {
 			t.Errorf("check %s after a restart: %s %q", id, c.Status, c.Output)

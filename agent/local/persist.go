@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/legate-project/legate/agent/checks"
@@ -106,6 +107,12 @@ func (s *State) eachKept(folder string, use func(kept) error) error {
 	}
 	for _, f := range files {
 		name := filepath.Join(dir, f.Name())
+		if strings.HasPrefix(f.Name(), unfinished) { // the agent was killed while it wrote
+			if err := os.Remove(name); err != nil {
+				return fmt.Errorf("restore %s: %w", folder, err)
+			}
+			continue
+		}
 		if f.IsDir() || filepath.Ext(name) != ".json" {
 			continue
 		}
