@@ -169,6 +169,9 @@ func TestWhatTheCatalogWouldRefuseIsRefusedAtOnce(t *testing.T) {
 	for what, def := range map[string]config.ServiceDefinition{
 		"long name":         {Name: long[:maxName+1]},
 		"long ID":           {Name: "web", ID: long[:maxName+1]},
+		"a line break":      {Name: "web", ID: "a\nb"},
+		"an unseen sign":    {Name: "we\u202eb"},
+		"of a check":        {Name: "web", Checks: []config.CheckDefinition{{ID: "a\x00b", TTL: time.Second}}},
 		"long tag":          {Name: "web", Tags: []string{long}},
 		"many tags":         {Name: "web", Tags: many},
 		"many metas":        {Name: "web", Meta: meta},
