@@ -29,8 +29,27 @@ func definitionFromJSON(b []byte, v reflect.Value) error {
 	if err != nil {
 		return err
 	}
+	dropEmptyCheck(tree)
 	setDefaults(v)
 	d := &decoder{lenient: true, set: map[string]string{}}
 	d.block("", tree, v, marks{names: true})
 	return errors.Join(d.faults...)
+}
+
+// dropEmptyCheck takes away a check that says nothing: some clients send one
+// with each service that has none.
+func dropEmptyCheck(service map[string]any) {
+	for key, v := range service {
+		check, ok := v.(map[string]any)
+		if !ok || fold(key, true) != fold("check", true) {
+			continue
+		}
+		said := false
+		for _, v := range check {
+			said = said || v != nil && v != ""
+		}
+		if !said {
+			delete(service, key)
+		}
+	}
 }

@@ -33,6 +33,21 @@ func TestDefinitionsFromClients(t *testing.T) {
 	}
 }
 
+func TestACheckThatSaysNothingIsNone(t *testing.T) {
+	for body, want := range map[string]int{
+		`{"Name":"web","Check":{}}`:                         0,
+		`{"Name":"web","check":{"TTL":"","Script":null}}`:   0,
+		`{"Name":"web","Check":{},"Checks":[{"TTL":"1s"}]}`: 1,
+		`{"Name":"web","Check":{"Name":"x"}}`:               1,
+		`{"Name":"web","Checks":[{}]}`:                      1,
+	} {
+		def, err := ServiceFromJSON([]byte(body))
+		if err != nil || len(def.Checks) != want {
+			t.Errorf("%s: %d checks, %v, want %d", body, len(def.Checks), err, want)
+		}
+	}
+}
+
 func TestFaultsOfDefinitionsNameTheKey(t *testing.T) {
 	for body, want := range map[string]string{
 		``:                                 "EOF",

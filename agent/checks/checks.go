@@ -110,10 +110,10 @@ func Validate(d *config.CheckDefinition) error {
 }
 
 // Runner runs checks. It is safe for concurrent use.
-type Runner struct{ scripts chan struct{} }
+type Runner struct{ turns *turns }
 
 // NewRunner returns a runner that runs a bounded number of scripts at once.
-func NewRunner() *Runner { return &Runner{scripts: make(chan struct{}, maxScripts)} }
+func NewRunner() *Runner { return &Runner{turns: newTurns()} }
 
 // Run runs a check until ctx ends and reports each result that thresholds let
 // through. TTL and alias checks are not run: others tell their state.
@@ -130,7 +130,7 @@ func (r *Runner) Run(ctx context.Context, d *config.CheckDefinition, report func
 		return err
 	}
 	if script, ok := p.(*scriptProbe); ok {
-		script.turns = r.scripts
+		script.turns = r.turns
 	}
 	interval, timeout := max(d.Interval, MinInterval), d.Timeout
 	if timeout <= 0 {

@@ -136,17 +136,43 @@ func TestAScriptThatForksWithoutEndHurtsOnlyItself(t *testing.T) {
 }
 
 func TestScriptsAboveTheBoundWaitForTheirTurn(t *testing.T) {
-	turns := make(chan struct{}, 1)
-	turns <- struct{}{} // another script runs
-	p := &scriptProbe{args: []string{"true"}, limit: 100, turns: turns}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	places := newTurns()
+	for range maxScripts {
+		places.scripts <- struct{}{} // another script runs
+	}
+	p := &scriptProbe{args: []string{"true"}, limit: 100, turns: places}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if r := p.Probe(ctx); r.Status != Critical || !strings.Contains(r.Output, "too many other scripts") {
+	if r := p.Probe(ctx); r.Status != Critical || !strings.Contains(r.Output, "other scripts") {
 		t.Errorf("without a turn: %+v", r)
 	}
-	<-turns
-	if r := p.Probe(t.Context()); r.Status != Passing || len(turns) != 0 {
-		t.Errorf("with a turn: %+v, %d turns are still taken", r, len(turns))
+	<-places.scripts
+	if r := p.Probe(t.Context()); r.Status != Passing || len(places.scripts) != maxScripts-1 {
+		t.Errorf("with a turn: %+v, %d turns are still taken", r, len(places.scripts))
+	}
+}
+
+func TestScriptsThatHangLeaveThePlacesToOthers(t *testing.T) {
+	places := newTurns()
+	hangs := &scriptProbe{args: []string{"sh", "-c", "sleep 60 # secret"}, limit: 100, turns: places}
+	probe := func() Result {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		return hangs.Probe(ctx)
+	}
+	if r := probe(); r.Status != Critical || strings.Contains(r.Output, "secret") {
+		t.Errorf("a script that hangs: %+v, want critical without its arguments", r)
+	}
+	for range maxHanging {
+		places.hanging <- struct{}{}
+	}
+	if r := probe(); !strings.Contains(r.Output, "not run") {
+		t.Errorf("it took a place of those that end: %+v", r)
+	}
+	<-places.hanging
+	hangs.args = []string{"true"}
+	if r := hangs.Probe(t.Context()); r.Status != Passing || hangs.hung {
+		t.Errorf("once it ends: %+v, still among those that hang: %v", r, hangs.hung)
 	}
 }
 

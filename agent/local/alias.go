@@ -3,6 +3,8 @@ package local
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,12 +29,16 @@ func (s *State) runAlias(c *check, report func(checks.Result)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.stop = cancel
 	follow := s.followRemote
-	if c.def.AliasNode == "" || strings.EqualFold(c.def.AliasNode, s.cfg.NodeName) {
+	if s.isOwnAlias(&c.def) {
 		follow = s.followOwn
+	}
+	bounded := func(r checks.Result) { // aliases of two nodes may quote each other
+		r.Output = r.Output[:min(len(r.Output), c.def.OutputMaxSize)]
+		report(r)
 	}
 	err := s.group.Spawn("alias check", func(group context.Context) {
 		defer context.AfterFunc(group, cancel)()
-		follow(ctx, &c.def, report)
+		follow(ctx, &c.def, bounded)
 	})
 	if err != nil {
 		cancel()
@@ -49,12 +55,7 @@ func (s *State) followOwn(ctx context.Context, d *config.CheckDefinition, report
 	for {
 		s.mu.Lock()
 		changed := s.changed
-		var own catalog.Checks
-		for _, c := range s.checks {
-			if c.record.CheckID != d.ID && counts(&c.record, d) {
-				own = append(own, c.record)
-			}
-		}
+		own := s.behind(d)
 		s.mu.Unlock()
 		report(aliasResult(own))
 		select {
@@ -63,6 +64,37 @@ func (s *State) followOwn(ctx context.Context, d *config.CheckDefinition, report
 		case <-changed:
 		}
 	}
+}
+
+// behind returns the checks that an alias of this agent's own follows, in the
+// order of their IDs. An alias among them does not count by itself, but by what
+// is behind it: aliases that follow each other would keep each other critical
+// and quote each other without end. s.mu is held.
+func (s *State) behind(d *config.CheckDefinition) catalog.Checks {
+	found := map[string]*check{}
+	followed := map[string]bool{d.AliasService: true} // an alias of the node follows the service without a name
+	for todo := []*config.CheckDefinition{d}; len(todo) > 0; todo = todo[1:] {
+		for id, c := range s.checks {
+			switch {
+			case !counts(&c.record, todo[0]):
+			case !s.isOwnAlias(&c.def):
+				found[id] = c
+			case !followed[c.def.AliasService]:
+				followed[c.def.AliasService] = true
+				todo = append(todo, &c.def)
+			}
+		}
+	}
+	own := make(catalog.Checks, 0, len(found))
+	for _, id := range slices.Sorted(maps.Keys(found)) {
+		own = append(own, found[id].record)
+	}
+	return own
+}
+
+// isOwnAlias reports whether a check follows what is on this agent.
+func (s *State) isOwnAlias(d *config.CheckDefinition) bool {
+	return isAlias(d) && (d.AliasNode == "" || strings.EqualFold(d.AliasNode, s.cfg.NodeName))
 }
 
 func (s *State) followRemote(ctx context.Context, d *config.CheckDefinition, report func(checks.Result)) {

@@ -12,6 +12,9 @@ import (
 	"sync"
 )
 
+// unfinished begins the names of files that are being written.
+const unfinished = ".new-"
+
 // disk keeps definitions in one file each. Writes are put in order while the
 // state is locked and carried out after it is unlocked, so that nobody waits
 // for the disk but those whose change it is; what happens to one file happens
@@ -166,12 +169,12 @@ func (one *write) do() (changed bool, err error) {
 // prepare writes the bytes beside the file that they are to replace.
 func (one *write) prepare() (string, error) {
 	dir := filepath.Dir(one.name)
-	tmp, err := os.CreateTemp(dir, ".new-*")
+	tmp, err := os.CreateTemp(dir, unfinished+"*")
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return "", err
 		}
-		tmp, err = os.CreateTemp(dir, ".new-*")
+		tmp, err = os.CreateTemp(dir, unfinished+"*")
 	}
 	if err != nil {
 		return "", err

@@ -134,6 +134,7 @@ type State struct {
 	changed  chan struct{}    // closed and replaced when a check changes
 	nodeSent bool
 	running  bool
+	waiting  []config.CheckDefinition // kept ones of services that are not defined yet
 }
 
 // goneKey names a service or check that was removed here.
@@ -168,10 +169,10 @@ func New(cfg Config) (*State, error) {
 // Start runs the checks and begins to bring the catalog in line.
 func (s *State) Start() error {
 	s.mu.Lock()
-	s.running = true
 	for _, c := range s.checks {
 		s.run(c)
 	}
+	s.running = true
 	s.mu.Unlock()
 	if err := s.sending.Go("anti-entropy", s.syncLoop); err != nil {
 		return err

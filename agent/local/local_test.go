@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -275,7 +276,13 @@ func TestRestartKeepsServicesAndResults(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, serviceFolder, "torn.json"), []byte(`{"Service":{"Na`), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, serviceFolder, unfinished+"1"), []byte(`{"Ser`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	second := start(t, d, keep)
+	if _, err := os.Stat(filepath.Join(dir, serviceFolder, unfinished+"1")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was being written when the agent was killed is still there: %v", err)
+	}
 	for id, c := range second.Checks() {
 		if c.Status != "passing" || c.Output != "fine" {
 			t.Errorf("check %s after a restart: %s %q", id, c.Status, c.Output)
@@ -287,6 +294,27 @@ func TestRestartKeepsServicesAndResults(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, serviceFolder, "torn.json.bad")); err != nil {
 		t.Errorf("damaged file was not put aside: %v", err)
 	}
+}
+
+func TestAnExpiredTTLThatIsRegisteredAgainBeginsAsRegistered(t *testing.T) {
+	dir := t.TempDir()
+	bubble(t, func(c *Config) { c.Dir = dir }, func(t *testing.T, s *State, f *fakeCatalog) {
+		def := config.CheckDefinition{ID: "told", TTL: time.Minute, Status: "passing"}
+		must(t, s.AddCheck(def))
+		must(t, s.UpdateTTL("told", "passing", "fine"))
+		after(2 * time.Minute)
+		if c := s.Checks()["told"]; c.Status != "critical" {
+			t.Fatalf("without a report it is %s", c.Status)
+		}
+		must(t, s.AddCheck(def))
+		if c := s.Checks()["told"]; c.Status != "passing" {
+			t.Errorf("registered again as passing it is %s", c.Status)
+		}
+		after(2 * time.Minute)
+		if c := s.Checks()["told"]; c.Status != "critical" {
+			t.Errorf("still without a report it is %s", c.Status)
+		}
+	})
 }
 
 func TestNoLeaderIsOutlived(t *testing.T) {
@@ -375,6 +403,33 @@ func TestAliasFollows(t *testing.T) {
 		}
 		eventually(t, "alias of another node is "+want, func() bool { return status("far") == want })
 	}
+}
+
+func TestAliasesThatFollowEachOtherRecover(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *State, f *fakeCatalog) {
+		must(t, s.AddService(config.ServiceDefinition{Name: "a", Checks: []config.CheckDefinition{{ID: "a", AliasService: "b"}, {ID: "of-a", Name: "of-a", TTL: time.Hour}}}))
+		must(t, s.AddService(config.ServiceDefinition{Name: "b", Checks: []config.CheckDefinition{{ID: "b", AliasService: "a"}}}))
+		must(t, s.AddCheck(config.CheckDefinition{ID: "node1", AliasNode: "n1"}))
+		must(t, s.AddCheck(config.CheckDefinition{ID: "node2", AliasNode: "n1"}))
+		must(t, s.AddCheck(config.CheckDefinition{ID: "of-node", Name: "of-node", TTL: time.Hour}))
+		aliases := map[string]string{"a": "of-a", "b": "of-a", "node1": "of-node", "node2": "of-node"}
+		for _, want := range []string{"critical", "passing", "critical", "passing"} {
+			must(t, s.UpdateTTL("of-a", want, ""))
+			must(t, s.UpdateTTL("of-node", want, ""))
+			after(time.Second)
+			for id, behind := range aliases {
+				c := s.Checks()[id]
+				if c.Status != want || want == "critical" && !strings.Contains(c.Output, behind) && !strings.Contains(c.Output, "of-node") {
+					t.Errorf("alias %s is %s (%.80s), want %s because of %s", id, c.Status, c.Output, want, behind)
+				}
+			}
+		}
+		must(t, s.UpdateTTL("of-node", "critical", strings.Repeat("x", 4096)))
+		after(time.Second)
+		if n := len(s.Checks()["node1"].Output); n > 4096 {
+			t.Errorf("%d bytes of output", n)
+		}
+	})
 }
 
 func TestScriptsNeedPermission(t *testing.T) {

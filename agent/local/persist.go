@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/legate-project/legate/agent/checks"
@@ -48,7 +49,12 @@ func (s *State) restore() error {
 			case k.Service != nil:
 				return s.addService(*k.Service, false, keepOthers)
 			case k.Check != nil:
-				return s.addCheck(*k.Check, false)
+				err := s.addCheck(*k.Check, false)
+				if errors.Is(err, ErrUnknownService) { // a file may define it
+					s.waiting = append(s.waiting, *k.Check)
+					return nil
+				}
+				return err
 			}
 			return errors.New("holds neither a service nor a check")
 		})
@@ -67,6 +73,29 @@ func (s *State) restore() error {
 	})
 }
 
+// adopt registers the kept checks of services that files define. Those whose
+// service is defined no more go, as they would have gone with it.
+func (s *State) adopt() error {
+	s.mu.Lock()
+	waiting := s.waiting
+	s.waiting = nil
+	s.mu.Unlock()
+	var errs []error
+	for _, d := range waiting {
+		err := s.addCheck(d, false)
+		if errors.Is(err, ErrUnknownService) {
+			s.log.Warn("a kept check goes: its service is not defined any more", "check", d.ID, "service", d.ServiceID)
+			err = s.change(func(w *writes) error {
+				w.forget(checkFolder, d.ID)
+				w.forget(resultFolder, d.ID)
+				return nil
+			})
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
 func (s *State) eachKept(folder string, use func(kept) error) error {
 	dir := filepath.Join(s.cfg.Dir, folder)
 	files, err := os.ReadDir(dir)
@@ -78,6 +107,12 @@ func (s *State) eachKept(folder string, use func(kept) error) error {
 	}
 	for _, f := range files {
 		name := filepath.Join(dir, f.Name())
+		if strings.HasPrefix(f.Name(), unfinished) { // the agent was killed while it wrote
+			if err := os.Remove(name); err != nil {
+				return fmt.Errorf("restore %s: %w", folder, err)
+			}
+			continue
+		}
 		if f.IsDir() || filepath.Ext(name) != ".json" {
 			continue
 		}
@@ -116,7 +151,7 @@ func (s *State) resumeTTL(c *check) {
 	if time.Now().Before(k.Result.Until) {
 		c.ttl.Resume(k.Result.Output, k.Result.Until)
 		c.record.Status, c.record.Output = k.Result.Status, k.Result.Output
-	} else {
+	} else if !s.running || c.def.Status == "" { // who registers it now may say how it is
 		c.record.Status = checks.Critical
 	}
 }

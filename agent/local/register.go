@@ -259,6 +259,7 @@ func (s *State) Define(services []config.ServiceDefinition, defs []config.CheckD
 		keepService[orElse(d.ID, d.Name)] = true
 		errs = append(errs, s.addService(d, true, dropParts))
 	}
+	errs = append(errs, s.adopt())
 	for _, d := range defs {
 		keepCheck[orElse(d.ID, d.Name)] = true
 		errs = append(errs, s.addCheck(d, true))

@@ -77,6 +77,31 @@ func TestACheckThatWasRemovedStaysAway(t *testing.T) {
 	}
 }
 
+func TestChecksFromTheAPIOfServicesFromFilesOutliveARestart(t *testing.T) {
+	dir, d := t.TempDir(), newDatacenter(t)
+	keep := func(c *Config) { c.Dir = dir }
+	files := []config.ServiceDefinition{{Name: "web"}}
+	s := start(t, d, keep)
+	must(t, s.Define(files, nil))
+	must(t, s.AddCheck(config.CheckDefinition{Name: "late", ServiceID: "web", TTL: time.Hour}))
+	must(t, s.Stop(t.Context()))
+
+	for range 2 {
+		s = start(t, d, keep)
+		must(t, s.Define(files, nil))
+		if got := ids(s); got != "late" {
+			t.Fatalf("checks after a restart: %q, want late", got)
+		}
+		must(t, s.Stop(t.Context()))
+	}
+	s = start(t, d, keep)
+	must(t, s.Define(nil, nil)) // its file was taken away meanwhile: the check goes for good
+	must(t, s.Define(files, nil))
+	if got := ids(s); got != "" {
+		t.Errorf("checks of a service that was away: %q", got)
+	}
+}
+
 func TestReadingTheSameDefinitionsAgainDisturbsNothing(t *testing.T) {
 	bubble(t, func(c *Config) { c.ScriptsFromFiles = true }, func(t *testing.T, s *State, f *fakeCatalog) {
 		def := config.ServiceDefinition{Name: "web", Checks: []config.CheckDefinition{
@@ -144,6 +169,9 @@ func TestWhatTheCatalogWouldRefuseIsRefusedAtOnce(t *testing.T) {
 	for what, def := range map[string]config.ServiceDefinition{
 		"long name":         {Name: long[:maxName+1]},
 		"long ID":           {Name: "web", ID: long[:maxName+1]},
+		"a line break":      {Name: "web", ID: "a\nb"},
+		"an unseen sign":    {Name: "we\u202eb"},
+		"of a check":        {Name: "web", Checks: []config.CheckDefinition{{ID: "a\x00b", TTL: time.Second}}},
 		"long tag":          {Name: "web", Tags: []string{long}},
 		"many tags":         {Name: "web", Tags: many},
 		"many metas":        {Name: "web", Meta: meta},

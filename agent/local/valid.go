@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/legate-project/legate/agent/checks"
 	"github.com/legate-project/legate/config"
@@ -56,6 +58,8 @@ func serviceFault(d *config.ServiceDefinition) error {
 		return errors.New("Missing service name")
 	case len(d.Name) > maxName || len(d.ID) > maxName:
 		return fmt.Errorf("Invalid service name or ID: longer than %d bytes", maxName)
+	case unprintable(d.Name) || unprintable(d.ID):
+		return fmt.Errorf("Invalid service name or ID %q: it has characters that cannot be printed", d.ID)
 	case d.Address == "0.0.0.0" || d.Address == "::" || d.Address == "[::]" || len(d.Address) > maxTag:
 		return errors.New("Invalid service address")
 	case d.Port < 0 || d.Port > maxPort:
@@ -85,6 +89,12 @@ func serviceFault(d *config.ServiceDefinition) error {
 		}
 	}
 	return meshFault(d)
+}
+
+// unprintable reports whether a name has characters that no URL path may have:
+// what it stands for could not be removed.
+func unprintable(name string) bool {
+	return strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // meshFault refuses what only a service mesh could carry out; what merely
@@ -156,6 +166,8 @@ func (s *State) validCheck(d *config.CheckDefinition, file bool) error {
 		return invalid("Missing check name")
 	case len(d.ID) > maxName || len(d.Name) > maxName || len(d.ServiceID) > maxName:
 		return invalid("Invalid check name or ID: longer than %d bytes", maxName)
+	case unprintable(d.ID):
+		return invalid("Invalid check ID %q: it has characters that cannot be printed", d.ID)
 	case len(d.Notes) > maxNotes:
 		return invalid("Invalid check notes: longer than %d bytes", maxNotes)
 	}

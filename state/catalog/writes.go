@@ -1,20 +1,28 @@
 package catalog
 
 import (
+	"cmp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/storage"
 )
 
-// maxMeta bounds the pairs of node and service metadata.
-const maxMeta = 64
+const (
+	maxMeta = 64  // pairs of node and service metadata
+	maxName = 512 // bytes of a name or ID: they are part of keys and of each answer
+	maxPort = 65535
+)
 
 func prepareRegister(l op.Leader, r *RegisterRequest) error {
 	r.Clock = l.Clock
 	if r.Node == "" {
 		return op.Errorf(op.CodeInvalid, "Must provide node")
+	}
+	if err := validName("node name", r.Node); err != nil {
+		return err
 	}
 	if r.Address == "" && !r.SkipNodeUpdate {
 		return op.Errorf(op.CodeInvalid, "Must provide address if SkipNodeUpdate is not set")
@@ -39,12 +47,30 @@ func prepareRegister(l op.Leader, r *RegisterRequest) error {
 	return nil
 }
 
+// validName refuses a name that no URL path may name: what it stands for could
+// not be asked for or removed.
+func validName(what, name string) error {
+	switch {
+	case len(name) > maxName:
+		return op.Errorf(op.CodeInvalid, "Invalid %s: longer than %d bytes", what, maxName)
+	case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return op.Errorf(op.CodeInvalid, "Invalid %s %q: it has characters that cannot be printed", what, name)
+	}
+	return nil
+}
+
 func prepareService(s *Service) error {
 	if s.ID == "" {
 		s.ID = s.Service
 	}
 	if s.Service == "" {
 		return op.Errorf(op.CodeInvalid, "Must provide service name (Service.Service) when registering a service")
+	}
+	if err := cmp.Or(validName("service name", s.Service), validName("service ID", s.ID)); err != nil {
+		return err
+	}
+	if s.Port < 0 || s.Port > maxPort {
+		return op.Errorf(op.CodeInvalid, "Invalid service port %d", s.Port)
 	}
 	if len(s.Meta) > maxMeta {
 		return op.Errorf(op.CodeInvalid, "Service metadata cannot contain more than %d key/value pairs", maxMeta)
@@ -64,6 +90,9 @@ func prepareCheck(r *RegisterRequest, c *Check) error {
 	}
 	if c.CheckID == "" {
 		return op.Errorf(op.CodeInvalid, "Missing check name")
+	}
+	if err := validName("check ID", c.CheckID); err != nil {
+		return err
 	}
 	if c.Node == "" {
 		c.Node = r.Node
