@@ -19,7 +19,7 @@ func levels() map[string]int {
 		"state/catalog state/coordinate state/acl state/status federation client op/view",
 		"state/session agent/local",
 		"state/kv state/query",
-		"state dns httpapi",
+		"state dns httpapi agent/exec",
 		"server",
 		"agent",
 		"internal/testcluster", // what tests and the lab share
