@@ -12,6 +12,7 @@ import (
 type metrics struct {
 	seconds *prometheus.HistogramVec
 	errors  *prometheus.CounterVec
+	of      map[op.Kind]prometheus.Observer // seconds by kind, found once
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -25,8 +26,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}, []string{"code"}),
 	}
 	r.MustRegister(m.seconds, m.errors)
-	for _, k := range []op.Kind{op.KindRead, op.KindWrite, op.KindDirect} {
-		m.seconds.WithLabelValues(k.String())
+	m.of = map[op.Kind]prometheus.Observer{}
+	for _, k := range []op.Kind{op.KindRead, op.KindWrite, op.KindInternal, op.KindDirect} {
+		m.of[k] = m.seconds.WithLabelValues(k.String())
 	}
 	for _, c := range []op.Code{op.CodeInternal, op.CodeNoLeader, op.CodeNoServer, op.CodeTimeout, op.CodeLost} {
 		m.errors.WithLabelValues(c.String())
@@ -36,7 +38,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 
 func (m *metrics) record(call *op.Call, took time.Duration, err error) {
 	if call.Header.MinIndex == 0 {
-		m.seconds.WithLabelValues(call.Operation.OpKind().String()).Observe(took.Seconds())
+		m.of[call.Operation.OpKind()].Observe(took.Seconds())
 	}
 	if err != nil {
 		m.errors.WithLabelValues(op.CodeOf(err).String()).Inc()

@@ -203,6 +203,7 @@ func (x *exchange) finish() {
 		}
 	}
 	s.metrics.inFlight.Dec()
+	s.active.Add(-1)
 	if !x.waits {
 		x.end.seconds.Observe(time.Since(x.start).Seconds())
 	}

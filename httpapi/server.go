@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -116,6 +117,7 @@ type Server struct {
 	here    []string       // the own datacenter as the value of a header
 	writers []netip.Prefix // allow_write_http_from; empty for all
 	limit   *connLimit
+	active  atomic.Int64 // requests being answered
 
 	exchanges, buffers, gzips sync.Pool
 }
@@ -180,13 +182,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	drained := make(chan error, 1)
 	undo := context.AfterFunc(ctx, func() {
 		cancel()
-		stop, done := context.WithTimeout(context.Background(), drainTimeout)
-		defer done()
-		err := hs.Shutdown(stop)
-		if err != nil {
-			err = errors.Join(fmt.Errorf("stop HTTP server on %s: requests still run: %w", l.Addr(), err), hs.Close())
-		}
-		drained <- err
+		drained <- s.drain(hs, l.Addr())
 	})
 	err := hs.Serve(l)
 	if undo() { // ctx has not ended: the listener failed
@@ -195,11 +191,31 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return <-drained
 }
 
+// drain lets requests that are being answered finish. Connections that never
+// sent any, which net/http would give five seconds, are closed.
+func (s *Server) drain(hs *http.Server, addr net.Addr) error {
+	const look = 50 * time.Millisecond
+	for end := time.Now().Add(drainTimeout); ; {
+		soon, done := context.WithTimeout(context.Background(), look)
+		err := hs.Shutdown(soon)
+		done()
+		switch {
+		case err == nil:
+			return nil
+		case s.active.Load() == 0:
+			return hs.Close()
+		case time.Now().After(end):
+			return errors.Join(fmt.Errorf("stop HTTP server on %s: requests still run: %w", addr, err), hs.Close())
+		}
+	}
+}
+
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := s.exchanges.Get().(*exchange)
 	*x = exchange{s: s, w: w, r: r, ctx: r.Context(), start: time.Now(), params: x.params[:0], end: s.routes.unknown}
 	s.metrics.inFlight.Inc()
+	s.active.Add(1)
 	defer x.finish()
 	x.serve()
 }

@@ -117,7 +117,7 @@ func (a *laneAnswers) begin(ctx context.Context, id uint32, request []byte) erro
 	}
 	c.e.served.Add(1)
 	c.inFlight.Add(1)
-	err := c.e.group.Spawn("request", func(context.Context) {
+	err := c.e.workers.Do(func(context.Context) {
 		defer func() {
 			cancel()
 			c.touch()

@@ -80,7 +80,7 @@ func (c *conn) run() {
 		}
 		c.e.served.Add(1)
 		s := c.wrap(qs, "in")
-		err = c.e.group.Spawn("stream", func(context.Context) {
+		err = c.e.workers.Do(func(context.Context) {
 			defer c.e.served.Add(-1)
 			defer s.Close()
 			if c.serve.Answer != nil {

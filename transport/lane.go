@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -319,6 +320,8 @@ func (w *laneWriter) run() error {
 		case <-w.wake:
 		}
 		for {
+			// Others that can run now are about to put, too: one write for all.
+			runtime.Gosched()
 			w.mu.Lock()
 			batch, w.queue = append(append(batch[:0], rest...), w.queue...), w.queue[:0]
 			w.mu.Unlock()

@@ -48,6 +48,8 @@ const (
 	// maxServed bounds the requests in progress on the whole endpoint; one
 	// above it is refused as busy.
 	maxServed = 16384
+	// idleWorkers is how many goroutines stay for the next requests.
+	idleWorkers = 128
 	// unprovenHandshakes is how many handshakes a second, from addresses
 	// that are not proven, begin without a proof (a QUIC Retry).
 	unprovenHandshakes = 64
@@ -220,6 +222,7 @@ type Endpoint struct {
 	warn      *rate.Limiter
 	admission admission
 	served    atomic.Int64
+	workers   *lifecycle.Workers // serve streams and requests
 
 	mu     sync.Mutex
 	closed bool
@@ -253,6 +256,7 @@ func New(cfg Config) (*Endpoint, error) {
 			InitialConnectionReceiveWindow: 2 << 20,
 		},
 	}
+	e.workers = lifecycle.NewWorkers(e.group, "request", idleWorkers)
 	protocols := maps.Clone(cfg.Protocols)
 	if protocols == nil {
 		protocols = map[string]Protocol{}

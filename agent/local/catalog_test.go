@@ -100,7 +100,7 @@ func (f *fakeCatalog) answer(token string, req any) (any, error) {
 	case *catalog.DeregisterRequest:
 		f.writes++
 		f.tokens["-"+req.ServiceID+req.CheckID] = token
-		if req.CheckID != "" {
+		if req.ServiceID == "" && req.CheckID != "" { // as the real one: a service goes first
 			delete(f.checks, req.CheckID)
 			return &catalog.RegisterResult{}, nil
 		}

@@ -171,6 +171,23 @@ func TestRegistrationReachesTheCatalog(t *testing.T) {
 	eventually(t, "service goes", func() bool { return len(d.instances(t, "web")) == 0 })
 }
 
+func TestRemovingACheckLeavesItsService(t *testing.T) {
+	d := newDatacenter(t)
+	s := start(t, d, nil)
+	must(t, s.AddService(web(80)))
+	must(t, s.AddCheck(config.CheckDefinition{ID: "more", ServiceID: "web", TTL: time.Minute}))
+	checks := func(want int) func() bool {
+		return func() bool { is := d.instances(t, "web"); return len(is) == 1 && len(is[0].Checks) == want }
+	}
+	eventually(t, "both checks", checks(2))
+	begin := d.instances(t, "web")[0].Service.CreateIndex
+	must(t, s.RemoveCheck("more"))
+	eventually(t, "one check", checks(1))
+	if is := d.instances(t, "web"); is[0].Service.CreateIndex != begin {
+		t.Errorf("the service was made anew: at %d, before at %d", is[0].Service.CreateIndex, begin)
+	}
+}
+
 func TestAgentIsTheAuthority(t *testing.T) {
 	d := newDatacenter(t)
 	s := start(t, d, nil)

@@ -259,7 +259,10 @@ func (s *State) sendGone(ctx context.Context) error {
 	s.mu.Unlock()
 	return s.each(ctx, len(keys), func(ctx context.Context, i int) error {
 		k := keys[i]
-		req := &catalog.DeregisterRequest{Node: s.cfg.NodeName, ServiceID: k.service, CheckID: k.check}
+		req := &catalog.DeregisterRequest{Node: s.cfg.NodeName, ServiceID: k.service}
+		if k.check != "" { // with both named, the catalog deletes the service
+			req.ServiceID, req.CheckID = "", k.check
+		}
 		_, _, err := catalog.Deregister.Call(ctx, s.cfg.Caller, op.Header{Token: tokens[i]}, req)
 		s.metrics.wrote(err)
 		s.mu.Lock()

@@ -51,7 +51,8 @@ const (
 func commands() []row {
 	var rows []row
 	for _, family := range [][]row{
-		agentCommands(), clusterCommands(), catalogCommands(), kvCommands(), serviceCommands(), maintCommands(), toolCommands(), labCommands(),
+		agentCommands(), clusterCommands(), catalogCommands(), kvCommands(), serviceCommands(), maintCommands(), lockCommands(), watchCommands(), debugCommands(),
+		toolCommands(), labCommands(),
 	} {
 		rows = append(rows, family...)
 	}

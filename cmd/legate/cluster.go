@@ -39,6 +39,7 @@ func clusterCommands() []row {
 			about:   "Tells the local agent to read its configuration files again. Errors are in its log.",
 			example: "legate reload",
 			action:  func(*app) action { return reloadAction{} }},
+		monitorRow(),
 	}
 }
 
@@ -82,7 +83,7 @@ func (a *membersAction) flags(fs *flag.FlagSet) {
 }
 
 func (a *membersAction) run(c *call, _ []string) error {
-	status, err := regexp.Compile("^(?:" + a.status + ")$")
+	status, err := regexp.Compile(a.status)
 	if err != nil {
 		return fmt.Errorf("read -status: %w", err)
 	}

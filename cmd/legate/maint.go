@@ -42,9 +42,9 @@ func (a *maintAction) run(c *call, _ []string) error {
 		return err
 	}
 	agent := client.Agent()
-	what := "Node maintenance"
+	what, of := "Node", ""
 	if a.service != "" {
-		what = fmt.Sprintf("Service maintenance of %q", a.service)
+		what, of = "Service", fmt.Sprintf(" for %q", a.service)
 	}
 	switch {
 	case a.enable && a.service != "":
@@ -65,7 +65,7 @@ func (a *maintAction) run(c *call, _ []string) error {
 	if a.disable {
 		verb = "disabled"
 	}
-	fmt.Fprintf(c.stdout, "%s is now %s\n", what, verb)
+	fmt.Fprintf(c.stdout, "%s maintenance is now %s%s\n", what, verb, of)
 	return nil
 }
 

@@ -12,8 +12,10 @@ import (
 	"log"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/time/rate"
 )
 
 // LevelTrace is below slog.LevelDebug, for what happens on each packet.
@@ -67,9 +69,40 @@ func HCLog(l *slog.Logger) hclog.Logger {
 }
 
 // Std returns a *log.Logger that hands everything to l; for serf and
-// memberlist, whose lines begin with a level in brackets.
+// memberlist, whose lines begin with a level in brackets. Their complaints are
+// about what comes from the network, a line for each bad packet: above
+// complaintsBurst at once and complaintsRate a second they are counted only, and
+// the next one says how many were left out.
 func Std(l *slog.Logger) *log.Logger {
-	return HCLog(l).StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
+	h := hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: io.Discard, Level: hclog.Trace})
+	h.RegisterSink(&calm{sink: sink{l}, rate: rate.NewLimiter(complaintsRate, complaintsBurst)})
+	return h.StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
+}
+
+const (
+	complaintsRate  = 1 // a second
+	complaintsBurst = 30
+)
+
+// calm passes warnings and errors on no faster than rate.
+type calm struct {
+	sink
+	rate *rate.Limiter
+	left atomic.Int64 // out since the last line
+}
+
+// Accept implements hclog.SinkAdapter.
+func (c *calm) Accept(name string, level hclog.Level, msg string, args ...interface{}) {
+	if level >= hclog.Warn {
+		if !c.rate.Allow() {
+			c.left.Add(1)
+			return
+		}
+		if n := c.left.Swap(0); n > 0 {
+			args = append(args, "left_out_before", n)
+		}
+	}
+	c.sink.Accept(name, level, msg, args...)
 }
 
 // sink passes hclog records on to slog.

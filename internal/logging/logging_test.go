@@ -40,3 +40,22 @@ func TestParseLevel(t *testing.T) {
 		t.Error("an unknown level was accepted")
 	}
 }
+
+func TestComplaintsOfTheNetworkAreBounded(t *testing.T) {
+	var out bytes.Buffer
+	l := Std(New(&out, new(slog.LevelVar), false))
+	const packets = 10 * complaintsBurst
+	for range packets {
+		l.Print("[ERR] memberlist: bad packet")
+	}
+	if n := strings.Count(out.String(), "bad packet"); n < complaintsBurst || n > 2*complaintsBurst {
+		t.Errorf("%d lines for %d packets", n, packets)
+	}
+	out.Reset()
+	for range packets {
+		l.Print("[INFO] serf: member joined")
+	}
+	if n := strings.Count(out.String(), "joined"); n != packets {
+		t.Errorf("%d lines for %d events", n, packets)
+	}
+}

@@ -41,8 +41,20 @@ type Process struct {
 // test ends.
 func Start(t testing.TB, h *Host, name string, args ...string) *Process {
 	t.Helper()
-	p := &Process{Name: name, Output: newOutput(), t: t, exited: make(chan struct{})}
-	p.cmd = command(context.Background(), args)
+	return start(t, h, name, command(context.Background(), args))
+}
+
+// StartTool runs a program of the system on the host, as Start does.
+func StartTool(t testing.TB, h *Host, name string, args ...string) *Process {
+	t.Helper()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return start(t, h, name, cmd)
+}
+
+func start(t testing.TB, h *Host, name string, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := &Process{Name: name, Output: newOutput(), t: t, cmd: cmd, exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.Output, p.Output
 	if err := h.Inside(p.cmd.Start); err != nil {
 		t.Fatalf("start %s: %v", name, err)
