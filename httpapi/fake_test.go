@@ -20,7 +20,9 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/state/status"
+	"github.com/legate-project/legate/state/txn"
 )
 
 // fake is a datacenter in memory. It notes the last call.
@@ -28,9 +30,11 @@ type fake struct {
 	mu      sync.Mutex
 	header  op.Header
 	request any
-	entries map[string]*kv.Entry
-	index   uint64
-	wait    chan struct{} // what a blocking read waits for, beside its context
+	// operation that was asked for last
+	operation string
+	entries   map[string]*kv.Entry
+	index     uint64
+	wait      chan struct{} // what a blocking read waits for, beside its context
 }
 
 func newFake() *fake {
@@ -57,7 +61,7 @@ func (f *fake) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
 		return nil, err
 	}
 	f.mu.Lock()
-	f.header, f.request = c.Header, req
+	f.header, f.request, f.operation = c.Header, req, c.Operation.OpName()
 	f.mu.Unlock()
 	switch c.Header.Datacenter {
 	case "", "dc1":
@@ -79,6 +83,49 @@ func (f *fake) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
 		return nil, err
 	}
 	return op.NewReply(op.Meta{Index: f.index, KnownLeader: true, Datacenter: "dc1", Consistency: c.Header.Consistency}, res), nil
+}
+
+// create prepares a session as a leader would.
+func (f *fake) create(s *session.Session) (any, error) {
+	if err := session.Create.Prepare(op.Leader{NewID: func() string { return "s2" }}, &session.CreateRequest{Session: *s}); err != nil {
+		return nil, err
+	}
+	if s.Node != "n1" {
+		return nil, op.Errorf(op.CodeConflict, "Missing node registration")
+	}
+	return &session.CreateResult{ID: "s2"}, nil
+}
+
+// session is one for the operation that asked: a list to read, itself to renew.
+func (f *fake) session(id string) (any, error) {
+	one := session.Session{ID: id, Name: "n", Node: "n1", LockDelay: 15 * time.Second, Behavior: session.Release, TTL: "10s",
+		NodeChecks: []string{"serfHealth"}, CreateIndex: 3, ModifyIndex: 3}
+	switch {
+	case f.operation == session.Renew.Name && id == "none":
+		return nil, op.Errorf(op.CodeNotFound, "Session id 'none' not found")
+	case f.operation == session.Renew.Name:
+		return &one, nil
+	case id == "none":
+		return &session.Sessions{}, nil
+	}
+	return &session.Sessions{one}, nil
+}
+
+// transact fails what is not about "a".
+func (f *fake) transact(r *txn.Request) *txn.Result {
+	res := &txn.Result{}
+	for i, o := range r.Ops {
+		if o.KV == nil || o.KV.Key != "a" {
+			res.Errors = append(res.Errors, txn.Error{OpIndex: i, What: "no"})
+			continue
+		}
+		e := *f.entries["a"]
+		if o.KV.Verb != txn.Get {
+			e.Value = []byte{}
+		}
+		res.Results = append(res.Results, txn.Item{KV: &e})
+	}
+	return res
 }
 
 func (f *fake) answer(req any) (any, error) {
@@ -121,6 +168,16 @@ func (f *fake) answer(req any) (any, error) {
 		return &list, nil
 	case *kv.ApplyRequest:
 		return &kv.ApplyResult{OK: req.Entry.ModifyIndex != 99, Index: 8}, nil
+	case *session.CreateRequest:
+		return f.create(&req.Session)
+	case *session.DestroyRequest:
+		return nil, nil
+	case *session.IDRequest:
+		return f.session(req.ID)
+	case *session.NodeRequest:
+		return &session.Sessions{{ID: "s1", Node: req.Node}}, nil
+	case *txn.Request:
+		return f.transact(req), nil
 	case *catalog.RegisterRequest:
 		if req.Node == "" {
 			return nil, op.Errorf(op.CodeInvalid, "Must provide node")
@@ -183,6 +240,8 @@ func (t typed) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
 		res = &op.Texts{Texts: []string{"dc1", "dc2"}}
 	case "status.raft":
 		res = &status.RaftConfiguration{Servers: []status.RaftServer{{ID: "id", Node: "n1", Address: "10.0.0.1:8300", Leader: true, Voter: true}}, Index: 1}
+	case "session.list":
+		res = &session.Sessions{}
 	case "coordinate.nodes":
 		res = &coordinate.Entries{}
 	case "coordinate.datacenters":

@@ -85,16 +85,21 @@ func long(list kv.Entries) bool {
 	return false
 }
 
-// entryParts renders a list piece by piece: all of a large one would take
-// several times the memory of the entries. A part is valid until the next.
+// entryParts renders a list piece by piece.
 func entryParts(list kv.Entries) iter.Seq[[]byte] {
+	return parts(len(list), func(b []byte, i int) []byte { return appendEntry(b, &list[i]) })
+}
+
+// parts renders a list of n piece by piece: all of a large one would take several
+// times the memory of what is in it. A part is valid until the next.
+func parts(n int, add func(b []byte, i int) []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		b := []byte{'['}
-		for i := range list {
+		for i := range n {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			if b = appendEntry(b, &list[i]); len(b) >= partBytes {
+			if b = add(b, i); len(b) >= partBytes {
 				if !yield(b) {
 					return
 				}
@@ -126,7 +131,14 @@ func kvKeys(x *exchange) error {
 		}
 		return x.json([]string{})
 	}
-	return x.json(*list)
+	size := 0
+	for _, key := range *list {
+		size += len(key)
+	}
+	if size <= partBytes || x.has("pretty") {
+		return x.json(*list)
+	}
+	return x.jsonParts(parts(len(*list), func(b []byte, i int) []byte { return appendString(b, (*list)[i]) }))
 }
 
 // conditions reads what a write depends on.

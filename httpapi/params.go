@@ -167,9 +167,18 @@ func (x *exchange) argument(missing string) (string, error) {
 // body reads the request's body of at most limit bytes, within bodyTimeout.
 // Memory grows with what arrives, not with what was announced.
 func (x *exchange) body(limit int64) ([]byte, error) {
+	key := "limits.kv_max_value_size"
+	if limit == maxBody { // that one is not configurable
+		key = ""
+	}
+	return x.bodyWithin(limit, key)
+}
+
+// bodyWithin is body with the key of the configuration that sets the limit.
+func (x *exchange) bodyWithin(limit int64, key string) ([]byte, error) {
 	n := x.r.ContentLength
 	if n > limit {
-		return nil, x.tooLarge(n, limit)
+		return nil, x.tooLarge(n, limit, key)
 	}
 	if n == 0 {
 		return nil, nil
@@ -186,15 +195,15 @@ func (x *exchange) body(limit int64) ([]byte, error) {
 		return nil, refuse(http.StatusBadRequest, "Request body cannot be read: "+err.Error())
 	}
 	if read > limit {
-		return nil, x.tooLarge(read, limit)
+		return nil, x.tooLarge(read, limit, key)
 	}
 	return buf.Bytes(), nil
 }
 
-func (x *exchange) tooLarge(n, limit int64) error {
+func (x *exchange) tooLarge(n, limit int64, key string) error {
 	text := "Request body(" + strconv.FormatInt(n, 10) + " bytes) too large, max size: " + strconv.FormatInt(limit, 10) + " bytes."
-	if limit != maxBody { // that one is not configurable
-		text += " See the configuration key limits.kv_max_value_size."
+	if key != "" {
+		text += " See the configuration key " + key + "."
 	}
 	x.w.Header().Set("Connection", "close") // the rest of the body is not read
 	return &failure{http.StatusRequestEntityTooLarge, "too-large", text}

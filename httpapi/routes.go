@@ -8,7 +8,7 @@ var table = []route{
 	{path: "/debug/pprof/", get: debugProfile},
 
 	{path: "/v1/kv/", get: kvGet, put: kvPut, delete: kvDelete, blocks: true},
-	{path: "/v1/txn", later: "PUT"},
+	{path: "/v1/txn", put: txnPut},
 
 	{path: "/v1/catalog/register", put: catalogRegister},
 	{path: "/v1/catalog/deregister", put: catalogDeregister},

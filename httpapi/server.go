@@ -55,6 +55,8 @@ type Config struct {
 	NodeName   string
 	// MaxValueSize of a key in bytes; default 512 KiB.
 	MaxValueSize int
+	// MaxTxnSize of a transaction's body in bytes; default 512 KiB.
+	MaxTxnSize int
 	// DefaultQueryTime and MaxQueryTime bound blocking queries; default 5 and 10
 	// minutes.
 	DefaultQueryTime, MaxQueryTime time.Duration
@@ -127,6 +129,9 @@ type Server struct {
 func New(cfg Config) (*Server, error) {
 	if cfg.MaxValueSize == 0 {
 		cfg.MaxValueSize = 512 << 10
+	}
+	if cfg.MaxTxnSize == 0 {
+		cfg.MaxTxnSize = 512 << 10
 	}
 	if cfg.DefaultQueryTime == 0 {
 		cfg.DefaultQueryTime = 5 * time.Minute

@@ -7,6 +7,7 @@ import (
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/state/status"
+	"github.com/legate-project/legate/state/txn"
 )
 
 // commands lists every replicated command. Numbers are in every log and
@@ -22,13 +23,14 @@ func commands() []row {
 		command(7, &session.Destroy, destroySession),
 		command(8, &session.Expire, expireSessions),
 		command(9, &kv.Pass, kv.ApplyPass),
+		command(10, &txn.Apply, applyTxn),
 	}
 }
 
 // Operations lists the operations of all domains.
 func Operations() []op.Operation {
 	all := []op.Operation{&Collect}
-	for _, domain := range [][]op.Operation{catalog.Operations(), coordinate.Operations(), kv.Operations(), session.Operations(), status.Operations()} {
+	for _, domain := range [][]op.Operation{catalog.Operations(), coordinate.Operations(), kv.Operations(), session.Operations(), status.Operations(), txn.Operations()} {
 		all = append(all, domain...)
 	}
 	return all

@@ -19,6 +19,7 @@ import (
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/session"
+	"github.com/legate-project/legate/state/txn"
 	"github.com/legate-project/legate/storage"
 )
 
@@ -42,6 +43,11 @@ func samples() map[string]msgp.Marshaler {
 		"session.destroy": &session.DestroyRequest{ID: "i", Clock: 4},
 		"session.expire":  &session.ExpireRequest{Sessions: []session.Expiry{{ID: "i", CreateIndex: 2}}, Clock: 5},
 		"kv.pass":         &kv.PassRequest{Clock: 6},
+		"txn.apply": &txn.Request{Clock: 7, Ops: []txn.Op{
+			{KV: &txn.KVOp{Verb: kv.CAS, Key: "k", Value: []byte("v"), Flags: 1, Index: 2, Session: "s"}},
+			{Node: &txn.NodeOp{Verb: txn.Set, Node: catalog.Node{ID: "i", Node: "n", Address: "a"}}},
+			{Service: &txn.ServiceOp{Verb: txn.Delete, Node: "n", Service: catalog.Service{ID: "w", Service: "web"}}},
+			{Check: &txn.CheckOp{Verb: txn.DeleteCAS, Check: catalog.Check{Node: "n", CheckID: "c", ModifyIndex: 3}}}}},
 	}
 }
 

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -30,6 +31,20 @@ type change struct {
 }
 
 func newOverlay() overlay { return overlay{entries: map[string]entry{}} }
+
+// manyWrites is how many writes are worth making room for at once.
+const manyWrites = 4096
+
+// reserve makes room for n writes.
+func (o *overlay) reserve(n int) {
+	if n < manyWrites {
+		return
+	}
+	larger := make(map[string]entry, len(o.entries)+n)
+	maps.Copy(larger, o.entries)
+	o.entries = larger
+	o.undo, o.fresh = slices.Grow(o.undo, n), slices.Grow(o.fresh, n)
+}
 
 func (o *overlay) set(key string, e entry) {
 	was, here := o.entries[key]

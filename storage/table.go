@@ -228,6 +228,38 @@ func (t *Table[T, P]) Delete(tx *Txn, key []byte) (bool, error) {
 	return true, nil
 }
 
+// DeleteAll removes the records whose keys begin with prefix, as Delete does each,
+// and says how many there were. It reads them in one pass: looking each up again
+// is most of the cost of deleting many.
+func (t *Table[T, P]) DeleteAll(tx *Txn, prefix []byte) (int, error) {
+	var keys []string
+	err := tx.each(appendRowKey(nil, t.id, prefix), func(key, row []byte) (bool, error) {
+		_, live, _, err := splitRow(row)
+		if err != nil || !live {
+			return true, err
+		}
+		keys = append(keys, string(key))
+		if len(t.indexes) == 0 {
+			return true, nil
+		}
+		old, err := t.decode(tx, row)
+		if err != nil {
+			return false, err
+		}
+		for _, ix := range t.indexes {
+			ix.update(tx, key[2:], old, nil)
+		}
+		return true, nil
+	})
+	if err == nil {
+		err = tx.buryAll(keys)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("delete %x and what follows of table %s: %w", prefix, t.name, err)
+	}
+	return len(keys), nil
+}
+
 // update rewrites the index rows of v and buries those that only old had. The
 // Txn is open: the record itself was written just before.
 func (ix *Index[T, P]) update(tx *Txn, primary []byte, old, v *T) {

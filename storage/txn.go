@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"time"
 
@@ -104,8 +103,11 @@ func (tx *Txn) batch() (*pebble.Batch, error) {
 	b := tx.in.db.NewBatchWithSize(tx.over.bytes + 1024)
 	// In order of keys each insertion into the memtable begins where the last
 	// one ended.
-	for _, key := range slices.Sorted(maps.Keys(tx.over.entries)) {
-		e := tx.over.entries[key]
+	for _, key := range tx.over.keys("") {
+		e, here := tx.over.entries[key]
+		if !here { // rolled back
+			continue
+		}
 		if e.gone {
 			op := b.DeleteDeferred(len(key))
 			copy(op.Key, key)
@@ -134,12 +136,22 @@ func (tx *Txn) set(key string, row []byte) error {
 }
 
 // bury writes a tombstone and remembers it for CollectTombstones.
-func (tx *Txn) bury(key string) error {
+func (tx *Txn) bury(key string) error { return tx.buryAll([]string{key}) }
+
+// buryAll is bury for many keys in order. All rows come before all notes of them,
+// as they do on disk: so they are in order already when they are put in order.
+func (tx *Txn) buryAll(keys []string) error {
 	if tx.err != nil {
 		return tx.err
 	}
-	tx.over.set(key, entry{row: newRow(tx.meta.index, flagTombstone, 0)})
-	tx.over.set(tombstoneKey(tx.meta.index, key), entry{row: []byte{flagTombstone}, quiet: true})
+	tx.over.reserve(2 * len(keys))
+	tomb := newRow(tx.meta.index, flagTombstone, 0) // shared: rows are never changed
+	for _, key := range keys {
+		tx.over.set(key, entry{row: tomb})
+	}
+	for _, key := range keys {
+		tx.over.set(tombstoneKey(tx.meta.index, key), entry{row: tomb[rowHeader-1:], quiet: true})
+	}
 	return nil
 }
 

@@ -19,6 +19,7 @@ func levels() map[string]int {
 		"state/catalog state/coordinate state/acl state/status federation client op/view",
 		"state/session agent/local",
 		"state/kv state/query",
+		"state/txn",
 		"state dns httpapi agent/exec",
 		"server",
 		"agent",

@@ -52,6 +52,9 @@ func watchedRequests() []watched {
 		{"key", "/v1/kv/", "dir/own"},
 		{"tree", "/v1/kv/", "dir/?recurse"},
 		{"keys", "/v1/kv/", "dir/?keys"},
+		{"session", "/v1/session/info/", "$0"},
+		{"sessions-of-node", "/v1/session/node/", "n1"},
+		{"sessions", "/v1/session/list", ""},
 		{"ui-nodes", "/v1/internal/ui/nodes", ""},
 		{"ui-node", "/v1/internal/ui/node/", "n1"},
 		{"ui-services", "/v1/internal/ui/services", ""},
@@ -68,6 +71,8 @@ const (
 	register   = "/v1/catalog/register"
 	deregister = "/v1/catalog/deregister"
 	coord      = "/v1/coordinate/update"
+	create     = "/v1/session/create"
+	destroy    = "/v1/session/destroy/"
 	// what watches the whole catalog
 	all = " ui-nodes ui-overview "
 )
@@ -80,6 +85,8 @@ func before() []change {
 		{path: register, body: onNode("n1", `"Service":{"ID":"w1","Service":"web","Tags":["a","b"],"Port":1},"Checks":[{"CheckID":"c1","Name":"c","Status":"passing","ServiceID":"w1"},{"CheckID":"nc1","Name":"nc","Status":"passing"}]`)},
 		{path: register, body: onNode("n2", `"Service":{"ID":"d1","Service":"db","Tags":["x"],"Port":1},"Check":{"CheckID":"c2","Name":"c","Status":"passing","ServiceID":"d1"}`)},
 		{path: "/v1/kv/dir/own", body: "1"},
+		{path: create, body: `{"Node":"n1","NodeChecks":[],"LockDelay":0}`}, // $0
+		{path: create, body: `{"Node":"n2","NodeChecks":[]}`},               // $1
 	}
 }
 
@@ -116,6 +123,17 @@ func changes() []change {
 			wakes: "nodes service service-tagged health-service ui-services" + all},
 		{name: "that instance goes", gone: true, path: deregister, body: `{"Node":"n3","ServiceID":"w3"}`, wakes: "service service-tagged health-service ui-services" + all},
 		{name: "that node goes", gone: true, path: deregister, body: `{"Node":"n3"}`, wakes: "nodes" + all},
+		{name: "a session of another node", path: create, body: `{"Node":"n2","NodeChecks":[]}`, wakes: "sessions"},
+		{name: "a session of the node", path: create, body: `{"Node":"n1","NodeChecks":[]}`, wakes: "sessions sessions-of-node"},
+		{name: "lock of another key", path: "/v1/kv/elsewhere?acquire=$0", body: "1"},
+		{name: "lock of the key", path: "/v1/kv/dir/own?acquire=$0", body: "1", wakes: "key tree keys"},
+		{name: "lock that is refused", path: "/v1/kv/dir/own?acquire=$1", body: "2"},
+		{name: "unlock of the key", path: "/v1/kv/dir/own?release=$0", body: "1", wakes: "key tree keys"},
+		{name: "lock by transaction", path: "/v1/txn", body: `[{"KV":{"Verb":"lock","Key":"dir/own","Session":"$0"}}]`, wakes: "key tree keys"},
+		{name: "transaction that fails", path: "/v1/txn", body: `[{"KV":{"Verb":"set","Key":"dir/own"}},{"KV":{"Verb":"get","Key":"none"}}]`},
+		{name: "renewal", path: "/v1/session/renew/$0"},
+		{name: "another session goes", gone: true, path: destroy + "$2", wakes: "sessions"},
+		{name: "the session goes with its lock", gone: true, path: destroy + "$0", wakes: "session sessions-of-node sessions key tree keys"},
 		{name: "the check goes", gone: true, path: deregister, body: `{"Node":"n1","CheckID":"c1"}`,
 			wakes: "health-node health-checks health-state health-any health-service ui-node ui-services" + all},
 		{name: "the service goes", gone: true, path: deregister, body: `{"Node":"n1","ServiceID":"w1"}`,
@@ -123,9 +141,9 @@ func changes() []change {
 		{name: "what is gone goes again", gone: true, path: deregister, body: `{"Node":"n1","ServiceID":"w1"}`},
 		{name: "another key goes", gone: true, method: "DELETE", path: "/v1/kv/elsewhere"},
 		{name: "the key goes", gone: true, method: "DELETE", path: "/v1/kv/dir/own", wakes: "key tree keys"},
-		{name: "another node goes", gone: true, path: deregister, body: `{"Node":"n2"}`, wakes: "nodes services health-state health-any coordinates ui-services" + all},
+		{name: "another node goes", gone: true, path: deregister, body: `{"Node":"n2"}`, wakes: "nodes services health-state health-any coordinates ui-services sessions" + all},
 		{name: "the node goes", gone: true, path: deregister, body: `{"Node":"n1"}`,
-			wakes: "nodes node node-services health-node health-any coordinates coordinate ui-node ui-services" + all},
+			wakes: "nodes node node-services health-node health-any coordinates coordinate ui-node ui-services sessions sessions-of-node" + all},
 	}
 }
 
@@ -136,13 +154,41 @@ type asker struct {
 	dc     string // asked for in each read; "" for the agent's own
 	client *http.Client
 	busy   sync.WaitGroup
+	made   *made
+}
+
+// made are the IDs of the sessions that were made, which requests name by their
+// number: $0, $1, …
+type made struct {
+	mu  sync.Mutex
+	ids []string
+}
+
+func (m *made) name(text string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, id := range m.ids {
+		text = strings.ReplaceAll(text, "$"+strconv.Itoa(i), id)
+	}
+	return text
+}
+
+// note keeps the ID that a session was made with.
+func (m *made) note(answer string) {
+	var s struct{ ID string }
+	if err := json.Unmarshal([]byte(answer), &s); err != nil || s.ID == "" {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ids = append(m.ids, s.ID)
 }
 
 // ask returns an asker that has no connection any more when the cluster stops:
 // a server on its way out gives one that nothing was said on some seconds.
 func ask(t *testing.T, n *testcluster.Node) *asker {
 	transport := &http.Transport{MaxIdleConnsPerHost: 64}
-	a := &asker{t: t, base: "http://" + n.HTTPAddr(), client: &http.Client{Transport: transport}}
+	a := &asker{t: t, base: "http://" + n.HTTPAddr(), client: &http.Client{Transport: transport}, made: &made{}}
 	t.Cleanup(func() {
 		a.busy.Wait()
 		transport.CloseIdleConnections()
@@ -151,7 +197,7 @@ func ask(t *testing.T, n *testcluster.Node) *asker {
 }
 
 func (a *asker) do(ctx context.Context, method, path, body string) (index uint64, text string, err error) {
-	req, err := http.NewRequestWithContext(ctx, method, a.base+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, a.base+a.made.name(path), strings.NewReader(a.made.name(body)))
 	if err != nil {
 		return 0, "", err
 	}
@@ -164,7 +210,7 @@ func (a *asker) do(ctx context.Context, method, path, body string) (index uint64
 	if err != nil {
 		return 0, "", err
 	}
-	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNotFound {
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNotFound && resp.StatusCode != http.StatusConflict {
 		return 0, "", fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode, b)
 	}
 	index, _ = strconv.ParseUint(resp.Header.Get("X-Consul-Index"), 10, 64)
@@ -176,8 +222,12 @@ func (a *asker) write(c change) {
 	if c.method == "" {
 		c.method = "PUT"
 	}
-	if _, _, err := a.do(a.t.Context(), c.method, c.path, c.body); err != nil {
+	_, text, err := a.do(a.t.Context(), c.method, c.path, c.body)
+	if err != nil {
 		a.t.Fatalf("%s: %v", c.name, err)
+	}
+	if c.path == create {
+		a.made.note(text)
 	}
 }
 
@@ -268,7 +318,7 @@ func TestEveryBlockingEndpointWakesExactly(t *testing.T) {
 		Configure: func(c *config.Config) { c.DisableCoordinates = true }}) // agents would write theirs meanwhile
 	a := ask(t, c.Node("dc1-server1"))
 	client, abroad := ask(t, c.Node("dc1-client1")), ask(t, c.Node("dc2-client1"))
-	abroad.dc = "dc1"
+	abroad.dc, client.made, abroad.made = "dc1", a.made, a.made
 	for _, n := range c.In("dc1") {
 		eventually(t, n.Name+" has registered itself", 15*time.Second, a.registered(n.Name))
 	}
@@ -321,7 +371,8 @@ func TestNoBlockingEndpointIsForgotten(t *testing.T) {
 				return c.gone == gone && wakes == slices.ContainsFunc(names, func(n string) bool { return slices.Contains(strings.Fields(c.wakes), n) })
 			})
 		}
-		if !has(false, true) || !has(true, true) || !has(false, false) || !has(true, false) {
+		// A session never changes: only its end wakes who waits for it.
+		if !has(false, true) && route != "/v1/session/info/" || !has(true, true) || !has(false, false) || !has(true, false) {
 			t.Errorf("%s (requests %v): the table lacks a write or deletion that wakes it, or one that does not", route, names)
 		}
 	}

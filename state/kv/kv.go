@@ -203,7 +203,8 @@ func fold(key []byte, n int, separator string) []byte {
 func ApplyEntry(tx *storage.Txn, r *ApplyRequest) (*ApplyResult, error) {
 	res := &ApplyResult{OK: true, Index: tx.Index()}
 	if r.Verb == DeleteTree {
-		return res, deleteTree(tx, r.Entry.Key)
+		_, err := entries.DeleteAll(tx, []byte(r.Entry.Key))
+		return res, err
 	}
 	key := []byte(r.Entry.Key)
 	old, err := entries.Get(tx, key)
@@ -254,20 +255,4 @@ func renewed(tx *storage.Txn, old, e *Entry) *Entry {
 		row.CreateIndex, row.LockIndex, row.Session = old.CreateIndex, old.LockIndex, old.Session
 	}
 	return row
-}
-
-func deleteTree(tx *storage.Txn, prefix string) error {
-	var keys []string
-	for k, err := range entries.Keys(tx, []byte(prefix)) {
-		if err != nil {
-			return err
-		}
-		keys = append(keys, string(k))
-	}
-	for _, k := range keys {
-		if _, err := entries.Delete(tx, []byte(k)); err != nil {
-			return err
-		}
-	}
-	return nil
 }

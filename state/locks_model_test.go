@@ -1,0 +1,264 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/state/session"
+	"github.com/legate-project/legate/state/txn"
+)
+
+// lockModel is what sessions, locks and checks should be, said plainly.
+type lockModel struct {
+	nodes    map[string]map[string]bool // checks of each node: whether they are critical
+	sessions map[string]modelSession
+	keys     map[string]modelKey
+	delays   map[string]time.Duration
+	clock    time.Duration // as the state knows it
+	made     int
+}
+
+type modelSession struct {
+	node   string
+	checks []string
+	delete bool
+	delay  time.Duration
+}
+
+type modelKey struct {
+	holder string
+	locked int
+}
+
+func newLockModel() *lockModel {
+	return &lockModel{nodes: map[string]map[string]bool{}, sessions: map[string]modelSession{}, keys: map[string]modelKey{}, delays: map[string]time.Duration{}}
+}
+
+func (m *lockModel) end(id string, clock time.Duration) {
+	s, ok := m.sessions[id]
+	if !ok {
+		return
+	}
+	delete(m.sessions, id)
+	m.clock = max(m.clock, clock)
+	for name, k := range m.keys {
+		if k.holder != id {
+			continue
+		}
+		if k.holder = ""; s.delete {
+			delete(m.keys, name)
+		} else {
+			m.keys[name] = k
+		}
+		if s.delay > 0 {
+			m.delays[name] = m.clock + s.delay
+		}
+	}
+}
+
+// sweep ends the sessions whose node is gone, or one of whose checks is gone or
+// critical.
+func (m *lockModel) sweep(clock time.Duration) {
+	for id, s := range m.sessions {
+		checks, there := m.nodes[s.node]
+		for _, c := range s.checks {
+			critical, known := checks[c]
+			there = there && known && !critical
+		}
+		if !there {
+			m.end(id, clock)
+		}
+	}
+}
+
+func (m *lockModel) lock(key, id string, clock time.Duration) bool {
+	k := m.keys[key]
+	switch until, delayed := m.delays[key]; {
+	case k.holder != "":
+		return k.holder == id
+	case delayed:
+		if m.clock = max(m.clock, clock); m.clock < until {
+			return false
+		}
+	}
+	m.keys[key] = modelKey{id, k.locked + 1}
+	return true
+}
+
+func (m *lockModel) unlock(key, id string) bool {
+	k := m.keys[key]
+	if k.holder != id {
+		return false
+	}
+	m.keys[key] = modelKey{"", k.locked}
+	return true
+}
+
+// step draws one thing to happen and lets it happen to both.
+func (m *lockModel) step(rt *rapid.T, s *scene) {
+	node := rapid.SampledFrom([]string{"n1", "n2"}).Draw(rt, "node")
+	check := rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "check")
+	key := rapid.SampledFrom([]string{"x", "y", "z"}).Draw(rt, "key")
+	id := fmt.Sprintf("id-%d", rapid.IntRange(1, m.made+1).Draw(rt, "session"))
+	s.leader.Clock += time.Duration(rapid.IntRange(0, 4).Draw(rt, "passes")) * time.Second
+	if rapid.IntRange(0, 9).Draw(rt, "election") == 0 {
+		s.leader.Clock = m.clock // a leader goes on from what the state knows
+	}
+	clock := s.leader.Clock
+	switch what := rapid.SampledFrom([]string{"register", "register", "check", "check", "check gone", "node gone", "create", "create", "create",
+		"destroy", "expire", "lock", "lock", "lock", "lock", "unlock", "set", "delete", "pass"}).Draw(rt, "what"); what {
+	case "register":
+		s.must(&catalog.Register, &catalog.RegisterRequest{Node: node, Address: "10.0.0.1"})
+		if m.nodes[node] == nil {
+			m.nodes[node] = map[string]bool{}
+		}
+	case "check":
+		m.check(rt, s, node, check)
+	case "check gone":
+		s.must(&catalog.Deregister, &catalog.DeregisterRequest{Node: node, CheckID: check})
+		delete(m.nodes[node], check)
+	case "node gone":
+		s.must(&catalog.Deregister, &catalog.DeregisterRequest{Node: node})
+		delete(m.nodes, node)
+	case "create":
+		m.create(rt, s, node)
+	case "destroy":
+		s.must(&session.Destroy, &session.DestroyRequest{ID: id})
+		m.end(id, clock)
+	case "expire":
+		list, _ := read(s.t, s.state, &session.Get, &session.IDRequest{ID: id})
+		for _, found := range *list {
+			s.must(&session.Expire, &session.ExpireRequest{Sessions: []session.Expiry{{ID: id, CreateIndex: found.CreateIndex}}, Clock: clock})
+		}
+		m.end(id, clock)
+	case "pass":
+		s.must(&kv.Pass, &kv.PassRequest{Clock: clock})
+		m.clock = max(m.clock, clock)
+	default:
+		m.write(rt, s, what, key, id)
+	}
+	m.sweep(clock)
+}
+
+func (m *lockModel) check(rt *rapid.T, s *scene, node, check string) {
+	if m.nodes[node] == nil {
+		return
+	}
+	critical := rapid.Bool().Draw(rt, "critical")
+	c := catalog.Check{Node: node, CheckID: check, Status: catalog.Passing}
+	if critical {
+		c.Status = catalog.Critical
+	}
+	if rapid.Bool().Draw(rt, "by transaction") {
+		s.must(&txn.Apply, &txn.Request{Ops: []txn.Op{checkOp(txn.Set, c)}})
+	} else {
+		s.must(&catalog.Register, &catalog.RegisterRequest{Node: node, SkipNodeUpdate: true, Checks: []catalog.Check{c}})
+	}
+	m.nodes[node][check] = critical
+}
+
+func (m *lockModel) create(rt *rapid.T, s *scene, node string) {
+	n := modelSession{node: node, checks: rapid.SampledFrom([][]string{nil, {"a"}, {"a", "b"}}).Draw(rt, "checks"), delete: rapid.Bool().Draw(rt, "delete"),
+		delay: time.Duration(rapid.IntRange(0, 8).Draw(rt, "delay")) * time.Second}
+	made := session.Session{Node: node, NodeChecks: n.checks, LockDelay: n.delay, Behavior: session.Release}
+	if n.delete {
+		made.Behavior = session.Delete
+	}
+	want, known := true, m.nodes[node]
+	for _, c := range n.checks {
+		critical, there := known[c]
+		want = want && there && !critical
+	}
+	want = want && known != nil
+	_, err := s.apply(&session.Create, &session.CreateRequest{Session: made})
+	m.made++ // refused or not, the leader made an ID
+	if (err == nil) != want {
+		rt.Fatalf("a session on %s with %v: %v, the checks are %v", node, n.checks, err, known)
+	}
+	if want {
+		m.sessions[fmt.Sprintf("id-%d", m.made)] = n
+	}
+}
+
+func (m *lockModel) write(rt *rapid.T, s *scene, verb, key, id string) {
+	want := true
+	switch verb {
+	case kv.Lock:
+		if _, there := m.sessions[id]; !there {
+			if _, err := s.apply(&kv.Apply, &kv.ApplyRequest{Verb: verb, Entry: kv.Entry{Key: key, Session: id}}); err == nil {
+				rt.Fatalf("%s was locked by %s, which is no session", key, id)
+			}
+			return
+		}
+		want = m.lock(key, id, s.leader.Clock)
+	case kv.Unlock:
+		want = m.unlock(key, id)
+	case kv.Delete:
+		delete(m.keys, key)
+	case kv.Set:
+		m.keys[key] = m.keys[key]
+	}
+	var got bool
+	if rapid.Bool().Draw(rt, "by transaction") {
+		got = len(s.txn(txn.Op{KV: &txn.KVOp{Verb: verb, Key: key, Session: id}}).Errors) == 0
+	} else {
+		got = s.kv(verb, key, id)
+	}
+	if got != want {
+		rt.Fatalf("%s of %s by %s: %v, want %v", verb, key, id, got, want)
+	}
+}
+
+// compare holds what is stored against the model.
+func (m *lockModel) compare(rt *rapid.T, s *scene) {
+	list, _ := read(s.t, s.state, &session.List, &op.Empty{})
+	var ids []string
+	for i := range *list {
+		ids = append(ids, (*list)[i].ID)
+	}
+	var want []string
+	for id := range m.sessions {
+		want = append(want, id)
+	}
+	slices.Sort(ids)
+	slices.Sort(want)
+	if !slices.Equal(ids, want) {
+		rt.Fatalf("sessions %v, want %v", ids, want)
+	}
+	found, _ := read(s.t, s.state, &kv.List, &kv.ListRequest{})
+	if len(*found) != len(m.keys) {
+		rt.Fatalf("keys %+v, want %+v", *found, m.keys)
+	}
+	for _, e := range *found {
+		if k, ok := m.keys[e.Key]; !ok || k.holder != e.Session || k.locked != int(e.LockIndex) {
+			rt.Fatalf("key %+v, want %+v", e, k)
+		}
+	}
+	v := s.state.View()
+	defer v.Close()
+	if now, err := session.Reached(v); err != nil || now != m.clock {
+		rt.Fatalf("the axis is at %v, want %v (%v)", now, m.clock, err)
+	}
+}
+
+// Whatever happens to nodes, checks, sessions and keys, each by its own command
+// or in a transaction: sessions live exactly as long as what they depend on, a
+// key has one holder, and nobody gets it before a delay is over.
+func TestSessionsLocksAndChecksFollowTheModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		st, apply, leader := openLed(t)
+		defer st.Close()
+		s, m := &scene{t, st, apply, leader}, newLockModel()
+		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
+			m.step(rt, s)
+			m.compare(rt, s)
+		}
+	})
+}

@@ -1,0 +1,365 @@
+// Package txn declares transactions: up to 128 operations on keys, nodes,
+// services and checks that are carried out all or not at all.
+//
+// It says what an operation asks for and carries out those that only read.
+// Writes are carried out in package state, with what follows from them in other
+// domains. A transaction does not wait for anything to change.
+package txn
+
+import (
+	"errors"
+	"time"
+
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/storage"
+)
+
+//go:generate go tool msgp -tests=false -io=false -o txn_gen.go -file txn.go
+//msgp:limit arrays:4194304 maps:64
+
+// MaxOps is how many operations one transaction has, at most.
+const MaxOps = 128
+
+// The verbs. For keys there are also those of kv.ApplyRequest.
+const (
+	Get            = "get"
+	GetOrEmpty     = "get-or-empty"     // of keys, like those below
+	GetTree        = "get-tree"         // everything below a prefix
+	CheckIndex     = "check-index"      // fail unless ModifyIndex is Index
+	CheckSession   = "check-session"    // fail unless Session holds the key
+	CheckNotExists = "check-not-exists" // fail if there is such a key
+
+	Set       = "set" // of nodes, services and checks, like those below
+	CAS       = "cas" // fail unless ModifyIndex is that of the record; 0: unless there is none
+	Delete    = "delete"
+	DeleteCAS = "delete-cas"
+)
+
+// KVOp is an operation on keys.
+type KVOp struct {
+	Verb    string
+	Key     string
+	Value   []byte
+	Flags   uint64
+	Index   uint64
+	Session string
+}
+
+// NodeOp is an operation on a node.
+type NodeOp struct {
+	Verb string
+	Node catalog.Node
+}
+
+// ServiceOp is an operation on a service of a node.
+type ServiceOp struct {
+	Verb    string
+	Node    string
+	Service catalog.Service
+}
+
+// CheckOp is an operation on a check.
+type CheckOp struct {
+	Verb  string
+	Check catalog.Check
+}
+
+// Op is one operation: exactly one of the fields is set.
+type Op struct {
+	KV      *KVOp      `json:",omitempty" msg:",omitempty"`
+	Node    *NodeOp    `json:",omitempty" msg:",omitempty"`
+	Service *ServiceOp `json:",omitempty" msg:",omitempty"`
+	Check   *CheckOp   `json:",omitempty" msg:",omitempty"`
+}
+
+// Request is a transaction.
+type Request struct {
+	Ops   []Op          `msg:",limit=128"`
+	Clock time.Duration `json:"-" msg:",omitempty"` // the leader's, see op.Leader
+}
+
+// Item is what one operation gave: exactly one of the fields is set. A key that
+// was written is shown without its value.
+type Item struct {
+	KV      *kv.Entry        `json:",omitempty" msg:",omitempty"`
+	Node    *catalog.Node    `json:",omitempty" msg:",omitempty"`
+	Service *catalog.Service `json:",omitempty" msg:",omitempty"`
+	Check   *catalog.Check   `json:",omitempty" msg:",omitempty"`
+}
+
+// Error says which operation failed, counted from 0, and why.
+type Error struct {
+	OpIndex int
+	What    string
+}
+
+// Result is what a transaction gave: items in the order of the operations, or
+// errors, and then nothing was changed.
+type Result struct {
+	Results []Item
+	Errors  []Error
+}
+
+// Apply carries out a transaction that may write.
+var Apply = op.Write[Request, Result]{Name: "txn.apply", Authorize: authorize, AuthorizeStored: authorizeStored, Prepare: prepare}
+
+// Read carries out a transaction that only reads, without the log.
+var Read = op.Read[Request, Result]{Name: "txn.read", Authorize: authorizeRead, Query: lookAll, Filter: filterItems}
+
+// Operations lists what this package declares.
+func Operations() []op.Operation { return []op.Operation{&Apply, &Read} }
+
+// ReadOnly reports whether no operation writes.
+func (r *Request) ReadOnly() bool {
+	for i := range r.Ops {
+		if !r.Ops[i].Reads() {
+			return false
+		}
+	}
+	return true
+}
+
+// Reads reports whether the operation only reads.
+func (o *Op) Reads() bool {
+	switch {
+	case o.KV != nil:
+		switch o.KV.Verb {
+		case Get, GetOrEmpty, GetTree, CheckIndex, CheckSession, CheckNotExists:
+			return true
+		}
+	case o.Node != nil:
+		return o.Node.Verb == Get
+	case o.Service != nil:
+		return o.Service.Verb == Get
+	case o.Check != nil:
+		return o.Check.Verb == Get
+	}
+	return false
+}
+
+// Writing is a write in the terms of its domain: one of the fields is set.
+type Writing struct {
+	KV         *kv.ApplyRequest
+	Register   *catalog.RegisterRequest
+	Deregister *catalog.DeregisterRequest
+	// Compare is the index that the record must have; nil for none.
+	Compare *uint64
+}
+
+// Writes returns what the operation writes, nil for a verb that does not.
+func (o *Op) Writes(clock time.Duration) *Writing {
+	switch {
+	case o.Reads():
+		return nil
+	case o.KV != nil:
+		return &Writing{KV: &kv.ApplyRequest{Verb: o.KV.Verb, Clock: clock, Entry: kv.Entry{Key: o.KV.Key, Value: o.KV.Value,
+			Flags: o.KV.Flags, Session: o.KV.Session, ModifyIndex: o.KV.Index}}}
+	case o.Node != nil:
+		n := &o.Node.Node
+		return writing(o.Node.Verb, n.ModifyIndex,
+			&catalog.RegisterRequest{ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter, TaggedAddresses: n.TaggedAddresses,
+				NodeMeta: n.Meta, Clock: clock},
+			&catalog.DeregisterRequest{Node: n.Node, Clock: clock})
+	case o.Service != nil:
+		s := &o.Service.Service
+		return writing(o.Service.Verb, s.ModifyIndex,
+			&catalog.RegisterRequest{Node: o.Service.Node, SkipNodeUpdate: true, Service: s, Clock: clock},
+			&catalog.DeregisterRequest{Node: o.Service.Node, ServiceID: s.ID, Clock: clock})
+	case o.Check != nil:
+		c := &o.Check.Check
+		return writing(o.Check.Verb, c.ModifyIndex,
+			&catalog.RegisterRequest{Node: c.Node, SkipNodeUpdate: true, Checks: []catalog.Check{*c}, Clock: clock},
+			&catalog.DeregisterRequest{Node: c.Node, CheckID: c.CheckID, Clock: clock})
+	}
+	return nil
+}
+
+func writing(verb string, index uint64, set *catalog.RegisterRequest, gone *catalog.DeregisterRequest) *Writing {
+	switch verb {
+	case Set:
+		return &Writing{Register: set}
+	case CAS:
+		return &Writing{Register: set, Compare: &index}
+	case Delete:
+		return &Writing{Deregister: gone}
+	case DeleteCAS:
+		return &Writing{Deregister: gone, Compare: &index}
+	}
+	return nil
+}
+
+// shape refuses a transaction that has too many operations or one that is none.
+func shape(r *Request) error {
+	if len(r.Ops) > MaxOps {
+		return op.Errorf(op.CodeTooLarge, "Transaction contains too many operations (%d > %d)", len(r.Ops), MaxOps)
+	}
+	for i := range r.Ops {
+		o := &r.Ops[i]
+		set := 0
+		for _, is := range []bool{o.KV != nil, o.Node != nil, o.Service != nil, o.Check != nil} {
+			if is {
+				set++
+			}
+		}
+		switch {
+		case set != 1:
+			return op.Errorf(op.CodeInvalid, "operation %d of the transaction must be one of KV, Node, Service and Check", i)
+		case !o.Reads() && o.Writes(0) == nil:
+			return op.Errorf(op.CodeInvalid, "operation %d of the transaction has an unknown verb", i)
+		}
+	}
+	return nil
+}
+
+// prepare readies every write as its own operation would be.
+func prepare(l op.Leader, r *Request) error {
+	if err := shape(r); err != nil {
+		return err
+	}
+	r.Clock = l.Clock
+	for i := range r.Ops {
+		o := &r.Ops[i]
+		w := o.Writes(l.Clock)
+		var err error
+		switch {
+		case w == nil:
+		case w.KV != nil:
+			err = kv.Apply.Prepare(l, w.KV)
+		case w.Register != nil:
+			if err = catalog.Register.Prepare(l, w.Register); err == nil && o.Check != nil {
+				o.Check.Check = w.Register.Checks[0] // a service is readied in its place
+			}
+		default:
+			err = catalog.Deregister.Prepare(l, w.Deregister)
+			if o.Service != nil && o.Service.Service.ID == "" || o.Check != nil && o.Check.Check.CheckID == "" {
+				err = op.Errorf(op.CodeInvalid, "the ID of what is to be deleted is missing")
+			}
+		}
+		if err != nil {
+			e := op.AsError(err)
+			return op.Errorf(e.Code, "operation %d of the transaction: %s", i, e.Text)
+		}
+	}
+	return nil
+}
+
+// authorize asks for what the operations say of themselves.
+func authorize(a rules.Authorizer, r *Request) error {
+	if err := shape(r); err != nil {
+		return err
+	}
+	for i := range r.Ops {
+		o := &r.Ops[i]
+		w := o.Writes(0)
+		var err error
+		switch {
+		case w == nil:
+			err = authorizeLook(a, o)
+		case w.KV != nil:
+			err = kv.Apply.Authorize(a, w.KV)
+		case w.Register != nil:
+			err = catalog.Register.Authorize(a, w.Register)
+		default:
+			err = catalog.Deregister.Authorize(a, w.Deregister)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// authorizeLook asks for a key or a node that is read. What is below a prefix,
+// and services and checks, only what is stored can tell.
+func authorizeLook(a rules.Authorizer, o *Op) error {
+	switch {
+	case o.KV != nil && o.KV.Verb != GetTree:
+		return rules.Require(a, rules.Key, rules.Read, o.KV.Key)
+	case o.Node != nil:
+		return rules.Require(a, rules.Node, rules.Read, o.Node.Node.Node)
+	}
+	return nil
+}
+
+// authorizeRead also refuses what would write.
+func authorizeRead(a rules.Authorizer, r *Request) error {
+	if err := authorize(a, r); err != nil {
+		return err
+	}
+	if !r.ReadOnly() {
+		return op.Errorf(op.CodeInvalid, "the transaction writes: it must go through the log")
+	}
+	return nil
+}
+
+// authorizeStored holds the operations against what is committed. A write's
+// results are not filtered afterwards, so what it reads must be readable whole.
+func authorizeStored(a rules.Authorizer, r storage.Reader, req *Request) error {
+	for i := range req.Ops {
+		o := &req.Ops[i]
+		w := o.Writes(0)
+		var err error
+		switch {
+		case w == nil:
+			err = authorizeFound(a, r, o)
+		case w.Register != nil:
+			err = catalog.Register.AuthorizeStored(a, r, w.Register)
+		case w.Deregister != nil:
+			err = catalog.Deregister.AuthorizeStored(a, r, w.Deregister)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func authorizeFound(a rules.Authorizer, r storage.Reader, o *Op) error {
+	items, err := Look(r, o)
+	var nothing *op.Error
+	if errors.As(err, &nothing) {
+		return nil // it will fail, and show nothing
+	}
+	if err != nil {
+		return err
+	}
+	for i := range items {
+		if err := items[i].readable(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readable asks for what an item shows.
+func (it *Item) readable(a rules.Authorizer) error {
+	switch {
+	case it.KV != nil:
+		return rules.Require(a, rules.Key, rules.Read, it.KV.Key)
+	case it.Node != nil:
+		return rules.Require(a, rules.Node, rules.Read, it.Node.Node)
+	case it.Service != nil:
+		return rules.Require(a, rules.Service, rules.Read, it.Service.Service)
+	}
+	if it.Check.ServiceName != "" {
+		if err := rules.Require(a, rules.Service, rules.Read, it.Check.ServiceName); err != nil {
+			return err
+		}
+	}
+	return rules.Require(a, rules.Node, rules.Read, it.Check.Node)
+}
+
+func filterItems(a rules.Authorizer, res *Result) bool {
+	shown := make([]Item, 0, len(res.Results))
+	for _, it := range res.Results {
+		if it.readable(a) == nil {
+			shown = append(shown, it)
+		}
+	}
+	filtered := len(shown) < len(res.Results)
+	res.Results = shown
+	return filtered
+}
