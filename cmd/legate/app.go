@@ -51,7 +51,7 @@ const (
 func commands() []row {
 	var rows []row
 	for _, family := range [][]row{
-		agentCommands(), clusterCommands(), catalogCommands(), kvCommands(), serviceCommands(), maintCommands(), lockCommands(), watchCommands(), debugCommands(),
+		agentCommands(), clusterCommands(), catalogCommands(), kvCommands(), serviceCommands(), maintCommands(), lockCommands(), execCommands(), watchCommands(), debugCommands(),
 		toolCommands(), labCommands(),
 	} {
 		rows = append(rows, family...)

@@ -41,6 +41,7 @@ func commandLine(t *testing.T, p *pair) {
 		{"watch without the agent", watchWithoutAgent},
 		{"monitor", monitorCommand},
 		{"debug", debugCommand},
+		{"lock", lockCommand},
 	} {
 		t.Run(c.name, func(t *testing.T) { t.Parallel(); c.run(t, p) })
 	}
