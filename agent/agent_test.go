@@ -279,6 +279,18 @@ func TestTokensAreKeptAndNeverLogged(t *testing.T) {
 	}
 }
 
+func TestAFileOfTokensThatHoldsNoneIsDamaged(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, tokenFile), []byte("null"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := &config.Config{}
+	cfg.ACL.EnableTokenPersistence = true
+	if _, err := openTokens(cfg, &dataDir{path: dir}); err == nil {
+		t.Error("it was read")
+	}
+}
+
 func TestTokensAreNotKeptUnlessAskedFor(t *testing.T) {
 	dir := t.TempDir()
 	k, err := openTokens(&config.Config{}, &dataDir{path: dir})

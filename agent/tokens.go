@@ -44,7 +44,7 @@ func openTokens(cfg *config.Config, dir *dataDir) (*tokens, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the kept tokens: %w", err)
 	}
-	if json.Unmarshal(b, &t.set) != nil { // the fault could quote a secret
+	if json.Unmarshal(b, &t.set) != nil || t.set == nil { // the fault could quote a secret
 		return nil, fmt.Errorf("%s is damaged: restore it, or remove it and set the tokens again", t.file)
 	}
 	return t, nil
