@@ -81,9 +81,8 @@ type campaign struct {
 }
 
 // run calls next until it returns no more faults.
-func run(t *testing.T, c *cluster, next func(n int) (fault, bool)) {
+func run(t *testing.T, c *cluster, seed uint64, next func(n int) (fault, bool)) {
 	t.Helper()
-	seed := seedOf(t)
 	p := &campaign{t: t, c: c, h: newHistory(), rand: rand.New(rand.NewPCG(seed, 0)),
 		tally: tally{map[string]int{}, map[string]time.Duration{}, map[string]time.Duration{}}}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -147,14 +146,14 @@ func TestNothingThatWasSaidIsUnsaid(t *testing.T) {
 	if long == 0 {
 		all := faults()
 		const short = 5 // the first ones: those that break most
-		run(t, newCluster(t, 3, plain(t)), func(n int) (fault, bool) { return all[n%len(all)], n < short })
+		run(t, newCluster(t, 3, plain(t)), seedOf(t), func(n int) (fault, bool) { return all[n%len(all)], n < short })
 		return
 	}
 	for _, size := range []int{3, 5} {
 		t.Run(fmt.Sprintf("%d servers", size), func(t *testing.T) {
-			all, end := faults(), time.Now().Add(long/2)
-			order := rand.Perm(len(all))
-			run(t, newCluster(t, size, plain(t)), func(n int) (fault, bool) { return all[order[n%len(all)]], time.Now().Before(end) })
+			all, end, seed := faults(), time.Now().Add(long/2), seedOf(t)
+			order := rand.New(rand.NewPCG(seed, 1)).Perm(len(all))
+			run(t, newCluster(t, size, plain(t)), seed, func(n int) (fault, bool) { return all[order[n%len(all)]], time.Now().Before(end) })
 		})
 	}
 }
@@ -192,7 +191,7 @@ func TestAFullDiskUnsaysNothing(t *testing.T) {
 		of("the leader's disk is full", func(*rand.Rand) *node { return c.leader() }),
 		of("a disk is full", func(r *rand.Rand) *node { return c.servers[r.IntN(len(c.servers))] }),
 	}
-	run(t, c, func(n int) (fault, bool) { return all[n%len(all)], n < rounds*len(all) })
+	run(t, c, seedOf(t), func(n int) (fault, bool) { return all[n%len(all)], n < rounds*len(all) })
 }
 
 // TestNothingOldAfterAllWereKilled kills all servers at once and asks each of
