@@ -140,7 +140,7 @@ func TestAnAnswerThatWasUnderWayDoesNotConfirm(t *testing.T) {
 func TestWhoHasJustStartedVotesForNobody(t *testing.T) {
 	l, now := clocked("a", "b", "c")
 	_, inner := raft.NewInmemTransport("a")
-	w := newWatched(inner, l, func() *raft.Raft { return nil })
+	w := newWatched(inner, l, func() *raft.Raft { return nil }, nil)
 	ask := func(command any) (silent bool) {
 		answers := make(chan raft.RPCResponse, 1)
 		return w.silent(raft.RPC{Command: command, RespChan: answers})
@@ -191,5 +191,24 @@ func TestWhoHeardNothingForALeaseVotes(t *testing.T) {
 	}
 	if !preVote(members[2].id, term+1, last) {
 		t.Error("it does not encourage who can win")
+	}
+}
+
+func TestANodeThatHasFailedSendsNoHeartbeats(t *testing.T) {
+	l, _ := clocked("a", "b")
+	_, inner := raft.NewInmemTransport("a")
+	_, peer := raft.NewInmemTransport("b")
+	inner.Connect("b", peer)
+	down := make(chan struct{})
+	w := newWatched(inner, l, func() *raft.Raft { return nil }, down)
+	close(down)
+	err := w.AppendEntries("b", "b", &raft.AppendEntriesRequest{}, &raft.AppendEntriesResponse{})
+	select {
+	case rpc := <-peer.Consumer():
+		t.Errorf("it sends %+v", rpc.Command)
+	default:
+	}
+	if !errors.Is(err, ErrStopped) {
+		t.Errorf("a request of a failed node: %v", err)
 	}
 }

@@ -112,7 +112,7 @@ func (n *Node) watchPeers() {
 		}
 		return ids
 	})
-	n.peers = newWatched(n.cfg.Transport, n.lease, n.started.Load)
+	n.peers = newWatched(n.cfg.Transport, n.lease, n.started.Load, n.down)
 }
 
 func (n *Node) run() error {

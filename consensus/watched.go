@@ -21,6 +21,7 @@ type watched struct {
 	raft.Transport
 	lease *lease
 	node  func() *raft.Raft // nil until it has started
+	down  <-chan struct{}   // closed when the node has failed or stops
 	mute  time.Duration     // until when it does not vote
 	rpcs  chan raft.RPC
 }
@@ -34,8 +35,8 @@ var (
 // errNoPreVote is the answer of a transport that cannot ask for pre-votes.
 var errNoPreVote = errors.New("consensus: the transport knows no pre-votes")
 
-func newWatched(t raft.Transport, l *lease, node func() *raft.Raft) *watched {
-	return &watched{Transport: t, lease: l, node: node, mute: l.clock() + l.length, rpcs: make(chan raft.RPC)}
+func newWatched(t raft.Transport, l *lease, node func() *raft.Raft, down <-chan struct{}) *watched {
+	return &watched{Transport: t, lease: l, node: node, down: down, mute: l.clock() + l.length, rpcs: make(chan raft.RPC)}
 }
 
 // Consumer implements raft.Transport.
@@ -105,8 +106,15 @@ func (w *watched) release(rpc *raft.RPC) (answered bool) {
 	return false
 }
 
-// AppendEntries implements raft.Transport.
+// AppendEntries implements raft.Transport. A node that has failed sends none:
+// parts of Raft that do not end, because they wait for its disk, would keep
+// followers loyal to it.
 func (w *watched) AppendEntries(id raft.ServerID, to raft.ServerAddress, ask *raft.AppendEntriesRequest, answer *raft.AppendEntriesResponse) error {
+	select {
+	case <-w.down:
+		return ErrStopped
+	default:
+	}
 	sent := w.lease.clock()
 	err := w.Transport.AppendEntries(id, to, ask, answer)
 	if err == nil && answer.Success && answer.Term == ask.Term {

@@ -142,10 +142,12 @@ func fill(n *node) (free func() error, err error) {
 		return nil, err
 	}
 	defer f.Close()
-	block := make([]byte, 1<<16)
-	for {
-		if _, err := f.Write(block); err != nil {
-			break // it is full
+	for _, size := range []int{1 << 16, 1 << 12} {
+		block := make([]byte, size)
+		for {
+			if _, err := f.Write(block); err != nil {
+				break // it is full
+			}
 		}
 	}
 	return func() error { return os.Remove(file) }, nil
