@@ -79,9 +79,11 @@ func (x *exchange) fail(err error) {
 	var f *failure
 	switch {
 	case errors.As(err, &f):
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled) && x.r.Method == http.MethodGet:
 		// The client went, and hears nothing, or the server stops.
 		f = &failure{http.StatusServiceUnavailable, "stopping", "agent is shutting down"}
+	case errors.Is(err, context.Canceled): // a write may have been under way
+		f = &failure{http.StatusServiceUnavailable, "lost", "agent is shutting down: the request may have been carried out"}
 	case errors.Is(err, context.DeadlineExceeded):
 		f = &failure{http.StatusInternalServerError, "timeout", err.Error()}
 	default:
