@@ -123,13 +123,20 @@ func (s *Server) expireSessions(ctx context.Context, r *reign, now time.Time) {
 // passDelays forgets lock-delays that are over and notes how far time has got,
 // as long as there are any.
 func (s *Server) passDelays(ctx context.Context) {
-	v := s.cfg.State.View()
-	some, err := kv.Delayed(v)
-	if err = errors.Join(err, v.Close()); err == nil && some {
-		_, _, err = kv.Pass.Call(ctx, s.self(), op.Header{}, &kv.PassRequest{Clock: s.clock()})
-	}
-	if err != nil && ctx.Err() == nil {
-		s.log.Warn("forget lock-delays that are over", "error", err)
+	for ctx.Err() == nil {
+		clock := s.clock()
+		v := s.cfg.State.View()
+		next, err := kv.NextDelay(v)
+		if err = errors.Join(err, v.Close()); err == nil && next != nil {
+			_, _, err = kv.Pass.Call(ctx, s.self(), op.Header{}, &kv.PassRequest{Clock: clock})
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("forget lock-delays that are over", "error", err)
+		}
+		// More than one command forgets may be over.
+		if err != nil || next == nil || next.Until > clock {
+			return
+		}
 	}
 }
 

@@ -202,3 +202,43 @@ func TestElectionsNeverShortenALockDelay(t *testing.T) {
 		}
 	})
 }
+
+// More delays than one command forgets go in one round, and the leader writes
+// nothing where there are none.
+func TestDelaysThatAreOverAreForgotten(t *testing.T) {
+	h := newHarness(t, nil)
+	h.start(t, nil)
+	id := h.newSession(t, session.Session{LockDelay: time.Millisecond})
+	const keys = 2500
+	for i := range keys {
+		if !h.lock(t, fmt.Sprint("k", i), id) {
+			t.Fatal("the key cannot be locked")
+		}
+	}
+	h.reigning.Store(&reign{ctx: t.Context(), began: time.Now().Add(-time.Minute)})
+	defer h.reigning.Store(nil)
+	if _, _, err := session.Destroy.Call(t.Context(), h, op.Header{}, &session.DestroyRequest{ID: id}); err != nil {
+		t.Fatal(err)
+	}
+	next := func() *kv.Delay {
+		v := h.cfg.State.View()
+		defer v.Close()
+		d, err := kv.NextDelay(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	if next() == nil {
+		t.Fatal("no delays to forget")
+	}
+	eventually(t, "all delays are forgotten", func() bool {
+		h.passDelays(t.Context())
+		return next() == nil
+	})
+	before := h.cfg.State.Index()
+	h.passDelays(t.Context())
+	if h.cfg.State.Index() != before {
+		t.Error("the leader notes the time though nothing depends on it")
+	}
+}

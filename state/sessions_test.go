@@ -135,6 +135,9 @@ func TestSessionCreateRefusals(t *testing.T) {
 		{session.Session{Node: "n1", TTL: "9s"}, "Invalid Session TTL '9s', must be between [10s=24h0m0s]"},
 		{session.Session{Node: "n1", TTL: "25h"}, "Invalid Session TTL '25h', must be between [10s=24h0m0s]"},
 		{session.Session{Node: "n1", TTL: "soon"}, "Session TTL 'soon' invalid"},
+		{session.Session{Node: "n1", TTL: strings.Repeat("0", 1000) + "20s"}, "longer than 128 bytes"},
+		{session.Session{Node: "n1", Name: strings.Repeat("x", 5000)}, "longer than 4096 bytes"},
+		{session.Session{Node: "n1", ServiceChecks: []session.ServiceCheck{{ID: "c-w1", Namespace: strings.Repeat("x", 200)}}}, "longer than 128 bytes"},
 		{session.Session{Node: "n1", LockDelay: time.Hour}, "Invalid LockDelay"},
 		{session.Session{Node: "n1", NodeChecks: make([]string, 65)}, "at most 64"},
 	} {
@@ -278,11 +281,14 @@ func TestPassedDelaysAreForgotten(t *testing.T) {
 	delayed := func() bool {
 		v := s.state.View()
 		defer v.Close()
-		some, err := kv.Delayed(v)
+		next, err := kv.NextDelay(v)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return some
+		if next != nil && next.Until != session.DefaultLockDelay {
+			t.Errorf("the next delay is %+v", next)
+		}
+		return next != nil
 	}
 	s.must(&kv.Pass, &kv.PassRequest{Clock: session.DefaultLockDelay - 1})
 	if !delayed() {

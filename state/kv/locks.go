@@ -103,12 +103,12 @@ func ReleaseAll(tx *storage.Txn, s *session.Session, now time.Duration) error {
 	return nil
 }
 
-// Delayed reports whether any delay is remembered.
-func Delayed(r storage.Reader) (bool, error) {
-	for _, err := range byUntil.Scan(r, nil) {
-		return err == nil, err
+// NextDelay returns the delay that is over first, nil if none is remembered.
+func NextDelay(r storage.Reader) (*Delay, error) {
+	for d, err := range byUntil.Scan(r, nil) {
+		return d, err
 	}
-	return false, nil
+	return nil, nil
 }
 
 // ApplyPass carries out Pass on the state.

@@ -26,7 +26,7 @@ const (
 )
 
 // Bounds of a session: how long keys stay locked behind it, how long its TTL may
-// be, how many checks it may depend on, and how long its name may be, in bytes.
+// be, how many checks it may depend on, and how long its texts may be, in bytes.
 const (
 	DefaultLockDelay = 15 * time.Second
 	MaxLockDelay     = 60 * time.Second
@@ -34,6 +34,7 @@ const (
 	DefaultMinTTL    = 10 * time.Second
 	maxChecks        = 64
 	maxName          = 4096
+	maxWord          = 128 // of a TTL or a namespace as the client wrote it, in bytes
 )
 
 // ServiceCheck names a check of a service on the session's node.
@@ -225,6 +226,11 @@ func prepareCreate(l op.Leader, r *CreateRequest) error {
 	if n := len(s.NodeChecks) + len(s.ServiceChecks); n > maxChecks {
 		return op.Errorf(op.CodeInvalid, "Session depends on %d checks, at most %d are allowed", n, maxChecks)
 	}
+	for _, c := range s.ServiceChecks {
+		if len(c.Namespace) > maxWord {
+			return op.Errorf(op.CodeInvalid, "Namespace of check '%s' is longer than %d bytes", c.ID, maxWord)
+		}
+	}
 	switch s.Behavior {
 	case "":
 		s.Behavior = Release
@@ -253,6 +259,8 @@ func prepareTTL(l op.Leader, s *Session) error {
 	}
 	d, err := time.ParseDuration(s.TTL)
 	switch {
+	case len(s.TTL) > maxWord:
+		return op.Errorf(op.CodeInvalid, "Session TTL is longer than %d bytes", maxWord)
 	case err != nil:
 		return op.Errorf(op.CodeInvalid, "Session TTL '%s' invalid: use a number with a unit, such as 30s", s.TTL)
 	case d == 0:
