@@ -17,12 +17,16 @@ func commands() []row {
 		command(3, &catalog.Deregister, deregister),
 		command(4, &coordinate.Batch, coordinateBatch),
 		command(5, &Collect, collect),
+		command(40, &RestoreBegin, restoreBegin),
+		command(41, &RestoreRows, restoreRows),
+		command(42, &RestoreFinish, restoreFinish),
+		command(43, &RestoreAbort, restoreAbort),
 	}
 }
 
 // Operations lists the operations of all domains.
 func Operations() []op.Operation {
-	all := []op.Operation{&Collect}
+	all := []op.Operation{&Collect, &RestoreBegin, &RestoreRows, &RestoreFinish, &RestoreAbort}
 	for _, domain := range [][]op.Operation{catalog.Operations(), coordinate.Operations(), kv.Operations(), status.Operations()} {
 		all = append(all, domain...)
 	}

@@ -36,6 +36,11 @@ func samples() map[string]msgp.Marshaler {
 		"catalog.deregister": &catalog.DeregisterRequest{Node: "n", ServiceID: "web-1", CheckID: "c", Datacenter: "dc1"},
 		"coordinate.batch":   &coordinate.Entries{{Node: "n", Coord: coordinate.Coord{Vec: []float64{1, 2}, Error: 0.5, Adjustment: 0.1, Height: 0.2}}},
 		"state.collect":      &CollectRequest{UpTo: 7},
+
+		"state.restore-begin":  &RestoreBeginRequest{ID: "i"},
+		"state.restore-rows":   &RestoreRowsRequest{ID: "i", Part: 3, Rows: AppendRow(nil, []byte("k"), []byte("v"))},
+		"state.restore-finish": &RestoreFinishRequest{ID: "i", Rows: 4, Index: 5},
+		"state.restore-abort":  &RestoreBeginRequest{ID: "i"},
 	}
 }
 

@@ -229,3 +229,14 @@ func (tx *Txn) commitAdopted(b *pebble.Batch) error {
 	s.become(tx.in, &tx.meta)
 	return nil
 }
+
+// AbortStaging drops what is staged under the ID, and ErrStaging where that is
+// not what is staged.
+func (tx *Txn) AbortStaging(id string) error {
+	if _, err := tx.staging(id); err != nil {
+		return fmt.Errorf("drop what is staged: %w", err)
+	}
+	tx.Unstage()
+	tx.remove(string(spaceStaged))
+	return nil
+}
