@@ -24,6 +24,7 @@ import (
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/metrics"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/op/transfer"
 	"github.com/legate-project/legate/transport"
 )
 
@@ -79,6 +80,8 @@ type Agent struct {
 	known  *serverList         // servers of the datacenter
 	calls  *transport.Endpoint // to servers of the datacenter
 	caller op.Caller
+	// snapshots makes and restores them.
+	snapshots transfer.Handler
 	local  *local.State
 	// localState is local once gossip may look at it.
 	localState atomic.Pointer[local.State]

@@ -22,6 +22,7 @@ import (
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
+	"github.com/legate-project/legate/op/transfer"
 	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/server"
 	"github.com/legate-project/legate/state"
@@ -100,11 +101,15 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 	if err != nil {
 		return errors.Join(err, raftListener.Close())
 	}
+	spool, err := a.dir.spool()
+	if err != nil {
+		return errors.Join(err, raftListener.Close())
+	}
 	s.server, err = server.New(server.Config{
 		Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, NodeID: a.id, Expect: a.expect(),
 		HoldTimeout: a.cfg.Performance.RPCHoldTimeout,
 		DefaultWait: a.cfg.DefaultQueryTime, MaxWait: a.cfg.MaxQueryTime, CoordinatePeriod: a.opts.Timing.CoordinatePeriod,
-		State: s.state, Transport: s.rpc, Log: a.log, Registerer: a.reg,
+		State: s.state, Transport: s.rpc, Streams: s.rpc, SpoolDir: spool, Version: a.opts.Version, Log: a.log, Registerer: a.reg,
 	})
 	if err != nil {
 		return errors.Join(err, raftListener.Close())
@@ -126,9 +131,9 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		if err := a.group.OnStop("calls to other datacenters", waits.Stop); err != nil {
 			return err
 		}
-		parts.WAN, parts.Remote = s.wan, remote{waits, s.router}
+		parts.WAN, parts.Remote, parts.Between = s.wan, remote{waits, s.router}, s.between
 	}
-	a.caller = s.server
+	a.caller, a.snapshots = s.server, s.server
 	if err := s.server.Start(parts); err != nil {
 		return err
 	}
@@ -401,24 +406,23 @@ func (s *serverParts) routes(p *wan.Pool) {
 // of servers of other datacenters on the other.
 func (s *serverParts) serve() error {
 	answers := rpc.NewAnswerer(s.server, state.Operations())
-	local := answers.Protocol(true, func(p transport.Peer) error {
+	here := func(p transport.Peer) error {
 		if p.Datacenter != s.a.cfg.Datacenter {
 			return fmt.Errorf("this server is of datacenter %s", s.a.cfg.Datacenter)
 		}
 		return nil
-	})
-	if err := s.rpc.Handle(rpc.Protocol, local); err != nil {
+	}
+	err := errors.Join(s.rpc.Handle(rpc.Protocol, answers.Protocol(true, here)), s.rpc.Handle(transfer.Protocol, transfer.Serve(s.server, here)))
+	if err != nil || s.between == nil {
 		return err
 	}
-	if s.between == nil {
-		return nil
-	}
-	return s.between.Handle(rpc.Protocol, answers.Protocol(false, func(p transport.Peer) error {
+	servers := func(p transport.Peer) error {
 		if !p.Server {
 			return errors.New("only servers call other datacenters")
 		}
 		return nil
-	}))
+	}
+	return errors.Join(s.between.Handle(rpc.Protocol, answers.Protocol(false, servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)))
 }
 
 // leave gives leadership away and says goodbye to the WAN.
