@@ -82,7 +82,7 @@ type Agent struct {
 	caller op.Caller
 	// snapshots makes and restores them.
 	snapshots transfer.Handler
-	local  *local.State
+	local     *local.State
 	// localState is local once gossip may look at it.
 	localState atomic.Pointer[local.State]
 	server     *serverParts               // nil on a client

@@ -46,6 +46,8 @@ type Config struct {
 	Caller op.Caller
 	Agent  Agent
 	Local  Local
+	// Snapshots answers /v1/snapshot; nil answers 404.
+	Snapshots Snapshots
 	// Metrics answers /metrics, AgentMetrics /v1/agent/metrics and MetricsStream
 	// its stream; nil answers 404.
 	Metrics, AgentMetrics, MetricsStream http.Handler
