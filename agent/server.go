@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/legate-project/legate/agent/events"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/consensus"
 	"github.com/legate-project/legate/federation"
@@ -270,7 +271,15 @@ func (a *Agent) openLAN(self lan.Server, list *serverList, changed func()) error
 		Self: self, Client: !a.cfg.Server, BindAddr: orElse(a.cfg.SerfLANBind, a.cfg.BindAddr), BindPort: a.cfg.Ports.SerfLAN,
 		AdvertiseAddr: a.cfg.AdvertiseAddr, AdvertisePort: a.cfg.Ports.SerfLAN, Keys: a.keys(),
 		SnapshotPath: a.dir.sub(gossipFolder, "local.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
-		Profile: a.profile(gossip.LAN), Timing: a.lanTiming(), OnChange: func(e lan.Event) { a.logEvent("LAN", e); refresh(); a.forgetFailed(e) },
+		Profile: a.profile(gossip.LAN), Timing: a.lanTiming(), OnChange: func(e lan.Event) {
+			if e.Kind == gossip.User {
+				a.takeEvent(e)
+				return
+			}
+			a.logEvent("LAN", e)
+			refresh()
+			a.forgetFailed(e)
+		},
 		Log: a.log.With("component", "gossip", "pool", "lan"), Registerer: a.reg,
 	})
 	if err != nil {
@@ -405,7 +414,7 @@ func (s *serverParts) routes(p *wan.Pool) {
 // serve begins to answer calls: of agents of this datacenter on one endpoint,
 // of servers of other datacenters on the other.
 func (s *serverParts) serve() error {
-	answers := rpc.NewAnswerer(s.server, state.Operations())
+	answers := rpc.NewAnswerer(s.server, append(state.Operations(), events.Operations()...))
 	here := func(p transport.Peer) error {
 		if p.Datacenter != s.a.cfg.Datacenter {
 			return fmt.Errorf("this server is of datacenter %s", s.a.cfg.Datacenter)

@@ -49,6 +49,8 @@ var _ Raft = (*consensus.Node)(nil)
 type LAN interface {
 	Members() []lan.Member
 	Servers() []lan.Server
+	// FireEvent broadcasts a small message.
+	FireEvent(name string, payload []byte) error
 }
 
 // WAN is what the server needs of the gossip pool of all datacenters.

@@ -141,4 +141,3 @@ func unpack(b []byte, ltime uint64) (*Event, error) {
 	return &Event{ID: id.String(), Name: p.Name, Payload: p.Payload, NodeFilter: p.Node, ServiceFilter: p.Service, TagFilter: p.Tag,
 		Version: version, LTime: ltime}, nil
 }
-
