@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math/rand/v2"
 	"os"
 	"reflect"
 	"strings"
@@ -241,13 +242,24 @@ func TestFailingSourceFailsTheWrite(t *testing.T) {
 }
 
 func BenchmarkWrite(b *testing.B) {
-	var rows []Row
-	for i := range 200_000 {
-		rows = append(rows, row('r', 1, fmt.Sprintf("app/%08d", i), 1, bytes.Repeat([]byte(fmt.Sprintf("v%07d", i*7919)), 64)))
-	}
-	for b.Loop() {
-		if _, err := Write(io.Discard, sampleMeta(), each(rows)); err != nil {
-			b.Fatal(err)
-		}
+	for name, value := range map[string]func(int) []byte{
+		"text": func(i int) []byte { return bytes.Repeat([]byte(fmt.Sprintf("v%07d", i*7919)), 64) },
+		"random": func(i int) []byte {
+			v := make([]byte, 512)
+			_, _ = rand.NewChaCha8([32]byte{byte(i), byte(i >> 8), byte(i >> 16)}).Read(v)
+			return v
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			var rows []Row
+			for i := range 200_000 {
+				rows = append(rows, row('r', 1, fmt.Sprintf("app/%08d", i), 1, value(i)))
+			}
+			for b.Loop() {
+				if _, err := Write(io.Discard, sampleMeta(), each(rows)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
