@@ -39,10 +39,14 @@ const (
 )
 
 // snapshotting counts the snapshots in progress.
-type snapshotting struct{ saves, restores, forwarded limiter }
+type snapshotting struct {
+	saves, restores, forwarded limiter
+	// stall is how long a save waits for its reader.
+	stall time.Duration
+}
 
 func newSnapshotting() snapshotting {
-	return snapshotting{saves: limiter{max: maxSaves}, restores: limiter{max: 1}, forwarded: limiter{max: maxForwarded}}
+	return snapshotting{saves: limiter{max: maxSaves}, restores: limiter{max: 1}, forwarded: limiter{max: maxForwarded}, stall: transfer.Stall}
 }
 
 var _ transfer.Handler = (*Server)(nil)
@@ -152,9 +156,6 @@ func (s *Server) remoteTargets(dc string) ([]transport.Target, transfer.Opener, 
 	return targets, s.between, nil
 }
 
-// errStalled ends a save whose reader does not read.
-var errStalled = op.Errorf(op.CodeTimeout, "the snapshot was not read for %v", transfer.Stall)
-
 // saveHere makes an archive of one view of this server's state.
 func (s *Server) saveHere(ctx context.Context, h op.Header) (io.ReadCloser, op.Meta, error) {
 	if !s.snapshots.saves.enter() {
@@ -173,7 +174,7 @@ func (s *Server) saveHere(ctx context.Context, h op.Header) (io.ReadCloser, op.M
 		for _, end := range []context.Context{ctx, stopping} {
 			defer context.AfterFunc(end, func() { w.CloseWithError(op.ErrStopping) })()
 		}
-		err := s.archive(&patient{w: w}, v, at)
+		err := s.archive(&patient{w: w, stall: s.snapshots.stall}, v, at)
 		if e := v.Close(); err == nil {
 			err = e
 		}
@@ -213,11 +214,14 @@ func portable(v *storage.View) iter.Seq2[archive.Row, error] {
 }
 
 // patient writes to a pipe that is closed when nobody reads for too long.
-type patient struct{ w *io.PipeWriter }
+type patient struct {
+	w     *io.PipeWriter
+	stall time.Duration
+}
 
 // Write implements io.Writer.
 func (p *patient) Write(b []byte) (int, error) {
-	t := time.AfterFunc(transfer.Stall, func() { p.w.CloseWithError(errStalled) })
+	t := time.AfterFunc(p.stall, func() { p.w.CloseWithError(op.Errorf(op.CodeTimeout, "the snapshot was not read for %v", p.stall)) })
 	defer t.Stop()
 	return p.w.Write(b)
 }
