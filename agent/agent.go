@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/legate-project/legate/agent/events"
 	"github.com/legate-project/legate/agent/local"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/dns"
@@ -24,6 +25,7 @@ import (
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/metrics"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/op/transfer"
 	"github.com/legate-project/legate/transport"
 )
 
@@ -79,7 +81,10 @@ type Agent struct {
 	known  *serverList         // servers of the datacenter
 	calls  *transport.Endpoint // to servers of the datacenter
 	caller op.Caller
-	local  *local.State
+	events *events.Ring
+	// snapshots makes and restores them.
+	snapshots transfer.Handler
+	local     *local.State
 	// localState is local once gossip may look at it.
 	localState atomic.Pointer[local.State]
 	server     *serverParts               // nil on a client
@@ -113,6 +118,7 @@ func New(o Options) (*Agent, error) {
 	a.self = transport.Peer{Federation: o.Config.Federation, Datacenter: o.Config.Datacenter, NodeID: a.id, Name: o.Config.NodeName, Server: o.Config.Server}
 	a.reg = metrics.NewRegistry(o.Config.NodeName, o.Config.NodeName+"."+o.Config.Datacenter)
 	registerMetrics(a.reg, a.logs)
+	a.events = a.newEvents()
 	if err := a.group.OnStop("metrics", func(context.Context) error { a.reg.Close(); return nil }); err != nil {
 		return nil, err
 	}

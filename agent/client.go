@@ -2,12 +2,14 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/legate-project/legate/client"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op/rpc"
+	"github.com/legate-project/legate/op/transfer"
 	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/transport"
 )
@@ -22,9 +24,11 @@ func (a *Agent) startClient(_ context.Context, id transport.Identity) error {
 	a.calls = endpoint
 	list := &serverList{}
 	a.known = list
-	if err := endpoint.Handle(rpc.Protocol, transport.Protocol{Shared: true}); err != nil {
+	err = errors.Join(endpoint.Handle(rpc.Protocol, transport.Protocol{Shared: true}), endpoint.Handle(transfer.Protocol, transfer.Dial()))
+	if err != nil {
 		return err
 	}
+	a.snapshots = remoteSnapshots{list, endpoint}
 	self := lan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, Build: compatibleBuild}
 	if err := a.openLAN(self, list, a.serversChanged); err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/legate-project/legate/agent/events"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/consensus"
 	"github.com/legate-project/legate/federation"
@@ -22,6 +23,7 @@ import (
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
+	"github.com/legate-project/legate/op/transfer"
 	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/server"
 	"github.com/legate-project/legate/state"
@@ -100,12 +102,16 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 	if err != nil {
 		return errors.Join(err, raftListener.Close())
 	}
+	spool, err := a.dir.spool()
+	if err != nil {
+		return errors.Join(err, raftListener.Close())
+	}
 	s.server, err = server.New(server.Config{
 		Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, NodeID: a.id, Expect: a.expect(),
 		HoldTimeout: a.cfg.Performance.RPCHoldTimeout,
 		DefaultWait: a.cfg.DefaultQueryTime, MaxWait: a.cfg.MaxQueryTime, CoordinatePeriod: a.opts.Timing.CoordinatePeriod,
 		SessionTTLMin: a.cfg.SessionTTLMin,
-		State:         s.state, Transport: s.rpc, Log: a.log, Registerer: a.reg,
+		State:         s.state, Transport: s.rpc, Streams: s.rpc, SpoolDir: spool, Version: a.opts.Version, Log: a.log, Registerer: a.reg,
 	})
 	if err != nil {
 		return errors.Join(err, raftListener.Close())
@@ -127,9 +133,9 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		if err := a.group.OnStop("calls to other datacenters", waits.Stop); err != nil {
 			return err
 		}
-		parts.WAN, parts.Remote = s.wan, remote{waits, s.router}
+		parts.WAN, parts.Remote, parts.Between = s.wan, remote{waits, s.router}, s.between
 	}
-	a.caller = s.server
+	a.caller, a.snapshots = s.server, s.server
 	if err := s.server.Start(parts); err != nil {
 		return err
 	}
@@ -268,7 +274,15 @@ func (a *Agent) openLAN(self lan.Server, list *serverList, changed func()) error
 		Self: self, Client: !a.cfg.Server, BindAddr: orElse(a.cfg.SerfLANBind, a.cfg.BindAddr), BindPort: a.cfg.Ports.SerfLAN,
 		AdvertiseAddr: a.cfg.AdvertiseAddr, AdvertisePort: a.cfg.Ports.SerfLAN, Keys: a.keys(),
 		SnapshotPath: a.dir.sub(gossipFolder, "local.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
-		Profile: a.profile(gossip.LAN), Timing: a.lanTiming(), OnChange: func(e lan.Event) { a.logEvent("LAN", e); refresh(); a.forgetFailed(e) },
+		Profile: a.profile(gossip.LAN), Timing: a.lanTiming(), OnChange: func(e lan.Event) {
+			if e.Kind == gossip.User {
+				a.takeEvent(e)
+				return
+			}
+			a.logEvent("LAN", e)
+			refresh()
+			a.forgetFailed(e)
+		},
 		Log: a.log.With("component", "gossip", "pool", "lan"), Registerer: a.reg,
 	})
 	if err != nil {
@@ -403,25 +417,24 @@ func (s *serverParts) routes(p *wan.Pool) {
 // serve begins to answer calls: of agents of this datacenter on one endpoint,
 // of servers of other datacenters on the other.
 func (s *serverParts) serve() error {
-	answers := rpc.NewAnswerer(s.server, state.Operations())
-	local := answers.Protocol(true, func(p transport.Peer) error {
+	answers := rpc.NewAnswerer(s.server, append(state.Operations(), events.Operations()...))
+	here := func(p transport.Peer) error {
 		if p.Datacenter != s.a.cfg.Datacenter {
 			return fmt.Errorf("this server is of datacenter %s", s.a.cfg.Datacenter)
 		}
 		return nil
-	})
-	if err := s.rpc.Handle(rpc.Protocol, local); err != nil {
+	}
+	err := errors.Join(s.rpc.Handle(rpc.Protocol, answers.Protocol(true, here)), s.rpc.Handle(transfer.Protocol, transfer.Serve(s.server, here)))
+	if err != nil || s.between == nil {
 		return err
 	}
-	if s.between == nil {
-		return nil
-	}
-	return s.between.Handle(rpc.Protocol, answers.Protocol(false, func(p transport.Peer) error {
+	servers := func(p transport.Peer) error {
 		if !p.Server {
 			return errors.New("only servers call other datacenters")
 		}
 		return nil
-	}))
+	}
+	return errors.Join(s.between.Handle(rpc.Protocol, answers.Protocol(false, servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)))
 }
 
 // leave gives leadership away and says goodbye to the WAN.

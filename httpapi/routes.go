@@ -85,9 +85,9 @@ var table = []route{
 
 	{path: "/v1/query", later: "GET POST"},
 	{path: "/v1/query/", later: "GET PUT DELETE"},
-	{path: "/v1/event/fire/", later: "PUT"},
-	{path: "/v1/event/list", later: "GET"},
-	{path: "/v1/snapshot", later: "GET PUT"},
+	{path: "/v1/event/fire/", put: eventFire},
+	{path: "/v1/event/list", get: eventList},
+	{path: "/v1/snapshot", get: snapshotSave, put: snapshotRestore},
 
 	{path: "/v1/acl/bootstrap", later: "PUT"},
 	{path: "/v1/acl/login", later: "POST"},

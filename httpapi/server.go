@@ -46,6 +46,10 @@ type Config struct {
 	Caller op.Caller
 	Agent  Agent
 	Local  Local
+	// Events answers /v1/event/list; nil answers 404.
+	Events Events
+	// Snapshots answers /v1/snapshot; nil answers 404.
+	Snapshots Snapshots
 	// Metrics answers /metrics, AgentMetrics /v1/agent/metrics and MetricsStream
 	// its stream; nil answers 404.
 	Metrics, AgentMetrics, MetricsStream http.Handler

@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"sort"
 
+	"github.com/legate-project/legate/agent/events"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/rtt"
 	"github.com/legate-project/legate/state/coordinate"
@@ -27,6 +29,7 @@ func (s *Server) directHandlers() map[string]op.Handler {
 		status.Ping.Handle(func(context.Context, op.Header, *op.Empty) (*op.Empty, error) { return nil, nil }),
 		coordinate.Datacenters.Handle(s.coordinateDatacenters),
 		update, renew,
+		events.Fire.Handle(s.fireEvent),
 	} {
 		m[h.Operation.OpName()] = h
 	}
@@ -104,4 +107,16 @@ func (s *Server) addCoordinate(maps map[string]*coordinate.DatacenterMap, srv wa
 	if c, ok := s.wan.CoordinateOf(wan.FullName(srv.Name, srv.Datacenter)); ok && rtt.Validate(c) == nil {
 		m.Coordinates = append(m.Coordinates, coordinate.Entry{Node: srv.Name, Coord: coordinate.FromSerf(c)})
 	}
+}
+
+// fireEvent broadcasts an event in this datacenter's pool.
+func (s *Server) fireEvent(_ context.Context, _ op.Header, e *events.Event) (*events.Event, error) {
+	sent, b, err := events.Pack(*e)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.lan.FireEvent(events.GossipName, b); err != nil {
+		return nil, fmt.Errorf("fire the event %s: %w", e.Name, err)
+	}
+	return &sent, nil
 }

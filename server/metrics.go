@@ -16,6 +16,8 @@ type metrics struct {
 	reconciles prometheus.Histogram
 	expired    prometheus.Counter
 	timed      prometheus.Gauge
+	saved      prometheus.Histogram
+	restored   prometheus.Histogram
 	// local are the series of calls to this datacenter, by operation: looked up
 	// without locks on every call.
 	local map[string]prometheus.Observer
@@ -44,7 +46,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "legate_session_ttl_timers", Help: "Sessions whose TTL this server counts as leader; 0 on others.",
 		}),
 	}
-	r.MustRegister(m.seconds, m.errors, m.reconciles, m.expired, m.timed)
+	m.saved, m.restored = snapshotSeconds("save", "made and read"), snapshotSeconds("restore", "received, verified and restored")
+	r.MustRegister(m.seconds, m.errors, m.reconciles, m.expired, m.timed, m.saved, m.restored)
 	for _, o := range state.Operations() {
 		m.local[o.OpName()] = m.seconds.WithLabelValues(o.OpName(), "local")
 		m.errors.WithLabelValues(o.OpName(), "local", op.CodeInternal.String())
@@ -64,4 +67,11 @@ func (m *metrics) record(call *op.Call, dc string, took time.Duration, err error
 	if err != nil {
 		m.errors.WithLabelValues(name, dc, op.CodeOf(err).String()).Inc()
 	}
+}
+
+func snapshotSeconds(what, done string) prometheus.Histogram {
+	return prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "legate_snapshot_" + what + "_seconds", Help: "Time in which a snapshot for an operator was " + done + ".",
+		Buckets: prometheus.ExponentialBuckets(0.01, 4, 10),
+	})
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
+	"github.com/legate-project/legate/op/transfer"
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/storage"
@@ -48,6 +49,8 @@ var _ Raft = (*consensus.Node)(nil)
 type LAN interface {
 	Members() []lan.Member
 	Servers() []lan.Server
+	// FireEvent broadcasts a small message.
+	FireEvent(name string, payload []byte) error
 }
 
 // WAN is what the server needs of the gossip pool of all datacenters.
@@ -88,8 +91,14 @@ type Config struct {
 	// SessionTTLMin is the shortest TTL that a session may have; default 10 s.
 	SessionTTLMin time.Duration
 
-	State      *storage.State
-	Transport  rpc.RoundTripper // reaches the servers of this datacenter
+	State     *storage.State
+	Transport rpc.RoundTripper // reaches the servers of this datacenter
+	Streams   transfer.Opener  // the same for snapshots; nil forwards none
+	// SpoolDir is where snapshots that are to be restored are kept meanwhile; ""
+	// is the system's directory for temporary files.
+	SpoolDir string
+	// Version of the program, for people who look at a snapshot.
+	Version    string
 	Authorizer func(token string) (rules.Authorizer, error)
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -112,17 +121,21 @@ func (c *Config) setDefaults() {
 
 // Server answers operations. Its methods are safe for concurrent use.
 type Server struct {
-	cfg      Config
-	log      *slog.Logger
-	metrics  *metrics
-	machine  *state.Machine
-	direct   map[string]op.Handler
-	results  *results
-	group    *lifecycle.Group
-	raft     Raft
-	lan      LAN
-	wan      WAN
-	remote   Remote
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	machine *state.Machine
+	direct  map[string]op.Handler
+	results *results
+	group   *lifecycle.Group
+	raft    Raft
+	lan     LAN
+	wan     WAN
+	remote  Remote
+	between transfer.Opener
+
+	snapshots snapshotting
+
 	flight   limiter
 	blocked  limiter
 	members  chan struct{} // wakes the reconciler; capacity 1
@@ -158,7 +171,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Log.With("component", "server"), metrics: newMetrics(cfg.Registerer),
 		machine: state.New(), group: lifecycle.New("server"), members: make(chan struct{}, 1),
-		flight: limiter{max: maxInFlight}, blocked: limiter{max: maxBlocked}, results: kept,
+		flight: limiter{max: maxInFlight}, blocked: limiter{max: maxBlocked}, results: kept, snapshots: newSnapshotting(),
 	}
 	s.direct = s.directHandlers()
 	return s, nil
@@ -170,12 +183,15 @@ type Parts struct {
 	LAN    LAN
 	WAN    WAN    // nil without WAN gossip
 	Remote Remote // nil without WAN gossip
+	// Between reaches servers of other datacenters for snapshots; nil without
+	// WAN gossip.
+	Between transfer.Opener
 }
 
 // Start begins the server's own work.
 func (s *Server) Start(p Parts) error {
 	s.mu.Lock()
-	s.raft, s.lan, s.wan, s.remote = p.Raft, p.LAN, p.WAN, p.Remote
+	s.raft, s.lan, s.wan, s.remote, s.between = p.Raft, p.LAN, p.WAN, p.Remote, p.Between
 	s.started = time.Now()
 	if s.leads && !s.stopping { // elected while gossip was still opening
 		s.beginReign()
@@ -207,16 +223,23 @@ func (s *Server) MembersChanged() {
 func (s *Server) LeadershipChanged(leads bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old := s.reigning.Swap(nil); old != nil {
-		old.end()
-		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-		if err := old.group.Stop(ctx); err != nil {
-			s.log.Warn("leader tasks did not end in time", "error", err)
-		}
-		cancel()
-	}
+	s.endReign()
 	if s.leads = leads; leads && !s.stopping && !s.started.IsZero() {
 		s.beginReign()
+	}
+}
+
+// endReign ends the leader's tasks, if there are any; s.mu is held.
+func (s *Server) endReign() {
+	old := s.reigning.Swap(nil)
+	if old == nil {
+		return
+	}
+	old.end()
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := old.group.Stop(ctx); err != nil {
+		s.log.Warn("leader tasks did not end in time", "error", err)
 	}
 }
 

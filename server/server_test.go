@@ -113,6 +113,8 @@ func (p *pool) Members() []lan.Member {
 	return slices.Clone(p.list)
 }
 
+func (p *pool) FireEvent(string, []byte) error { return nil }
+
 func (p *pool) Servers() []lan.Server {
 	var out []lan.Server
 	for _, m := range p.Members() {

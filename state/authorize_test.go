@@ -50,7 +50,9 @@ const everybody = "everybody"
 // asked for or changed by them.
 func asked() map[string][]any {
 	return map[string][]any{
-		"state.collect": {&CollectRequest{UpTo: 1}},
+		"state.collect":       {&CollectRequest{UpTo: 1}},
+		"state.restore-begin": {&RestoreBeginRequest{ID: "i"}}, "state.restore-abort": {&RestoreBeginRequest{ID: "i"}},
+		"state.restore-rows": {&RestoreRowsRequest{ID: "i"}}, "state.restore-finish": {&RestoreFinishRequest{ID: "i"}},
 		"catalog.register": {registerWeb("n1", "w1", catalog.Warning), registerWeb("n9", "w9", catalog.Passing), &catalog.RegisterRequest{Node: "n1", Address: "10.0.0.7"},
 			&catalog.RegisterRequest{Node: "n1", SkipNodeUpdate: true}, &catalog.RegisterRequest{Node: "n9", Address: "10.0.0.9", SkipNodeUpdate: true},
 			&catalog.RegisterRequest{Node: "n1", SkipNodeUpdate: true, Checks: []catalog.Check{{CheckID: "c", ServiceID: "w1"}}}},

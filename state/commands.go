@@ -24,12 +24,16 @@ func commands() []row {
 		command(8, &session.Expire, expireSessions),
 		command(9, &kv.Pass, kv.ApplyPass),
 		command(10, &txn.Apply, applyTxn),
+		command(11, &RestoreBegin, restoreBegin),
+		command(12, &RestoreRows, restoreRows),
+		command(13, &RestoreFinish, restoreFinish),
+		command(14, &RestoreAbort, restoreAbort),
 	}
 }
 
 // Operations lists the operations of all domains.
 func Operations() []op.Operation {
-	all := []op.Operation{&Collect}
+	all := []op.Operation{&Collect, &RestoreBegin, &RestoreRows, &RestoreFinish, &RestoreAbort}
 	for _, domain := range [][]op.Operation{catalog.Operations(), coordinate.Operations(), kv.Operations(), session.Operations(), status.Operations(), txn.Operations()} {
 		all = append(all, domain...)
 	}

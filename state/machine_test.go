@@ -48,6 +48,11 @@ func samples() map[string]msgp.Marshaler {
 			{Node: &txn.NodeOp{Verb: txn.Set, Node: catalog.Node{ID: "i", Node: "n", Address: "a"}}},
 			{Service: &txn.ServiceOp{Verb: txn.Delete, Node: "n", Service: catalog.Service{ID: "w", Service: "web"}}},
 			{Check: &txn.CheckOp{Verb: txn.DeleteCAS, Check: catalog.Check{Node: "n", CheckID: "c", ModifyIndex: 3}}}}},
+
+		"state.restore-begin":  &RestoreBeginRequest{ID: "i"},
+		"state.restore-rows":   &RestoreRowsRequest{ID: "i", Part: 3, Rows: AppendRow(nil, []byte("k"), []byte("v"))},
+		"state.restore-finish": &RestoreFinishRequest{ID: "i", Rows: 4, Index: 5},
+		"state.restore-abort":  &RestoreBeginRequest{ID: "i"},
 	}
 }
 

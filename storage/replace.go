@@ -82,14 +82,20 @@ func (s *State) Replace(dir string, p Position) error {
 	if err != nil {
 		return fmt.Errorf("replace the state by %s: %w", dir, err)
 	}
-	s.meta.Store(&m)
+	s.become(in, &m)
+	return nil
+}
+
+// become makes an instance that is durable the current one. Views that are
+// open finish on the old one; everybody who waits runs again.
+func (s *State) become(in *instance, m *meta) {
+	s.meta.Store(m)
 	s.mark.Store(&Position{})
-	s.current.Store(in)
+	old := s.current.Swap(in)
 	s.metrics.replaced.Inc()
 	s.watches.everyone(nil)
 	old.retired.Store(true)
 	old.release()
-	return nil
 }
 
 // adopt renames dir to the next instance, opens it, gives it its position and

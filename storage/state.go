@@ -143,6 +143,7 @@ type instance struct {
 	snaps   snapshots
 	state   *State
 	name    string
+	floor   uint64 // no view's index is below
 	refs    atomic.Int64
 	retired atomic.Bool   // replaced: its directory goes with the last reference
 	gone    chan struct{} // closed when the last reference went
@@ -161,7 +162,11 @@ func (s *State) openInstance(name string) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &instance{engine: e, state: s, name: name, gone: make(chan struct{})}
+	floor, err := readFloor(e.db)
+	if err != nil {
+		return nil, errors.Join(err, e.close())
+	}
+	in := &instance{engine: e, state: s, name: name, floor: floor, gone: make(chan struct{})}
 	in.refs.Store(1)
 	return in, nil
 }

@@ -24,6 +24,9 @@ type Txn struct {
 	over overlay
 	meta meta
 	buf  [keyScratch]byte
+
+	unstaged bool // what is staged on disk is dropped
+	adopted  bool // in is not the State's instance yet: see Adopt
 }
 
 // Begin waits for the transaction before it to end. Where the State is closed
@@ -45,6 +48,16 @@ func (tx *Txn) end(why error) {
 		tx.err = why
 		tx.s.writer.Unlock()
 	}
+}
+
+// abandon ends a Txn that was not committed.
+func (tx *Txn) abandon(why error) {
+	if tx.err == nil && tx.adopted {
+		if err := tx.s.drop(tx.in); err != nil {
+			tx.s.opts.Log.Warn("a state that was not adopted was not removed; the next start will", "dir", tx.in.name, "error", err)
+		}
+	}
+	tx.end(why)
 }
 
 // Next begins a command: it raises the index by one, returns it, and sets the
@@ -70,7 +83,7 @@ func (tx *Txn) Size() int { return tx.over.bytes }
 func (tx *Txn) SetPosition(p Position) { tx.meta.position = p }
 
 // Discard ends the Txn without a trace. After Commit it does nothing.
-func (tx *Txn) Discard() { tx.end(ErrDone) }
+func (tx *Txn) Discard() { tx.abandon(ErrDone) }
 
 // Commit writes everything as one batch, without waiting for the disk, and
 // wakes who read what changed. An error means that the State has failed or is
@@ -83,6 +96,12 @@ func (tx *Txn) Commit() error {
 	defer tx.end(ErrDone)
 	began := time.Now()
 	b, err := tx.batch()
+	if err == nil && tx.adopted {
+		if err := tx.commitAdopted(b); err != nil {
+			return fmt.Errorf("commit an adopted state: %w", err)
+		}
+		return nil
+	}
 	if err == nil {
 		err = tx.in.write(b, false)
 	}
@@ -101,6 +120,11 @@ func (tx *Txn) Commit() error {
 
 func (tx *Txn) batch() (*pebble.Batch, error) {
 	b := tx.in.db.NewBatchWithSize(tx.over.bytes + 1024)
+	if tx.unstaged {
+		if err := b.DeleteRange([]byte{spaceStaged}, []byte{spaceStaged + 1}, nil); err != nil {
+			return nil, err
+		}
+	}
 	// In order of keys each insertion into the memtable begins where the last
 	// one ended.
 	for _, key := range tx.over.keys("") {
@@ -183,7 +207,8 @@ func (tx *Txn) each(prefix []byte, visit func(key, row []byte) (bool, error)) (e
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	own := tx.over.keys(string(prefix))
-	for onDisk := it.First(); onDisk || len(own) > 0; {
+	dropped := tx.unstaged && len(prefix) > 0 && prefix[0] == spaceStaged
+	for onDisk := !dropped && it.First(); onDisk || len(own) > 0; {
 		var key, row []byte
 		if len(own) > 0 && (!onDisk || own[0] <= string(it.Key())) {
 			key, own = []byte(own[0]), own[1:]

@@ -26,11 +26,15 @@ type View struct {
 // View returns a view. After Close of the State its reads return ErrClosed.
 func (s *State) View() *View {
 	in, err := s.acquire()
-	return &View{in: in, err: err}
+	if err != nil {
+		return &View{err: err}
+	}
+	return &View{in: in, index: in.floor}
 }
 
-// Index is the newest index among the rows and tombstones that were read; 0
-// when none was.
+// Index is the newest index among the rows and tombstones that were read, or
+// that of the command that replaced the whole state where that is newer; 0 when
+// neither was.
 func (v *View) Index() uint64 { return v.index }
 
 // Close releases the view. A second Close does nothing.

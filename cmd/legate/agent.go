@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/legate-project/legate/cmd/legate/logfile"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/internal/logging"
@@ -266,7 +267,7 @@ func openLog(stdout io.Writer, cfg *config.Config) (io.Writer, func(), error) {
 	if strings.HasSuffix(path, string(filepath.Separator)) {
 		path = filepath.Join(path, "legate.log")
 	}
-	file, err := openLogFile(path, rotation{bytes: int64(cfg.LogRotateBytes), age: cfg.LogRotateDuration, keep: cfg.LogRotateMaxFiles})
+	file, err := logfile.Open(path, logfile.Rotation{Bytes: int64(cfg.LogRotateBytes), Age: cfg.LogRotateDuration, Keep: cfg.LogRotateMaxFiles})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -51,8 +51,8 @@ const (
 func commands() []row {
 	var rows []row
 	for _, family := range [][]row{
-		agentCommands(), clusterCommands(), catalogCommands(), kvCommands(), serviceCommands(), maintCommands(), lockCommands(), execCommands(), watchCommands(), debugCommands(),
-		toolCommands(), labCommands(),
+		agentCommands(), clusterCommands(), catalogCommands(), kvCommands(), kvTransferCommands(), serviceCommands(), maintCommands(),
+		lockCommands(), execCommands(), eventCommands(), watchCommands(), debugCommands(), snapshotCommands(), toolCommands(), labCommands(),
 	} {
 		rows = append(rows, family...)
 	}
@@ -154,6 +154,8 @@ func groupSynopsis(name string) string {
 		return "Look at the catalog of datacenters, nodes and services"
 	case "kv":
 		return "Read and write the key/value store"
+	case "snapshot":
+		return "Save, restore and look at snapshots of the state"
 	case "services":
 		return "Register services with the local agent"
 	}

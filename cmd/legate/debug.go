@@ -16,6 +16,8 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"github.com/legate-project/legate/cmd/legate/bundle"
+
 	"github.com/legate-project/legate/internal/lifecycle"
 )
 
@@ -242,7 +244,7 @@ func (d *capture) save(ctx context.Context, path, name string) error {
 	if err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(withoutSecrets(answer), "", "  ")
+	text, err := json.MarshalIndent(bundle.WithoutSecrets(answer), "", "  ")
 	if err != nil {
 		return err
 	}

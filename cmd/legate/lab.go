@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/agent"
+	"github.com/legate-project/legate/cmd/legate/board"
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/internal/logging"
@@ -177,7 +178,7 @@ func (a *labAction) federate(ctx context.Context, c *call) (err error) {
 		}
 		return err
 	}
-	newBoard(c.stdout, cluster).show(ctx.Done())
+	board.New(c.stdout, cluster).Show(ctx.Done())
 	return nil
 }
 

@@ -15,8 +15,8 @@ func levels() map[string]int {
 		"internal/lifecycle internal/logging", // below level 0: everybody's ground
 		"rtt config metrics web state/acl/rules internal/wanem internal/lint",
 		"storage transport internal/gossip agent/checks",
-		"op consensus lan wan",
-		"state/catalog state/coordinate state/acl state/status federation client op/view",
+		"op consensus lan wan state/archive",
+		"state/catalog state/coordinate state/acl state/status federation client op/view agent/events",
 		"state/session agent/local",
 		"state/kv state/query",
 		"state/txn",

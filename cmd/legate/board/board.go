@@ -1,4 +1,5 @@
-package main
+// Package board shows the state of a lab on a terminal or line by line.
+package board
 
 import (
 	"fmt"
@@ -16,9 +17,9 @@ const (
 	linePeriod  = 10 * time.Second // elsewhere
 )
 
-// board shows the state of a lab: a table that is drawn anew on a terminal,
+// Board shows the state of a lab: a table that is drawn anew on a terminal,
 // lines of text when something changed elsewhere.
-type board struct {
+type Board struct {
 	out      io.Writer
 	cluster  *testcluster.Cluster
 	terminal bool
@@ -26,8 +27,9 @@ type board struct {
 	last     string
 }
 
-func newBoard(out io.Writer, c *testcluster.Cluster) *board {
-	b := &board{out: out, cluster: c}
+// New returns a board of the cluster that is drawn on out.
+func New(out io.Writer, c *testcluster.Cluster) *Board {
+	b := &Board{out: out, cluster: c}
 	if f, ok := out.(*os.File); ok {
 		info, err := f.Stat()
 		b.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
@@ -35,8 +37,8 @@ func newBoard(out io.Writer, c *testcluster.Cluster) *board {
 	return b
 }
 
-// show draws until stopped is closed.
-func (b *board) show(stopped <-chan struct{}) {
+// Show draws until stopped is closed.
+func (b *Board) Show(stopped <-chan struct{}) {
 	period := linePeriod
 	if b.terminal {
 		period = boardPeriod
@@ -58,7 +60,7 @@ func (b *board) show(stopped <-chan struct{}) {
 	}
 }
 
-func (b *board) draw(text string) {
+func (b *Board) draw(text string) {
 	switch {
 	case b.terminal:
 		if b.drawn > 0 {
@@ -72,7 +74,7 @@ func (b *board) draw(text string) {
 	b.last = text
 }
 
-func (b *board) table() string {
+func (b *Board) table() string {
 	rows := b.cluster.Overview()
 	var s strings.Builder
 	w := tabwriter.NewWriter(&s, 0, 0, 2, ' ', 0)

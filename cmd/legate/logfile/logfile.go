@@ -1,4 +1,5 @@
-package main
+// Package logfile is a log file that rotates itself.
+package logfile
 
 import (
 	"errors"
@@ -11,18 +12,18 @@ import (
 	"time"
 )
 
-// rotation says when a log file is set aside and how many are kept.
-type rotation struct {
-	bytes int64         // 0: whatever its size
-	age   time.Duration // 0: whatever its age
-	keep  int           // old files; 0: all, -1: none
+// Rotation says when a log file is set aside and how many are kept.
+type Rotation struct {
+	Bytes int64         // 0: whatever its size
+	Age   time.Duration // 0: whatever its age
+	Keep  int           // old files; 0: all, -1: none
 }
 
-// logFile is a log file that rotates itself. Its methods are safe for
+// File is a log file that rotates itself. Its methods are safe for
 // concurrent use.
-type logFile struct {
+type File struct {
 	path string
-	rotation
+	Rotation
 	now func() time.Time
 
 	mu      sync.Mutex
@@ -31,8 +32,9 @@ type logFile struct {
 	created time.Time
 }
 
-func openLogFile(path string, r rotation) (*logFile, error) {
-	l := &logFile{path: path, rotation: r, now: time.Now}
+// Open opens the file, with its directory, or makes them.
+func Open(path string, r Rotation) (*File, error) {
+	l := &File{path: path, Rotation: r, now: time.Now}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("make the log directory: %w", err)
 	}
@@ -42,7 +44,7 @@ func openLogFile(path string, r rotation) (*logFile, error) {
 	return l, nil
 }
 
-func (l *logFile) open() error {
+func (l *File) open() error {
 	file, err := os.OpenFile(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
 	if err != nil {
 		return fmt.Errorf("open the log file: %w", err)
@@ -56,7 +58,7 @@ func (l *logFile) open() error {
 }
 
 // Write implements io.Writer; one call is one line.
-func (l *logFile) Write(line []byte) (int, error) {
+func (l *File) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.due(int64(len(line))) {
@@ -69,15 +71,15 @@ func (l *logFile) Write(line []byte) (int, error) {
 	return n, err
 }
 
-func (l *logFile) due(more int64) bool {
+func (l *File) due(more int64) bool {
 	if l.size == 0 {
 		return false
 	}
-	return (l.bytes > 0 && l.size+more > l.bytes) || (l.age > 0 && l.now().Sub(l.created) >= l.age)
+	return (l.Bytes > 0 && l.size+more > l.Bytes) || (l.Age > 0 && l.now().Sub(l.created) >= l.Age)
 }
 
 // rotate sets the file aside under a name with the time and begins a new one.
-func (l *logFile) rotate() error {
+func (l *File) rotate() error {
 	ext := filepath.Ext(l.path)
 	aside := fmt.Sprintf("%s-%d%s", strings.TrimSuffix(l.path, ext), l.now().UnixNano(), ext)
 	if err := l.file.Close(); err != nil {
@@ -93,8 +95,8 @@ func (l *logFile) rotate() error {
 }
 
 // prune removes the oldest files that were set aside.
-func (l *logFile) prune() error {
-	if l.keep == 0 {
+func (l *File) prune() error {
+	if l.Keep == 0 {
 		return nil
 	}
 	ext := filepath.Ext(l.path)
@@ -110,7 +112,7 @@ func (l *logFile) prune() error {
 			old = append(old, filepath.Join(filepath.Dir(l.path), entry.Name()))
 		}
 	}
-	for len(old) > max(l.keep, 0) {
+	for len(old) > max(l.Keep, 0) {
 		if err := os.Remove(old[0]); err != nil {
 			return fmt.Errorf("remove an old log file: %w", err)
 		}
@@ -120,7 +122,7 @@ func (l *logFile) prune() error {
 }
 
 // Close closes the file.
-func (l *logFile) Close() error {
+func (l *File) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.file.Close()

@@ -1,0 +1,378 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/legate-project/legate/federation"
+	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/op/transfer"
+	"github.com/legate-project/legate/state"
+	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/state/archive"
+	"github.com/legate-project/legate/storage"
+	"github.com/legate-project/legate/transport"
+)
+
+// Bounds of snapshots.
+const (
+	// maxSaves are made at a time: each holds a view of the state, and a core.
+	maxSaves = 4
+	// maxForwarded pass through this server at a time.
+	maxForwarded = 16
+	// restorePart is how many bytes of rows one command carries.
+	restorePart = 1 << 20
+	// abortLimit is how long a restore that failed may take to clean up.
+	abortLimit = 5 * time.Second
+	// saveBuffer gathers what the compressor yields, in bytes.
+	saveBuffer = 64 << 10
+)
+
+// snapshotting counts the snapshots in progress.
+type snapshotting struct {
+	saves, restores, forwarded limiter
+	// stall is how long a save waits for its reader.
+	stall time.Duration
+}
+
+func newSnapshotting() snapshotting {
+	return snapshotting{saves: limiter{max: maxSaves}, restores: limiter{max: 1}, forwarded: limiter{max: maxForwarded}, stall: transfer.Stall}
+}
+
+var _ transfer.Handler = (*Server)(nil)
+
+// mayRestore is asked of who saves or restores: both are everything there is,
+// secrets included.
+func (s *Server) mayRestore(h op.Header) error {
+	a, err := s.cfg.Authorizer(h.Token)
+	if err != nil {
+		return err
+	}
+	return rules.Require(a, rules.Operator, rules.Write, "")
+}
+
+// SaveSnapshot returns an archive of the state as it is made: the leader's or,
+// with stale reads, this server's. Close ends it early. Where nobody reads for
+// transfer.Stall, Read returns an error from then on.
+func (s *Server) SaveSnapshot(ctx context.Context, h op.Header) (io.ReadCloser, op.Meta, error) {
+	targets, via, err := s.snapshotTargets(&h, h.Consistency == op.Stale)
+	if err != nil {
+		return nil, op.Meta{}, err
+	}
+	if targets != nil {
+		if !s.snapshots.forwarded.enter() {
+			return nil, op.Meta{}, op.Errorf(op.CodeBusy, "server forwards %d snapshots, its limit", maxForwarded)
+		}
+		out, meta, err := transfer.Save(ctx, via, targets, h)
+		if err != nil {
+			s.snapshots.forwarded.leave()
+			return nil, op.Meta{}, err
+		}
+		return &passing{ReadCloser: out, done: s.snapshots.forwarded.leave}, meta, nil
+	}
+	if err := s.mayRestore(h); err != nil {
+		return nil, op.Meta{}, err
+	}
+	if h.Consistency == op.Consistent {
+		if _, err := s.raft.ConfirmLeadership(ctx); err != nil {
+			return nil, op.Meta{}, raftError(err)
+		}
+	}
+	return s.saveHere(ctx, h)
+}
+
+// passing is a snapshot on its way through this server.
+type passing struct {
+	io.ReadCloser
+	done   func()
+	closed bool
+}
+
+// Close implements io.Closer.
+func (p *passing) Close() error {
+	if !p.closed {
+		p.closed = true
+		p.done()
+	}
+	return p.ReadCloser.Close()
+}
+
+// snapshotTargets says where a request about snapshots goes; nil targets are
+// this server. The header is made that of the forwarded request.
+func (s *Server) snapshotTargets(h *op.Header, anywhere bool) ([]transport.Target, transfer.Opener, error) {
+	if s.group.Context().Err() != nil {
+		return nil, nil, op.ErrStopping
+	}
+	if dc := h.Datacenter; dc != "" && dc != s.cfg.Datacenter {
+		return s.remoteTargets(dc)
+	}
+	if anywhere || s.raft.LeaseRead() {
+		return nil, nil, nil
+	}
+	if h.Led {
+		return nil, nil, op.ErrNotLeader
+	}
+	id, _ := s.raft.Leader()
+	if id == "" || id == s.cfg.NodeID {
+		return nil, nil, op.ErrNoLeader
+	}
+	leader, ok := s.findServer(id)
+	if !ok || s.cfg.Streams == nil {
+		return nil, nil, op.Errorf(op.CodeNoLeader, "Raft leader not found in server lookup mapping")
+	}
+	h.Led = true
+	return []transport.Target{{Addr: rpcAddr(leader), NodeID: leader.ID, Name: leader.Name}}, s.cfg.Streams, nil
+}
+
+// remoteTargets are the live servers of another datacenter.
+func (s *Server) remoteTargets(dc string) ([]transport.Target, transfer.Opener, error) {
+	unknown := &op.Error{Code: op.CodeUnknownDatacenter, Text: "No path to datacenter", Datacenter: dc}
+	if s.wan == nil || s.between == nil {
+		return nil, nil, unknown
+	}
+	var targets []transport.Target
+	for _, srv := range s.wan.Servers() {
+		if srv.Datacenter != dc {
+			continue
+		}
+		unknown = &op.Error{Code: op.CodeUnreachableDatacenter, Text: "No path to datacenter", Datacenter: dc}
+		if srv.Status == gossip.Alive {
+			targets = append(targets, federation.TargetOf(srv))
+		}
+	}
+	if targets == nil {
+		return nil, nil, unknown
+	}
+	return targets, s.between, nil
+}
+
+// saveHere makes an archive of one view of this server's state.
+func (s *Server) saveHere(ctx context.Context, h op.Header) (io.ReadCloser, op.Meta, error) {
+	if !s.snapshots.saves.enter() {
+		return nil, op.Meta{}, op.Errorf(op.CodeBusy, "server makes %d snapshots, its limit", maxSaves)
+	}
+	v := s.cfg.State.View()
+	at, err := v.Export()
+	if err != nil {
+		s.snapshots.saves.leave()
+		return nil, op.Meta{}, errors.Join(fmt.Errorf("begin a snapshot: %w", err), v.Close())
+	}
+	r, w := io.Pipe()
+	began := time.Now()
+	err = s.group.Spawn("save a snapshot", func(stopping context.Context) {
+		defer s.snapshots.saves.leave()
+		for _, end := range []context.Context{ctx, stopping} {
+			defer context.AfterFunc(end, func() { w.CloseWithError(op.ErrStopping) })()
+		}
+		err := s.archive(&patient{w: w, stall: s.snapshots.stall}, v, at)
+		if e := v.Close(); err == nil {
+			err = e
+		}
+		if err == nil {
+			s.metrics.saved.Observe(time.Since(began).Seconds())
+		}
+		w.CloseWithError(err)
+	})
+	if err != nil {
+		s.snapshots.saves.leave()
+		return nil, op.Meta{}, errors.Join(op.ErrStopping, v.Close())
+	}
+	return r, s.meta(h.Consistency, at.Index), nil
+}
+
+func (s *Server) archive(w io.Writer, v *storage.View, at storage.Exported) error {
+	out := bufio.NewWriterSize(w, saveBuffer)
+	_, err := archive.Write(out, archive.Meta{
+		Version: s.cfg.Version, Datacenter: s.cfg.Datacenter, Node: s.cfg.NodeName,
+		Index: at.Index, RaftIndex: at.Position.Index, Term: at.Position.Term, Time: time.Now().UTC().Truncate(time.Second),
+	}, portable(v))
+	if err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// portable yields the rows of a view as an archive wants them.
+func portable(v *storage.View) iter.Seq2[archive.Row, error] {
+	return func(yield func(archive.Row, error) bool) {
+		for r, err := range v.Rows() {
+			if !yield(archive.Row(r), err) {
+				return
+			}
+		}
+	}
+}
+
+// patient writes to a pipe that is closed when nobody reads for too long.
+type patient struct {
+	w     *io.PipeWriter
+	stall time.Duration
+}
+
+// Write implements io.Writer.
+func (p *patient) Write(b []byte) (int, error) {
+	t := time.AfterFunc(p.stall, func() { p.w.CloseWithError(op.Errorf(op.CodeTimeout, "the snapshot was not read for %v", p.stall)) })
+	defer t.Stop()
+	return p.w.Write(b)
+}
+
+// RestoreSnapshot makes the archive that from yields the state of the
+// datacenter. It is read and verified whole before anything changes.
+func (s *Server) RestoreSnapshot(ctx context.Context, h op.Header, from io.Reader) error {
+	targets, via, err := s.snapshotTargets(&h, false)
+	if err != nil {
+		return err
+	}
+	if targets != nil {
+		if !s.snapshots.forwarded.enter() {
+			return op.Errorf(op.CodeBusy, "server forwards %d snapshots, its limit", maxForwarded)
+		}
+		defer s.snapshots.forwarded.leave()
+		return transfer.Restore(ctx, via, targets, h, from)
+	}
+	if err := s.mayRestore(h); err != nil {
+		return err
+	}
+	if !s.snapshots.restores.enter() {
+		return op.Errorf(op.CodeBusy, "another snapshot is being restored")
+	}
+	defer s.snapshots.restores.leave()
+	began := time.Now()
+	file, meta, err := s.spool(from)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := errors.Join(file.Close(), os.Remove(file.Name())); err != nil {
+			s.log.Warn("remove an uploaded snapshot", "file", file.Name(), "error", err)
+		}
+	}()
+	s.log.Warn("restoring a snapshot: what the datacenter holds now is replaced", "datacenter", meta.Datacenter,
+		"index", meta.Index, "made", meta.Time, "rows", meta.Rows)
+	index, err := s.replicate(ctx, file, meta)
+	if err != nil {
+		return err
+	}
+	s.metrics.restored.Observe(time.Since(began).Seconds())
+	s.log.Info("the snapshot is restored", "index", index, "took", time.Since(began))
+	return nil
+}
+
+// spool writes the upload to a file and verifies it.
+func (s *Server) spool(from io.Reader) (_ *os.File, _ archive.Meta, err error) {
+	file, err := os.CreateTemp(s.cfg.SpoolDir, "restore-*.snap")
+	if err != nil {
+		return nil, archive.Meta{}, fmt.Errorf("make room for a snapshot: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, file.Close(), os.Remove(file.Name()))
+		}
+	}()
+	n, err := io.Copy(file, io.LimitReader(from, archive.MaxBytes+1))
+	if err != nil {
+		return nil, archive.Meta{}, fmt.Errorf("receive a snapshot: %w", err)
+	}
+	if n > archive.MaxBytes {
+		return nil, archive.Meta{}, op.Errorf(op.CodeTooLarge, "the snapshot is larger than %d bytes", int64(archive.MaxBytes))
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return nil, archive.Meta{}, fmt.Errorf("read a snapshot: %w", err)
+	}
+	meta, err := archive.Verify(file)
+	if errors.Is(err, archive.ErrInvalid) {
+		err = op.Errorf(op.CodeInvalid, "the snapshot is refused, nothing was changed: %v", err)
+	}
+	if err != nil {
+		return nil, meta, err
+	}
+	return file, meta, nil
+}
+
+// replicate sends the rows as commands and then makes them the state.
+func (s *Server) replicate(ctx context.Context, file *os.File, meta archive.Meta) (uint64, error) {
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return 0, fmt.Errorf("read a snapshot: %w", err)
+	}
+	self, id := s.self(), uuid.NewString()
+	if _, _, err := state.RestoreBegin.Call(ctx, self, op.Header{}, &state.RestoreBeginRequest{ID: id}); err != nil {
+		return 0, err
+	}
+	p := parts{ctx: ctx, self: self, id: id}
+	_, err := archive.Read(file, p.add)
+	if err == nil {
+		err = p.send()
+	}
+	if err != nil {
+		s.abort(id)
+		return 0, fmt.Errorf("restore a snapshot: %w", err)
+	}
+	res, _, err := state.RestoreFinish.Call(ctx, self, op.Header{}, &state.RestoreFinishRequest{ID: id, Rows: meta.Rows, Index: meta.Index})
+	if err != nil {
+		s.abort(id)
+		return 0, fmt.Errorf("restore a snapshot: %w", err)
+	}
+	s.renewReign()
+	return res.Index, nil
+}
+
+// parts gathers rows into commands.
+type parts struct {
+	ctx  context.Context
+	self op.Caller
+	id   string
+	next uint64
+	rows []byte
+}
+
+func (p *parts) add(r archive.Row) error {
+	if len(p.rows) > 0 && len(p.rows)+len(r.Key)+len(r.Value) > restorePart {
+		if err := p.send(); err != nil {
+			return err
+		}
+	}
+	p.rows = state.AppendRow(p.rows, r.Key, r.Value)
+	return nil
+}
+
+func (p *parts) send() error {
+	if len(p.rows) == 0 {
+		return nil
+	}
+	_, _, err := state.RestoreRows.Call(p.ctx, p.self, op.Header{}, &state.RestoreRowsRequest{ID: p.id, Part: p.next, Rows: slices.Clip(p.rows)})
+	p.next++
+	p.rows = p.rows[:0]
+	return err
+}
+
+// abort drops what a restore that failed has left; a later restore would, too.
+func (s *Server) abort(id string) {
+	ctx, cancel := context.WithTimeout(s.group.Context(), abortLimit)
+	defer cancel()
+	_, _, err := state.RestoreAbort.Call(ctx, s.self(), op.Header{}, &state.RestoreBeginRequest{ID: id})
+	if err != nil {
+		s.log.Warn("what a failed restore has left takes room until the next one", "error", err)
+	}
+}
+
+// renewReign begins the reign anew after the state was replaced: who waits and
+// what the leader knew of the old state ends with the old one.
+func (s *Server) renewReign() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reigning.Load() == nil || s.stopping {
+		return // the next leader begins with the new state anyway
+	}
+	s.endReign()
+	s.beginReign()
+}

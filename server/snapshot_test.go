@@ -1,0 +1,273 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/state/archive"
+	"github.com/legate-project/legate/storage"
+)
+
+// filled is a server with keys whose snapshot is larger than what is buffered
+// on its way.
+func filled(t *testing.T, change func(*Config)) *harness {
+	t.Helper()
+	h := newHarness(t, change)
+	h.start(t, nil)
+	for i := range 40 {
+		value := make([]byte, 50_000)
+		for j := range value {
+			value[j] = byte(i * j * j >> 3) // hard to compress
+		}
+		write(t, h.cfg.State, fmt.Sprint("k", i), string(value))
+	}
+	return h
+}
+
+func save(t *testing.T, h *harness) []byte {
+	t.Helper()
+	out, _, err := h.SaveSnapshot(t.Context(), op.Header{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	b, err := io.ReadAll(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// freed waits until no save is in progress, and with it no view is held.
+func freed(t *testing.T, h *harness) {
+	t.Helper()
+	eventually(t, "no view is held", func() bool { return h.snapshots.saves.n.Load() == 0 })
+}
+
+func TestSnapshotBringsBackWhatWas(t *testing.T) {
+	dir := t.TempDir()
+	h := filled(t, func(c *Config) { c.SpoolDir = dir; c.Version = "1.2" })
+	b := save(t, h)
+	meta, err := archive.Verify(bytes.NewReader(b))
+	if err != nil || meta.Node != "s1" || meta.Version != "1.2" || meta.Index != 40 {
+		t.Fatalf("%+v %v", meta, err)
+	}
+	write(t, h.cfg.State, "k1", "changed")
+	write(t, h.cfg.State, "new", "x")
+	reign := h.reigning.Load()
+	if err := h.RestoreSnapshot(t.Context(), op.Header{}, bytes.NewReader(b)); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := get(t.Context(), h, op.Header{}, "new"); err != nil || e != nil {
+		t.Errorf("a key from after the snapshot: %v %v", e, err)
+	}
+	if e, err := get(t.Context(), h, op.Header{}, "k1"); err != nil || len(e.Value) != 50_000 || e.ModifyIndex != 2 {
+		t.Errorf("a key that was changed: %v", err)
+	}
+	if h.cfg.State.Index() <= 42 {
+		t.Errorf("the index is %d", h.cfg.State.Index())
+	}
+	if reign != nil && h.reigning.Load() == reign {
+		t.Error("what the leader knew of the old state outlives it")
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("uploads stay behind: %v %v", left, err)
+	}
+}
+
+func TestSnapshotIsRefusedToWhoMayNot(t *testing.T) {
+	h := filled(t, func(c *Config) {
+		c.Authorizer = func(string) (rules.Authorizer, error) { return rules.DenyAll(), nil }
+	})
+	if _, _, err := h.SaveSnapshot(t.Context(), op.Header{}); op.CodeOf(err) != op.CodeDenied {
+		t.Errorf("save: %v", err)
+	}
+	if err := h.RestoreSnapshot(t.Context(), op.Header{}, strings.NewReader("x")); op.CodeOf(err) != op.CodeDenied {
+		t.Errorf("restore: %v", err)
+	}
+}
+
+func TestSnapshotsInProgressAreBounded(t *testing.T) {
+	h := filled(t, nil)
+	var open []io.Closer
+	for range maxSaves {
+		out, _, err := h.SaveSnapshot(t.Context(), op.Header{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, out)
+	}
+	if _, _, err := h.SaveSnapshot(t.Context(), op.Header{}); op.CodeOf(err) != op.CodeBusy {
+		t.Errorf("one more: %v", err)
+	}
+	for _, out := range open {
+		if err := out.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	freed(t, h)
+}
+
+func TestReaderThatDoesNotReadLosesItsSnapshot(t *testing.T) {
+	h := filled(t, nil)
+	h.snapshots.stall = 20 * time.Millisecond
+	out, _, err := h.SaveSnapshot(t.Context(), op.Header{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	freed(t, h)
+	if _, err := io.ReadAll(out); op.CodeOf(err) != op.CodeTimeout {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestReaderThatGoesEndsItsSnapshot(t *testing.T) {
+	h := filled(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	out, _, err := h.SaveSnapshot(ctx, op.Header{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cancel()
+	freed(t, h)
+	if _, err := io.ReadAll(out); err == nil {
+		t.Error("the end of a part is taken for the end of the snapshot")
+	}
+}
+
+func TestServerThatDoesNotLeadPassesSnapshotsOn(t *testing.T) {
+	h := filled(t, nil)
+	h.group.leads.Store(false)
+	for name, err := range map[string]error{
+		"save":    func() error { _, _, err := h.SaveSnapshot(t.Context(), op.Header{}); return err }(),
+		"restore": h.RestoreSnapshot(t.Context(), op.Header{}, strings.NewReader("x")),
+	} {
+		if op.CodeOf(err) != op.CodeNoLeader {
+			t.Errorf("%s without a leader: %v", name, err)
+		}
+	}
+	if _, _, err := h.SaveSnapshot(t.Context(), op.Header{Led: true}); op.CodeOf(err) != op.CodeNotLeader {
+		t.Errorf("passed on twice: %v", err)
+	}
+	out, meta, err := h.SaveSnapshot(t.Context(), op.Header{Consistency: op.Stale})
+	if err != nil || meta.Consistency != op.Stale {
+		t.Fatalf("%+v %v", meta, err)
+	}
+	_ = out.Close()
+	if _, _, err := h.SaveSnapshot(t.Context(), op.Header{Datacenter: "dc9"}); op.CodeOf(err) != op.CodeUnknownDatacenter {
+		t.Errorf("an unknown datacenter: %v", err)
+	}
+	freed(t, h)
+}
+
+// lossy is a connection that breaks.
+type lossy struct{ io.Reader }
+
+var errBroken = errors.New("the connection broke")
+
+func (l lossy) Read(p []byte) (int, error) {
+	n, err := l.Reader.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = errBroken
+	}
+	return n, err
+}
+
+func TestRestoreOfWhatIsNotWholeChangesNothing(t *testing.T) {
+	h := filled(t, func(c *Config) { c.SpoolDir = t.TempDir() })
+	b := save(t, h)
+	write(t, h.cfg.State, "k1", "changed")
+	before := h.cfg.State.Index()
+	for name, c := range map[string]struct {
+		from io.Reader
+		code op.Code
+	}{
+		"cut off":    {bytes.NewReader(b[:len(b)/2]), op.CodeInvalid},
+		"a lost end": {lossy{bytes.NewReader(b)}, op.CodeInternal},
+		"junk":       {strings.NewReader("junk"), op.CodeInvalid},
+	} {
+		if err := h.RestoreSnapshot(t.Context(), op.Header{}, c.from); op.CodeOf(err) != c.code {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if e, err := get(t.Context(), h, op.Header{}, "k1"); err != nil || string(e.Value) != "changed" || h.cfg.State.Index() != before {
+		t.Errorf("%v, index %d, want %d", err, h.cfg.State.Index(), before)
+	}
+}
+
+// A restore that does not get to its end leaves nothing but used indexes.
+func TestRestoreThatBreaksOffChangesNothing(t *testing.T) {
+	h := filled(t, nil)
+	b := save(t, h)
+	write(t, h.cfg.State, "k1", "changed")
+	ctx, cancel := context.WithCancel(t.Context())
+	commands := 0
+	h.raft = breaking{h.group, func() error {
+		if commands++; commands == 3 {
+			cancel()
+			return ctx.Err()
+		}
+		return nil
+	}}
+	if err := h.RestoreSnapshot(ctx, op.Header{}, bytes.NewReader(b)); !errors.Is(err, context.Canceled) {
+		t.Fatalf("%v", err)
+	}
+	if e, err := get(t.Context(), h, op.Header{}, "k1"); err != nil || string(e.Value) != "changed" {
+		t.Errorf("%v", err)
+	}
+	tx := h.cfg.State.Begin()
+	defer tx.Discard()
+	if err := tx.Stage("any", 0, nil); !strings.Contains(err.Error(), "nothing is staged") {
+		t.Errorf("what was staged stays: %v", err)
+	}
+}
+
+// breaking is a group that fails before a command.
+type breaking struct {
+	*group
+	before func() error
+}
+
+func (b breaking) Propose(ctx context.Context, command []byte) (any, error) {
+	if err := b.before(); err != nil {
+		return nil, err
+	}
+	return b.group.Propose(ctx, command)
+}
+
+// A snapshot of a server with another set of rows leaves none of the old ones.
+func TestRestoreIntoAnotherServer(t *testing.T) {
+	b := save(t, filled(t, nil))
+	other := newHarness(t, func(c *Config) {
+		s, err := storage.OpenState(storage.Options{Dir: "other", FS: vfs.NewMem()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		c.State = s
+	})
+	other.start(t, nil)
+	write(t, other.cfg.State, "other", "x")
+	if err := other.RestoreSnapshot(t.Context(), op.Header{}, bytes.NewReader(b)); err != nil {
+		t.Fatal(err)
+	}
+	if again := save(t, other); len(again) < len(b)*9/10 {
+		t.Errorf("a snapshot of %d bytes became one of %d", len(b), len(again))
+	}
+	if e, err := get(t.Context(), other, op.Header{}, "other"); err != nil || e != nil {
+		t.Errorf("%v %v", e, err)
+	}
+}

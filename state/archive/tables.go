@@ -1,0 +1,25 @@
+package archive
+
+import "fmt"
+
+// TableName is the name of a table by its number, for people: what a number
+// stands for never changes.
+func TableName(id int) string {
+	switch id {
+	case 1:
+		return "KVS"
+	case 2:
+		return "Nodes"
+	case 3:
+		return "Services"
+	case 4:
+		return "Checks"
+	case 5:
+		return "Coordinates"
+	case 6:
+		return "ServiceNames"
+	case 7:
+		return "ServiceTallies"
+	}
+	return fmt.Sprintf("Table%d", id)
+}

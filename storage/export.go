@@ -1,0 +1,68 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Row is a row as it stands in the state, for archives: key and value alias
+// the reader's memory and are valid until the next one.
+type Row struct{ Key, Value []byte }
+
+// Exported is where a view stands in time.
+type Exported struct {
+	Index    uint64 // the datacenter's
+	Position Position
+}
+
+// Export says where the view stands. Unlike Index it does not depend on what
+// was read.
+func (v *View) Export() (e Exported, err error) {
+	row, closer, err := v.get(metaKey())
+	if closer != nil {
+		defer func() { err = errors.Join(err, closer.Close()) }()
+	}
+	if err != nil || row == nil {
+		return Exported{}, err
+	}
+	m, err := decodeMeta(row)
+	return Exported{Index: m.index, Position: m.position}, err
+}
+
+// Rows yields every live row of every table and index, in order of the keys.
+// After an error it ends. It leaves Index as it is and is for views that are
+// not watched.
+func (v *View) Rows() iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		for _, space := range []byte{spaceIndex, spaceRow} {
+			stopped := false
+			err := v.each([]byte{space}, func(key, row []byte) (bool, error) {
+				_, live, _, err := splitRow(row)
+				if err != nil || !live {
+					return true, err
+				}
+				stopped = !yield(Row{key, row}, nil)
+				return !stopped, nil
+			})
+			if stopped {
+				return
+			}
+			if err != nil {
+				yield(Row{}, fmt.Errorf("export the state: %w", err))
+				return
+			}
+		}
+	}
+}
+
+// floorKey holds the index below which no view's is: that of the command that
+// replaced the state as a whole. None where that never was.
+func floorKey() []byte { return []byte{spaceMeta, 'f'} }
+
+func readFloor(db *pebble.DB) (uint64, error) {
+	m, err := readMeta(db, floorKey())
+	return m.index, err
+}

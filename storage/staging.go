@@ -1,0 +1,242 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// A state that is to replace this one is staged by commands, row by row, beside
+// the tables; the last command adopts it as a whole. Until then nothing of it
+// shows. Because all of that is in the log, every server does the same, at the
+// same place of the log, and a crash at any point leaves the old state or the
+// new one.
+
+// spaceStaged holds staged rows: s, the key of the row as it will be. Under s
+// alone is the progress.
+const spaceStaged = 's'
+
+// adoptBatch is how many bytes of rows go into one batch of the new instance.
+const adoptBatch = 1 << 20
+
+// ErrStaging is returned where a command does not continue what was staged
+// before. It depends on the log alone, so all servers agree.
+var ErrStaging = errors.New("storage: the staged rows are not those that are continued")
+
+// progress of staging.
+type progress struct {
+	parts, rows uint64
+	id          []byte
+	last        []byte // key of the last row
+}
+
+func (p *progress) encode() []byte {
+	b := binary.AppendUvarint(nil, p.parts)
+	b = binary.AppendUvarint(b, p.rows)
+	b = binary.AppendUvarint(b, uint64(len(p.id)))
+	return append(append(b, p.id...), p.last...)
+}
+
+func decodeProgress(b []byte) (p progress, err error) {
+	var idSize uint64
+	for _, to := range []*uint64{&p.parts, &p.rows, &idSize} {
+		n, size := binary.Uvarint(b)
+		if size <= 0 {
+			return p, fmt.Errorf("the progress of staging: %w", ErrCorrupt)
+		}
+		*to, b = n, b[size:]
+	}
+	if idSize > uint64(len(b)) {
+		return p, fmt.Errorf("the progress of staging: %w", ErrCorrupt)
+	}
+	p.id, p.last = bytes.Clone(b[:idSize]), bytes.Clone(b[idSize:])
+	return p, nil
+}
+
+// Unstage drops what is staged.
+func (tx *Txn) Unstage() {
+	tx.unstaged = true
+	for _, key := range tx.over.keys(string(spaceStaged)) {
+		tx.remove(key)
+	}
+}
+
+// BeginStaging drops what is staged and begins anew under the ID.
+func (tx *Txn) BeginStaging(id string) error {
+	if tx.err != nil {
+		return tx.err
+	}
+	tx.Unstage()
+	p := progress{id: []byte(id)}
+	tx.over.set(string(spaceStaged), entry{row: p.encode(), quiet: true})
+	return nil
+}
+
+// Stage adds the next part, counted from 0: rows in order of their keys, above
+// those of the parts before.
+func (tx *Txn) Stage(id string, part uint64, rows []Row) error {
+	p, err := tx.staging(id)
+	if err != nil {
+		return fmt.Errorf("stage part %d: %w", part, err)
+	}
+	if p.parts != part {
+		return fmt.Errorf("stage part %d after %d parts: %w", part, p.parts, ErrStaging)
+	}
+	for _, r := range rows {
+		if err := r.check(); err != nil {
+			return fmt.Errorf("stage part %d: %w: %w", part, ErrStaging, err)
+		}
+		if bytes.Compare(r.Key, p.last) <= 0 {
+			return fmt.Errorf("stage part %d: key %x is not above the last: %w", part, r.Key, ErrStaging)
+		}
+		tx.over.set(string(append([]byte{spaceStaged}, r.Key...)), entry{row: bytes.Clone(r.Value), quiet: true})
+		p.last = r.Key
+		p.rows++
+	}
+	p.parts++
+	tx.over.set(string(spaceStaged), entry{row: p.encode(), quiet: true})
+	return nil
+}
+
+// check says whether a row from outside can be one of a state.
+func (r Row) check() error {
+	if len(r.Key) < 2 || r.Key[0] != spaceRow && r.Key[0] != spaceIndex {
+		return fmt.Errorf("the key %x: %w", r.Key, ErrCorrupt)
+	}
+	if r.Key[0] == spaceIndex {
+		if _, err := primaryOf(r.Key); err != nil {
+			return err
+		}
+	}
+	if len(r.Key) > 3*maxPrimaryKey {
+		return fmt.Errorf("a key of %d bytes: %w", len(r.Key), ErrCorrupt)
+	}
+	_, live, _, err := splitRow(r.Value)
+	if err == nil && !live {
+		err = fmt.Errorf("a tombstone: %w", ErrCorrupt)
+	}
+	return err
+}
+
+func (tx *Txn) staging(id string) (progress, error) {
+	row, err := tx.overOrDisk([]byte{spaceStaged})
+	if err != nil {
+		return progress{}, err
+	}
+	if len(row) == 0 {
+		return progress{}, fmt.Errorf("nothing is staged: %w", ErrStaging)
+	}
+	p, err := decodeProgress(row)
+	if err == nil && string(p.id) != id {
+		err = fmt.Errorf("%q is staged: %w", p.id, ErrStaging)
+	}
+	return p, err
+}
+
+// Adopt makes the staged rows, which must be as many, the state: what the
+// tables held is gone, and the rest of the Txn goes on with the new one. The
+// index of the current command becomes the first above the old state's and
+// atLeast; no view's index is below it from now on. Commit makes it durable,
+// wakes everybody who waits, and lets open views finish on the old state. It
+// copies all rows and cannot be rolled back.
+func (tx *Txn) Adopt(id string, rows, atLeast uint64) error {
+	p, err := tx.staging(id)
+	if err != nil {
+		return fmt.Errorf("adopt the staged state: %w", err)
+	}
+	if p.rows != rows {
+		return fmt.Errorf("adopt %d rows where %d are staged: %w", rows, p.rows, ErrStaging)
+	}
+	tx.meta.index = max(tx.meta.index, atLeast+1)
+	in, err := tx.s.nextInstance(tx.in)
+	if err != nil {
+		return fmt.Errorf("adopt the staged state: %w", err)
+	}
+	if err := tx.fillInstance(in); err != nil {
+		return fmt.Errorf("adopt the staged state: %w", errors.Join(err, tx.s.drop(in)))
+	}
+	if tx.adopted {
+		err = tx.s.drop(tx.in)
+	}
+	tx.in, tx.adopted, tx.unstaged, tx.over = in, true, false, newOverlay()
+	return err
+}
+
+// nextInstance makes an empty instance with a name that follows.
+func (s *State) nextInstance(after *instance) (*instance, error) {
+	n, err := instanceNumber(after.name)
+	if err != nil {
+		return nil, err
+	}
+	name := fmt.Sprintf("%s%d", instancePrefix, n+1)
+	if err := s.opts.FS.RemoveAll(s.path(name)); err != nil {
+		return nil, err
+	}
+	return s.openInstance(name)
+}
+
+// drop removes an instance that was never the state.
+func (s *State) drop(in *instance) error {
+	in.retired.Store(true)
+	in.release()
+	return in.err
+}
+
+// fillInstance copies the staged rows.
+func (tx *Txn) fillInstance(in *instance) error {
+	b := in.db.NewBatchWithSize(adoptBatch)
+	err := tx.each([]byte{spaceStaged}, func(key, row []byte) (bool, error) {
+		if len(key) == 1 {
+			return true, nil
+		}
+		if err := b.Set(key[1:], row, nil); err != nil || b.Len() < adoptBatch {
+			return err == nil, err
+		}
+		full := b
+		b = in.db.NewBatchWithSize(adoptBatch)
+		return true, in.write(full, false)
+	})
+	if err != nil {
+		return errors.Join(err, b.Close())
+	}
+	floor := meta{index: tx.meta.index}
+	if err := b.Set(floorKey(), floor.encode(), nil); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	in.floor = tx.meta.index
+	return in.write(b, false)
+}
+
+// commitAdopted writes the batch to the new instance, makes that durable and
+// moves the marker: the moment from which a restart finds it.
+func (tx *Txn) commitAdopted(b *pebble.Batch) error {
+	s := tx.s
+	if err := tx.in.write(b, true); err != nil {
+		return err
+	}
+	if err := tx.in.rare("flush", func() error { return tx.in.db.Flush() }); err != nil {
+		return err
+	}
+	if err := syncDir(s.opts.FS, s.opts.Dir); err != nil {
+		return s.fault.fail(fmt.Errorf("make the adopted state durable: %w", err))
+	}
+	if err := s.moveMarker(tx.in.name); err != nil {
+		return err
+	}
+	s.become(tx.in, &tx.meta)
+	return nil
+}
+
+// AbortStaging drops what is staged under the ID, and ErrStaging where that is
+// not what is staged.
+func (tx *Txn) AbortStaging(id string) error {
+	if _, err := tx.staging(id); err != nil {
+		return fmt.Errorf("drop what is staged: %w", err)
+	}
+	tx.Unstage()
+	tx.remove(string(spaceStaged))
+	return nil
+}
