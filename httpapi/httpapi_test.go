@@ -92,7 +92,7 @@ func TestRequests(t *testing.T) {
 		{"GET", "/v1/kv/busy", "", 429, "too much"},
 		{"GET", "/v1/kv/denied", "", 403, "Permission denied: x"},
 		{"GET", "/v1/kv/panic", "", 500, "~Internal error"},
-		{"PUT", "/v1/event/fire/x", "[]", 501, "~not served yet"},
+		{"GET", "/v1/query/x", "[]", 501, "~not served yet"},
 		{"GET", "/v1/txn", "", 405, "method GET not allowed"},
 		{"GET", "/v1/query/some/execute", "", 501, "~not served yet"},
 		{"GET", "/v1/connect/ca/roots", "", 501, `{"Error":"This agent has no service mesh"}`},
