@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/agent/events"
+	"github.com/legate-project/legate/agent/exec"
 	"github.com/legate-project/legate/agent/local"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/dns"
@@ -82,6 +83,7 @@ type Agent struct {
 	calls  *transport.Endpoint // to servers of the datacenter
 	caller op.Caller
 	events *events.Ring
+	exec   atomic.Pointer[exec.Exec] // nil unless remote execution is enabled
 	// snapshots makes and restores them.
 	snapshots transfer.Handler
 	local     *local.State
@@ -157,6 +159,9 @@ func (a *Agent) start(ctx context.Context) error {
 		return err
 	}
 	if err := a.startLocal(); err != nil {
+		return err
+	}
+	if err := a.startExec(); err != nil {
 		return err
 	}
 	if err := a.startJoins(); err != nil {

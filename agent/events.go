@@ -2,12 +2,32 @@ package agent
 
 import (
 	"github.com/legate-project/legate/agent/events"
+	"github.com/legate-project/legate/agent/exec"
 	"github.com/legate-project/legate/lan"
 )
 
 // newEvents makes the ring of user events, before gossip brings some.
 func (a *Agent) newEvents() *events.Ring {
-	return events.New(events.Config{NodeName: a.cfg.NodeName, Services: a.eventServices, Registerer: a.reg})
+	return events.New(events.Config{NodeName: a.cfg.NodeName, Services: a.eventServices, Internal: a.takeInternal, Registerer: a.reg})
+}
+
+// startExec has this agent run what others ask it to, if the configuration
+// allows that.
+func (a *Agent) startExec() error {
+	if a.cfg.DisableRemoteExec {
+		return nil
+	}
+	a.log.Warn("REMOTE EXECUTION IS ENABLED: who may fire events and write keys in this datacenter may run commands as this agent's user (disable_remote_exec = false)")
+	e := exec.New(exec.Config{Caller: a.caller, NodeName: a.cfg.NodeName, Token: func() string { return a.tokens.forAgent(false) }, Log: a.log, Registerer: a.reg})
+	a.exec.Store(e)
+	return a.group.OnStop("remote execution", e.Stop)
+}
+
+// takeInternal takes an event between agents that is meant for this one.
+func (a *Agent) takeInternal(e events.Event) {
+	if run := a.exec.Load(); run != nil && e.Name == exec.Event {
+		run.Take(e.Payload)
+	}
 }
 
 // eventServices are the services that the filters of events ask for.

@@ -120,7 +120,7 @@ type Config struct {
 	DisableAnonymousSignature bool          `key:"disable_anonymous_signature" mark:"silent" doc:"Nothing is ever sent to the project's home."`
 	EnableAgentTLSForChecks   bool          `key:"enable_agent_tls_for_checks" mark:"pending" doc:"Present the agent's certificate in HTTP checks."`
 	EnableDebug               bool          `key:"enable_debug" mark:"reload" doc:"Serve run-time profiles below /debug/pprof/."`
-	DisableRemoteExec         bool          `key:"disable_remote_exec" default:"true" mark:"pending" doc:"Refuse remote execution."`
+	DisableRemoteExec         bool          `key:"disable_remote_exec" default:"true" doc:"Refuse remote execution: with false, who may fire events and write keys runs commands on this agent."`
 
 	DisableUnprintableFilter   bool `key:"disable_http_unprintable_char_filter" mark:"pending" doc:"Accept control characters in HTTP paths."`
 	EnableCentralServiceConfig bool `key:"enable_central_service_config" default:"true" mark:"silent" doc:"Service mesh."`

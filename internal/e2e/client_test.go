@@ -35,8 +35,8 @@ func newPair(t testing.TB) *pair {
 	t.Helper()
 	h := proctest.Loopback(t)
 	p := &pair{}
-	p.s1 = start(t, spec{host: h, name: "s1", dc: "dc1", ip: h.Addr(1, 1), expect: 1, config: map[string]any{"enable_debug": true}})
-	p.c1 = start(t, spec{host: h, name: "c1", dc: "dc1", ip: h.Addr(1, 2), lan: []string{p.s1.ip}})
+	p.s1 = start(t, spec{host: h, name: "s1", dc: "dc1", ip: h.Addr(1, 1), expect: 1, config: map[string]any{"enable_debug": true, "disable_remote_exec": false}})
+	p.c1 = start(t, spec{host: h, name: "c1", dc: "dc1", ip: h.Addr(1, 2), lan: []string{p.s1.ip}, config: map[string]any{"disable_remote_exec": false}})
 	p.s2 = start(t, spec{host: h, name: "s2", dc: "dc2", ip: h.Addr(2, 1), expect: 1, wan: []string{p.s1.ip}})
 	p.c2 = start(t, spec{host: h, name: "c2", dc: "dc2", ip: h.Addr(2, 2), lan: []string{p.s2.ip}})
 	proctest.Until(t, patience, "both datacenters answer each other", func() error {

@@ -42,6 +42,7 @@ func commandLine(t *testing.T, p *pair) {
 		{"monitor", monitorCommand},
 		{"debug", debugCommand},
 		{"lock", lockCommand},
+		{"exec", execCommand},
 	} {
 		t.Run(c.name, func(t *testing.T) { t.Parallel(); c.run(t, p) })
 	}
