@@ -188,20 +188,41 @@ func TestErrorsOfARestore(t *testing.T) {
 	}
 }
 
+// after yields nothing until the channel is closed, and then an error.
+type after struct {
+	begun chan struct{}
+	err   error
+}
+
+func (a after) Read([]byte) (int, error) {
+	<-a.begun
+	return 0, a.err
+}
+
 // An upload that breaks off must not look like one that is whole.
 func TestBrokenUploadIsNotTakenForTheWhole(t *testing.T) {
-	ended := make(chan error, 1)
+	begun, ended := make(chan struct{}), make(chan error, 1)
 	via, to := serving(t, &handler{restore: func(from io.Reader) error {
-		_, err := io.Copy(io.Discard, from)
+		_, err := io.ReadFull(from, make([]byte, maxFrame))
+		close(begun)
+		if err == nil {
+			_, err = io.Copy(io.Discard, from)
+		}
 		ended <- err
 		return err
 	}})
 	lost := errors.New("the client went")
-	if err := Restore(t.Context(), via, to, op.Header{}, io.MultiReader(strings.NewReader("part"), failing{lost})); !errors.Is(err, lost) {
+	from := io.MultiReader(bytes.NewReader(make([]byte, maxFrame)), after{begun, lost})
+	if err := Restore(t.Context(), via, to, op.Header{}, from); !errors.Is(err, lost) {
 		t.Errorf("%v", err)
 	}
-	if err := <-ended; op.CodeOf(err) != op.CodeLost {
-		t.Errorf("the server sees %v", err)
+	select {
+	case err := <-ended:
+		if op.CodeOf(err) != op.CodeLost {
+			t.Errorf("the server sees %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the server goes on waiting")
 	}
 }
 
