@@ -20,6 +20,12 @@ func TableName(id int) string {
 		return "ServiceNames"
 	case 7:
 		return "ServiceTallies"
+	case 8:
+		return "Sessions"
+	case 9:
+		return "StateTime"
+	case 10:
+		return "LockDelays"
 	}
 	return fmt.Sprintf("Table%d", id)
 }
