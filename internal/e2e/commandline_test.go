@@ -147,7 +147,7 @@ func monitorCommand(t *testing.T, p *pair) {
 
 func debugCommand(t *testing.T, p *pair) {
 	out := filepath.Join(t.TempDir(), "bundle")
-	said := p.s1.run(t, 0, "debug -duration=1s -interval=500ms -output="+out)
+	said := p.s1.run(t, 0, "debug -duration=3s -interval=500ms -output="+out)
 	contains(t, "debug", said, "Saved debug archive: "+out+".tar.gz")
 	if strings.Contains(said, "not collected") {
 		t.Errorf("debug says %s", said)
