@@ -127,6 +127,8 @@ type State struct {
 	wake    chan struct{} // capacity 1: something is to be sent
 	full    chan struct{} // capacity 1: compare everything now
 
+	changing sync.Mutex // held while a change is carried out; before mu
+
 	mu       sync.Mutex
 	services map[string]*service
 	checks   map[string]*check
@@ -134,6 +136,7 @@ type State struct {
 	changed  chan struct{}    // closed and replaced when a check changes
 	nodeSent bool
 	running  bool
+	lossy    bool                     // the last report of a TTL check could not be kept
 	waiting  []config.CheckDefinition // kept ones of services that are not defined yet
 }
 

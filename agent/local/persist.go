@@ -86,10 +86,9 @@ func (s *State) adopt() error {
 		if errors.Is(err, ErrUnknownService) {
 			s.log.Warn("a kept check goes: its service is not defined any more", "check", d.ID, "service", d.ServiceID)
 			err = s.change(func(w *writes) error {
-				w.forget(checkFolder, d.ID)
-				w.forget(resultFolder, d.ID)
+				w.forgetCheck(d.ID)
 				return nil
-			})
+			}, func() {})
 		}
 		errs = append(errs, err)
 	}
