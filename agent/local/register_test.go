@@ -322,3 +322,24 @@ func TestFoldersAreDurableBeforeWhatIsInThem(t *testing.T) {
 		t.Errorf("flushed: %s", got)
 	}
 }
+
+// Who asks for what is already so is told that it is, however many ask at once.
+func TestMaintenanceIsOneStep(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, newDatacenter(t), func(c *Config) { c.Dir = dir })
+	must(t, s.AddService(web(80)))
+	for round := range 20 {
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				if err := s.Maintain("web", round%2 == 0, "x"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	if got := ids(s); got != "service:web" {
+		t.Errorf("checks %s", got)
+	}
+}
