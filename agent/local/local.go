@@ -48,6 +48,9 @@ func invalid(format string, args ...any) error { return &InvalidError{fmt.Sprint
 const (
 	maxServices = 1 << 16
 	maxChecks   = 1 << 17
+	// maxGone is how many deregistrations wait for the catalog by name. Above it
+	// they are forgotten, and found again by comparing everything.
+	maxGone = 1 << 14
 )
 
 // Config says for whom the state is kept and how it reaches the catalog.
@@ -136,6 +139,7 @@ type State struct {
 	changed  chan struct{}    // closed and replaced when a check changes
 	nodeSent bool
 	running  bool
+	unsure   bool                     // gone does not hold all that is gone: only a comparison tells
 	lossy    bool                     // the last report of a TTL check could not be kept
 	waiting  []config.CheckDefinition // kept ones of services that are not defined yet
 }

@@ -243,7 +243,7 @@ func (s *State) RemoveService(id string) error {
 		}
 		delete(s.services, id)
 		close(svc.changed)
-		s.gone[goneKey{service: id}] = gone{token: s.token(svc.def.Token, svc.file)}
+		s.noteGone(goneKey{service: id}, s.token(svc.def.Token, svc.file))
 		s.notify()
 	})
 }
@@ -371,8 +371,18 @@ func (s *State) dropCheck(id string, c *check) {
 	c.halt()
 	delete(s.checks, id)
 	s.disown(c)
-	s.gone[goneKey{service: c.record.ServiceID, check: id}] = gone{token: s.token(c.def.Token, c.file)}
+	s.noteGone(goneKey{service: c.record.ServiceID, check: id}, s.token(c.def.Token, c.file))
 	s.tellAliases()
+}
+
+// noteGone notes what is to be deleted from the catalog; s.mu is held. What is
+// found by comparing instead is deleted with the agent's token.
+func (s *State) noteGone(k goneKey, token string) {
+	if len(s.gone) >= maxGone {
+		clear(s.gone)
+		s.unsure = true
+	}
+	s.gone[k] = gone{token: token}
 }
 
 // token is the secret that something is registered with: its own, else the
