@@ -101,6 +101,8 @@ type service struct {
 	// changed is closed when the record becomes another or the service goes.
 	changed chan struct{}
 	checks  map[string]*check // of the service, by ID
+	// asleep are checks that stay on disk and are not here: scripts are disabled.
+	asleep []config.CheckDefinition
 }
 
 // check is one registered check.

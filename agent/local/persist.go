@@ -43,11 +43,18 @@ func (s *State) restore() error {
 	disk := s.disk
 	s.disk = newDisk("") // what is read needs not be written
 	defer func() { s.disk = disk }()
+	var asleep []string
+	defer func() { s.tellAsleep(asleep) }()
 	for _, folder := range []string{serviceFolder, checkFolder} {
 		err := s.eachKept(folder, func(k kept) error {
 			switch {
 			case k.Service != nil:
-				return s.addService(*k.Service, false, keepOthers)
+				ids, err := s.restoreService(k.Service)
+				asleep = append(asleep, ids...)
+				return err
+			case k.Check != nil && s.forbidden(k.Check, false):
+				asleep = append(asleep, orElse(k.Check.ID, k.Check.Name))
+				return nil // its file stays
 			case k.Check != nil:
 				err := s.addCheck(*k.Check, false)
 				if errors.Is(err, ErrUnknownService) { // a file may define it
@@ -71,6 +78,35 @@ func (s *State) restore() error {
 		}
 		return nil
 	})
+}
+
+// restoreService registers a kept service without those of its checks that may not run
+// now, and returns their IDs. Their definitions stay on disk for when they may.
+func (s *State) restoreService(def *config.ServiceDefinition) (ids []string, err error) {
+	all := def.Checks
+	def.Checks = nil
+	var asleep []config.CheckDefinition
+	for _, d := range all {
+		if s.forbidden(&d, false) {
+			asleep, ids = append(asleep, d), append(ids, d.ID)
+		} else {
+			def.Checks = append(def.Checks, d)
+		}
+	}
+	if err := s.addService(*def, false, keepOthers); err != nil {
+		return nil, err
+	}
+	s.services[orElse(def.ID, def.Name)].asleep = asleep
+	return ids, nil
+}
+
+// tellAsleep says once which kept checks are not here.
+func (s *State) tellAsleep(ids []string) {
+	const shown = 8
+	if len(ids) > 0 {
+		s.log.Warn("scripts are disabled: kept checks that run one are left out, and their services stand without them, until enable_script_checks is true again",
+			"count", len(ids), "checks", ids[:min(len(ids), shown)])
+	}
 }
 
 // adopt registers the kept checks of services that files define. Those whose

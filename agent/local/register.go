@@ -134,6 +134,15 @@ func (r *registration) loosens(id string, c *check) bool {
 	return !r.named[id] && c.part && !r.drops(id, c)
 }
 
+// asleep are the checks that stay so: those that the service had and that the
+// definition does not name.
+func (r *registration) asleep(old *service) []config.CheckDefinition {
+	if old == nil || r.file || r.rest != keepOthers {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(old.asleep), func(d config.CheckDefinition) bool { return r.named[d.ID] })
+}
+
 // planService says what a registration writes; s.mu is held.
 func (s *State) planService(w *writes, r *registration) error {
 	id := r.record.ID
@@ -156,7 +165,7 @@ func (s *State) planService(w *writes, r *registration) error {
 		}
 	}
 	if !r.file {
-		if err := w.keep(serviceFolder, id, kept{Service: &r.def}); err != nil {
+		if err := w.keep(serviceFolder, id, stored(&r.def, r.asleep(old))); err != nil {
 			return err
 		}
 	} else if old != nil && !old.file {
@@ -181,6 +190,7 @@ func (s *State) putService(r *registration) {
 	svc := &service{def: r.def, file: r.file, record: r.record, changed: make(chan struct{}), checks: map[string]*check{}}
 	if old := s.services[id]; old != nil {
 		svc.inherit(old)
+		svc.asleep = r.asleep(old)
 	}
 	s.services[id] = svc
 	delete(s.gone, goneKey{service: id})
@@ -333,7 +343,7 @@ func (s *State) RemoveCheck(id string) error {
 func (s *State) planRemoval(w *writes, id string) error {
 	if svc := s.definer(s.checks[id]); svc != nil && !svc.file {
 		def := svc.without(id)
-		if err := w.keep(serviceFolder, def.ID, kept{Service: &def}); err != nil {
+		if err := w.keep(serviceFolder, def.ID, stored(&def, svc.asleep)); err != nil {
 			return err
 		}
 	}
@@ -349,6 +359,14 @@ func (s *State) takeCheck(id string) {
 		svc.def = svc.without(id)
 	}
 	s.notify()
+}
+
+// stored is what is kept of a service: its definition, with the checks that are
+// asleep.
+func stored(def *config.ServiceDefinition, asleep []config.CheckDefinition) kept {
+	d := *def
+	d.Checks = slices.Concat(def.Checks, asleep)
+	return kept{Service: &d}
 }
 
 // definer is the service that a check was defined with, or nil.

@@ -1,8 +1,10 @@
 package local
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -341,5 +343,58 @@ func TestMaintenanceIsOneStep(t *testing.T) {
 	}
 	if got := ids(s); got != "service:web" {
 		t.Errorf("checks %s", got)
+	}
+}
+
+// Disabling scripts for a while costs no definition.
+func TestKeptScriptsSleepWhileTheyAreDisabled(t *testing.T) {
+	dir, d := t.TempDir(), newDatacenter(t)
+	var log bytes.Buffer
+	run := func(scripts bool, test func(*State)) {
+		t.Helper()
+		log.Reset()
+		s := start(t, d, func(c *Config) {
+			c.Dir, c.ScriptsFromAPI, c.Log = dir, scripts, slog.New(slog.NewTextHandler(&log, nil))
+		})
+		test(s)
+		must(t, s.Stop(t.Context()))
+	}
+	script := func(id string) config.CheckDefinition {
+		return config.CheckDefinition{ID: id, Args: []string{"true"}, Interval: time.Hour}
+	}
+	def := web(80)
+	def.Checks = []config.CheckDefinition{script("part"), {ID: "told", TTL: time.Hour}, {ID: "more", TTL: time.Hour}}
+	run(true, func(s *State) {
+		must(t, s.AddService(def))
+		must(t, s.AddCheck(script("node")))
+		late := script("late")
+		late.ServiceID = "web"
+		must(t, s.AddCheck(late))
+	})
+	run(false, func(s *State) {
+		if got := ids(s); got != "more told" || len(s.Services()) != 1 {
+			t.Errorf("with scripts disabled: checks %s, services %v", got, s.Services())
+		}
+		if text := log.String(); strings.Count(text, "level=WARN") != 1 || strings.Contains(text, "level=ERROR") || !strings.Contains(text, "enable_script_checks") || !strings.Contains(text, "count=3") {
+			t.Errorf("it said: %s", text)
+		}
+		must(t, s.RemoveCheck("more")) // writes the service's file
+		again := web(81)
+		again.Checks = def.Checks[1:2]
+		must(t, s.AddService(again))
+	})
+	run(true, func(s *State) {
+		if got := ids(s); got != "late node part told" || s.Services()["web"].Port != 81 {
+			t.Errorf("with scripts enabled again: checks %s, services %v", got, s.Services())
+		}
+	})
+	run(false, func(s *State) { must(t, s.ReplaceService(web(80))) })
+	run(true, func(s *State) {
+		if got := s.Checks(); got["part"].CheckID != "" {
+			t.Errorf("a check that was replaced is back")
+		}
+	})
+	if bad, err := filepath.Glob(filepath.Join(dir, "*", "*.bad")); err != nil || len(bad) > 0 {
+		t.Errorf("put aside: %v, %v", bad, err)
 	}
 }
