@@ -28,7 +28,8 @@ type kept struct {
 	Result  *keptResult               `json:",omitempty"`
 }
 
-// keptResult is the last report of a TTL check.
+// keptResult is the last report of a TTL check; a registration that says how it
+// is, is one.
 type keptResult struct {
 	CheckID, Status, Output string
 	Until                   time.Time
@@ -187,6 +188,6 @@ func (s *State) resumeTTL(c *check) {
 		c.ttl.Resume(k.Result.Output, k.Result.Until)
 		c.record.Status, c.record.Output = k.Result.Status, k.Result.Output
 	} else if !s.running || c.def.Status == "" { // who registers it now may say how it is
-		c.record.Status = checks.Critical
+		c.record.Status, c.record.Output = checks.Critical, checks.Expired(k.Result.Output)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/state/catalog"
@@ -107,7 +108,7 @@ func (s *State) addService(def config.ServiceDefinition, file bool, rest others)
 	if err != nil {
 		return err
 	}
-	r := registration{def: def, file: file, rest: rest, record: record, checks: defs, named: map[string]bool{}}
+	r := registration{at: time.Now(), def: def, file: file, rest: rest, record: record, checks: defs, named: map[string]bool{}}
 	for i := range defs {
 		r.named[defs[i].ID] = true
 	}
@@ -116,6 +117,7 @@ func (s *State) addService(def config.ServiceDefinition, file bool, rest others)
 
 // registration is one of a service.
 type registration struct {
+	at     time.Time
 	def    config.ServiceDefinition
 	file   bool
 	rest   others
@@ -156,6 +158,11 @@ func (s *State) planService(w *writes, r *registration) error {
 	var has map[string]*check
 	if old != nil {
 		has = old.checks
+	}
+	for i := range r.checks {
+		if err := w.keepStatus(&r.checks[i], r.at, r.file); err != nil {
+			return err
+		}
 	}
 	for cid, c := range has {
 		if r.loosens(cid, c) {
@@ -265,10 +272,23 @@ func (s *State) addCheck(def config.CheckDefinition, file bool) error {
 	if err := s.validCheck(&def, file); err != nil {
 		return err
 	}
-	return s.change(func(w *writes) error { return s.planCheck(w, &def, file) }, func() {
+	at := time.Now()
+	return s.change(func(w *writes) error {
+		return errors.Join(w.keepStatus(&def, at, file), s.planCheck(w, &def, file))
+	}, func() {
 		s.putCheck(&def, file, false)
 		s.notify()
 	})
+}
+
+// keepStatus keeps the state that a TTL check is registered with, as if it had
+// been reported: after a restart it is good for what is left of its time, and not
+// anew.
+func (w *writes) keepStatus(def *config.CheckDefinition, at time.Time, file bool) error {
+	if file || def.TTL <= 0 || def.Status == "" {
+		return nil
+	}
+	return w.keep(resultFolder, def.ID, kept{Result: &keptResult{CheckID: def.ID, Status: def.Status, Until: at.Add(def.TTL)}})
 }
 
 // planCheck says what the registration of a check writes; s.mu is held.
