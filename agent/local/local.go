@@ -137,8 +137,9 @@ type State struct {
 	mu       sync.Mutex
 	services map[string]*service
 	checks   map[string]*check
-	gone     map[goneKey]gone // to be deleted from the catalog
-	changed  chan struct{}    // closed and replaced when a check changes
+	asleep   map[string]config.CheckDefinition // as those of services, but kept by themselves
+	gone     map[goneKey]gone                  // to be deleted from the catalog
+	changed  chan struct{}                     // closed and replaced when a check changes
 	nodeSent bool
 	running  bool
 	unsure   bool                     // gone does not hold all that is gone: only a comparison tells
@@ -171,7 +172,7 @@ func New(cfg Config) (*State, error) {
 	}
 	s := &State{cfg: cfg, log: cfg.Log.With("component", "local"), metrics: newMetrics(cfg.Registerer), group: lifecycle.New("local state"), sending: lifecycle.New("local state"), runner: checks.NewRunner(),
 		wake: make(chan struct{}, 1), full: make(chan struct{}, 1),
-		services: map[string]*service{}, checks: map[string]*check{}, gone: map[goneKey]gone{}, changed: make(chan struct{}), disk: newDisk(cfg.Dir)}
+		services: map[string]*service{}, checks: map[string]*check{}, asleep: map[string]config.CheckDefinition{}, gone: map[goneKey]gone{}, changed: make(chan struct{}), disk: newDisk(cfg.Dir)}
 	return s, s.restore()
 }
 

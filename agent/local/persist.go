@@ -54,7 +54,8 @@ func (s *State) restore() error {
 				asleep = append(asleep, ids...)
 				return err
 			case k.Check != nil && s.forbidden(k.Check, false):
-				asleep = append(asleep, orElse(k.Check.ID, k.Check.Name))
+				s.asleep[k.Check.ID] = *k.Check
+				asleep = append(asleep, k.Check.ID)
 				return nil // its file stays
 			case k.Check != nil:
 				err := s.addCheck(*k.Check, false)
@@ -99,6 +100,17 @@ func (s *State) restoreService(def *config.ServiceDefinition) (ids []string, err
 	}
 	s.services[orElse(def.ID, def.Name)].asleep = asleep
 	return ids, nil
+}
+
+// sleepers are the IDs of a service's checks that are asleep and kept by
+// themselves; s.mu is held.
+func (s *State) sleepers(service string) (ids []string) {
+	for id, d := range s.asleep {
+		if d.ServiceID == service {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // tellAsleep says once which kept checks are not here.

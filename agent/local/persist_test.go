@@ -123,13 +123,13 @@ func TestKeptScriptsSleepWhileTheyAreDisabled(t *testing.T) {
 	script := func(id string) config.CheckDefinition {
 		return config.CheckDefinition{ID: id, Args: []string{"true"}, Interval: time.Hour}
 	}
+	late := script("late")
+	late.ServiceID = "web"
 	def := web(80)
 	def.Checks = []config.CheckDefinition{script("part"), {ID: "told", TTL: time.Hour}, {ID: "more", TTL: time.Hour}}
 	run(true, func(s *State) {
 		must(t, s.AddService(def))
 		must(t, s.AddCheck(script("node")))
-		late := script("late")
-		late.ServiceID = "web"
 		must(t, s.AddCheck(late))
 	})
 	run(false, func(s *State) {
@@ -149,10 +149,23 @@ func TestKeptScriptsSleepWhileTheyAreDisabled(t *testing.T) {
 			t.Errorf("with scripts enabled again: checks %s, services %v", got, s.Services())
 		}
 	})
-	run(false, func(s *State) { must(t, s.ReplaceService(web(80))) })
+	run(false, func(s *State) { // what goes while it sleeps is gone
+		must(t, s.RemoveCheck("node"))
+		must(t, s.ReplaceService(web(80)))
+	})
 	run(true, func(s *State) {
-		if got := s.Checks(); got["part"].CheckID != "" {
-			t.Errorf("a check that was replaced is back")
+		if got := ids(s); got != "service:web" {
+			t.Errorf("after they went: checks %s", got)
+		}
+		must(t, s.AddCheck(late))
+	})
+	run(false, func(s *State) {
+		must(t, s.RemoveService("web"))
+		must(t, s.AddService(web(80)))
+	})
+	run(true, func(s *State) {
+		if got := ids(s); got != "service:web" {
+			t.Errorf("after their service went: checks %s", got)
 		}
 	})
 	if bad, err := filepath.Glob(filepath.Join(dir, "*", "*.bad")); err != nil || len(bad) > 0 {

@@ -179,8 +179,11 @@ func (s *State) planService(w *writes, r *registration) error {
 		w.forget(serviceFolder, id)
 	}
 	for i := range r.checks {
-		if c := s.checks[r.checks[i].ID]; c != nil && !c.part && !c.file {
-			w.forget(checkFolder, c.def.ID)
+		s.forgetAlone(w, r.checks[i].ID)
+	}
+	if r.rest == dropOthers {
+		for _, cid := range s.sleepers(id) {
+			w.forgetCheck(cid)
 		}
 	}
 	for cid, c := range has {
@@ -210,6 +213,11 @@ func (s *State) putService(r *registration) {
 			s.dropCheck(cid, c)
 		case r.loosens(cid, c):
 			c.part, c.file = false, false
+		}
+	}
+	if r.rest == dropOthers {
+		for _, cid := range s.sleepers(id) {
+			delete(s.asleep, cid)
 		}
 	}
 	s.relabel(svc)
@@ -251,9 +259,15 @@ func (s *State) RemoveService(id string) error {
 		for cid := range svc.checks {
 			w.forgetCheck(cid)
 		}
+		for _, cid := range s.sleepers(id) {
+			w.forgetCheck(cid)
+		}
 		return nil
 	}, func() {
 		svc := s.services[id]
+		for _, cid := range s.sleepers(id) {
+			delete(s.asleep, cid)
+		}
 		for cid, c := range svc.checks {
 			s.dropCheck(cid, c)
 			delete(s.gone, goneKey{service: id, check: cid}) // goes with its service
@@ -303,10 +317,17 @@ func (s *State) planCheck(w *writes, def *config.CheckDefinition, file bool) err
 	if !file {
 		return w.keep(checkFolder, def.ID, kept{Check: def})
 	}
-	if old != nil && !old.part && !old.file {
-		w.forget(checkFolder, def.ID)
-	}
+	s.forgetAlone(w, def.ID)
 	return nil
+}
+
+// forgetAlone forgets a check that is kept by itself: from now on a file or its
+// service defines it. s.mu is held.
+func (s *State) forgetAlone(w *writes, id string) {
+	c := s.checks[id]
+	if _, asleep := s.asleep[id]; asleep || c != nil && !c.part && !c.file {
+		w.forget(checkFolder, id)
+	}
 }
 
 // putCheck installs a check that is valid and runs it; s.mu is held. part says
@@ -327,6 +348,7 @@ func (s *State) putCheck(def *config.CheckDefinition, file, part bool) {
 		s.disown(old)
 	}
 	s.checks[def.ID] = c
+	delete(s.asleep, def.ID)
 	if svc := s.services[def.ServiceID]; svc != nil {
 		svc.checks[def.ID] = c
 	}
@@ -352,11 +374,21 @@ func (s *State) disown(c *check) {
 // RemoveCheck deregisters a check.
 func (s *State) RemoveCheck(id string) error {
 	return s.change(func(w *writes) error {
+		if _, asleep := s.asleep[id]; asleep {
+			w.forgetCheck(id)
+			return nil
+		}
 		if s.checks[id] == nil {
 			return fmt.Errorf("%w %q", ErrUnknownCheck, id)
 		}
 		return s.planRemoval(w, id)
-	}, func() { s.takeCheck(id) })
+	}, func() {
+		if _, asleep := s.asleep[id]; asleep {
+			delete(s.asleep, id)
+		} else {
+			s.takeCheck(id)
+		}
+	})
 }
 
 // planRemoval says what removing a check that there is writes; s.mu is held.
