@@ -190,26 +190,26 @@ type Telemetry struct {
 
 // ACL is access control.
 type ACL struct {
-	Enabled                bool          `key:"enabled" doc:"Switch access control on."`
-	DefaultPolicy          string        `key:"default_policy" default:"allow" doc:"What happens where no rule matches: allow or deny."`
-	DownPolicy             string        `key:"down_policy" default:"extend-cache" doc:"What happens while the primary datacenter cannot be asked: allow, deny, extend-cache or async-cache."`
-	TokenTTL               time.Duration `key:"token_ttl" default:"30s" doc:"How long a token is kept in the cache."`
-	PolicyTTL              time.Duration `key:"policy_ttl" default:"30s" doc:"How long a policy is kept in the cache."`
-	RoleTTL                time.Duration `key:"role_ttl" default:"30s" doc:"How long a role is kept in the cache."`
-	EnableTokenReplication bool          `key:"enable_token_replication" doc:"Copy tokens from the primary datacenter, too."`
+	Enabled                bool          `key:"enabled" mark:"pending" doc:"Switch access control on."`
+	DefaultPolicy          string        `key:"default_policy" default:"allow" mark:"pending" doc:"What happens where no rule matches: allow or deny."`
+	DownPolicy             string        `key:"down_policy" default:"extend-cache" mark:"pending" doc:"What happens while the primary datacenter cannot be asked: allow, deny, extend-cache or async-cache."`
+	TokenTTL               time.Duration `key:"token_ttl" default:"30s" mark:"pending" doc:"How long a token is kept in the cache."`
+	PolicyTTL              time.Duration `key:"policy_ttl" default:"30s" mark:"pending" doc:"How long a policy is kept in the cache."`
+	RoleTTL                time.Duration `key:"role_ttl" default:"30s" mark:"pending" doc:"How long a role is kept in the cache."`
+	EnableTokenReplication bool          `key:"enable_token_replication" mark:"pending" doc:"Copy tokens from the primary datacenter, too."`
 	EnableTokenPersistence bool          `key:"enable_token_persistence" doc:"Keep tokens set at run time in data_dir."`
-	EnableKeyListPolicy    bool          `key:"enable_key_list_policy" doc:"Recursive reads of keys need the right to list."`
+	EnableKeyListPolicy    bool          `key:"enable_key_list_policy" mark:"pending" doc:"Recursive reads of keys need the right to list."`
 	Tokens                 ACLTokens     `key:"tokens" mark:"reload" doc:"Tokens of the agent itself."`
 	MSPDisableBootstrap    bool          `key:"msp_disable_bootstrap" mark:"enterprise" doc:"Managed service provider."`
 }
 
 // ACLTokens are the tokens that the agent itself uses.
 type ACLTokens struct {
-	InitialManagement      string `key:"initial_management" alias:"master" mark:"secret" doc:"Secret of the first management token."`
+	InitialManagement      string `key:"initial_management" alias:"master" mark:"pending,secret" doc:"Secret of the first management token."`
 	Default                string `key:"default" mark:"secret" doc:"Used for requests without a token."`
 	Agent                  string `key:"agent" mark:"secret" doc:"Used for the agent's own requests."`
-	AgentRecovery          string `key:"agent_recovery" alias:"agent_master" mark:"secret" doc:"Accepted by this agent while no server can be asked."`
-	Replication            string `key:"replication" mark:"secret" doc:"Used to copy from the primary datacenter."`
+	AgentRecovery          string `key:"agent_recovery" alias:"agent_master" mark:"pending,secret" doc:"Accepted by this agent while no server can be asked."`
+	Replication            string `key:"replication" mark:"pending,secret" doc:"Used to copy from the primary datacenter."`
 	DNS                    string `key:"dns" mark:"secret" doc:"Used for DNS."`
 	ConfigFileRegistration string `key:"config_file_service_registration" mark:"secret" doc:"Used to register services and checks from files."`
 	ManagedServiceProvider any    `key:"managed_service_provider" mark:"enterprise,secret" doc:"Managed service provider."`

@@ -149,7 +149,7 @@ type Config struct {
 	Telemetry         Telemetry     `key:"telemetry" doc:"Metrics."`
 
 	// Security.
-	ACL         ACL         `key:"acl" mark:"pending" doc:"Access control."`
+	ACL         ACL         `key:"acl" doc:"Access control."`
 	TLS         TLS         `key:"tls" mark:"pending" doc:"Certificates, one block for each listener over the defaults."`
 	AutoEncrypt AutoEncrypt `key:"auto_encrypt" mark:"pending" doc:"Certificates for clients from the servers."`
 	AutoConfig  any         `key:"auto_config" mark:"pending" doc:"Configuration for clients from the servers."`

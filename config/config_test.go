@@ -282,6 +282,10 @@ func TestWarnings(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{`acl { enabled = true }`, `a.hcl: acl.enabled is accepted but has no effect yet`},
 		{`acl { enabled = false }`, ``},
+		{`acl { enable_token_persistence = true tokens { default = "x" agent = "x" dns = "x" config_file_service_registration = "x" } }`, ``},
+		{`acl { tokens { replication = "x" } }`, `a.hcl: acl.tokens.replication is accepted but has no effect yet`},
+		{`acl { tokens { initial_management = "x" } }`, `acl.tokens.initial_management is accepted but has no effect yet`},
+		{`acl { tokens { agent_recovery = "x" } }`, `acl.tokens.agent_recovery is accepted but has no effect yet`},
 		{`connect { enabled = true } config_entries { bootstrap = [{}] } ports { grpc = 8502 }`, ``},
 		{`segment = "x"`, `a.hcl: segment belongs to Consul's enterprise edition`},
 		{`verify_incoming = true`, `a.hcl: verify_incoming is now called tls.defaults.verify_incoming`},

@@ -7,12 +7,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/tinylib/msgp/msgp"
 	"pgregory.net/rapid"
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
+	"github.com/legate-project/legate/storage"
 )
 
 // Whatever is registered and taken away, the list of names is that of the
@@ -207,5 +209,47 @@ func TestRefusedRegistrations(t *testing.T) {
 	_, apply := open(t)
 	if _, err := apply(&catalog.Deregister, &catalog.DeregisterRequest{ServiceID: "x"}); op.CodeOf(err) != op.CodeInvalid {
 		t.Errorf("deregistration without a node: %v", err)
+	}
+}
+
+// A registration costs what it says itself, not what others of its name said.
+func TestTagsOfOthersCostNothing(t *testing.T) {
+	const instances, part = 6000, 1000
+	s, err := storage.OpenState(storage.Options{Dir: "state", FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	m := New()
+	var bytes [instances / part]int
+	for i := range instances {
+		r := &catalog.RegisterRequest{Node: "n1", Address: "10.0.0.1", Service: &catalog.Service{
+			ID: fmt.Sprintf("w%04d", i), Service: "web", Tags: []string{fmt.Sprintf("tag-%04d", i)}}}
+		if err := catalog.Register.Ready(op.Leader{}, r); err != nil {
+			t.Fatal(err)
+		}
+		body, err := r.MarshalMsg(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := m.Encode(&catalog.Register, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx := s.Begin()
+		tx.Next()
+		if _, err := m.Apply(tx, b); err != nil {
+			t.Fatal(err)
+		}
+		bytes[i/part] += tx.Size()
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if first, last := bytes[0], bytes[len(bytes)-1]; first == 0 || last > 2*first {
+		t.Errorf("bytes written by each %d instances: %v", part, bytes)
+	}
+	if names, _ := read(t, s, &catalog.ListServices, &catalog.ServicesRequest{}); len((*names)["web"]) != instances {
+		t.Errorf("%d tags are listed", len((*names)["web"]))
 	}
 }

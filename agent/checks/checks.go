@@ -88,6 +88,9 @@ func find(d *config.CheckDefinition) (kind, error) {
 
 // Validate says what is wrong with a definition.
 func Validate(d *config.CheckDefinition) error {
+	if d.TTL < 0 { // before its kind: it would have none
+		return fmt.Errorf("check %q: TTL is %s, it must be > 0", d.Name, d.TTL)
+	}
 	k, err := find(d)
 	if err != nil {
 		return err

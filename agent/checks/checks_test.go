@@ -26,6 +26,9 @@ func TestHTTPStatus(t *testing.T) {
 			}
 		}
 	})
+	mux.HandleFunc("/headers", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Long", strings.Repeat("x", maxHTTPHeader))
+	})
 	mux.HandleFunc("/hang", func(_ http.ResponseWriter, r *http.Request) {
 		select {
 		case <-hang:
@@ -50,6 +53,7 @@ func TestHTTPStatus(t *testing.T) {
 		{config.CheckDefinition{}, "/bad", Critical, "500"},
 		{config.CheckDefinition{}, "/missing", Critical, "404"},
 		{config.CheckDefinition{}, "/flood", Passing, "200"},
+		{config.CheckDefinition{}, "/headers", Critical, "header"},
 		{config.CheckDefinition{}, "/hang", Critical, "deadline"},
 		{config.CheckDefinition{}, "/moved", Critical, "500"},
 		{config.CheckDefinition{DisableRedirects: true}, "/moved", Critical, "302"},
@@ -114,6 +118,7 @@ func TestValidate(t *testing.T) {
 		{config.CheckDefinition{Name: "a", TCP: "x", Interval: time.Second}, "host:port"},
 		{config.CheckDefinition{Name: "a", TTL: time.Second}, ""},
 		{config.CheckDefinition{Name: "a", Args: []string{"true"}, DockerContainerID: "c", Interval: time.Second}, "outside of the container"},
+		{config.CheckDefinition{Name: "a", TTL: -5 * time.Second}, "TTL is -5s"},
 		{config.CheckDefinition{Name: "a", TTL: time.Second, FailuresBeforeCritical: -1}, "negative"},
 	} {
 		err := Validate(&c.def)

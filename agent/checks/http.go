@@ -12,6 +12,10 @@ import (
 	"github.com/legate-project/legate/config"
 )
 
+// maxHTTPHeader is how many bytes the headers of an answer may have; with
+// more, the check is critical.
+const maxHTTPHeader = 64 << 10
+
 // httpProbe asks a URL: 2xx passes, 429 warns, everything else is critical.
 type httpProbe struct {
 	def    *config.CheckDefinition
@@ -33,6 +37,8 @@ func newHTTP(d *config.CheckDefinition) (Prober, error) {
 		DisableKeepAlives:   true, // a check is to see what a new client sees
 		TLSClientConfig:     &tls.Config{ServerName: d.TLSServerName, InsecureSkipVerify: d.TLSSkipVerify},
 		TLSHandshakeTimeout: DefaultTimeout,
+		// Nothing that a header says is used.
+		MaxResponseHeaderBytes: maxHTTPHeader,
 	}}
 	if d.DisableRedirects {
 		p.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -68,6 +68,17 @@ func TestScriptThatFloodsIsCutToItsEnd(t *testing.T) {
 	}
 }
 
+func TestScriptThatWritesWithoutEndIsKilled(t *testing.T) {
+	begin := time.Now()
+	r := probe(t, config.CheckDefinition{Args: []string{"yes"}, Interval: time.Second, OutputMaxSize: 1000}, 20*time.Second)
+	if r.Status != Critical || !strings.HasPrefix(r.Output, "Killed: the script wrote more than 16777216 bytes\n") || len(r.Output) > 1200 {
+		t.Errorf("%s: %.100q", r.Status, r.Output)
+	}
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("it was killed after %s", took)
+	}
+}
+
 func TestScriptTakesItsChildrenWithIt(t *testing.T) {
 	pid := filepath.Join(t.TempDir(), "pid")
 	start := time.Now()

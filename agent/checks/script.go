@@ -25,6 +25,10 @@ const (
 	// pipeDelay is how long output is still read when the script has ended but
 	// something that it started holds the pipe.
 	pipeDelay = 100 * time.Millisecond
+	// maxScriptOutput is how many bytes of one run are read at most, whatever is
+	// kept of them: a script that writes without end would keep a core busy until
+	// its timeout. Above it, it is killed and critical.
+	maxScriptOutput = 16 << 20
 )
 
 // scriptProbe runs a command without a shell: exit code 0 passes, 1 warns, all
@@ -62,8 +66,10 @@ func (p *scriptProbe) Probe(ctx context.Context) Result {
 	case <-ctx.Done():
 		return Result{Critical, "not run: too many other scripts are running"}
 	}
-	out := &tail{limit: p.limit}
-	cmd := exec.CommandContext(ctx, p.args[0], p.args[1:]...)
+	run, kill := context.WithCancel(ctx)
+	defer kill()
+	out := &tail{limit: p.limit, flooded: kill}
+	cmd := exec.CommandContext(run, p.args[0], p.args[1:]...)
 	cmd.Stdout, cmd.Stderr = out, out
 	// A group of its own, so that what it starts is killed with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -75,11 +81,14 @@ func (p *scriptProbe) Probe(ctx context.Context) Result {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	}
 	text := out.String()
+	flood := run.Err() != nil
 	p.hung = ctx.Err() != nil
 	var exit *exec.ExitError
 	switch {
 	case p.hung: // without the command: its arguments may be secret, and the catalog shows what is said here
 		return Result{Critical, "Timed out running check\n" + text}
+	case flood:
+		return Result{Critical, fmt.Sprintf("Killed: the script wrote more than %d bytes\n%s", maxScriptOutput, text)}
 	case err == nil, errors.Is(err, exec.ErrWaitDelay):
 		return Result{Passing, text}
 	case errors.As(err, &exit) && exit.ExitCode() == 1:
@@ -97,6 +106,9 @@ type tail struct {
 	limit int
 	b     []byte
 	lost  int
+
+	read    int
+	flooded func() // called when more than maxScriptOutput was written
 }
 
 // Write implements io.Writer.
@@ -104,6 +116,9 @@ func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := len(p)
+	if t.read += n; t.read > maxScriptOutput {
+		t.flooded()
+	}
 	if n > t.limit {
 		t.lost += n - t.limit
 		p = p[n-t.limit:]

@@ -9,6 +9,9 @@ import (
 // clients know it.
 const expiredText = "TTL expired (last output before timeout follows): "
 
+// Expired is the output of a check whose last report had the given one.
+func Expired(last string) string { return expiredText + last }
+
 // TTL watches over a check that others report: without a report for the given
 // time it is critical.
 type TTL struct {
@@ -75,5 +78,5 @@ func (t *TTL) expire() {
 	}
 	last := t.last
 	t.mu.Unlock()
-	t.report(Result{Critical, expiredText + last})
+	t.report(Result{Critical, Expired(last)})
 }

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,36 +10,27 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 )
 
 // unfinished begins the names of files that are being written.
 const unfinished = ".new-"
 
-// disk keeps definitions in one file each. Writes are put in order while the
-// state is locked and carried out after it is unlocked, so that nobody waits
-// for the disk but those whose change it is; what happens to one file happens
-// in that order, and those who wait for a folder share its flush.
+// disk keeps definitions in one file each. What may take long or find the disk
+// full, writing the bytes, is done beside the file that they are to replace, by
+// many at once and before anything changes. Then the files change in the order
+// in which the state does. Those who wait for a folder share its flush.
 type disk struct {
 	dir     string // empty keeps nothing
 	flushes map[string]*flush
-
-	mu    sync.Mutex
-	files map[string]*keptFile // with writes under way
-}
-
-// keptFile puts the writes of one file in order.
-type keptFile struct {
-	mu   sync.Mutex
-	done uint64 // number of the newest write that was carried out
-
-	last, pending uint64 // number of the newest write, and how many are under way; disk.mu is held
+	syncDir func(dir string) error
 }
 
 func newDisk(dir string) *disk {
-	d := &disk{dir: dir, files: map[string]*keptFile{}, flushes: map[string]*flush{}}
+	d := &disk{dir: dir, flushes: map[string]*flush{}, syncDir: syncDir}
 	for _, folder := range []string{serviceFolder, checkFolder} {
-		d.flushes[folder] = &flush{dir: filepath.Join(dir, folder)}
+		d.flushes[folder] = &flush{sync: func() error { return d.syncDir(filepath.Join(dir, folder)) }}
 	}
 	return d
 }
@@ -49,7 +41,7 @@ func (d *disk) path(folder, id string) string {
 	return filepath.Join(d.dir, folder, hex.EncodeToString(sum[:16])+".json")
 }
 
-// writes are what one change of the state writes.
+// writes are what one change of the state writes and removes.
 type writes struct {
 	disk *disk
 	list []write
@@ -60,14 +52,14 @@ type write struct {
 	folder, id string
 	name       string
 	bytes      []byte
-	number     uint64
-	file       *keptFile
+	changed    bool // it was carried out, and was not in vain
 }
 
 func (d *disk) begin() *writes { return &writes{disk: d} }
 
 // keep writes a file, whole or not at all. A result may be lost with the
-// power, a definition not.
+// power, a definition not. What a change keeps comes before what it forgets, and
+// last among that what the rest is nothing without.
 func (w *writes) keep(folder, id string, k kept) error {
 	if w.disk.dir == "" {
 		return nil
@@ -76,102 +68,130 @@ func (w *writes) keep(folder, id string, k kept) error {
 	if err != nil {
 		return fmt.Errorf("keep %s of %q: %w", folder, id, err)
 	}
-	w.add(write{folder: folder, id: id, bytes: b})
+	w.list = append(w.list, write{folder: folder, id: id, name: w.disk.path(folder, id), bytes: b})
 	return nil
 }
 
 // forget removes a file, if there is one.
 func (w *writes) forget(folder, id string) {
 	if w.disk.dir != "" {
-		w.add(write{folder: folder, id: id})
+		w.list = append(w.list, write{folder: folder, id: id, name: w.disk.path(folder, id)})
 	}
 }
 
-func (w *writes) add(one write) {
-	one.name = w.disk.path(one.folder, one.id)
-	w.disk.mu.Lock()
-	defer w.disk.mu.Unlock()
-	f := w.disk.files[one.name]
-	if f == nil {
-		f = &keptFile{}
-		w.disk.files[one.name] = f
-	}
-	f.last++
-	f.pending++
-	one.file, one.number = f, f.last
-	w.list = append(w.list, one)
+// forgetCheck removes what is kept of a check.
+func (w *writes) forgetCheck(id string) {
+	w.forget(checkFolder, id)
+	w.forget(resultFolder, id)
 }
 
-// commit carries the writes out and returns when they are durable.
-func (w *writes) commit() error {
-	var errs []error
-	touched := map[string]bool{}
+// prepared are bytes that stand beside the file that they are to replace.
+type prepared struct {
+	bytes []byte
+	tmp   string
+}
+
+// drafts are what is prepared for one change, by the file's name.
+type drafts map[string]prepared
+
+// ready reports whether all that is to be written is prepared.
+func (d drafts) ready(w *writes) bool {
 	for i := range w.list {
-		changed, err := w.list[i].do()
-		if err != nil {
-			errs = append(errs, fmt.Errorf("keep %s of %q: %w", w.list[i].folder, w.list[i].id, err))
+		if one := &w.list[i]; one.bytes != nil && !d.holds(one) {
+			return false
 		}
-		touched[w.list[i].folder] = touched[w.list[i].folder] || changed
-		w.disk.done(&w.list[i])
 	}
-	for folder, changed := range touched {
-		if f := w.disk.flushes[folder]; changed && f != nil {
+	return true
+}
+
+func (d drafts) holds(one *write) bool {
+	p, ok := d[one.name]
+	return ok && bytes.Equal(p.bytes, one.bytes)
+}
+
+// prepare writes what is not yet prepared.
+func (d drafts) prepare(w *writes) error {
+	for i := range w.list {
+		one := &w.list[i]
+		if one.bytes == nil || d.holds(one) {
+			continue
+		}
+		tmp, err := w.disk.draft(one)
+		if err != nil {
+			return one.fault(err)
+		}
+		if old, ok := d[one.name]; ok {
+			err = os.Remove(old.tmp)
+		}
+		d[one.name] = prepared{bytes: one.bytes, tmp: tmp}
+		if err != nil {
+			return one.fault(err)
+		}
+	}
+	return nil
+}
+
+// discard removes what was prepared and not used.
+func (d drafts) discard() error {
+	var errs []error
+	for _, p := range d {
+		errs = append(errs, os.Remove(p.tmp))
+	}
+	return errors.Join(errs...)
+}
+
+// carryOut makes the files those of the change. It reports whether they are:
+// not if the first of them, or one that is kept, did not become so. What then
+// has changed says nothing by itself. When done, an error tells of files that
+// should have gone.
+func (w *writes) carryOut(d drafts) (done bool, err error) {
+	var errs []error
+	for i := range w.list {
+		one := &w.list[i]
+		if one.bytes != nil {
+			err = os.Rename(d[one.name].tmp, one.name)
+			if err == nil {
+				delete(d, one.name)
+			}
+		} else {
+			err = os.Remove(one.name)
+		}
+		one.changed = err == nil
+		if err == nil || one.bytes == nil && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		errs = append(errs, one.fault(err))
+		if i == 0 || one.bytes != nil {
+			return false, errors.Join(errs...)
+		}
+	}
+	return true, errors.Join(errs...)
+}
+
+// flush returns when the change is durable.
+func (w *writes) flush() error {
+	var errs []error
+	flushed := map[string]bool{}
+	for i := range w.list {
+		folder := w.list[i].folder
+		if f := w.disk.flushes[folder]; f != nil && w.list[i].changed && !flushed[folder] {
+			flushed[folder] = true
 			errs = append(errs, f.wait())
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// done forgets the order of a file that nobody writes any more.
-func (d *disk) done(one *write) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if one.file.pending--; one.file.pending == 0 {
-		delete(d.files, one.name)
-	}
+func (one *write) fault(err error) error {
+	return fmt.Errorf("keep %s of %q: %w", one.folder, one.id, err)
 }
 
-// do carries one write out, unless a newer one of the same file was faster. It
-// reports whether the folder is to be flushed.
-func (one *write) do() (changed bool, err error) {
-	tmp := ""
-	if one.bytes != nil {
-		if tmp, err = one.prepare(); err != nil {
-			return false, err
-		}
-	}
-	one.file.mu.Lock()
-	defer one.file.mu.Unlock()
-	switch {
-	case one.file.done > one.number: // it is flushed by whoever wrote it
-		if tmp != "" {
-			err = os.Remove(tmp)
-		}
-		return true, err
-	case tmp != "":
-		if err := os.Rename(tmp, one.name); err != nil {
-			return false, errors.Join(err, os.Remove(tmp))
-		}
-	default:
-		err := os.Remove(one.name)
-		if errors.Is(err, fs.ErrNotExist) {
-			one.file.done = one.number
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-	}
-	one.file.done = one.number
-	return true, nil
-}
-
-// prepare writes the bytes beside the file that they are to replace.
-func (one *write) prepare() (string, error) {
+// draft writes the bytes beside the file that they are to replace.
+func (d *disk) draft(one *write) (string, error) {
 	dir := filepath.Dir(one.name)
 	tmp, err := os.CreateTemp(dir, unfinished+"*")
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := d.makeFolder(one.folder); err != nil {
 			return "", err
 		}
 		tmp, err = os.CreateTemp(dir, unfinished+"*")
@@ -189,9 +209,38 @@ func (one *write) prepare() (string, error) {
 	return tmp.Name(), nil
 }
 
+// makeFolder makes a folder durably: a file is lost with the folder that it is
+// in.
+func (d *disk) makeFolder(folder string) error {
+	at := d.dir
+	for part := range strings.SplitSeq(folder, "/") {
+		parent := at
+		at = filepath.Join(at, part)
+		if err := os.MkdirAll(at, 0o700); err != nil {
+			return err
+		}
+		if err := d.syncDir(parent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(name string) error {
+	dir, err := os.Open(name)
+	if err != nil {
+		return fmt.Errorf("flush %s: %w", name, err)
+	}
+	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+		return fmt.Errorf("flush %s: %w", name, err)
+	}
+	return nil
+}
+
 // flush makes the names in a folder durable, once for all who wait at a time.
 type flush struct {
-	dir  string
+	sync func() error
 	turn sync.Mutex // held by the one that flushes
 
 	mu   sync.Mutex
@@ -226,15 +275,4 @@ func (f *flush) wait() error {
 	f.turn.Unlock()
 	close(r.done)
 	return r.err
-}
-
-func (f *flush) sync() error {
-	dir, err := os.Open(f.dir)
-	if err != nil {
-		return fmt.Errorf("flush %s: %w", f.dir, err)
-	}
-	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
-		return fmt.Errorf("flush %s: %w", f.dir, err)
-	}
-	return nil
 }

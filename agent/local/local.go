@@ -48,6 +48,9 @@ func invalid(format string, args ...any) error { return &InvalidError{fmt.Sprint
 const (
 	maxServices = 1 << 16
 	maxChecks   = 1 << 17
+	// maxGone is how many deregistrations wait for the catalog by name. Above it
+	// they are forgotten, and found again by comparing everything.
+	maxGone = 1 << 14
 )
 
 // Config says for whom the state is kept and how it reaches the catalog.
@@ -98,6 +101,8 @@ type service struct {
 	// changed is closed when the record becomes another or the service goes.
 	changed chan struct{}
 	checks  map[string]*check // of the service, by ID
+	// asleep are checks that stay on disk and are not here: scripts are disabled.
+	asleep []config.CheckDefinition
 }
 
 // check is one registered check.
@@ -127,13 +132,18 @@ type State struct {
 	wake    chan struct{} // capacity 1: something is to be sent
 	full    chan struct{} // capacity 1: compare everything now
 
+	changing sync.Mutex // held while a change is carried out; before mu
+
 	mu       sync.Mutex
 	services map[string]*service
 	checks   map[string]*check
-	gone     map[goneKey]gone // to be deleted from the catalog
-	changed  chan struct{}    // closed and replaced when a check changes
+	asleep   map[string]config.CheckDefinition // as those of services, but kept by themselves
+	gone     map[goneKey]gone                  // to be deleted from the catalog
+	changed  chan struct{}                     // closed and replaced when a check changes
 	nodeSent bool
 	running  bool
+	unsure   bool                     // gone does not hold all that is gone: only a comparison tells
+	lossy    bool                     // the last report of a TTL check could not be kept
 	waiting  []config.CheckDefinition // kept ones of services that are not defined yet
 }
 
@@ -162,7 +172,7 @@ func New(cfg Config) (*State, error) {
 	}
 	s := &State{cfg: cfg, log: cfg.Log.With("component", "local"), metrics: newMetrics(cfg.Registerer), group: lifecycle.New("local state"), sending: lifecycle.New("local state"), runner: checks.NewRunner(),
 		wake: make(chan struct{}, 1), full: make(chan struct{}, 1),
-		services: map[string]*service{}, checks: map[string]*check{}, gone: map[goneKey]gone{}, changed: make(chan struct{}), disk: newDisk(cfg.Dir)}
+		services: map[string]*service{}, checks: map[string]*check{}, asleep: map[string]config.CheckDefinition{}, gone: map[goneKey]gone{}, changed: make(chan struct{}), disk: newDisk(cfg.Dir)}
 	return s, s.restore()
 }
 

@@ -34,17 +34,31 @@ func (s *State) Maintain(serviceID string, on bool, reason string) error {
 	if def.Notes == "" {
 		def.Notes = fmt.Sprintf(noReason, what)
 	}
-	s.mu.Lock()
-	_, known := s.services[serviceID]
-	_, is := s.checks[def.ID]
-	s.mu.Unlock()
-	switch {
-	case serviceID != "" && !known:
-		return fmt.Errorf("%w %q", ErrUnknownService, serviceID)
-	case on == is:
-		return nil
-	case on:
-		return s.AddCheck(def)
+	if on {
+		if err := s.validCheck(&def, false); err != nil {
+			return err
+		}
 	}
-	return s.RemoveCheck(def.ID)
+	return s.change(func(w *writes) error {
+		_, is := s.checks[def.ID]
+		switch {
+		case serviceID != "" && s.services[serviceID] == nil:
+			return fmt.Errorf("%w %q", ErrUnknownService, serviceID)
+		case on == is:
+			return nil
+		case on:
+			return s.planCheck(w, &def, false)
+		}
+		return s.planRemoval(w, def.ID)
+	}, func() {
+		_, is := s.checks[def.ID]
+		switch {
+		case on == is:
+		case on:
+			s.putCheck(&def, false, false)
+			s.notify()
+		default:
+			s.takeCheck(def.ID)
+		}
+	})
 }

@@ -28,7 +28,8 @@ type kept struct {
 	Result  *keptResult               `json:",omitempty"`
 }
 
-// keptResult is the last report of a TTL check.
+// keptResult is the last report of a TTL check; a registration that says how it
+// is, is one.
 type keptResult struct {
 	CheckID, Status, Output string
 	Until                   time.Time
@@ -43,11 +44,19 @@ func (s *State) restore() error {
 	disk := s.disk
 	s.disk = newDisk("") // what is read needs not be written
 	defer func() { s.disk = disk }()
+	var asleep []string
+	defer func() { s.tellAsleep(asleep) }()
 	for _, folder := range []string{serviceFolder, checkFolder} {
 		err := s.eachKept(folder, func(k kept) error {
 			switch {
 			case k.Service != nil:
-				return s.addService(*k.Service, false, keepOthers)
+				ids, err := s.restoreService(k.Service)
+				asleep = append(asleep, ids...)
+				return err
+			case k.Check != nil && s.forbidden(k.Check, false):
+				s.asleep[k.Check.ID] = *k.Check
+				asleep = append(asleep, k.Check.ID)
+				return nil // its file stays
 			case k.Check != nil:
 				err := s.addCheck(*k.Check, false)
 				if errors.Is(err, ErrUnknownService) { // a file may define it
@@ -73,6 +82,46 @@ func (s *State) restore() error {
 	})
 }
 
+// restoreService registers a kept service without those of its checks that may not run
+// now, and returns their IDs. Their definitions stay on disk for when they may.
+func (s *State) restoreService(def *config.ServiceDefinition) (ids []string, err error) {
+	all := def.Checks
+	def.Checks = nil
+	var asleep []config.CheckDefinition
+	for _, d := range all {
+		if s.forbidden(&d, false) {
+			asleep, ids = append(asleep, d), append(ids, d.ID)
+		} else {
+			def.Checks = append(def.Checks, d)
+		}
+	}
+	if err := s.addService(*def, false, keepOthers); err != nil {
+		return nil, err
+	}
+	s.services[orElse(def.ID, def.Name)].asleep = asleep
+	return ids, nil
+}
+
+// sleepers are the IDs of a service's checks that are asleep and kept by
+// themselves; s.mu is held.
+func (s *State) sleepers(service string) (ids []string) {
+	for id, d := range s.asleep {
+		if d.ServiceID == service {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// tellAsleep says once which kept checks are not here.
+func (s *State) tellAsleep(ids []string) {
+	const shown = 8
+	if len(ids) > 0 {
+		s.log.Warn("scripts are disabled: kept checks that run one are left out, and their services stand without them, until enable_script_checks is true again",
+			"count", len(ids), "checks", ids[:min(len(ids), shown)])
+	}
+}
+
 // adopt registers the kept checks of services that files define. Those whose
 // service is defined no more go, as they would have gone with it.
 func (s *State) adopt() error {
@@ -86,10 +135,9 @@ func (s *State) adopt() error {
 		if errors.Is(err, ErrUnknownService) {
 			s.log.Warn("a kept check goes: its service is not defined any more", "check", d.ID, "service", d.ServiceID)
 			err = s.change(func(w *writes) error {
-				w.forget(checkFolder, d.ID)
-				w.forget(resultFolder, d.ID)
+				w.forgetCheck(d.ID)
 				return nil
-			})
+			}, func() {})
 		}
 		errs = append(errs, err)
 	}
@@ -152,6 +200,6 @@ func (s *State) resumeTTL(c *check) {
 		c.ttl.Resume(k.Result.Output, k.Result.Until)
 		c.record.Status, c.record.Output = k.Result.Status, k.Result.Output
 	} else if !s.running || c.def.Status == "" { // who registers it now may say how it is
-		c.record.Status = checks.Critical
+		c.record.Status, c.record.Output = checks.Critical, checks.Expired(k.Result.Output)
 	}
 }

@@ -22,13 +22,18 @@ func (s *State) guard(d *config.CheckDefinition, file bool) error {
 	if err := checks.Validate(d); err != nil {
 		return &InvalidError{err.Error()}
 	}
-	if len(d.Args) == 0 || s.cfg.ScriptsFromAPI || file && s.cfg.ScriptsFromFiles {
+	if !s.forbidden(d, file) {
 		return nil
 	}
 	if file {
 		return invalid("check %q: Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true", d.Name)
 	}
 	return invalid("check %q: Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true", d.Name)
+}
+
+// forbidden reports whether a check runs a command where that is not allowed.
+func (s *State) forbidden(d *config.CheckDefinition, file bool) bool {
+	return len(d.Args) > 0 && !s.cfg.ScriptsFromAPI && !(file && s.cfg.ScriptsFromFiles)
 }
 
 // serviceChecks returns the checks that a service defines, with IDs and names.

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/state/catalog"
 )
 
 // others says what becomes of the checks that a service has and that its new
@@ -19,14 +22,73 @@ const (
 	dropOthers               // all but maintenance go
 )
 
-// change carries out do with s.mu held, then makes durable what it wrote. When
-// it returns nil, both are done.
-func (s *State) change(do func(w *writes) error) error {
-	w := s.disk.begin()
+// maxPlans is how often a change is planned anew because another was faster:
+// then it keeps the others waiting for its writes.
+const maxPlans = 4
+
+// errNotKept says that a change could not be written and was not carried out.
+var errNotKept = errors.New("nothing was changed")
+
+// change carries out do, and makes durable what plan says that it writes. What
+// cannot be written is found before anything changes: then, as when plan
+// refuses, nothing has. Both run with s.mu held, and nothing that plan looks at
+// changes between them. An error after do tells that files are left over, or
+// that the last flush failed: what the disk then holds nobody knows.
+func (s *State) change(plan func(w *writes) error, do func()) (err error) {
+	d := drafts{}
+	defer func() { err = errors.Join(err, d.discard()) }()
+	for try := 1; ; try++ {
+		w, err := s.planned(plan)
+		if err != nil {
+			return err
+		}
+		if try < maxPlans {
+			if err := d.prepare(w); err != nil {
+				return fmt.Errorf("%w: %w", errNotKept, err)
+			}
+		}
+		if again, err := s.carryOut(plan, do, d, try == maxPlans); !again {
+			return err
+		}
+	}
+}
+
+// planned returns what a change writes as things are.
+func (s *State) planned(plan func(w *writes) error) (*writes, error) {
 	s.mu.Lock()
-	err := do(w)
+	defer s.mu.Unlock()
+	w := s.disk.begin()
+	return w, plan(w)
+}
+
+// carryOut carries a change out for which d is prepared. Where it no longer
+// fits, it prepares with last what is missing, else it asks to begin again.
+func (s *State) carryOut(plan func(w *writes) error, do func(), d drafts, last bool) (again bool, err error) {
+	s.changing.Lock()
+	unlock := sync.OnceFunc(s.changing.Unlock)
+	defer unlock()
+	w, err := s.planned(plan)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case d.ready(w):
+	case !last:
+		return true, nil
+	default:
+		if err := d.prepare(w); err != nil {
+			return false, fmt.Errorf("%w: %w", errNotKept, err)
+		}
+	}
+	done, err := w.carryOut(d)
+	if !done {
+		return false, fmt.Errorf("%w: %w", errNotKept, err)
+	}
+	s.mu.Lock()
+	do()
 	s.mu.Unlock()
-	return errors.Join(err, w.commit())
+	unlock()
+	return false, errors.Join(err, w.flush())
 }
 
 // AddService registers a service with its checks, or changes it. Checks that
@@ -46,37 +108,120 @@ func (s *State) addService(def config.ServiceDefinition, file bool, rest others)
 	if err != nil {
 		return err
 	}
-	return s.change(func(w *writes) error {
-		old := s.services[record.ID]
-		if old == nil && len(s.services) >= maxServices {
-			return invalid("this agent has %d services already, its limit", maxServices)
+	r := registration{at: time.Now(), def: def, file: file, rest: rest, record: record, checks: defs, named: map[string]bool{}}
+	for i := range defs {
+		r.named[defs[i].ID] = true
+	}
+	return s.change(func(w *writes) error { return s.planService(w, &r) }, func() { s.putService(&r) })
+}
+
+// registration is one of a service.
+type registration struct {
+	at     time.Time
+	def    config.ServiceDefinition
+	file   bool
+	rest   others
+	record catalog.Service
+	checks []config.CheckDefinition
+	named  map[string]bool // IDs of checks
+}
+
+// drops reports whether a check that the service had goes, and loosens whether
+// it stays, but not as a part of the definition any more.
+func (r *registration) drops(id string, c *check) bool {
+	return !r.named[id] && (r.rest == dropOthers && !isMaintenance(&c.def) || r.rest == dropParts && c.part)
+}
+
+func (r *registration) loosens(id string, c *check) bool {
+	return !r.named[id] && c.part && !r.drops(id, c)
+}
+
+// asleep are the checks that stay so: those that the service had and that the
+// definition does not name.
+func (r *registration) asleep(old *service) []config.CheckDefinition {
+	if old == nil || r.file || r.rest != keepOthers {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(old.asleep), func(d config.CheckDefinition) bool { return r.named[d.ID] })
+}
+
+// planService says what a registration writes; s.mu is held.
+func (s *State) planService(w *writes, r *registration) error {
+	id := r.record.ID
+	old := s.services[id]
+	if old == nil && len(s.services) >= maxServices {
+		return invalid("this agent has %d services already, its limit", maxServices)
+	}
+	if len(s.checks)+len(r.checks) > maxChecks {
+		return invalid("this agent has %d checks already, its limit is %d", len(s.checks), maxChecks)
+	}
+	var has map[string]*check
+	if old != nil {
+		has = old.checks
+	}
+	for i := range r.checks {
+		if err := w.keepStatus(&r.checks[i], r.at, r.file); err != nil {
+			return err
 		}
-		if len(s.checks)+len(defs) > maxChecks {
-			return invalid("this agent has %d checks already, its limit is %d", len(s.checks), maxChecks)
+	}
+	for cid, c := range has {
+		if r.loosens(cid, c) {
+			if err := w.keep(checkFolder, cid, kept{Check: &c.def}); err != nil {
+				return err
+			}
 		}
-		svc := &service{def: def, file: file, record: record, changed: make(chan struct{}), checks: map[string]*check{}}
-		if old != nil {
-			svc.inherit(old)
+	}
+	if !r.file {
+		if err := w.keep(serviceFolder, id, stored(&r.def, r.asleep(old))); err != nil {
+			return err
 		}
-		s.services[record.ID] = svc
-		delete(s.gone, goneKey{service: record.ID})
-		var errs []error
+	} else if old != nil && !old.file {
+		w.forget(serviceFolder, id)
+	}
+	for i := range r.checks {
+		s.forgetAlone(w, r.checks[i].ID)
+	}
+	if r.rest == dropOthers {
+		for _, cid := range s.sleepers(id) {
+			w.forgetCheck(cid)
+		}
+	}
+	for cid, c := range has {
+		if r.drops(cid, c) {
+			w.forgetCheck(cid)
+		}
+	}
+	return nil
+}
+
+// putService carries a registration out; s.mu is held.
+func (s *State) putService(r *registration) {
+	id := r.record.ID
+	svc := &service{def: r.def, file: r.file, record: r.record, changed: make(chan struct{}), checks: map[string]*check{}}
+	if old := s.services[id]; old != nil {
+		svc.inherit(old)
+		svc.asleep = r.asleep(old)
+	}
+	s.services[id] = svc
+	delete(s.gone, goneKey{service: id})
+	for i := range r.checks {
+		s.putCheck(&r.checks[i], r.file, true)
+	}
+	for cid, c := range svc.checks {
 		switch {
-		case !file:
-			errs = append(errs, w.keep(serviceFolder, record.ID, kept{Service: &def}))
-		case old != nil && !old.file:
-			w.forget(serviceFolder, record.ID)
+		case r.drops(cid, c):
+			s.dropCheck(cid, c)
+		case r.loosens(cid, c):
+			c.part, c.file = false, false
 		}
-		named := map[string]bool{}
-		for i := range defs {
-			named[defs[i].ID] = true
-			s.putCheck(w, &defs[i], file, true)
+	}
+	if r.rest == dropOthers {
+		for _, cid := range s.sleepers(id) {
+			delete(s.asleep, cid)
 		}
-		errs = append(errs, s.settle(w, svc, named, rest))
-		s.relabel(svc)
-		s.notify()
-		return errors.Join(errs...)
-	})
+	}
+	s.relabel(svc)
+	s.notify()
 }
 
 // inherit takes over what an older registration of the service knows.
@@ -90,22 +235,6 @@ func (svc *service) inherit(old *service) {
 		return
 	}
 	close(old.changed)
-}
-
-// settle decides on the checks of a service that were not named again.
-func (s *State) settle(w *writes, svc *service, named map[string]bool, rest others) error {
-	var errs []error
-	for id, c := range svc.checks {
-		switch {
-		case named[id]:
-		case rest == dropOthers && !isMaintenance(&c.def), rest == dropParts && c.part:
-			s.dropCheck(w, id, c)
-		case c.part: // it stays, but not as a part of the definition any more
-			c.part, c.file = false, false
-			errs = append(errs, w.keep(checkFolder, id, kept{Check: &c.def}))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // relabel gives the checks of a service the name and tags that it has now.
@@ -126,16 +255,27 @@ func (s *State) RemoveService(id string) error {
 		if svc == nil {
 			return fmt.Errorf("%w %q", ErrUnknownService, id)
 		}
+		w.forget(serviceFolder, id)
+		for cid := range svc.checks {
+			w.forgetCheck(cid)
+		}
+		for _, cid := range s.sleepers(id) {
+			w.forgetCheck(cid)
+		}
+		return nil
+	}, func() {
+		svc := s.services[id]
+		for _, cid := range s.sleepers(id) {
+			delete(s.asleep, cid)
+		}
 		for cid, c := range svc.checks {
-			s.dropCheck(w, cid, c)
+			s.dropCheck(cid, c)
 			delete(s.gone, goneKey{service: id, check: cid}) // goes with its service
 		}
 		delete(s.services, id)
 		close(svc.changed)
-		s.gone[goneKey{service: id}] = gone{token: s.token(svc.def.Token, svc.file)}
-		w.forget(serviceFolder, id)
+		s.noteGone(goneKey{service: id}, s.token(svc.def.Token, svc.file))
 		s.notify()
-		return nil
 	})
 }
 
@@ -146,31 +286,56 @@ func (s *State) addCheck(def config.CheckDefinition, file bool) error {
 	if err := s.validCheck(&def, file); err != nil {
 		return err
 	}
+	at := time.Now()
 	return s.change(func(w *writes) error {
-		if def.ServiceID != "" && s.services[def.ServiceID] == nil {
-			return fmt.Errorf("%w: ServiceID %q does not exist", ErrUnknownService, def.ServiceID)
-		}
-		if s.checks[def.ID] == nil && len(s.checks) >= maxChecks {
-			return invalid("this agent has %d checks already, its limit", maxChecks)
-		}
-		s.putCheck(w, &def, file, false)
+		return errors.Join(w.keepStatus(&def, at, file), s.planCheck(w, &def, file))
+	}, func() {
+		s.putCheck(&def, file, false)
 		s.notify()
-		if file {
-			return nil
-		}
-		return w.keep(checkFolder, def.ID, kept{Check: &def})
 	})
+}
+
+// keepStatus keeps the state that a TTL check is registered with, as if it had
+// been reported: after a restart it is good for what is left of its time, and not
+// anew.
+func (w *writes) keepStatus(def *config.CheckDefinition, at time.Time, file bool) error {
+	if file || def.TTL <= 0 || def.Status == "" {
+		return nil
+	}
+	return w.keep(resultFolder, def.ID, kept{Result: &keptResult{CheckID: def.ID, Status: def.Status, Until: at.Add(def.TTL)}})
+}
+
+// planCheck says what the registration of a check writes; s.mu is held.
+func (s *State) planCheck(w *writes, def *config.CheckDefinition, file bool) error {
+	if def.ServiceID != "" && s.services[def.ServiceID] == nil {
+		return fmt.Errorf("%w: ServiceID %q does not exist", ErrUnknownService, def.ServiceID)
+	}
+	old := s.checks[def.ID]
+	if old == nil && len(s.checks) >= maxChecks {
+		return invalid("this agent has %d checks already, its limit", maxChecks)
+	}
+	if !file {
+		return w.keep(checkFolder, def.ID, kept{Check: def})
+	}
+	s.forgetAlone(w, def.ID)
+	return nil
+}
+
+// forgetAlone forgets a check that is kept by itself: from now on a file or its
+// service defines it. s.mu is held.
+func (s *State) forgetAlone(w *writes, id string) {
+	c := s.checks[id]
+	if _, asleep := s.asleep[id]; asleep || c != nil && !c.part && !c.file {
+		w.forget(checkFolder, id)
+	}
 }
 
 // putCheck installs a check that is valid and runs it; s.mu is held. part says
 // that it was defined with its service.
-func (s *State) putCheck(w *writes, def *config.CheckDefinition, file, part bool) {
+func (s *State) putCheck(def *config.CheckDefinition, file, part bool) {
 	c := &check{def: *def, file: file, part: part, record: s.checkRecord(def), stop: func() {}}
 	old := s.checks[def.ID]
 	if old != nil {
-		if (part || file) && !old.part && !old.file {
-			w.forget(checkFolder, def.ID)
-		}
 		if old.goesOn(def, file) {
 			old.file, old.part = file, part
 			return
@@ -183,6 +348,7 @@ func (s *State) putCheck(w *writes, def *config.CheckDefinition, file, part bool
 		s.disown(old)
 	}
 	s.checks[def.ID] = c
+	delete(s.asleep, def.ID)
 	if svc := s.services[def.ServiceID]; svc != nil {
 		svc.checks[def.ID] = c
 	}
@@ -208,33 +374,85 @@ func (s *State) disown(c *check) {
 // RemoveCheck deregisters a check.
 func (s *State) RemoveCheck(id string) error {
 	return s.change(func(w *writes) error {
-		c := s.checks[id]
-		if c == nil {
+		if _, asleep := s.asleep[id]; asleep {
+			w.forgetCheck(id)
+			return nil
+		}
+		if s.checks[id] == nil {
 			return fmt.Errorf("%w %q", ErrUnknownCheck, id)
 		}
-		s.dropCheck(w, id, c)
-		s.notify()
-		svc := s.services[c.def.ServiceID]
-		if !c.part || svc == nil {
-			return nil
+		return s.planRemoval(w, id)
+	}, func() {
+		if _, asleep := s.asleep[id]; asleep {
+			delete(s.asleep, id)
+		} else {
+			s.takeCheck(id)
 		}
-		svc.def.Checks = slices.DeleteFunc(slices.Clone(svc.def.Checks), func(d config.CheckDefinition) bool { return d.ID == id })
-		if svc.file {
-			return nil
-		}
-		return w.keep(serviceFolder, svc.def.ID, kept{Service: &svc.def})
 	})
 }
 
+// planRemoval says what removing a check that there is writes; s.mu is held.
+func (s *State) planRemoval(w *writes, id string) error {
+	if svc := s.definer(s.checks[id]); svc != nil && !svc.file {
+		def := svc.without(id)
+		if err := w.keep(serviceFolder, def.ID, stored(&def, svc.asleep)); err != nil {
+			return err
+		}
+	}
+	w.forgetCheck(id)
+	return nil
+}
+
+// takeCheck removes a check that there is; s.mu is held.
+func (s *State) takeCheck(id string) {
+	c := s.checks[id]
+	s.dropCheck(id, c)
+	if svc := s.definer(c); svc != nil {
+		svc.def = svc.without(id)
+	}
+	s.notify()
+}
+
+// stored is what is kept of a service: its definition, with the checks that are
+// asleep.
+func stored(def *config.ServiceDefinition, asleep []config.CheckDefinition) kept {
+	d := *def
+	d.Checks = slices.Concat(def.Checks, asleep)
+	return kept{Service: &d}
+}
+
+// definer is the service that a check was defined with, or nil.
+func (s *State) definer(c *check) *service {
+	if !c.part {
+		return nil
+	}
+	return s.services[c.def.ServiceID]
+}
+
+// without is the definition of the service without one of its checks.
+func (svc *service) without(check string) config.ServiceDefinition {
+	def := svc.def
+	def.Checks = slices.DeleteFunc(slices.Clone(def.Checks), func(d config.CheckDefinition) bool { return d.ID == check })
+	return def
+}
+
 // dropCheck takes a check away; s.mu is held.
-func (s *State) dropCheck(w *writes, id string, c *check) {
+func (s *State) dropCheck(id string, c *check) {
 	c.halt()
 	delete(s.checks, id)
 	s.disown(c)
-	s.gone[goneKey{service: c.record.ServiceID, check: id}] = gone{token: s.token(c.def.Token, c.file)}
-	w.forget(checkFolder, id)
-	w.forget(resultFolder, id)
+	s.noteGone(goneKey{service: c.record.ServiceID, check: id}, s.token(c.def.Token, c.file))
 	s.tellAliases()
+}
+
+// noteGone notes what is to be deleted from the catalog; s.mu is held. What is
+// found by comparing instead is deleted with the agent's token.
+func (s *State) noteGone(k goneKey, token string) {
+	if len(s.gone) >= maxGone {
+		clear(s.gone)
+		s.unsure = true
+	}
+	s.gone[k] = gone{token: token}
 }
 
 // token is the secret that something is registered with: its own, else the

@@ -2,20 +2,31 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/legate-project/legate/agent/checks"
 )
 
-// UpdateTTL takes the report of a TTL check.
+// UpdateTTL takes the report of a TTL check. It counts even when it cannot be
+// kept: a full disk is no reason to call what reports itself healthy critical.
 func (s *State) UpdateTTL(id, status, output string) error {
 	switch status {
 	case checks.Passing, checks.Warning, checks.Critical:
 	default:
 		return invalid("Invalid check status %q: use passing, warning or critical", status)
 	}
-	return s.change(func(w *writes) error {
+	report := checks.Result{Status: status}
+	until := time.Now()
+	do := func() {
+		c := s.checks[id]
+		if c.ttl != nil {
+			c.ttl.Seen(report.Output)
+		}
+		s.result(c, report)
+	}
+	err := s.change(func(w *writes) error {
 		c := s.checks[id]
 		if c == nil {
 			return fmt.Errorf("%w %q", ErrUnknownCheck, id)
@@ -23,15 +34,22 @@ func (s *State) UpdateTTL(id, status, output string) error {
 		if c.def.TTL <= 0 {
 			return fmt.Errorf("CheckID %q: %w", id, ErrNotTTL)
 		}
-		if len(output) > c.def.OutputMaxSize {
-			output = output[:c.def.OutputMaxSize]
-		}
-		if c.ttl != nil {
-			c.ttl.Seen(output)
-		}
-		s.result(c, checks.Result{Status: status, Output: output})
-		return w.keep(resultFolder, id, kept{Result: &keptResult{CheckID: id, Status: status, Output: c.record.Output, Until: time.Now().Add(c.def.TTL)}})
-	})
+		report.Output = output[:min(len(output), c.def.OutputMaxSize)]
+		return w.keep(resultFolder, id, kept{Result: &keptResult{CheckID: id, Status: status, Output: report.Output, Until: until.Add(c.def.TTL)}})
+	}, do)
+	if err != nil && !errors.Is(err, errNotKept) {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lost := err != nil
+	if lost && !s.lossy {
+		s.log.Warn("reports of TTL checks count, but cannot be kept: after a restart the older ones are taken up", "error", err)
+	}
+	if s.lossy = lost; lost && s.checks[id] != nil {
+		do()
+	}
+	return nil
 }
 
 // result notes the outcome of a check; s.mu is held.

@@ -130,7 +130,7 @@ func (s *State) sync(ctx context.Context, full bool) error {
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
 	defer context.AfterFunc(s.sending.Context(), cancel)()
-	if full || s.overridable() {
+	if full || s.uncertain() {
 		if err := s.compare(ctx); err != nil {
 			return fmt.Errorf("compare with the catalog: %w", err)
 		}
@@ -142,11 +142,15 @@ func (s *State) sync(ctx context.Context, full bool) error {
 	return errors.Join(err, s.sendChanged(ctx))
 }
 
-// overridable reports whether a service is to be sent whose tags the catalog
-// may know better.
-func (s *State) overridable() bool {
+// uncertain reports whether only a comparison tells what is to be sent: more
+// went than was noted, or a service is to be sent whose tags the catalog may know
+// better.
+func (s *State) uncertain() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.unsure {
+		return true
+	}
 	for _, svc := range s.services {
 		if !svc.synced && svc.def.EnableTagOverride {
 			return true
@@ -171,7 +175,7 @@ func (s *State) compare(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var services map[string]*catalog.Service
-	s.nodeSent = false
+	s.nodeSent, s.unsure = false, false
 	if remote != nil {
 		services = remote.Services
 		s.nodeSent = remote.Node.Same(s.node())
@@ -195,9 +199,10 @@ func (s *State) compare(ctx context.Context) error {
 	return nil
 }
 
-// goneUnlessKnown notes what is to be deleted; s.mu is held.
+// goneUnlessKnown notes what is to be deleted; s.mu is held. What does not fit
+// is for the next comparison.
 func (s *State) goneUnlessKnown(k goneKey, token string) {
-	if _, ok := s.gone[k]; !ok {
+	if _, ok := s.gone[k]; !ok && len(s.gone) < maxGone {
 		s.gone[k] = gone{token: token}
 	}
 }

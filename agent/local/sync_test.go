@@ -318,3 +318,30 @@ func TestOnlyItsOwnChangeWakesWhoWatchesAService(t *testing.T) {
 		}
 	})
 }
+
+// Without a leader, deregistrations pile up to a bound only; none is lost.
+func TestDeregistrationsThatWaitAreBounded(t *testing.T) {
+	d := newDatacenter(t)
+	s := start(t, d, func(c *Config) { c.SyncPeriod = time.Hour })
+	must(t, s.AddService(web(80)))
+	must(t, s.AddService(config.ServiceDefinition{Name: "old"}))
+	eventually(t, "services in the catalog", func() bool { return len(d.instances(t, "web")) == 1 && len(d.instances(t, "old")) == 1 })
+	d.down.Store(true)
+	must(t, s.RemoveService("old"))
+	for i := range 2 * maxGone {
+		id := fmt.Sprint("s", i)
+		must(t, s.AddService(config.ServiceDefinition{Name: id}))
+		must(t, s.RemoveService(id))
+	}
+	s.mu.Lock()
+	waiting := len(s.gone)
+	s.mu.Unlock()
+	if waiting > maxGone {
+		t.Errorf("%d deregistrations wait", waiting)
+	}
+	d.down.Store(false)
+	eventually(t, "what went before is deregistered", func() bool { return len(d.instances(t, "old")) == 0 })
+	if len(d.instances(t, "web")) != 1 {
+		t.Error("the service that stayed is gone")
+	}
+}

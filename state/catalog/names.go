@@ -27,42 +27,53 @@ func countNames(tx *storage.Txn, old, now *Service) error {
 	if old != nil && now != nil && old.Service == now.Service && slices.Equal(old.Tags, now.Tags) {
 		return nil
 	}
-	var changes []nameChange
-	changes = addChanges(changes, old, -1)
-	changes = addChanges(changes, now, 1)
-	for i := range changes {
-		if err := changes[i].apply(tx); err != nil {
+	var c nameChanges
+	c.add(old, -1)
+	c.add(now, 1)
+	for i := range c.list {
+		if err := c.list[i].apply(tx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func addChanges(list []nameChange, s *Service, by int) []nameChange {
+// nameChanges holds each name, and each tag of it, once, in the order in which
+// they came: the same on every server.
+type nameChanges struct {
+	list []nameChange
+	at   map[string]int // by key
+}
+
+func (c *nameChanges) add(s *Service, by int) {
 	if s == nil {
-		return list
+		return
 	}
-	list = addChange(list, nameChange{name: s.Service, by: by})
-	for i, tag := range s.Tags {
-		if !slices.Contains(s.Tags[:i], tag) {
-			list = addChange(list, nameChange{name: s.Service, tag: tag, tagged: true, by: by})
+	c.count(nameChange{name: s.Service, by: by})
+	seen := make(map[string]bool, len(s.Tags))
+	for _, tag := range s.Tags {
+		if !seen[tag] {
+			seen[tag] = true
+			c.count(nameChange{name: s.Service, tag: tag, tagged: true, by: by})
 		}
 	}
-	return list
 }
 
-func addChange(list []nameChange, c nameChange) []nameChange {
-	for i := range list {
-		if o := &list[i]; o.name == c.name && o.tag == c.tag && o.tagged == c.tagged {
-			o.by += c.by
-			return list
-		}
+func (c *nameChanges) count(one nameChange) {
+	if c.at == nil {
+		c.at = map[string]int{}
 	}
-	return append(list, c)
+	key := string(one.key())
+	if i, ok := c.at[key]; ok {
+		c.list[i].by += one.by
+		return
+	}
+	c.at[key] = len(c.list)
+	c.list = append(c.list, one)
 }
 
-// apply changes the count, and the name's row where the first came or the last
-// went.
+// apply changes the count, and shows the name or tag when the first comes and
+// hides it when the last goes.
 func (c *nameChange) apply(tx *storage.Txn) error {
 	if c.by == 0 {
 		return nil
@@ -84,33 +95,9 @@ func (c *nameChange) apply(tx *storage.Txn) error {
 	if err != nil || before > 0 && t.N > 0 {
 		return err
 	}
-	return c.show(tx, t.N > 0)
-}
-
-// show adds what was counted to the name's row, or takes it away.
-func (c *nameChange) show(tx *storage.Txn, there bool) error {
-	key := storage.Key(c.name)
-	row, err := serviceNames.Get(tx, key)
-	if err != nil {
-		return err
+	if t.N > 0 {
+		return serviceNames.Put(tx, c.key(), &ServiceName{Name: c.name, Tag: c.tag, Tagged: c.tagged})
 	}
-	switch {
-	case !c.tagged && !there:
-		_, err = serviceNames.Delete(tx, key)
-		return err
-	case row == nil && c.tagged && !there: // its name went before
-		return nil
-	case row == nil:
-		row = &ServiceName{Name: c.name}
-	}
-	if c.tagged {
-		at, found := slices.BinarySearch(row.Tags, c.tag)
-		switch {
-		case there && !found:
-			row.Tags = slices.Insert(row.Tags, at, c.tag)
-		case !there && found:
-			row.Tags = slices.Delete(row.Tags, at, at+1)
-		}
-	}
-	return serviceNames.Put(tx, key, row)
+	_, err = serviceNames.Delete(tx, c.key())
+	return err
 }

@@ -33,7 +33,11 @@ func listServices(r storage.Reader, req *ServicesRequest) (*ServiceTags, error) 
 		if err != nil {
 			return nil, err
 		}
-		list[s.Name] = s.Tags
+		if tags := list[s.Name]; s.Tagged {
+			list[s.Name] = append(tags, s.Tag)
+		} else {
+			list[s.Name] = tags
+		}
 	}
 	return &list, nil
 }
@@ -51,14 +55,12 @@ func addServicesOf(r storage.Reader, meta []string, list ServiceTags) error {
 			if err != nil {
 				return err
 			}
-			tags := list[s.Service.Service]
-			for _, t := range s.Service.Tags {
-				if !slices.Contains(tags, t) {
-					tags = append(tags, t)
-				}
-			}
-			list[s.Service.Service] = tags
+			list[s.Service.Service] = append(list[s.Service.Service], s.Service.Tags...)
 		}
+	}
+	for name, tags := range list {
+		slices.Sort(tags)
+		list[name] = slices.Compact(tags)
 	}
 	return nil
 }

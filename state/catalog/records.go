@@ -183,12 +183,14 @@ type NodeServices struct {
 // ServiceTags holds for each service name all tags in use.
 type ServiceTags map[string][]string
 
-// ServiceName is a name that at least one service has, with all their tags in
-// order. It changes only when that does, so that who watches the list of names
-// is not woken by each instance.
+// ServiceName is a name that at least one service has or, if it is Tagged, a
+// tag that one of that name has. It is written when the first comes and goes
+// with the last, so that who watches the list of names is not woken by each
+// instance.
 type ServiceName struct {
-	Name string
-	Tags []string
+	Name   string
+	Tag    string
+	Tagged bool
 }
 
 // Tally counts the services that have a name, or a name and a tag.
