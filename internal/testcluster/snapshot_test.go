@@ -107,9 +107,9 @@ func TestSnapshotOfOneDatacenterIsRestoredInAnother(t *testing.T) {
 			woken <- fmt.Sprintf("%v %v %v", p == nil, err, m2 != nil && m2.LastIndex > m.LastIndex)
 		}()
 	}
-	if err := official(t, to).Snapshot().Restore(nil, bytes.NewReader(b)); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "it is restored", 30*time.Second, func(context.Context) error {
+		return official(t, to).Snapshot().Restore(nil, bytes.NewReader(b))
+	})
 	for range 2 {
 		select {
 		case got := <-woken:
