@@ -4,14 +4,18 @@ import (
 	"archive/tar"
 	"bufio"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"iter"
 	"slices"
+
+	"github.com/legate-project/legate/internal/lifecycle"
 )
 
 // Names of the files in the tar, in their order.
@@ -24,6 +28,9 @@ const (
 // fileMode of the files in the tar: a snapshot holds secrets.
 const fileMode = 0o600
 
+// compressBuffer is how many bytes go to the compressor at a time.
+const compressBuffer = 256 << 10
+
 // writeBuffer gathers rows on their way to the compressor, in bytes.
 const writeBuffer = 64 << 10
 
@@ -34,21 +41,42 @@ func Write(w io.Writer, meta Meta, rows iter.Seq2[Row, error]) (Meta, error) {
 	if err := meta.count(rows); err != nil {
 		return meta, fmt.Errorf("count the records: %w", err)
 	}
-	z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	packed, plain := io.Pipe()
+	done := make(chan error, 1)
+	err := lifecycle.New("snapshot").Spawn("compress", func(context.Context) {
+		err := compress(w, packed)
+		packed.CloseWithError(err) // who writes is told
+		done <- err
+	})
 	if err != nil {
 		return meta, err
 	}
-	out := &writer{tar: tar.NewWriter(z), meta: meta}
-	if err := out.all(rows); err != nil {
-		return meta, fmt.Errorf("write a snapshot: %w", err)
+	buf := bufio.NewWriterSize(plain, compressBuffer)
+	out := &writer{tar: tar.NewWriter(buf), meta: meta}
+	err = out.all(rows)
+	if err == nil {
+		err = errors.Join(out.tar.Close(), buf.Flush())
 	}
-	if err := out.tar.Close(); err != nil {
-		return meta, fmt.Errorf("write a snapshot: %w", err)
+	plain.CloseWithError(err)
+	if e := <-done; err == nil {
+		err = e
 	}
-	if err := z.Close(); err != nil {
+	if err != nil {
 		return meta, fmt.Errorf("write a snapshot: %w", err)
 	}
 	return meta, nil
+}
+
+// compress runs beside the reading of rows: it takes as much time as that.
+func compress(w io.Writer, from io.Reader) error {
+	z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	if err != nil {
+		return err
+	}
+	if _, err := io.CopyBuffer(z, from, make([]byte, compressBuffer)); err != nil {
+		return err
+	}
+	return z.Close()
 }
 
 // count fills in what there is.

@@ -1,0 +1,49 @@
+package server
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/legate-project/legate/state/archive"
+	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/storage"
+)
+
+// BenchmarkSave makes a snapshot of 200,000 keys with values of 512 random
+// bytes.
+func BenchmarkSave(b *testing.B) {
+	s, err := storage.OpenState(storage.Options{Dir: b.TempDir(), FS: vfs.Default})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	random := rand.NewChaCha8([32]byte{})
+	for i := 0; i < 200_000; {
+		tx := s.Begin()
+		for range 1000 {
+			tx.Next()
+			value := make([]byte, 512)
+			_, _ = random.Read(value) // never fails
+			if _, err := kv.ApplyEntry(tx, &kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: fmt.Sprintf("gen/%08d", i), Value: value}}); err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+		if err := tx.Commit(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		v := s.View()
+		if _, err := archive.Write(io.Discard, archive.Meta{}, portable(v)); err != nil {
+			b.Fatal(err)
+		}
+		if err := v.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
