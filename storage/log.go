@@ -30,7 +30,7 @@ const (
 // Log memory and layout: entries live in the memtable until they are
 // truncated or flushed once; a large memtable keeps most from being compacted.
 const (
-	logMemTable     = 32 << 20
+	logMemTable     = 16 << 20
 	logMemTables    = 4
 	logL0StopWrites = 1000
 )

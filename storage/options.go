@@ -25,14 +25,14 @@ var (
 	ErrTooManyWaiters = errors.New("storage: too many blocking queries")
 )
 
-// DefaultMemory is a cache size that a Log and a State do well with: 64 MiB for
-// their memtables and as much for blocks.
-const DefaultMemory = 2*logMemTable + 2*stateMemTable
+// DefaultMemory is a cache size that a Log and a State do well with: up to
+// 64 MiB for their memtables and 32 MiB or more for blocks.
+const DefaultMemory = 2*logMemTable + 2*stateMemTable + 32<<20
 
 // DefaultTailCacheBytes bounds the entries of the Raft log that are kept
 // decoded in memory. It covers what replication and apply read again within
-// seconds: 64 MiB are about 100,000 entries of a busy datacenter.
-const DefaultTailCacheBytes = 64 << 20
+// seconds: 16 MiB are about 30,000 entries of a busy datacenter.
+const DefaultTailCacheBytes = 16 << 20
 
 // Options say where an instance lives. The zero value of a field means what
 // its comment says.
@@ -43,7 +43,7 @@ type Options struct {
 	FS vfs.FS
 	// Cache is the block cache, shared between instances; nil gives this
 	// instance a small one of its own. Memtables take their memory out of it
-	// (32 MiB for each instance, double while one is flushed): a cache that is
+	// (16 MiB for each instance, double while one is flushed): a cache that is
 	// not larger than that keeps no block at all. The caller keeps its reference.
 	Cache *pebble.Cache
 	// Log gets what is worth knowing; nil discards it.

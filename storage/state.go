@@ -27,7 +27,7 @@ const (
 // State memory and layout. 32 MiB memtables hold some seconds of writes; with
 // the log's they stay far below the memory that a server is expected to have.
 const (
-	stateMemTable   = 32 << 20
+	stateMemTable   = 16 << 20
 	stateMemTables  = 4 // before writes are held back
 	bloomBitsPerKey = 10
 )

@@ -19,13 +19,12 @@ import (
 
 // settings of one run.
 type settings struct {
-	legate   string        // binary under test
-	seconds  time.Duration // each load
-	conns    int
-	rtt      time.Duration
-	write    string // file whose table is replaced
-	only     string
-	profiles string
+	legate  string        // binary under test
+	seconds time.Duration // each load
+	conns   int
+	rtt     time.Duration
+	write   string // file whose table is replaced
+	only    string
 }
 
 func main() {
@@ -42,7 +41,7 @@ func main() {
 	flag.IntVar(&s.conns, "conns", 64, "`number` of connections of each load.")
 	flag.DurationVar(&s.rtt, "rtt", 80*time.Millisecond, "emulated round `trip` between datacenters.")
 	flag.StringVar(&s.write, "write", "", "replace the table in this `file`.")
-	flag.StringVar(&s.only, "only", "", "run only the `suite`: http, catalog, wan, dns or idle.")
+	flag.StringVar(&s.only, "only", "", "run only the `suite`: http, catalog, state, wan, dns or idle.")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -63,7 +62,7 @@ func run(ctx context.Context, s settings) error {
 	suites := []struct {
 		name string
 		run  func(context.Context) error
-	}{{"idle", b.idle}, {"http", b.http}, {"catalog", b.catalog}, {"dns", b.dns}, {"wan", b.wan}}
+	}{{"idle", b.idle}, {"http", b.http}, {"catalog", b.catalog}, {"state", b.state}, {"dns", b.dns}, {"wan", b.wan}}
 	for _, suite := range suites {
 		if s.only != "" && s.only != suite.name {
 			continue

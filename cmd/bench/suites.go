@@ -51,12 +51,13 @@ func (b *bench) http(ctx context.Context) error {
 		bar                      float64
 	}{
 		{"bare net/http, the same bytes", bare, "GET", "/", nil, b.conns, 0},
-		{"KV GET on the leader", leader, "GET", key, nil, b.conns, 0.7},
-		{"KV GET on a follower, stale", follower, "GET", key + "?stale", nil, b.conns, 0},
-		{"KV GET on a follower", follower, "GET", key, nil, b.conns, 0},
-		{"KV GET through a client agent", client, "GET", key, nil, b.conns, 0},
-		{"KV PUT on the leader", leader, "PUT", key, body, b.conns, 0.2},
-		{"KV PUT through a client agent", client, "PUT", key, body, b.conns, 0},
+		{"KV GET on the leader", leader, "GET", key, nil, b.conns, 0.8},
+		{"KV GET on the leader, consistent", leader, "GET", key + "?consistent", nil, b.conns, 0.5},
+		{"KV GET on a follower, stale", follower, "GET", key + "?stale", nil, b.conns, 0.8},
+		{"KV GET on a follower", follower, "GET", key, nil, b.conns, 0.4},
+		{"KV GET through a client agent", client, "GET", key, nil, b.conns, 0.35},
+		{"KV PUT on the leader", leader, "PUT", key, body, b.conns, 0.25},
+		{"KV PUT through a client agent", client, "PUT", key, body, b.conns, 0.2},
 		{"KV PUT on the leader, one connection", leader, "PUT", key, body, 1, 0},
 	}
 	reference := func(int) (one, error) { return dialHTTP(bare, "GET", "/", nil) }

@@ -9,12 +9,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/legate-project/legate/cmd/legate/heap"
 	"github.com/legate-project/legate/cmd/legate/logfile"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/lifecycle"
@@ -27,10 +27,6 @@ const (
 	leaveTimeout = 15 * time.Second
 	// stopTimeout is how long stopping may take after that.
 	stopTimeout = 15 * time.Second
-	// gcPercent lets the heap of an agent grow to four times what lives before
-	// it is collected: little lives (some 10 MiB), so collections at the usual
-	// twice come dozens of times a second under load.
-	gcPercent = 300
 	// signalQueue holds signals that arrive while one is handled.
 	signalQueue = 4
 )
@@ -101,7 +97,7 @@ func (a *agentAction) run(c *call, _ []string) error {
 	}
 	a.log = logging.New(out, &a.level, cfg.LogJSON)
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		heap.Pace()
 	}
 	removePid, err := writePid(cfg.PidFile)
 	if err != nil {
