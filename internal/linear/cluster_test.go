@@ -161,6 +161,9 @@ func (c *cluster) kill(n *node) {
 	c.calm(n)
 }
 
+// errAbsent is the answer 404.
+var errAbsent = errors.New("there is no such thing")
+
 // ask asks one agent and returns the body of an answer with status 200.
 func (c *cluster) ask(method string, n *node, path, body string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
@@ -175,6 +178,9 @@ func (c *cluster) ask(method string, n *node, path, body string) (string, error)
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err == nil && res.StatusCode == http.StatusNotFound {
+		return "", errAbsent
+	}
 	if err == nil && res.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s %s at %s: %s: %s", method, path, n.name, res.Status, b)
 	}

@@ -44,7 +44,7 @@ type tenure struct {
 	renewed time.Duration // call of the newest renewal that was answered
 	ending  time.Duration // earliest moment at which someone may have ended it; 0 if nobody tried
 	over    time.Duration // it was gone by then; 0 if that is not known
-	struck  time.Duration // its node was first struck after it began; 0 if never
+	home    *node         // whose health it depends on
 }
 
 // belief is from when to when a contender took itself for a holder.
@@ -66,7 +66,21 @@ type contest struct {
 	mu       sync.Mutex
 	acts     []*act
 	sessions map[string]*tenure
+	struck   map[*node]time.Duration // when a fault came to a node
 	beliefs  []belief
+}
+
+func newContest(key string, limit int, h *history) *contest {
+	return &contest{key: key, limit: limit, h: h, sessions: map[string]*tenure{}, struck: map[*node]time.Duration{}}
+}
+
+// strike notes that a fault comes to nodes.
+func (c *contest) strike(nodes ...*node) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range nodes {
+		c.struck[n] = c.h.now()
+	}
 }
 
 func (c *contest) add(a *act) {
@@ -99,7 +113,7 @@ func (c *contest) earliest(id string) time.Duration {
 		return 0
 	}
 	at := s.renewed + c.ttl
-	for _, other := range []time.Duration{s.ending, s.struck} {
+	for _, other := range []time.Duration{s.ending, c.struck[s.home]} {
 		if other > 0 {
 			at = min(at, other)
 		}
