@@ -25,8 +25,10 @@ import (
 // Shape of the contest.
 const (
 	contenders = 50
-	shortHold  = 20 * time.Millisecond
-	longHold   = 2 * time.Second // of one in longOneIn
+	// shortHold is longer than it takes all others to see that they came too
+	// late: who sees no holder then, the official client has sleep for 5 s.
+	shortHold  = 50 * time.Millisecond
+	longHold   = 2 * time.Second // of one in longOneIn, at most
 	longOneIn  = 20
 	proofEvery = 50 * time.Millisecond // guarded writes of a holder
 	again      = 100 * time.Millisecond
@@ -276,8 +278,8 @@ func (w *contender) holder() (acquire func(<-chan struct{}) (<-chan struct{}, er
 }
 
 // round gets it once, holds it for a while and gives it back. It returns
-// whether it was got.
-func (w *contender) round(ctx context.Context, healed func() time.Duration) (bool, error) {
+// whether it was got after the fault.
+func (w *contender) round(ctx context.Context) (last bool, err error) {
 	acquire, release, err := w.holder()
 	if err != nil {
 		return false, err
@@ -286,6 +288,7 @@ func (w *contender) round(ctx context.Context, healed func() time.Duration) (boo
 	if err != nil || lost == nil {
 		return false, err
 	}
+	last = w.c.calm()
 	b := belief{session: *w.session.Load(), begun: w.c.h.now()}
 	heard := make(chan time.Duration, 1)
 	go func() {
@@ -297,7 +300,7 @@ func (w *contender) round(ctx context.Context, healed func() time.Duration) (boo
 	}()
 	inside, leave := context.WithCancel(ctx)
 	defer leave()
-	over := time.NewTimer(w.stay())
+	over := time.NewTimer(w.stay(last))
 	defer over.Stop()
 	proofs := time.NewTicker(proofEvery)
 	defer proofs.Stop()
@@ -315,35 +318,28 @@ func (w *contender) round(ctx context.Context, healed func() time.Duration) (boo
 	case b.end = <-heard: // while it wrote
 	default:
 	}
-	b.healed = healed()
 	w.c.believe(b)
 	w.held++
-	return true, release()
+	return last, release()
 }
 
-func (w *contender) stay() time.Duration {
-	if w.rand.IntN(longOneIn) == 0 {
+func (w *contender) stay(last bool) time.Duration {
+	if !last && w.rand.IntN(longOneIn) == 0 {
 		return time.Duration(w.rand.Int64N(int64(longHold)))
 	}
-	return time.Duration(w.rand.Int64N(int64(shortHold)))
+	return shortHold + time.Duration(w.rand.Int64N(int64(shortHold)))
 }
 
-// run contends until it has got it once after calm is closed.
-func (w *contender) run(ctx context.Context, calm <-chan struct{}, healed func() time.Duration) {
+// run contends until it has got it once after the fault.
+func (w *contender) run(ctx context.Context) {
 	pause := time.NewTicker(again)
 	defer pause.Stop()
 	for ctx.Err() == nil {
-		begun := false
-		select {
-		case <-calm:
-			begun = true
-		default:
-		}
-		got, err := w.round(ctx, healed)
-		if got && begun {
+		last, err := w.round(ctx)
+		if last {
 			return
 		}
-		if err != nil || !got {
+		if err != nil {
 			<-pause.C
 		}
 	}

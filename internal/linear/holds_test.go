@@ -51,7 +51,6 @@ type tenure struct {
 type belief struct {
 	session    string
 	begun, end time.Duration
-	healed     time.Duration // end of the fault that its node had meanwhile
 }
 
 // contest is what all saw of one lock or one semaphore. It is safe for
@@ -67,6 +66,7 @@ type contest struct {
 	acts     []*act
 	sessions map[string]*tenure
 	struck   map[*node]time.Duration // when a fault came to a node
+	healed   time.Duration           // when it ended; 0 if it has not
 	beliefs  []belief
 }
 
@@ -308,16 +308,35 @@ func (c *contest) delays(all map[string]*hold) (faults []string) {
 	return faults
 }
 
-// told checks that who lost a hold learns of it.
+// heal notes that the fault is over.
+func (c *contest) heal() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.healed = c.h.now()
+}
+
+// calm says whether it is.
+func (c *contest) calm() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.healed > 0
+}
+
+// told checks that who lost a hold learns of it, counted from the end of the
+// fault if that came to its node.
 func (c *contest) told(all map[string]*hold) (faults []string) {
 	for _, b := range c.beliefs {
 		h := all[b.session]
 		if h == nil || h.to == time.Duration(never) {
 			continue
 		}
-		if late := b.end - max(h.to, b.healed); late > c.ttl+c.delay {
-			faults = append(faults, fmt.Sprintf("%s took itself for a holder until %s, though it had lost by %s and its node was well by %s: %s too long",
-				b.session, b.end, h.to, b.healed, late-c.ttl-c.delay))
+		from := h.to
+		if s := c.sessions[b.session]; s != nil && c.struck[s.home] > 0 {
+			from = max(from, c.healed)
+		}
+		if late := b.end - from - c.ttl - c.delay; late > 0 {
+			faults = append(faults, fmt.Sprintf("%s took itself for a holder until %s, though it had lost by %s and could know by %s: %s too long",
+				b.session, b.end, h.to, from, late))
 		}
 	}
 	return faults
@@ -383,15 +402,17 @@ func TestTheJudgeOfLocksKnowsRightFromWrong(t *testing.T) {
 }
 
 func TestTheJudgeOfLocksWantsTheLoserTold(t *testing.T) {
+	home := &node{}
 	all := &contest{limit: 1, ttl: 10 * time.Second, delay: time.Second, acts: []*act{did(take, "a", "", 1, 2), did(look, "", "", 14, 15)},
-		sessions: map[string]*tenure{"a": {renewed: seconds(1)}}}
+		sessions: map[string]*tenure{"a": {renewed: seconds(1), home: home}}, struck: map[*node]time.Duration{}}
 	for _, c := range []struct {
-		end, healed float64
-		fault       bool
-	}{{25, 0, false}, {27, 0, true}, {27, 20, false}, {32, 20, true}} {
-		all.beliefs = []belief{{"a", seconds(2), seconds(c.end), seconds(c.healed)}}
+		end, struck, healed float64
+		fault               bool
+	}{{25, 0, 0, false}, {27, 0, 0, true}, {27, 0, 20, true}, {27, 11, 20, false}, {32, 11, 20, true}} {
+		all.beliefs = []belief{{"a", seconds(2), seconds(c.end)}}
+		all.struck[home], all.healed = seconds(c.struck), seconds(c.healed)
 		if got := all.judge(time.Minute).faults; len(got) > 0 != c.fault {
-			t.Errorf("told at %v s, healed at %v s: %v", c.end, c.healed, got)
+			t.Errorf("told at %v s, struck at %v s, healed at %v s: %v", c.end, c.struck, c.healed, got)
 		}
 	}
 }
