@@ -174,7 +174,7 @@ func (w *contender) noteSession(x *exchange, what string) {
 		w.c.session(created.ID, func(s *tenure) { s.renewed, s.home = max(s.renewed, x.call), w.home })
 	case verb == "renew" && x.outcome == done:
 		w.c.session(id, func(s *tenure) { s.renewed = max(s.renewed, x.call) })
-	case verb == "renew" && x.status == http.StatusNotFound, verb == "destroy" && x.outcome == done:
+	case verb == "destroy" && x.outcome == done: // a renewal is refused already while the end is being written
 		w.c.session(id, func(s *tenure) { s.over = cmp0(s.over, x.back) })
 	}
 }

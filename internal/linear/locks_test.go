@@ -234,7 +234,7 @@ func (p *lockCampaign) judge(failed bool) {
 	if len(v.faults) > 0 {
 		p.t.Errorf("%s:\n%s", v.key, strings.Join(v.faults[:min(len(v.faults), 5)], "\n"))
 	}
-	if p.t.Failed() && !failed {
+	if p.t.Failed() && (!failed || len(v.faults) > 0) {
 		p.t.Logf("see %s", keep(p.t, v, mutex(p.now.limit), lines(p.now.acts)))
 	}
 	p.t.Logf("%s: judged %d acts and %d beliefs in %s", v.key, len(p.now.acts), len(p.now.beliefs), time.Since(began).Round(time.Millisecond))
