@@ -54,8 +54,10 @@ func (n *node) url(path string) string { return "http://" + n.ip + ":8500" + pat
 type cluster struct {
 	t       testing.TB
 	fabric  *proctest.Fabric
+	lan     *proctest.Switch
 	servers []*node
 	agent   *node
+	more    []*node // client agents besides
 	home    *proctest.Host
 	http    *http.Client   // for the test's own questions
 	debts   []func() error // what ends faults besides
@@ -69,22 +71,19 @@ func newCluster(t testing.TB, size int, where func(name string) string) *cluster
 		t.Fatal("building networks takes root")
 	}
 	c := &cluster{t: t, fabric: proctest.NewFabric(t)}
-	lan := c.fabric.Switch("lan")
-	c.home = lan.Host("home", "10.7.0.100/24", "")
+	c.lan = c.fabric.Switch("lan")
+	c.home = c.lan.Host("home", "10.7.0.100/24", "")
 	transport := c.home.Transport()
 	t.Cleanup(transport.CloseIdleConnections)
 	c.http = &http.Client{Transport: transport, Timeout: askTime}
-	var join []string
-	for i := range size {
-		join = append(join, fmt.Sprintf("-retry-join=10.7.0.%d", i+1))
-	}
+	join := joining(size)
 	for i := range size {
 		name := fmt.Sprintf("s%d", i+1)
-		n := c.node(lan, name, fmt.Sprintf("10.7.0.%d", i+1), where(name))
+		n := c.node(name, fmt.Sprintf("10.7.0.%d", i+1), where(name))
 		n.args = append(append(n.args, "-server", fmt.Sprintf("-bootstrap-expect=%d", size)), join...)
 		c.servers = append(c.servers, n)
 	}
-	c.agent = c.node(lan, "agent", "10.7.0.20", filepath.Join(t.TempDir(), "data"))
+	c.agent = c.node("agent", "10.7.0.20", filepath.Join(t.TempDir(), "data"))
 	c.agent.args = append(c.agent.args, join...)
 	for _, n := range append(c.servers, c.agent) {
 		c.start(n)
@@ -93,7 +92,31 @@ func newCluster(t testing.TB, size int, where func(name string) string) *cluster
 	return c
 }
 
-func (c *cluster) node(lan *proctest.Switch, name, ip, dir string) *node {
+// joining are the arguments that name the servers.
+func joining(size int) (args []string) {
+	for i := range size {
+		args = append(args, fmt.Sprintf("-retry-join=10.7.0.%d", i+1))
+	}
+	return args
+}
+
+// enlarge adds a client agent. It may not be there yet when this returns.
+func (c *cluster) enlarge(name, ip string) *node {
+	c.t.Helper()
+	n := c.node(name, ip, filepath.Join(c.t.TempDir(), "data"))
+	n.args = append(n.args, joining(len(c.servers))...)
+	c.more = append(c.more, n)
+	c.start(n)
+	return n
+}
+
+// clients are the client agents.
+func (c *cluster) clients() []*node { return append([]*node{c.agent}, c.more...) }
+
+// nodes are the agents of both kinds.
+func (c *cluster) nodes() []*node { return append(c.clients(), c.servers...) }
+
+func (c *cluster) node(name, ip, dir string) *node {
 	c.t.Helper()
 	conf, err := json.Marshal(map[string]any{
 		"performance":        map[string]any{"raft_multiplier": 1},
@@ -101,6 +124,7 @@ func (c *cluster) node(lan *proctest.Switch, name, ip, dir string) *node {
 		"retry_join":         []string{},
 		"retry_interval":     "500ms",
 		"leave_on_terminate": false,
+		"session_ttl_min":    "1s",
 	})
 	if err != nil {
 		c.t.Fatal(err)
@@ -109,7 +133,7 @@ func (c *cluster) node(lan *proctest.Switch, name, ip, dir string) *node {
 	if err := os.WriteFile(file, conf, 0o600); err != nil {
 		c.t.Fatal(err)
 	}
-	return &node{name: name, ip: ip, dir: dir, host: lan.Host(name, ip+"/24", ""), args: []string{
+	return &node{name: name, ip: ip, dir: dir, host: c.lan.Host(name, ip+"/24", ""), args: []string{
 		"agent", "-config-file=" + file, "-data-dir=" + dir, "-node=" + name, "-dc=dc1", "-bind=" + ip, "-client=" + ip}}
 }
 
@@ -137,6 +161,9 @@ func (c *cluster) kill(n *node) {
 	c.calm(n)
 }
 
+// errAbsent is the answer 404.
+var errAbsent = errors.New("there is no such thing")
+
 // ask asks one agent and returns the body of an answer with status 200.
 func (c *cluster) ask(method string, n *node, path, body string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
@@ -151,6 +178,9 @@ func (c *cluster) ask(method string, n *node, path, body string) (string, error)
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err == nil && res.StatusCode == http.StatusNotFound {
+		return "", errAbsent
+	}
 	if err == nil && res.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s %s at %s: %s: %s", method, path, n.name, res.Status, b)
 	}
@@ -160,7 +190,7 @@ func (c *cluster) ask(method string, n *node, path, body string) (string, error)
 // whole waits until every agent takes a write, and returns how long that took.
 func (c *cluster) whole(limit time.Duration) time.Duration {
 	c.t.Helper()
-	left := append([]*node{c.agent}, c.servers...)
+	left := c.nodes()
 	return proctest.Until(c.t, limit, "every agent takes a write", func() error {
 		for len(left) > 0 {
 			if _, err := c.ask(http.MethodPut, left[0], "/v1/kv/whole/"+left[0].name, "x"); err != nil {
@@ -204,10 +234,10 @@ func deafen(n *node, others ...*node) {
 	}
 }
 
-// wall puts the cuts of all servers into their packet filters.
+// wall puts the cuts of all agents into their packet filters.
 func (c *cluster) wall() {
 	c.t.Helper()
-	for _, n := range c.servers {
+	for _, n := range c.nodes() {
 		rules := ""
 		if len(n.cut) > 0 {
 			rules = fmt.Sprintf("table inet filter {\nchain input {\ntype filter hook input priority 0; policy accept;\nip saddr { %s } drop\n}\n}\n",
@@ -220,7 +250,7 @@ func (c *cluster) wall() {
 // heal ends every fault: networks, stopped and dead processes.
 func (c *cluster) heal() {
 	c.t.Helper()
-	for _, n := range c.servers {
+	for _, n := range c.nodes() {
 		n.cut = nil
 	}
 	c.wall()
@@ -230,7 +260,7 @@ func (c *cluster) heal() {
 		}
 	}
 	c.debts = nil
-	for _, n := range c.servers {
+	for _, n := range c.nodes() {
 		n.Signal(syscall.SIGCONT)
 		if n.Exited() {
 			c.calm(n)

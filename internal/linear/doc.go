@@ -7,7 +7,8 @@
 // linearizable key by key. Stale reads are checked to show values that were
 // written, and never to go back at one running server. A write that was
 // answered with a word that promises that nothing was done must never be seen.
-// It does not check locks and transactions.
+// Locks and semaphores of the official client are checked never to have more
+// holders than they may, by transactions too, which are not checked otherwise.
 //
 // Everything here is a test. The long form runs for LEGATE_LINEAR (a
 // duration); LEGATE_LINEAR_SEED repeats the faults of a run, though not the

@@ -168,26 +168,30 @@ func check(t *testing.T, h *history) {
 	for key, events := range keys {
 		ops += len(events)
 		if v := judge(key, events, judgeTime); len(v.faults) > 0 {
-			t.Errorf("key %s:\n%s\nsee %s", key, strings.Join(v.faults[:min(len(v.faults), 5)], "\n"), keep(t, v, events))
+			t.Errorf("key %s:\n%s\nsee %s", key, strings.Join(v.faults[:min(len(v.faults), 5)], "\n"), keep(t, v, register(), lines(events)))
 		}
 	}
 	t.Logf("judged %d operations on %d keys in %s", ops, len(keys), time.Since(began).Round(time.Millisecond))
 }
 
+func lines[T fmt.Stringer](history []T) (all []string) {
+	for _, one := range history {
+		all = append(all, one.String())
+	}
+	return all
+}
+
 // keep writes down what a verdict is about.
-func keep(t *testing.T, v verdict, events []*event) string {
+func keep(t *testing.T, v verdict, model porcupine.Model, history []string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "legate-linear-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := slices.Clone(v.faults)
-	for _, e := range events {
-		lines = append(lines, e.String())
-	}
-	err = os.WriteFile(filepath.Join(dir, "history.txt"), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
+	all := append(slices.Clone(v.faults), history...)
+	err = os.WriteFile(filepath.Join(dir, "history.txt"), []byte(strings.Join(all, "\n")+"\n"), 0o600)
 	if err == nil && v.info != nil {
-		err = porcupine.VisualizePath(register(), *v.info, filepath.Join(dir, "history.html"))
+		err = porcupine.VisualizePath(model, *v.info, filepath.Join(dir, "history.html"))
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -41,7 +41,8 @@ var _ op.Caller = (*Waits)(nil)
 // before it is closed.
 type wait struct {
 	end     context.CancelFunc
-	waiting int // callers; guarded by Waits.mu
+	waiting int  // callers; guarded by Waits.mu
+	joined  bool // somebody came after it was begun; guarded by Waits.mu
 
 	done     chan struct{}
 	meta     op.Meta
@@ -118,6 +119,7 @@ func (w *Waits) join(key string, call *op.Call) (*wait, bool) {
 	defer w.mu.Unlock()
 	if s := w.shared[key]; s != nil {
 		s.waiting++
+		s.joined = true
 		return s, true
 	}
 	if len(w.shared) >= maxShared {
@@ -140,17 +142,28 @@ func (w *Waits) join(key string, call *op.Call) (*wait, bool) {
 func (w *Waits) run(ctx context.Context, key string, s *wait, call *op.Call) {
 	defer s.end()
 	reply, err := w.next.Do(ctx, call)
+	if w.close(key, s) && err == nil && call.Header.Consistency != op.Stale {
+		// The answer may have been on its way already when the last one came,
+		// who is promised nothing older than its question.
+		call.Header.MinIndex = 0
+		reply, err = w.next.Do(ctx, call)
+	}
 	if err == nil {
 		s.meta = reply.Meta
 		s.result, err = reply.Result(call.Operation)
 	}
 	s.err = err
+	close(s.done)
+}
+
+// close lets nobody join any more. It returns whether somebody has.
+func (w *Waits) close(key string, s *wait) (joined bool) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.shared[key] == s {
 		delete(w.shared, key)
 	}
-	w.mu.Unlock()
-	close(s.done)
+	return s.joined
 }
 
 // leave takes a caller away; the last one ends the call.

@@ -21,20 +21,33 @@ func reading() *op.Read[op.Text, op.Text] {
 type source struct {
 	waits   atomic.Int64
 	running atomic.Int64
-	now     string
 	news    chan string
+
+	mu    sync.Mutex
+	now   string
+	index uint64
+}
+
+// becomes is a change that nobody is told of.
+func (s *source) becomes(text string, index uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now, s.index = text, index
 }
 
 // Do implements op.Caller.
 func (s *source) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	if call.Header.MinIndex == 0 {
-		return op.NewReply(op.Meta{Index: 1}, &op.Text{Text: s.now}), nil
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return op.NewReply(op.Meta{Index: s.index}, &op.Text{Text: s.now}), nil
 	}
 	s.waits.Add(1)
 	s.running.Add(1)
 	defer s.running.Add(-1)
 	select {
 	case text := <-s.news:
+		s.becomes(text, call.Header.MinIndex+1)
 		return op.NewReply(op.Meta{Index: call.Header.MinIndex + 1}, &op.Text{Text: text}), nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -90,9 +103,60 @@ func TestManyWaitAsOne(t *testing.T) {
 	})
 }
 
+// late is a caller whose answers are read and then lie on the way.
+type late struct {
+	source
+	read chan struct{}
+}
+
+func (l *late) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	reply, err := l.source.Do(ctx, call)
+	if call.Header.MinIndex > 0 {
+		l.read <- struct{}{}
+		<-l.read
+	}
+	return reply, err
+}
+
+// Who joins a wait whose answer is on its way gets nothing from before it
+// asked, unless it asks for what may be stale.
+func TestAnAnswerOnItsWayIsNotForWhoComesLater(t *testing.T) {
+	for mode, want := range map[op.Consistency]string{op.Default: "newer", op.Consistent: "newer", op.Stale: "new"} {
+		synctest.Test(t, func(t *testing.T) {
+			l := &late{source: source{news: make(chan string)}, read: make(chan struct{})}
+			w := NewWaits(l)
+			defer stop(t, w)
+			o := reading()
+			var wg sync.WaitGroup
+			ask := func(check func(text string)) {
+				wg.Go(func() {
+					text, _, err := o.Call(t.Context(), w, op.Header{MinIndex: 5, MaxWait: time.Minute, Consistency: mode}, &op.Text{})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					check(text.Text)
+				})
+			}
+			ask(func(string) {})
+			l.news <- "new"
+			<-l.read
+			l.becomes("newer", 7)
+			ask(func(text string) {
+				if text != want {
+					t.Errorf("mode %v: got %q, want %q", mode, text, want)
+				}
+			})
+			synctest.Wait()
+			l.read <- struct{}{}
+			wg.Wait()
+		})
+	}
+}
+
 func TestEachWaitsItsOwnTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{news: make(chan string), now: "current"}
+		s := &source{news: make(chan string), now: "current", index: 1}
 		w := NewWaits(s)
 		defer stop(t, w)
 		o := reading()
