@@ -162,12 +162,14 @@ func TestClosedSaveEndsAtTheServer(t *testing.T) {
 
 func TestRestoredSnapshotComesWhole(t *testing.T) {
 	content := bytes.Repeat([]byte("0123456789"), 100_000)
-	var got []byte
-	via, to := serving(t, &handler{restore: func(from io.Reader) (err error) {
-		got, err = io.ReadAll(from)
+	came := make(chan []byte, 1)
+	via, to := serving(t, &handler{restore: func(from io.Reader) error {
+		got, err := io.ReadAll(from)
+		came <- got
 		return err
 	}})
-	if err := Restore(t.Context(), via, to, op.Header{}, bytes.NewReader(content)); err != nil || !bytes.Equal(got, content) {
+	err := Restore(t.Context(), via, to, op.Header{}, bytes.NewReader(content))
+	if got := <-came; err != nil || !bytes.Equal(got, content) {
 		t.Errorf("%d of %d bytes: %v", len(got), len(content), err)
 	}
 }
