@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,11 +46,11 @@ type handler struct {
 	closed  chan struct{}
 
 	restore func(io.Reader) error
-	header  op.Header
+	header  atomic.Pointer[op.Header] // as the server got it
 }
 
 func (h *handler) SaveSnapshot(_ context.Context, header op.Header) (io.ReadCloser, op.Meta, error) {
-	h.header = header
+	h.header.Store(&header)
 	if h.saveErr != nil {
 		return nil, op.Meta{}, h.saveErr
 	}
@@ -60,7 +61,7 @@ func (h *handler) Read(p []byte) (int, error) { return h.out.Read(p) }
 func (h *handler) Close() error               { close(h.closed); return nil }
 
 func (h *handler) RestoreSnapshot(_ context.Context, header op.Header, from io.Reader) error {
-	h.header = header
+	h.header.Store(&header)
 	return h.restore(from)
 }
 
@@ -90,8 +91,8 @@ func TestSavedSnapshotComesWhole(t *testing.T) {
 		if err != nil || string(got) != content || meta.Index != 42 {
 			t.Errorf("%d bytes of %d, %+v: %v", len(got), size, meta, err)
 		}
-		if h.header.Datacenter != "dc1" || h.header.Token != "secret" || h.header.Consistency != op.Stale || h.header.Hops != 1 {
-			t.Errorf("the header came as %+v", h.header)
+		if got := h.header.Load(); got.Datacenter != "dc1" || got.Token != "secret" || got.Consistency != op.Stale || got.Hops != 1 {
+			t.Errorf("the header came as %+v", *got)
 		}
 		if err := out.Close(); err != nil {
 			t.Error(err)
