@@ -25,7 +25,7 @@ func (a *Agent) startExec() error {
 
 // takeInternal takes an event between agents that is meant for this one.
 func (a *Agent) takeInternal(e events.Event) {
-	if run := a.exec.Load(); run != nil && e.Name == exec.Event {
+	if run := a.exec.Load(); run != nil && e.Name == events.RemoteExec {
 		run.Take(e.Payload)
 	}
 }

@@ -73,9 +73,12 @@ var Fire = op.Direct[Event, Event]{Name: "event.fire", Authorize: func(a rules.A
 // Operations lists what this package declares.
 func Operations() []op.Operation { return []op.Operation{&Fire} }
 
+// RemoteExec is the event that announces a job of remote execution.
+const RemoteExec = "_rexec"
+
 // Internal lists the events between agents, which people may fire but which no
-// agent keeps: that of remote execution.
-func Internal() []string { return []string{"_rexec"} }
+// agent keeps.
+func Internal() []string { return []string{RemoteExec} }
 
 // Validate returns an error of code op.CodeInvalid or op.CodeTooLarge that says
 // what is wrong with an event to fire.

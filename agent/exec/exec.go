@@ -25,9 +25,6 @@ import (
 	"github.com/legate-project/legate/state/kv"
 )
 
-// Event is the name of the user event that announces a job.
-const Event = "_rexec"
-
 const (
 	// maxJobs bounds the commands that run at once; more are not taken.
 	maxJobs = 8
@@ -75,9 +72,9 @@ func (e *Exec) Stop(ctx context.Context) error { return e.group.Stop(ctx) }
 // request is the payload of the event.
 type request struct{ Prefix, Session string }
 
-// spec is a job as whoever asks stores it: a command for the shell, the
-// arguments of one without a shell, or the text of a script.
-type spec struct {
+// Job is what is to be run, as whoever asks stores it in JSON: a command for the
+// shell, the arguments of one without a shell, or the text of a script.
+type Job struct {
 	Command string
 	Args    []string
 	Script  []byte
@@ -158,7 +155,7 @@ func (k *keys) header() op.Header {
 }
 
 // find reads the job, which may not have come here yet.
-func (k *keys) find(ctx context.Context) (*spec, error) {
+func (k *keys) find(ctx context.Context) (*Job, error) {
 	ctx, cancel := context.WithTimeout(ctx, findTimeout)
 	defer cancel()
 	for {
@@ -174,14 +171,14 @@ func (k *keys) find(ctx context.Context) (*spec, error) {
 	}
 }
 
-func (k *keys) read(e *kv.Entry) (*spec, error) {
+func (k *keys) read(e *kv.Entry) (*Job, error) {
 	if e.Session != k.session {
 		return nil, errors.New("read the job: the session that the event names does not hold it")
 	}
 	if len(e.Value) > maxJob {
 		return nil, fmt.Errorf("read the job: it has %d bytes, %d are allowed", len(e.Value), maxJob)
 	}
-	var s spec
+	var s Job
 	if err := json.Unmarshal(e.Value, &s); err != nil {
 		return nil, fmt.Errorf("read the job: %w", err)
 	}

@@ -28,7 +28,7 @@ const (
 
 // run carries out the job and stores its output. An error says that it was
 // broken off; a command that fails is none.
-func (k *keys) run(ctx context.Context, s *spec) (code int, err error) {
+func (k *keys) run(ctx context.Context, s *Job) (code int, err error) {
 	args := s.Args
 	switch {
 	case len(s.Script) > 0:

@@ -8,10 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/legate-project/legate/agent/events"
+	"github.com/legate-project/legate/agent/exec"
 	"github.com/legate-project/legate/cmd/legate/remoterun"
 )
 
-// maxScript bounds a script, as agents do.
+// maxScript bounds a script: in JSON it must fit what agents take.
 const maxScript = 256 << 10
 
 // execCommands run a program on other agents.
@@ -34,14 +36,14 @@ func (a *execAction) flags(fs *flag.FlagSet) {
 	fs.StringVar(&a.node, "node", "", "only nodes whose name matches this regular `expression`.")
 	fs.StringVar(&a.service, "service", "", "only nodes with a service whose name matches this regular `expression`.")
 	fs.StringVar(&a.tag, "tag", "", "only nodes where that service has a tag that matches this regular `expression`.")
-	fs.StringVar(&a.prefix, "prefix", remoterun.Event, "`prefix` in the key/value store for the job and its output.")
+	fs.StringVar(&a.prefix, "prefix", events.RemoteExec, "`prefix` in the key/value store for the job and its output.")
 	fs.DurationVar(&a.wait, "wait", 2*time.Second, "`duration` without news after which all is taken to be done.")
 	fs.DurationVar(&a.replicate, "wait-repl", 200*time.Millisecond, "`duration` for the job to be replicated before agents are told.")
 	fs.BoolVar(&a.shell, "shell", true, "run the command with sh -c.")
 	fs.BoolVar(&a.verbose, "verbose", false, "tell what happens.")
 }
 
-func (a *execAction) spec(c *call, args []string) (*remoterun.Job, error) {
+func (a *execAction) spec(c *call, args []string) (*exec.Job, error) {
 	switch {
 	case len(args) == 0:
 		return nil, errors.New("name the command, or - for a script on standard input")
@@ -57,11 +59,11 @@ func (a *execAction) spec(c *call, args []string) (*remoterun.Job, error) {
 		if len(script) == 0 || len(script) > maxScript {
 			return nil, fmt.Errorf("the script has %d bytes: want 1 to %d", len(script), maxScript)
 		}
-		return &remoterun.Job{Script: script, Wait: a.wait}, nil
+		return &exec.Job{Script: script, Wait: a.wait}, nil
 	case a.shell:
-		return &remoterun.Job{Command: strings.Join(args, " "), Wait: a.wait}, nil
+		return &exec.Job{Command: strings.Join(args, " "), Wait: a.wait}, nil
 	}
-	return &remoterun.Job{Args: args, Wait: a.wait}, nil
+	return &exec.Job{Args: args, Wait: a.wait}, nil
 }
 
 func (a *execAction) run(c *call, args []string) error {

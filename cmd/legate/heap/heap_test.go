@@ -1,6 +1,11 @@
 package heap
 
-import "testing"
+import (
+	"runtime"
+	"runtime/debug"
+	"testing"
+	"time"
+)
 
 func TestRoomForGarbage(t *testing.T) {
 	for _, c := range []struct {
@@ -15,7 +20,25 @@ func TestRoomForGarbage(t *testing.T) {
 
 // The pace follows the heap from collection to collection.
 func TestPaceFollowsTheHeap(t *testing.T) {
-	if percent(60<<20) >= percent(50<<20) {
-		t.Error("more is live and no less garbage is allowed")
+	before := debug.SetGCPercent(most)
+	defer debug.SetGCPercent(before)
+	Pace()
+	large := make([]byte, goal+least)
+	tick, over := time.NewTicker(5*time.Millisecond), time.After(20*time.Second)
+	defer tick.Stop()
+	want := percent(goal + least)
+	for {
+		runtime.GC()
+		now := debug.SetGCPercent(want)
+		if now <= want+2 && now >= want-2 && large[0] == 0 {
+			break
+		}
+		debug.SetGCPercent(now)
+		select {
+		case <-tick.C:
+		case <-over:
+			t.Fatalf("%d MiB are live and the pace is %d %%", len(large)>>20, now)
+		}
 	}
+	runtime.KeepAlive(large)
 }

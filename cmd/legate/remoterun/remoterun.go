@@ -16,26 +16,16 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"github.com/legate-project/legate/agent/events"
+	"github.com/legate-project/legate/agent/exec"
 	"github.com/legate-project/legate/internal/lifecycle"
 )
-
-// Event is the user event that announces a job.
-const Event = "_rexec"
 
 // ttl is how long agents go on after this program has died.
 const ttl = 15 * time.Second
 
-// Job is what agents read: a command for the shell, the arguments of one without
-// a shell, or the text of a script.
-type Job struct {
-	Command string
-	Args    []string
-	Script  []byte
-	Wait    time.Duration
-}
-
 // Do has the agents run the job and returns on how many it failed.
-func (r Run) Do(ctx context.Context, job *Job) (failed int, err error) {
+func (r Run) Do(ctx context.Context, job *exec.Job) (failed int, err error) {
 	x := &run{Run: r, ctx: ctx, nodes: map[string]*agent{}}
 	if err := x.begin(); err != nil {
 		return 0, err
@@ -112,7 +102,7 @@ func (x *run) end() error {
 	return nil
 }
 
-func (x *run) carryOut(job *Job) (failed int, err error) {
+func (x *run) carryOut(job *exec.Job) (failed int, err error) {
 	text, err := json.Marshal(job)
 	if err != nil {
 		return 0, err
@@ -130,7 +120,7 @@ func (x *run) carryOut(job *Job) (failed int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	id, _, err := x.Client.Event().Fire(&api.UserEvent{Name: Event, Payload: payload, NodeFilter: x.Node,
+	id, _, err := x.Client.Event().Fire(&api.UserEvent{Name: events.RemoteExec, Payload: payload, NodeFilter: x.Node,
 		ServiceFilter: x.Service, TagFilter: x.Tag}, nil)
 	if err != nil {
 		return 0, fmt.Errorf("tell the agents: %w", err)
