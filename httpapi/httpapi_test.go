@@ -1,15 +1,10 @@
 package httpapi
 
 import (
-	"bufio"
 	"bytes"
 	"compress/gzip"
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -17,8 +12,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/op"
@@ -477,187 +470,5 @@ func TestEntriesAreWrittenAsEncodingJSONDoes(t *testing.T) {
 	}
 	if got := string(appendEntry(nil, &kv.Entry{Value: []byte{}})); !strings.Contains(got, `"Value":null`) {
 		t.Errorf("an empty value is %s", got)
-	}
-}
-
-// serving starts the server on a real listener.
-func serving(t testing.TB, w *world) (url string, stop func() error) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- w.Serve(ctx, l) }()
-	stopped := false
-	stop = func() error {
-		if stopped {
-			return nil
-		}
-		stopped = true
-		cancel()
-		return <-done
-	}
-	t.Cleanup(func() { _ = stop() })
-	return "http://" + l.Addr().String(), stop
-}
-
-// waiting polls until n requests are in flight.
-func waiting(t *testing.T, w *world, n float64) {
-	t.Helper()
-	tick, over := time.NewTicker(5*time.Millisecond), time.After(5*time.Second)
-	defer tick.Stop()
-	for testutil.ToFloat64(w.metrics.inFlight) != n {
-		select {
-		case <-tick.C:
-		case <-over:
-			t.Fatalf("%v requests in flight, want %v", testutil.ToFloat64(w.metrics.inFlight), n)
-		}
-	}
-}
-
-func TestAClientThatGoesEndsItsWait(t *testing.T) {
-	w := start(t)
-	url, _ := serving(t, w)
-	ctx, cancel := context.WithCancel(context.Background())
-	req, err := http.NewRequestWithContext(ctx, "GET", url+"/v1/kv/a?index=7&wait=5m", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	failed := make(chan error, 1)
-	go func() {
-		resp, err := http.DefaultClient.Do(req)
-		if err == nil {
-			resp.Body.Close()
-		}
-		failed <- err
-	}()
-	waiting(t, w, 1)
-	cancel()
-	if err := <-failed; !errors.Is(err, context.Canceled) {
-		t.Errorf("client: %v", err)
-	}
-	waiting(t, w, 0)
-}
-
-func TestStopAnswersThoseWhoWait(t *testing.T) {
-	w := start(t)
-	url, stop := serving(t, w)
-	type answer struct {
-		status int
-		reason string
-		err    error
-	}
-	got := make(chan answer, 1)
-	go func() {
-		resp, err := http.Get(url + "/v1/kv/a?index=7&wait=5m")
-		if err != nil {
-			got <- answer{err: err}
-			return
-		}
-		resp.Body.Close()
-		got <- answer{resp.StatusCode, resp.Header.Get("X-Legate-Reason"), nil}
-	}()
-	waiting(t, w, 1)
-	if err := stop(); err != nil {
-		t.Errorf("stop: %v", err)
-	}
-	if a := <-got; a.err != nil || a.status != 503 || a.reason != "stopping" {
-		t.Errorf("waiting client got %+v", a)
-	}
-	if _, err := http.Get(url + "/v1/kv/a"); err == nil {
-		t.Error("a stopped server answers")
-	}
-}
-
-func TestRealConnections(t *testing.T) {
-	w := start(t, func(c *Config) { c.MaxConnsPerClient = 2 })
-	url, _ := serving(t, w)
-	client := &http.Client{Transport: &http.Transport{}}
-	defer client.CloseIdleConnections()
-	for i := range 20 {
-		req, err := http.NewRequest("PUT", url+"/v1/kv/a", io.LimitReader(strings.NewReader(strings.Repeat("v", 9000)), int64(8000+i)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := client.Do(req) // chunked: its length is not announced
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if resp.StatusCode != 200 || string(b) != "true" {
-			t.Errorf("put: %d %s", resp.StatusCode, b)
-		}
-	}
-	addr := strings.TrimPrefix(url, "http://")
-	var refused, told int
-	for range 4 {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		if refused < 2 { // the last ones listen only: nothing unread makes the system drop the answer
-			fmt.Fprintf(c, "GET /v1/kv/a?raw HTTP/1.1\r\nHost: x\r\n\r\n")
-		}
-		if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-		if err != nil {
-			refused++ // the end overtook what was said
-			continue
-		}
-		b, _ := io.ReadAll(resp.Body)
-		if resp.StatusCode != 200 {
-			refused, told = refused+1, told+1
-		}
-		if resp.StatusCode != 200 && (resp.StatusCode != 429 || !strings.HasSuffix(string(b), "(limits.http_max_conns_per_client)")) {
-			t.Errorf("refused with %d %q", resp.StatusCode, b)
-		}
-	}
-	if refused != 3 {
-		t.Errorf("%d of 4 connections beside one were refused, want 3", refused)
-	}
-	if told == 0 {
-		t.Error("nobody was told why")
-	}
-}
-
-func TestMetrics(t *testing.T) {
-	w := start(t)
-	w.do("GET", "/v1/kv/a", "")
-	w.do("GET", "/v1/kv/none", "")
-	w.do("GET", "/v1/invented/"+strings.Repeat("x", 50), "")
-	w.do("GET", "/v1/kv/panic", "")
-	m := w.metrics.answers
-	for _, c := range []struct {
-		route, method, class string
-		want                 float64
-	}{{"/v1/kv/", "GET", "2xx", 1}, {"/v1/kv/", "GET", "4xx", 1}, {"/v1/kv/", "GET", "5xx", 1}, {"other", "other", "4xx", 1}, {"/v1/kv/", "PUT", "2xx", 0}} {
-		if got := testutil.ToFloat64(m.WithLabelValues(c.route, c.method, c.class)); got != c.want {
-			t.Errorf("%+v: %v", c, got)
-		}
-	}
-	if got := testutil.ToFloat64(w.metrics.panics); got != 1 {
-		t.Errorf("%v panics", got)
-	}
-	if problems, err := testutil.GatherAndLint(w.reg); err != nil || len(problems) > 0 {
-		t.Errorf("lint: %v, %v", problems, err)
-	}
-}
-
-func TestTheTableHasEachRouteOnce(t *testing.T) {
-	seen := map[string]bool{}
-	for _, r := range table {
-		if seen[r.path] {
-			t.Errorf("%s is in the table twice", r.path)
-		}
-		seen[r.path] = true
-		if r.get == nil && r.put == nil && r.post == nil && r.delete == nil && r.later == "" && r.mesh == "" {
-			t.Errorf("%s has no method", r.path)
-		}
 	}
 }

@@ -3,11 +3,9 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -196,58 +194,4 @@ func TestSnapshotCommands(t *testing.T) {
 		}
 		return nil
 	})
-}
-
-// TestSnapshotOfManyKeys measures; the promise is a save within a second on a
-// machine that does nothing else.
-func TestSnapshotOfManyKeys(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a measurement")
-	}
-	h := proctest.Loopback(t)
-	n := start(t, spec{host: h, name: "one", dc: "dc1", ip: h.Addr(1, 1), expect: 1})
-	awaitLeader(t, patience, n)
-	const keys = 200_000
-	file := madeSnapshot(t, 1, keys, 512)
-	began := time.Now()
-	n.run(t, 0, "snapshot restore", file)
-	t.Logf("restore of %d keys of 512 bytes: %s", keys, time.Since(began))
-	for range 3 {
-		began, before := time.Now(), n.processorTime(t)
-		out, _, err := n.client.Snapshot().Save(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var buf bytes.Buffer
-		if _, err := io.Copy(&buf, out); err != nil {
-			t.Fatal(err)
-		}
-		took := time.Since(began)
-		_ = out.Close()
-		meta, err := archive.Verify(&buf)
-		if err != nil || meta.Rows < keys {
-			t.Fatalf("%+v %v", meta, err)
-		}
-		now, peak, err := n.Memory()
-		t.Logf("save: %s, of which the server's processor time %s, %d MiB; server resident %d MiB, at most %d MiB (%v)", took, n.processorTime(t)-before, meta.Bytes>>20, now>>20, peak>>20, err)
-		if limit := 10 * time.Second; took > limit {
-			t.Errorf("a save took %s", took)
-		}
-	}
-}
-
-// processorTime is what the process has used so far (proc_pid_stat(5), in ticks
-// of 10 ms).
-func (n *node) processorTime(t testing.TB) time.Duration {
-	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.Pid()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var user, system int
-	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(user+system) * 10 * time.Millisecond
 }
