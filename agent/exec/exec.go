@@ -115,6 +115,7 @@ func (e *Exec) Take(payload []byte) {
 
 func (e *Exec) job(ctx context.Context, r request) {
 	k := &keys{e: e, session: r.Session, base: path.Join(r.Prefix, r.Session)}
+	e.log.Info("remote execution is asked for", "session", r.Session)
 	s, err := k.find(ctx)
 	if err == nil {
 		err = k.put(ctx, "ack", nil)
