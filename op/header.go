@@ -13,6 +13,7 @@ const (
 	Default    Consistency = iota // the leader answers under its lease
 	Consistent                    // the leader confirms with a quorum that it still leads
 	Stale                         // any server answers
+	Cached                        // what is kept of it and followed, however old: see Header.MaxAge
 )
 
 // NearAddress in front of an IP address in Header.Near.
@@ -37,6 +38,11 @@ type Header struct {
 	// MaxStale with Stale: ask the leader when the server is further behind; 0
 	// is no limit.
 	MaxStale time.Duration `msg:"stale,omitempty"`
+	// MaxAge with Cached: an answer that is not current may be this old; 0 is no
+	// limit but that of the holder.
+	MaxAge time.Duration `msg:"age,omitempty"`
+	// MustCurrent with Cached refuses every answer that is not current.
+	MustCurrent bool `msg:"cur,omitempty"`
 	// Near names a node by whose distance lists are sorted, or with NearAddress
 	// in front an IP address whose node is meant.
 	Near string `msg:"near,omitempty"`
@@ -64,6 +70,8 @@ type Meta struct {
 	Consistency Consistency `msg:"cons,omitempty"`
 	// Age of an answer from a view; 0 if it is current.
 	Age time.Duration `msg:"age,omitempty"`
+	// Hit is set when the answer was there already: nobody had to be asked.
+	Hit bool `msg:"hit,omitempty"`
 	// Filtered is set when something was hidden from the caller.
 	Filtered bool `msg:"filt,omitempty"`
 	// Leader is set by a server that handed the call on: the node ID of its

@@ -93,8 +93,8 @@ func (z Empty) Msgsize() (s int) {
 func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(10)
-	var zb0001Mask uint16 /* 10 bits */
+	zb0001Len := uint32(12)
+	var zb0001Mask uint16 /* 12 bits */
 	_ = zb0001Mask
 	if z.Datacenter == "" {
 		zb0001Len--
@@ -120,21 +120,29 @@ func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x20
 	}
-	if z.Near == "" {
+	if z.MaxAge == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x40
 	}
-	if z.Led == false {
+	if z.MustCurrent == false {
 		zb0001Len--
 		zb0001Mask |= 0x80
 	}
-	if z.Hops == 0 {
+	if z.Near == "" {
 		zb0001Len--
 		zb0001Mask |= 0x100
 	}
-	if z.Timeout == 0 {
+	if z.Led == false {
 		zb0001Len--
 		zb0001Mask |= 0x200
+	}
+	if z.Hops == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x400
+	}
+	if z.Timeout == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x800
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -172,21 +180,31 @@ func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 			o = msgp.AppendDuration(o, z.MaxStale)
 		}
 		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "age"
+			o = append(o, 0xa3, 0x61, 0x67, 0x65)
+			o = msgp.AppendDuration(o, z.MaxAge)
+		}
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
+			// string "cur"
+			o = append(o, 0xa3, 0x63, 0x75, 0x72)
+			o = msgp.AppendBool(o, z.MustCurrent)
+		}
+		if (zb0001Mask & 0x100) == 0 { // if not omitted
 			// string "near"
 			o = append(o, 0xa4, 0x6e, 0x65, 0x61, 0x72)
 			o = msgp.AppendString(o, z.Near)
 		}
-		if (zb0001Mask & 0x80) == 0 { // if not omitted
+		if (zb0001Mask & 0x200) == 0 { // if not omitted
 			// string "led"
 			o = append(o, 0xa3, 0x6c, 0x65, 0x64)
 			o = msgp.AppendBool(o, z.Led)
 		}
-		if (zb0001Mask & 0x100) == 0 { // if not omitted
+		if (zb0001Mask & 0x400) == 0 { // if not omitted
 			// string "hops"
 			o = append(o, 0xa4, 0x68, 0x6f, 0x70, 0x73)
 			o = msgp.AppendUint8(o, z.Hops)
 		}
-		if (zb0001Mask & 0x200) == 0 { // if not omitted
+		if (zb0001Mask & 0x800) == 0 { // if not omitted
 			// string "left"
 			o = append(o, 0xa4, 0x6c, 0x65, 0x66, 0x74)
 			o = msgp.AppendDuration(o, z.Timeout)
@@ -257,6 +275,18 @@ func (z *Header) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "MaxStale")
 				return
 			}
+		case "age":
+			z.MaxAge, bts, err = msgp.ReadDurationBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "MaxAge")
+				return
+			}
+		case "cur":
+			z.MustCurrent, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "MustCurrent")
+				return
+			}
 		case "near":
 			z.Near, bts, err = msgp.ReadStringBytes(bts)
 			if err != nil {
@@ -295,7 +325,7 @@ func (z *Header) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Header) Msgsize() (s int) {
-	s = 1 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 6 + msgp.StringPrefixSize + len(z.Token) + 5 + msgp.Uint8Size + 4 + msgp.Uint64Size + 5 + msgp.DurationSize + 6 + msgp.DurationSize + 5 + msgp.StringPrefixSize + len(z.Near) + 4 + msgp.BoolSize + 5 + msgp.Uint8Size + 5 + msgp.DurationSize
+	s = 1 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 6 + msgp.StringPrefixSize + len(z.Token) + 5 + msgp.Uint8Size + 4 + msgp.Uint64Size + 5 + msgp.DurationSize + 6 + msgp.DurationSize + 4 + msgp.DurationSize + 4 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Near) + 4 + msgp.BoolSize + 5 + msgp.Uint8Size + 5 + msgp.DurationSize
 	return
 }
 
@@ -303,8 +333,8 @@ func (z *Header) Msgsize() (s int) {
 func (z *Meta) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(8)
-	var zb0001Mask uint8 /* 8 bits */
+	zb0001Len := uint32(9)
+	var zb0001Mask uint16 /* 9 bits */
 	_ = zb0001Mask
 	if z.Index == 0 {
 		zb0001Len--
@@ -330,13 +360,17 @@ func (z *Meta) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x20
 	}
-	if z.Filtered == false {
+	if z.Hit == false {
 		zb0001Len--
 		zb0001Mask |= 0x40
 	}
-	if z.Leader == "" {
+	if z.Filtered == false {
 		zb0001Len--
 		zb0001Mask |= 0x80
+	}
+	if z.Leader == "" {
+		zb0001Len--
+		zb0001Mask |= 0x100
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -374,11 +408,16 @@ func (z *Meta) MarshalMsg(b []byte) (o []byte, err error) {
 			o = msgp.AppendDuration(o, z.Age)
 		}
 		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "hit"
+			o = append(o, 0xa3, 0x68, 0x69, 0x74)
+			o = msgp.AppendBool(o, z.Hit)
+		}
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
 			// string "filt"
 			o = append(o, 0xa4, 0x66, 0x69, 0x6c, 0x74)
 			o = msgp.AppendBool(o, z.Filtered)
 		}
-		if (zb0001Mask & 0x80) == 0 { // if not omitted
+		if (zb0001Mask & 0x100) == 0 { // if not omitted
 			// string "lead"
 			o = append(o, 0xa4, 0x6c, 0x65, 0x61, 0x64)
 			o = msgp.AppendString(o, z.Leader)
@@ -449,6 +488,12 @@ func (z *Meta) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Age")
 				return
 			}
+		case "hit":
+			z.Hit, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Hit")
+				return
+			}
 		case "filt":
 			z.Filtered, bts, err = msgp.ReadBoolBytes(bts)
 			if err != nil {
@@ -475,7 +520,7 @@ func (z *Meta) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Meta) Msgsize() (s int) {
-	s = 1 + 4 + msgp.Uint64Size + 3 + msgp.DurationSize + 3 + msgp.BoolSize + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 5 + msgp.Uint8Size + 4 + msgp.DurationSize + 5 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Leader)
+	s = 1 + 4 + msgp.Uint64Size + 3 + msgp.DurationSize + 3 + msgp.BoolSize + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 5 + msgp.Uint8Size + 4 + msgp.DurationSize + 4 + msgp.BoolSize + 5 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Leader)
 	return
 }
 

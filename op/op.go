@@ -110,6 +110,17 @@ type Caller interface {
 	Do(ctx context.Context, call *Call) (*Reply, error)
 }
 
+// Subscriber is where a result can be followed.
+type Subscriber interface {
+	// Subscribe calls push with the result of the read and with each newer one, as
+	// soon as there is one and push has returned; what came meanwhile is left out.
+	// The header's MinIndex and MaxWait have no meaning. A reply without an index
+	// says that nothing has changed, and how long the source has not heard its
+	// leader. It returns when ctx ends, push fails or the source cannot go on, and
+	// then says why: what was pushed last stays true as of then.
+	Subscribe(ctx context.Context, call *Call, push func(*Reply) error) error
+}
+
 // CallerFunc is a function that is a Caller.
 type CallerFunc func(ctx context.Context, call *Call) (*Reply, error)
 
