@@ -47,7 +47,7 @@ func agentServices(x *exchange) error {
 	out := map[string]localService{}
 	for id, s := range x.s.cfg.Local.Services() {
 		view := x.localService(&s)
-		ok, err := sel.filter.pass(&view)
+		ok, err := sel.pass(&view)
 		if err != nil {
 			return err
 		}
@@ -198,7 +198,7 @@ func agentChecks(x *exchange) error {
 	out := map[string]catalog.Check{}
 	for id, c := range x.s.cfg.Local.Checks() {
 		fixCheck(&c)
-		ok, err := sel.filter.pass(&c)
+		ok, err := sel.pass(&c)
 		if err != nil {
 			return err
 		}

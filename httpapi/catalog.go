@@ -118,7 +118,7 @@ func catalogServices(x *exchange) error {
 	out := map[string][]string{}
 	if list != nil {
 		for name, tags := range *list {
-			ok, err := sel.filter.pass(&namedTags{name, tags})
+			ok, err := sel.pass(&namedTags{name, tags})
 			if err != nil {
 				return err
 			}
@@ -181,7 +181,7 @@ func (x *exchange) nodeServices() (*catalog.NodeServices, error) {
 	for id, s := range found.Services {
 		service := *s
 		fixService(&service)
-		ok, err := sel.filter.pass(&service)
+		ok, err := sel.pass(&service)
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,96 @@
+package httpapi
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/legate-project/legate/httpapi/filter"
+)
+
+// selection is what ?filter and ?node-meta ask for.
+type selection struct {
+	filter *filter.Filter
+	meta   map[string]string
+}
+
+func (x *exchange) selection() (*selection, error) { return x.choose(filter.Parse) }
+
+// selectionOf is selection for lists of records like the sample: see
+// filter.ParseFor.
+func (x *exchange) selectionOf(sample any) (*selection, error) {
+	return x.choose(func(text string) (*filter.Filter, error) { return filter.ParseFor(text, sample) })
+}
+
+// takePairs hands ?node-meta over to the operation, in order: what is asked in
+// another order is the same.
+func (s *selection) takePairs() []string {
+	var pairs []string
+	for k, v := range s.meta {
+		pairs = append(pairs, k+":"+v)
+	}
+	slices.Sort(pairs)
+	s.meta = nil
+	return pairs
+}
+
+func (x *exchange) choose(parse func(string) (*filter.Filter, error)) (*selection, error) {
+	sel := &selection{}
+	if len(x.params) == 0 {
+		return sel, nil
+	}
+	var err error
+	if sel.filter, err = parse(x.get("filter")); err != nil {
+		return nil, refuse(http.StatusBadRequest, err.Error())
+	}
+	for _, pair := range x.all("node-meta") {
+		key, value, ok := strings.Cut(pair, ":")
+		if !ok || key == "" {
+			return nil, refuse(http.StatusBadRequest, "Invalid node-meta: want key:value")
+		}
+		if sel.meta == nil {
+			sel.meta = map[string]string{}
+		}
+		sel.meta[key] = value
+	}
+	return sel, nil
+}
+
+// pass reports whether the record satisfies the filter.
+func (s *selection) pass(record any) (bool, error) {
+	ok, err := s.filter.Pass(record)
+	if err != nil {
+		return false, refuse(http.StatusBadRequest, err.Error())
+	}
+	return ok, nil
+}
+
+// pick returns what passes, made ready for clients by fix on copies: results
+// may be shared with others. It never returns nil.
+func pick[T any](sel *selection, list []T, meta func(*T) map[string]string, fix func(*T)) ([]T, error) {
+	out := make([]T, 0, len(list))
+	for i := range list {
+		if len(sel.meta) > 0 && meta != nil && !contains(meta(&list[i]), sel.meta) {
+			continue
+		}
+		item := list[i]
+		fix(&item)
+		ok, err := sel.pass(&item)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			out = append(out, item)
+		}
+	}
+	return out, nil
+}
+
+func contains(have, want map[string]string) bool {
+	for k, v := range want {
+		if got, ok := have[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
