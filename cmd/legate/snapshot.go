@@ -104,7 +104,7 @@ func (a *snapshotSave) name(path string, client *api.Client, m archive.Meta) str
 		if part == "status" {
 			value = serverStatus(client, m)
 		}
-		name += "-" + value
+		name += "-" + strings.ReplaceAll(value, string(filepath.Separator), "_") // a server's words name no folder
 	}
 	return name + ext
 }
