@@ -14,13 +14,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/hashicorp/consul/api"
 
 	"github.com/legate-project/legate/agent/events"
 	"github.com/legate-project/legate/agent/exec"
+	"github.com/legate-project/legate/cmd/legate/plain"
 	"github.com/legate-project/legate/internal/lifecycle"
 )
 
@@ -187,11 +186,11 @@ func (x *run) news(pairs api.KVPairs) bool {
 		}
 		switch {
 		case name == "ack" && x.Verbose != nil:
-			fmt.Fprintf(x.Verbose, "%s: begun\n", shown(node))
+			fmt.Fprintf(x.Verbose, "%s: begun\n", plain.Text(node))
 		case name == "exit":
 			x.print(node, n, "", true)
 			n.code = string(p.Value)
-			fmt.Fprintf(x.Out, "==> %s: finished with exit code %s\n", shown(node), shown(n.code))
+			fmt.Fprintf(x.Out, "==> %s: finished with exit code %s\n", plain.Text(node), plain.Text(n.code))
 		case strings.HasPrefix(name, "out/"):
 			x.print(node, n, string(p.Value), false)
 		}
@@ -208,31 +207,13 @@ func (x *run) print(node string, n *agent, text string, end bool) {
 			return
 		}
 		if x.Terminal {
-			line = shown(line)
+			line = plain.Text(line)
 		}
-		fmt.Fprintf(x.Out, "    %s: %s\n", shown(node), line)
+		fmt.Fprintf(x.Out, "    %s: %s\n", plain.Text(node), line)
 		if n.line = rest; !whole {
 			return
 		}
 	}
-}
-
-// shown is text in which what is no printable character is written out: others
-// than the agents can write keys, and a terminal obeys what it is sent.
-func shown(text string) string {
-	plain := func(r rune) bool { return r == '\t' || unicode.IsPrint(r) }
-	if utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !plain(r) }) {
-		return text
-	}
-	var b strings.Builder
-	for _, r := range text {
-		if plain(r) {
-			b.WriteRune(r)
-		} else {
-			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-		}
-	}
-	return b.String()
 }
 
 func (x *run) summary() (failed int, err error) {
@@ -244,7 +225,7 @@ func (x *run) summary() (failed int, err error) {
 	for name, n := range x.nodes {
 		switch code, err := strconv.Atoi(n.code); {
 		case n.code == "":
-			running = append(running, shown(name))
+			running = append(running, plain.Text(name))
 		case err != nil || code != 0:
 			done++
 			failed++
