@@ -403,7 +403,14 @@ func TestLongListsAreSentInParts(t *testing.T) {
 		}
 	}
 	list, largest := *manyEntries(), 0
-	for part := range entryParts(list) {
+	each := func(yield func(kv.Entry, error) bool) {
+		for _, e := range list {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+	for part := range rendered(each, false, func(b []byte, e kv.Entry) []byte { return appendEntry(b, &e) }) {
 		largest = max(largest, len(part))
 	}
 	if largest > 2*partBytes {

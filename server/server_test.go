@@ -141,6 +141,10 @@ func (silence) RoundTrip(context.Context, transport.Target, string, []byte, []by
 	return nil, transport.ErrUnreachable
 }
 
+func (silence) Open(context.Context, transport.Target, string) (transport.Stream, error) {
+	return nil, transport.ErrUnreachable
+}
+
 // harness is a server that leads, unless change says otherwise, and is started.
 type harness struct {
 	*Server
