@@ -29,22 +29,7 @@ func kvList(x *exchange) error {
 		x.empty(http.StatusNotFound)
 		return nil
 	}
-	text := rendered(flat(list), x.pretty(), func(b []byte, e kv.Entry) []byte { return appendEntry(b, &e) })
-	if whole && !long(*all) {
-		return x.jsonWhole(text)
-	}
-	return x.jsonParts(text)
-}
-
-// long reports whether a list takes more than one part.
-func long(list kv.Entries) bool {
-	size := 0
-	for i := range list {
-		if size += len(list[i].Key) + len(list[i].Value); size > partBytes {
-			return true
-		}
-	}
-	return false
+	return x.jsonParts(rendered(list, x.pretty(), func(b []byte, e kv.Entry) []byte { return appendEntry(b, &e) }))
 }
 
 func kvKeys(x *exchange) error {
@@ -70,72 +55,42 @@ func kvKeys(x *exchange) error {
 		}
 		return x.json([]string{})
 	}
-	text := rendered(flat(list), x.pretty(), appendString)
-	if whole && !longKeys(*all) {
-		return x.jsonWhole(text)
-	}
-	return x.jsonParts(text)
-}
-
-func longKeys(list kv.Keys) bool {
-	size := 0
-	for _, key := range list {
-		size += len(key)
-	}
-	return size > partBytes
-}
-
-// flat yields the items of a list that may come in parts.
-func flat[L ~[]T, T any](list *op.Listing[L]) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for part, err := range list.All() {
-			if err != nil {
-				var none T
-				yield(none, err)
-				return
-			}
-			for _, item := range *part {
-				if !yield(item, nil) {
-					return
-				}
-			}
-		}
-	}
+	return x.jsonParts(rendered(list, x.pretty(), appendString))
 }
 
 // rendered yields a list as JSON text piece by piece: all of a large one would
 // take several times the memory of what is in it. A piece is valid until the
-// next.
-func rendered[T any](items iter.Seq2[T, error], pretty bool, add func([]byte, T) []byte) iter.Seq2[[]byte, error] {
-	before, between, behind := "[", ",", "]"
+// next, and no shorter than partBytes unless it is the last. An empty list has none.
+func rendered[L ~[]T, T any](list *op.Listing[L], pretty bool, add func([]byte, T) []byte) iter.Seq2[[]byte, error] {
+	next, between, behind := "[", ",", "]"
 	if pretty {
-		before, between, behind = "[\n    ", ",\n    ", "\n]\n"
+		next, between, behind = "[\n    ", ",\n    ", "\n]\n"
 	}
 	return func(yield func([]byte, error) bool) {
-		b := []byte(before)
-		first := true
-		for item, err := range items {
+		var b []byte
+		for part, err := range list.All() {
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			if !first {
-				b = append(b, between...)
-			}
-			first = false
-			if from := len(b); pretty {
-				b = indented(b[:from], add(nil, item))
-			} else {
-				b = add(b, item)
-			}
-			if len(b) >= partBytes {
-				if !yield(b, nil) {
-					return
+			for _, item := range *part {
+				if len(b) >= partBytes {
+					if !yield(b, nil) {
+						return
+					}
+					b = b[:0]
 				}
-				b = b[:0]
+				b, next = append(b, next...), between
+				if pretty {
+					b = indented(b, add(nil, item))
+				} else {
+					b = add(b, item)
+				}
 			}
 		}
-		yield(append(b, behind...), nil)
+		if b != nil {
+			yield(append(b, behind...), nil)
+		}
 	}
 }
 

@@ -130,26 +130,12 @@ func (x *exchange) jsonBytes(status int, b []byte) error {
 // pretty reports whether the client asked for indented JSON.
 func (x *exchange) pretty() bool { return len(x.params) > 0 && x.has("pretty") }
 
-// jsonWhole answers 200 with a JSON text that comes in parts but is short.
-func (x *exchange) jsonWhole(parts iter.Seq2[[]byte, error]) error {
-	var b []byte
-	for part, err := range parts {
-		if err != nil {
-			return err
-		}
-		b = append(b, part...)
-	}
-	x.w.Header()["Content-Type"] = applicationJSON
-	x.write(http.StatusOK, b)
-	return nil
-}
-
 // stall is how long a client may take nothing of a long answer.
 const stall = 30 * time.Second
 
-// jsonParts answers 200 with a JSON text that comes in parts, sent as they
-// come. A part is not kept. When one fails the answer breaks off: the client
-// must not take for whole what it has.
+// jsonParts answers 200 with a JSON text that comes in parts, sent as they come: none
+// but the last is shorter than partBytes. A part is not kept. When one fails the
+// answer breaks off: the client must not take for whole what it has.
 func (x *exchange) jsonParts(parts iter.Seq2[[]byte, error]) error {
 	var out io.Writer
 	var z *gzip.Writer
@@ -166,6 +152,10 @@ func (x *exchange) jsonParts(parts iter.Seq2[[]byte, error]) error {
 		if out == nil {
 			h := x.w.Header()
 			h["Content-Type"], h["Vary"] = applicationJSON, acceptEncoding
+			if len(part) < partBytes {
+				x.write(http.StatusOK, part)
+				return nil
+			}
 			x.status, out = http.StatusOK, x.w
 			if x.acceptsGzip() && h["Content-Encoding"] == nil {
 				h["Content-Encoding"] = gzipped
@@ -179,6 +169,10 @@ func (x *exchange) jsonParts(parts iter.Seq2[[]byte, error]) error {
 		if _, err := out.Write(part); err != nil {
 			return nil // what cannot be sent has no reader any more
 		}
+	}
+	if out == nil { // a long list is empty by now
+		x.empty(http.StatusNotFound)
+		return nil
 	}
 	if z != nil {
 		_ = z.Close()

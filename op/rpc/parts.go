@@ -37,7 +37,11 @@ func DialParts() transport.Protocol { return transport.Protocol{PoolSize: partsP
 // sendParts asks for a long result on a stream of its own. ctx bounds the
 // beginning of the answer: what follows ends with Close, or where there is no
 // progress for Stall.
-func sendParts(ctx context.Context, via RoundTripper, to transport.Target, c *op.Call, head, body []byte) (*op.Reply, error) {
+func sendParts(ctx context.Context, via RoundTripper, to transport.Target, c *op.Call, head []byte) (*op.Reply, error) {
+	body, err := c.Body()
+	if err != nil {
+		return nil, err
+	}
 	s, err := via.Open(ctx, to, PartsProtocol)
 	if err != nil {
 		return nil, translate(err, c, to)

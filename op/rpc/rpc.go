@@ -57,7 +57,7 @@ func Send(ctx context.Context, via RoundTripper, to transport.Target, c *op.Call
 		return nil, err
 	}
 	if c.Take == op.TakeParts && c.Long {
-		return sendParts(ctx, via, to, c, head, body)
+		return sendParts(ctx, via, to, c, head)
 	}
 	answer, err := via.RoundTrip(ctx, to, Protocol, head, body)
 	if err != nil {
