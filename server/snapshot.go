@@ -291,14 +291,30 @@ func (s *Server) spool(from io.Reader) (_ *os.File, _ archive.Meta, err error) {
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return nil, archive.Meta{}, fmt.Errorf("read a snapshot: %w", err)
 	}
-	meta, err := archive.Verify(file)
-	if errors.Is(err, archive.ErrInvalid) {
-		err = op.Errorf(op.CodeInvalid, "the snapshot is refused, nothing was changed: %v", err)
-	}
+	meta, err := verify(file)
 	if err != nil {
 		return nil, meta, err
 	}
 	return file, meta, nil
+}
+
+// verify reads an archive whole: that it is as it was written, and that what was
+// written is a state that the tables can read.
+func verify(file io.Reader) (archive.Meta, error) {
+	check := storage.NewCheck(state.Tables())
+	var wrong error
+	meta, err := archive.Read(file, func(r archive.Row) error {
+		wrong = check.Row(storage.Row(r))
+		return wrong
+	})
+	if err == nil {
+		wrong = check.End()
+		err = wrong
+	}
+	if wrong != nil || errors.Is(err, archive.ErrInvalid) {
+		err = op.Errorf(op.CodeInvalid, "the snapshot is refused, nothing was changed: %v", err)
+	}
+	return meta, err
 }
 
 // replicate sends the rows as commands and then makes them the state.

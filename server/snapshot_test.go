@@ -242,6 +242,16 @@ func TestRestoreOfWhatIsNotWholeChangesNothing(t *testing.T) {
 	b := save(t, h)
 	write(t, h.cfg.State, "k1", "changed")
 	before := h.cfg.State.Index()
+	// Right in all its sums, but no record of ours.
+	var forged bytes.Buffer
+	if _, err := archive.Write(&forged, archive.Meta{Datacenter: "dc1", Node: "s1", Index: 5}, func(yield func(archive.Row, error) bool) {
+		yield(archive.Row{Key: []byte{'r', 1, 'a'}, Value: []byte{0, 0, 0, 0, 0, 0, 0, 5, 0, 0xc1}}, nil)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := archive.Verify(bytes.NewReader(forged.Bytes())); err != nil {
+		t.Fatalf("the forged archive is not even one: %v", err)
+	}
 	for name, c := range map[string]struct {
 		from io.Reader
 		code op.Code
@@ -249,6 +259,7 @@ func TestRestoreOfWhatIsNotWholeChangesNothing(t *testing.T) {
 		"cut off":    {bytes.NewReader(b[:len(b)/2]), op.CodeInvalid},
 		"a lost end": {lossy{bytes.NewReader(b)}, op.CodeInternal},
 		"junk":       {strings.NewReader("junk"), op.CodeInvalid},
+		"forged":     {&forged, op.CodeInvalid},
 	} {
 		if err := h.RestoreSnapshot(t.Context(), op.Header{}, c.from); op.CodeOf(err) != c.code {
 			t.Errorf("%s: %v", name, err)

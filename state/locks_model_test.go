@@ -14,6 +14,7 @@ import (
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/state/txn"
+	"github.com/legate-project/legate/storage"
 )
 
 // lockModel is what sessions, locks and checks should be, said plainly.
@@ -264,5 +265,26 @@ func TestSessionsLocksAndChecksFollowTheModel(t *testing.T) {
 			m.step(rt, s)
 			m.compare(rt, s)
 		}
+		readable(rt, st)
 	})
+}
+
+// readable says that a snapshot of the state could be restored: all tables are
+// listed, and there are the index rows that the records call for.
+func readable(t rapid.TB, st *storage.State) {
+	t.Helper()
+	check := storage.NewCheck(Tables())
+	v := st.View()
+	defer v.Close()
+	for r, err := range v.Rows() {
+		if err == nil {
+			err = check.Row(r)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := check.End(); err != nil {
+		t.Fatal(err)
+	}
 }

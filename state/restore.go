@@ -3,8 +3,13 @@ package state
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/coordinate"
+	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/storage"
 )
 
@@ -54,6 +59,11 @@ func AppendRow(b, key, value []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(key)))
 	b = binary.AppendUvarint(b, uint64(len(value)))
 	return append(append(b, key...), value...)
+}
+
+// Tables lists the tables of all domains: what a snapshot may hold rows of.
+func Tables() []storage.AnyTable {
+	return slices.Concat(catalog.Tables(), coordinate.Tables(), kv.Tables(), session.Tables())
 }
 
 // splitRows takes rows apart; they alias b.

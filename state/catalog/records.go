@@ -281,3 +281,8 @@ func (cs Checks) Status() string {
 	}
 	return worst
 }
+
+// Tables lists the tables of the domain.
+func Tables() []storage.AnyTable {
+	return []storage.AnyTable{nodes, services, checks, serviceNames, tallies}
+}

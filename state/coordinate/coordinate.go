@@ -169,3 +169,6 @@ func NodeGone(tx *storage.Txn, node string) error {
 	_, err := entries.Delete(tx, key(node))
 	return err
 }
+
+// Tables lists the tables of the domain.
+func Tables() []storage.AnyTable { return []storage.AnyTable{entries} }

@@ -139,3 +139,6 @@ func ApplyPass(tx *storage.Txn, r *PassRequest) (*op.Empty, error) {
 	}
 	return nil, nil
 }
+
+// Tables lists the tables of the domain.
+func Tables() []storage.AnyTable { return []storage.AnyTable{entries, delays} }

@@ -403,3 +403,6 @@ func Advance(tx *storage.Txn, clock time.Duration) (time.Duration, error) {
 	}
 	return clock, axis.Put(tx, []byte("now"), &Axis{Clock: clock})
 }
+
+// Tables lists the tables of the domain.
+func Tables() []storage.AnyTable { return []storage.AnyTable{sessions, axis} }

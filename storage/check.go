@@ -1,0 +1,102 @@
+package storage
+
+import (
+	"fmt"
+	"hash/maphash"
+	"slices"
+)
+
+// AnyTable is a Table, whatever its records are.
+type AnyTable interface {
+	ID() byte
+	Name() string
+	// pointers decodes a live row of the table and returns the keys of the index
+	// rows that belong to it.
+	pointers(primary, body []byte) ([]string, error)
+}
+
+// Check finds out whether rows that came from elsewhere are a state that the
+// tables can read: all tables are known, all records decode, and there are the
+// index rows that belong to them and no others. It needs no memory for the rows.
+type Check struct {
+	tables map[byte]AnyTable
+	seed   maphash.Seed
+	// Sums over the keys of index rows, in any order: those that came and those
+	// that the records call for.
+	came, due sum
+}
+
+type sum struct{ n, hash uint64 }
+
+func (s *sum) add(h uint64) {
+	s.n++
+	s.hash += h
+}
+
+// NewCheck returns a Check for a state of these tables.
+func NewCheck(tables []AnyTable) *Check {
+	c := &Check{tables: map[byte]AnyTable{}, seed: maphash.MakeSeed()}
+	for _, t := range tables {
+		c.tables[t.ID()] = t
+	}
+	return c
+}
+
+// Row takes the next row. The error says what is wrong with it.
+func (c *Check) Row(r Row) error {
+	if len(r.Key) < 2 || r.Key[0] != spaceRow && r.Key[0] != spaceIndex {
+		return fmt.Errorf("a row under %x: %w", r.Key, ErrCorrupt)
+	}
+	table := c.tables[r.Key[1]]
+	if table == nil {
+		return fmt.Errorf("a row of table %d, which this version does not know", r.Key[1])
+	}
+	_, live, body, err := splitRow(r.Value)
+	if err == nil && !live {
+		err = fmt.Errorf("it is a tombstone: %w", ErrCorrupt)
+	}
+	if err != nil {
+		return fmt.Errorf("row %x of table %s: %w", r.Key, table.Name(), err)
+	}
+	if r.Key[0] == spaceIndex {
+		c.came.add(maphash.Bytes(c.seed, r.Key))
+		return nil
+	}
+	keys, err := table.pointers(r.Key[2:], body)
+	if err != nil {
+		return fmt.Errorf("record %x of table %s: %w", r.Key[2:], table.Name(), err)
+	}
+	for _, k := range keys {
+		c.due.add(maphash.String(c.seed, k))
+	}
+	return nil
+}
+
+// End says whether the rows belong together, after the last of them.
+func (c *Check) End() error {
+	if c.came != c.due {
+		return fmt.Errorf("%d index rows came, and they are not the %d that the records call for: %w", c.came.n, c.due.n, ErrCorrupt)
+	}
+	return nil
+}
+
+func (t *Table[T, P]) pointers(primary, body []byte) ([]string, error) {
+	v := new(T)
+	rest, err := P(v).UnmarshalMsg(body)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	case len(rest) > 0:
+		return nil, fmt.Errorf("%d bytes follow it: %w", len(rest), ErrCorrupt)
+	case len(primary) > maxPrimaryKey:
+		return nil, ErrKeyTooLong
+	}
+	var keys []string
+	for _, ix := range t.indexes {
+		for _, k := range ix.keys(v) {
+			keys = append(keys, string(indexRowKey(t.id, ix.id, k, primary)))
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys), nil
+}
