@@ -211,7 +211,9 @@ type Handler struct {
 	Operation Operation
 	// LeaderOnly sends the call to the leader, whatever its consistency.
 	LeaderOnly bool
-	Answer     func(ctx context.Context, h Header, request any) (result any, err error)
+	// Reads has it carried out where a read with the same header would be.
+	Reads  bool
+	Answer func(ctx context.Context, h Header, request any) (result any, err error)
 }
 
 // Handle binds the operation to the function that answers it on a server.

@@ -9,6 +9,7 @@ import (
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/rtt"
 	"github.com/legate-project/legate/state/coordinate"
+	"github.com/legate-project/legate/state/query"
 	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/wan"
@@ -20,6 +21,8 @@ func (s *Server) directHandlers() map[string]op.Handler {
 	update.LeaderOnly = true
 	renew := session.Renew.Handle(s.renewSession)
 	renew.LeaderOnly = true
+	execute := query.Execute.Handle(s.executeQuery)
+	execute.Reads = true
 	m := map[string]op.Handler{}
 	for _, h := range []op.Handler{
 		status.Leader.Handle(s.statusLeader),
@@ -28,7 +31,7 @@ func (s *Server) directHandlers() map[string]op.Handler {
 		status.Datacenters.Handle(s.statusDatacenters),
 		status.Ping.Handle(func(context.Context, op.Header, *op.Empty) (*op.Empty, error) { return nil, nil }),
 		coordinate.Datacenters.Handle(s.coordinateDatacenters),
-		update, renew,
+		update, renew, execute,
 		events.Fire.Handle(s.fireEvent),
 	} {
 		m[h.Operation.OpName()] = h

@@ -133,6 +133,7 @@ type Server struct {
 	wan     WAN
 	remote  Remote
 	between transfer.Opener
+	follows op.Subscriber // results of other datacenters
 
 	snapshots snapshotting
 
@@ -173,7 +174,7 @@ func New(cfg Config) (*Server, error) {
 		machine: state.New(), group: lifecycle.New("server"), members: make(chan struct{}, 1),
 		flight: limiter{max: maxInFlight}, blocked: limiter{max: maxBlocked}, results: kept, snapshots: newSnapshotting(),
 	}
-	s.direct = s.directHandlers()
+	s.direct, s.follows = s.directHandlers(), polled{s}
 	return s, nil
 }
 

@@ -140,7 +140,7 @@ type SelectRequest struct {
 type ExecuteRequest struct {
 	Name string `msg:"n"` // as in NameRequest
 	// Limit is how many instances are wanted, at most; 0 for all.
-	Limit int `msg:"l,omitempty"`
+	Limit uint64 `msg:"l,omitempty"`
 	// Agent is the node that the client asked, in AgentDatacenter.
 	Agent           string `msg:"a,omitempty"`
 	AgentDatacenter string `msg:"ad,omitempty"`

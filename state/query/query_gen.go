@@ -228,7 +228,7 @@ func (z *ExecuteRequest) MarshalMsg(b []byte) (o []byte, err error) {
 		if (zb0001Mask & 0x2) == 0 { // if not omitted
 			// string "l"
 			o = append(o, 0xa1, 0x6c)
-			o = msgp.AppendInt(o, z.Limit)
+			o = msgp.AppendUint64(o, z.Limit)
 		}
 		if (zb0001Mask & 0x4) == 0 { // if not omitted
 			// string "a"
@@ -278,7 +278,7 @@ func (z *ExecuteRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				return
 			}
 		case "l":
-			z.Limit, bts, err = msgp.ReadIntBytes(bts)
+			z.Limit, bts, err = msgp.ReadUint64Bytes(bts)
 			if err != nil {
 				err = msgp.WrapError(err, "Limit")
 				return
@@ -315,7 +315,7 @@ func (z *ExecuteRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *ExecuteRequest) Msgsize() (s int) {
-	s = 1 + 2 + msgp.StringPrefixSize + len(z.Name) + 2 + msgp.IntSize + 2 + msgp.StringPrefixSize + len(z.Agent) + 3 + msgp.StringPrefixSize + len(z.AgentDatacenter) + 3 + msgp.StringPrefixSize + len(z.Address)
+	s = 1 + 2 + msgp.StringPrefixSize + len(z.Name) + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Agent) + 3 + msgp.StringPrefixSize + len(z.AgentDatacenter) + 3 + msgp.StringPrefixSize + len(z.Address)
 	return
 }
 
