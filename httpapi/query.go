@@ -50,9 +50,10 @@ func querySet(x *exchange, o *op.Write[query.SetRequest, query.SetResult]) (*que
 	if err := x.decode(&req.Query); err != nil {
 		return nil, err
 	}
-	if x.rest != "" {
-		req.Query.ID = x.rest
+	if x.rest == "" && req.Query.ID != "" {
+		return nil, refuse(http.StatusBadRequest, "ID must be empty when a prepared query is created")
 	}
+	req.Query.ID = x.rest
 	res, meta, err := o.Call(x.ctx, x.s.cfg.Caller, h, req)
 	x.datacenter(&meta)
 	return res, err

@@ -10,10 +10,8 @@ import (
 	"github.com/legate-project/legate/storage"
 )
 
+// prepareCreate gives the query an ID, again where a lost leader had done so.
 func prepareCreate(l op.Leader, r *SetRequest) error {
-	if r.Query.ID != "" {
-		return op.Errorf(op.CodeInvalid, "ID must be empty when a prepared query is created, it is %q", r.Query.ID)
-	}
 	if err := prepare(&r.Query); err != nil {
 		return err
 	}
