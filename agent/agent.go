@@ -18,6 +18,7 @@ import (
 	"github.com/legate-project/legate/agent/events"
 	"github.com/legate-project/legate/agent/exec"
 	"github.com/legate-project/legate/agent/local"
+	"github.com/legate-project/legate/agent/watches"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/dns"
 	"github.com/legate-project/legate/internal/gossip"
@@ -84,6 +85,8 @@ type Agent struct {
 	caller op.Caller
 	events *events.Ring
 	exec   atomic.Pointer[exec.Exec] // nil unless remote execution is enabled
+	// watches run the handlers of the configuration.
+	watches *watches.Watches
 	// snapshots makes and restores them.
 	snapshots transfer.Handler
 	local     *local.State
@@ -121,6 +124,10 @@ func New(o Options) (*Agent, error) {
 	a.reg = metrics.NewRegistry(o.Config.NodeName, o.Config.NodeName+"."+o.Config.Datacenter)
 	registerMetrics(a.reg, a.logs)
 	a.events = a.newEvents()
+	a.watches = watches.New(watches.Config{Client: a.ownClient, Log: a.log})
+	if _, err := watches.Parse(o.Config.Watches); err != nil {
+		return nil, errors.Join(err, a.dir.close())
+	}
 	if err := a.group.OnStop("metrics", func(context.Context) error { a.reg.Close(); return nil }); err != nil {
 		return nil, err
 	}
@@ -167,7 +174,10 @@ func (a *Agent) start(ctx context.Context) error {
 	if err := a.startJoins(); err != nil {
 		return err
 	}
-	return a.startInterfaces()
+	if err := a.startInterfaces(); err != nil {
+		return err
+	}
+	return a.startWatches()
 }
 
 // identity makes this node's certificates: under an authority derived from the

@@ -25,9 +25,15 @@ func (a *Agent) startExec() error {
 
 // takeInternal takes an event between agents that is meant for this one.
 func (a *Agent) takeInternal(e events.Event) {
-	if run := a.exec.Load(); run != nil && e.Name == events.RemoteExec {
-		run.Take(e.Payload)
+	if e.Name != events.RemoteExec {
+		return
 	}
+	run := a.exec.Load()
+	if run == nil { // also while the agent starts
+		a.log.Debug("remote execution was asked for and is not enabled here")
+		return
+	}
+	run.Take(e.Payload)
 }
 
 // eventServices are the services that the filters of events ask for.

@@ -14,6 +14,9 @@ import (
 
 // logEvent writes one line for each member of an event.
 func (a *Agent) logEvent(pool string, e gossip.Event) {
+	if e.Kind == gossip.Resync {
+		a.log.Warn("more came from gossip than could be taken in: the members are read again, user events among it are lost", "component", "agent", "pool", pool)
+	}
 	for _, m := range e.Members {
 		log := a.log.With("component", "agent", "pool", pool, "node", m.Name, "address", m.Addr)
 		switch e.Kind {

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"strconv"
 
+	"github.com/legate-project/legate/agent/watches"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/logging"
 )
@@ -80,12 +81,19 @@ func (a *Agent) Reload(cfg *config.Config) error {
 	if s == nil {
 		return errors.New("reload: the agent is still starting")
 	}
+	handlers, err := watches.Parse(cfg.Watches)
+	if err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
 	if err := s.Define(cfg.Services, cfg.Checks); err != nil {
 		return fmt.Errorf("reload services and checks: %w", err)
 	}
+	if err := a.setWatches(handlers); err != nil {
+		return fmt.Errorf("reload watches: %w", err)
+	}
 	now := *a.live.Load()
 	now.NodeMeta, now.DNSConfig, now.ACL.Tokens, now.LogLevel, now.EnableDebug = cfg.NodeMeta, cfg.DNSConfig, cfg.ACL.Tokens, cfg.LogLevel, cfg.EnableDebug
-	now.Services, now.Checks = cfg.Services, cfg.Checks
+	now.Services, now.Checks, now.Watches = cfg.Services, cfg.Checks, cfg.Watches
 	a.live.Store(&now)
 	a.tokens.configure(&now)
 	s.SetNodeMeta(nodeMeta(&now))

@@ -133,7 +133,7 @@ type Config struct {
 	DiscardCheckOutput      bool                `key:"discard_check_output" mark:"reload,pending" doc:"Keep no output of checks."`
 	EnableScriptChecks      bool                `key:"enable_script_checks" flag:"enable-script-checks" doc:"Allow script checks from files and from the HTTP API."`
 	EnableLocalScriptChecks bool                `key:"enable_local_script_checks" flag:"enable-local-script-checks" doc:"Allow script checks from files only."`
-	Watches                 []map[string]any    `key:"watches" mark:"reload,pending" doc:"Handlers to run when something changes."`
+	Watches                 []map[string]any    `key:"watches" mark:"reload" doc:"Handlers to run when something changes."`
 
 	// Logs and process.
 	LogLevel          string        `key:"log_level" flag:"log-level" default:"INFO" mark:"reload" doc:"TRACE, DEBUG, INFO, WARN or ERR."`

@@ -222,8 +222,8 @@ func wait(ctx context.Context, g *lifecycle.Group, f raft.Future, down <-chan st
 	}
 }
 
-// translate maps Raft's errors to this package's. sent says that the entry may
-// have reached the log.
+// translate maps Raft's errors to this package's. What is not known to have been
+// refused may have reached the log: ErrLost. The end of a context stays what it is.
 func translate(err error) error {
 	switch {
 	case err == nil:

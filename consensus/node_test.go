@@ -141,6 +141,27 @@ func TestContextEndsTheWait(t *testing.T) {
 	}
 }
 
+// unanswered is an entry that Raft has and says nothing about.
+type unanswered struct {
+	raft.ApplyFuture
+	end chan struct{}
+}
+
+func (u unanswered) Error() error { <-u.end; return nil }
+
+func TestAnEntryThatTheNodeLeavesToRaftIsLost(t *testing.T) {
+	m := single(t, vfs.NewMem(), nil)
+	u := unanswered{end: make(chan struct{})}
+	defer close(u.end)
+	p := &proposal{done: make(chan result, 1)}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	m.node.answer(ctx, sentEntry{future: u, proposals: []*proposal{p}})
+	if r := <-p.done; !errors.Is(r.err, ErrLost) {
+		t.Errorf("got %v; want that the outcome is unknown", r.err)
+	}
+}
+
 func TestLeadershipIsToldInOrder(t *testing.T) {
 	var mu sync.Mutex
 	told := map[string][]bool{}

@@ -181,6 +181,9 @@ func (n *Node) answer(ctx context.Context, e sentEntry) {
 			err = errors.Join(ErrLost, o.err)
 		}
 	}
+	if errors.Is(err, context.Canceled) {
+		err = fmt.Errorf("%w: the node stops", ErrLost) // Raft has the entry
+	}
 	if err != nil {
 		n.countUnanswered(err, len(e.proposals))
 		for _, p := range e.proposals {

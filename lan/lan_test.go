@@ -188,6 +188,29 @@ func TestChangesArriveAsEvents(t *testing.T) {
 	eventually(t, patience, "reap", func() bool { return seen.has(gossip.Reap, "s2") })
 }
 
+func TestJoiningAgainLosesNoEventThatIsOnItsWay(t *testing.T) {
+	mute := func(c *Config) { // what is fired travels only when state is exchanged
+		c.Timing = gossip.Timing{GossipInterval: time.Hour, ProbeInterval: time.Hour, PushPullInterval: time.Hour}
+	}
+	seen := &recorder{}
+	s1 := agent(t, "s1", mute)
+	if err := s1.UserEvent("before", nil, false); err != nil {
+		t.Fatal(err)
+	}
+	s2 := agent(t, "s2", mute, func(c *Config) { c.OnChange = seen.add })
+	join(t, s2, s1)
+	for _, name := range []string{"first", "second"} {
+		if err := s1.UserEvent(name, nil, false); err != nil {
+			t.Fatal(err)
+		}
+		join(t, s2, s1)
+		eventually(t, patience, name+" event", func() bool { return seen.has(gossip.User, name) })
+	}
+	if seen.has(gossip.User, "before") {
+		t.Error("an event from before the node was a member was delivered")
+	}
+}
+
 func TestSlowReaderHoldsNobodyUpAndIsToldToLookAgain(t *testing.T) {
 	release := make(chan struct{})
 	resync := make(chan struct{}, 1)

@@ -317,7 +317,9 @@ func (s *Server) replicate(ctx context.Context, file *os.File, meta archive.Meta
 		s.abort(id)
 		return 0, fmt.Errorf("restore a snapshot: %w", err)
 	}
-	res, _, err := state.RestoreFinish.Call(ctx, self, op.Header{}, &state.RestoreFinishRequest{ID: id, Rows: meta.Rows, Index: meta.Index})
+	// Once it is on its way it is not given up with whoever asked: what the
+	// leader knows of the old state must end with it.
+	res, _, err := state.RestoreFinish.Call(context.WithoutCancel(ctx), self, op.Header{}, &state.RestoreFinishRequest{ID: id, Rows: meta.Rows, Index: meta.Index})
 	if err != nil {
 		s.abort(id)
 		return 0, fmt.Errorf("restore a snapshot: %w", err)

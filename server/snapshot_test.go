@@ -13,7 +13,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/legate-project/legate/consensus"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/archive"
 	"github.com/legate-project/legate/storage"
@@ -65,6 +67,7 @@ func TestSnapshotBringsBackWhatWas(t *testing.T) {
 	}
 	write(t, h.cfg.State, "k1", "changed")
 	write(t, h.cfg.State, "new", "x")
+	h.LeadershipChanged(true)
 	reign := h.reigning.Load()
 	if err := h.RestoreSnapshot(t.Context(), op.Header{}, bytes.NewReader(b)); err != nil {
 		t.Fatal(err)
@@ -78,11 +81,59 @@ func TestSnapshotBringsBackWhatWas(t *testing.T) {
 	if h.cfg.State.Index() <= 42 {
 		t.Errorf("the index is %d", h.cfg.State.Index())
 	}
-	if reign != nil && h.reigning.Load() == reign {
+	if reign == nil || h.reigning.Load() == reign {
 		t.Error("what the leader knew of the old state outlives it")
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("uploads stay behind: %v %v", left, err)
+	}
+}
+
+// leaving gives up when the state is about to be replaced.
+type leaving struct {
+	*group
+	leave  context.CancelFunc
+	finish []byte // how the last command of a restore begins
+}
+
+func (l *leaving) Propose(ctx context.Context, command []byte) (any, error) {
+	if !bytes.HasPrefix(command, l.finish) {
+		return l.group.Propose(ctx, command)
+	}
+	l.leave()
+	res, err := l.group.Propose(ctx, command)
+	if ctx.Err() != nil {
+		return nil, errors.Join(consensus.ErrLost, ctx.Err())
+	}
+	return res, err
+}
+
+func TestWhoeverLeavesARestoreLeavesNoReignOfTheOldState(t *testing.T) {
+	b := save(t, filled(t, nil))
+	h := newHarness(t, func(c *Config) { c.SpoolDir = t.TempDir() })
+	finish, err := h.Machine().Encode(&state.RestoreFinish, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := h.Start(Parts{Raft: &leaving{h.group, cancel, finish}, LAN: h.pool}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	h.LeadershipChanged(true)
+	reign := h.reigning.Load()
+	if err := h.RestoreSnapshot(ctx, op.Header{}, bytes.NewReader(b)); err != nil {
+		t.Error(err)
+	}
+	if e, err := get(t.Context(), h, op.Header{}, "k1"); err != nil || e == nil {
+		t.Fatalf("the state was not replaced: %v %v", e, err)
+	}
+	if reign == nil || h.reigning.Load() == reign {
+		t.Error("what the leader knew of the old state outlives it")
 	}
 }
 

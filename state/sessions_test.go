@@ -10,6 +10,7 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/session"
+	"github.com/legate-project/legate/state/txn"
 	"github.com/legate-project/legate/storage"
 )
 
@@ -68,6 +69,30 @@ func (s *scene) lives(id string) bool {
 	s.t.Helper()
 	list, _ := read(s.t, s.state, &session.Get, &session.IDRequest{ID: id})
 	return len(*list) == 1
+}
+
+// A node is spelt as the catalog does, and an ID in any way.
+func TestSpellingMakesNoOtherSession(t *testing.T) {
+	s := newScene(t)
+	id := s.session("")
+	list, _ := read(t, s.state, &session.Get, &session.IDRequest{ID: strings.ToUpper(id)})
+	if len(*list) != 1 || (*list)[0].Node != "n1" {
+		t.Fatalf("the session is %+v", *list)
+	}
+	upper := strings.ToUpper(id)
+	if upper == id {
+		t.Fatal("the ID has no letters")
+	}
+	if !s.kv(kv.Lock, "a", upper) || s.entry("a").Session != id {
+		t.Errorf("locked by %q", s.entry("a").Session)
+	}
+	res := s.must(&txn.Apply, &txn.Request{Ops: []txn.Op{{KV: &txn.KVOp{Verb: txn.CheckSession, Key: "a", Session: upper}}, {KV: &txn.KVOp{Verb: kv.Set, Key: "b"}}}})
+	if errs := res.(*txn.Result).Errors; len(errs) > 0 {
+		t.Errorf("the check of the holder fails: %v", errs)
+	}
+	if !s.kv(kv.Unlock, "a", upper) || s.entry("a").Session != "" {
+		t.Error("who locked it cannot unlock it")
+	}
 }
 
 func TestLockIsHeldByOneSession(t *testing.T) {

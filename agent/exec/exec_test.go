@@ -119,6 +119,7 @@ func TestCommandsRun(t *testing.T) {
 		"shell":            {map[string]any{"Command": "echo one; echo two >&2; exit 3"}, "one\ntwo\n", "3"},
 		"arguments":        {map[string]any{"Args": []string{"printf", "%s", "$HOME;"}}, "$HOME;", "0"},
 		"script":           {map[string]any{"Script": []byte("#!/bin/sh\necho from $(basename $0 | cut -c1-12)\n")}, "from legate-exec-\n", "0"},
+		"no interpreter":   {map[string]any{"Script": []byte("echo one\nexit 4\n")}, "one\n", "4"},
 		"no such program":  {map[string]any{"Args": []string{"/no/such/program"}}, "fork/exec /no/such/program: no such file or directory\n", "255"},
 		"killed by itself": {map[string]any{"Command": "kill -9 $$"}, "", "255"},
 	} {

@@ -37,7 +37,7 @@ func (k *keys) run(ctx context.Context, s *Job) (code int, err error) {
 			return 0, err
 		}
 		defer remove()
-		args = []string{file}
+		args = []string{"sh", "-c", file} // which also runs what names no interpreter
 	case s.Command != "":
 		args = []string{"sh", "-c", s.Command}
 	}

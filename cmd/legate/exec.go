@@ -81,7 +81,7 @@ func (a *execAction) run(c *call, args []string) error {
 	}
 	defer stop()
 	r := remoterun.Run{Client: client, Datacenter: c.client.datacenter, Node: a.node, Service: a.service, Tag: a.tag, Prefix: a.prefix,
-		Wait: a.wait, Replicate: a.replicate, Out: c.stdout}
+		Wait: a.wait, Replicate: a.replicate, Out: c.stdout, Terminal: isTerminal(c.stdout)}
 	if a.verbose {
 		r.Verbose = c.stderr
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/legate-project/legate/cmd/legate/plain"
 )
 
 // kvCommands read and write the key/value store.
@@ -101,9 +103,17 @@ func (a *kvGet) list(c *call, client *api.Client, prefix string) error {
 		return fmt.Errorf("list keys below %q: %w", prefix, err)
 	}
 	for _, key := range keys {
-		fmt.Fprintln(c.stdout, key)
+		fmt.Fprintln(c.stdout, a.name(c, key))
 	}
 	return nil
+}
+
+// name is a key as it is shown: a terminal must not obey it.
+func (a *kvGet) name(c *call, key string) string {
+	if isTerminal(c.stdout) {
+		return plain.Text(key)
+	}
+	return key
 }
 
 func (a *kvGet) value(pair *api.KVPair) string {
@@ -115,7 +125,7 @@ func (a *kvGet) value(pair *api.KVPair) string {
 
 func (a *kvGet) printPair(c *call, pair *api.KVPair, gap bool) error {
 	if !a.detailed {
-		_, err := fmt.Fprintf(c.stdout, "%s:%s\n", pair.Key, a.value(pair))
+		_, err := fmt.Fprintf(c.stdout, "%s:%s\n", a.name(c, pair.Key), a.value(pair))
 		return err
 	}
 	if gap {
@@ -128,7 +138,7 @@ func (a *kvGet) printPair(c *call, pair *api.KVPair, gap bool) error {
 	rows := [][]string{
 		{"CreateIndex", strconv.FormatUint(pair.CreateIndex, 10)},
 		{"Flags", strconv.FormatUint(pair.Flags, 10)},
-		{"Key", pair.Key},
+		{"Key", a.name(c, pair.Key)},
 		{"LockIndex", strconv.FormatUint(pair.LockIndex, 10)},
 		{"ModifyIndex", strconv.FormatUint(pair.ModifyIndex, 10)},
 		{"Session", session},

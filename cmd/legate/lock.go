@@ -201,9 +201,22 @@ func end(child *exec.Cmd, ended <-chan error) {
 	_ = syscall.Kill(group, syscall.SIGTERM) // who is gone needs none
 	grace := time.NewTimer(childGrace)
 	defer grace.Stop()
+	gone := false
 	select {
 	case <-ended:
+		gone = true
 	case <-grace.C:
 	}
-	_ = syscall.Kill(group, syscall.SIGKILL)
+	_ = syscall.Kill(group, syscall.SIGKILL) // also what the child left behind
+	if gone {
+		return
+	}
+	// The lock is given back when it runs no more. What sleeps in the kernel is
+	// not waited for for ever.
+	last := time.NewTimer(childGrace)
+	defer last.Stop()
+	select {
+	case <-ended:
+	case <-last.C:
+	}
 }

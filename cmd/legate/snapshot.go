@@ -104,7 +104,7 @@ func (a *snapshotSave) name(path string, client *api.Client, m archive.Meta) str
 		if part == "status" {
 			value = serverStatus(client, m)
 		}
-		name += "-" + value
+		name += "-" + strings.ReplaceAll(value, string(filepath.Separator), "_") // a server's words name no folder
 	}
 	return name + ext
 }
@@ -223,12 +223,19 @@ const progressEvery = 500 * time.Millisecond
 
 func newProgress(w io.Writer, what string) *progress {
 	p := &progress{what: what, began: time.Now(), shown: time.Now()}
-	if f, ok := w.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			p.w = w
-		}
+	if isTerminal(w) {
+		p.w = w
 	}
 	return p
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // Write implements io.Writer.

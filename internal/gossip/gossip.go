@@ -233,12 +233,20 @@ func (p *Pool) Stop(ctx context.Context) error { return p.group.Stop(ctx) }
 // returns with how many that worked. The error tells why others did not; it
 // is nil if one did.
 func (p *Pool) Join(addrs []string) (int, error) {
-	// Events that were fired before the join are of no interest.
-	n, err := p.serf.Join(addrs, true)
+	// Events from before a node became a member are of no interest to it. To a
+	// member they are: Serf would also drop those that are on their way.
+	n, err := p.serf.Join(addrs, p.alone())
 	if err != nil {
 		return n, fmt.Errorf("join %s pool: %w", p.cfg.Pool, err)
 	}
 	return n, nil
+}
+
+// alone reports whether no other member is known to be alive.
+func (p *Pool) alone() bool {
+	return !slices.ContainsFunc(p.serf.Members(), func(m serf.Member) bool {
+		return m.Status == serf.StatusAlive && m.Name != p.cfg.NodeName
+	})
 }
 
 // Leave tells the others that this node leaves on purpose and stays a while,

@@ -28,10 +28,10 @@ const (
 )
 
 // promises are the words (X-Legate-Reason) of answers that say: nothing was
-// done. "stopping" is not among them, since it also answers those who gave up.
+// done. A write that may have been done when its server stopped is "lost".
 func promises(reason string) bool {
 	switch reason {
-	case "no-leader", "not-leader", "no-server", "busy", "invalid", "denied", "too-large", "unsupported":
+	case "no-leader", "not-leader", "no-server", "stopping", "busy", "invalid", "denied", "too-large", "unsupported":
 		return true
 	}
 	return false

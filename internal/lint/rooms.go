@@ -20,7 +20,7 @@ func levels() map[string]int {
 		"state/session agent/local",
 		"state/kv state/query",
 		"state/txn",
-		"state dns httpapi agent/exec",
+		"state dns httpapi agent/exec agent/watches",
 		"server",
 		"agent",
 		"internal/testcluster", // what tests and the lab share

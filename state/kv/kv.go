@@ -231,7 +231,7 @@ func ApplyEntry(tx *storage.Txn, r *ApplyRequest) (*ApplyResult, error) {
 	case Lock:
 		res.OK, err = lock(tx, r, old, row)
 	case Unlock:
-		res.OK = old != nil && old.Session != "" && old.Session == r.Entry.Session
+		res.OK = old != nil && holds(old, r.Entry.Session)
 		row.Session = ""
 	}
 	if err != nil || !res.OK {

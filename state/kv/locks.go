@@ -2,6 +2,7 @@ package kv
 
 import (
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"github.com/legate-project/legate/op"
@@ -71,6 +72,12 @@ func lock(tx *storage.Txn, r *ApplyRequest, old, row *Entry) (bool, error) {
 	}
 	row.LockIndex++
 	return true, nil
+}
+
+// holds reports whether the session has the lock of the entry. IDs are found in
+// any spelling.
+func holds(e *Entry, session string) bool {
+	return e.Session != "" && strings.EqualFold(e.Session, session)
 }
 
 // ReleaseAll unlocks or deletes what a session holds that has just ended, and

@@ -114,7 +114,8 @@ type Axis struct {
 }
 
 // Create makes a session.
-var Create = op.Write[CreateRequest, CreateResult]{Name: "session.create", Authorize: authorizeCreate, Prepare: prepareCreate}
+var Create = op.Write[CreateRequest, CreateResult]{Name: "session.create", Authorize: authorizeCreate,
+	AuthorizeStored: authorizeNode, Prepare: prepareCreate}
 
 // Destroy ends a session.
 var Destroy = op.Write[DestroyRequest, op.Empty]{Name: "session.destroy", Authorize: later[DestroyRequest],
@@ -190,6 +191,16 @@ func (s *Session) Lifetime() time.Duration {
 
 func authorizeCreate(a rules.Authorizer, r *CreateRequest) error {
 	return rules.Require(a, rules.Session, rules.Write, r.Session.Node)
+}
+
+// authorizeNode asks by the name of the node as the catalog spells it, too:
+// nodes are found by any spelling, rules are not.
+func authorizeNode(a rules.Authorizer, r storage.Reader, req *CreateRequest) error {
+	n, err := catalog.FindNode(r, &catalog.Node{Node: req.Session.Node})
+	if err != nil || n == nil {
+		return err
+	}
+	return rules.Require(a, rules.Session, rules.Write, n.Node)
 }
 
 // later is for what the stored session's node decides.
@@ -331,13 +342,14 @@ func collect(ix *storage.Index[Session, *Session], r storage.Reader, prefix []by
 // the checks is critical.
 func ApplyCreate(tx *storage.Txn, r *CreateRequest) (*CreateResult, error) {
 	s := r.Session
-	here, err := catalog.HasNode(tx, s.Node)
+	n, err := catalog.FindNode(tx, &catalog.Node{Node: s.Node})
 	if err != nil {
 		return nil, err
 	}
-	if !here {
+	if n == nil {
 		return nil, op.Errorf(op.CodeConflict, "Missing node registration: node %q is not in this datacenter's catalog; a session needs a node of the datacenter it is made in", s.Node)
 	}
+	s.Node = n.Node
 	if err := Stands(tx, &s); err != nil {
 		return nil, err
 	}

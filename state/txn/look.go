@@ -2,6 +2,7 @@ package txn
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
@@ -103,7 +104,7 @@ func lookKV(r storage.Reader, o *KVOp) ([]Item, error) {
 			return nil, failed("failed index check for key %q, current modify index %d != %d", o.Key, e.ModifyIndex, o.Index)
 		}
 	case CheckSession:
-		if e.Session != o.Session {
+		if !strings.EqualFold(e.Session, o.Session) {
 			return nil, failed("failed session check for key %q, current session %q != %q", o.Key, e.Session, o.Session)
 		}
 	default:

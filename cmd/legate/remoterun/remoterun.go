@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/legate-project/legate/agent/events"
 	"github.com/legate-project/legate/agent/exec"
+	"github.com/legate-project/legate/cmd/legate/plain"
 	"github.com/legate-project/legate/internal/lifecycle"
 )
 
@@ -44,6 +46,7 @@ type Run struct {
 	Wait               time.Duration // without news, after which all is taken to be done
 	Replicate          time.Duration // for the job to be replicated
 	Out                io.Writer     // what agents say
+	Terminal           bool          // Out is one: control characters are written out
 	Verbose            io.Writer     // what else happens; nil for nowhere
 }
 
@@ -116,7 +119,7 @@ func (x *run) carryOut(job *exec.Job) (failed int, err error) {
 		return 0, errors.New("interrupted")
 	case <-time.After(x.Replicate):
 	}
-	payload, err := json.Marshal(map[string]string{"Prefix": strings.TrimSuffix(x.Prefix, "/"), "Session": x.session})
+	payload, err := json.Marshal(map[string]string{"Prefix": path.Clean(x.Prefix), "Session": x.session})
 	if err != nil {
 		return 0, err
 	}
@@ -163,10 +166,14 @@ func (x *run) listen() error {
 	}
 }
 
-// news prints what is new and reports whether anything was.
+// news prints what is new and reports whether anything was. How a command ended
+// comes last, though its key sorts before those of the output.
 func (x *run) news(pairs api.KVPairs) bool {
 	fresh := false
-	for _, p := range pairs {
+	ended := func(p *api.KVPair) bool { return strings.HasSuffix(p.Key, "/exit") }
+	running := func(p *api.KVPair) bool { return !ended(p) }
+	ordered := slices.Concat(slices.DeleteFunc(slices.Clone(pairs), ended), slices.DeleteFunc(slices.Clone(pairs), running))
+	for _, p := range ordered {
 		node, name, ok := strings.Cut(strings.TrimPrefix(p.Key, x.base), "/")
 		if !ok || x.seen[p.Key] {
 			continue
@@ -179,11 +186,11 @@ func (x *run) news(pairs api.KVPairs) bool {
 		}
 		switch {
 		case name == "ack" && x.Verbose != nil:
-			fmt.Fprintf(x.Verbose, "%s: begun\n", node)
+			fmt.Fprintf(x.Verbose, "%s: begun\n", plain.Text(node))
 		case name == "exit":
 			x.print(node, n, "", true)
 			n.code = string(p.Value)
-			fmt.Fprintf(x.Out, "==> %s: finished with exit code %s\n", node, n.code)
+			fmt.Fprintf(x.Out, "==> %s: finished with exit code %s\n", plain.Text(node), plain.Text(n.code))
 		case strings.HasPrefix(name, "out/"):
 			x.print(node, n, string(p.Value), false)
 		}
@@ -199,7 +206,10 @@ func (x *run) print(node string, n *agent, text string, end bool) {
 		if !whole && (!end || line == "") {
 			return
 		}
-		fmt.Fprintf(x.Out, "    %s: %s\n", node, line)
+		if x.Terminal {
+			line = plain.Text(line)
+		}
+		fmt.Fprintf(x.Out, "    %s: %s\n", plain.Text(node), line)
 		if n.line = rest; !whole {
 			return
 		}
@@ -215,7 +225,7 @@ func (x *run) summary() (failed int, err error) {
 	for name, n := range x.nodes {
 		switch code, err := strconv.Atoi(n.code); {
 		case n.code == "":
-			running = append(running, name)
+			running = append(running, plain.Text(name))
 		case err != nil || code != 0:
 			done++
 			failed++
