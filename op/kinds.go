@@ -45,6 +45,9 @@ type Internal[Req, Res any] struct {
 type Direct[Req, Res any] struct {
 	Name      string
 	Authorize func(rules.Authorizer, *Req) error
+	// Reads makes it a read in all but how it is answered: it changes nothing, is
+	// safe to repeat, and goes where a read with the same header would.
+	Reads bool
 }
 
 // Call asks for the result of a read; nil means that there is none.
@@ -195,7 +198,12 @@ func (o *Internal[Req, Res]) Ready(Leader, any) error { return nil }
 func (o *Direct[Req, Res]) OpName() string { return o.Name }
 
 // OpKind implements Operation.
-func (o *Direct[Req, Res]) OpKind() Kind { return KindDirect }
+func (o *Direct[Req, Res]) OpKind() Kind {
+	if o.Reads {
+		return KindRead
+	}
+	return KindDirect
+}
 
 // DecodeRequest implements Operation.
 func (o *Direct[Req, Res]) DecodeRequest(b []byte) (any, error) { return decoded[Req](b) }
@@ -211,9 +219,7 @@ type Handler struct {
 	Operation Operation
 	// LeaderOnly sends the call to the leader, whatever its consistency.
 	LeaderOnly bool
-	// Reads has it carried out where a read with the same header would be.
-	Reads  bool
-	Answer func(ctx context.Context, h Header, request any) (result any, err error)
+	Answer     func(ctx context.Context, h Header, request any) (result any, err error)
 }
 
 // Handle binds the operation to the function that answers it on a server.

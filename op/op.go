@@ -25,7 +25,7 @@ type Kind uint8
 
 // The kinds of operation.
 const (
-	KindRead     Kind = iota + 1 // answered from a read view of the state
+	KindRead     Kind = iota + 1 // changes nothing: answered from a read view of the state
 	KindWrite                    // replicated; answered by applying it
 	KindInternal                 // replicated, proposed by a leader only, never by a client
 	KindDirect                   // answered by a server itself, not replicated

@@ -21,8 +21,6 @@ func (s *Server) directHandlers() map[string]op.Handler {
 	update.LeaderOnly = true
 	renew := session.Renew.Handle(s.renewSession)
 	renew.LeaderOnly = true
-	execute := query.Execute.Handle(s.executeQuery)
-	execute.Reads = true
 	m := map[string]op.Handler{}
 	for _, h := range []op.Handler{
 		status.Leader.Handle(s.statusLeader),
@@ -31,7 +29,8 @@ func (s *Server) directHandlers() map[string]op.Handler {
 		status.Datacenters.Handle(s.statusDatacenters),
 		status.Ping.Handle(func(context.Context, op.Header, *op.Empty) (*op.Empty, error) { return nil, nil }),
 		coordinate.Datacenters.Handle(s.coordinateDatacenters),
-		update, renew, execute,
+		update, renew,
+		query.Execute.Handle(s.executeQuery),
 		events.Fire.Handle(s.fireEvent),
 	} {
 		m[h.Operation.OpName()] = h

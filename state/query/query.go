@@ -191,7 +191,7 @@ var Select = op.Read[SelectRequest, catalog.Instances]{Name: "query.execute-remo
 // Execute carries a query out. With Header.MinIndex it waits until the answer is
 // decided from something else than the one with that index, which is a number
 // to compare, not to order. Who may read the service may ask.
-var Execute = op.Direct[ExecuteRequest, Answer]{Name: "query.execute", Authorize: later[ExecuteRequest]}
+var Execute = op.Direct[ExecuteRequest, Answer]{Name: "query.execute", Authorize: later[ExecuteRequest], Reads: true}
 
 // Operations lists what this package declares.
 func Operations() []op.Operation {
