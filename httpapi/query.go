@@ -30,14 +30,14 @@ func queryCreate(x *exchange) error {
 }
 
 func queryUpdate(x *exchange) error {
-	if _, err := x.argument("Missing query ID"); err != nil {
-		return err
+	_, err := x.argument("Missing query ID")
+	if err == nil {
+		_, err = querySet(x, &query.Update)
 	}
-	if _, err := querySet(x, &query.Update); err != nil {
-		return err
+	if err == nil {
+		x.empty(http.StatusOK)
 	}
-	x.empty(http.StatusOK)
-	return nil
+	return err
 }
 
 // querySet writes the query of the body under the ID of the path.
@@ -69,12 +69,11 @@ func queryDelete(x *exchange) error {
 		return err
 	}
 	_, meta, err := query.Delete.Call(x.ctx, x.s.cfg.Caller, h, &query.IDRequest{ID: id})
-	if err != nil {
-		return err
+	if err == nil {
+		x.datacenter(&meta)
+		x.empty(http.StatusOK)
 	}
-	x.datacenter(&meta)
-	x.empty(http.StatusOK)
-	return nil
+	return err
 }
 
 func queryGet(x *exchange) error {
