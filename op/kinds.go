@@ -45,8 +45,8 @@ type Internal[Req, Res any] struct {
 type Direct[Req, Res any] struct {
 	Name      string
 	Authorize func(rules.Authorizer, *Req) error
-	// Reads makes it a read in all but how it is answered: it changes nothing, is
-	// safe to repeat, and goes where a read with the same header would.
+	// Reads says that it changes nothing: it is safe to repeat, and goes where a
+	// read with the same header would. It is not kept, shared or followed.
 	Reads bool
 }
 
@@ -200,7 +200,7 @@ func (o *Direct[Req, Res]) OpName() string { return o.Name }
 // OpKind implements Operation.
 func (o *Direct[Req, Res]) OpKind() Kind {
 	if o.Reads {
-		return KindRead
+		return KindReading
 	}
 	return KindDirect
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/catalog"
@@ -497,5 +498,18 @@ func TestQueryGoesWhereReadsGo(t *testing.T) {
 	}
 	if _, _, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{}); op.CodeOf(err) != op.CodeNoLeader {
 		t.Errorf("for who takes only the leader's word: %v", err)
+	}
+}
+
+// One that was on its way to a leader that died is asked of the next one.
+func TestQueryOutlivesALostLeader(t *testing.T) {
+	via := &losing{lost: 1}
+	h := newHarness(t, func(c *Config) { c.Transport, c.HoldTimeout = via, 5*time.Second })
+	h.group.leads.Store(false)
+	h.group.other = "id2"
+	h.pool.set(serverMember("s2", "id2", "10.0.0.2", gossip.Alive))
+	h.start(t, nil)
+	if _, _, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{}); err != nil || via.tries.Load() != 2 {
+		t.Errorf("%v after %d tries, want an answer to the second", err, via.tries.Load())
 	}
 }

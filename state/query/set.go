@@ -177,6 +177,7 @@ func put(tx *storage.Txn, q, old *Query) (*SetResult, error) {
 		if s == nil {
 			return nil, op.Errorf(op.CodeConflict, "invalid session %q", row.Session)
 		}
+		row.Session = s.ID
 	}
 	if err := free(tx, &row); err != nil {
 		return nil, err
