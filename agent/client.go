@@ -24,7 +24,7 @@ func (a *Agent) startClient(_ context.Context, id transport.Identity) error {
 	a.calls = endpoint
 	list := &serverList{}
 	a.known = list
-	err = errors.Join(endpoint.Handle(rpc.Protocol, transport.Protocol{Shared: true}), endpoint.Handle(transfer.Protocol, transfer.Dial()))
+	err = errors.Join(endpoint.Handle(rpc.Protocol, transport.Protocol{Shared: true}), endpoint.Handle(rpc.PartsProtocol, rpc.DialParts()), endpoint.Handle(transfer.Protocol, transfer.Dial()))
 	if err != nil {
 		return err
 	}

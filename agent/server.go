@@ -424,7 +424,7 @@ func (s *serverParts) serve() error {
 		}
 		return nil
 	}
-	err := errors.Join(s.rpc.Handle(rpc.Protocol, answers.Protocol(true, here)), s.rpc.Handle(transfer.Protocol, transfer.Serve(s.server, here)))
+	err := errors.Join(s.rpc.Handle(rpc.Protocol, answers.Protocol(true, here)), s.rpc.Handle(rpc.PartsProtocol, answers.Parts(here)), s.rpc.Handle(transfer.Protocol, transfer.Serve(s.server, here)))
 	if err != nil || s.between == nil {
 		return err
 	}
@@ -434,7 +434,7 @@ func (s *serverParts) serve() error {
 		}
 		return nil
 	}
-	return errors.Join(s.between.Handle(rpc.Protocol, answers.Protocol(false, servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)))
+	return errors.Join(s.between.Handle(rpc.Protocol, answers.Protocol(false, servers)), s.between.Handle(rpc.PartsProtocol, answers.Parts(servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)))
 }
 
 // leave gives leadership away and says goodbye to the WAN.

@@ -40,7 +40,7 @@ func (m *metrics) record(call *op.Call, took time.Duration, err error) {
 	if call.Header.MinIndex == 0 {
 		m.of[call.Operation.OpKind()].Observe(took.Seconds())
 	}
-	if err != nil {
+	if err != nil && op.CodeOf(err) != op.CodeLong { // no failure: it is asked for again, in parts
 		m.errors.WithLabelValues(op.CodeOf(err).String()).Inc()
 	}
 }

@@ -25,11 +25,13 @@ type Node struct {
 	lease   *lease
 	peers   *watched
 
-	queue   chan *proposal
-	sent    chan sentEntry
-	slots   chan struct{}
-	confirm chan *confirmation
-	ready   atomic.Uint64 // the term in which this node led and had applied all before it; 0 for none
+	queue chan *proposal
+	sent  chan sentEntry
+	slots chan struct{}
+	// answered says that an entry was, to who waits for that; capacity 1.
+	answered chan struct{}
+	confirm  chan *confirmation
+	ready    atomic.Uint64 // the term in which this node led and had applied all before it; 0 for none
 
 	waits   *lifecycle.Group // goroutines that wait for Raft; some for ever, see await
 	closing chan struct{}    // closed when Stop begins: nothing new is taken
@@ -59,7 +61,7 @@ func Start(cfg Config) (_ *Node, err error) {
 	n := &Node{
 		cfg: cfg, metrics: m, group: lifecycle.New("consensus"),
 		queue: make(chan *proposal, maxQueued), sent: make(chan sentEntry, maxInFlight),
-		slots: make(chan struct{}, maxInFlight), confirm: make(chan *confirmation, maxConfirmations),
+		slots: make(chan struct{}, maxInFlight), answered: make(chan struct{}, 1), confirm: make(chan *confirmation, maxConfirmations),
 		waits: lifecycle.New("raft futures"), closing: make(chan struct{}),
 		down: make(chan struct{}), failed: make(chan error, 1),
 	}

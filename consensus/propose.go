@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,11 @@ const (
 	// maxInFlight entries are with Raft. While these are written, the next
 	// commands gather; more entries in flight would only be smaller ones.
 	maxInFlight = 4
+	// While an entry is with Raft, another goes beside it only when it is worth
+	// the syncs, packets and wake-ups of its own on every server: when it is of so
+	// many commands or bytes.
+	besideCommands = 64
+	besideBytes    = 64 << 10
 	// enqueueLimit is how long Raft may take to accept an entry.
 	enqueueLimit = 5 * time.Second
 )
@@ -118,7 +124,7 @@ func (n *Node) proposeLoop(ctx context.Context) {
 		case n.slots <- struct{}{}:
 		}
 		var batch []*proposal
-		batch, carry = n.gather(carry)
+		batch, carry = n.gather(ctx, carry)
 		if len(batch) == 0 {
 			<-n.slots
 			continue
@@ -127,24 +133,43 @@ func (n *Node) proposeLoop(ctx context.Context) {
 	}
 }
 
-// gather takes what waits, from first on, up to the bounds of an entry.
-func (n *Node) gather(first *proposal) (batch []*proposal, carry *proposal) {
+// gather takes what waits, from first on, up to the bounds of an entry. What is
+// little waits for more as long as another entry is with Raft.
+func (n *Node) gather(ctx context.Context, first *proposal) (batch []*proposal, carry *proposal) {
 	bytes := 0
-	for p := first; ; {
+	for p := first; p != nil; p = n.next(ctx, len(batch), bytes) {
 		if len(batch) > 0 && bytes+len(p.command) > maxEntryBytes {
-			return batch, p
+			carry = p
+			break
 		}
-		if p.take() {
-			batch = append(batch, p)
-			bytes += len(p.command)
+		batch = append(batch, p)
+		if bytes += len(p.command); len(batch) == maxEntryCommands {
+			break
 		}
-		if len(batch) == maxEntryCommands {
-			return batch, nil
+	}
+	return slices.DeleteFunc(batch, func(p *proposal) bool { return !p.take() }), carry
+}
+
+// next returns the next proposal for an entry of so many, or nil when that goes to
+// Raft as it is.
+func (n *Node) next(ctx context.Context, commands, bytes int) *proposal {
+	for {
+		select {
+		case p := <-n.queue:
+			return p
+		default:
+		}
+		if len(n.slots) <= 1 || commands >= besideCommands || bytes >= besideBytes {
+			return nil
 		}
 		select {
-		case p = <-n.queue:
-		default:
-			return batch, nil
+		case p := <-n.queue:
+			return p
+		case <-n.answered:
+		case <-n.closing:
+			return nil
+		case <-ctx.Done():
+			return nil
 		}
 	}
 }
@@ -169,6 +194,10 @@ func (n *Node) answerLoop(ctx context.Context) {
 		case e := <-n.sent:
 			n.answer(ctx, e)
 			<-n.slots
+			select {
+			case n.answered <- struct{}{}:
+			default: // it was told already and looks again
+			}
 		}
 	}
 }

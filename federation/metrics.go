@@ -52,7 +52,7 @@ func (m *metrics) record(call *op.Call, dc string, took time.Duration, err error
 	if call.Header.MinIndex == 0 {
 		m.seconds.WithLabelValues(dc).Observe(took.Seconds())
 	}
-	if err != nil {
+	if err != nil && op.CodeOf(err) != op.CodeLong { // no failure: it is asked for again, in parts
 		m.errors.WithLabelValues(dc, op.CodeOf(err).String()).Inc()
 	}
 }

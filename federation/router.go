@@ -177,12 +177,30 @@ func (r *Router) send(ctx context.Context, dc *datacenter, call *op.Call) (*op.R
 	if len(targets) > maxTries {
 		targets = targets[:maxTries]
 	}
-	reply, err := r.race(ctx, dc, targets, call)
+	reply, err := r.ask(ctx, dc, targets, call)
 	if cut(err, call.Operation.OpKind()) {
 		r.log.Debug("datacenter cannot be reached", "datacenter", dc.name, "error", err)
 		return nil, &op.Error{Code: op.CodeUnreachableDatacenter, Text: noPath, Datacenter: dc.name}
 	}
 	return reply, err
+}
+
+// ask has a long result come from one server: a second one that makes it as well
+// would be late, too.
+func (r *Router) ask(ctx context.Context, dc *datacenter, targets []transport.Target, call *op.Call) (*op.Reply, error) {
+	if call.Take != op.TakeParts {
+		return r.race(ctx, dc, targets, call)
+	}
+	if !call.Long {
+		short := *call
+		short.Take = op.TakeShort
+		reply, err := r.race(ctx, dc, targets, &short)
+		if op.CodeOf(err) != op.CodeLong {
+			return reply, err
+		}
+		call = call.InParts()
+	}
+	return rpc.TryEach(ctx, r.cfg.Transport, dc.order(), call, func(to transport.Target, _ error) { dc.load.suspect(to.NodeID) })
 }
 
 // cut reports whether an error says no more than that the datacenter could not

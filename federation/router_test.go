@@ -36,6 +36,10 @@ func (s *servers) RoundTrip(ctx context.Context, to transport.Target, _ string, 
 	return s.do(ctx, to.NodeID)
 }
 
+func (*servers) Open(context.Context, transport.Target, string) (transport.Stream, error) {
+	return nil, transport.ErrUnreachable
+}
+
 func (s *servers) Forget(to transport.Target)                 { s.forgotten = append(s.forgotten, to.NodeID) }
 func (s *servers) RTT(transport.Target, string) time.Duration { return 50 * time.Millisecond }
 

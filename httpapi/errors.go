@@ -44,7 +44,7 @@ func answerOf(c op.Code) (status int, reason string) {
 		return http.StatusNotFound, "not-found"
 	case op.CodeConflict:
 		return http.StatusInternalServerError, "conflict"
-	case op.CodeTooLarge:
+	case op.CodeTooLarge, op.CodeLong:
 		return http.StatusRequestEntityTooLarge, "too-large"
 	case op.CodeNoLeader:
 		return http.StatusInternalServerError, "no-leader"

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"iter"
 	"net/http"
 
 	"github.com/legate-project/legate/state/kv"
@@ -45,100 +44,6 @@ func kvGet(x *exchange) error {
 	b = append(appendEntry(b, e), ']')
 	buf.Write(b) // so that its memory is kept
 	return x.jsonBytes(http.StatusOK, b)
-}
-
-func kvList(x *exchange) error {
-	h, err := x.header()
-	if err != nil {
-		return err
-	}
-	list, meta, err := kv.List.Call(x.ctx, x.s.cfg.Caller, h, &kv.ListRequest{Prefix: x.rest})
-	if err != nil {
-		return err
-	}
-	x.meta(&meta)
-	if list == nil || len(*list) == 0 {
-		x.empty(http.StatusNotFound)
-		return nil
-	}
-	if !long(*list) || x.has("pretty") {
-		var b []byte
-		for part := range entryParts(*list) {
-			b = append(b, part...)
-		}
-		return x.jsonBytes(http.StatusOK, b)
-	}
-	return x.jsonParts(entryParts(*list))
-}
-
-// partBytes is how much of a list is rendered before it is sent.
-const partBytes = 64 << 10
-
-// long reports whether a list takes more than one part.
-func long(list kv.Entries) bool {
-	size := 0
-	for i := range list {
-		if size += len(list[i].Key) + len(list[i].Value); size > partBytes {
-			return true
-		}
-	}
-	return false
-}
-
-// entryParts renders a list piece by piece.
-func entryParts(list kv.Entries) iter.Seq[[]byte] {
-	return parts(len(list), func(b []byte, i int) []byte { return appendEntry(b, &list[i]) })
-}
-
-// parts renders a list of n piece by piece: all of a large one would take several
-// times the memory of what is in it. A part is valid until the next.
-func parts(n int, add func(b []byte, i int) []byte) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		b := []byte{'['}
-		for i := range n {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			if b = add(b, i); len(b) >= partBytes {
-				if !yield(b) {
-					return
-				}
-				b = b[:0]
-			}
-		}
-		yield(append(b, ']'))
-	}
-}
-
-func kvKeys(x *exchange) error {
-	h, err := x.header()
-	if err != nil {
-		return err
-	}
-	req := &kv.KeysRequest{Prefix: x.rest, Separator: x.get("separator")}
-	if req.Separator == "" {
-		req.Separator = x.get("seperator") // clients that spell it so exist
-	}
-	list, meta, err := kv.ListKeys.Call(x.ctx, x.s.cfg.Caller, h, req)
-	if err != nil {
-		return err
-	}
-	x.meta(&meta)
-	if list == nil || len(*list) == 0 {
-		if x.rest != "" {
-			x.empty(http.StatusNotFound)
-			return nil
-		}
-		return x.json([]string{})
-	}
-	size := 0
-	for _, key := range *list {
-		size += len(key)
-	}
-	if size <= partBytes || x.has("pretty") {
-		return x.json(*list)
-	}
-	return x.jsonParts(parts(len(*list), func(b []byte, i int) []byte { return appendString(b, (*list)[i]) }))
 }
 
 // conditions reads what a write depends on.

@@ -113,7 +113,7 @@ func (x *exchange) jsonStatus(status int, v any) error {
 
 // jsonBytes answers with a JSON text.
 func (x *exchange) jsonBytes(status int, b []byte) error {
-	if len(x.params) > 0 && x.has("pretty") {
+	if x.pretty() {
 		buf := x.buffer()
 		defer x.release(buf)
 		if err := json.Indent(buf, b, "", "    "); err != nil {
@@ -127,26 +127,57 @@ func (x *exchange) jsonBytes(status int, b []byte) error {
 	return nil
 }
 
-// jsonParts answers 200 with a JSON text that comes in parts, sent as they
-// come. A part is not kept.
-func (x *exchange) jsonParts(parts iter.Seq[[]byte]) error {
-	h := x.w.Header()
-	h["Content-Type"], h["Vary"] = applicationJSON, acceptEncoding
-	x.status = http.StatusOK
-	var out io.Writer = x.w
-	if x.acceptsGzip() && h["Content-Encoding"] == nil {
-		h["Content-Encoding"] = gzipped
-		z := x.s.gzips.Get().(*gzip.Writer)
-		defer x.s.gzips.Put(z)
-		z.Reset(x.w)
-		defer func() { _ = z.Close() }()
-		out = z
-	}
-	for part := range parts {
+// pretty reports whether the client asked for indented JSON.
+func (x *exchange) pretty() bool { return len(x.params) > 0 && x.has("pretty") }
+
+// stall is how long a client may take nothing of a long answer.
+const stall = 30 * time.Second
+
+// jsonParts answers 200 with a JSON text that comes in parts, sent as they come: none
+// but the last is shorter than partBytes. A part is not kept. When one fails the
+// answer breaks off: the client must not take for whole what it has.
+func (x *exchange) jsonParts(parts iter.Seq2[[]byte, error]) error {
+	var out io.Writer
+	var z *gzip.Writer
+	rc := http.NewResponseController(x.w)
+	for part, err := range parts {
+		if err != nil && out == nil {
+			return err
+		}
+		if err != nil {
+			x.s.log.Warn("a long answer broke off", "path", x.r.URL.Path, "error", err)
+			x.breakOff(rc)
+			return nil
+		}
+		if out == nil {
+			h := x.w.Header()
+			h["Content-Type"], h["Vary"] = applicationJSON, acceptEncoding
+			if len(part) < partBytes {
+				x.write(http.StatusOK, part)
+				return nil
+			}
+			x.status, out = http.StatusOK, x.w
+			if x.acceptsGzip() && h["Content-Encoding"] == nil {
+				h["Content-Encoding"] = gzipped
+				z = x.s.gzips.Get().(*gzip.Writer)
+				defer x.s.gzips.Put(z)
+				z.Reset(x.w)
+				out = z
+			}
+		}
+		_ = rc.SetWriteDeadline(time.Now().Add(stall)) // a writer without deadlines does not stall
 		if _, err := out.Write(part); err != nil {
 			return nil // what cannot be sent has no reader any more
 		}
 	}
+	if out == nil { // a long list is empty by now
+		x.empty(http.StatusNotFound)
+		return nil
+	}
+	if z != nil {
+		_ = z.Close()
+	}
+	_ = rc.SetWriteDeadline(time.Time{})
 	return nil
 }
 

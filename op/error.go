@@ -32,6 +32,7 @@ const (
 	CodeBusy                  Code = 14 // a limit on work in progress was reached; nothing was done
 	CodeStopping              Code = 15 // the server is shutting down; nothing was done
 	CodeUnsupported           Code = 16 // the server does not know the operation
+	CodeLong                  Code = 17 // the result is longer than one message: it is to be asked for in parts
 )
 
 // String is the word for the code in headers and metrics.
@@ -69,6 +70,8 @@ func (c Code) String() string {
 		return "stopping"
 	case CodeUnsupported:
 		return "unsupported"
+	case CodeLong:
+		return "long"
 	}
 	return "unknown"
 }

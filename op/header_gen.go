@@ -93,8 +93,8 @@ func (z Empty) Msgsize() (s int) {
 func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(12)
-	var zb0001Mask uint16 /* 12 bits */
+	zb0001Len := uint32(13)
+	var zb0001Mask uint16 /* 13 bits */
 	_ = zb0001Mask
 	if z.Datacenter == "" {
 		zb0001Len--
@@ -143,6 +143,10 @@ func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.Timeout == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x800
+	}
+	if z.Brief == false {
+		zb0001Len--
+		zb0001Mask |= 0x1000
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -208,6 +212,11 @@ func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "left"
 			o = append(o, 0xa4, 0x6c, 0x65, 0x66, 0x74)
 			o = msgp.AppendDuration(o, z.Timeout)
+		}
+		if (zb0001Mask & 0x1000) == 0 { // if not omitted
+			// string "brief"
+			o = append(o, 0xa5, 0x62, 0x72, 0x69, 0x65, 0x66)
+			o = msgp.AppendBool(o, z.Brief)
 		}
 	}
 	return
@@ -311,6 +320,12 @@ func (z *Header) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Timeout")
 				return
 			}
+		case "brief":
+			z.Brief, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Brief")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -325,7 +340,7 @@ func (z *Header) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Header) Msgsize() (s int) {
-	s = 1 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 6 + msgp.StringPrefixSize + len(z.Token) + 5 + msgp.Uint8Size + 4 + msgp.Uint64Size + 5 + msgp.DurationSize + 6 + msgp.DurationSize + 4 + msgp.DurationSize + 4 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Near) + 4 + msgp.BoolSize + 5 + msgp.Uint8Size + 5 + msgp.DurationSize
+	s = 1 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 6 + msgp.StringPrefixSize + len(z.Token) + 5 + msgp.Uint8Size + 4 + msgp.Uint64Size + 5 + msgp.DurationSize + 6 + msgp.DurationSize + 4 + msgp.DurationSize + 4 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Near) + 4 + msgp.BoolSize + 5 + msgp.Uint8Size + 5 + msgp.DurationSize + 6 + msgp.BoolSize
 	return
 }
 

@@ -18,6 +18,10 @@ type Read[Req, Res any] struct {
 	// any. It is given a shallow copy: it replaces lists and maps, never changes
 	// them. Nil where Authorize decides alone.
 	Filter func(rules.Authorizer, *Res) bool
+	// Part returns about max bytes of the result, those items that follow after
+	// (nil: from the first), and what the next part follows; nil after the last.
+	// Nil for results that are never long.
+	Part func(r storage.Reader, req *Req, after []byte, max int) (part *Res, next []byte, err error)
 	// Shared keeps results until something they were read from changes, for all
 	// who ask the same: for queries that read many rows.
 	Shared bool

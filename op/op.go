@@ -135,8 +135,12 @@ func (f CallerFunc) Do(ctx context.Context, call *Call) (*Reply, error) { return
 type Call struct {
 	Operation Operation
 	Header    Header
-	request   any
-	body      []byte
+	// Take says in which form the caller takes a long result.
+	Take Take
+	// Long says that the result is known to be long, with TakeParts.
+	Long    bool
+	request any
+	body    []byte
 }
 
 // NewCall returns a call with a decoded request.
@@ -174,6 +178,14 @@ func (c *Call) Request() (any, error) {
 	return c.request, nil
 }
 
+// InParts returns the call for a result that turned out to be long: in parts, and
+// without a wait, which is over then.
+func (c *Call) InParts() *Call {
+	l := *c
+	l.Long, l.Header.MinIndex = true, 0
+	return &l
+}
+
 // Changed drops the encoded form after the request was changed.
 func (c *Call) Changed() { c.body = nil }
 
@@ -184,6 +196,7 @@ type Reply struct {
 	result any
 	body   []byte
 	shared *Rendered // nil if the result belongs to this call alone
+	parts  Parts     // nil unless the result comes in parts
 }
 
 // Share returns a reply whose result other calls get, too: nobody may change
@@ -229,6 +242,9 @@ func NewReply(m Meta, result any) *Reply { return &Reply{Meta: m, result: result
 
 // Result returns the decoded result of the operation, nil if there is none.
 func (r *Reply) Result(o Operation) (any, error) {
+	if r.parts != nil {
+		return nil, fmt.Errorf("result of %s: %w", o.OpName(), errInParts)
+	}
 	if r.result == nil && len(r.body) > 0 {
 		v, err := o.DecodeResult(r.body)
 		if err != nil {
@@ -241,6 +257,9 @@ func (r *Reply) Result(o Operation) (any, error) {
 
 // Body returns the encoded result, empty for none.
 func (r *Reply) Body() ([]byte, error) {
+	if r.parts != nil {
+		return nil, fmt.Errorf("encode result: %w", errInParts)
+	}
 	if r.body == nil && r.result != nil {
 		b, err := r.Render("wire", func() ([]byte, error) { return encode(r.result) })
 		if err != nil {

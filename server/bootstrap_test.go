@@ -21,6 +21,10 @@ func (a answers) RoundTrip(_ context.Context, to transport.Target, _ string, _, 
 	return op.AppendReply(nil, op.NewReply(op.Meta{}, &op.Texts{Texts: peers}))
 }
 
+func (answers) Open(context.Context, transport.Target, string) (transport.Stream, error) {
+	return nil, transport.ErrUnreachable
+}
+
 // Two new servers that expect two, beside a group that was started with other
 // expectations, must not start a second one.
 func TestConsensusIsNotStartedTwice(t *testing.T) {

@@ -155,6 +155,10 @@ func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o 
 			return nil, raftError(err)
 		}
 	}
+	p, inParts := o.(op.Partial)
+	if inParts = inParts && p.HasParts() && call.Take != op.TakeWhole; inParts {
+		o = brief{p, h.MinIndex > 0}
+	}
 	res, err := s.query(ctx, o, call, request, !anywhere)
 	if errors.Is(err, storage.ErrClosed) {
 		return nil, op.ErrStopping
@@ -166,6 +170,9 @@ func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o 
 	meta := s.meta(h.Consistency, res.index)
 	if !anywhere && h.Consistency == op.Stale {
 		meta.Consistency = op.Default
+	}
+	if _, long := res.value.(long); long {
+		return s.list(ctx, a, call, p, meta)
 	}
 	shown, filtered := o.Hide(a, res.value)
 	sorted, err := s.sort(h.Near, &shown)
@@ -355,7 +362,7 @@ func (s *Server) toLeader(ctx context.Context, call *op.Call) (*op.Reply, error)
 	}
 	led := *call
 	led.Header.Led = true
-	reply, err := rpc.Send(ctx, s.cfg.Transport, transport.Target{Addr: rpcAddr(leader), NodeID: leader.ID, Name: leader.Name}, &led)
+	reply, err := rpc.TryEach(ctx, s.cfg.Transport, []transport.Target{{Addr: rpcAddr(leader), NodeID: leader.ID, Name: leader.Name}}, &led, nil)
 	if err == nil {
 		reply.Meta.Leader = id
 	}

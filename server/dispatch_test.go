@@ -177,6 +177,10 @@ func (l *losing) RoundTrip(context.Context, transport.Target, string, []byte, []
 	return op.AppendReply(nil, op.NewReply(op.Meta{}, &kv.Entry{Key: "k"}))
 }
 
+func (*losing) Open(context.Context, transport.Target, string) (transport.Stream, error) {
+	return nil, transport.ErrUnreachable
+}
+
 // What was on its way to a leader that died is asked of the next one, if it is
 // a read; a write may have been done.
 func TestOnlyReadsOutliveALostLeader(t *testing.T) {

@@ -77,7 +77,7 @@ func (m *metrics) record(call *op.Call, dc string, took time.Duration, err error
 		}
 		series.Observe(took.Seconds())
 	}
-	if err != nil {
+	if err != nil && op.CodeOf(err) != op.CodeLong { // no failure: it is asked for again, in parts
 		m.errors.WithLabelValues(name, dc, op.CodeOf(err).String()).Inc()
 	}
 }

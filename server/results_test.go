@@ -23,7 +23,7 @@ func counting(runs *atomic.Int64) *op.Read[kv.GetRequest, kv.Entry] {
 		}}
 }
 
-func openState(t *testing.T) *storage.State {
+func openState(t testing.TB) *storage.State {
 	t.Helper()
 	s, err := storage.OpenState(storage.Options{Dir: "state", FS: vfs.NewMem()})
 	if err != nil {

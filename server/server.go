@@ -139,6 +139,8 @@ type Server struct {
 
 	flight   limiter
 	blocked  limiter
+	listings limiter
+	stall    time.Duration // how long a long result waits for its reader
 	members  chan struct{} // wakes the reconciler; capacity 1
 	coords   coordinates
 	seen     atomic.Pointer[map[string]bool] // members, lower-cased, as the last round of reconciling saw them
@@ -172,7 +174,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Log.With("component", "server"), metrics: newMetrics(cfg.Registerer),
 		machine: state.New(), group: lifecycle.New("server"), members: make(chan struct{}, 1),
-		flight: limiter{max: maxInFlight}, blocked: limiter{max: maxBlocked}, results: kept, snapshots: newSnapshotting(),
+		flight: limiter{max: maxInFlight}, blocked: limiter{max: maxBlocked}, listings: limiter{max: maxListings}, stall: rpc.Stall, results: kept, snapshots: newSnapshotting(),
 	}
 	s.direct, s.follows = s.directHandlers(), polled{s}
 	return s, nil

@@ -141,6 +141,10 @@ func (silence) RoundTrip(context.Context, transport.Target, string, []byte, []by
 	return nil, transport.ErrUnreachable
 }
 
+func (silence) Open(context.Context, transport.Target, string) (transport.Stream, error) {
+	return nil, transport.ErrUnreachable
+}
+
 // harness is a server that leads, unless change says otherwise, and is started.
 type harness struct {
 	*Server
@@ -148,7 +152,7 @@ type harness struct {
 	pool  *pool
 }
 
-func newHarness(t *testing.T, change func(*Config)) *harness {
+func newHarness(t testing.TB, change func(*Config)) *harness {
 	t.Helper()
 	cfg := Config{Datacenter: "dc1", NodeName: "s1", NodeID: "id1", HoldTimeout: time.Second, State: openState(t),
 		Transport: silence{}, Log: logging.Discard(), Registerer: prometheus.NewRegistry()}
@@ -166,7 +170,7 @@ func newHarness(t *testing.T, change func(*Config)) *harness {
 	return h
 }
 
-func (h *harness) start(t *testing.T, remote Remote) {
+func (h *harness) start(t testing.TB, remote Remote) {
 	t.Helper()
 	if err := h.Start(Parts{Raft: h.group, LAN: h.pool, Remote: remote}); err != nil {
 		t.Fatal(err)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"iter"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,6 +31,9 @@ const (
 	maxForwarded = 16
 	// restorePart is how many bytes of rows one command carries.
 	restorePart = 1 << 20
+	// restoreInFlight parts are being replicated at a time: while one is applied the
+	// next is written, and another made. It is below what storage takes out of order.
+	restoreInFlight = 6
 	// abortLimit is how long a restore that failed may take to clean up.
 	abortLimit = 5 * time.Second
 	// saveBuffer gathers what the compressor yields, in bytes.
@@ -308,12 +310,12 @@ func (s *Server) replicate(ctx context.Context, file *os.File, meta archive.Meta
 	if _, _, err := state.RestoreBegin.Call(ctx, self, op.Header{}, &state.RestoreBeginRequest{ID: id}); err != nil {
 		return 0, err
 	}
-	p := parts{ctx: ctx, self: self, id: id}
+	p := s.newParts(ctx, self, id)
 	_, err := archive.Read(file, p.add)
 	if err == nil {
 		err = p.send()
 	}
-	if err != nil {
+	if err = p.wait(err); err != nil {
 		s.abort(id)
 		return 0, fmt.Errorf("restore a snapshot: %w", err)
 	}
@@ -326,35 +328,6 @@ func (s *Server) replicate(ctx context.Context, file *os.File, meta archive.Meta
 	}
 	s.renewReign()
 	return res.Index, nil
-}
-
-// parts gathers rows into commands.
-type parts struct {
-	ctx  context.Context
-	self op.Caller
-	id   string
-	next uint64
-	rows []byte
-}
-
-func (p *parts) add(r archive.Row) error {
-	if len(p.rows) > 0 && len(p.rows)+len(r.Key)+len(r.Value) > restorePart {
-		if err := p.send(); err != nil {
-			return err
-		}
-	}
-	p.rows = state.AppendRow(p.rows, r.Key, r.Value)
-	return nil
-}
-
-func (p *parts) send() error {
-	if len(p.rows) == 0 {
-		return nil
-	}
-	_, _, err := state.RestoreRows.Call(p.ctx, p.self, op.Header{}, &state.RestoreRowsRequest{ID: p.id, Part: p.next, Rows: slices.Clip(p.rows)})
-	p.next++
-	p.rows = p.rows[:0]
-	return err
 }
 
 // abort drops what a restore that failed has left; a later restore would, too.

@@ -203,3 +203,46 @@ func TestRefusedCommandLeavesNothing(t *testing.T) {
 		t.Errorf("error %v for a node ID that another node has", err)
 	}
 }
+
+// A node that is new has nothing on it; what one registration brings twice counts
+// as its last, and nothing of the first is left in an index. A node that was
+// deleted is new.
+func TestRegisteringTwiceInOneRequest(t *testing.T) {
+	s, apply := open(t)
+	register := func(r *catalog.RegisterRequest) {
+		t.Helper()
+		if _, err := apply(&catalog.Register, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in := func(state string) (ids []string) {
+		t.Helper()
+		list, _ := read(t, s, &catalog.ListStateChecks, &catalog.StateRequest{State: state})
+		for _, c := range *list {
+			ids = append(ids, c.CheckID+" of "+c.ServiceName)
+		}
+		return ids
+	}
+	web := &catalog.Service{ID: "web-1", Service: "web"}
+	twice := []catalog.Check{{CheckID: "a", Status: catalog.Critical, ServiceID: "web-1"}, {CheckID: "b", Status: catalog.Passing},
+		{CheckID: "a", Status: catalog.Passing, ServiceID: "web-1"}}
+	for round := range 2 {
+		register(&catalog.RegisterRequest{Node: "N", Address: "a", Service: web, Checks: twice})
+		if got, want := in(catalog.Passing), []string{"a of web", "b of "}; !slices.Equal(got, want) {
+			t.Errorf("round %d: passing are %q, want %q", round, got, want)
+		}
+		if got := in(catalog.Critical); len(got) > 0 {
+			t.Errorf("round %d: critical are %q, want none", round, got)
+		}
+		register(&catalog.RegisterRequest{Node: "n", SkipNodeUpdate: true, Checks: []catalog.Check{{CheckID: "b", Status: catalog.Warning, ServiceID: "web-1"}}})
+		if got, want := in(catalog.Warning), []string{"b of web"}; !slices.Equal(got, want) {
+			t.Errorf("round %d: warning are %q, want %q", round, got, want)
+		}
+		if _, err := apply(&catalog.Deregister, &catalog.DeregisterRequest{Node: "n"}); err != nil {
+			t.Fatal(err)
+		}
+		if got := in(catalog.AnyState); len(got) > 0 {
+			t.Errorf("round %d: the node is gone and %q are left", round, got)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -26,34 +27,70 @@ const adoptBatch = 1 << 20
 // before. It depends on the log alone, so all servers agree.
 var ErrStaging = errors.New("storage: the staged rows are not those that are continued")
 
-// progress of staging.
+// maxAhead bounds the parts that are staged before one that is missing: who sends
+// several at a time has fewer on the way.
+const maxAhead = 64
+
+// progress of staging: parts come in any order, since several are on their way at
+// a time.
 type progress struct {
-	parts, rows uint64
-	id          []byte
-	last        []byte // key of the last row
+	parts uint64 // all below are staged
+	rows  uint64
+	id    []byte
+	ahead []uint64 // above parts, in order
 }
 
 func (p *progress) encode() []byte {
 	b := binary.AppendUvarint(nil, p.parts)
 	b = binary.AppendUvarint(b, p.rows)
 	b = binary.AppendUvarint(b, uint64(len(p.id)))
-	return append(append(b, p.id...), p.last...)
+	b = append(b, p.id...)
+	for _, part := range p.ahead {
+		b = binary.AppendUvarint(b, part)
+	}
+	return b
 }
 
 func decodeProgress(b []byte) (p progress, err error) {
-	var idSize uint64
-	for _, to := range []*uint64{&p.parts, &p.rows, &idSize} {
-		n, size := binary.Uvarint(b)
+	next := func() (v uint64) {
+		v, size := binary.Uvarint(b)
 		if size <= 0 {
-			return p, fmt.Errorf("the progress of staging: %w", ErrCorrupt)
+			err = fmt.Errorf("the progress of staging: %w", ErrCorrupt)
+			return 0
 		}
-		*to, b = n, b[size:]
+		b = b[size:]
+		return v
 	}
-	if idSize > uint64(len(b)) {
-		return p, fmt.Errorf("the progress of staging: %w", ErrCorrupt)
+	p.parts, p.rows = next(), next()
+	idSize := next()
+	if err == nil && idSize > uint64(len(b)) {
+		err = fmt.Errorf("the progress of staging: %w", ErrCorrupt)
 	}
-	p.id, p.last = bytes.Clone(b[:idSize]), bytes.Clone(b[idSize:])
-	return p, nil
+	if err != nil {
+		return p, err
+	}
+	p.id, b = bytes.Clone(b[:idSize]), b[idSize:]
+	for len(b) > 0 && err == nil {
+		p.ahead = append(p.ahead, next())
+	}
+	return p, err
+}
+
+// add notes a part.
+func (p *progress) add(part uint64) error {
+	at, known := slices.BinarySearch(p.ahead, part)
+	switch {
+	case part < p.parts || known:
+		return fmt.Errorf("it is staged already: %w", ErrStaging)
+	case part > p.parts+maxAhead:
+		return fmt.Errorf("the parts from %d on are missing: %w", p.parts, ErrStaging)
+	}
+	p.ahead = slices.Insert(p.ahead, at, part)
+	for len(p.ahead) > 0 && p.ahead[0] == p.parts {
+		p.ahead = p.ahead[1:]
+		p.parts++
+	}
+	return nil
 }
 
 // Unstage drops what is staged.
@@ -75,28 +112,29 @@ func (tx *Txn) BeginStaging(id string) error {
 	return nil
 }
 
-// Stage adds the next part, counted from 0: rows in order of their keys, above
-// those of the parts before.
+// Stage adds a part, counted from 0, each once and in any order: rows in order of
+// their keys, which no other part has.
 func (tx *Txn) Stage(id string, part uint64, rows []Row) error {
 	p, err := tx.staging(id)
+	if err == nil {
+		err = p.add(part)
+	}
 	if err != nil {
 		return fmt.Errorf("stage part %d: %w", part, err)
 	}
-	if p.parts != part {
-		return fmt.Errorf("stage part %d after %d parts: %w", part, p.parts, ErrStaging)
-	}
+	var last []byte
+	tx.over.reserve(len(rows))
 	for _, r := range rows {
 		if err := r.check(); err != nil {
 			return fmt.Errorf("stage part %d: %w: %w", part, ErrStaging, err)
 		}
-		if bytes.Compare(r.Key, p.last) <= 0 {
+		if bytes.Compare(r.Key, last) <= 0 {
 			return fmt.Errorf("stage part %d: key %x is not above the last: %w", part, r.Key, ErrStaging)
 		}
 		tx.over.set(string(append([]byte{spaceStaged}, r.Key...)), entry{row: bytes.Clone(r.Value), quiet: true})
-		p.last = r.Key
+		last = r.Key
 		p.rows++
 	}
-	p.parts++
 	tx.over.set(string(spaceStaged), entry{row: p.encode(), quiet: true})
 	return nil
 }
@@ -147,15 +185,19 @@ func (tx *Txn) Adopt(id string, rows, atLeast uint64) error {
 	if err != nil {
 		return fmt.Errorf("adopt the staged state: %w", err)
 	}
-	if p.rows != rows {
-		return fmt.Errorf("adopt %d rows where %d are staged: %w", rows, p.rows, ErrStaging)
+	if p.rows != rows || len(p.ahead) > 0 {
+		return fmt.Errorf("adopt %d rows where %d are staged and the part %d is not: %w", rows, p.rows, p.parts, ErrStaging)
 	}
 	tx.meta.index = max(tx.meta.index, atLeast+1)
 	in, err := tx.s.nextInstance(tx.in)
 	if err != nil {
 		return fmt.Errorf("adopt the staged state: %w", err)
 	}
-	if err := tx.fillInstance(in); err != nil {
+	copied, err := tx.fillInstance(in)
+	if err == nil && copied != rows {
+		err = fmt.Errorf("%d rows in parts that have %d: %w", copied, rows, ErrStaging)
+	}
+	if err != nil {
 		return fmt.Errorf("adopt the staged state: %w", errors.Join(err, tx.s.drop(in)))
 	}
 	if tx.adopted {
@@ -185,13 +227,14 @@ func (s *State) drop(in *instance) error {
 	return in.err
 }
 
-// fillInstance copies the staged rows.
-func (tx *Txn) fillInstance(in *instance) error {
+// fillInstance copies the staged rows and returns how many there are.
+func (tx *Txn) fillInstance(in *instance) (rows uint64, err error) {
 	b := in.db.NewBatchWithSize(adoptBatch)
-	err := tx.each([]byte{spaceStaged}, func(key, row []byte) (bool, error) {
+	err = tx.each([]byte{spaceStaged}, func(key, row []byte) (bool, error) {
 		if len(key) == 1 {
 			return true, nil
 		}
+		rows++
 		if err := b.Set(key[1:], row, nil); err != nil || b.Len() < adoptBatch {
 			return err == nil, err
 		}
@@ -200,14 +243,14 @@ func (tx *Txn) fillInstance(in *instance) error {
 		return true, in.write(full, false)
 	})
 	if err != nil {
-		return errors.Join(err, b.Close())
+		return 0, errors.Join(err, b.Close())
 	}
 	floor := meta{index: tx.meta.index}
 	if err := b.Set(floorKey(), floor.encode(), nil); err != nil {
-		return errors.Join(err, b.Close())
+		return 0, errors.Join(err, b.Close())
 	}
 	in.floor = tx.meta.index
-	return in.write(b, false)
+	return rows, in.write(b, false)
 }
 
 // commitAdopted writes the batch to the new instance, makes that durable and

@@ -45,9 +45,16 @@ func stage(t testing.TB, s *State, id string, rows []Row) {
 			t.Fatal(err)
 		}
 	})
-	for i, r := range rows {
+	order := make([]int, len(rows)) // several parts are on their way at a time
+	for i := range order {
+		order[i] = i ^ 1
+		if order[i] >= len(rows) {
+			order[i] = i
+		}
+	}
+	for _, i := range order {
 		apply(t, s, func(tx *Txn) {
-			if err := tx.Stage(id, uint64(i), []Row{r}); err != nil {
+			if err := tx.Stage(id, uint64(i), rows[i:i+1]); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -139,14 +146,23 @@ func TestStagingRefusesWhatDoesNotContinue(t *testing.T) {
 	rows := source(t)
 	stage(t, s, "a", rows[:2])
 	for name, command := range map[string]func(tx *Txn) error{
-		"another ID":       func(tx *Txn) error { return tx.Stage("b", 2, rows[2:3]) },
-		"a part left out":  func(tx *Txn) error { return tx.Stage("a", 3, rows[2:3]) },
-		"a part again":     func(tx *Txn) error { return tx.Stage("a", 1, rows[1:2]) },
-		"a key again":      func(tx *Txn) error { return tx.Stage("a", 2, rows[1:2]) },
-		"no row":           func(tx *Txn) error { return tx.Stage("a", 2, []Row{{Key: []byte("m")}}) },
-		"the position":     func(tx *Txn) error { return tx.Stage("a", 2, []Row{{Key: metaKey(), Value: rows[0].Value}}) },
-		"fewer rows":       func(tx *Txn) error { return tx.Adopt("a", 3, 0) },
-		"adopting another": func(tx *Txn) error { return tx.Adopt("b", 2, 0) },
+		"another ID": func(tx *Txn) error { return tx.Stage("b", 2, rows[2:3]) },
+		"a part left out": func(tx *Txn) error {
+			return errors.Join(tx.Stage("a", 3, rows[2:3]), tx.Adopt("a", 3, 0))
+		},
+		"a part too early": func(tx *Txn) error { return tx.Stage("a", 3+maxAhead, rows[2:3]) },
+		"a part again, early": func(tx *Txn) error {
+			return errors.Join(tx.Stage("a", 4, rows[2:3]), tx.Stage("a", 4, rows[3:4]))
+		},
+		"a part again": func(tx *Txn) error { return tx.Stage("a", 1, rows[1:2]) },
+		"a key again": func(tx *Txn) error {
+			return errors.Join(tx.Stage("a", 2, rows[1:2]), tx.Adopt("a", 3, 0))
+		},
+		"keys not in order": func(tx *Txn) error { return tx.Stage("a", 2, []Row{rows[3], rows[2]}) },
+		"no row":            func(tx *Txn) error { return tx.Stage("a", 2, []Row{{Key: []byte("m")}}) },
+		"the position":      func(tx *Txn) error { return tx.Stage("a", 2, []Row{{Key: metaKey(), Value: rows[0].Value}}) },
+		"fewer rows":        func(tx *Txn) error { return tx.Adopt("a", 3, 0) },
+		"adopting another":  func(tx *Txn) error { return tx.Adopt("b", 2, 0) },
 	} {
 		tx := s.Begin()
 		tx.Next()

@@ -30,6 +30,10 @@ const (
 	stateMemTable   = 16 << 20
 	stateMemTables  = 4 // before writes are held back
 	bloomBitsPerKey = 10
+	// Tables flushed gather until there are half as many above each other as this;
+	// then they are merged with all that is below. Pebble's own 4 merged at every
+	// second flush. Reads look at twice as many tables, most of them by their filter.
+	stateL0Compaction = 8
 )
 
 // State holds the tables of the state machine.
@@ -153,7 +157,7 @@ type instance struct {
 func (s *State) openInstance(name string) (*instance, error) {
 	opts := &pebble.Options{
 		FS: s.opts.FS, Cache: s.opts.Cache,
-		MemTableSize: stateMemTable, MemTableStopWritesThreshold: stateMemTables,
+		MemTableSize: stateMemTable, MemTableStopWritesThreshold: stateMemTables, L0CompactionThreshold: stateL0Compaction,
 	}
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBitsPerKey)

@@ -75,12 +75,17 @@ func (v *View) get(key []byte) ([]byte, io.Closer, error) {
 	return row, closer, err
 }
 
-func (v *View) each(prefix []byte, visit func(key, row []byte) (bool, error)) (err error) {
+func (v *View) each(prefix []byte, visit func(key, row []byte) (bool, error)) error {
+	return v.eachFrom(prefix, prefix, visit)
+}
+
+// eachFrom visits the rows below prefix from a key on.
+func (v *View) eachFrom(from, prefix []byte, visit func(key, row []byte) (bool, error)) (err error) {
 	snap, err := v.snapshot()
 	if err != nil {
 		return err
 	}
-	it, err := snap.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
+	it, err := snap.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: prefixEnd(prefix)})
 	if err != nil {
 		return err
 	}

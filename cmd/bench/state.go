@@ -8,6 +8,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -46,11 +48,16 @@ func (b *bench) state(ctx context.Context) error {
 		return err
 	}
 	b.add(row{what: fmt.Sprintf("Resident size of the leader with %d keys of %d B", stateKeys, stateValue), mib: mib, most: 200})
-	took, err := saveSnapshot(leader)
+	file := filepath.Join(b.dir, "state.snap")
+	took, err := saveSnapshot(leader, file)
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
 	b.add(row{what: "Saving a snapshot of them", conns: 1, out: outcome{p50: took, p99: took}, limit: time.Second})
+	if took, err = restoreSnapshot(leader, file); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	b.add(row{what: "Restoring that snapshot", conns: 1, out: outcome{p50: took, p99: took}})
 	return b.restart(ctx, leads, leader)
 }
 
@@ -87,17 +94,32 @@ func transaction(from int) string {
 	return "[" + strings.Join(ops, ",") + "]"
 }
 
-func saveSnapshot(leader string) (time.Duration, error) {
+func saveSnapshot(leader, file string) (time.Duration, error) {
+	out, err := os.Create(file)
+	if err != nil {
+		return 0, err
+	}
+	defer out.Close()
 	began := time.Now()
 	resp, err := http.Get("http://" + leader + ":8500/v1/snapshot")
 	if err != nil {
 		return 0, err
 	}
 	defer resp.Body.Close()
-	n, err := io.Copy(io.Discard, resp.Body)
+	n, err := io.Copy(out, resp.Body)
 	if err == nil && (resp.StatusCode != http.StatusOK || n < stateKeys*stateValue) {
 		err = fmt.Errorf("%s, %d bytes", resp.Status, n)
 	}
+	return time.Since(began), err
+}
+
+func restoreSnapshot(leader, file string) (time.Duration, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	err = put("http://"+leader+":8500/v1/snapshot", string(text))
 	return time.Since(began), err
 }
 

@@ -24,18 +24,22 @@ const slack = 250 * time.Millisecond
 // RoundTripper is the part of *transport.Endpoint that Send needs.
 type RoundTripper interface {
 	RoundTrip(ctx context.Context, to transport.Target, protocol string, head, body []byte) ([]byte, error)
+	// Open is for results that are known to be long.
+	Open(ctx context.Context, to transport.Target, protocol string) (transport.Stream, error)
 }
 
 var _ RoundTripper = (*transport.Endpoint)(nil)
 
 // Send sends the call to one server and returns its reply. Errors are
 // *op.Error: those of the server, or CodeNoServer when the call surely did not
-// arrive, CodeLost when it may have, CodeTimeout when the deadline passed.
+// arrive, CodeLost when it may have, CodeTimeout when the deadline passed, and
+// CodeLong where the result takes parts and the call does not say that it is Long.
 func Send(ctx context.Context, via RoundTripper, to transport.Target, c *op.Call) (*op.Reply, error) {
 	h := c.Header
 	if h.Hops++; h.Hops > op.MaxHops {
 		return nil, op.Errorf(op.CodeInternal, "%s was forwarded more than %d times", c.Operation.OpName(), op.MaxHops)
 	}
+	h.Brief = c.Take != op.TakeWhole
 	if deadline, ok := ctx.Deadline(); ok {
 		if h.Timeout = time.Until(deadline) - slack; h.Timeout <= 0 {
 			h.Timeout = time.Until(deadline)
@@ -51,6 +55,9 @@ func Send(ctx context.Context, via RoundTripper, to transport.Target, c *op.Call
 	head, err := op.AppendHead(make([]byte, 0, 128), op.Received(c.Operation, h, nil))
 	if err != nil {
 		return nil, err
+	}
+	if c.Take == op.TakeParts && c.Long {
+		return sendParts(ctx, via, to, c, head)
 	}
 	answer, err := via.RoundTrip(ctx, to, Protocol, head, body)
 	if err != nil {
@@ -94,23 +101,20 @@ func NewAnswerer(c op.Caller, operations []op.Operation) *Answerer {
 // Answer carries out one encoded call and returns the encoded reply. It never
 // fails: every error is an encoded reply too.
 func (a *Answerer) Answer(ctx context.Context, request []byte) []byte {
-	name, h, body, err := op.ReadHead(request)
+	call, err := a.read(request)
 	if err != nil {
-		return op.AppendError(nil, op.Errorf(op.CodeInvalid, "read call: %v", err))
+		return op.AppendError(nil, err)
 	}
-	o := a.operations[name]
-	if o == nil {
-		return op.AppendError(nil, op.Errorf(op.CodeUnsupported, "operation %q is unknown to this server", name))
-	}
-	if h.Hops > op.MaxHops {
-		return op.AppendError(nil, op.Errorf(op.CodeInvalid, "%s was forwarded more than %d times", name, op.MaxHops))
-	}
-	if h.Timeout > 0 {
+	if d := call.Header.Timeout; d > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, h.Timeout)
+		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	reply, err := a.caller.Do(ctx, op.Received(o, h, body))
+	name := call.Operation.OpName()
+	if call.Header.Brief {
+		call.Take = op.TakeShort
+	}
+	reply, err := a.caller.Do(ctx, call)
 	if err != nil {
 		return op.AppendError(nil, err)
 	}
@@ -123,6 +127,22 @@ func (a *Answerer) Answer(ctx context.Context, request []byte) []byte {
 			name, len(b), transport.MaxResponse))
 	}
 	return b
+}
+
+// read makes a call of an encoded one.
+func (a *Answerer) read(request []byte) (*op.Call, error) {
+	name, h, body, err := op.ReadHead(request)
+	if err != nil {
+		return nil, op.Errorf(op.CodeInvalid, "read call: %v", err)
+	}
+	o := a.operations[name]
+	if o == nil {
+		return nil, op.Errorf(op.CodeUnsupported, "operation %q is unknown to this server", name)
+	}
+	if h.Hops > op.MaxHops {
+		return nil, op.Errorf(op.CodeInvalid, "%s was forwarded more than %d times", name, op.MaxHops)
+	}
+	return op.Received(o, h, body), nil
 }
 
 // Protocol serves calls from those that admit lets in. With shared, small

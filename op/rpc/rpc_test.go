@@ -18,6 +18,10 @@ func read() *op.Read[op.Text, op.Text] {
 // wire sends calls to an Answerer without a network.
 type wire struct{ a *Answerer }
 
+func (wire) Open(context.Context, transport.Target, string) (transport.Stream, error) {
+	return nil, transport.ErrUnreachable
+}
+
 func (w wire) RoundTrip(ctx context.Context, _ transport.Target, _ string, head, body []byte) ([]byte, error) {
 	return w.a.Answer(ctx, append(append([]byte(nil), head...), body...)), nil
 }

@@ -10,7 +10,8 @@ import (
 // TryEach sends the call to one target after another until one answers or an
 // error says that another try is of no use: a call that may have been carried
 // out is repeated only if it is a read. failed, if not nil, is told of each
-// target that did not answer. The error is the last one; without targets it is
+// target that did not answer. A long result is asked for once more, in parts, if
+// the call takes them. The error is the last one; without targets it is
 // op.ErrNoServers.
 func TryEach(ctx context.Context, via RoundTripper, targets []transport.Target, c *op.Call, failed func(transport.Target, error)) (*op.Reply, error) {
 	if _, err := c.Body(); err != nil { // encode once for all tries
@@ -19,6 +20,10 @@ func TryEach(ctx context.Context, via RoundTripper, targets []transport.Target, 
 	var last error = op.ErrNoServers
 	for _, to := range targets {
 		reply, err := Send(ctx, via, to, c)
+		if c.Take == op.TakeParts && op.CodeOf(err) == op.CodeLong {
+			c = c.InParts()
+			reply, err = Send(ctx, via, to, c)
+		}
 		if err == nil {
 			return reply, nil
 		}

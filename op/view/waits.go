@@ -80,6 +80,9 @@ func (w *Waits) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	defer timer.Stop()
 	select {
 	case <-s.done:
+		if call.Take == op.TakeParts && op.CodeOf(s.err) == op.CodeLong { // the wait is shared, the result is not
+			return w.next.Do(ctx, call.InParts())
+		}
 		if s.err != nil {
 			return nil, s.err
 		}
@@ -128,6 +131,7 @@ func (w *Waits) join(key string, call *op.Call) (*wait, bool) {
 	s := &wait{waiting: 1, done: make(chan struct{})}
 	c := *call
 	c.Header.MaxWait = longestWait
+	c.Take = min(c.Take, op.TakeShort)
 	ctx, end := context.WithCancel(w.group.Context())
 	s.end = end
 	if w.group.Spawn("shared wait", func(context.Context) { w.run(ctx, key, s, &c) }) != nil {

@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -194,6 +195,65 @@ func TestWhoGivesUpLeavesNothingRunning(t *testing.T) {
 		synctest.Wait()
 		if s.running.Load() != 0 || len(w.shared) != 0 {
 			t.Errorf("%d calls run, %d are kept", s.running.Load(), len(w.shared))
+		}
+	})
+}
+
+// once is a result of one part.
+type once struct{ left bool }
+
+func (o *once) Next() (*op.Reply, error) {
+	if !o.left {
+		return nil, io.EOF
+	}
+	o.left = false
+	return op.NewReply(op.Meta{}, &op.Text{Text: "part"}), nil
+}
+func (o *once) Close() {}
+
+// The wait for a long result is shared, the result is not: each caller gets
+// parts of its own.
+func TestLongResultsAreNotShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		news, waits := make(chan struct{}), 0
+		w := NewWaits(op.CallerFunc(func(_ context.Context, c *op.Call) (*op.Reply, error) {
+			if c.Take == op.TakeShort {
+				if c.Header.MinIndex > 0 {
+					waits++
+					<-news
+				}
+				return nil, op.Errorf(op.CodeLong, "long")
+			}
+			if c.Header.MinIndex > 0 || !c.Long {
+				t.Errorf("asks for parts with %+v, long %v", c.Header, c.Long)
+			}
+			return op.ReplyInParts(op.Meta{Index: 8}, &once{true}), nil
+		}))
+		defer stop(t, w)
+		o := reading()
+		got := make(chan string, 3)
+		for range cap(got) {
+			go func() {
+				l, err := o.InParts(t.Context(), w, op.Header{MinIndex: 7}, &op.Text{})
+				if err != nil {
+					got <- err.Error()
+					return
+				}
+				defer l.Close()
+				for part := range l.All() {
+					got <- part.Text
+				}
+			}()
+		}
+		synctest.Wait()
+		close(news)
+		for range cap(got) {
+			if text := <-got; text != "part" {
+				t.Error(text)
+			}
+		}
+		if waits != 1 {
+			t.Errorf("%d waits, want one for all", waits)
 		}
 	})
 }

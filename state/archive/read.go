@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -13,6 +12,8 @@ import (
 	"hash"
 	"io"
 	"slices"
+
+	"github.com/klauspost/compress/gzip"
 )
 
 // readChunk is what a length may allocate before its bytes have come.
@@ -28,8 +29,9 @@ func Verify(in io.Reader) (Meta, error) { return Read(in, nil) }
 // visit ends it. A nil visit is told nothing.
 func Read(in io.Reader, visit func(Row) error) (Meta, error) {
 	// A reader that reads bytes is not read beyond the end of the compression.
-	source := &origin{r: bufio.NewReaderSize(in, readChunk)}
-	z, err := gzip.NewReader(source)
+	source := &origin{r: in}
+	buf := bufio.NewReaderSize(source, readChunk)
+	z, err := gzip.NewReader(buf)
 	if err != nil {
 		return Meta{}, source.explain("it is not compressed with gzip", err)
 	}
@@ -46,7 +48,7 @@ func Read(in io.Reader, visit func(Row) error) (Meta, error) {
 	if _, err := z.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		return meta, source.explain("something follows its last file", err)
 	}
-	if _, err := source.ReadByte(); !errors.Is(err, io.EOF) {
+	if _, err := buf.ReadByte(); !errors.Is(err, io.EOF) {
 		return meta, source.explain("something follows its end", err)
 	}
 	return meta, nil
@@ -55,28 +57,17 @@ func Read(in io.Reader, visit func(Row) error) (Meta, error) {
 // origin remembers the error of the reader behind the archive, so that a
 // broken connection is not taken for a broken archive.
 type origin struct {
-	r   *bufio.Reader
+	r   io.Reader
 	err error
-}
-
-func (o *origin) note(err error) {
-	if err != nil && !errors.Is(err, io.EOF) {
-		o.err = err
-	}
 }
 
 // Read implements io.Reader.
 func (o *origin) Read(p []byte) (int, error) {
 	n, err := o.r.Read(p)
-	o.note(err)
+	if err != nil && !errors.Is(err, io.EOF) {
+		o.err = err
+	}
 	return n, err
-}
-
-// ReadByte implements io.ByteReader.
-func (o *origin) ReadByte() (byte, error) {
-	b, err := o.r.ReadByte()
-	o.note(err)
-	return b, err
 }
 
 // explain makes an error of what is wrong with the archive and of what was

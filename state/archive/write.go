@@ -3,7 +3,6 @@ package archive
 import (
 	"archive/tar"
 	"bufio"
-	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -14,6 +13,8 @@ import (
 	"io"
 	"iter"
 	"slices"
+
+	"github.com/klauspost/compress/gzip"
 
 	"github.com/legate-project/legate/internal/lifecycle"
 )

@@ -34,14 +34,14 @@ const AnyState = "any"
 
 // Node is a machine in the catalog.
 type Node struct {
-	ID              string
+	ID              string `msg:",omitempty"`
 	Node            string
 	Address         string
-	Datacenter      string
-	TaggedAddresses map[string]string
-	Meta            map[string]string
-	CreateIndex     uint64
-	ModifyIndex     uint64
+	Datacenter      string            `msg:",omitempty"`
+	TaggedAddresses map[string]string `msg:",omitempty"`
+	Meta            map[string]string `msg:",omitempty"`
+	CreateIndex     uint64            `msg:",omitempty"`
+	ModifyIndex     uint64            `msg:",omitempty"`
 }
 
 // Nodes are nodes in the order of their names.
@@ -64,18 +64,18 @@ type Service struct {
 	Kind              string `json:",omitempty" msg:",omitempty"`
 	ID                string
 	Service           string
-	Tags              []string `msg:",limit=1024"`
-	Address           string
-	TaggedAddresses   map[string]ServiceAddress `json:",omitempty"`
-	Meta              map[string]string
-	Port              int
-	SocketPath        string `json:",omitempty" msg:",omitempty"`
+	Tags              []string                  `msg:",omitempty,limit=1024"`
+	Address           string                    `msg:",omitempty"`
+	TaggedAddresses   map[string]ServiceAddress `json:",omitempty" msg:",omitempty"`
+	Meta              map[string]string         `msg:",omitempty"`
+	Port              int                       `msg:",omitempty"`
+	SocketPath        string                    `json:",omitempty" msg:",omitempty"`
 	Weights           Weights
-	EnableTagOverride bool
+	EnableTagOverride bool      `msg:",omitempty"`
 	Proxy             NoProxy   `msg:"-" bexpr:"-"`
 	Connect           NoConnect `msg:"-" bexpr:"-"`
-	CreateIndex       uint64
-	ModifyIndex       uint64
+	CreateIndex       uint64    `msg:",omitempty"`
+	ModifyIndex       uint64    `msg:",omitempty"`
 }
 
 // ServiceRow is a service with the node it is on, as the table holds it.
@@ -118,18 +118,18 @@ type Check struct {
 	CheckID     string
 	Name        string
 	Status      string
-	Notes       string
-	Output      string
-	ServiceID   string
-	ServiceName string
-	ServiceTags []string `msg:",limit=1024"`
-	Type        string
-	Interval    string
-	Timeout     string
-	ExposedPort int
+	Notes       string          `msg:",omitempty"`
+	Output      string          `msg:",omitempty"`
+	ServiceID   string          `msg:",omitempty"`
+	ServiceName string          `msg:",omitempty"`
+	ServiceTags []string        `msg:",omitempty,limit=1024"`
+	Type        string          `msg:",omitempty"`
+	Interval    string          `msg:",omitempty"`
+	Timeout     string          `msg:",omitempty"`
+	ExposedPort int             `msg:",omitempty"`
 	Definition  CheckDefinition `bexpr:"-"`
-	CreateIndex uint64
-	ModifyIndex uint64
+	CreateIndex uint64          `msg:",omitempty"`
+	ModifyIndex uint64          `msg:",omitempty"`
 }
 
 // Checks are checks in the order of node and ID.
@@ -137,25 +137,25 @@ type Checks []Check
 
 // ServiceNode is an instance of a service together with its node, flat.
 type ServiceNode struct {
-	ID                       string
+	ID                       string `msg:",omitempty"`
 	Node                     string
 	Address                  string
-	Datacenter               string
-	TaggedAddresses          map[string]string
-	NodeMeta                 map[string]string
-	ServiceKind              string
+	Datacenter               string            `msg:",omitempty"`
+	TaggedAddresses          map[string]string `msg:",omitempty"`
+	NodeMeta                 map[string]string `msg:",omitempty"`
+	ServiceKind              string            `msg:",omitempty"`
 	ServiceID                string
 	ServiceName              string
-	ServiceTags              []string `msg:",limit=1024"`
-	ServiceAddress           string
-	ServiceTaggedAddresses   map[string]ServiceAddress `json:",omitempty"`
+	ServiceTags              []string                  `msg:",omitempty,limit=1024"`
+	ServiceAddress           string                    `msg:",omitempty"`
+	ServiceTaggedAddresses   map[string]ServiceAddress `json:",omitempty" msg:",omitempty"`
 	ServiceWeights           Weights
-	ServiceMeta              map[string]string
-	ServicePort              int
-	ServiceSocketPath        string
-	ServiceEnableTagOverride bool
-	ServiceProxy             NoProxy   `msg:"-" bexpr:"-"`
-	ServiceConnect           NoConnect `msg:"-" bexpr:"-"`
+	ServiceMeta              map[string]string `msg:",omitempty"`
+	ServicePort              int               `msg:",omitempty"`
+	ServiceSocketPath        string            `msg:",omitempty"`
+	ServiceEnableTagOverride bool              `msg:",omitempty"`
+	ServiceProxy             NoProxy           `msg:"-" bexpr:"-"`
+	ServiceConnect           NoConnect         `msg:"-" bexpr:"-"`
 	CreateIndex              uint64
 	ModifyIndex              uint64
 }

@@ -17,62 +17,137 @@ const (
 // MarshalMsg implements msgp.Marshaler
 func (z *Check) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 16
-	// string "Node"
-	o = append(o, 0xde, 0x0, 0x10, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
-	o = msgp.AppendString(o, z.Node)
-	// string "CheckID"
-	o = append(o, 0xa7, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x49, 0x44)
-	o = msgp.AppendString(o, z.CheckID)
-	// string "Name"
-	o = append(o, 0xa4, 0x4e, 0x61, 0x6d, 0x65)
-	o = msgp.AppendString(o, z.Name)
-	// string "Status"
-	o = append(o, 0xa6, 0x53, 0x74, 0x61, 0x74, 0x75, 0x73)
-	o = msgp.AppendString(o, z.Status)
-	// string "Notes"
-	o = append(o, 0xa5, 0x4e, 0x6f, 0x74, 0x65, 0x73)
-	o = msgp.AppendString(o, z.Notes)
-	// string "Output"
-	o = append(o, 0xa6, 0x4f, 0x75, 0x74, 0x70, 0x75, 0x74)
-	o = msgp.AppendString(o, z.Output)
-	// string "ServiceID"
-	o = append(o, 0xa9, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x49, 0x44)
-	o = msgp.AppendString(o, z.ServiceID)
-	// string "ServiceName"
-	o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x4e, 0x61, 0x6d, 0x65)
-	o = msgp.AppendString(o, z.ServiceName)
-	// string "ServiceTags"
-	o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x54, 0x61, 0x67, 0x73)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.ServiceTags)))
-	for za0001 := range z.ServiceTags {
-		o = msgp.AppendString(o, z.ServiceTags[za0001])
+	// check for omitted fields
+	zb0001Len := uint32(16)
+	var zb0001Mask uint16 /* 16 bits */
+	_ = zb0001Mask
+	if z.Notes == "" {
+		zb0001Len--
+		zb0001Mask |= 0x10
 	}
-	// string "Type"
-	o = append(o, 0xa4, 0x54, 0x79, 0x70, 0x65)
-	o = msgp.AppendString(o, z.Type)
-	// string "Interval"
-	o = append(o, 0xa8, 0x49, 0x6e, 0x74, 0x65, 0x72, 0x76, 0x61, 0x6c)
-	o = msgp.AppendString(o, z.Interval)
-	// string "Timeout"
-	o = append(o, 0xa7, 0x54, 0x69, 0x6d, 0x65, 0x6f, 0x75, 0x74)
-	o = msgp.AppendString(o, z.Timeout)
-	// string "ExposedPort"
-	o = append(o, 0xab, 0x45, 0x78, 0x70, 0x6f, 0x73, 0x65, 0x64, 0x50, 0x6f, 0x72, 0x74)
-	o = msgp.AppendInt(o, z.ExposedPort)
-	// string "Definition"
-	o = append(o, 0xaa, 0x44, 0x65, 0x66, 0x69, 0x6e, 0x69, 0x74, 0x69, 0x6f, 0x6e)
-	o, err = z.Definition.MarshalMsg(o)
-	if err != nil {
-		err = msgp.WrapError(err, "Definition")
-		return
+	if z.Output == "" {
+		zb0001Len--
+		zb0001Mask |= 0x20
 	}
-	// string "CreateIndex"
-	o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
-	o = msgp.AppendUint64(o, z.CreateIndex)
-	// string "ModifyIndex"
-	o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
-	o = msgp.AppendUint64(o, z.ModifyIndex)
+	if z.ServiceID == "" {
+		zb0001Len--
+		zb0001Mask |= 0x40
+	}
+	if z.ServiceName == "" {
+		zb0001Len--
+		zb0001Mask |= 0x80
+	}
+	if z.ServiceTags == nil {
+		zb0001Len--
+		zb0001Mask |= 0x100
+	}
+	if z.Type == "" {
+		zb0001Len--
+		zb0001Mask |= 0x200
+	}
+	if z.Interval == "" {
+		zb0001Len--
+		zb0001Mask |= 0x400
+	}
+	if z.Timeout == "" {
+		zb0001Len--
+		zb0001Mask |= 0x800
+	}
+	if z.ExposedPort == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x1000
+	}
+	if z.CreateIndex == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x4000
+	}
+	if z.ModifyIndex == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x8000
+	}
+	// variable map header, size zb0001Len
+	o = msgp.AppendMapHeader(o, zb0001Len)
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "Node"
+		o = append(o, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
+		o = msgp.AppendString(o, z.Node)
+		// string "CheckID"
+		o = append(o, 0xa7, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x49, 0x44)
+		o = msgp.AppendString(o, z.CheckID)
+		// string "Name"
+		o = append(o, 0xa4, 0x4e, 0x61, 0x6d, 0x65)
+		o = msgp.AppendString(o, z.Name)
+		// string "Status"
+		o = append(o, 0xa6, 0x53, 0x74, 0x61, 0x74, 0x75, 0x73)
+		o = msgp.AppendString(o, z.Status)
+		if (zb0001Mask & 0x10) == 0 { // if not omitted
+			// string "Notes"
+			o = append(o, 0xa5, 0x4e, 0x6f, 0x74, 0x65, 0x73)
+			o = msgp.AppendString(o, z.Notes)
+		}
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
+			// string "Output"
+			o = append(o, 0xa6, 0x4f, 0x75, 0x74, 0x70, 0x75, 0x74)
+			o = msgp.AppendString(o, z.Output)
+		}
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "ServiceID"
+			o = append(o, 0xa9, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x49, 0x44)
+			o = msgp.AppendString(o, z.ServiceID)
+		}
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
+			// string "ServiceName"
+			o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x4e, 0x61, 0x6d, 0x65)
+			o = msgp.AppendString(o, z.ServiceName)
+		}
+		if (zb0001Mask & 0x100) == 0 { // if not omitted
+			// string "ServiceTags"
+			o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x54, 0x61, 0x67, 0x73)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.ServiceTags)))
+			for za0001 := range z.ServiceTags {
+				o = msgp.AppendString(o, z.ServiceTags[za0001])
+			}
+		}
+		if (zb0001Mask & 0x200) == 0 { // if not omitted
+			// string "Type"
+			o = append(o, 0xa4, 0x54, 0x79, 0x70, 0x65)
+			o = msgp.AppendString(o, z.Type)
+		}
+		if (zb0001Mask & 0x400) == 0 { // if not omitted
+			// string "Interval"
+			o = append(o, 0xa8, 0x49, 0x6e, 0x74, 0x65, 0x72, 0x76, 0x61, 0x6c)
+			o = msgp.AppendString(o, z.Interval)
+		}
+		if (zb0001Mask & 0x800) == 0 { // if not omitted
+			// string "Timeout"
+			o = append(o, 0xa7, 0x54, 0x69, 0x6d, 0x65, 0x6f, 0x75, 0x74)
+			o = msgp.AppendString(o, z.Timeout)
+		}
+		if (zb0001Mask & 0x1000) == 0 { // if not omitted
+			// string "ExposedPort"
+			o = append(o, 0xab, 0x45, 0x78, 0x70, 0x6f, 0x73, 0x65, 0x64, 0x50, 0x6f, 0x72, 0x74)
+			o = msgp.AppendInt(o, z.ExposedPort)
+		}
+		// string "Definition"
+		o = append(o, 0xaa, 0x44, 0x65, 0x66, 0x69, 0x6e, 0x69, 0x74, 0x69, 0x6f, 0x6e)
+		o, err = z.Definition.MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Definition")
+			return
+		}
+		if (zb0001Mask & 0x4000) == 0 { // if not omitted
+			// string "CreateIndex"
+			o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
+			o = msgp.AppendUint64(o, z.CreateIndex)
+		}
+		if (zb0001Mask & 0x8000) == 0 { // if not omitted
+			// string "ModifyIndex"
+			o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
+			o = msgp.AppendUint64(o, z.ModifyIndex)
+		}
+	}
 	return
 }
 
@@ -1018,39 +1093,84 @@ func (z Instances) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Node) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 8
-	// string "ID"
-	o = append(o, 0x88, 0xa2, 0x49, 0x44)
-	o = msgp.AppendString(o, z.ID)
-	// string "Node"
-	o = append(o, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
-	o = msgp.AppendString(o, z.Node)
-	// string "Address"
-	o = append(o, 0xa7, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
-	o = msgp.AppendString(o, z.Address)
-	// string "Datacenter"
-	o = append(o, 0xaa, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
-	o = msgp.AppendString(o, z.Datacenter)
-	// string "TaggedAddresses"
-	o = append(o, 0xaf, 0x54, 0x61, 0x67, 0x67, 0x65, 0x64, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73, 0x65, 0x73)
-	o = msgp.AppendMapHeader(o, uint32(len(z.TaggedAddresses)))
-	for za0001, za0002 := range z.TaggedAddresses {
-		o = msgp.AppendString(o, za0001)
-		o = msgp.AppendString(o, za0002)
+	// check for omitted fields
+	zb0001Len := uint32(8)
+	var zb0001Mask uint8 /* 8 bits */
+	_ = zb0001Mask
+	if z.ID == "" {
+		zb0001Len--
+		zb0001Mask |= 0x1
 	}
-	// string "Meta"
-	o = append(o, 0xa4, 0x4d, 0x65, 0x74, 0x61)
-	o = msgp.AppendMapHeader(o, uint32(len(z.Meta)))
-	for za0003, za0004 := range z.Meta {
-		o = msgp.AppendString(o, za0003)
-		o = msgp.AppendString(o, za0004)
+	if z.Datacenter == "" {
+		zb0001Len--
+		zb0001Mask |= 0x8
 	}
-	// string "CreateIndex"
-	o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
-	o = msgp.AppendUint64(o, z.CreateIndex)
-	// string "ModifyIndex"
-	o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
-	o = msgp.AppendUint64(o, z.ModifyIndex)
+	if z.TaggedAddresses == nil {
+		zb0001Len--
+		zb0001Mask |= 0x10
+	}
+	if z.Meta == nil {
+		zb0001Len--
+		zb0001Mask |= 0x20
+	}
+	if z.CreateIndex == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x40
+	}
+	if z.ModifyIndex == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x80
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		if (zb0001Mask & 0x1) == 0 { // if not omitted
+			// string "ID"
+			o = append(o, 0xa2, 0x49, 0x44)
+			o = msgp.AppendString(o, z.ID)
+		}
+		// string "Node"
+		o = append(o, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
+		o = msgp.AppendString(o, z.Node)
+		// string "Address"
+		o = append(o, 0xa7, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
+		o = msgp.AppendString(o, z.Address)
+		if (zb0001Mask & 0x8) == 0 { // if not omitted
+			// string "Datacenter"
+			o = append(o, 0xaa, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
+			o = msgp.AppendString(o, z.Datacenter)
+		}
+		if (zb0001Mask & 0x10) == 0 { // if not omitted
+			// string "TaggedAddresses"
+			o = append(o, 0xaf, 0x54, 0x61, 0x67, 0x67, 0x65, 0x64, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73, 0x65, 0x73)
+			o = msgp.AppendMapHeader(o, uint32(len(z.TaggedAddresses)))
+			for za0001, za0002 := range z.TaggedAddresses {
+				o = msgp.AppendString(o, za0001)
+				o = msgp.AppendString(o, za0002)
+			}
+		}
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
+			// string "Meta"
+			o = append(o, 0xa4, 0x4d, 0x65, 0x74, 0x61)
+			o = msgp.AppendMapHeader(o, uint32(len(z.Meta)))
+			for za0003, za0004 := range z.Meta {
+				o = msgp.AppendString(o, za0003)
+				o = msgp.AppendString(o, za0004)
+			}
+		}
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "CreateIndex"
+			o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
+			o = msgp.AppendUint64(o, z.CreateIndex)
+		}
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
+			// string "ModifyIndex"
+			o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
+			o = msgp.AppendUint64(o, z.ModifyIndex)
+		}
+	}
 	return
 }
 
@@ -1420,9 +1540,41 @@ func (z *Service) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x1
 	}
+	if z.Tags == nil {
+		zb0001Len--
+		zb0001Mask |= 0x8
+	}
+	if z.Address == "" {
+		zb0001Len--
+		zb0001Mask |= 0x10
+	}
+	if z.TaggedAddresses == nil {
+		zb0001Len--
+		zb0001Mask |= 0x20
+	}
+	if z.Meta == nil {
+		zb0001Len--
+		zb0001Mask |= 0x40
+	}
+	if z.Port == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x80
+	}
 	if z.SocketPath == "" {
 		zb0001Len--
 		zb0001Mask |= 0x100
+	}
+	if z.EnableTagOverride == false {
+		zb0001Len--
+		zb0001Mask |= 0x400
+	}
+	if z.CreateIndex == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x800
+	}
+	if z.ModifyIndex == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x1000
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -1440,38 +1592,48 @@ func (z *Service) MarshalMsg(b []byte) (o []byte, err error) {
 		// string "Service"
 		o = append(o, 0xa7, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65)
 		o = msgp.AppendString(o, z.Service)
-		// string "Tags"
-		o = append(o, 0xa4, 0x54, 0x61, 0x67, 0x73)
-		o = msgp.AppendArrayHeader(o, uint32(len(z.Tags)))
-		for za0001 := range z.Tags {
-			o = msgp.AppendString(o, z.Tags[za0001])
+		if (zb0001Mask & 0x8) == 0 { // if not omitted
+			// string "Tags"
+			o = append(o, 0xa4, 0x54, 0x61, 0x67, 0x73)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.Tags)))
+			for za0001 := range z.Tags {
+				o = msgp.AppendString(o, z.Tags[za0001])
+			}
 		}
-		// string "Address"
-		o = append(o, 0xa7, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
-		o = msgp.AppendString(o, z.Address)
-		// string "TaggedAddresses"
-		o = append(o, 0xaf, 0x54, 0x61, 0x67, 0x67, 0x65, 0x64, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73, 0x65, 0x73)
-		o = msgp.AppendMapHeader(o, uint32(len(z.TaggedAddresses)))
-		for za0002, za0003 := range z.TaggedAddresses {
-			o = msgp.AppendString(o, za0002)
-			// map header, size 2
+		if (zb0001Mask & 0x10) == 0 { // if not omitted
 			// string "Address"
-			o = append(o, 0x82, 0xa7, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
-			o = msgp.AppendString(o, za0003.Address)
+			o = append(o, 0xa7, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
+			o = msgp.AppendString(o, z.Address)
+		}
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
+			// string "TaggedAddresses"
+			o = append(o, 0xaf, 0x54, 0x61, 0x67, 0x67, 0x65, 0x64, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73, 0x65, 0x73)
+			o = msgp.AppendMapHeader(o, uint32(len(z.TaggedAddresses)))
+			for za0002, za0003 := range z.TaggedAddresses {
+				o = msgp.AppendString(o, za0002)
+				// map header, size 2
+				// string "Address"
+				o = append(o, 0x82, 0xa7, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
+				o = msgp.AppendString(o, za0003.Address)
+				// string "Port"
+				o = append(o, 0xa4, 0x50, 0x6f, 0x72, 0x74)
+				o = msgp.AppendInt(o, za0003.Port)
+			}
+		}
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "Meta"
+			o = append(o, 0xa4, 0x4d, 0x65, 0x74, 0x61)
+			o = msgp.AppendMapHeader(o, uint32(len(z.Meta)))
+			for za0004, za0005 := range z.Meta {
+				o = msgp.AppendString(o, za0004)
+				o = msgp.AppendString(o, za0005)
+			}
+		}
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
 			// string "Port"
 			o = append(o, 0xa4, 0x50, 0x6f, 0x72, 0x74)
-			o = msgp.AppendInt(o, za0003.Port)
+			o = msgp.AppendInt(o, z.Port)
 		}
-		// string "Meta"
-		o = append(o, 0xa4, 0x4d, 0x65, 0x74, 0x61)
-		o = msgp.AppendMapHeader(o, uint32(len(z.Meta)))
-		for za0004, za0005 := range z.Meta {
-			o = msgp.AppendString(o, za0004)
-			o = msgp.AppendString(o, za0005)
-		}
-		// string "Port"
-		o = append(o, 0xa4, 0x50, 0x6f, 0x72, 0x74)
-		o = msgp.AppendInt(o, z.Port)
 		if (zb0001Mask & 0x100) == 0 { // if not omitted
 			// string "SocketPath"
 			o = append(o, 0xaa, 0x53, 0x6f, 0x63, 0x6b, 0x65, 0x74, 0x50, 0x61, 0x74, 0x68)
@@ -1486,15 +1648,21 @@ func (z *Service) MarshalMsg(b []byte) (o []byte, err error) {
 		// string "Warning"
 		o = append(o, 0xa7, 0x57, 0x61, 0x72, 0x6e, 0x69, 0x6e, 0x67)
 		o = msgp.AppendInt(o, z.Weights.Warning)
-		// string "EnableTagOverride"
-		o = append(o, 0xb1, 0x45, 0x6e, 0x61, 0x62, 0x6c, 0x65, 0x54, 0x61, 0x67, 0x4f, 0x76, 0x65, 0x72, 0x72, 0x69, 0x64, 0x65)
-		o = msgp.AppendBool(o, z.EnableTagOverride)
-		// string "CreateIndex"
-		o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
-		o = msgp.AppendUint64(o, z.CreateIndex)
-		// string "ModifyIndex"
-		o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
-		o = msgp.AppendUint64(o, z.ModifyIndex)
+		if (zb0001Mask & 0x400) == 0 { // if not omitted
+			// string "EnableTagOverride"
+			o = append(o, 0xb1, 0x45, 0x6e, 0x61, 0x62, 0x6c, 0x65, 0x54, 0x61, 0x67, 0x4f, 0x76, 0x65, 0x72, 0x72, 0x69, 0x64, 0x65)
+			o = msgp.AppendBool(o, z.EnableTagOverride)
+		}
+		if (zb0001Mask & 0x800) == 0 { // if not omitted
+			// string "CreateIndex"
+			o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
+			o = msgp.AppendUint64(o, z.CreateIndex)
+		}
+		if (zb0001Mask & 0x1000) == 0 { // if not omitted
+			// string "ModifyIndex"
+			o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
+			o = msgp.AppendUint64(o, z.ModifyIndex)
+		}
 	}
 	return
 }
@@ -1912,95 +2080,176 @@ func (z ServiceName) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *ServiceNode) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 19
-	// string "ID"
-	o = append(o, 0xde, 0x0, 0x13, 0xa2, 0x49, 0x44)
-	o = msgp.AppendString(o, z.ID)
-	// string "Node"
-	o = append(o, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
-	o = msgp.AppendString(o, z.Node)
-	// string "Address"
-	o = append(o, 0xa7, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
-	o = msgp.AppendString(o, z.Address)
-	// string "Datacenter"
-	o = append(o, 0xaa, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
-	o = msgp.AppendString(o, z.Datacenter)
-	// string "TaggedAddresses"
-	o = append(o, 0xaf, 0x54, 0x61, 0x67, 0x67, 0x65, 0x64, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73, 0x65, 0x73)
-	o = msgp.AppendMapHeader(o, uint32(len(z.TaggedAddresses)))
-	for za0001, za0002 := range z.TaggedAddresses {
-		o = msgp.AppendString(o, za0001)
-		o = msgp.AppendString(o, za0002)
+	// check for omitted fields
+	zb0001Len := uint32(19)
+	var zb0001Mask uint32 /* 19 bits */
+	_ = zb0001Mask
+	if z.ID == "" {
+		zb0001Len--
+		zb0001Mask |= 0x1
 	}
-	// string "NodeMeta"
-	o = append(o, 0xa8, 0x4e, 0x6f, 0x64, 0x65, 0x4d, 0x65, 0x74, 0x61)
-	o = msgp.AppendMapHeader(o, uint32(len(z.NodeMeta)))
-	for za0003, za0004 := range z.NodeMeta {
-		o = msgp.AppendString(o, za0003)
-		o = msgp.AppendString(o, za0004)
+	if z.Datacenter == "" {
+		zb0001Len--
+		zb0001Mask |= 0x8
 	}
-	// string "ServiceKind"
-	o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x4b, 0x69, 0x6e, 0x64)
-	o = msgp.AppendString(o, z.ServiceKind)
-	// string "ServiceID"
-	o = append(o, 0xa9, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x49, 0x44)
-	o = msgp.AppendString(o, z.ServiceID)
-	// string "ServiceName"
-	o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x4e, 0x61, 0x6d, 0x65)
-	o = msgp.AppendString(o, z.ServiceName)
-	// string "ServiceTags"
-	o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x54, 0x61, 0x67, 0x73)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.ServiceTags)))
-	for za0005 := range z.ServiceTags {
-		o = msgp.AppendString(o, z.ServiceTags[za0005])
+	if z.TaggedAddresses == nil {
+		zb0001Len--
+		zb0001Mask |= 0x10
 	}
-	// string "ServiceAddress"
-	o = append(o, 0xae, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
-	o = msgp.AppendString(o, z.ServiceAddress)
-	// string "ServiceTaggedAddresses"
-	o = append(o, 0xb6, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x54, 0x61, 0x67, 0x67, 0x65, 0x64, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73, 0x65, 0x73)
-	o = msgp.AppendMapHeader(o, uint32(len(z.ServiceTaggedAddresses)))
-	for za0006, za0007 := range z.ServiceTaggedAddresses {
-		o = msgp.AppendString(o, za0006)
-		// map header, size 2
+	if z.NodeMeta == nil {
+		zb0001Len--
+		zb0001Mask |= 0x20
+	}
+	if z.ServiceKind == "" {
+		zb0001Len--
+		zb0001Mask |= 0x40
+	}
+	if z.ServiceTags == nil {
+		zb0001Len--
+		zb0001Mask |= 0x200
+	}
+	if z.ServiceAddress == "" {
+		zb0001Len--
+		zb0001Mask |= 0x400
+	}
+	if z.ServiceTaggedAddresses == nil {
+		zb0001Len--
+		zb0001Mask |= 0x800
+	}
+	if z.ServiceMeta == nil {
+		zb0001Len--
+		zb0001Mask |= 0x2000
+	}
+	if z.ServicePort == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x4000
+	}
+	if z.ServiceSocketPath == "" {
+		zb0001Len--
+		zb0001Mask |= 0x8000
+	}
+	if z.ServiceEnableTagOverride == false {
+		zb0001Len--
+		zb0001Mask |= 0x10000
+	}
+	// variable map header, size zb0001Len
+	o = msgp.AppendMapHeader(o, zb0001Len)
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		if (zb0001Mask & 0x1) == 0 { // if not omitted
+			// string "ID"
+			o = append(o, 0xa2, 0x49, 0x44)
+			o = msgp.AppendString(o, z.ID)
+		}
+		// string "Node"
+		o = append(o, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
+		o = msgp.AppendString(o, z.Node)
 		// string "Address"
-		o = append(o, 0x82, 0xa7, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
-		o = msgp.AppendString(o, za0007.Address)
-		// string "Port"
-		o = append(o, 0xa4, 0x50, 0x6f, 0x72, 0x74)
-		o = msgp.AppendInt(o, za0007.Port)
+		o = append(o, 0xa7, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
+		o = msgp.AppendString(o, z.Address)
+		if (zb0001Mask & 0x8) == 0 { // if not omitted
+			// string "Datacenter"
+			o = append(o, 0xaa, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
+			o = msgp.AppendString(o, z.Datacenter)
+		}
+		if (zb0001Mask & 0x10) == 0 { // if not omitted
+			// string "TaggedAddresses"
+			o = append(o, 0xaf, 0x54, 0x61, 0x67, 0x67, 0x65, 0x64, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73, 0x65, 0x73)
+			o = msgp.AppendMapHeader(o, uint32(len(z.TaggedAddresses)))
+			for za0001, za0002 := range z.TaggedAddresses {
+				o = msgp.AppendString(o, za0001)
+				o = msgp.AppendString(o, za0002)
+			}
+		}
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
+			// string "NodeMeta"
+			o = append(o, 0xa8, 0x4e, 0x6f, 0x64, 0x65, 0x4d, 0x65, 0x74, 0x61)
+			o = msgp.AppendMapHeader(o, uint32(len(z.NodeMeta)))
+			for za0003, za0004 := range z.NodeMeta {
+				o = msgp.AppendString(o, za0003)
+				o = msgp.AppendString(o, za0004)
+			}
+		}
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "ServiceKind"
+			o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x4b, 0x69, 0x6e, 0x64)
+			o = msgp.AppendString(o, z.ServiceKind)
+		}
+		// string "ServiceID"
+		o = append(o, 0xa9, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x49, 0x44)
+		o = msgp.AppendString(o, z.ServiceID)
+		// string "ServiceName"
+		o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x4e, 0x61, 0x6d, 0x65)
+		o = msgp.AppendString(o, z.ServiceName)
+		if (zb0001Mask & 0x200) == 0 { // if not omitted
+			// string "ServiceTags"
+			o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x54, 0x61, 0x67, 0x73)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.ServiceTags)))
+			for za0005 := range z.ServiceTags {
+				o = msgp.AppendString(o, z.ServiceTags[za0005])
+			}
+		}
+		if (zb0001Mask & 0x400) == 0 { // if not omitted
+			// string "ServiceAddress"
+			o = append(o, 0xae, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
+			o = msgp.AppendString(o, z.ServiceAddress)
+		}
+		if (zb0001Mask & 0x800) == 0 { // if not omitted
+			// string "ServiceTaggedAddresses"
+			o = append(o, 0xb6, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x54, 0x61, 0x67, 0x67, 0x65, 0x64, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73, 0x65, 0x73)
+			o = msgp.AppendMapHeader(o, uint32(len(z.ServiceTaggedAddresses)))
+			for za0006, za0007 := range z.ServiceTaggedAddresses {
+				o = msgp.AppendString(o, za0006)
+				// map header, size 2
+				// string "Address"
+				o = append(o, 0x82, 0xa7, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
+				o = msgp.AppendString(o, za0007.Address)
+				// string "Port"
+				o = append(o, 0xa4, 0x50, 0x6f, 0x72, 0x74)
+				o = msgp.AppendInt(o, za0007.Port)
+			}
+		}
+		// string "ServiceWeights"
+		o = append(o, 0xae, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x57, 0x65, 0x69, 0x67, 0x68, 0x74, 0x73)
+		// map header, size 2
+		// string "Passing"
+		o = append(o, 0x82, 0xa7, 0x50, 0x61, 0x73, 0x73, 0x69, 0x6e, 0x67)
+		o = msgp.AppendInt(o, z.ServiceWeights.Passing)
+		// string "Warning"
+		o = append(o, 0xa7, 0x57, 0x61, 0x72, 0x6e, 0x69, 0x6e, 0x67)
+		o = msgp.AppendInt(o, z.ServiceWeights.Warning)
+		if (zb0001Mask & 0x2000) == 0 { // if not omitted
+			// string "ServiceMeta"
+			o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x4d, 0x65, 0x74, 0x61)
+			o = msgp.AppendMapHeader(o, uint32(len(z.ServiceMeta)))
+			for za0008, za0009 := range z.ServiceMeta {
+				o = msgp.AppendString(o, za0008)
+				o = msgp.AppendString(o, za0009)
+			}
+		}
+		if (zb0001Mask & 0x4000) == 0 { // if not omitted
+			// string "ServicePort"
+			o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x50, 0x6f, 0x72, 0x74)
+			o = msgp.AppendInt(o, z.ServicePort)
+		}
+		if (zb0001Mask & 0x8000) == 0 { // if not omitted
+			// string "ServiceSocketPath"
+			o = append(o, 0xb1, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x53, 0x6f, 0x63, 0x6b, 0x65, 0x74, 0x50, 0x61, 0x74, 0x68)
+			o = msgp.AppendString(o, z.ServiceSocketPath)
+		}
+		if (zb0001Mask & 0x10000) == 0 { // if not omitted
+			// string "ServiceEnableTagOverride"
+			o = append(o, 0xb8, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x45, 0x6e, 0x61, 0x62, 0x6c, 0x65, 0x54, 0x61, 0x67, 0x4f, 0x76, 0x65, 0x72, 0x72, 0x69, 0x64, 0x65)
+			o = msgp.AppendBool(o, z.ServiceEnableTagOverride)
+		}
+		// string "CreateIndex"
+		o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
+		o = msgp.AppendUint64(o, z.CreateIndex)
+		// string "ModifyIndex"
+		o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
+		o = msgp.AppendUint64(o, z.ModifyIndex)
 	}
-	// string "ServiceWeights"
-	o = append(o, 0xae, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x57, 0x65, 0x69, 0x67, 0x68, 0x74, 0x73)
-	// map header, size 2
-	// string "Passing"
-	o = append(o, 0x82, 0xa7, 0x50, 0x61, 0x73, 0x73, 0x69, 0x6e, 0x67)
-	o = msgp.AppendInt(o, z.ServiceWeights.Passing)
-	// string "Warning"
-	o = append(o, 0xa7, 0x57, 0x61, 0x72, 0x6e, 0x69, 0x6e, 0x67)
-	o = msgp.AppendInt(o, z.ServiceWeights.Warning)
-	// string "ServiceMeta"
-	o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x4d, 0x65, 0x74, 0x61)
-	o = msgp.AppendMapHeader(o, uint32(len(z.ServiceMeta)))
-	for za0008, za0009 := range z.ServiceMeta {
-		o = msgp.AppendString(o, za0008)
-		o = msgp.AppendString(o, za0009)
-	}
-	// string "ServicePort"
-	o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x50, 0x6f, 0x72, 0x74)
-	o = msgp.AppendInt(o, z.ServicePort)
-	// string "ServiceSocketPath"
-	o = append(o, 0xb1, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x53, 0x6f, 0x63, 0x6b, 0x65, 0x74, 0x50, 0x61, 0x74, 0x68)
-	o = msgp.AppendString(o, z.ServiceSocketPath)
-	// string "ServiceEnableTagOverride"
-	o = append(o, 0xb8, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x45, 0x6e, 0x61, 0x62, 0x6c, 0x65, 0x54, 0x61, 0x67, 0x4f, 0x76, 0x65, 0x72, 0x72, 0x69, 0x64, 0x65)
-	o = msgp.AppendBool(o, z.ServiceEnableTagOverride)
-	// string "CreateIndex"
-	o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
-	o = msgp.AppendUint64(o, z.CreateIndex)
-	// string "ModifyIndex"
-	o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
-	o = msgp.AppendUint64(o, z.ModifyIndex)
 	return
 }
 

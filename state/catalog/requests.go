@@ -12,17 +12,17 @@ import (
 // RegisterRequest writes a node and, with it, a service and checks. What is
 // already so is not written again.
 type RegisterRequest struct {
-	ID              string
+	ID              string `msg:",omitempty"`
 	Node            string
-	Address         string
-	Datacenter      string
-	TaggedAddresses map[string]string
-	NodeMeta        map[string]string
-	Service         *Service
-	Check           *Check
-	Checks          []Check
+	Address         string            `msg:",omitempty"`
+	Datacenter      string            `msg:",omitempty"`
+	TaggedAddresses map[string]string `msg:",omitempty"`
+	NodeMeta        map[string]string `msg:",omitempty"`
+	Service         *Service          `msg:",omitempty"`
+	Check           *Check            `msg:",omitempty"`
+	Checks          []Check           `msg:",omitempty"`
 	// SkipNodeUpdate leaves a node that exists as it is.
-	SkipNodeUpdate bool
+	SkipNodeUpdate bool `msg:",omitempty"`
 	// Clock is the leader's, see op.Leader: sessions may end with this.
 	Clock time.Duration `json:"-" msg:",omitempty"`
 }

@@ -182,6 +182,42 @@ func (z *RegisterRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	zb0001Len := uint32(11)
 	var zb0001Mask uint16 /* 11 bits */
 	_ = zb0001Mask
+	if z.ID == "" {
+		zb0001Len--
+		zb0001Mask |= 0x1
+	}
+	if z.Address == "" {
+		zb0001Len--
+		zb0001Mask |= 0x4
+	}
+	if z.Datacenter == "" {
+		zb0001Len--
+		zb0001Mask |= 0x8
+	}
+	if z.TaggedAddresses == nil {
+		zb0001Len--
+		zb0001Mask |= 0x10
+	}
+	if z.NodeMeta == nil {
+		zb0001Len--
+		zb0001Mask |= 0x20
+	}
+	if z.Service == nil {
+		zb0001Len--
+		zb0001Mask |= 0x40
+	}
+	if z.Check == nil {
+		zb0001Len--
+		zb0001Mask |= 0x80
+	}
+	if z.Checks == nil {
+		zb0001Len--
+		zb0001Mask |= 0x100
+	}
+	if z.SkipNodeUpdate == false {
+		zb0001Len--
+		zb0001Mask |= 0x200
+	}
 	if z.Clock == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x400
@@ -191,67 +227,85 @@ func (z *RegisterRequest) MarshalMsg(b []byte) (o []byte, err error) {
 
 	// skip if no fields are to be emitted
 	if zb0001Len != 0 {
-		// string "ID"
-		o = append(o, 0xa2, 0x49, 0x44)
-		o = msgp.AppendString(o, z.ID)
+		if (zb0001Mask & 0x1) == 0 { // if not omitted
+			// string "ID"
+			o = append(o, 0xa2, 0x49, 0x44)
+			o = msgp.AppendString(o, z.ID)
+		}
 		// string "Node"
 		o = append(o, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
 		o = msgp.AppendString(o, z.Node)
-		// string "Address"
-		o = append(o, 0xa7, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
-		o = msgp.AppendString(o, z.Address)
-		// string "Datacenter"
-		o = append(o, 0xaa, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
-		o = msgp.AppendString(o, z.Datacenter)
-		// string "TaggedAddresses"
-		o = append(o, 0xaf, 0x54, 0x61, 0x67, 0x67, 0x65, 0x64, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73, 0x65, 0x73)
-		o = msgp.AppendMapHeader(o, uint32(len(z.TaggedAddresses)))
-		for za0001, za0002 := range z.TaggedAddresses {
-			o = msgp.AppendString(o, za0001)
-			o = msgp.AppendString(o, za0002)
+		if (zb0001Mask & 0x4) == 0 { // if not omitted
+			// string "Address"
+			o = append(o, 0xa7, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
+			o = msgp.AppendString(o, z.Address)
 		}
-		// string "NodeMeta"
-		o = append(o, 0xa8, 0x4e, 0x6f, 0x64, 0x65, 0x4d, 0x65, 0x74, 0x61)
-		o = msgp.AppendMapHeader(o, uint32(len(z.NodeMeta)))
-		for za0003, za0004 := range z.NodeMeta {
-			o = msgp.AppendString(o, za0003)
-			o = msgp.AppendString(o, za0004)
+		if (zb0001Mask & 0x8) == 0 { // if not omitted
+			// string "Datacenter"
+			o = append(o, 0xaa, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
+			o = msgp.AppendString(o, z.Datacenter)
 		}
-		// string "Service"
-		o = append(o, 0xa7, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65)
-		if z.Service == nil {
-			o = msgp.AppendNil(o)
-		} else {
-			o, err = z.Service.MarshalMsg(o)
-			if err != nil {
-				err = msgp.WrapError(err, "Service")
-				return
+		if (zb0001Mask & 0x10) == 0 { // if not omitted
+			// string "TaggedAddresses"
+			o = append(o, 0xaf, 0x54, 0x61, 0x67, 0x67, 0x65, 0x64, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73, 0x65, 0x73)
+			o = msgp.AppendMapHeader(o, uint32(len(z.TaggedAddresses)))
+			for za0001, za0002 := range z.TaggedAddresses {
+				o = msgp.AppendString(o, za0001)
+				o = msgp.AppendString(o, za0002)
 			}
 		}
-		// string "Check"
-		o = append(o, 0xa5, 0x43, 0x68, 0x65, 0x63, 0x6b)
-		if z.Check == nil {
-			o = msgp.AppendNil(o)
-		} else {
-			o, err = z.Check.MarshalMsg(o)
-			if err != nil {
-				err = msgp.WrapError(err, "Check")
-				return
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
+			// string "NodeMeta"
+			o = append(o, 0xa8, 0x4e, 0x6f, 0x64, 0x65, 0x4d, 0x65, 0x74, 0x61)
+			o = msgp.AppendMapHeader(o, uint32(len(z.NodeMeta)))
+			for za0003, za0004 := range z.NodeMeta {
+				o = msgp.AppendString(o, za0003)
+				o = msgp.AppendString(o, za0004)
 			}
 		}
-		// string "Checks"
-		o = append(o, 0xa6, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x73)
-		o = msgp.AppendArrayHeader(o, uint32(len(z.Checks)))
-		for za0005 := range z.Checks {
-			o, err = z.Checks[za0005].MarshalMsg(o)
-			if err != nil {
-				err = msgp.WrapError(err, "Checks", za0005)
-				return
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "Service"
+			o = append(o, 0xa7, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65)
+			if z.Service == nil {
+				o = msgp.AppendNil(o)
+			} else {
+				o, err = z.Service.MarshalMsg(o)
+				if err != nil {
+					err = msgp.WrapError(err, "Service")
+					return
+				}
 			}
 		}
-		// string "SkipNodeUpdate"
-		o = append(o, 0xae, 0x53, 0x6b, 0x69, 0x70, 0x4e, 0x6f, 0x64, 0x65, 0x55, 0x70, 0x64, 0x61, 0x74, 0x65)
-		o = msgp.AppendBool(o, z.SkipNodeUpdate)
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
+			// string "Check"
+			o = append(o, 0xa5, 0x43, 0x68, 0x65, 0x63, 0x6b)
+			if z.Check == nil {
+				o = msgp.AppendNil(o)
+			} else {
+				o, err = z.Check.MarshalMsg(o)
+				if err != nil {
+					err = msgp.WrapError(err, "Check")
+					return
+				}
+			}
+		}
+		if (zb0001Mask & 0x100) == 0 { // if not omitted
+			// string "Checks"
+			o = append(o, 0xa6, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x73)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.Checks)))
+			for za0005 := range z.Checks {
+				o, err = z.Checks[za0005].MarshalMsg(o)
+				if err != nil {
+					err = msgp.WrapError(err, "Checks", za0005)
+					return
+				}
+			}
+		}
+		if (zb0001Mask & 0x200) == 0 { // if not omitted
+			// string "SkipNodeUpdate"
+			o = append(o, 0xae, 0x53, 0x6b, 0x69, 0x70, 0x4e, 0x6f, 0x64, 0x65, 0x55, 0x70, 0x64, 0x61, 0x74, 0x65)
+			o = msgp.AppendBool(o, z.SkipNodeUpdate)
+		}
 		if (zb0001Mask & 0x400) == 0 { // if not omitted
 			// string "Clock"
 			o = append(o, 0xa5, 0x43, 0x6c, 0x6f, 0x63, 0x6b)

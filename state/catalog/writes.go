@@ -124,16 +124,17 @@ func prepareDeregister(l op.Leader, r *DeregisterRequest) error {
 // ApplyRegister carries out Register on the state. It names the node that had
 // the request's ID under another name and made room, "" for none.
 func ApplyRegister(tx *storage.Txn, r *RegisterRequest) (res *RegisterResult, gone string, err error) {
-	if gone, err = putNode(tx, r); err != nil {
+	isNew, gone, err := putNode(tx, r)
+	if err != nil {
 		return nil, "", err
 	}
 	if r.Service != nil {
-		if err := putService(tx, r.Node, r.Service); err != nil {
+		if err := putService(tx, r.Node, r.Service, isNew); err != nil {
 			return nil, "", err
 		}
 	}
-	for _, c := range r.all() {
-		if err := putCheck(tx, r.Node, c); err != nil {
+	for i, c := range r.all() {
+		if err := putCheck(tx, r, c, isNew && i == 0); err != nil {
 			return nil, "", err
 		}
 	}
@@ -150,29 +151,31 @@ func (r *RegisterRequest) node(old *Node) *Node {
 	return n
 }
 
-func putNode(tx *storage.Txn, r *RegisterRequest) (gone string, err error) {
+// putNode reports whether the catalog did not have the node: then there is
+// nothing on it either, because that comes after it and goes with it.
+func putNode(tx *storage.Txn, r *RegisterRequest) (isNew bool, gone string, err error) {
 	old, err := nodes.Get(tx, nodeKey(r.Node))
 	if err != nil || old != nil && r.SkipNodeUpdate {
-		return "", err
+		return false, "", err
 	}
 	if old == nil && r.Address == "" {
-		return "", op.Errorf(op.CodeInvalid, "Must provide address if SkipNodeUpdate is not set")
+		return false, "", op.Errorf(op.CodeInvalid, "Must provide address if SkipNodeUpdate is not set")
 	}
 	n := r.node(old)
 	n.CreateIndex, n.ModifyIndex = tx.Index(), tx.Index()
 	if old != nil {
 		if n.Same(old) {
-			return "", nil
+			return false, "", nil
 		}
 		n.CreateIndex = old.CreateIndex
 		if err := freeName(tx, n, old); err != nil {
-			return "", err
+			return false, "", err
 		}
 	}
 	if gone, err = freeID(tx, n); err != nil {
-		return "", err
+		return false, "", err
 	}
-	return gone, nodes.Replace(tx, nodeKey(n.Node), old, n)
+	return old == nil, gone, nodes.Replace(tx, nodeKey(n.Node), old, n)
 }
 
 // freeName refuses a node whose name a live node with another ID has. What
@@ -224,10 +227,14 @@ func alive(tx *storage.Txn, node string) (bool, error) {
 	return c != nil && c.Status != Critical, err
 }
 
-func putService(tx *storage.Txn, node string, s *Service) error {
-	stored, err := services.Get(tx, serviceKey(node, s.ID))
-	if err != nil {
-		return err
+// putService looks for nothing on a node that is new.
+func putService(tx *storage.Txn, node string, s *Service, isNew bool) error {
+	var stored *ServiceRow
+	if !isNew {
+		var err error
+		if stored, err = services.Get(tx, serviceKey(node, s.ID)); err != nil {
+			return err
+		}
 	}
 	row := ServiceRow{Node: node, Service: *s}
 	row.Service.CreateIndex, row.Service.ModifyIndex = tx.Index(), tx.Index()
@@ -265,23 +272,23 @@ func renameChecks(tx *storage.Txn, node string, s *Service) error {
 	return nil
 }
 
-func putCheck(tx *storage.Txn, node string, c Check) error {
+// putCheck looks for no check that was there before where the first one comes to
+// a node that is new.
+func putCheck(tx *storage.Txn, r *RegisterRequest, c Check, isFirst bool) error {
+	c.ServiceName, c.ServiceTags = "", nil
 	if c.ServiceID != "" {
-		s, err := services.Get(tx, serviceKey(node, c.ServiceID))
+		s, err := r.serviceOf(tx, &c)
 		if err != nil {
 			return err
 		}
-		if s == nil {
-			return op.Errorf(op.CodeInvalid, "Missing service registration: check %q names service %q, which node %q does not have",
-				c.CheckID, c.ServiceID, node)
-		}
-		c.ServiceName, c.ServiceTags = s.Service.Service, s.Service.Tags
-	} else {
-		c.ServiceName, c.ServiceTags = "", nil
+		c.ServiceName, c.ServiceTags = s.Service, s.Tags
 	}
-	old, err := checks.Get(tx, checkKey(node, c.CheckID))
-	if err != nil {
-		return err
+	var old *Check
+	if !isFirst {
+		var err error
+		if old, err = checks.Get(tx, checkKey(r.Node, c.CheckID)); err != nil {
+			return err
+		}
 	}
 	c.CreateIndex, c.ModifyIndex = tx.Index(), tx.Index()
 	if old != nil {
@@ -290,7 +297,24 @@ func putCheck(tx *storage.Txn, node string, c Check) error {
 		}
 		c.CreateIndex = old.CreateIndex
 	}
-	return checks.Replace(tx, checkKey(node, c.CheckID), old, &c)
+	return checks.Replace(tx, checkKey(r.Node, c.CheckID), old, &c)
+}
+
+// serviceOf returns the service that a check of the request is of, once the
+// request's own is written: that one, or another on the node.
+func (r *RegisterRequest) serviceOf(tx *storage.Txn, c *Check) (*Service, error) {
+	if r.Service != nil && r.Service.ID == c.ServiceID {
+		return r.Service, nil
+	}
+	s, err := services.Get(tx, serviceKey(r.Node, c.ServiceID))
+	if err != nil {
+		return nil, err
+	}
+	if s == nil {
+		return nil, op.Errorf(op.CodeInvalid, "Missing service registration: check %q names service %q, which node %q does not have",
+			c.CheckID, c.ServiceID, r.Node)
+	}
+	return &s.Service, nil
 }
 
 // ApplyDeregister carries out Deregister on the state. It reports whether a

@@ -6,7 +6,6 @@
 package kv
 
 import (
-	"bytes"
 	"time"
 
 	"github.com/legate-project/legate/op"
@@ -88,10 +87,10 @@ var Apply = op.Write[ApplyRequest, ApplyResult]{Name: "kv.apply", Authorize: aut
 var Get = op.Read[GetRequest, Entry]{Name: "kv.get", Authorize: authorizeGet, Query: getEntry}
 
 // List returns the entries below a prefix.
-var List = op.Read[ListRequest, Entries]{Name: "kv.list", Authorize: authorizeList, Query: listEntries, Filter: filterEntries}
+var List = op.Read[ListRequest, Entries]{Name: "kv.list", Authorize: authorizeList, Query: listEntries, Part: partOfEntries, Filter: filterEntries}
 
 // ListKeys returns the keys below a prefix.
-var ListKeys = op.Read[KeysRequest, Keys]{Name: "kv.keys", Authorize: authorizeKeys, Query: listKeys, Filter: filterKeys}
+var ListKeys = op.Read[KeysRequest, Keys]{Name: "kv.keys", Authorize: authorizeKeys, Query: listKeys, Part: partOfKeys, Filter: filterKeys}
 
 // Operations lists what this package declares.
 func Operations() []op.Operation { return []op.Operation{&Apply, &Get, &List, &ListKeys, &Pass} }
@@ -160,43 +159,6 @@ func prepareApply(l op.Leader, r *ApplyRequest) error {
 
 func getEntry(r storage.Reader, req *GetRequest) (*Entry, error) {
 	return entries.Get(r, []byte(req.Key))
-}
-
-func listEntries(r storage.Reader, req *ListRequest) (*Entries, error) {
-	list := Entries{}
-	for e, err := range entries.Scan(r, []byte(req.Prefix)) {
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, *e)
-	}
-	return &list, nil
-}
-
-func listKeys(r storage.Reader, req *KeysRequest) (*Keys, error) {
-	list := Keys{}
-	for k, err := range entries.Keys(r, []byte(req.Prefix)) {
-		if err != nil {
-			return nil, err
-		}
-		key := fold(k, len(req.Prefix), req.Separator)
-		if n := len(list); n > 0 && string(key) == list[n-1] {
-			continue
-		}
-		list = append(list, string(key))
-	}
-	return &list, nil
-}
-
-// fold cuts key behind the first separator that follows its first n bytes.
-func fold(key []byte, n int, separator string) []byte {
-	if separator == "" {
-		return key
-	}
-	if i := bytes.Index(key[n:], []byte(separator)); i >= 0 {
-		return key[:n+i+len(separator)]
-	}
-	return key
 }
 
 // ApplyEntry carries out Apply on the state.

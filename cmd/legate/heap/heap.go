@@ -12,7 +12,7 @@ import (
 // Room for garbage, in bytes.
 const (
 	// goal is the size up to which the heap may grow without much thought.
-	goal = 160 << 20
+	goal = 88 << 20
 	// least is left for garbage however large the live heap is.
 	least = 40 << 20
 	// most is the largest ratio of garbage to what is live, in percent.
