@@ -176,7 +176,7 @@ func (c *Client) led(call *op.Call) bool {
 	switch call.Operation.OpKind() {
 	case op.KindWrite:
 		return true
-	case op.KindRead:
+	case op.KindRead, op.KindReading:
 		return call.Header.Consistency != op.Stale
 	}
 	return false

@@ -33,7 +33,7 @@ func (x *exchange) nameServers(qtype uint16) int {
 	if list == nil {
 		return mdns.RcodeSuccess
 	}
-	for _, i := range order(len(*list), maxNameServers) {
+	for _, i := range x.order(len(*list), maxNameServers) {
 		node := (*list)[i].Node
 		target, ok := x.nodeTarget(node)
 		if !ok {
@@ -100,17 +100,21 @@ func (x *exchange) service(n name, qtype uint16) int {
 	if list == nil || len(*list) == 0 {
 		return x.negative(mdns.RcodeNameError)
 	}
-	ttl := x.conf.ttls.of(n.name)
+	x.instances(*list, qtype, x.conf.ttls.of(n.name))
+	return x.done()
+}
+
+// instances adds what instances have of the type that was asked.
+func (x *exchange) instances(list catalog.Instances, qtype uint16, ttl uint32) {
 	switch qtype {
 	case mdns.TypeSRV:
-		x.srv(*list, ttl)
+		x.srv(list, ttl)
 	case mdns.TypeA, mdns.TypeAAAA, mdns.TypeANY, mdns.TypeCNAME:
-		for _, i := range order(len(*list), maxAddresses) {
-			x.addresses(whereIs(&(*list)[i]), qtype, ttl)
+		for _, i := range x.order(len(list), maxAddresses) {
+			x.addresses(whereIs(&list[i]), qtype, ttl)
 		}
 		x.settle()
 	}
-	return x.done()
 }
 
 // srv adds SRV records with the addresses of their targets.
@@ -120,7 +124,7 @@ func (x *exchange) srv(list catalog.Instances, ttl uint32) {
 		port   uint16
 	}
 	seen, glued := map[endpoint]bool{}, map[string]bool{}
-	for _, i := range order(len(list), maxServices) {
+	for _, i := range x.order(len(list), maxServices) {
 		in := &list[i]
 		target, addr, ok := x.target(in)
 		at := endpoint{target, uint16(in.Service.Port)}
@@ -180,6 +184,9 @@ func (x *exchange) nodeTarget(n *catalog.Node) (string, bool) {
 func (x *exchange) dcOf(n *catalog.Node) string {
 	if n.Datacenter != "" {
 		return n.Datacenter
+	}
+	if x.dc != "" {
+		return x.dc
 	}
 	return x.s.cfg.Datacenter
 }
@@ -273,11 +280,15 @@ func (x *exchange) settle() {
 	x.answer = kept
 }
 
-// order returns at most limit of n indexes in random order: results are shared
-// and must not be moved.
-func order(n, limit int) []int {
-	if n == 1 {
-		return []int{0}
+// order returns at most limit of n indexes, in random order unless the list is
+// sorted: results are shared and must not be moved.
+func (x *exchange) order(n, limit int) []int {
+	if n == 1 || x.sorted {
+		out := make([]int, min(n, limit))
+		for i := range out {
+			out[i] = i
+		}
+		return out
 	}
 	return rand.Perm(n)[:min(n, limit)]
 }

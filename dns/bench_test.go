@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"net"
+	"net/netip"
 	"testing"
 
 	mdns "github.com/miekg/dns"
@@ -76,7 +77,7 @@ func BenchmarkPacket(b *testing.B) {
 			out := make([]byte, firstBuffer)
 			b.ReportAllocs()
 			for b.Loop() {
-				s.packet(context.Background(), in, out)
+				s.packet(context.Background(), netip.Addr{}, in, out)
 			}
 		})
 	}

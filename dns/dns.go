@@ -1,4 +1,4 @@
-// Package dns answers DNS questions about nodes and services: it parses a
+// Package dns answers DNS questions about nodes, services and prepared queries: it parses a
 // question, calls an operation and renders records.
 //
 // It keeps no answers and has no catalog logic; the Caller decides where an
@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,6 +48,7 @@ type Config struct {
 	// end may be left out.
 	Domain, AltDomain string
 	Datacenter        string
+	Node              string // of this agent
 	// DNS is the dns_config block.
 	DNS config.DNSConfig
 	// Token for lookups; nil uses none.
@@ -112,9 +114,14 @@ type exchange struct {
 	req mdns.Msg
 	out mdns.Msg
 	tcp bool
+	// from is the client's address, not valid where it is unknown.
+	from netip.Addr
 	// conf is the same for the whole answer.
 	conf *settings
 
+	dc     string // where the instances of an answer are; empty for the own datacenter
+	sorted bool   // they are in the order of the answer
+	scope  uint8  // bits of the client's subnet that the answer is for
 	domain string // that was asked, with a dot at both ends; the first for others
 	owner  string // name as asked, whose case is kept
 	answer []record
@@ -210,6 +217,8 @@ func (x *exchange) question(qtype uint16) int {
 		return x.service(n, qtype)
 	case kindAddr:
 		return x.address(n, qtype)
+	case kindQuery:
+		return x.query(n, qtype)
 	}
 	return x.negative(mdns.RcodeNameError)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -129,7 +130,7 @@ func ask(t testing.TB, s *Server, qname string, qtype uint16, change ...func(*md
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := s.packet(context.Background(), in, nil)
+	b := s.packet(context.Background(), netip.Addr{}, in, nil)
 	if b == nil {
 		t.Fatalf("%s: no answer", qname)
 	}
@@ -431,12 +432,12 @@ func TestPacketsThatAreNoQuery(t *testing.T) {
 	response := slices.Clone(good)
 	response[2] |= 0x80
 	for _, b := range [][]byte{nil, good[:11], response} {
-		if out := s.packet(context.Background(), b, nil); out != nil {
+		if out := s.packet(context.Background(), netip.Addr{}, b, nil); out != nil {
 			t.Errorf("%x is answered %x", b, out)
 		}
 	}
 	var m mdns.Msg
-	if err := m.Unpack(s.packet(context.Background(), good[:len(good)-3], nil)); err != nil || m.Rcode != mdns.RcodeFormatError || m.Id != uint16(good[0])<<8|uint16(good[1]) {
+	if err := m.Unpack(s.packet(context.Background(), netip.Addr{}, good[:len(good)-3], nil)); err != nil || m.Rcode != mdns.RcodeFormatError || m.Id != uint16(good[0])<<8|uint16(good[1]) {
 		t.Errorf("a cut query is answered %s, %v", &m, err)
 	}
 }
@@ -456,7 +457,7 @@ func FuzzPacket(f *testing.F) {
 	s, _ := start(f, newFake())
 	f.Fuzz(func(t *testing.T, in []byte) {
 		panics := testutil.ToFloat64(s.metrics.panics)
-		out := s.packet(context.Background(), in, nil)
+		out := s.packet(context.Background(), netip.Addr{}, in, nil)
 		if out == nil {
 			return
 		}

@@ -93,7 +93,8 @@ func (x *exchange) limit() int {
 }
 
 // opt returns the OPT record of the answer: a client that sent none gets none.
-// A client subnet is sent back with scope 0: answers do not depend on it.
+// A client subnet is sent back with scope 0, as answers do not depend on it, or
+// as those of prepared queries may with the scope that was asked for.
 func (x *exchange) opt() *mdns.OPT {
 	asked := x.req.IsEdns0()
 	if asked == nil {
@@ -101,13 +102,10 @@ func (x *exchange) opt() *mdns.OPT {
 	}
 	o := &mdns.OPT{Hdr: mdns.RR_Header{Name: ".", Rrtype: mdns.TypeOPT}}
 	o.SetUDPSize(ownSize)
-	for _, e := range asked.Option {
-		if subnet, ok := e.(*mdns.EDNS0_SUBNET); ok {
-			back := *subnet
-			back.SourceScope = 0
-			o.Option = append(o.Option, &back)
-			break
-		}
+	if subnet := x.subnet(); subnet != nil {
+		back := *subnet
+		back.SourceScope = x.scope
+		o.Option = append(o.Option, &back)
 	}
 	return o
 }

@@ -14,6 +14,7 @@ const (
 	kindService
 	kindNode
 	kindAddr
+	kindQuery
 )
 
 // kindOf returns what a label says of the kind, if it does.
@@ -25,7 +26,9 @@ func kindOf(label string) (kind, bool) {
 		return kindNode, true
 	case "addr":
 		return kindAddr, true
-	case "query", "connect", "virtual", "ingress":
+	case "query":
+		return kindQuery, true
+	case "connect", "virtual", "ingress":
 		return kindOther, true
 	}
 	return kindOther, false
@@ -34,13 +37,14 @@ func kindOf(label string) (kind, bool) {
 // name is a parsed question.
 type name struct {
 	kind kind
-	name string // of the service or node; hex digits of an address
+	name string // of the service, node or query; hex digits of an address
 	tag  string // of a service; empty for any
 	dc   string // empty for the own datacenter
 }
 
 // parse reads what precedes the domain, in lower case, from right to left:
-// [tag.]name.kind[.dc[.dc-label]], or _name._tag[.service][.dc] as in RFC 2782.
+// [tag.]name.kind[.dc[.dc-label]], or _name._tag[.service][.dc] as in RFC 2782,
+// also of a query.
 func parse(rest string) (name, bool) {
 	if strings.Count(rest, ".") >= maxLabels {
 		return name{}, false
@@ -82,7 +86,9 @@ func subject(k kind, dc string, labels []string) (name, bool) {
 	n := name{kind: k, dc: dc}
 	last := len(labels) - 1
 	switch {
-	case k == kindNode:
+	case k == kindQuery && last == 1 && strings.HasPrefix(labels[0], "_") && (labels[1] == "_tcp" || labels[1] == "_udp"):
+		n.name = labels[0][1:]
+	case k == kindNode || k == kindQuery:
 		n.name = strings.Join(labels, ".")
 	case k != kindService:
 		n.name = labels[last]

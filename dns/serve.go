@@ -95,6 +95,7 @@ func (s *Server) serveTCP(g *lifecycle.Group, l net.Listener, failed chan<- erro
 			defer s.messages.Put(x)
 			x.reset(g.Context(), true)
 			x.req = *req
+			x.from = addrOf(w.RemoteAddr())
 			x.reply()
 			if err := w.WriteMsg(&x.out); err != nil {
 				s.metrics.failed.Inc()
@@ -167,7 +168,11 @@ func (u *udp) work(ctx context.Context) {
 				u.workers.Add(-1)
 			}
 		}
-		b := u.s.packet(ctx, in[:n], out)
+		client := from.Addr()
+		if session != nil {
+			client = addrOf(session.RemoteAddr())
+		}
+		b := u.s.packet(ctx, client.Unmap(), in[:n], out)
 		if b != nil {
 			u.write(b, from, session)
 			if cap(b) <= maxBuffer {
@@ -214,9 +219,20 @@ func (u *udp) pause(ctx context.Context, err error) {
 	}
 }
 
+// addrOf is the IP address of a client.
+func addrOf(a net.Addr) netip.Addr {
+	switch a := a.(type) {
+	case *net.UDPAddr:
+		return a.AddrPort().Addr().Unmap()
+	case *net.TCPAddr:
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
 // packet answers one UDP packet into out, or into a longer buffer; nil is no
 // answer.
-func (s *Server) packet(ctx context.Context, in, out []byte) []byte {
+func (s *Server) packet(ctx context.Context, from netip.Addr, in, out []byte) []byte {
 	const headerSize, response = 12, 0x80
 	if len(in) < headerSize || in[2]&response != 0 { // answering answers could go on for ever
 		s.metrics.malformed.Inc()
@@ -225,6 +241,7 @@ func (s *Server) packet(ctx context.Context, in, out []byte) []byte {
 	x := s.messages.Get().(*exchange)
 	defer s.messages.Put(x)
 	x.reset(ctx, false)
+	x.from = from
 	if err := x.req.Unpack(in); err != nil {
 		s.metrics.malformed.Inc()
 		s.metrics.answers[rcodeClass(mdns.RcodeFormatError)].Inc()

@@ -10,7 +10,8 @@ import (
 type handler func(*exchange) error
 
 // route is one row of the table. A path that ends in / is a prefix: the rest
-// is an argument.
+// is an argument. With /*/ in it, what stands there is the argument; a row for
+// what is before comes first.
 type route struct {
 	path                   string
 	get, put, post, delete handler
@@ -44,6 +45,7 @@ type target struct {
 	allow   []string // value of the Allow header
 	options *endpoint
 	by      [4]*endpoint // by methodIndex
+	behind  map[string]*target
 }
 
 func methodIndex(method string) int {
@@ -82,7 +84,7 @@ func newRouter(table []route, m *metrics) *router {
 		redirect: &endpoint{addSlash, other},
 	}
 	for _, row := range table {
-		t := &target{}
+		t := &target{behind: map[string]*target{}}
 		methods := []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete}
 		var allow []string
 		for i, h := range []handler{row.get, row.put, row.post, row.delete} {
@@ -105,6 +107,10 @@ func newRouter(table []route, m *metrics) *router {
 			x.empty(http.StatusOK)
 			return nil
 		}, other}
+		if before, after, ok := strings.Cut(row.path, "*"); ok {
+			r.prefixes[before].behind[after] = t
+			continue
+		}
 		if strings.HasSuffix(row.path, "/") && row.path != "/" {
 			r.prefixes[row.path] = t
 			r.depth = max(r.depth, strings.Count(row.path, "/"))
@@ -136,7 +142,11 @@ func (r *router) find(path string) (*target, string) {
 	if found == nil {
 		return nil, ""
 	}
-	return found, path[end:]
+	rest := path[end:]
+	if i := strings.LastIndexByte(rest, '/'); i >= 0 && found.behind[rest[i:]] != nil {
+		return found.behind[rest[i:]], rest[:i]
+	}
+	return found, rest
 }
 
 func (r *router) isPrefix(path string) bool { return r.prefixes[path] != nil }

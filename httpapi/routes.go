@@ -83,8 +83,10 @@ var table = []route{
 	{path: "/v1/session/node/", get: sessionNode, blocks: true},
 	{path: "/v1/session/list", get: sessionList, blocks: true},
 
-	{path: "/v1/query", later: "GET POST"},
-	{path: "/v1/query/", later: "GET PUT DELETE"},
+	{path: "/v1/query", get: queryList, post: queryCreate, blocks: true},
+	{path: "/v1/query/", get: queryGet, put: queryUpdate, delete: queryDelete, blocks: true},
+	{path: "/v1/query/*/execute", get: queryExecute, blocks: true},
+	{path: "/v1/query/*/explain", get: queryExplain, blocks: true},
 	{path: "/v1/event/fire/", put: eventFire},
 	{path: "/v1/event/list", get: eventList},
 	{path: "/v1/snapshot", get: snapshotSave, put: snapshotRestore},

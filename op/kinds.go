@@ -49,6 +49,9 @@ type Internal[Req, Res any] struct {
 type Direct[Req, Res any] struct {
 	Name      string
 	Authorize func(rules.Authorizer, *Req) error
+	// Reads says that it changes nothing: it is safe to repeat, and goes where a
+	// read with the same header would. It is not kept, shared or followed.
+	Reads bool
 }
 
 // Call asks for the result of a read; nil means that there is none.
@@ -199,7 +202,12 @@ func (o *Internal[Req, Res]) Ready(Leader, any) error { return nil }
 func (o *Direct[Req, Res]) OpName() string { return o.Name }
 
 // OpKind implements Operation.
-func (o *Direct[Req, Res]) OpKind() Kind { return KindDirect }
+func (o *Direct[Req, Res]) OpKind() Kind {
+	if o.Reads {
+		return KindReading
+	}
+	return KindDirect
+}
 
 // DecodeRequest implements Operation.
 func (o *Direct[Req, Res]) DecodeRequest(b []byte) (any, error) { return decoded[Req](b) }

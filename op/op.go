@@ -29,6 +29,7 @@ const (
 	KindWrite                    // replicated; answered by applying it
 	KindInternal                 // replicated, proposed by a leader only, never by a client
 	KindDirect                   // answered by a server itself, not replicated
+	KindReading                  // as KindDirect, and changes nothing: see Direct.Reads
 )
 
 // String names the kind in metrics and errors.
@@ -42,6 +43,8 @@ func (k Kind) String() string {
 		return "internal"
 	case KindDirect:
 		return "direct"
+	case KindReading:
+		return "reading"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }

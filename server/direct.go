@@ -9,6 +9,7 @@ import (
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/rtt"
 	"github.com/legate-project/legate/state/coordinate"
+	"github.com/legate-project/legate/state/query"
 	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/wan"
@@ -29,6 +30,7 @@ func (s *Server) directHandlers() map[string]op.Handler {
 		status.Ping.Handle(func(context.Context, op.Header, *op.Empty) (*op.Empty, error) { return nil, nil }),
 		coordinate.Datacenters.Handle(s.coordinateDatacenters),
 		update, renew,
+		query.Execute.Handle(s.executeQuery),
 		events.Fire.Handle(s.fireEvent),
 	} {
 		m[h.Operation.OpName()] = h

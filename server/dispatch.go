@@ -113,7 +113,7 @@ func (s *Server) execute(ctx context.Context, a rules.Authorizer, call *op.Call)
 	if !ok {
 		return nil, op.Errorf(op.CodeUnsupported, "operation %q is unknown to this server", call.Operation.OpName())
 	}
-	if h.LeaderOnly && !s.raft.LeaseRead() {
+	if (h.LeaderOnly || call.Operation.OpKind() == op.KindReading && !s.lax(&call.Header)) && !s.raft.LeaseRead() {
 		return s.toLeader(ctx, call)
 	}
 	request, err := call.Request()
@@ -127,8 +127,15 @@ func (s *Server) execute(ctx context.Context, a rules.Authorizer, call *op.Call)
 	if err != nil {
 		return nil, err
 	}
-	return op.NewReply(s.meta(op.Default, 0), result), nil
+	meta := s.meta(op.Default, 0)
+	if d, ok := result.(described); ok {
+		d.Describe(&meta)
+	}
+	return op.NewReply(meta, result), nil
 }
+
+// described is a result that says itself what is said beside it.
+type described interface{ Describe(*op.Meta) }
 
 func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o op.Queryable) (*op.Reply, error) {
 	h := &call.Header

@@ -16,8 +16,12 @@ type metrics struct {
 	reconciles prometheus.Histogram
 	expired    prometheus.Counter
 	timed      prometheus.Gauge
-	saved      prometheus.Histogram
-	restored   prometheus.Histogram
+	// executed are the prepared queries that were carried out, by where the
+	// answer came from.
+	executed *prometheus.CounterVec
+	waiting  prometheus.Gauge
+	saved    prometheus.Histogram
+	restored prometheus.Histogram
 	// local are the series of calls to this datacenter, by operation: looked up
 	// without locks on every call.
 	local map[string]prometheus.Observer
@@ -46,8 +50,17 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "legate_session_ttl_timers", Help: "Sessions whose TTL this server counts as leader; 0 on others.",
 		}),
 	}
+	m.executed = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "legate_query_executions_total", Help: "Prepared queries that this server carried out, by where the instances were found; waiting ones count again with each look.",
+	}, []string{"answer"})
+	for _, answer := range []string{answerLocal, answerFailover, answerEmpty} {
+		m.executed.WithLabelValues(answer)
+	}
+	m.waiting = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "legate_query_waiting", Help: "Prepared queries that wait on this server for another answer.",
+	})
 	m.saved, m.restored = snapshotSeconds("save", "made and read"), snapshotSeconds("restore", "received, verified and restored")
-	r.MustRegister(m.seconds, m.errors, m.reconciles, m.expired, m.timed, m.saved, m.restored)
+	r.MustRegister(m.seconds, m.errors, m.reconciles, m.expired, m.timed, m.saved, m.restored, m.executed, m.waiting)
 	for _, o := range state.Operations() {
 		m.local[o.OpName()] = m.seconds.WithLabelValues(o.OpName(), "local")
 		m.errors.WithLabelValues(o.OpName(), "local", op.CodeInternal.String())

@@ -133,6 +133,7 @@ type Server struct {
 	wan     WAN
 	remote  Remote
 	between transfer.Opener
+	follows op.Subscriber // results of other datacenters
 
 	snapshots snapshotting
 
@@ -175,7 +176,7 @@ func New(cfg Config) (*Server, error) {
 		machine: state.New(), group: lifecycle.New("server"), members: make(chan struct{}, 1),
 		flight: limiter{max: maxInFlight}, blocked: limiter{max: maxBlocked}, listings: limiter{max: maxListings}, stall: rpc.Stall, results: kept, snapshots: newSnapshotting(),
 	}
-	s.direct = s.directHandlers()
+	s.direct, s.follows = s.directHandlers(), polled{s}
 	return s, nil
 }
 

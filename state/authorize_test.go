@@ -12,6 +12,7 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/state/query"
 	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/state/txn"
@@ -34,6 +35,8 @@ func stored(t *testing.T) *storage.State {
 		{&kv.Apply, &kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: "k"}}},
 		{&coordinate.Batch, &coordinate.Entries{{Node: "n1"}}},
 		{&session.Create, &session.CreateRequest{Session: session.Session{Node: "n1", TTL: "10s"}}},
+		{&query.Create, &query.SetRequest{Query: query.Query{Name: "q", Token: "secret", Service: query.Service{Service: "web"}}}},       // id-2
+		{&query.Create, &query.SetRequest{Query: query.Query{Session: "id-1", Token: "secret", Service: query.Service{Service: "web"}}}}, // id-3
 	} {
 		if _, err := apply(c.operation, c.request); err != nil {
 			t.Fatal(err)
@@ -98,6 +101,14 @@ func asked() map[string][]any {
 			&txn.Request{Ops: []txn.Op{{Check: &txn.CheckOp{Verb: txn.Get, Check: catalog.Check{Node: "n1", CheckID: "c-w1"}}}}},
 			&txn.Request{Ops: []txn.Op{{KV: &txn.KVOp{Verb: txn.GetTree}}}},
 			&txn.Request{Ops: []txn.Op{{Check: &txn.CheckOp{Verb: txn.Set, Check: catalog.Check{Node: "n1", CheckID: "c-w1", Status: catalog.Critical}}}}}},
+		"query.create":           {&query.SetRequest{Query: query.Query{Name: "r", Service: query.Service{Service: "web"}}}},
+		"query.update":           {&query.SetRequest{Query: query.Query{ID: "id-2", Session: "id-1", Service: query.Service{Service: "web"}}}},
+		"query.delete":           {&query.IDRequest{ID: "ID-2"}},
+		"query.get":              {&query.IDRequest{ID: "id-2"}},
+		"query.list":             {&op.Empty{}},
+		"query.explain":          {&query.NameRequest{Name: "id-2"}, &query.NameRequest{Name: "q"}},
+		"query.execute-remote":   {&query.SelectRequest{Service: "web"}},
+		"query.execute":          {everybody},
 		"coordinate.datacenters": {everybody},
 		status.Leader.Name:       {everybody},
 		status.Peers.Name:        {everybody},
@@ -210,6 +221,12 @@ func TestWhatIsStoredDecides(t *testing.T) {
 		"a session, the node spelt apart":    {&session.Create, &session.CreateRequest{Session: session.Session{Node: "N1"}}, []string{"session:N1", "session:n1"}},
 		"its check goes, by its name":        {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", CheckID: "c-w1"}, []string{web}},
 		"the node's check goes":              {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", CheckID: catalog.SerfHealth}, []string{node}},
+		"a query comes":                      {&query.Create, &query.SetRequest{Query: query.Query{Name: "r", Service: query.Service{Service: "web"}}}, []string{"query:r"}},
+		"a query gets another name":          {&query.Update, &query.SetRequest{Query: query.Query{ID: "id-2", Name: "r", Service: query.Service{Service: "web"}}}, []string{"query:q", "query:r"}},
+		"a query loses its name":             {&query.Update, &query.SetRequest{Query: query.Query{ID: "id-2", Session: "id-1", Service: query.Service{Service: "web"}}}, []string{"query:q"}},
+		"a template for all names comes":     {&query.Create, &query.SetRequest{Query: query.Query{Template: query.Template{Type: query.NamePrefixMatch}, Service: query.Service{Service: "web"}}}, []string{"query:"}},
+		"a query goes":                       {&query.Delete, &query.IDRequest{ID: "id-2"}, []string{"query:q"}},
+		"a query that only its ID names":     {&query.Delete, &query.IDRequest{ID: "id-3"}, nil},
 		"the service goes, a check is named": {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", ServiceID: "w1", CheckID: catalog.SerfHealth}, []string{web}},
 	} {
 		if refused(t, s, c.operation, c.request, may(c.need...)) {

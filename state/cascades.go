@@ -8,13 +8,15 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/state/query"
 	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/storage"
 )
 
 // What a change in one domain means for the others, in a fixed order: catalog,
-// coordinates, sessions, keys. All of it is one command. Its work grows with the
-// sessions that end and the keys that they hold.
+// coordinates, sessions, queries, keys. All of it is one command. Its work grows
+// with the sessions that end, the keys that they hold and the queries that are
+// bound to them.
 
 func register(tx *storage.Txn, r *catalog.RegisterRequest) (*catalog.RegisterResult, error) {
 	res, gone, err := catalog.ApplyRegister(tx, r)
@@ -108,6 +110,9 @@ func endAll(tx *storage.Txn, list session.Sessions, clock time.Duration) error {
 // end invalidates a session: every way to lose one leads through here.
 func end(tx *storage.Txn, s *session.Session, clock time.Duration) error {
 	if _, err := session.Remove(tx, s.ID); err != nil {
+		return err
+	}
+	if err := query.SessionGone(tx, s.ID); err != nil {
 		return err
 	}
 	now, err := session.Advance(tx, clock)

@@ -5,6 +5,7 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/state/query"
 	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/state/txn"
@@ -28,13 +29,16 @@ func commands() []row {
 		command(12, &RestoreRows, restoreRows),
 		command(13, &RestoreFinish, restoreFinish),
 		command(14, &RestoreAbort, restoreAbort),
+		command(15, &query.Create, query.ApplyCreate),
+		command(16, &query.Update, query.ApplyUpdate),
+		command(17, &query.Delete, query.ApplyDelete),
 	}
 }
 
 // Operations lists the operations of all domains.
 func Operations() []op.Operation {
 	all := []op.Operation{&Collect, &RestoreBegin, &RestoreRows, &RestoreFinish, &RestoreAbort}
-	for _, domain := range [][]op.Operation{catalog.Operations(), coordinate.Operations(), kv.Operations(), session.Operations(), status.Operations(), txn.Operations()} {
+	for _, domain := range [][]op.Operation{catalog.Operations(), coordinate.Operations(), kv.Operations(), session.Operations(), status.Operations(), txn.Operations(), query.Operations()} {
 		all = append(all, domain...)
 	}
 	return all

@@ -18,6 +18,7 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/state/query"
 	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/state/txn"
 	"github.com/legate-project/legate/storage"
@@ -48,12 +49,23 @@ func samples() map[string]msgp.Marshaler {
 			{Node: &txn.NodeOp{Verb: txn.Set, Node: catalog.Node{ID: "i", Node: "n", Address: "a"}}},
 			{Service: &txn.ServiceOp{Verb: txn.Delete, Node: "n", Service: catalog.Service{ID: "w", Service: "web"}}},
 			{Check: &txn.CheckOp{Verb: txn.DeleteCAS, Check: catalog.Check{Node: "n", CheckID: "c", ModifyIndex: 3}}}}},
+		"query.create": &query.SetRequest{Query: sampleQuery("")},
+		"query.update": &query.SetRequest{Query: sampleQuery("i")},
+		"query.delete": &query.IDRequest{ID: "i"},
 
 		"state.restore-begin":  &RestoreBeginRequest{ID: "i"},
 		"state.restore-rows":   &RestoreRowsRequest{ID: "i", Part: 3, Rows: AppendRow(nil, []byte("k"), []byte("v"))},
 		"state.restore-finish": &RestoreFinishRequest{ID: "i", Rows: 4, Index: 5},
 		"state.restore-abort":  &RestoreBeginRequest{ID: "i"},
 	}
+}
+
+func sampleQuery(id string) query.Query {
+	return query.Query{ID: id, Name: "q", Session: "s", Token: "t", DNS: query.DNS{TTL: "3s"}, CreateIndex: 1, ModifyIndex: 2,
+		Template: query.Template{Type: query.NamePrefixMatch, Regexp: "x", RemoveEmptyTags: true},
+		Service: query.Service{Service: "web", OnlyPassing: true, IgnoreCheckIDs: []string{"c"}, Near: query.NearAgent, Tags: []string{"!t"},
+			NodeMeta: map[string]string{"k": "v"}, ServiceMeta: map[string]string{"m": "x"}, Connect: true, Peer: "p",
+			Failover: query.Failover{NearestN: 2, Datacenters: []string{"dc2"}, Targets: []query.Target{{Peer: "p", Datacenter: "dc3"}}}}}
 }
 
 // What is in logs and snapshots must stay readable: a change here is a change

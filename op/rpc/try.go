@@ -53,7 +53,7 @@ func Again(err error, k op.Kind) bool {
 	case op.RetryAll:
 		return true
 	case op.RetryReads:
-		return k == op.KindRead
+		return k == op.KindRead || k == op.KindReading
 	}
 	return false
 }

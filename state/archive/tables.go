@@ -26,6 +26,8 @@ func TableName(id int) string {
 		return "StateTime"
 	case 10:
 		return "LockDelays"
+	case 11:
+		return "PreparedQueries"
 	}
 	return fmt.Sprintf("Table%d", id)
 }

@@ -11,6 +11,7 @@ type Resource string
 
 // The resources of the interfaces that clients know.
 const (
+	ACL      Resource = "acl"
 	Agent    Resource = "agent"
 	Event    Resource = "event"
 	Key      Resource = "key"

@@ -1,0 +1,125 @@
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/legate-project/legate/internal/proctest"
+)
+
+// answers executes a query through an agent whenever the answer is another one.
+func answers(t *testing.T, n *node, query string) <-chan string {
+	t.Helper()
+	told := make(chan string, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var index uint64
+		for ctx.Err() == nil {
+			r, m, err := n.client.PreparedQuery().Execute(query, (&api.QueryOptions{WaitIndex: index, WaitTime: 5 * time.Minute}).WithContext(ctx))
+			if err != nil {
+				t.Logf("execute: %v", err)
+				return
+			}
+			var nodes []string
+			for _, e := range r.Nodes {
+				nodes = append(nodes, e.Node.Node)
+			}
+			slices.Sort(nodes)
+			told <- fmt.Sprintf("%s %v %d", r.Datacenter, nodes, r.Failovers)
+			index = m.LastIndex
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return told
+}
+
+// await waits for an answer; those between may be left out.
+func await(t *testing.T, told <-chan string, what, want string, within time.Duration) {
+	t.Helper()
+	begin, late := time.Now(), time.NewTimer(within)
+	defer late.Stop()
+	last := "nothing"
+	for {
+		select {
+		case last = <-told:
+			if last == want {
+				t.Logf("%s: %s after %s", what, want, time.Since(begin).Round(time.Millisecond))
+				return
+			}
+		case <-late.C:
+			t.Fatalf("%s: last was %s, want %s within %s", what, last, want, within)
+		}
+	}
+}
+
+// A query that waits, and DNS, go where the instances are: also from a datacenter
+// that is frozen, or killed, and back.
+func TestPreparedQueryFailsOverAndBack(t *testing.T) {
+	t.Parallel()
+	h := proctest.Loopback(t)
+	var servers [3]*node
+	for i := range servers {
+		s := spec{host: h, name: fmt.Sprintf("s%d", i+1), dc: dcName(i), ip: h.Addr(i+1, 1), expect: 1}
+		if i > 0 {
+			s.wan = []string{h.Addr(1, 1)}
+		}
+		servers[i] = start(t, s)
+	}
+	c := start(t, spec{host: h, name: "c1", dc: "dc1", ip: h.Addr(1, 2), lan: []string{servers[0].ip}})
+	proctest.Until(t, patience, "all datacenters answer each other", func() error {
+		return errors.Join(c.put("ready", "", "dc2"), c.put("ready", "", "dc3"), servers[1].put("ready", "", "dc3"))
+	})
+	web := &api.AgentServiceRegistration{Name: "web", Port: 80}
+	for _, n := range []*node{c, servers[1], servers[2]} {
+		must(t, "register web", n.client.Agent().ServiceRegister(web))
+	}
+	_, _, err := c.client.PreparedQuery().Create(&api.PreparedQueryDefinition{Name: "web",
+		Service: api.ServiceQuery{Service: "web", Failover: api.QueryFailoverOptions{Datacenters: []string{"dc2", "dc3"}}}}, nil)
+	must(t, "create the query", err)
+	dns := func(want string) {
+		t.Helper()
+		begin := time.Now()
+		if got := c.dig(t, "web.query.consul"); got != want {
+			t.Errorf("DNS says %q, want %q", got, want)
+		}
+		if took := time.Since(begin); took > 2*time.Second {
+			t.Errorf("DNS took %s", took)
+		}
+	}
+	told := answers(t, c, "web")
+	await(t, told, "at first", "dc1 [c1] 0", patience)
+	dns(c.ip)
+	must(t, "deregister web", c.client.Agent().ServiceDeregister("web"))
+	await(t, told, "fail-over", "dc2 [s2] 1", patience)
+	dns(servers[1].ip)
+	servers[1].Signal(syscall.SIGSTOP)
+	dns(servers[2].ip)
+	await(t, told, "dc2 is frozen", "dc3 [s3] 2", patience)
+	servers[1].Signal(syscall.SIGCONT)
+	await(t, told, "dc2 goes on", "dc2 [s2] 1", patience)
+	servers[1].Kill()
+	dns(servers[2].ip)
+	await(t, told, "dc2 is killed", "dc3 [s3] 2", patience)
+	servers[1].start()
+	await(t, told, "dc2 is back", "dc2 [s2] 1", patience)
+	must(t, "register web", c.client.Agent().ServiceRegister(web))
+	await(t, told, "fail-back", "dc1 [c1] 0", patience)
+	dns(c.ip)
+	for _, n := range append(servers[:], c) {
+		calm(t, n.name, n.String())
+	}
+}

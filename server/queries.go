@@ -1,0 +1,313 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/query"
+)
+
+// Bounds of carrying out one query. All datacenters that stand in are asked at
+// once; the answer is the first in order that is not empty, known as soon as
+// all before it have answered or failed. So a query takes as long as this
+// datacenter's own answer and standInDeadline at most.
+const (
+	maxStandIns = 64
+	// standInDeadline is how long a datacenter that stands in may take, or half of
+	// what the caller has left: time to answer with those that did.
+	standInDeadline = 2 * time.Second
+	// nearFront is up to which place the node that an answer is sorted by is moved
+	// to the front: it is as near to itself as nothing else.
+	nearFront = 10
+)
+
+// Values of a label.
+const (
+	answerLocal    = "local"
+	answerFailover = "failover"
+	answerEmpty    = "empty"
+)
+
+// lax reports whether any server may answer the call.
+func (s *Server) lax(h *op.Header) bool {
+	return h.Consistency == op.Cached || h.Consistency == op.Stale && (h.MaxStale == 0 || s.raft.LastContact() <= h.MaxStale)
+}
+
+// executeQuery answers query.Execute.
+func (s *Server) executeQuery(ctx context.Context, h op.Header, r *query.ExecuteRequest) (*query.Answer, error) {
+	if h.Consistency == op.Consistent {
+		if _, err := s.raft.ConfirmLeadership(ctx); err != nil {
+			return nil, raftError(err)
+		}
+	}
+	x := &execution{s: s, h: h, r: r}
+	if h.MinIndex > 0 {
+		return x.wait(ctx)
+	}
+	d, err := x.decide(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.release()
+	return d.answer, nil
+}
+
+// execution is one call of query.Execute.
+type execution struct {
+	s *Server
+	h op.Header
+	r *query.ExecuteRequest
+}
+
+// decision is an answer with what it was decided from: the query, the instances
+// here and, if there are none, those of the datacenters up to the one that has
+// some. Release it after use.
+type decision struct {
+	answer      *query.Answer
+	query, here *result
+	token       string
+	selection   *query.SelectRequest
+	failover    *query.Failover // nil if this datacenter has instances
+	standIns    []string        // all, in the order in which they count
+	asked       []source        // those that decided
+}
+
+// source is what a datacenter said.
+type source struct {
+	dc    string
+	index uint64 // 0 if it did not answer
+	list  *catalog.Instances
+	meta  op.Meta
+}
+
+func (d *decision) release() {
+	d.query.release()
+	if d.here != nil {
+		d.here.release()
+	}
+}
+
+// decide carries the query out once.
+func (x *execution) decide(ctx context.Context) (*decision, error) {
+	name := &query.NameRequest{Name: x.r.Name}
+	res, err := x.s.kept(&query.Explain, op.NewCall(&query.Explain, op.Header{}, name), name)
+	if err != nil {
+		return nil, err
+	}
+	d := &decision{query: res, answer: &query.Answer{Datacenter: x.s.cfg.Datacenter, Nodes: catalog.Instances{}}}
+	if err := x.answer(ctx, d); err != nil {
+		d.release()
+		return nil, err
+	}
+	d.answer.Meta.Index = d.index()
+	d.answer.Meta.Consistency = x.h.Consistency
+	return d, nil
+}
+
+func (x *execution) answer(ctx context.Context, d *decision) error {
+	found, _ := d.query.value.(*query.Queries)
+	if found == nil || len(*found) == 0 {
+		return op.Errorf(op.CodeNotFound, "Query not found")
+	}
+	q := &(*found)[0]
+	d.answer.Service, d.answer.DNS = q.Service.Service, q.DNS
+	d.token, d.selection = cmp.Or(q.Token, x.h.Token), q.Service.Selection()
+	a, err := x.s.cfg.Authorizer(d.token)
+	if err != nil {
+		return err
+	}
+	list, err := x.local(d, a)
+	if err != nil {
+		return err
+	}
+	if len(*list) > 0 {
+		x.s.metrics.executed.WithLabelValues(answerLocal).Inc()
+		return x.arrange(d.answer, list, x.near(q))
+	}
+	d.failover = &q.Service.Failover
+	d.standIns = x.standIns(d.failover)
+	chosen := x.ask(ctx, d)
+	d.answer.Failovers = len(d.asked)
+	if chosen == nil {
+		x.s.metrics.executed.WithLabelValues(answerEmpty).Inc()
+		return nil
+	}
+	x.s.metrics.executed.WithLabelValues(answerFailover).Inc()
+	d.answer.Datacenter = chosen.dc
+	d.answer.Meta.Filtered = d.answer.Meta.Filtered || chosen.meta.Filtered
+	return x.arrange(d.answer, chosen.list, "") // distances are known inside a datacenter only
+}
+
+// local is what the query finds in this datacenter.
+func (x *execution) local(d *decision, a rules.Authorizer) (*catalog.Instances, error) {
+	sel := d.selection
+	if err := query.Select.Allow(a, sel); err != nil {
+		return nil, err
+	}
+	var err error
+	if d.here, err = x.s.kept(&query.Select, op.NewCall(&query.Select, op.Header{}, sel), sel); err != nil {
+		return nil, err
+	}
+	shown, filtered := query.Select.Hide(a, d.here.value)
+	d.answer.Meta.Filtered = filtered
+	list, _ := shown.(*catalog.Instances)
+	if list == nil {
+		list = &catalog.Instances{}
+	}
+	return list, nil
+}
+
+// near is whom the answer is sorted by: a node of this datacenter, an address,
+// or nobody.
+func (x *execution) near(q *query.Query) string {
+	near := cmp.Or(x.h.Near, q.Service.Near)
+	if near == query.NearAgent {
+		near = x.r.Agent
+	}
+	switch {
+	case near == query.NearAddress && x.r.Address != "":
+		return op.NearAddress + x.r.Address
+	case near == query.NearAddress:
+		return ""
+	case near == x.r.Agent && x.r.AgentDatacenter != "" && x.r.AgentDatacenter != x.s.cfg.Datacenter:
+		return "" // a node of that name here is another one
+	}
+	return near
+}
+
+// arrange sorts or shuffles the instances and takes as many as are wanted.
+func (x *execution) arrange(answer *query.Answer, list *catalog.Instances, near string) error {
+	var shown any = list
+	sorted, err := x.s.sort(near, &shown)
+	if err != nil {
+		return err
+	}
+	if !sorted {
+		shown = list.Reordered(rand.Perm(len(*list)))
+	}
+	nodes := *shown.(*catalog.Instances) // a copy of ours
+	for i := range nodes[:min(nearFront, len(nodes))] {
+		if near != "" && strings.EqualFold(nodes[i].Node.Node, near) {
+			nodes[0], nodes[i] = nodes[i], nodes[0]
+			break
+		}
+	}
+	if x.r.Limit > 0 && x.r.Limit < uint64(len(nodes)) {
+		nodes = nodes[:x.r.Limit]
+	}
+	answer.Nodes = nodes
+	return nil
+}
+
+// standIns lists the datacenters that are known here and stand in for this one,
+// each once: the nearest, then those listed.
+func (x *execution) standIns(f *query.Failover) []string {
+	if x.s.remote == nil {
+		return nil
+	}
+	known := x.s.remote.Datacenters()
+	var out []string
+	add := func(dc string) {
+		if slices.Contains(known, dc) && !slices.Contains(out, dc) && len(out) < maxStandIns {
+			out = append(out, dc)
+		}
+	}
+	for _, dc := range known[:min(f.NearestN, len(known))] {
+		add(dc)
+	}
+	for _, dc := range f.Datacenters {
+		add(dc)
+	}
+	for _, t := range f.Targets {
+		add(t.Datacenter)
+	}
+	return out
+}
+
+// ask asks all datacenters that stand in at once and returns the first in order
+// that has instances, nil if none has.
+func (x *execution) ask(ctx context.Context, d *decision) *source {
+	limit := standInDeadline
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline)/2)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel() // who comes too late is not waited for
+	type said struct {
+		at int
+		source
+	}
+	answers := make(chan said, len(d.standIns))
+	for i, dc := range d.standIns {
+		err := x.s.group.Spawn("query", func(context.Context) { answers <- said{i, x.askOne(ctx, d, dc)} })
+		if err != nil { // stopping
+			answers <- said{i, source{dc: dc}}
+		}
+	}
+	in := make([]*source, len(d.standIns))
+	for next := 0; next < len(in); {
+		one := <-answers
+		in[one.at] = &one.source
+		for ; next < len(in) && in[next] != nil; next++ {
+			d.asked = append(d.asked, *in[next])
+			if in[next].list != nil && len(*in[next].list) > 0 {
+				return in[next]
+			}
+		}
+	}
+	return nil
+}
+
+// askOne asks a datacenter for its instances. A failure makes it one that does
+// not stand in.
+func (x *execution) askOne(ctx context.Context, d *decision, dc string) source {
+	out := source{dc: dc}
+	list, meta, err := query.Select.Call(ctx, x.s, x.toward(dc, d.token), d.selection)
+	if err != nil {
+		x.s.log.Debug("datacenter does not stand in", "datacenter", dc, "service", d.selection.Service, "error", err)
+		return out
+	}
+	out.index, out.list, out.meta = meta.Index, list, meta
+	return out
+}
+
+// toward is the header for another datacenter. There any server may answer: one
+// without a leader stands in as well.
+func (x *execution) toward(dc, token string) op.Header {
+	h := op.Header{Datacenter: dc, Token: token, Consistency: op.Stale, MaxStale: x.h.MaxStale, Hops: x.h.Hops}
+	switch x.h.Consistency {
+	case op.Consistent:
+		h.Consistency = op.Consistent
+	case op.Cached:
+		h.Consistency, h.MaxAge, h.MustCurrent = op.Cached, x.h.MaxAge, x.h.MustCurrent
+	}
+	return h
+}
+
+// maxQueryIndex keeps indexes exact for clients that read numbers as floats.
+const maxQueryIndex = 1<<52 - 1
+
+// index stands for what the answer was decided from. Answers with the same index
+// are the same but for their order.
+func (d *decision) index() uint64 {
+	hash := fnv.New64a()
+	write := func(dc string, index uint64) {
+		b := append([]byte(dc), 0)
+		_, _ = hash.Write(binary.BigEndian.AppendUint64(b, index)) // does not fail
+	}
+	write("", max(d.query.index, 1))
+	write("", max(d.here.index, 1))
+	for _, src := range d.asked {
+		write(src.dc, src.index)
+	}
+	return max(hash.Sum64()&maxQueryIndex, 1)
+}

@@ -1,0 +1,515 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/coordinate"
+	"github.com/legate-project/legate/state/query"
+)
+
+// site is a datacenter that stands in, as others see it.
+type site struct {
+	index uint64
+	nodes []string      // with an instance that fits
+	after time.Duration // until it answers
+	cut   bool          // it cannot be reached
+	hangs bool          // it never answers
+}
+
+// sites is a federation: the sites in the order of their distance.
+type sites struct {
+	mu      sync.Mutex
+	order   []string
+	by      map[string]*site
+	changed chan struct{}
+	calls   []op.Header
+}
+
+func newSites(order ...string) *sites {
+	f := &sites{order: order, by: map[string]*site{}, changed: make(chan struct{})}
+	for _, dc := range order {
+		f.by[dc] = &site{index: 1}
+	}
+	return f
+}
+
+func (f *sites) Datacenters() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.order)
+}
+
+// set changes a site; who waits for it is told.
+func (f *sites) set(dc string, change func(*site)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f.by[dc])
+	f.by[dc].index++
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+func (f *sites) has(dc string, nodes ...string) { f.set(dc, func(s *site) { s.nodes = nodes }) }
+
+func (f *sites) asked() []op.Header {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.calls)
+}
+
+func (f *sites) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	f.mu.Lock()
+	f.calls = append(f.calls, call.Header)
+	f.mu.Unlock()
+	if _, ok := call.Operation.(op.Queryable); !ok {
+		return nil, fmt.Errorf("another datacenter is asked for %s", call.Operation.OpName())
+	}
+	for {
+		f.mu.Lock()
+		s, changed := *f.by[call.Header.Datacenter], f.changed
+		f.mu.Unlock()
+		switch {
+		case s.cut:
+			return nil, &op.Error{Code: op.CodeUnreachableDatacenter, Text: "No path to datacenter"}
+		case s.hangs:
+			<-ctx.Done()
+			return nil, ctx.Err()
+		case s.index > call.Header.MinIndex:
+			select {
+			case <-time.After(s.after):
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+			list := catalog.Instances{}
+			for _, n := range s.nodes {
+				list = append(list, instanceOn(n, call.Header.Datacenter))
+			}
+			return op.NewReply(op.Meta{Index: s.index, Datacenter: call.Header.Datacenter}, &list), nil
+		}
+		select {
+		case <-changed:
+		case <-time.After(call.Header.MaxWait):
+			call.Header.MinIndex = 0
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func instanceOn(node, dc string) catalog.Instance {
+	return catalog.Instance{Node: &catalog.Node{Node: node, Datacenter: dc}, Service: &catalog.Service{ID: "web", Service: "web"}}
+}
+
+// prepared makes a query.
+func (h *harness) prepared(t *testing.T, q query.Query) {
+	t.Helper()
+	q.Service.Service = "web"
+	if _, _, err := query.Create.Call(t.Context(), h, op.Header{}, &query.SetRequest{Query: q}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// web registers web on nodes of this datacenter, critical or not.
+func (h *harness) web(t *testing.T, status string, nodes ...string) {
+	t.Helper()
+	for _, n := range nodes {
+		h.register(t, &catalog.RegisterRequest{Node: n, Address: "10.1.0." + strings.TrimPrefix(n, "n"), Service: &catalog.Service{ID: "web", Service: "web"},
+			Check: &catalog.Check{CheckID: "c", ServiceID: "web", Status: status}})
+	}
+}
+
+func (h *harness) executed(ctx context.Context, header op.Header, r query.ExecuteRequest) (*query.Answer, op.Meta, error) {
+	if r.Name == "" {
+		r.Name = "q"
+	}
+	return query.Execute.Call(ctx, h, header, &r)
+}
+
+// outcomeOf is an answer on one line: datacenter, nodes by name, failovers.
+func outcomeOf(a *query.Answer, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	var nodes []string
+	for _, in := range a.Nodes {
+		nodes = append(nodes, in.Node.Node)
+	}
+	slices.Sort(nodes)
+	return fmt.Sprintf("%s %v %d", a.Datacenter, nodes, a.Failovers)
+}
+
+// TestFailover: one row is a query and what each datacenter does, with the
+// outcome and how long that takes.
+func TestFailover(t *testing.T) {
+	far := func(list ...string) query.Failover { return query.Failover{Datacenters: list} }
+	const second = time.Second
+	for name, c := range map[string]struct {
+		failover query.Failover
+		here     []string
+		sites    map[string]site
+		want     string
+		takes    time.Duration
+	}{
+		"instances here":        {far("dc2"), []string{"n1", "n2"}, map[string]site{"dc2": {nodes: []string{"m"}}}, "dc1 [n1 n2] 0", 0},
+		"none anywhere":         {far("dc2", "dc3"), nil, nil, "dc1 [] 2", 0},
+		"none and no failover":  {far(), nil, nil, "dc1 [] 0", 0},
+		"the first in order":    {far("dc3", "dc2"), nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc3": {nodes: []string{"o"}, after: second}}, "dc3 [o] 1", second},
+		"the second":            {far("dc3", "dc2"), nil, map[string]site{"dc2": {nodes: []string{"m"}}}, "dc2 [m] 2", 0},
+		"one that is not known": {far("dc9", "dc2"), nil, map[string]site{"dc2": {nodes: []string{"m"}}}, "dc2 [m] 1", 0},
+		"itself in the list":    {far("dc1", "dc2"), nil, map[string]site{"dc2": {nodes: []string{"m"}}}, "dc2 [m] 1", 0},
+		"one that is cut off":   {far("dc3", "dc2"), nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc3": {cut: true}}, "dc2 [m] 2", 0},
+		"one that hangs":        {far("dc3", "dc2"), nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc3": {hangs: true}}, "dc2 [m] 2", standInDeadline},
+		"all hang":              {far("dc3", "dc2"), nil, map[string]site{"dc2": {hangs: true}, "dc3": {hangs: true}}, "dc1 [] 2", standInDeadline},
+		"one behind hangs":      {far("dc2", "dc3"), nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc3": {hangs: true}}, "dc2 [m] 1", 0},
+		"asked all at once":     {far("dc2", "dc3", "dc4"), nil, map[string]site{"dc2": {after: second}, "dc3": {after: second}, "dc4": {nodes: []string{"p"}, after: second}}, "dc4 [p] 3", second},
+		"the nearest":           {query.Failover{NearestN: 1, Datacenters: []string{"dc3"}}, nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc3": {nodes: []string{"o"}}}, "dc2 [m] 1", 0},
+		"no repeats":            {query.Failover{NearestN: 2, Datacenters: []string{"dc2", "dc3", "dc4", "dc4"}}, nil, map[string]site{"dc4": {nodes: []string{"p"}}}, "dc4 [p] 3", 0},
+		"more than there are":   {query.Failover{NearestN: 9}, nil, map[string]site{"dc4": {nodes: []string{"p"}}}, "dc4 [p] 3", 0},
+		"targets":               {query.Failover{Targets: []query.Target{{Datacenter: "dc4"}, {Datacenter: "dc2"}}}, nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc4": {nodes: []string{"p"}}}, "dc4 [p] 1", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newSites("dc2", "dc3", "dc4")
+				for dc, s := range c.sites {
+					s.index = 1
+					f.by[dc] = &s
+				}
+				h := newHarness(t, nil)
+				h.start(t, f)
+				h.LeadershipChanged(true)
+				h.web(t, catalog.Passing, c.here...)
+				h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: c.failover}})
+				begin := time.Now()
+				a, _, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{})
+				if got := outcomeOf(a, err); got != c.want || time.Since(begin) != c.takes {
+					t.Errorf("%s after %s, want %s after %s", got, time.Since(begin), c.want, c.takes)
+				}
+				if len(c.here) > 0 && len(f.asked()) > 0 {
+					t.Errorf("%d calls to others", len(f.asked()))
+				}
+			})
+		})
+	}
+}
+
+// Who has little time gets the answer of those that are in time.
+func TestFailoverLeavesTimeToAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newSites("dc2", "dc3")
+		f.by["dc2"].hangs = true
+		f.has("dc3", "o")
+		h := newHarness(t, nil)
+		h.start(t, f)
+		h.LeadershipChanged(true)
+		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{NearestN: 2}}})
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		a, _, err := h.executed(ctx, op.Header{}, query.ExecuteRequest{})
+		if got := outcomeOf(a, err); got != "dc3 [o] 2" {
+			t.Errorf("%s (deadline: %v)", got, ctx.Err())
+		}
+	})
+}
+
+// A query that waits is answered when its answer is another one, and not before.
+func TestWaitingQuerySeesFailoverAndFailback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newSites("dc2", "dc3")
+		f.has("dc2", "m")
+		f.has("dc3", "o")
+		h := newHarness(t, nil)
+		h.start(t, f)
+		h.LeadershipChanged(true)
+		h.web(t, catalog.Passing, "n1")
+		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{Datacenters: []string{"dc2", "dc3"}}}})
+		a, meta, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{})
+		if got := outcomeOf(a, err); got != "dc1 [n1] 0" {
+			t.Fatal(got)
+		}
+		type said struct {
+			outcome string
+			index   uint64
+		}
+		for i, step := range []struct {
+			name   string
+			change func()
+			want   string
+			within time.Duration
+		}{
+			{"fail-over", func() { h.web(t, catalog.Critical, "n1") }, "dc2 [m] 1", 0},
+			{"another instance there", func() { f.has("dc2", "m", "m2") }, "dc2 [m m2] 1", 0},
+			{"none there any more", func() { f.has("dc2") }, "dc3 [o] 2", 0},
+			{"some there again", func() { f.has("dc2", "m") }, "dc2 [m] 1", 0},
+			{"that one is lost", func() { f.set("dc2", func(s *site) { s.cut = true }) }, "dc3 [o] 2", 2 * reaskAfter},
+			{"and comes back", func() { f.set("dc2", func(s *site) { s.cut = false }) }, "dc2 [m] 1", 2 * reaskAfter},
+			{"none anywhere", func() { f.has("dc3"); f.has("dc2") }, "dc1 [] 2", 0},
+			{"fail-back", func() { h.web(t, catalog.Passing, "n1") }, "dc1 [n1] 0", 0},
+			{"another query of the name", func() {
+				list, _, err := query.List.Call(t.Context(), h, op.Header{}, &op.Empty{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				q := (*list)[0]
+				q.Service.Tags = []string{"none"}
+				if _, _, err := query.Update.Call(t.Context(), h, op.Header{}, &query.SetRequest{Query: q}); err != nil {
+					t.Error(err)
+				}
+			}, "dc1 [] 2", 0},
+		} {
+			done := make(chan said, 1)
+			index := meta.Index
+			go func() {
+				a, m, err := h.executed(t.Context(), op.Header{MinIndex: index, MaxWait: 10 * time.Minute}, query.ExecuteRequest{})
+				done <- said{outcomeOf(a, err), m.Index}
+			}()
+			synctest.Wait()
+			<-time.After(time.Minute)
+			h.register(t, &catalog.RegisterRequest{Node: fmt.Sprintf("other%d", i), Address: "10.0.0.9", Service: &catalog.Service{Service: "other"}})
+			synctest.Wait()
+			select {
+			case got := <-done:
+				t.Fatalf("%s: %v before anything changed", step.name, got)
+			default:
+			}
+			begin := time.Now()
+			step.change()
+			got := <-done
+			if got.outcome != step.want || got.index == index || time.Since(begin) > step.within {
+				t.Fatalf("%s: %s with index %d after %s, want %s with another index than %d within %s",
+					step.name, got.outcome, got.index, time.Since(begin), step.want, index, step.within)
+			}
+			meta.Index = got.index
+		}
+	})
+}
+
+// Time passes without a change: the same answer with the same index.
+func TestWaitingQueryEndsWithItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newSites("dc2")
+		f.has("dc2", "m")
+		h := newHarness(t, nil)
+		h.start(t, f)
+		h.LeadershipChanged(true)
+		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{NearestN: 1}}})
+		_, first, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		a, meta, err := h.executed(t.Context(), op.Header{MinIndex: first.Index, MaxWait: 16 * time.Second}, query.ExecuteRequest{})
+		took := time.Since(begin)
+		if got := outcomeOf(a, err); got != "dc2 [m] 1" || meta.Index != first.Index || took < 16*time.Second || took > 17*time.Second {
+			t.Errorf("%s with index %d after %s, first it was %d", got, meta.Index, took, first.Index)
+		}
+		if n := testutil.ToFloat64(h.metrics.waiting); n != 0 {
+			t.Errorf("%v wait", n)
+		}
+	})
+}
+
+// A datacenter that comes to be known stands in from then on.
+func TestWaitingQuerySeesANewDatacenter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newSites("dc2")
+		h := newHarness(t, nil)
+		h.start(t, f)
+		h.LeadershipChanged(true)
+		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{Datacenters: []string{"dc2", "dc3"}}}})
+		_, first, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan string, 1)
+		go func() {
+			a, _, err := h.executed(t.Context(), op.Header{MinIndex: first.Index, MaxWait: time.Minute}, query.ExecuteRequest{})
+			done <- outcomeOf(a, err)
+		}()
+		synctest.Wait()
+		f.mu.Lock()
+		f.order, f.by["dc3"] = append(f.order, "dc3"), &site{index: 1, nodes: []string{"o"}}
+		f.mu.Unlock()
+		begin := time.Now()
+		if got := <-done; got != "dc3 [o] 2" || time.Since(begin) > reviewEvery {
+			t.Errorf("%s after %s", got, time.Since(begin))
+		}
+	})
+}
+
+func TestAbandonedQueryLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newSites("dc2")
+		h := newHarness(t, nil)
+		h.start(t, f)
+		h.LeadershipChanged(true)
+		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{NearestN: 1}}})
+		_, first, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			_, _, err := h.executed(ctx, op.Header{MinIndex: first.Index, MaxWait: time.Minute}, query.ExecuteRequest{})
+			done <- err
+		}()
+		synctest.Wait()
+		if n := testutil.ToFloat64(h.metrics.waiting); n != 1 {
+			t.Errorf("%v wait", n)
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+		synctest.Wait()
+		asked := len(f.asked())
+		<-time.After(time.Minute)
+		if now := len(f.asked()); now != asked || testutil.ToFloat64(h.metrics.waiting) != 0 {
+			t.Errorf("%d calls to others after it was abandoned", now-asked)
+		}
+	})
+}
+
+func TestUnknownQueries(t *testing.T) {
+	h := newHarness(t, nil)
+	h.start(t, nil)
+	h.prepared(t, query.Query{Name: "q"})
+	for name, code := range map[string]op.Code{"none": op.CodeNotFound, strings.Repeat("x", 600): op.CodeNotFound, "\x00": op.CodeNotFound} {
+		if _, _, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{Name: name}); op.CodeOf(err) != code || err.Error() != "Query not found" {
+			t.Errorf("%.10q: %v", name, err)
+		}
+	}
+}
+
+// TestQueryNear: one row is what is near, and what the nodes come to be sorted as.
+func TestQueryNear(t *testing.T) {
+	h := newHarness(t, nil)
+	h.start(t, nil)
+	at := map[string]coordinate.Coord{}
+	for i := range 12 {
+		at[fmt.Sprintf("n%d", i+1)] = point(float64(i + 1))
+	}
+	h.place(t, at)
+	for i := range 12 {
+		h.web(t, catalog.Passing, fmt.Sprintf("n%d", i+1))
+	}
+	h.register(t, &catalog.RegisterRequest{Node: "n0", Address: "10.1.0.0", Service: &catalog.Service{ID: "web", Service: "web"}})
+	const all = "n1 n2 n3 n4 n5 n6 n7 n8 n9 n10 n11 n12 n0"
+	for _, c := range []struct {
+		name, stored string
+		header       string
+		request      query.ExecuteRequest
+		want         string
+	}{
+		{"a node", "n1", "", query.ExecuteRequest{}, all},
+		{"the agent", query.NearAgent, "", query.ExecuteRequest{Agent: "n1", AgentDatacenter: "dc1"}, all},
+		{"an address", query.NearAddress, "", query.ExecuteRequest{Address: "10.1.0.1"}, all},
+		{"the header wins", "n12", "n1", query.ExecuteRequest{}, all},
+		{"three", "n1", "", query.ExecuteRequest{Limit: 3}, "n1 n2 n3"},
+		{"more than there are", "n1", "", query.ExecuteRequest{Limit: 1 << 40}, all},
+		{"an agent elsewhere", query.NearAgent, "", query.ExecuteRequest{Agent: "n1", AgentDatacenter: "dc2"}, ""},
+		{"a node without a coordinate", "n0", "", query.ExecuteRequest{}, ""},
+		{"an unknown address", query.NearAddress, "", query.ExecuteRequest{Address: "10.9.9.9"}, ""},
+		{"no address", query.NearAddress, "", query.ExecuteRequest{}, ""},
+		{"nothing", "", "", query.ExecuteRequest{}, ""},
+	} {
+		c.request.Name = "q-" + strings.ReplaceAll(c.name, " ", "-")
+		h.prepared(t, query.Query{Name: c.request.Name, Service: query.Service{Near: c.stored}})
+		seen := map[string]bool{}
+		for range 40 {
+			a, _, err := h.executed(t.Context(), op.Header{Near: c.header}, c.request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, in := range a.Nodes {
+				got = append(got, in.Node.Node)
+			}
+			seen[strings.Join(got, " ")] = true
+		}
+		if c.want != "" && (len(seen) != 1 || !seen[c.want]) {
+			t.Errorf("%s: %v, want %s", c.name, seen, c.want)
+		}
+		if c.want == "" && len(seen) < 20 {
+			t.Errorf("%s: %d orders in 40 answers, want as many as can be", c.name, len(seen))
+		}
+	}
+}
+
+// A query's token, not the client's, decides what it finds here and elsewhere.
+func TestQueryRunsWithItsToken(t *testing.T) {
+	f := newSites("dc2")
+	f.has("dc2", "m")
+	h := newHarness(t, func(c *Config) {
+		c.Authorizer = func(token string) (rules.Authorizer, error) {
+			if token == "good" {
+				return rules.AllowAll(), nil
+			}
+			return rules.DenyAll(), nil
+		}
+	})
+	h.start(t, f)
+	h.LeadershipChanged(true)
+	write := func(q query.Query) {
+		q.Service = query.Service{Service: "web", Failover: query.Failover{NearestN: 1}}
+		if _, _, err := query.Create.Call(t.Context(), h, op.Header{Token: "good"}, &query.SetRequest{Query: q}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(query.Query{Name: "own", Token: "good"})
+	write(query.Query{Name: "none"})
+	a, _, err := h.executed(t.Context(), op.Header{Token: "bad"}, query.ExecuteRequest{Name: "own"})
+	if got := outcomeOf(a, err); got != "dc2 [m] 1" || f.asked()[0].Token != "good" {
+		t.Errorf("with a token of its own: %s, %+v", got, f.asked())
+	}
+	if _, _, err := h.executed(t.Context(), op.Header{Token: "bad"}, query.ExecuteRequest{Name: "none"}); op.CodeOf(err) != op.CodeDenied {
+		t.Errorf("without: %v", err)
+	}
+	if a, _, err := h.executed(t.Context(), op.Header{Token: "good"}, query.ExecuteRequest{Name: "none"}); err != nil || len(a.Nodes) != 1 {
+		t.Errorf("with the client's: %v", err)
+	}
+}
+
+// Without its leader a server answers who takes what it has, and sends others on.
+func TestQueryGoesWhereReadsGo(t *testing.T) {
+	h := newHarness(t, func(c *Config) { c.HoldTimeout = 50 * time.Millisecond })
+	h.start(t, nil)
+	h.web(t, catalog.Passing, "n1")
+	h.prepared(t, query.Query{Name: "q"})
+	h.group.leads.Store(false)
+	a, meta, err := h.executed(t.Context(), op.Header{Consistency: op.Stale}, query.ExecuteRequest{})
+	if got := outcomeOf(a, err); got != "dc1 [n1] 0" || meta.Consistency != op.Stale {
+		t.Errorf("%s, %+v", got, meta)
+	}
+	if _, _, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{}); op.CodeOf(err) != op.CodeNoLeader {
+		t.Errorf("for who takes only the leader's word: %v", err)
+	}
+}
+
+// One that was on its way to a leader that died is asked of the next one.
+func TestQueryOutlivesALostLeader(t *testing.T) {
+	via := &losing{lost: 1}
+	h := newHarness(t, func(c *Config) { c.Transport, c.HoldTimeout = via, 5*time.Second })
+	h.group.leads.Store(false)
+	h.group.other = "id2"
+	h.pool.set(serverMember("s2", "id2", "10.0.0.2", gossip.Alive))
+	h.start(t, nil)
+	if _, _, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{}); err != nil || via.tries.Load() != 2 {
+		t.Errorf("%v after %d tries, want an answer to the second", err, via.tries.Load())
+	}
+}

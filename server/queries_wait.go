@@ -1,0 +1,168 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/query"
+)
+
+// Pauses of queries that wait for another answer.
+const (
+	// reaskAfter is how long after a datacenter was lost, or did not answer, it
+	// is asked again, give or take a quarter.
+	reaskAfter = 500 * time.Millisecond
+	// reviewEvery is how often it is looked at whether other datacenters stand in
+	// now: because one is new, or another one is nearer.
+	reviewEvery = 5 * time.Second
+	// lookAgainAfter keeps a server that lags behind another one of its datacenter
+	// from being asked without pause.
+	lookAgainAfter = 100 * time.Millisecond
+	// pollWait is how long one read waits: a datacenter that hangs is noticed then.
+	pollWait = 5 * time.Second
+)
+
+// wait answers when the index is another one than the caller has, or with what
+// there is when the time is over.
+func (x *execution) wait(ctx context.Context) (*query.Answer, error) {
+	var ends ends
+	if !x.s.lax(&x.h) {
+		r := x.s.reigning.Load()
+		if r == nil {
+			return nil, op.ErrNotLeader
+		}
+		ends.reign = r.ctx.Done()
+	}
+	timer := time.NewTimer(x.s.wait(x.h.MaxWait))
+	defer timer.Stop()
+	ends.time = timer.C
+	x.s.metrics.waiting.Inc()
+	defer x.s.metrics.waiting.Dec()
+	for first := true; ; first = false {
+		d, err := x.decide(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if d.answer.Meta.Index != x.h.MinIndex {
+			d.release()
+			return d.answer, nil
+		}
+		if !first { // what moved was of no consequence
+			pause(ctx, lookAgainAfter)
+		}
+		again, err := x.await(ctx, d, ends)
+		d.release()
+		switch {
+		case err != nil:
+			return nil, err
+		case !again:
+			return d.answer, nil
+		}
+	}
+}
+
+// await reports true when the answer may be another one, false when the time is
+// over.
+func (x *execution) await(ctx context.Context, d *decision, end ends) (bool, error) {
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	moved := make(chan struct{}, len(d.asked))
+	for _, src := range d.asked {
+		if err := x.s.group.Spawn("query watch", func(context.Context) { x.follow(following, d, src, moved) }); err != nil {
+			return false, op.ErrStopping
+		}
+	}
+	review := time.NewTicker(reviewEvery)
+	defer review.Stop()
+	for {
+		select {
+		case <-d.query.watch.Changed():
+			return true, nil
+		case <-d.here.watch.Changed():
+			return true, nil
+		case <-moved:
+			return true, nil
+		case <-review.C:
+			if x.reviewed(d) {
+				return true, nil
+			}
+		case <-end.time:
+			return false, nil
+		case <-end.reign:
+			return false, op.ErrNotLeader
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-x.s.group.Context().Done():
+			return false, op.ErrStopping
+		}
+	}
+}
+
+// reviewed reports whether other datacenters stand in than when it was decided.
+func (x *execution) reviewed(d *decision) bool {
+	return d.failover != nil && !slices.Equal(d.standIns, x.standIns(d.failover))
+}
+
+// errMoved ends a subscription that has told what it was for.
+var errMoved = errors.New("the datacenter has another answer")
+
+// follow says when a datacenter may have another answer than it had.
+func (x *execution) follow(ctx context.Context, d *decision, src source, moved chan<- struct{}) {
+	h := x.toward(src.dc, d.token)
+	h.MustCurrent = true
+	for {
+		err := x.s.follows.Subscribe(ctx, op.NewCall(&query.Select, h, d.selection), func(r *op.Reply) error {
+			if r.Meta.Index == 0 || r.Meta.Index == src.index {
+				return nil
+			}
+			return errMoved
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		if !errors.Is(err, errMoved) {
+			pause(ctx, reaskAfter-reaskAfter/4+rand.N(reaskAfter/2))
+			if src.index == 0 { // as silent as it was
+				continue
+			}
+		}
+		moved <- struct{}{}
+		return
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// polled follows results by reads that wait, one after another.
+type polled struct{ next op.Caller }
+
+var _ op.Subscriber = polled{}
+
+// Subscribe implements op.Subscriber.
+func (p polled) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
+	for index := uint64(0); ; {
+		c := *call
+		c.Header.MinIndex, c.Header.MaxWait = index, pollWait
+		reply, err := p.next.Do(ctx, &c)
+		if err != nil {
+			return err
+		}
+		if reply.Meta.Index != index {
+			if err := push(reply); err != nil {
+				return err
+			}
+		}
+		index = reply.Meta.Index
+	}
+}
