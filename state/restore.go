@@ -9,6 +9,7 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/state/query"
 	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/storage"
 )
@@ -63,7 +64,7 @@ func AppendRow(b, key, value []byte) []byte {
 
 // Tables lists the tables of all domains: what a snapshot may hold rows of.
 func Tables() []storage.AnyTable {
-	return slices.Concat(catalog.Tables(), coordinate.Tables(), kv.Tables(), session.Tables())
+	return slices.Concat(catalog.Tables(), coordinate.Tables(), kv.Tables(), session.Tables(), query.Tables())
 }
 
 // splitRows takes rows apart; they alias b.

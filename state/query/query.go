@@ -239,3 +239,6 @@ func folded(name string) string {
 	}
 	return string(b)
 }
+
+// Tables lists the tables of the domain.
+func Tables() []storage.AnyTable { return []storage.AnyTable{queries} }
