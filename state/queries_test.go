@@ -221,6 +221,7 @@ func TestResolutionAgainstAModel(t *testing.T) {
 				rt.Fatalf("%q is %s for %q, want %s for %q among %v", name, id, got, want, service, model)
 			}
 		}
+		readable(rt, s.state)
 	})
 }
 
