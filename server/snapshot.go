@@ -32,8 +32,9 @@ const (
 	// restorePart is how many bytes of rows one command carries.
 	restorePart = 1 << 20
 	// restoreInFlight parts are being replicated at a time: while one is applied the
-	// next is written, and another made. It is below what storage takes out of order.
-	restoreInFlight = 6
+	// next is written, and another made. More only fill the leader's queues, and it
+	// must go on being heard.
+	restoreInFlight = 3
 	// abortLimit is how long a restore that failed may take to clean up.
 	abortLimit = 5 * time.Second
 	// saveBuffer gathers what the compressor yields, in bytes.
