@@ -28,6 +28,7 @@ const (
 // carrier is memberlist's transport on a QUIC endpoint.
 type carrier struct {
 	endpoint *transport.Endpoint
+	refused  func() // is told of exchanges that claim too much
 	packets  chan *memberlist.Packet
 	streams  chan net.Conn
 
@@ -40,9 +41,10 @@ type carrier struct {
 
 var _ memberlist.NodeAwareTransport = (*carrier)(nil)
 
-func newCarrier(e *transport.Endpoint) *carrier {
+func newCarrier(e *transport.Endpoint, refused func()) *carrier {
 	c := &carrier{
 		endpoint: e,
+		refused:  refused,
 		packets:  make(chan *memberlist.Packet, packetQueue),
 		streams:  make(chan net.Conn, streamQueue),
 		done:     make(chan struct{}),
@@ -70,7 +72,7 @@ func (c *carrier) protocol() transport.Protocol {
 func (c *carrier) serve(_ context.Context, _ transport.Remote, s transport.Stream) {
 	t := &served{Stream: s, closed: make(chan struct{})}
 	select {
-	case c.streams <- t:
+	case c.streams <- newBounded(t, c.refused):
 	default:
 		s.Cancel()
 		return
@@ -154,7 +156,11 @@ func (c *carrier) DialTimeout(addr string, timeout time.Duration) (net.Conn, err
 func (c *carrier) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(c.dials, timeout)
 	defer cancel()
-	return c.endpoint.Open(ctx, target(a), Protocol)
+	s, err := c.endpoint.Open(ctx, target(a), Protocol)
+	if err != nil {
+		return nil, err
+	}
+	return newBounded(s, c.refused), nil
 }
 
 // StreamCh implements memberlist.Transport.
