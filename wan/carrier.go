@@ -28,7 +28,8 @@ const (
 // carrier is memberlist's transport on a QUIC endpoint.
 type carrier struct {
 	endpoint *transport.Endpoint
-	refused  func() // is told of exchanges that claim too much
+	judge    func([]byte) // sees each packet that comes in
+	refused  func()       // is told of exchanges that claim too much
 	packets  chan *memberlist.Packet
 	streams  chan net.Conn
 
@@ -41,9 +42,10 @@ type carrier struct {
 
 var _ memberlist.NodeAwareTransport = (*carrier)(nil)
 
-func newCarrier(e *transport.Endpoint, refused func()) *carrier {
+func newCarrier(e *transport.Endpoint, judge func([]byte), refused func()) *carrier {
 	c := &carrier{
 		endpoint: e,
+		judge:    judge,
 		refused:  refused,
 		packets:  make(chan *memberlist.Packet, packetQueue),
 		streams:  make(chan net.Conn, streamQueue),
@@ -84,6 +86,7 @@ func (c *carrier) serve(_ context.Context, _ transport.Remote, s transport.Strea
 }
 
 func (c *carrier) receive(from transport.Remote, b []byte, received time.Time) {
+	c.judge(b)
 	select {
 	case c.packets <- &memberlist.Packet{Buf: b, From: from.Addr, Timestamp: received}:
 	default:

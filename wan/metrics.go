@@ -21,6 +21,7 @@ type poolMetrics struct {
 	flaps       *prometheus.CounterVec
 	dampedNow   *prometheus.GaugeVec
 	refutations prometheus.Counter
+	tempered    prometheus.Counter
 	refused     prometheus.Counter
 
 	mu          sync.Mutex
@@ -44,12 +45,15 @@ func newMetrics(reg prometheus.Registerer, own string) (*poolMetrics, error) {
 		refutations: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "legate_wan_refutations_total", Help: "How often this server told the others that it is alive although one doubted it, or that its tags changed.",
 		}),
+		tempered: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "legate_wan_tempered_deaths_total", Help: "Claims that a server is dead that were taken as suspicions, because nobody had suspected it.",
+		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "legate_wan_oversized_exchanges_total", Help: "Exchanges of state that were refused because of what they claim to hold.",
 		}),
 	}
 	m.datacenter(own)
-	for _, c := range []prometheus.Collector{m.suspicions, m.flaps, m.dampedNow, m.refutations, m.refused} {
+	for _, c := range []prometheus.Collector{m.suspicions, m.flaps, m.dampedNow, m.refutations, m.tempered, m.refused} {
 		if err := reg.Register(c); err != nil {
 			m.unregister()
 			return nil, fmt.Errorf("register metrics: %w", err)

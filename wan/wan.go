@@ -56,9 +56,10 @@ type Config struct {
 	// Endpoint carries the gossip. The pool adds its protocol to it and
 	// removes it when it stops.
 	Endpoint *transport.Endpoint
-	// Carrier carries the gossip in place of Endpoint: for simulations. The
-	// pool shuts it down.
-	Carrier memberlist.NodeAwareTransport
+	// Carrier makes what carries the gossip in place of Endpoint: for
+	// simulations. It shows each packet that comes in to judge, which may
+	// change it. The pool shuts it down.
+	Carrier func(judge func([]byte)) memberlist.NodeAwareTransport
 	// AdvertiseAddr is the IP address that other datacenters reach this
 	// server at; needed if the endpoint's socket is bound to all addresses.
 	AdvertiseAddr string
@@ -107,15 +108,17 @@ func Start(cfg Config) (*Pool, error) {
 }
 
 func (p *Pool) start(cfg Config) error {
-	under := cfg.Carrier
-	if under == nil {
-		p.carrier = newCarrier(cfg.Endpoint, p.metrics.refused.Inc)
+	name := FullName(cfg.Self.Name, cfg.Self.Datacenter)
+	watch := newObserved(name, p.metrics)
+	if cfg.Carrier != nil {
+		watch.NodeAwareTransport = cfg.Carrier(watch.judge)
+	} else {
+		p.carrier = newCarrier(cfg.Endpoint, watch.judge, p.metrics.refused.Inc)
 		if err := cfg.Endpoint.Handle(Protocol, p.carrier.protocol()); err != nil {
 			return fmt.Errorf("start WAN gossip: %w", err)
 		}
-		under = p.carrier
+		watch.NodeAwareTransport = p.carrier
 	}
-	name := FullName(cfg.Self.Name, cfg.Self.Datacenter)
 	var err error
 	p.Pool, err = gossip.Start(gossip.Config{
 		Pool:             "wan",
@@ -123,7 +126,7 @@ func (p *Pool) start(cfg Config) error {
 		Tags:             cfg.Self.Tags(),
 		Profile:          cfg.Profile,
 		Timing:           cfg.Timing,
-		Transport:        newObserved(under, name, p.metrics),
+		Transport:        watch,
 		Plain:            true,       // exchanges of state are judged by their headers
 		BindPort:         cfg.port(), // the default for addresses without a port
 		AdvertiseAddr:    cfg.AdvertiseAddr,
@@ -139,7 +142,7 @@ func (p *Pool) start(cfg Config) error {
 	})
 	if err != nil {
 		// The pool may have failed before it had the carrier.
-		return errors.Join(err, under.Shutdown())
+		return errors.Join(err, watch.Shutdown())
 	}
 	return nil
 }

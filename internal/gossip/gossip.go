@@ -315,6 +315,11 @@ func (p *Pool) CoordinateOf(name string) (*coordinate.Coordinate, bool) {
 	return p.pinger.coordinateOf(name)
 }
 
+// RoundTrip is the median of the last probes of a member that it answered; false
+// if there was none. It is exact where the distance of coordinates is an
+// estimate: prefer it for what concerns this node itself.
+func (p *Pool) RoundTrip(name string) (time.Duration, bool) { return p.pinger.roundTripTo(name) }
+
 // Stats are figures for operators: members, failed, left, queues, clocks.
 func (p *Pool) Stats() map[string]string {
 	s := p.serf.Stats()

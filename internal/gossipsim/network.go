@@ -48,6 +48,7 @@ type end struct {
 	n       *network
 	site    string
 	addr    netip.AddrPort
+	judge   func([]byte)
 	packets chan *memberlist.Packet
 	streams chan net.Conn
 
@@ -116,6 +117,7 @@ func (e *end) receive(p *memberlist.Packet) {
 	if gone {
 		return
 	}
+	e.judge(p.Buf)
 	p.Timestamp = time.Now()
 	select {
 	case e.packets <- p:
