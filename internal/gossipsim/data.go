@@ -15,7 +15,7 @@ import (
 var cloudRegions []byte
 
 //go:embed testdata/planetlab-490.csv.gz
-var planetLab []byte
+var planetLabGzip []byte
 
 // CloudRegions returns the round trips between ten regions of one cloud.
 func CloudRegions() ([][]time.Duration, error) {
@@ -34,7 +34,7 @@ func CloudRegions() ([][]time.Duration, error) {
 // PlanetLab returns the round trips between n of 490 hosts of PlanetLab,
 // spread evenly over the list, which has neighbours beside each other.
 func PlanetLab(n int) ([][]time.Duration, error) {
-	z, err := gzip.NewReader(bytes.NewReader(planetLab))
+	z, err := gzip.NewReader(bytes.NewReader(planetLabGzip))
 	if err != nil {
 		return nil, fmt.Errorf("read round trips of PlanetLab: %w", err)
 	}
