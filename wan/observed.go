@@ -1,6 +1,7 @@
 package wan
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
 	"sync"
@@ -164,6 +165,9 @@ func claimOf(b []byte, types ...byte) (claim, bool) {
 func (o *observed) leaves(b []byte) bool {
 	if b[0] == indirectMessage {
 		return true
+	}
+	if b[0] == aliveMessage && !bytes.Contains(b, []byte(o.self)) {
+		return false // most are, while many join: not worth a decoder
 	}
 	c, ok := claimOf(b, aliveMessage, suspectMessage)
 	if !ok {
