@@ -53,7 +53,7 @@ microbench: ## run the benchmarks of packages that match BENCH (all)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout $(TIMEOUT) ./...
 
 gossip-sim: ## simulate federations of up to 200 datacenters for hours of virtual time, into docs/gossip.md
-	LEGATE_GOSSIP_SIM=$(CURDIR)/docs/gossip.md $(GO) test -count=1 -v -timeout 0 -run TestReport ./internal/gossipsim
+	GOGC=400 LEGATE_GOSSIP_SIM=$(CURDIR)/docs/gossip.md $(GO) test -count=1 -v -timeout 0 -run TestReport ./internal/gossipsim
 
 generate: ## write generated code and reference pages anew
 	$(GO) generate ./...

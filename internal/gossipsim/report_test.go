@@ -22,9 +22,9 @@ func TestReport(t *testing.T) {
 		t.Skip(reportTo + " names no page: make gossip-sim does")
 	}
 	var out strings.Builder
-	reportNews(t, &out)
 	reportCalm(t, &out)
 	reportRoundTrips(t, &out)
+	reportNews(t, &out)
 	if t.Failed() {
 		return
 	}
