@@ -10,10 +10,10 @@ BENCH    ?= .
 SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race linear lint fuzz bench microbench generate cross clean
+.PHONY: help build run test race linear lint fuzz bench microbench gossip-sim generate cross clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/legate
 	$(GO) build -trimpath -o $(BIN) $(PACKAGE)
@@ -51,6 +51,9 @@ bench: build ## measure real processes against bare servers beside them, into do
 
 microbench: ## run the benchmarks of packages that match BENCH (all)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout $(TIMEOUT) ./...
+
+gossip-sim: ## simulate federations of up to 200 datacenters for hours of virtual time, into docs/gossip.md
+	GOGC=400 LEGATE_GOSSIP_SIM=$(CURDIR)/docs/gossip.md $(GO) test -count=1 -v -timeout 0 -run TestReport ./internal/gossipsim
 
 generate: ## write generated code and reference pages anew
 	$(GO) generate ./...

@@ -28,6 +28,8 @@ const (
 // carrier is memberlist's transport on a QUIC endpoint.
 type carrier struct {
 	endpoint *transport.Endpoint
+	judge    func([]byte) // sees each packet that comes in
+	refused  func()       // is told of exchanges that claim too much
 	packets  chan *memberlist.Packet
 	streams  chan net.Conn
 
@@ -40,9 +42,11 @@ type carrier struct {
 
 var _ memberlist.NodeAwareTransport = (*carrier)(nil)
 
-func newCarrier(e *transport.Endpoint) *carrier {
+func newCarrier(e *transport.Endpoint, judge func([]byte), refused func()) *carrier {
 	c := &carrier{
 		endpoint: e,
+		judge:    judge,
+		refused:  refused,
 		packets:  make(chan *memberlist.Packet, packetQueue),
 		streams:  make(chan net.Conn, streamQueue),
 		done:     make(chan struct{}),
@@ -70,7 +74,7 @@ func (c *carrier) protocol() transport.Protocol {
 func (c *carrier) serve(_ context.Context, _ transport.Remote, s transport.Stream) {
 	t := &served{Stream: s, closed: make(chan struct{})}
 	select {
-	case c.streams <- t:
+	case c.streams <- newBounded(t, c.refused):
 	default:
 		s.Cancel()
 		return
@@ -82,6 +86,7 @@ func (c *carrier) serve(_ context.Context, _ transport.Remote, s transport.Strea
 }
 
 func (c *carrier) receive(from transport.Remote, b []byte, received time.Time) {
+	c.judge(b)
 	select {
 	case c.packets <- &memberlist.Packet{Buf: b, From: from.Addr, Timestamp: received}:
 	default:
@@ -154,7 +159,11 @@ func (c *carrier) DialTimeout(addr string, timeout time.Duration) (net.Conn, err
 func (c *carrier) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(c.dials, timeout)
 	defer cancel()
-	return c.endpoint.Open(ctx, target(a), Protocol)
+	s, err := c.endpoint.Open(ctx, target(a), Protocol)
+	if err != nil {
+		return nil, err
+	}
+	return newBounded(s, c.refused), nil
 }
 
 // StreamCh implements memberlist.Transport.

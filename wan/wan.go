@@ -18,10 +18,13 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/hashicorp/memberlist"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/transport"
 )
 
@@ -53,6 +56,10 @@ type Config struct {
 	// Endpoint carries the gossip. The pool adds its protocol to it and
 	// removes it when it stops.
 	Endpoint *transport.Endpoint
+	// Carrier makes what carries the gossip in place of Endpoint: for
+	// simulations. It shows each packet that comes in to judge, which may
+	// change it. The pool shuts it down.
+	Carrier func(judge func([]byte)) memberlist.NodeAwareTransport
 	// AdvertiseAddr is the IP address that other datacenters reach this
 	// server at; needed if the endpoint's socket is bound to all addresses.
 	AdvertiseAddr string
@@ -72,25 +79,55 @@ type Config struct {
 // Pool is this server's membership in the federation.
 type Pool struct {
 	*gossip.Pool
-	carrier *carrier
+	carrier *carrier // nil in simulations
+	damper  *damper
+	metrics *poolMetrics
 }
 
 // Start opens the pool; it knows only this server until Join.
 func Start(cfg Config) (*Pool, error) {
-	if cfg.Self.Name == "" || cfg.Self.Datacenter == "" || cfg.Endpoint == nil {
+	if cfg.Self.Name == "" || cfg.Self.Datacenter == "" || cfg.Endpoint == nil && cfg.Carrier == nil {
 		return nil, errors.New("start WAN gossip: node name, datacenter and endpoint are needed")
 	}
-	carrier := newCarrier(cfg.Endpoint)
-	if err := cfg.Endpoint.Handle(Protocol, carrier.protocol()); err != nil {
+	if cfg.Log == nil {
+		cfg.Log = logging.Discard()
+	}
+	if cfg.Registerer == nil {
+		cfg.Registerer = prometheus.NewRegistry()
+	}
+	m, err := newMetrics(cfg.Registerer, cfg.Self.Datacenter)
+	if err != nil {
 		return nil, fmt.Errorf("start WAN gossip: %w", err)
 	}
-	pool, err := gossip.Start(gossip.Config{
+	p := &Pool{metrics: m, damper: newDamper(cfg.Log, m)}
+	if err := p.start(cfg); err != nil {
+		m.unregister()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Pool) start(cfg Config) error {
+	name := FullName(cfg.Self.Name, cfg.Self.Datacenter)
+	watch := newObserved(name, p.metrics)
+	if cfg.Carrier != nil {
+		watch.NodeAwareTransport = cfg.Carrier(watch.judge)
+	} else {
+		p.carrier = newCarrier(cfg.Endpoint, watch.judge, p.metrics.refused.Inc)
+		if err := cfg.Endpoint.Handle(Protocol, p.carrier.protocol()); err != nil {
+			return fmt.Errorf("start WAN gossip: %w", err)
+		}
+		watch.NodeAwareTransport = p.carrier
+	}
+	var err error
+	p.Pool, err = gossip.Start(gossip.Config{
 		Pool:             "wan",
-		NodeName:         FullName(cfg.Self.Name, cfg.Self.Datacenter),
+		NodeName:         name,
 		Tags:             cfg.Self.Tags(),
 		Profile:          cfg.Profile,
 		Timing:           cfg.Timing,
-		Transport:        carrier,
+		Transport:        watch,
+		Plain:            true,       // exchanges of state are judged by their headers
 		BindPort:         cfg.port(), // the default for addresses without a port
 		AdvertiseAddr:    cfg.AdvertiseAddr,
 		AdvertisePort:    cfg.AdvertisePort,
@@ -99,38 +136,58 @@ func Start(cfg Config) (*Pool, error) {
 		SnapshotPath:     cfg.SnapshotPath,
 		RejoinAfterLeave: cfg.RejoinAfterLeave,
 		Accept:           accept,
-		OnChange:         cfg.changed,
+		OnChange:         func(e Event) { p.changed(cfg, e) },
 		Log:              cfg.Log,
 		Registerer:       cfg.Registerer,
 	})
 	if err != nil {
 		// The pool may have failed before it had the carrier.
-		return nil, errors.Join(err, carrier.Shutdown())
+		return errors.Join(err, watch.Shutdown())
 	}
-	return &Pool{Pool: pool, carrier: carrier}, nil
+	return nil
+}
+
+// Stop ends the pool without a word to the others: they will see a failure.
+func (p *Pool) Stop(ctx context.Context) error {
+	defer p.metrics.unregister()
+	return p.Pool.Stop(ctx)
 }
 
 func (c Config) port() int {
+	if c.Endpoint == nil {
+		return c.Self.WANPort
+	}
 	if addr, ok := c.Endpoint.Addr().(*net.UDPAddr); ok {
 		return addr.Port
 	}
 	return 0
 }
 
-// changed connects to who joined before the first probe of it is due. Of two
-// servers the one whose name sorts first does it: one connection is enough.
-func (c Config) changed(e Event) {
-	if e.Kind == gossip.Join {
-		self := FullName(c.Self.Name, c.Self.Datacenter)
-		for _, m := range e.Members {
-			if self < m.Name {
-				// A probe will try again and report it.
-				_ = c.Endpoint.Connect(transport.Target{Addr: m.HostPort(), Name: m.Name}, Protocol)
-			}
+// changed connects to who joined before the first probe of it is due, and
+// keeps count of who fails.
+func (p *Pool) changed(cfg Config, e Event) {
+	for _, m := range e.Members {
+		switch e.Kind {
+		case gossip.Join:
+			p.metrics.datacenter(datacenterOf(m.Name))
+			cfg.connect(m)
+		case gossip.Fail:
+			p.damper.failed(m.Name, e.At)
+		case gossip.Reap:
+			p.damper.forget(m.Name)
 		}
 	}
-	if c.OnChange != nil {
-		c.OnChange(e)
+	if cfg.OnChange != nil {
+		cfg.OnChange(e)
+	}
+}
+
+// connect is done by the one of two servers whose name sorts first: one
+// connection is enough.
+func (c Config) connect(m Member) {
+	if c.Endpoint != nil && FullName(c.Self.Name, c.Self.Datacenter) < m.Name {
+		// A probe will try again and report it.
+		_ = c.Endpoint.Connect(transport.Target{Addr: m.HostPort(), Name: m.Name}, Protocol)
 	}
 }
 
@@ -164,8 +221,10 @@ func accept(m Member) error {
 // in the pool.
 func (p *Pool) Servers() []Server {
 	var out []Server
+	now := time.Now()
 	for _, m := range p.Members() {
 		if s, ok := gossip.ServerOf(m); ok {
+			s.Damped = p.damper.isDamped(m.Name, now)
 			s.Name = strings.TrimSuffix(s.Name, "."+s.Datacenter)
 			s.WANPort = int(m.Port)
 			out = append(out, s)
@@ -173,6 +232,10 @@ func (p *Pool) Servers() []Server {
 	}
 	return out
 }
+
+// Damped tells whether a server, by its name in the pool, failed and came back
+// so often of late that it should be asked only when no other can be.
+func (p *Pool) Damped(name string) bool { return p.damper.isDamped(name, time.Now()) }
 
 // ServersByDatacenter is Servers, by datacenter.
 func (p *Pool) ServersByDatacenter() map[string][]Server {
@@ -185,7 +248,11 @@ func (p *Pool) ServersByDatacenter() map[string][]Server {
 
 // EndDials ends joins that are under way and has later ones fail: for a process
 // that is about to stop. Goodbyes need no dial.
-func (p *Pool) EndDials() { p.carrier.endDials() }
+func (p *Pool) EndDials() {
+	if p.carrier != nil {
+		p.carrier.endDials()
+	}
+}
 
 // FloodJoin joins those of the servers (of this datacenter's LAN pool) that
 // are alive there and not in the WAN pool yet, so that joining one server of

@@ -372,9 +372,12 @@ func TestCoordinatesComeCloseToTheRoundTrips(t *testing.T) {
 	}
 	all[1].join(all[0])
 	all[2].join(all[0])
-	near := func(x, y int, want time.Duration) bool {
+	// On a busy machine packets take longer than the link says: what the probes
+	// measured is the truth.
+	near := func(x, y int, least time.Duration) bool {
 		d, ok := rtt.Distance(all[x].pool.Coordinate(), all[y].pool.Coordinate())
-		return ok && d > want*8/10 && d < want*12/10
+		is, probed := all[x].pool.RoundTrip(FullName(all[y].self.Name, all[y].self.Datacenter))
+		return ok && probed && is >= least && (d-is).Abs() < is/5
 	}
 	// Not once by chance: for half a second on end.
 	var since time.Time
@@ -446,7 +449,7 @@ func TestUnspecifiedAddressNeedsAnAdvertisedOne(t *testing.T) {
 
 func TestPacketsAboveTheSizeOfADatagramAreRefused(t *testing.T) {
 	a1 := startNode(t, "dc1", "a1", settings{})
-	c := newCarrier(a1.endpoint)
+	c := newCarrier(a1.endpoint, func([]byte) {}, func() {})
 	if _, err := c.WriteToAddress(make([]byte, transport.MaxDatagram+1), memberlist.Address{Addr: a1.addr()}); !errors.Is(err, transport.ErrTooLarge) {
 		t.Fatal(err)
 	}

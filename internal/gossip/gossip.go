@@ -65,6 +65,8 @@ type Config struct {
 	AdvertisePort int
 	// PacketSize is the largest packet, in bytes; 0 for the usual 1400.
 	PacketSize int
+	// Plain leaves messages uncompressed.
+	Plain bool
 	// Label keeps pools apart: packets with another one are dropped.
 	Label string
 	// Keys encrypt the packets: the first is used, all are accepted. None:
@@ -189,6 +191,7 @@ func (p *Pool) serfConfig() (*serf.Config, error) {
 	ml.Logger = conf.Logger
 	ml.Transport = cfg.Transport
 	ml.Label = cfg.Label
+	ml.EnableCompression = !cfg.Plain
 	ml.BindAddr, ml.BindPort = cfg.BindAddr, cfg.BindPort
 	ml.AdvertiseAddr, ml.AdvertisePort = cfg.AdvertiseAddr, cfg.AdvertisePort
 	if ml.AdvertisePort == 0 {
@@ -319,6 +322,11 @@ func (p *Pool) Coordinate() *coordinate.Coordinate { return p.pinger.client.GetC
 func (p *Pool) CoordinateOf(name string) (*coordinate.Coordinate, bool) {
 	return p.pinger.coordinateOf(name)
 }
+
+// RoundTrip is the median of the last probes of a member that it answered; false
+// if there was none. It is exact where the distance of coordinates is an
+// estimate: prefer it for what concerns this node itself.
+func (p *Pool) RoundTrip(name string) (time.Duration, bool) { return p.pinger.roundTripTo(name) }
 
 // Stats are figures for operators: members, failed, left, queues, clocks.
 func (p *Pool) Stats() map[string]string {

@@ -37,6 +37,9 @@ type Server struct {
 	Expect     int
 	Build      string
 	Status     Status
+	// Damped: it failed and came back again and again, so it should be asked
+	// last. Only the WAN pool sets it.
+	Damped bool
 }
 
 // Tags returns the server's tags.

@@ -23,7 +23,7 @@ func levels() map[string]int {
 		"state dns httpapi agent/exec agent/watches",
 		"server",
 		"agent",
-		"internal/testcluster", // what tests and the lab share
+		"internal/testcluster internal/gossipsim", // what tests and the lab share
 		"cmd deployments internal/proctest internal/e2e internal/linear",
 	} {
 		level := i - 1

@@ -27,7 +27,9 @@ func start(t testing.TB, s testcluster.Spec) *testcluster.Cluster {
 	t.Helper()
 	s.Network = ownNetwork(t)
 	s.Timing = fast()
-	s.Log = logging.Discard()
+	if s.Log == nil {
+		s.Log = logging.Discard()
+	}
 	if os.Getenv("LEGATE_TEST_LOG") != "" {
 		s.Log = logging.New(os.Stderr, new(slog.LevelVar), false)
 	}

@@ -15,7 +15,6 @@ package wanem
 import (
 	"container/heap"
 	"context"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -35,18 +34,15 @@ type Network struct {
 	group *lifecycle.Group
 	wake  chan struct{} // capacity 1: the head of the queue has changed
 
-	mu       sync.Mutex
-	rand     *rand.Rand
-	fallback Link
-	links    map[pair]Link
-	cut      map[string]bool
-	sites    map[netip.AddrPort]string // port 0: every port of the address
-	queue    queue
-	seq      uint64
-	under    map[pair]int       // packets under way
-	last     map[pair]time.Time // when the last one of a link is due
-	counts   Counts
-	closed   bool
+	mu     sync.Mutex
+	model  *Model
+	sites  map[netip.AddrPort]string // port 0: every port of the address
+	queue  queue
+	seq    uint64
+	under  map[pair]int       // packets under way
+	last   map[pair]time.Time // when the last one of a link is due
+	counts Counts
+	closed bool
 }
 
 // pair is a direction between two sites.
@@ -65,9 +61,7 @@ func New(seed uint64) (*Network, error) {
 	n := &Network{
 		group: lifecycle.New("emulated WAN"),
 		wake:  make(chan struct{}, 1),
-		rand:  rand.New(rand.NewPCG(seed, seed)),
-		links: map[pair]Link{},
-		cut:   map[string]bool{},
+		model: NewModel(seed),
 		sites: map[netip.AddrPort]string{},
 		under: map[pair]int{},
 		last:  map[pair]time.Time{},
@@ -82,15 +76,14 @@ func New(seed uint64) (*Network, error) {
 func (n *Network) Set(a, b string, l Link) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.links[pair{a, b}] = l
-	n.links[pair{b, a}] = l
+	n.model.Set(a, b, l)
 }
 
 // SetDefault changes the link between sites for which Set was not called.
 func (n *Network) SetDefault(l Link) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.fallback = l
+	n.model.SetDefault(l)
 }
 
 // Cut parts a site from all others; packets under way are lost.
@@ -102,7 +95,7 @@ func (n *Network) Heal(site string) { n.setCut(site, false) }
 func (n *Network) setCut(site string, cut bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.cut[site] = cut
+	n.model.SetCut(site, cut)
 }
 
 // Register says that an address belongs to a site; port 0 means every port
@@ -155,15 +148,6 @@ func (n *Network) siteOf(addr net.Addr) (string, bool) {
 	return site, ok
 }
 
-func (n *Network) link(p pair) Link {
-	l, ok := n.links[p]
-	if !ok {
-		l = n.fallback
-	}
-	l.Cut = l.Cut || n.cut[p.from] || n.cut[p.to]
-	return l
-}
-
 // packet is one datagram under way.
 type packet struct {
 	due  time.Time
@@ -183,21 +167,18 @@ func (n *Network) send(s *socket, b []byte, to net.Addr) bool {
 		return false
 	}
 	way := pair{s.site, site}
-	l := n.link(way)
+	l := n.model.Link(way.from, way.to)
+	fate, wait := n.model.Throw(l)
 	switch {
-	case l.Cut:
+	case fate == Severed:
 		n.counts.Cut++
 		return true
-	case l.Loss > 0 && n.rand.Float64() < l.Loss:
+	case fate == Lost:
 		n.counts.Lost++
 		return true
 	case n.under[way] >= linkQueue:
 		n.counts.Overflow++
 		return true
-	}
-	wait := l.RTT / 2
-	if l.Jitter > 0 {
-		wait += time.Duration(n.rand.Int64N(int64(2*l.Jitter))) - l.Jitter
 	}
 	if wait <= 0 && n.under[way] == 0 {
 		n.counts.Delivered++
@@ -266,7 +247,7 @@ func (n *Network) take(now time.Time) (due []*packet, next time.Duration) {
 			break
 		}
 		n.under[p.way]--
-		if n.link(p.way).Cut {
+		if n.model.Link(p.way.from, p.way.to).Cut {
 			n.counts.Cut++
 			continue
 		}

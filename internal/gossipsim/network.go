@@ -1,0 +1,206 @@
+package gossipsim
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/legate-project/legate/internal/wanem"
+)
+
+const (
+	// overhead is what a packet weighs beside what gossip put into it, in
+	// bytes: IPv4 and UDP 28, QUIC's header and frame 15, its seal 16.
+	overhead = 59
+	// segment is how much of a stream one packet carries.
+	segment = 1100
+	// window is with how many packets a stream may begin before it hears from
+	// the other side.
+	window = 32
+	// handshake is how long a dial to where nothing comes back takes.
+	handshake = 5 * time.Second
+
+	packetQueue = 1024
+	streamQueue = 64
+)
+
+// Traffic is what one server sent.
+type Traffic struct{ Packets, Bytes uint64 }
+
+// network carries packets and streams in memory. Time is the clock's: in a
+// bubble of testing/synctest it is virtual.
+type network struct {
+	mu    sync.Mutex
+	model *wanem.Model
+	ends  map[string]*end // by address
+}
+
+func newNetwork(seed uint64) *network {
+	return &network{model: wanem.NewModel(seed), ends: map[string]*end{}}
+}
+
+// end is memberlist's transport of one server.
+type end struct {
+	n       *network
+	site    string
+	addr    netip.AddrPort
+	judge   func([]byte)
+	packets chan *memberlist.Packet
+	streams chan net.Conn
+
+	// Of the network's mutex.
+	sent   Traffic
+	frozen bool // nothing comes in or goes out
+	closed bool
+}
+
+var _ memberlist.NodeAwareTransport = (*end)(nil)
+
+func (n *network) listen(site string, addr netip.AddrPort) *end {
+	e := &end{n: n, site: site, addr: addr, packets: make(chan *memberlist.Packet, packetQueue), streams: make(chan net.Conn, streamQueue)}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ends[addr.String()] = e
+	return e
+}
+
+// reaches returns where packets go and how; nil if nobody is there.
+func (e *end) reaches(addr string) (*end, wanem.Link) {
+	to := e.n.ends[addr]
+	if to == nil || e.frozen || to.frozen || e.closed || to.closed {
+		return nil, wanem.Link{}
+	}
+	if to.site == e.site {
+		return to, wanem.Link{RTT: sameSite}
+	}
+	return to, e.n.model.Link(e.site, to.site)
+}
+
+// sameSite is the round trip within a datacenter.
+const sameSite = 500 * time.Microsecond
+
+func (e *end) count(packets, bytes int) {
+	e.sent.Packets += uint64(packets)
+	e.sent.Bytes += uint64(bytes + packets*overhead)
+}
+
+// WriteToAddress implements memberlist.NodeAwareTransport.
+func (e *end) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
+	e.n.mu.Lock()
+	defer e.n.mu.Unlock()
+	now := time.Now()
+	if e.closed || e.frozen {
+		return now, nil
+	}
+	e.count(1, len(b))
+	to, link := e.reaches(a.Addr)
+	if to == nil {
+		return now, nil
+	}
+	fate, wait := e.n.model.Throw(link)
+	if fate != wanem.Arrives {
+		return now, nil
+	}
+	packet := &memberlist.Packet{Buf: append([]byte(nil), b...), From: net.UDPAddrFromAddrPort(e.addr)}
+	time.AfterFunc(max(wait, 0), func() { to.receive(packet) })
+	return now, nil
+}
+
+func (e *end) receive(p *memberlist.Packet) {
+	e.n.mu.Lock()
+	gone := e.closed || e.frozen
+	e.n.mu.Unlock()
+	if gone {
+		return
+	}
+	e.judge(p.Buf)
+	p.Timestamp = time.Now()
+	select {
+	case e.packets <- p:
+	default:
+	}
+}
+
+// transfer is how long a piece of a stream is on its way: what is lost is
+// sent again a round trip later, and a long piece needs several turns while
+// the window opens. False: nothing arrives.
+func (e *end) transfer(addr string, size int) (time.Duration, bool) {
+	e.n.mu.Lock()
+	defer e.n.mu.Unlock()
+	to, link := e.reaches(addr)
+	if to == nil || link.Cut {
+		return 0, false
+	}
+	packets := (size + segment - 1) / segment
+	e.count(packets, size)
+	to.count(packets/2+1, 0) // acknowledgements
+	total := link.RTT / 2
+	for sent, turn := 0, window; sent < packets; turn *= 2 {
+		again := false
+		for range min(turn, packets-sent) {
+			if fate, _ := e.n.model.Throw(link); fate == wanem.Lost {
+				e.count(1, segment)
+				again = true
+			}
+		}
+		if sent += turn; again || sent < packets {
+			total += link.RTT + link.Jitter
+		}
+	}
+	return total, true
+}
+
+// DialAddressTimeout implements memberlist.NodeAwareTransport.
+func (e *end) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
+	e.n.mu.Lock()
+	to, link := e.reaches(a.Addr)
+	e.n.mu.Unlock()
+	if to == nil || link.Cut {
+		<-time.After(min(timeout, handshake))
+		return nil, fmt.Errorf("reach %s: nothing comes back", a.Addr)
+	}
+	near, far := newStream(e, to), newStream(to, e)
+	near.other, far.other = far, near
+	select {
+	case to.streams <- far:
+		return near, nil
+	default:
+		return nil, fmt.Errorf("reach %s: too many streams", a.Addr)
+	}
+}
+
+// WriteTo implements memberlist.Transport.
+func (e *end) WriteTo(b []byte, addr string) (time.Time, error) {
+	return e.WriteToAddress(b, memberlist.Address{Addr: addr})
+}
+
+// DialTimeout implements memberlist.Transport.
+func (e *end) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
+	return e.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
+}
+
+// FinalAdvertiseAddr implements memberlist.Transport.
+func (e *end) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
+	return net.IP(e.addr.Addr().AsSlice()), int(e.addr.Port()), nil
+}
+
+// PacketCh implements memberlist.Transport.
+func (e *end) PacketCh() <-chan *memberlist.Packet { return e.packets }
+
+// StreamCh implements memberlist.Transport.
+func (e *end) StreamCh() <-chan net.Conn { return e.streams }
+
+// Shutdown implements memberlist.Transport.
+func (e *end) Shutdown() error {
+	e.n.mu.Lock()
+	defer e.n.mu.Unlock()
+	e.closed = true
+	if e.n.ends[e.addr.String()] == e {
+		delete(e.n.ends, e.addr.String())
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package gossipsim
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The table stands between these lines of the page.
+const (
+	tableBegins = "<!-- made by make gossip-sim -->\n"
+	tableEnds   = "<!-- end -->\n"
+)
+
+// TestReport is the long form of the simulation: it asserts what the short one
+// does and writes what it measured into a page.
+func TestReport(t *testing.T) {
+	page := os.Getenv(reportTo)
+	if page == "" {
+		t.Skip(reportTo + " names no page: make gossip-sim does")
+	}
+	var out strings.Builder
+	reportCalm(t, &out)
+	reportRoundTrips(t, &out)
+	reportNews(t, &out)
+	if t.Failed() {
+		return
+	}
+	old, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, ok := strings.Cut(string(old), tableBegins)
+	_, tail, ended := strings.Cut(rest, tableEnds)
+	if !ok || !ended {
+		t.Fatalf("%s has no place for the table", page)
+	}
+	if err := os.WriteFile(page, []byte(head+tableBegins+out.String()+tableEnds+tail), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func reportNews(t *testing.T, out *strings.Builder) {
+	t.Helper()
+	out.WriteString("\n### News\n\n| datacenters | servers | all know a new server | first, all know a failed one | bytes/s, packets/s a server | bytes/s while one flaps | live servers failed meanwhile |\n|---|---|---|---|---|---|---|\n")
+	for _, c := range []struct {
+		datacenters int
+		failed      time.Duration
+		bytes       float64
+	}{{10, time.Minute, 1000}, {50, 90 * time.Second, 1500}, {200, 2 * time.Minute, 4000}} {
+		n := learn(t, c.datacenters)
+		n.judge(t, c.failed, c.bytes)
+		fmt.Fprintf(out, "| %d | %d | %.1f s | %.0f s, %.0f s | %.0f, %.1f | %.0f | %d |\n", c.datacenters, 3*c.datacenters, n.Joined.Seconds(),
+			n.FirstFailed.Seconds(), n.Failed.Seconds(), n.Bytes, n.Packets, n.BusyBytes, n.FailuresOfTheOther)
+	}
+}
+
+func reportCalm(t *testing.T, out *strings.Builder) {
+	t.Helper()
+	fmt.Fprintf(out, "\n### Calm, %v\n\n| what | servers | failures of live servers | suspicions | refutations |\n|---|---|---|---|---|\n", hour())
+	for _, c := range []struct {
+		what        string
+		datacenters int
+		cut         bool
+	}{{"20 datacenters", 20, false}, {"3 datacenters, two cannot reach each other", 3, true}, {"20 datacenters, two cannot reach each other", 20, true}} {
+		got := watch(t, c.datacenters, func(f *Federation) { f.Cut(0, 1, c.cut) })
+		if got.Failures > 0 {
+			t.Errorf("%s: %+v", c.what, got)
+		}
+		fmt.Fprintf(out, "| %s | %d | %d | %.0f | %.0f |\n", c.what, got.Servers, got.Failures, got.Suspicions, got.Refutations)
+	}
+}
+
+func reportRoundTrips(t *testing.T, out *strings.Builder) {
+	t.Helper()
+	regions, err := CloudRegions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	times := []time.Duration{time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 20 * time.Minute, time.Hour}
+	out.WriteString("\n### Round trips\n\n| network | after | median error | 90th percentile | order right by coordinates | by own probes |\n|---|---|---|---|---|---|\n")
+	for _, c := range []struct {
+		what    string
+		trips   [][]time.Duration
+		servers int
+	}{{"10 cloud regions, 3 servers each", regions, 3}, {"50 PlanetLab hosts", planetLabHosts(t, 50), 1}, {"100 PlanetLab hosts", planetLabHosts(t, 100), 1}} {
+		var last Accuracy
+		simulate(t, bad(c.trips, c.servers), func(_ *testing.T, f *Federation) {
+			at := time.Duration(0)
+			for _, next := range times {
+				f.Run(next - at)
+				at, last = next, Measure(f)
+				fmt.Fprintf(out, "| %s | %.0f min | %.1f %% | %.0f %% | %.1f %% | %.1f %% |\n", c.what, next.Minutes(),
+					100*last.Median, 100*last.P90, 100*last.Order, 100*last.Probed)
+			}
+		})
+		t.Logf("%s: %+v", c.what, last)
+		if last.Median > 0.1 || max(last.Order, last.Probed) < 0.95 {
+			t.Errorf("%s, settled: %+v", c.what, last)
+		}
+	}
+}
