@@ -434,8 +434,14 @@ func (s *serverParts) serve() error {
 		}
 		return nil
 	}
-	return errors.Join(s.between.Handle(rpc.Protocol, answers.Protocol(false, servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)))
+	small := answers.Protocol(false, servers)
+	small.Lossy, small.PoolSize = true, betweenConns
+	return errors.Join(s.between.Handle(rpc.Protocol, small), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)))
 }
+
+// betweenConns is the most connections for small calls to one server of another
+// datacenter: at 1 % loss one carries about 0.25 MB/s over 100 ms.
+const betweenConns = 8
 
 // leave gives leadership away and says goodbye to the WAN.
 func (s *serverParts) leave(ctx context.Context) error {

@@ -20,6 +20,7 @@ type metrics struct {
 	streams    *prometheus.CounterVec
 	failures   *prometheus.CounterVec
 	datagrams  *prometheus.CounterVec
+	twice      *prometheus.CounterVec
 	links      *links
 	datacenter struct {
 		sync.Mutex
@@ -43,6 +44,10 @@ func newMetrics(reg prometheus.Registerer, e *Endpoint) (*metrics, error) {
 			Help: "Datagrams dropped before they were sent, by reason.",
 		}, []string{"reason"}),
 	}
+	m.twice = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "legate_quic_doubled_calls_total",
+		Help: "Small calls that were sent on two connections at once because the path loses packets, by the copy that was answered first.",
+	}, []string{"protocol", "datacenter", "won"})
 	m.datacenter.seen = map[string]bool{}
 	m.links = newLinks(e, m)
 	for _, r := range reasons() {
@@ -54,7 +59,7 @@ func newMetrics(reg prometheus.Registerer, e *Endpoint) (*metrics, error) {
 	for _, label := range []string{"connecting", "queue_full", "failed"} {
 		m.datagrams.WithLabelValues(label)
 	}
-	for _, c := range []prometheus.Collector{m.streams, m.failures, m.datagrams, m.links} {
+	for _, c := range []prometheus.Collector{m.streams, m.failures, m.datagrams, m.twice, m.links} {
 		if err := reg.Register(c); err != nil {
 			m.unregister()
 			return nil, fmt.Errorf("register metrics of the transport: %w", err)
@@ -91,6 +96,15 @@ func (m *metrics) streamOpened(c *conn, direction string) {
 func (m *metrics) handshakeFailed(reason string) { m.failures.WithLabelValues(reason).Inc() }
 
 func (m *metrics) dropped(reason string) { m.datagrams.WithLabelValues(reason).Inc() }
+
+// doubled counts a call that went on two connections.
+func (m *metrics) doubled(c *conn, second bool) {
+	won := "first"
+	if second {
+		won = "second"
+	}
+	m.twice.WithLabelValues(c.protocol, m.bounded(c.remote.Peer.Datacenter), won).Inc()
+}
 
 func (m *metrics) closed(c *conn) { m.links.closed(c) }
 
