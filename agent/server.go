@@ -27,6 +27,7 @@ import (
 	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/server"
 	"github.com/legate-project/legate/state"
+	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/wan"
@@ -349,7 +350,8 @@ func (s *serverParts) startWAN(id transport.Identity) error {
 	if s.between, err = a.endpoint("wan", addr, id, a.opts.WrapWAN); err != nil {
 		return fmt.Errorf("listen for other datacenters on %s (ports.serf_wan): %w", addr, err)
 	}
-	s.router = federation.New(federation.Config{Datacenter: a.cfg.Datacenter, Transport: s.between, Log: a.log, Registerer: a.reg})
+	s.router = federation.New(federation.Config{Datacenter: a.cfg.Datacenter, Transport: s.between, Ping: &status.Ping,
+		Log: a.log, Registerer: a.reg})
 	if err := a.group.OnStop("federation", s.router.Stop); err != nil {
 		return err
 	}
@@ -436,7 +438,9 @@ func (s *serverParts) serve() error {
 	}
 	small := answers.Protocol(false, servers)
 	small.Lossy, small.PoolSize = true, betweenConns
-	return errors.Join(s.between.Handle(rpc.Protocol, small), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)))
+	bulk := answers.Protocol(false, servers)
+	bulk.Grow = 1
+	return errors.Join(s.between.Handle(rpc.Protocol, small), s.between.Handle(rpc.BulkProtocol, bulk), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)))
 }
 
 // betweenConns is the most connections for small calls to one server of another
