@@ -21,6 +21,7 @@ type PathStats struct {
 	BytesSent   uint64
 	BytesRead   uint64
 	UnderWay    int     // bytes of requests, or of answers if more, in the last round trip
+	Lossy       bool    // the protocol is for networks that lose packets
 	Recent      float64 // share of packets lost lately, 0 to 1; only of lossy protocols
 	Doubling    bool    // small requests go on two connections because of that
 	Err         error   // why there is no connection, if a dial failed last
@@ -57,7 +58,7 @@ func (p *path) stats() PathStats {
 	s := PathStats{Target: p.key.target, Protocol: p.key.protocol}
 	if p.lossy {
 		p.measure(time.Now())
-		s.Recent, s.Doubling = p.loss.share(), p.loss.lossy
+		s.Lossy, s.Recent, s.Doubling = true, p.loss.share(), p.loss.lossy
 	}
 	if p.failures > 0 {
 		s.Err = p.lastErr
