@@ -31,6 +31,8 @@ const (
 	// alive; one that failed there is probed ever more rarely, up to probeSlow.
 	probeEvery = time.Second
 	probeSlow  = 30 * time.Second
+	// freshFor is how long an answer outweighs that gossip holds the server dead.
+	freshFor = 2 * time.Second
 	// watchEvery is how often servers are looked at.
 	watchEvery = 200 * time.Millisecond
 )
@@ -95,7 +97,9 @@ func (h *health) late(now time.Time, patience time.Duration) bool {
 }
 
 // gossip notes what the WAN pool says of the server. One that failed there is
-// not asked until a probe gets through; one that is back is probed at once.
+// not asked until a probe gets through, but if it answered just now: then a
+// probe decides, since gossip is the first to fail on a busy machine. One that is
+// back is probed at once.
 func (h *health) gossip(alive, known bool, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -103,10 +107,17 @@ func (h *health) gossip(alive, known bool, now time.Time) {
 		return
 	}
 	h.alive, h.next, h.pause = alive, now, 0
-	if !alive {
+	switch {
+	case alive:
+	case h.fresh(now):
+		h.doubt.Store(true)
+	default:
 		h.open.Store(true)
 	}
 }
+
+// fresh reports whether the server answered just now.
+func (h *health) fresh(now time.Time) bool { return now.UnixNano()-h.heard.Load() < int64(freshFor) }
 
 // due reports whether a probe of the server is.
 func (h *health) due(now time.Time, patience time.Duration) bool {

@@ -25,13 +25,14 @@ import (
 // site is a datacenter whose servers can be frozen. Pings are not counted as
 // calls.
 type site struct {
-	mu     sync.Mutex
-	frozen map[string]bool
-	calls  map[string]int
-	pings  map[string]int
-	bulk   int
-	delay  func(id string) time.Duration
-	length int // of a value
+	mu        sync.Mutex
+	frozen    map[string]bool
+	calls     map[string]int
+	pings     map[string]int
+	bulk      int
+	forgotten int
+	delay     func(id string) time.Duration
+	length    int // of a value
 }
 
 func newSite() *site {
@@ -86,7 +87,7 @@ func (s *site) RoundTrip(ctx context.Context, to transport.Target, protocol stri
 	return op.AppendReply(nil, op.NewReply(op.Meta{Datacenter: "dc2"}, &kv.Entry{Key: "k", Value: []byte(value)}))
 }
 
-func (s *site) Forget(transport.Target)                    {}
+func (s *site) Forget(transport.Target)                    { s.forgotten++ }
 func (s *site) RTT(transport.Target, string) time.Duration { return siteTrip }
 func (s *site) Path(to transport.Target, protocol string) transport.PathStats {
 	return transport.PathStats{Target: to, Protocol: protocol, Connections: 2, RTT: siteTrip, Recent: 0.01, Doubling: true}
@@ -231,8 +232,18 @@ func TestFailedInGossipIsAskedOnceItAnswersAndTheReturnIsProbedAtOnce(t *testing
 		if _, err := get(t.Context(), r, "dc2"); err != nil {
 			t.Errorf("right after gossip saw it return: %v", err)
 		}
-		r.Update(nil, peers(2, gossip.Failed)) // gossip has trouble, the server has none
-		wait(2 * siteTrip)
+		r.Update(nil, peers(2, gossip.Failed))                                   // gossip has trouble, the server has none
+		if _, err := get(t.Context(), r, "dc2"); err != nil || s.forgotten > 1 { // but for the frozen one
+			t.Errorf("a server that answers is gone with gossip: %v, %d connections dropped", err, s.forgotten)
+		}
+		wait(freshFor + 2*siteTrip)
+		if _, err := get(t.Context(), r, "dc2"); err != nil || state(r).Answering != 1 || state(r).Alive != 0 {
+			t.Errorf("%v %+v", err, state(r))
+		}
+		r.Update(nil, peers(2, gossip.Alive))
+		wait(time.Minute)
+		r.Update(nil, peers(2, gossip.Failed))
+		wait(2 * siteTrip) // nothing was heard for long: a probe is needed
 		if _, err := get(t.Context(), r, "dc2"); err != nil || state(r).Answering != 1 || state(r).Alive != 0 {
 			t.Errorf("%v %+v", err, state(r))
 		}

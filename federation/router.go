@@ -116,15 +116,16 @@ func TargetOf(s wan.Server) transport.Target {
 
 // Update builds a new routing table from this server's coordinate and the
 // members of the WAN pool. It drops the connections to servers that are no
-// longer alive.
+// longer alive, but those that still answer.
 func (r *Router) Update(self *coordinate.Coordinate, peers []Peer) {
 	r.update.Lock()
 	defer r.update.Unlock()
 	old := r.table.Load()
 	t := newTable(r.cfg.Datacenter, self, peers, old)
 	r.table.Store(t)
+	now := time.Now()
 	for id, target := range old.alive {
-		if _, still := t.alive[id]; !still {
+		if _, still := t.alive[id]; !still && !t.answers(id, now) {
 			r.cfg.Transport.Forget(target)
 		}
 	}

@@ -78,6 +78,18 @@ func newTable(own string, self *coordinate.Coordinate, peers []Peer, old *table)
 	return t
 }
 
+// answers reports whether a server that has not left answered just now.
+func (t *table) answers(id string, now time.Time) bool {
+	for _, dc := range t.datacenters {
+		for _, m := range dc.members {
+			if m.target.NodeID == id {
+				return m.fresh(now)
+			}
+		}
+	}
+	return false
+}
+
 // distance is the round trip to the peer: measured, else estimated, else
 // beyond all others.
 func (p Peer) distance(self *coordinate.Coordinate) time.Duration {
