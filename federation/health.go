@@ -2,6 +2,8 @@ package federation
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,11 +49,15 @@ type health struct {
 	probing atomic.Bool
 
 	mu    sync.Mutex
-	alive bool          // says gossip
-	next  time.Time     // probe, while open
-	pause time.Duration // until the one after
-	err   error         // why the last call or probe failed
+	alive bool                                  // says gossip
+	next  time.Time                             // probe, while open
+	pause time.Duration                         // until the one after
+	err   error                                 // why the last call or probe failed
+	reads map[*context.CancelCauseFunc]struct{} // in progress; bounded as calls in flight are
 }
+
+// errOpened ends reads whose server turns out not to answer.
+var errOpened = errors.New("the server answers nothing")
 
 // member is a server of a table with its health.
 type member struct {
@@ -144,6 +150,31 @@ func (h *health) unheard(now time.Time) {
 	}
 	h.next = now.Add(h.pause)
 	h.open.Store(true)
+	for end := range h.reads {
+		(*end)(errOpened)
+	}
+}
+
+// follow returns a context for a read that ends when the breaker opens: what
+// waits for the server then may as well ask another. ok is false if it is open.
+func (h *health) follow(ctx context.Context) (_ context.Context, done func(), ok bool) {
+	ctx, end := context.WithCancelCause(ctx)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.open.Load() {
+		end(errOpened)
+		return ctx, nil, false
+	}
+	if h.reads == nil {
+		h.reads = map[*context.CancelCauseFunc]struct{}{}
+	}
+	h.reads[&end] = struct{}{}
+	return ctx, func() {
+		h.mu.Lock()
+		delete(h.reads, &end)
+		h.mu.Unlock()
+		end(nil)
+	}, true
 }
 
 // watch probes servers that are doubted or not asked.
@@ -238,7 +269,7 @@ type line struct {
 	Transport
 	router   *Router
 	dc       *datacenter
-	read     bool // a read that does not wait: its time counts
+	read     bool // it may be sent again elsewhere
 	blocking bool // it waits for something newer: silence is no sign
 	bulk     bool // the answer will be long
 	probe    bool
@@ -255,12 +286,24 @@ func (l line) RoundTrip(ctx context.Context, to transport.Target, protocol strin
 		h.began()
 		defer h.ended()
 	}
+	asker := ctx
+	if l.read {
+		var done func()
+		var ok bool
+		if ctx, done, ok = h.follow(ctx); !ok {
+			return nil, fmt.Errorf("%w: %w", transport.ErrUnreachable, errOpened)
+		}
+		defer done()
+	}
 	start := time.Now()
 	answer, err := l.Transport.RoundTrip(ctx, to, protocol, head, body)
+	if err != nil && asker.Err() == nil && context.Cause(ctx) == errOpened {
+		return nil, fmt.Errorf("%w: %w", transport.ErrLost, errOpened)
+	}
 	switch {
 	case err == nil:
 		h.answered()
-		if l.read && protocol == rpc.Protocol {
+		if l.read && !l.blocking && protocol == rpc.Protocol {
 			l.dc.load.pace.add(time.Since(start))
 		}
 	case ctx.Err() == nil && !l.probe:

@@ -150,6 +150,9 @@ func TestBreakerOpensWhenNoServerAnswersAndClosesWhenOneDoes(t *testing.T) {
 		if took := time.Since(start); took != 0 || !maps.Equal(before, s.asked()) {
 			t.Errorf("calls with an open breaker took %s and asked %v", took, s.asked())
 		}
+		if waiting := r.table.Load().datacenters["dc2"].load.inFlight.Load(); waiting > 0 {
+			t.Errorf("%d reads still wait for servers that answer nothing", waiting)
+		}
 		if n := testutil.ToFloat64(r.metrics.opened.WithLabelValues("dc2")); n != 1 {
 			t.Errorf("opened %v times", n)
 		}

@@ -111,13 +111,12 @@ func (h *hedge) close() <-chan struct{} {
 // the first answer wins. Other calls go to one server at a time.
 func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.Target, call *op.Call) (*op.Reply, error) {
 	read := call.Operation.OpKind() == op.KindRead
-	via := line{Transport: r.cfg.Transport, router: r, dc: dc, blocking: call.Header.MinIndex > 0}
-	via.read = read && !via.blocking
+	via := line{Transport: r.cfg.Transport, router: r, dc: dc, read: read, blocking: call.Header.MinIndex > 0}
 	if read {
 		via.bulk = r.sizes.long(call)
 	}
 	failed := func(to transport.Target, _ error) { dc.load.suspect(to.NodeID) }
-	if len(targets) == 1 || !via.read {
+	if len(targets) == 1 || !read || via.blocking {
 		return rpc.TryEach(ctx, via, targets, call, failed)
 	}
 	if _, err := call.Body(); err != nil { // encoded once for both
