@@ -31,7 +31,7 @@ func (e *Endpoint) RoundTrip(ctx context.Context, t Target, protocol string, hea
 		if err != nil {
 			return nil, fmt.Errorf("call %s: %w", t, err)
 		}
-		answer, err := c.callWith(ctx, other, head, body)
+		answer, err := p.send(ctx, c, other, head, body)
 		if err == nil {
 			return answer, nil
 		}
@@ -42,11 +42,11 @@ func (e *Endpoint) RoundTrip(ctx context.Context, t Target, protocol string, hea
 	}
 }
 
-// callWith sends a small request on another connection as well, if there is
-// one.
-func (c *conn) callWith(ctx context.Context, other *conn, head, body []byte) ([]byte, error) {
+// send sends a request on a connection, and a small one on another as well if
+// there is one.
+func (p *path) send(ctx context.Context, c, other *conn, head, body []byte) ([]byte, error) {
 	if other != nil && len(head)+len(body) <= maxTwin {
-		if answer, ok, err := c.e.twice(ctx, [2]*conn{c, other}, head, body); ok {
+		if answer, ok, err := p.twice(ctx, [2]*conn{c, other}, head, body); ok {
 			return answer, err
 		}
 	}

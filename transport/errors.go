@@ -116,6 +116,9 @@ func connError(err error, written bool) error {
 	if errors.As(err, &se) && se.Remote && se.ErrorCode == codeBusy {
 		return fmt.Errorf("%w: peer serves too many requests", ErrUnreachable)
 	}
+	if se != nil && se.Remote && se.ErrorCode == codeTwin {
+		return fmt.Errorf("%w: %w", ErrLost, errTwinTaken)
+	}
 	if written {
 		return fmt.Errorf("%w: %w", ErrLost, err)
 	}

@@ -34,7 +34,9 @@ type path struct {
 	lossy bool // the protocol is for networks that lose packets
 
 	mu       sync.Mutex
-	loss     loss
+	loss     loss      // as the connections count it
+	pairs    loss      // as requests that went twice show it
+	paired   time.Time // when the last of them went to learn about it
 	conns    []*conn
 	attempt  *attempt // the one dial that is under way, or nil
 	failures int

@@ -27,12 +27,23 @@ const (
 	lossyConns = 4
 )
 
-// Loss of a path is what its connections took for lost, with the past
-// forgotten over lossMemory: long enough that one call at a time, which sends
-// some 30 packets a second, shows a loss of 1 %.
+// Loss of a path is learned from two sources, with the past forgotten over
+// lossMemory. One is what its connections took for lost; but quic-go does not
+// count a packet that it sends again because a timer ran out, as happens where
+// few calls are made, and knows nothing of losses that only answers suffer. The
+// other is requests that go on two connections, a few each second also while
+// all is well: both copies have one answer, so if one comes much later, a packet
+// of it was lost, either way.
 const (
 	lossMemory = 30 * time.Second
 	lossSample = 200 * time.Millisecond // between looks at the counters
+	// pairEvery is the time between requests that go twice to learn about loss;
+	// in lossMemory 1 % makes about twenty copies late.
+	pairEvery = 60 * time.Millisecond
+	// pairPackets is how many packets a pair has: two requests, two answers.
+	pairPackets = 4
+	// pairConns is how many connections that takes.
+	pairConns = 2
 	// lossyAbove and calmBelow are apart so that a path at the edge does not go to
 	// and fro. Below 0.3 % fewer than one call in a hundred is late, and the p99
 	// needs no help.
@@ -186,14 +197,33 @@ func (p *path) spread(load func() int64) (first, second *conn) {
 	}
 	switch {
 	case healthy >= p.size:
-	case fill > moreAbove,
-		healthy < lossyConns && (p.loss.lossy || load() >= int64(healthy)*p.grow):
+	case healthy < pairConns, fill > moreAbove,
+		healthy < lossyConns && (p.lossyNow() || load() >= int64(healthy)*p.grow):
 		p.dial()
 	}
-	if !p.loss.lossy {
+	switch {
+	case second == nil, p.lossyNow():
+	case now.Sub(p.paired) < pairEvery:
 		second = nil
+	default:
+		p.paired = now
 	}
 	return first, second
+}
+
+// lossyNow reports whether small requests are to go on two connections; p.mu is
+// held.
+func (p *path) lossyNow() bool { return p.loss.lossy || p.pairs.lossy }
+
+// pair takes in what a request that went on two connections shows.
+func (p *path) pair(late bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	lost := 0.0
+	if late {
+		lost = 1
+	}
+	p.pairs.note(time.Now(), pairPackets, lost)
 }
 
 // load is how many streams are in flight on the path's connections; p.mu is

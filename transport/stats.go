@@ -58,7 +58,7 @@ func (p *path) stats() PathStats {
 	s := PathStats{Target: p.key.target, Protocol: p.key.protocol}
 	if p.lossy {
 		p.measure(time.Now())
-		s.Lossy, s.Recent, s.Doubling = true, p.loss.share(), p.loss.lossy
+		s.Lossy, s.Recent, s.Doubling = true, max(p.loss.share(), p.pairs.share()), p.lossyNow()
 	}
 	if p.failures > 0 {
 		s.Err = p.lastErr

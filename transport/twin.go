@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -90,58 +89,88 @@ type copyOf struct {
 // copies are the two of one request on their way. They outlive the call that
 // waits for the first of them.
 type copies struct {
+	path    *path
 	ctx     context.Context
 	cancel  context.CancelFunc
-	left    atomic.Int32
 	results chan copyOf
+
+	mu    sync.Mutex
+	ended int
+	first time.Time // when the first answer came; zero if it failed
 }
 
-func newCopies(ctx context.Context) *copies {
-	p := &copies{results: make(chan copyOf, 2)}
-	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	p.left.Store(2)
-	return p
+func (p *path) newCopies(ctx context.Context) *copies {
+	c := &copies{path: p, results: make(chan copyOf, 2)}
+	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	return c
 }
 
 func (p *copies) send(c *conn, m message, second bool) {
 	answer, err := c.alone(p.ctx, m)
 	p.results <- copyOf{answer, err, second}
-	if p.left.Add(-1) == 0 {
-		p.cancel()
-	}
+	p.end(c, err)
 }
+
+// end notes the end of a copy; the second tells whether a packet was lost.
+func (p *copies) end(c *conn, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended++; p.ended < 2 {
+		if err == nil {
+			p.first = time.Now()
+		}
+		return
+	}
+	p.cancel()
+	if p.first.IsZero() || errors.Is(err, errTwinTaken) {
+		return // nothing to compare with
+	}
+	p.path.pair(time.Since(p.first) > lateGap(c.span()))
+}
+
+// both reports whether both copies have ended.
+func (p *copies) both() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended == 2
+}
+
+// lateGap is how much later than the other a copy comes of which a packet was
+// lost: that is sent again after a round trip at the earliest.
+func lateGap(trip time.Duration) time.Duration { return max(trip/2, minGrace) }
 
 // twice sends a request on two connections and returns the first answer. It is
 // never begun again on another connection: what has reached the peer by one of
 // the two counts. ok is false if it was not sent.
-func (e *Endpoint) twice(ctx context.Context, pair [2]*conn, head, body []byte) (answer []byte, ok bool, err error) {
+func (p *path) twice(ctx context.Context, pair [2]*conn, head, body []byte) (answer []byte, ok bool, err error) {
+	e := p.e
 	number, id, ok := e.numbers.begin()
 	if !ok {
 		return nil, false, nil
 	}
 	defer e.numbers.end(number)
 	m := message{mark: id[:], head: head, body: body}
-	p := newCopies(ctx)
+	both := p.newCopies(ctx)
 	for i, c := range pair {
-		if err := e.workers.Do(func(context.Context) { p.send(c, m, i == 1) }); err != nil {
-			p.cancel()
+		if err := e.workers.Do(func(context.Context) { both.send(c, m, i == 1) }); err != nil {
+			both.cancel()
 			return nil, true, fmt.Errorf("%w: %w", ErrClosed, err)
 		}
 	}
 	var failed error
 	for range pair {
 		select {
-		case r := <-p.results:
+		case r := <-both.results:
 			if r.err == nil {
 				e.metrics.doubled(pair[0], r.second)
-				if p.left.Load() > 0 {
-					time.AfterFunc(min(max(pair[0].span(), minGrace), maxGrace), p.cancel)
+				if !both.both() {
+					time.AfterFunc(min(max(pair[0].span(), minGrace), maxGrace), both.cancel)
 				}
 				return r.answer, true, nil
 			}
 			failed = graver(failed, r.err)
 		case <-ctx.Done():
-			p.cancel()
+			both.cancel()
 			return nil, true, ended(ctx, ErrLost)
 		}
 	}

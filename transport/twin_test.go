@@ -23,12 +23,20 @@ type ledger struct {
 	hold chan struct{} // nil, or answers wait for it
 }
 
+// times is how often a request was carried out.
+func (l *ledger) times(request string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seen[request]
+}
+
 func (l *ledger) answer(_ context.Context, _ Remote, request []byte) []byte {
 	l.mu.Lock()
 	l.seen[string(request)]++
+	hold := l.hold
 	l.mu.Unlock()
-	if l.hold != nil {
-		<-l.hold
+	if hold != nil {
+		<-hold
 	}
 	return append(request, make([]byte, l.size)...)
 }
@@ -52,6 +60,7 @@ func double(t *testing.T, a, b *Endpoint) *path {
 		t.Fatal(err)
 	}
 	p.mu.Lock()
+	p.pairs.lossy = true
 	p.loss = loss{at: time.Now().Add(time.Hour), lossy: true} // as of later: it is not measured again
 	p.mu.Unlock()
 	eventually(t, 10*time.Second, "there are connections enough", func() bool {
@@ -121,15 +130,18 @@ func TestLossMakesRequestsGoTwiceAndCalmEndsIt(t *testing.T) {
 	}
 	p.mu.Lock()
 	p.loss.at = p.loss.at.Add(-10 * lossMemory) // some minutes later
+	p.pairs.at = p.pairs.at.Add(-10 * lossMemory)
 	p.mu.Unlock()
 	eventually(t, 10*time.Second, "calm is seen", func() bool {
 		call()
 		return !a.Path(to(b), testProtocol).Doubling
 	})
-	before := doubled(a)
-	call()
-	if doubled(a) != before {
-		t.Error("a request went twice without loss")
+	start, before := time.Now(), doubled(a)
+	for range 50 {
+		call()
+	}
+	if n, most := doubled(a)-before, 2+float64(time.Since(start)/pairEvery); n > most {
+		t.Errorf("%v of 50 requests went twice without loss, want at most %v to learn about it", n, most)
 	}
 }
 
@@ -146,11 +158,7 @@ func TestConnectionLostOnTheWayCarriesNothingOutTwice(t *testing.T) {
 			_, err := a.RoundTrip(within(t, 10*time.Second), to(b), testProtocol, nil, []byte(text))
 			got <- err
 		}()
-		eventually(t, 5*time.Second, "it has begun", func() bool {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			return l.seen[text] == 1
-		})
+		eventually(t, 5*time.Second, "it has begun", func() bool { return l.times(text) == 1 })
 		for _, c := range a.snapshot() { // those that carry a copy, or all of them
 			if c.inFlight.Load() > 0 && (round%2 == 0 || rand.IntN(2) == 0) {
 				c.close(codeDeaf, "test")
@@ -163,8 +171,8 @@ func TestConnectionLostOnTheWayCarriesNothingOutTwice(t *testing.T) {
 		if err := <-got; err != nil && !errors.Is(err, ErrLost) {
 			t.Errorf("round %d: %v, want an answer or that it may have been carried out", round, err)
 		}
-		if l.seen[text] != 1 {
-			t.Errorf("round %d: carried out %d times", round, l.seen[text])
+		if n := l.times(text); n != 1 {
+			t.Errorf("round %d: carried out %d times", round, n)
 		}
 		double(t, a, b)
 	}
@@ -190,8 +198,11 @@ func TestLongAnswerComesOnce(t *testing.T) {
 func TestRequestGivenUpEndsAtOnce(t *testing.T) {
 	_, a, b, l := lossyPair(t, wanem.Link{RTT: 10 * time.Millisecond})
 	double(t, a, b)
-	l.hold = make(chan struct{})
-	defer close(l.hold)
+	hold := make(chan struct{})
+	l.mu.Lock()
+	l.hold = hold
+	l.mu.Unlock()
+	defer close(hold)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := a.RoundTrip(ctx, to(b), testProtocol, nil, []byte("x")); !errors.Is(err, ErrLost) || !errors.Is(err, context.DeadlineExceeded) {
@@ -207,7 +218,7 @@ func TestRequestGivenUpEndsAtOnce(t *testing.T) {
 // Copies in any order, as late as a sender's window allows: each number has
 // one first copy.
 func TestEveryOrderOfCopiesHasOneFirst(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(4) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		now := time.Now()
 		w := twins{origins: map[originKey]*origin{}}
@@ -233,7 +244,7 @@ func TestEveryOrderOfCopiesHasOneFirst(t *testing.T) {
 			}
 			now = now.Add(time.Millisecond)
 		}
-		for range 30_000 {
+		for range 15_000 {
 			if number, id, ok := send.begin(); ok {
 				if binary.BigEndian.Uint64(id[16:]) != number {
 					t.Fatal("the identity does not carry the number")
