@@ -27,6 +27,7 @@ import (
 	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/server"
 	"github.com/legate-project/legate/state"
+	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/wan"
@@ -349,7 +350,8 @@ func (s *serverParts) startWAN(id transport.Identity) error {
 	if s.between, err = a.endpoint("wan", addr, id, a.opts.WrapWAN); err != nil {
 		return fmt.Errorf("listen for other datacenters on %s (ports.serf_wan): %w", addr, err)
 	}
-	s.router = federation.New(federation.Config{Datacenter: a.cfg.Datacenter, Transport: s.between, Log: a.log, Registerer: a.reg})
+	s.router = federation.New(federation.Config{Datacenter: a.cfg.Datacenter, Transport: s.between, Ping: &status.Ping,
+		Log: a.log, Registerer: a.reg})
 	if err := a.group.OnStop("federation", s.router.Stop); err != nil {
 		return err
 	}
@@ -434,8 +436,18 @@ func (s *serverParts) serve() error {
 		}
 		return nil
 	}
-	return errors.Join(s.between.Handle(rpc.Protocol, answers.Protocol(false, servers)), s.between.Handle(rpc.PartsProtocol, answers.Parts(servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)))
+	small := answers.Protocol(false, servers)
+	small.Lossy, small.PoolSize = true, betweenConns
+	bulk := answers.Protocol(false, servers)
+	bulk.Grow = 1
+	return errors.Join(s.between.Handle(rpc.Protocol, small), s.between.Handle(rpc.BulkProtocol, bulk),
+		s.between.Handle(rpc.PartsProtocol, answers.Parts(servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)))
 }
+
+// betweenConns is the most connections for small calls to one server of another
+// datacenter. A few do; more are dialled only while their congestion windows
+// fill up: at 1 % loss one carries about 0.1 MB/s of small calls over 80 ms.
+const betweenConns = 16
 
 // leave gives leadership away and says goodbye to the WAN.
 func (s *serverParts) leave(ctx context.Context) error {

@@ -11,39 +11,56 @@ import (
 // metrics of calls to other datacenters. The label datacenter is bounded by
 // the members of the WAN pool.
 type metrics struct {
+	reg     prometheus.Registerer
 	seconds *prometheus.HistogramVec
 	errors  *prometheus.CounterVec
 	hedges  *prometheus.CounterVec
+	wins    *prometheus.CounterVec
+	probes  *prometheus.CounterVec
+	opened  *prometheus.CounterVec
 	live    *prometheus.GaugeVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
+	counter := func(name, help string, more ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "legate_federation_" + name, Help: help}, append([]string{"datacenter"}, more...))
+	}
 	m := &metrics{
+		reg: r,
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "legate_federation_call_seconds", Help: "Time of calls to another datacenter, waits of blocking reads left out.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14), NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
 		}, []string{"datacenter"}),
-		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "legate_federation_call_errors_total", Help: "Calls to another datacenter that failed, by code of the error.",
-		}, []string{"datacenter", "code"}),
-		hedges: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "legate_federation_hedges_total", Help: "Reads that were sent to a second server because the first was late.",
-		}, []string{"datacenter"}),
+		errors: counter("call_errors_total", "Calls to another datacenter that failed, by code of the error.", "code"),
+		hedges: counter("hedges_total", "Reads that were sent to a second server because the first was late."),
+		wins:   counter("hedges_won_total", "Of those, the ones that the second server answered first."),
+		probes: counter("probes_total", "Probes of servers of another datacenter that were doubted or not asked, by result.", "result"),
+		opened: counter("breaker_opened_total", "How often calls to another datacenter began to fail at once."),
 		live: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "legate_federation_live_servers", Help: "Servers of another datacenter that can be asked.",
+			Name: "legate_federation_live_servers", Help: "Servers of another datacenter that gossip holds alive.",
 		}, []string{"datacenter"}),
 	}
-	r.MustRegister(m.seconds, m.errors, m.hedges, m.live)
+	r.MustRegister(m.seconds, m.errors, m.hedges, m.wins, m.probes, m.opened, m.live)
 	return m
 }
+
+// The results of a probe.
+const (
+	probeAnswered = "answered"
+	probeSilent   = "silent"
+)
 
 // servers makes the series of every datacenter exist before its first call.
 func (m *metrics) servers(t *table) {
 	m.live.Reset()
 	for name, dc := range t.datacenters {
-		m.live.WithLabelValues(name).Set(float64(len(dc.targets)))
+		m.live.WithLabelValues(name).Set(float64(dc.alive))
 		m.seconds.WithLabelValues(name)
 		m.hedges.WithLabelValues(name)
+		m.wins.WithLabelValues(name)
+		m.opened.WithLabelValues(name)
+		m.probes.WithLabelValues(name, probeAnswered)
+		m.probes.WithLabelValues(name, probeSilent)
 		m.errors.WithLabelValues(name, op.CodeUnreachableDatacenter.String())
 	}
 }
@@ -54,5 +71,80 @@ func (m *metrics) record(call *op.Call, dc string, took time.Duration, err error
 	}
 	if err != nil && op.CodeOf(err) != op.CodeLong { // no failure: it is asked for again, in parts
 		m.errors.WithLabelValues(dc, op.CodeOf(err).String()).Inc()
+	}
+}
+
+func (m *metrics) won(dc string) { m.wins.WithLabelValues(dc).Inc() }
+
+func (m *metrics) probed(dc string, answered bool) {
+	result := probeSilent
+	if answered {
+		result = probeAnswered
+	}
+	m.probes.WithLabelValues(dc, result).Inc()
+}
+
+// breaker counts when a datacenter's breaker opens.
+func (m *metrics) breaker(dc *datacenter) {
+	if broken := dc.broken(); dc.load.wasBroken.Swap(broken) != broken && broken {
+		m.opened.WithLabelValues(dc.name).Inc()
+	}
+}
+
+// watch adds what is read when it is asked for.
+func (m *metrics) watch(r *Router) {
+	by := []string{"datacenter"}
+	desc := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc("legate_federation_"+name, help, by, nil)
+	}
+	m.reg.MustRegister(&gauges{router: r,
+		breaker:  desc("breaker_open", "1 while calls to another datacenter fail at once because none of its servers answers."),
+		servers:  desc("answering_servers", "Servers of another datacenter that calls are made to."),
+		inFlight: desc("calls_in_flight", "Calls to another datacenter that wait for an answer, blocking reads left out."),
+		blocked:  desc("blocked_reads", "Reads of another datacenter that wait for something newer."),
+		contact:  desc("last_contact_timestamp_seconds", "When another datacenter answered last, Unix time; absent before the first answer."),
+		p95:      desc("read_p95_seconds", "95th percentile of the last reads of another datacenter, after which a second server is asked; absent while unknown."),
+	})
+}
+
+// gauges reads the router's state when it is scraped.
+type gauges struct {
+	router                                            *Router
+	breaker, servers, inFlight, blocked, contact, p95 *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{g.breaker, g.servers, g.inFlight, g.blocked, g.contact, g.p95} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (g *gauges) Collect(ch chan<- prometheus.Metric) {
+	for name, dc := range g.router.table.Load().datacenters {
+		gauge := func(d *prometheus.Desc, v float64) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, name)
+		}
+		open, answering, heard := 0.0, 0, int64(0)
+		for _, m := range dc.members {
+			heard = max(heard, m.heard.Load())
+			if !m.open.Load() {
+				answering++
+			}
+		}
+		if answering == 0 {
+			open = 1
+		}
+		gauge(g.breaker, open)
+		gauge(g.servers, float64(answering))
+		gauge(g.inFlight, float64(dc.load.inFlight.Load()))
+		gauge(g.blocked, float64(dc.load.blocked.Load()))
+		if heard > 0 {
+			gauge(g.contact, float64(heard)/float64(time.Second))
+		}
+		if p := dc.load.pace.p95.Load(); p > 0 {
+			gauge(g.p95, time.Duration(p).Seconds())
+		}
 	}
 }

@@ -7,9 +7,9 @@ package federation
 
 import (
 	"context"
+	"hash/maphash"
 	"log/slog"
 	"math"
-	"math/rand/v2"
 	"net"
 	"strconv"
 	"sync"
@@ -46,6 +46,8 @@ type Transport interface {
 	Forget(transport.Target)
 	// RTT is the measured round trip to a server, 0 if unknown.
 	RTT(to transport.Target, protocol string) time.Duration
+	// Path is the state of the connections to a server.
+	Path(to transport.Target, protocol string) transport.PathStats
 }
 
 var _ Transport = (*transport.Endpoint)(nil)
@@ -57,7 +59,11 @@ type Config struct {
 	Transport  Transport
 	// Deadline for a call whose caller set none, in addition to the wait of a
 	// blocking read; default 10 s.
-	Deadline   time.Duration
+	Deadline time.Duration
+	// Ping takes op.Empty, and every server answers it by itself at once: whether
+	// a server answers it decides whether it is asked. With nil nothing is probed
+	// and no breaker opens but for what gossip says.
+	Ping       op.Operation
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -70,6 +76,8 @@ type Router struct {
 	metrics *metrics
 	table   atomic.Pointer[table]
 	update  sync.Mutex // one Update at a time
+	kick    chan struct{}
+	sizes   sizes
 }
 
 var _ op.Caller = (*Router)(nil)
@@ -79,8 +87,13 @@ func New(cfg Config) *Router {
 	if cfg.Deadline == 0 {
 		cfg.Deadline = 10 * time.Second
 	}
-	r := &Router{cfg: cfg, log: cfg.Log.With("component", "federation"), group: lifecycle.New("federation"), metrics: newMetrics(cfg.Registerer)}
+	r := &Router{cfg: cfg, log: cfg.Log.With("component", "federation"), group: lifecycle.New("federation"), metrics: newMetrics(cfg.Registerer), kick: make(chan struct{}, 1)}
+	r.sizes.seed = maphash.MakeSeed()
 	r.table.Store(newTable(cfg.Datacenter, nil, nil, nil))
+	r.metrics.watch(r)
+	if cfg.Ping != nil {
+		_ = r.group.Go("watch", r.watch) // it fails only after Stop
+	}
 	return r
 }
 
@@ -103,19 +116,21 @@ func TargetOf(s wan.Server) transport.Target {
 
 // Update builds a new routing table from this server's coordinate and the
 // members of the WAN pool. It drops the connections to servers that are no
-// longer alive.
+// longer alive, but those that still answer.
 func (r *Router) Update(self *coordinate.Coordinate, peers []Peer) {
 	r.update.Lock()
 	defer r.update.Unlock()
 	old := r.table.Load()
 	t := newTable(r.cfg.Datacenter, self, peers, old)
 	r.table.Store(t)
+	now := time.Now()
 	for id, target := range old.alive {
-		if _, still := t.alive[id]; !still {
+		if _, still := t.alive[id]; !still && !t.answers(id, now) {
 			r.cfg.Transport.Forget(target)
 		}
 	}
 	r.metrics.servers(t)
+	r.wake()
 }
 
 // Datacenters lists the other known datacenters, nearest first.
@@ -170,7 +185,10 @@ func (r *Router) deadline(call *op.Call) time.Duration {
 
 // send tries the datacenter's servers, those that answer first.
 func (r *Router) send(ctx context.Context, dc *datacenter, call *op.Call) (*op.Reply, error) {
-	targets := dc.order()
+	var targets []transport.Target
+	if !dc.broken() {
+		targets = dc.order()
+	}
 	if len(targets) == 0 {
 		return nil, &op.Error{Code: op.CodeUnreachableDatacenter, Text: noPath, Datacenter: dc.name}
 	}
@@ -189,12 +207,12 @@ func (r *Router) send(ctx context.Context, dc *datacenter, call *op.Call) (*op.R
 // would be late, too.
 func (r *Router) ask(ctx context.Context, dc *datacenter, targets []transport.Target, call *op.Call) (*op.Reply, error) {
 	if call.Take != op.TakeParts {
-		return r.race(ctx, dc, targets, call)
+		return r.whole(ctx, dc, targets, call)
 	}
 	if !call.Long {
 		short := *call
 		short.Take = op.TakeShort
-		reply, err := r.race(ctx, dc, targets, &short)
+		reply, err := r.whole(ctx, dc, targets, &short)
 		if op.CodeOf(err) != op.CodeLong {
 			return reply, err
 		}
@@ -203,75 +221,18 @@ func (r *Router) ask(ctx context.Context, dc *datacenter, targets []transport.Ta
 	return rpc.TryEach(ctx, r.cfg.Transport, dc.order(), call, func(to transport.Target, _ error) { dc.load.suspect(to.NodeID) })
 }
 
+// whole has the result come in one piece, and remembers how long it was.
+func (r *Router) whole(ctx context.Context, dc *datacenter, targets []transport.Target, call *op.Call) (*op.Reply, error) {
+	reply, err := r.race(ctx, dc, targets, call)
+	if err == nil && call.Operation.OpKind() == op.KindRead {
+		r.sizes.note(call, reply)
+	}
+	return reply, err
+}
+
 // cut reports whether an error says no more than that the datacenter could not
 // be reached: by any server, or for a read on a connection that broke.
 func cut(err error, k op.Kind) bool {
 	code := op.CodeOf(err)
 	return code == op.CodeNoServer || code == op.CodeLost && k == op.KindRead
-}
-
-// race asks the first server and, for a read that is late, the next as well;
-// the first answer wins. Other calls go to one server at a time.
-func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.Target, call *op.Call) (*op.Reply, error) {
-	failed := func(to transport.Target, err error) { dc.load.suspect(to.NodeID) }
-	if len(targets) == 1 || call.Operation.OpKind() != op.KindRead || call.Header.MinIndex > 0 {
-		return rpc.TryEach(ctx, r.cfg.Transport, targets, call, failed)
-	}
-	if _, err := call.Body(); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends the slower try
-	results := make(chan outcome, 2)
-	launch := func(ts []transport.Target) error {
-		c := *call
-		return r.group.Spawn("call", func(context.Context) {
-			reply, err := rpc.TryEach(ctx, r.cfg.Transport, ts, &c, failed)
-			results <- outcome{ts[0], reply, err}
-		})
-	}
-	if err := launch(targets[:1]); err != nil {
-		return nil, op.ErrStopping
-	}
-	hedge := time.NewTimer(r.patience(targets[0]))
-	defer hedge.Stop()
-	running, hedged := 1, false
-	for {
-		select {
-		case <-hedge.C:
-			if !hedged && launch(targets[1:]) == nil {
-				running, hedged = running+1, true
-				r.metrics.hedges.WithLabelValues(dc.name).Inc()
-			}
-		case o := <-results:
-			running--
-			if o.err == nil && hedged && o.first != targets[0] {
-				dc.load.suspect(targets[0].NodeID)
-			}
-			if o.err == nil || !rpc.Again(o.err, call.Operation.OpKind()) || (running == 0 && hedged) {
-				return o.reply, o.err
-			}
-			if !hedged && launch(targets[1:]) == nil {
-				running, hedged = running+1, true
-			}
-			if running == 0 {
-				return nil, o.err
-			}
-		}
-	}
-}
-
-// outcome of one try.
-type outcome struct {
-	first transport.Target
-	reply *op.Reply
-	err   error
-}
-
-// patience is how long a read waits for the first server before it asks the
-// next as well: three round trips and what a leader's hold may take.
-func (r *Router) patience(to transport.Target) time.Duration {
-	const floor, ceiling = 150 * time.Millisecond, 2 * time.Second
-	d := 3*r.cfg.Transport.RTT(to, rpc.Protocol) + floor
-	return min(d, ceiling) + rand.N(10*time.Millisecond)
 }

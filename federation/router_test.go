@@ -43,6 +43,10 @@ func (*servers) Open(context.Context, transport.Target, string) (transport.Strea
 func (s *servers) Forget(to transport.Target)                 { s.forgotten = append(s.forgotten, to.NodeID) }
 func (s *servers) RTT(transport.Target, string) time.Duration { return 50 * time.Millisecond }
 
+func (s *servers) Path(transport.Target, string) transport.PathStats {
+	return transport.PathStats{RTT: 50 * time.Millisecond, Connections: 1}
+}
+
 func answer(t *testing.T, from string) []byte {
 	t.Helper()
 	b, err := op.AppendReply(nil, op.NewReply(op.Meta{Datacenter: "dc2"}, &kv.Entry{Key: "k", Value: []byte(from)}))

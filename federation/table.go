@@ -26,18 +26,22 @@ type table struct {
 // datacenter is one other datacenter in a table.
 type datacenter struct {
 	name    string
-	targets []transport.Target // live servers, nearest first
-	away    time.Duration      // round trip to its median server
-	load    *load              // outlives tables
+	members []member      // servers that have not left, nearest first
+	alive   int           // of them, as gossip says
+	away    time.Duration // round trip to its median server
+	load    *load         // outlives tables
 }
 
 // load is what a datacenter's calls share across tables.
 type load struct {
 	inFlight, blocked atomic.Int64
 	turn              atomic.Uint64
+	pace              pace
+	wasBroken         atomic.Bool
 
 	mu       sync.Mutex
 	suspects map[string]time.Time // node ID → asked last until then; bounded by the servers seen
+	servers  map[string]*health   // by node ID; those of the table
 }
 
 // newTable builds the table as seen from the coordinate self.
@@ -57,18 +61,33 @@ func newTable(own string, self *coordinate.Coordinate, peers []Peer, old *table)
 			t.nearest = append(t.nearest, p.Datacenter)
 		}
 		away[p.Datacenter] = append(away[p.Datacenter], p.distance(self))
-		if p.Status == gossip.Alive {
-			dc.targets = append(dc.targets, TargetOf(p.Server))
+		alive := p.Status == gossip.Alive
+		dc.members = append(dc.members, member{TargetOf(p.Server), dc.load.gossip(p.ID, alive)})
+		if alive {
+			dc.alive++
 			t.alive[p.ID] = TargetOf(p.Server)
 		}
 	}
 	for name, ds := range away {
 		t.datacenters[name].away = ds[(len(ds)-1)/2] // sorted already: the median
+		t.datacenters[name].load.keep(t.datacenters[name].members)
 	}
 	slices.SortFunc(t.nearest, func(a, b string) int {
 		return cmp.Or(cmp.Compare(t.datacenters[a].away, t.datacenters[b].away), strings.Compare(a, b))
 	})
 	return t
+}
+
+// answers reports whether a server that has not left answered just now.
+func (t *table) answers(id string, now time.Time) bool {
+	for _, dc := range t.datacenters {
+		for _, m := range dc.members {
+			if m.target.NodeID == id {
+				return m.fresh(now)
+			}
+		}
+	}
+	return false
 }
 
 // distance is the round trip to the peer: measured, else estimated, else
@@ -89,13 +108,50 @@ func oldLoad(old *table, dc string) *load {
 			return d.load
 		}
 	}
-	return &load{suspects: map[string]time.Time{}}
+	l := &load{suspects: map[string]time.Time{}, servers: map[string]*health{}}
+	l.pace.spare = hedgeBurst
+	return l
 }
 
-// order lists the live servers in the order to ask them: in turn, so that load
-// spreads, those that failed lately last.
+// of returns the health of a server.
+func (l *load) of(id string) *health {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.servers[id]
+	if h == nil { // gone from the table while a call went on
+		h = &health{}
+	}
+	return h
+}
+
+// gossip returns the health of a server of which gossip says whether it lives.
+func (l *load) gossip(id string, alive bool) *health {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h, known := l.servers[id]
+	if !known {
+		h = &health{}
+		l.servers[id] = h
+	}
+	h.gossip(alive, known, time.Now())
+	return h
+}
+
+// keep forgets the servers that are not among the members.
+func (l *load) keep(members []member) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	still := make(map[string]*health, len(members))
+	for _, m := range members {
+		still[m.target.NodeID] = m.health
+	}
+	l.servers = still
+}
+
+// order lists the servers that are to be asked: in turn, so that load spreads,
+// those that failed lately last.
 func (d *datacenter) order() []transport.Target {
-	n := len(d.targets)
+	n := len(d.members)
 	if n == 0 {
 		return nil
 	}
@@ -106,7 +162,11 @@ func (d *datacenter) order() []transport.Target {
 	defer d.load.mu.Unlock()
 	var late []transport.Target
 	for i := range n {
-		t := d.targets[(start+i)%n]
+		m := d.members[(start+i)%n]
+		if m.open.Load() {
+			continue
+		}
+		t := m.target
 		if until, ok := d.load.suspects[t.NodeID]; ok {
 			if now.Before(until) {
 				late = append(late, t)

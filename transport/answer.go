@@ -10,6 +10,10 @@ import (
 	"sync"
 )
 
+// behind is the urgency of a long answer (RFC 9218 section 4.1; 3 is the
+// default): short ones of the same connection pass it.
+const behind = 5
+
 // answer serves one stream of a protocol that answers requests: one request,
 // or a lane of them.
 func (c *conn) answer(ctx context.Context, s *stream) {
@@ -18,7 +22,11 @@ func (c *conn) answer(ctx context.Context, s *stream) {
 		s.Cancel() // nothing was asked: there is nobody to answer
 		return
 	}
-	if binary.BigEndian.Uint32(mark[:]) == laneMark {
+	switch binary.BigEndian.Uint32(mark[:]) {
+	case twinMark:
+		c.answerTwin(ctx, s)
+		return
+	case laneMark:
 		s.release() // the lane's requests count, not the lane
 		a := &laneAnswers{c: c, out: newLaneWriter(s), running: map[uint32]context.CancelFunc{}}
 		a.serve(ctx, s)
@@ -30,7 +38,11 @@ func (c *conn) answer(ctx context.Context, s *stream) {
 		s.Cancel()
 		return
 	}
-	if err := WriteFrame(s, c.serve.Answer(ctx, c.remote, request)); err != nil {
+	answer := c.serve.Answer(ctx, c.remote, request)
+	if len(answer) > laneChunk {
+		s.SetPriority(behind, true)
+	}
+	if err := WriteFrame(s, answer); err != nil {
 		s.Cancel()
 	}
 }

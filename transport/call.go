@@ -2,8 +2,10 @@ package transport
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -25,11 +27,11 @@ func (e *Endpoint) RoundTrip(ctx context.Context, t Target, protocol string, hea
 		return nil, fmt.Errorf("call %s: %w", t, err)
 	}
 	for try := 1; ; try++ {
-		c, err := p.acquire(ctx)
+		c, other, err := p.acquire(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("call %s: %w", t, err)
 		}
-		answer, err := c.call(ctx, head, body)
+		answer, err := p.send(ctx, c, other, head, body)
 		if err == nil {
 			return answer, nil
 		}
@@ -38,6 +40,39 @@ func (e *Endpoint) RoundTrip(ctx context.Context, t Target, protocol string, hea
 		}
 		return nil, fmt.Errorf("call %s: %w", t, err)
 	}
+}
+
+// send sends a request on a connection, and a small one on another as well if
+// there is one.
+func (p *path) send(ctx context.Context, c, other *conn, head, body []byte) ([]byte, error) {
+	if other != nil && len(head)+len(body) <= maxTwin {
+		if answer, ok, err := p.twice(ctx, [2]*conn{c, other}, head, body); ok {
+			return answer, err
+		}
+	}
+	return c.call(ctx, head, body)
+}
+
+// message is what a stream of its own carries: one request.
+type message struct {
+	mark       []byte // identity of a twin; nil for none
+	head, body []byte
+}
+
+// write writes the message as it goes on a stream.
+func (m message) write(w io.Writer) error {
+	if m.mark == nil {
+		return WriteFrame(w, m.head, m.body)
+	}
+	n := len(m.head) + len(m.body)
+	b := make([]byte, 0, frameHeader+len(m.mark)+frameHeader+n)
+	b = binary.BigEndian.AppendUint32(b, twinMark)
+	b = append(b, m.mark...)
+	b = binary.BigEndian.AppendUint32(b, uint32(n))
+	if _, err := w.Write(append(append(b, m.head...), m.body...)); err != nil {
+		return fmt.Errorf("write request: %w", err)
+	}
+	return nil
 }
 
 // call sends one request and waits for its answer.
@@ -53,11 +88,21 @@ func (c *conn) call(ctx context.Context, head, body []byte) ([]byte, error) {
 			}
 		}
 	}
+	return c.alone(ctx, message{head: head, body: body})
+}
+
+// alone sends one request on a stream of its own and waits for its answer.
+func (c *conn) alone(ctx context.Context, m message) ([]byte, error) {
 	s, err := c.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return exchange(ctx, s, head, body)
+	c.wrote(len(m.head) + len(m.body))
+	answer, err := exchange(ctx, s, m)
+	if err == nil {
+		c.came(len(answer))
+	}
+	return answer, err
 }
 
 // refused has the path pause if the peer does not accept this node.
@@ -67,14 +112,14 @@ func (c *conn) refused(err error) {
 	}
 }
 
-func exchange(ctx context.Context, s *stream, head, body []byte) ([]byte, error) {
+func exchange(ctx context.Context, s *stream, m message) ([]byte, error) {
 	since := s.c.listen()
 	stop := context.AfterFunc(ctx, s.Cancel)
 	defer stop()
 	watch := time.AfterFunc(s.c.patience(), func() { s.c.dropIfDeaf(since) })
 	defer watch.Stop()
 	answer, err := func() ([]byte, error) {
-		if err := WriteFrame(s, head, body); err != nil && !answeredEarly(err) {
+		if err := m.write(s); err != nil && !answeredEarly(err) {
 			return nil, err
 		}
 		// It fails if the peer has answered already; if it fails for
@@ -122,7 +167,7 @@ func (e *Endpoint) open(ctx context.Context, t Target, protocol string) (*stream
 		return nil, err
 	}
 	for try := 1; ; try++ {
-		c, err := p.acquire(ctx)
+		c, _, err := p.acquire(ctx)
 		if err != nil {
 			return nil, err
 		}

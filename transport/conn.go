@@ -27,6 +27,11 @@ type conn struct {
 	laneMu sync.Mutex
 	lane   *lane // the stream that small requests share; nil until the first, and after it broke
 
+	sent, read traffic // bytes of requests and of their answers
+
+	seenMu sync.Mutex
+	seen   seen // counters that the path's loss has taken in
+
 	inFlight atomic.Int64  // streams of both directions
 	lastUsed atomic.Int64  // time of the last use, Unix nanoseconds
 	silent   atomic.Uint64 // packets received when it fell silent, plus one; 0: it has not

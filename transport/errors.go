@@ -46,6 +46,7 @@ const (
 	codeIdle            = 0x02 // closed because nothing used it; nothing was in flight
 	codeCancelled       = 0x03 // stream: who asked gave up
 	codeBusy            = 0x04 // stream: not begun, too many already
+	codeTwin            = 0x06 // stream: the same request is answered on another connection
 	codeDeaf            = 0x05 // the peer acknowledges nothing: it will hardly read this
 	codeRefused         = 0x10 // and the reasons that follow
 	codeBadCertificate  = 0x11
@@ -114,6 +115,9 @@ func connError(err error, written bool) error {
 	var se *quic.StreamError
 	if errors.As(err, &se) && se.Remote && se.ErrorCode == codeBusy {
 		return fmt.Errorf("%w: peer serves too many requests", ErrUnreachable)
+	}
+	if se != nil && se.Remote && se.ErrorCode == codeTwin {
+		return fmt.Errorf("%w: %w", ErrLost, errTwinTaken)
 	}
 	if written {
 		return fmt.Errorf("%w: %w", ErrLost, err)

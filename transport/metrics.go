@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -20,6 +21,7 @@ type metrics struct {
 	streams    *prometheus.CounterVec
 	failures   *prometheus.CounterVec
 	datagrams  *prometheus.CounterVec
+	twice      *prometheus.CounterVec
 	links      *links
 	datacenter struct {
 		sync.Mutex
@@ -43,6 +45,10 @@ func newMetrics(reg prometheus.Registerer, e *Endpoint) (*metrics, error) {
 			Help: "Datagrams dropped before they were sent, by reason.",
 		}, []string{"reason"}),
 	}
+	m.twice = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "legate_quic_doubled_calls_total",
+		Help: "Small calls that were sent on two connections at once because the path loses packets, by the copy that was answered first.",
+	}, []string{"protocol", "datacenter", "won"})
 	m.datacenter.seen = map[string]bool{}
 	m.links = newLinks(e, m)
 	for _, r := range reasons() {
@@ -54,7 +60,7 @@ func newMetrics(reg prometheus.Registerer, e *Endpoint) (*metrics, error) {
 	for _, label := range []string{"connecting", "queue_full", "failed"} {
 		m.datagrams.WithLabelValues(label)
 	}
-	for _, c := range []prometheus.Collector{m.streams, m.failures, m.datagrams, m.links} {
+	for _, c := range []prometheus.Collector{m.streams, m.failures, m.datagrams, m.twice, m.links} {
 		if err := reg.Register(c); err != nil {
 			m.unregister()
 			return nil, fmt.Errorf("register metrics of the transport: %w", err)
@@ -92,6 +98,15 @@ func (m *metrics) handshakeFailed(reason string) { m.failures.WithLabelValues(re
 
 func (m *metrics) dropped(reason string) { m.datagrams.WithLabelValues(reason).Inc() }
 
+// doubled counts a call that went on two connections.
+func (m *metrics) doubled(c *conn, second bool) {
+	won := "first"
+	if second {
+		won = "second"
+	}
+	m.twice.WithLabelValues(c.protocol, m.bounded(c.remote.Peer.Datacenter), won).Inc()
+}
+
 func (m *metrics) closed(c *conn) { m.links.closed(c) }
 
 func dialFailure(err error) string {
@@ -115,7 +130,7 @@ type links struct {
 	e *Endpoint
 	m *metrics
 
-	roundTrip, connections, inFlight, sent, lost, bytesOut, bytesIn *prometheus.Desc
+	roundTrip, connections, inFlight, underWay, loss, doubling, sent, lost, bytesOut, bytesIn *prometheus.Desc
 
 	mu     sync.Mutex
 	totals map[linkKey]linkTotals
@@ -128,9 +143,12 @@ func newLinks(e *Endpoint, m *metrics) *links {
 	}
 	return &links{
 		e: e, m: m, totals: map[linkKey]linkTotals{},
-		roundTrip:   desc("round_trip_seconds", "Smallest smoothed round trip among the open connections"),
+		roundTrip:   desc("round_trip_seconds", "Smallest smoothed round trip among the open connections, absent while there is none"),
 		connections: desc("connections", "Open connections"),
 		inFlight:    desc("streams_in_flight", "Streams in progress"),
+		underWay:    desc("bytes_under_way", "Bytes of requests, or of answers if more, in the last round trip"),
+		loss:        desc("loss_ratio", "Share of packets lost lately on the way there, the worst of the servers'; of protocols for networks that lose packets"),
+		doubling:    desc("doubling_paths", "Servers to which small calls go on two connections because packets are lost"),
 		sent:        desc("packets_sent_total", "Packets sent"),
 		lost:        desc("packets_lost_total", "Packets taken for lost"),
 		bytesOut:    desc("bytes_sent_total", "Bytes sent"),
@@ -140,7 +158,7 @@ func newLinks(e *Endpoint, m *metrics) *links {
 
 // Describe implements prometheus.Collector.
 func (l *links) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{l.roundTrip, l.connections, l.inFlight, l.sent, l.lost, l.bytesOut, l.bytesIn} {
+	for _, d := range []*prometheus.Desc{l.roundTrip, l.connections, l.inFlight, l.underWay, l.loss, l.doubling, l.sent, l.lost, l.bytesOut, l.bytesIn} {
 		ch <- d
 	}
 }
@@ -164,9 +182,11 @@ func (t linkTotals) plus(sent, lost, out, in uint64) linkTotals {
 // Collect implements prometheus.Collector.
 func (l *links) Collect(ch chan<- prometheus.Metric) {
 	type live struct {
-		connections, inFlight int64
-		roundTrip             float64
-		totals                linkTotals
+		connections, inFlight     int64
+		roundTrip, underWay, loss float64
+		doubling                  float64
+		lossy                     bool
+		totals                    linkTotals
 	}
 	rows := map[linkKey]*live{}
 	l.mu.Lock()
@@ -184,10 +204,19 @@ func (l *links) Collect(ch chan<- prometheus.Metric) {
 		}
 		r.connections++
 		r.inFlight += c.inFlight.Load()
+		r.underWay += c.underWay(time.Now())
 		if rtt := s.SmoothedRTT.Seconds(); r.roundTrip == 0 || rtt < r.roundTrip {
 			r.roundTrip = rtt
 		}
 		r.totals = r.totals.plus(s.PacketsSent, s.PacketsLost, s.BytesSent, s.BytesReceived)
+	}
+	for _, p := range l.e.Stats() {
+		if r := rows[linkKey{p.Protocol, p.Peer.Datacenter}]; r != nil && p.Lossy {
+			r.lossy, r.loss = true, max(r.loss, p.Recent)
+			if p.Doubling {
+				r.doubling++
+			}
+		}
 	}
 	for k, r := range rows {
 		gauge := func(d *prometheus.Desc, v float64) {
@@ -196,7 +225,16 @@ func (l *links) Collect(ch chan<- prometheus.Metric) {
 		counter := func(d *prometheus.Desc, v uint64) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), k.protocol, k.datacenter)
 		}
-		gauge(l.roundTrip, r.roundTrip)
+		// A round trip that nobody measures now is no number: neither 0 nor what it
+		// was before a cut, which would look well.
+		if r.connections > 0 {
+			gauge(l.roundTrip, r.roundTrip)
+		}
+		if r.lossy {
+			gauge(l.loss, r.loss)
+			gauge(l.doubling, r.doubling)
+		}
+		gauge(l.underWay, r.underWay)
 		gauge(l.connections, float64(r.connections))
 		gauge(l.inFlight, float64(r.inFlight))
 		counter(l.sent, r.totals.packetsSent)

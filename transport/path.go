@@ -31,7 +31,12 @@ type path struct {
 	size int   // most connections
 	grow int64 // requests in flight on each connection before another is dialled
 
+	lossy bool // the protocol is for networks that lose packets
+
 	mu       sync.Mutex
+	loss     loss      // as the connections count it
+	pairs    loss      // as requests that went twice show it
+	paired   time.Time // when the last of them went to learn about it
 	conns    []*conn
 	attempt  *attempt // the one dial that is under way, or nil
 	failures int
@@ -64,54 +69,67 @@ func (e *Endpoint) path(t Target, protocol string) (*path, error) {
 	if len(e.paths) >= maxPaths {
 		return nil, fmt.Errorf("reach %s: %w: %d targets are in use already", t, ErrUnreachable, maxPaths)
 	}
-	p := &path{e: e, key: key, size: e.cfg.PoolSize, grow: growAt, lastUsed: time.Now()}
+	p := &path{e: e, key: key, size: e.cfg.PoolSize, grow: growAt, lossy: proto.Lossy, lastUsed: time.Now()}
 	if proto.PoolSize > 0 {
 		p.size = proto.PoolSize
 	}
 	if proto.Shared {
 		p.grow = growSharedAt
 	}
+	if proto.Grow > 0 {
+		p.grow = int64(proto.Grow)
+	}
 	e.paths[key] = p
 	return p, nil
 }
 
-// acquire returns the connection with the fewest requests in flight. With
-// none that answers it waits for a dial; during the pause after a failed dial
-// it fails at once.
-func (p *path) acquire(ctx context.Context) (*conn, error) {
+// acquire returns the connection to use, the one with the fewest requests in
+// flight or the most room, and a second one for a copy of a small request where
+// the path calls for one. With none that answers it waits for a dial; during the
+// pause after a failed dial it fails at once.
+func (p *path) acquire(ctx context.Context) (first, second *conn, err error) {
 	for {
 		p.mu.Lock()
 		p.lastUsed = time.Now()
-		best, healthy, load := p.pick()
-		if best != nil {
-			if healthy < p.size && load >= int64(healthy)*p.grow {
-				p.dial()
-			}
+		if first, second = p.best(); first != nil {
 			p.mu.Unlock()
-			return best, nil
+			return first, second, nil
 		}
 		a := p.attempt
 		if a == nil {
 			if time.Now().Before(p.retryAt) {
 				err := p.lastErr
 				p.mu.Unlock()
-				return nil, err
+				return nil, nil, err
 			}
 			a = p.dial()
 		}
 		p.mu.Unlock()
 		if a == nil {
-			return nil, ErrClosed
+			return nil, nil, ErrClosed
 		}
 		select {
 		case <-a.done:
 			if a.err != nil {
-				return nil, a.err
+				return nil, nil, a.err
 			}
 		case <-ctx.Done():
-			return nil, ended(ctx, ErrUnreachable)
+			return nil, nil, ended(ctx, ErrUnreachable)
 		}
 	}
+}
+
+// best chooses among the healthy connections and has another dialled if they
+// are too few; p.mu is held.
+func (p *path) best() (first, second *conn) {
+	if p.lossy {
+		return p.spread(p.load)
+	}
+	first, healthy, load := p.pick()
+	if first != nil && healthy < p.size && load >= int64(healthy)*p.grow {
+		p.dial()
+	}
+	return first, nil
 }
 
 // pick returns the best healthy connection, how many are healthy and their
@@ -334,11 +352,16 @@ func (e *Endpoint) dropIdle(now time.Time) {
 			idle = append(idle, c)
 		}
 	}
+	connected := map[string]bool{}
+	for c := range e.conns {
+		connected[c.remote.Peer.NodeID] = true
+	}
 	paths := make([]*path, 0, len(e.paths))
 	for _, p := range e.paths {
 		paths = append(paths, p)
 	}
 	e.mu.Unlock()
+	e.twins.sweep(now, connected)
 	for _, c := range idle {
 		c.close(codeIdle, "idle")
 	}

@@ -20,7 +20,11 @@ type PathStats struct {
 	PacketsLost uint64
 	BytesSent   uint64
 	BytesRead   uint64
-	Err         error // why there is no connection, if a dial failed last
+	UnderWay    int     // bytes of requests, or of answers if more, in the last round trip
+	Lossy       bool    // the protocol is for networks that lose packets
+	Recent      float64 // share of packets lost lately, 0 to 1; only of lossy protocols
+	Doubling    bool    // small requests go on two connections because of that
+	Err         error   // why there is no connection, if a dial failed last
 }
 
 // Loss is the share of lost packets, 0 to 1.
@@ -52,6 +56,10 @@ func (p *path) stats() PathStats {
 	p.mu.Lock()
 	conns := slices.Collect(p.usable)
 	s := PathStats{Target: p.key.target, Protocol: p.key.protocol}
+	if p.lossy {
+		p.measure(time.Now())
+		s.Lossy, s.Recent, s.Doubling = true, max(p.loss.share(), p.pairs.share()), p.lossyNow()
+	}
 	if p.failures > 0 {
 		s.Err = p.lastErr
 	}
@@ -70,6 +78,7 @@ func (p *path) stats() PathStats {
 		s.PacketsLost += q.PacketsLost
 		s.BytesSent += q.BytesSent
 		s.BytesRead += q.BytesReceived
+		s.UnderWay += int(c.underWay(time.Now()))
 	}
 	return s
 }
@@ -86,6 +95,18 @@ func (e *Endpoint) snapshot() []*conn {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Collect(maps.Keys(e.conns))
+}
+
+// Path returns the state of the connections to a target for a protocol; it is
+// zero but for the target if there never were any.
+func (e *Endpoint) Path(t Target, protocol string) PathStats {
+	e.mu.Lock()
+	p := e.paths[pathKey{t, protocol}]
+	e.mu.Unlock()
+	if p == nil {
+		return PathStats{Target: t, Protocol: protocol}
+	}
+	return p.stats()
 }
 
 // RTT is the smallest smoothed round trip to a target for a protocol; 0 if no

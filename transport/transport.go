@@ -132,6 +132,14 @@ type Protocol struct {
 	// stream for each, and a lost packet delays all that come after it: for
 	// networks that lose hardly any.
 	Shared bool
+	// Lossy is for networks that may lose packets: a request goes on the
+	// connection with the most room in its congestion window, and a small one on
+	// two at once while the path loses packets. The other end carries it out
+	// once, whichever copy comes first. It takes Answer there.
+	Lossy bool
+	// Grow is how many requests are in flight on each connection before another
+	// is dialled; 0 is 2, with Shared more.
+	Grow int
 	// Datagram handles one datagram and the time it was received. Calls come
 	// one at a time for each connection and must not block.
 	Datagram func(from Remote, b []byte, received time.Time)
@@ -229,6 +237,8 @@ type Endpoint struct {
 	warn      *rate.Limiter
 	admission admission
 	served    atomic.Int64
+	numbers   numbers
+	twins     twins
 	workers   *lifecycle.Workers // serve streams and requests
 
 	mu     sync.Mutex
@@ -253,6 +263,7 @@ func New(cfg Config) (*Endpoint, error) {
 		paths:  map[pathKey]*path{},
 		conns:  map[*conn]struct{}{},
 		byAddr: map[addrKey][]*conn{},
+		twins:  twins{origins: map[originKey]*origin{}},
 		quic: &quic.Config{
 			HandshakeIdleTimeout:           cfg.HandshakeTimeout,
 			MaxIdleTimeout:                 cfg.IdleTimeout,
@@ -263,6 +274,7 @@ func New(cfg Config) (*Endpoint, error) {
 			InitialConnectionReceiveWindow: 2 << 20,
 		},
 	}
+	e.numbers.init()
 	e.workers = lifecycle.NewWorkers(e.group, "request", idleWorkers)
 	protocols := maps.Clone(cfg.Protocols)
 	if protocols == nil {

@@ -23,6 +23,7 @@ type settings struct {
 	seconds time.Duration // each load
 	conns   int
 	rtt     time.Duration
+	servers int    // of each datacenter of the wan suite
 	write   string // file whose table is replaced
 	only    string
 }
@@ -40,6 +41,7 @@ func main() {
 	flag.DurationVar(&s.seconds, "time", 5*time.Second, "`duration` of each load.")
 	flag.IntVar(&s.conns, "conns", 64, "`number` of connections of each load.")
 	flag.DurationVar(&s.rtt, "rtt", 80*time.Millisecond, "emulated round `trip` between datacenters.")
+	flag.IntVar(&s.servers, "servers", 1, "`number` of servers in each datacenter of the wan suite.")
 	flag.StringVar(&s.write, "write", "", "replace the table in this `file`.")
 	flag.StringVar(&s.only, "only", "", "run only the `suite`: http, catalog, state, wan, dns or idle.")
 	flag.Parse()

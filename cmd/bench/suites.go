@@ -118,32 +118,6 @@ func (b *bench) dns(ctx context.Context) error {
 	return nil
 }
 
-// wan measures reads of another datacenter over an emulated WAN.
-func (b *bench) wan(ctx context.Context) error {
-	if _, err := b.start("lab", b.legate, "lab", "-datacenters=2", "-servers=1", "-clients=1", "-rtt="+b.rtt.String()); err != nil {
-		return err
-	}
-	server, client := "127.0.11.1:8500", "127.0.11.2:8500"
-	if err := wait(ctx, 60*time.Second, func() error { return put("http://"+client+key+"?dc=dc2", "value") }); err != nil {
-		return err
-	}
-	for _, l := range []struct {
-		name, addr string
-		conns      int
-	}{{"GET in another datacenter, on a server", server, 1}, {"GET in another datacenter, on a server", server, b.conns}, {"GET in another datacenter, through a client agent", client, 1}} {
-		out, err := load(ctx, l.conns, b.seconds, func(int) (one, error) { return dialHTTP(l.addr, "GET", key+"?dc=dc2", nil) })
-		if err != nil {
-			return fmt.Errorf("%s: %w", l.name, err)
-		}
-		r := row{what: fmt.Sprintf("%s, %s away", l.name, b.rtt), conns: l.conns, out: out}
-		if l.conns == 1 {
-			r.limit = b.rtt + 2*time.Millisecond
-		}
-		b.add(r)
-	}
-	return nil
-}
-
 // idle measures what an agent that does nothing keeps in memory.
 func (b *bench) idle(ctx context.Context) error {
 	server, err := b.agent("idle-server", "127.251.2.1", "-server", "-bootstrap-expect=1")

@@ -40,15 +40,8 @@ func (b *bench) cells(r row) []string {
 	if r.bar > 0 {
 		bar = b.verdict(r.ratio >= r.bar, fmt.Sprintf("≥ %.2f", r.bar))
 	}
-	if r.limit > 0 {
-		bar = b.verdict(r.out.p50 <= r.limit, fmt.Sprintf("p50 ≤ %s", r.limit))
-	}
-	if r.limit99 > 0 {
-		text := fmt.Sprintf("p99 ≤ %s", r.limit99)
-		if r.least > 0 {
-			text = fmt.Sprintf("≥ %.0f/s, %s", r.least, text)
-		}
-		bar = b.verdict(r.out.p99 <= r.limit99 && r.out.rate >= r.least, text)
+	if text, ok := r.promise(); text != "" {
+		bar = b.verdict(ok, text)
 	}
 	ms := func(d time.Duration) string { return fmt.Sprintf("%.2f ms", d.Seconds()*1000) }
 	rate := ""
@@ -56,6 +49,23 @@ func (b *bench) cells(r row) []string {
 		rate = fmt.Sprintf("%.0f/s", r.out.rate)
 	}
 	return []string{r.what, fmt.Sprint(r.conns), rate, ratio, ms(r.out.p50), ms(r.out.p99), bar}
+}
+
+// promise is what a row's rate and times are held to, "" for nothing, and
+// whether they keep it.
+func (r row) promise() (text string, ok bool) {
+	var parts []string
+	ok = true
+	if r.least > 0 {
+		parts, ok = append(parts, fmt.Sprintf("≥ %.0f/s", r.least)), ok && r.out.rate >= r.least
+	}
+	if r.limit > 0 {
+		parts, ok = append(parts, fmt.Sprintf("p50 ≤ %s", r.limit)), ok && r.out.p50 <= r.limit
+	}
+	if r.limit99 > 0 {
+		parts, ok = append(parts, fmt.Sprintf("p99 ≤ %s", r.limit99)), ok && r.out.p99 <= r.limit99
+	}
+	return strings.Join(parts, ", "), ok
 }
 
 func (b *bench) verdict(ok bool, text string) string {

@@ -13,7 +13,7 @@ import (
 
 // eventually tries until it succeeds, for as long as a fault may take to be
 // noticed and mended.
-func eventually(t *testing.T, what string, within time.Duration, try func(context.Context) error) {
+func eventually(t testing.TB, what string, within time.Duration, try func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()

@@ -17,6 +17,10 @@ import (
 // Protocol is the ALPN of calls.
 const Protocol = "legate-rpc/1"
 
+// BulkProtocol is the ALPN of calls between datacenters whose request or answer
+// is long: on connections of their own they delay no others.
+const BulkProtocol = "legate-bulk/1"
+
 // slack is how much longer a caller waits than the answerer works, so that the
 // answerer's error arrives.
 const slack = 250 * time.Millisecond
