@@ -133,13 +133,14 @@ type Server struct {
 	wan     WAN
 	remote  Remote
 	between transfer.Opener
-	follows op.Subscriber // results of other datacenters
+	views   op.Subscriber // results of other datacenters
 
 	snapshots snapshotting
 
 	flight   limiter
 	blocked  limiter
 	listings limiter
+	followed limiter
 	stall    time.Duration // how long a long result waits for its reader
 	members  chan struct{} // wakes the reconciler; capacity 1
 	coords   coordinates
@@ -174,9 +175,10 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Log.With("component", "server"), metrics: newMetrics(cfg.Registerer),
 		machine: state.New(), group: lifecycle.New("server"), members: make(chan struct{}, 1),
-		flight: limiter{max: maxInFlight}, blocked: limiter{max: maxBlocked}, listings: limiter{max: maxListings}, stall: rpc.Stall, results: kept, snapshots: newSnapshotting(),
+		flight: limiter{max: maxInFlight}, blocked: limiter{max: maxBlocked}, listings: limiter{max: maxListings}, followed: limiter{max: maxFollowed},
+		stall: rpc.Stall, results: kept, snapshots: newSnapshotting(),
 	}
-	s.direct, s.follows = s.directHandlers(), polled{s}
+	s.direct = s.directHandlers()
 	return s, nil
 }
 
@@ -186,6 +188,8 @@ type Parts struct {
 	LAN    LAN
 	WAN    WAN    // nil without WAN gossip
 	Remote Remote // nil without WAN gossip
+	// Views follows results of other datacenters; nil without WAN gossip.
+	Views op.Subscriber
 	// Between reaches servers of other datacenters for snapshots; nil without
 	// WAN gossip.
 	Between transfer.Opener
@@ -194,7 +198,7 @@ type Parts struct {
 // Start begins the server's own work.
 func (s *Server) Start(p Parts) error {
 	s.mu.Lock()
-	s.raft, s.lan, s.wan, s.remote, s.between = p.Raft, p.LAN, p.WAN, p.Remote, p.Between
+	s.raft, s.lan, s.wan, s.remote, s.between, s.views = p.Raft, p.LAN, p.WAN, p.Remote, p.Between, p.Views
 	s.started = time.Now()
 	if s.leads && !s.stopping { // elected while gossip was still opening
 		s.beginReign()
