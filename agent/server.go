@@ -22,6 +22,7 @@ import (
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/op/feed"
 	"github.com/legate-project/legate/op/rpc"
 	"github.com/legate-project/legate/op/transfer"
 	"github.com/legate-project/legate/op/view"
@@ -129,11 +130,10 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		if err := s.startWAN(id); err != nil {
 			return err
 		}
-		waits := view.NewWaits(s.router)
-		if err := a.group.OnStop("calls to other datacenters", waits.Stop); err != nil {
+		if err := s.openViews(); err != nil {
 			return err
 		}
-		parts.WAN, parts.Remote, parts.Between = s.wan, remote{waits, s.router}, s.between
+		parts.WAN, parts.Remote, parts.Between, parts.Views = s.wan, remote{a.views, s.router}, s.between, a.views
 	}
 	a.caller, a.snapshots = s.server, s.server
 	if err := s.server.Start(parts); err != nil {
@@ -143,6 +143,22 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		return err
 	}
 	return s.serve()
+}
+
+// openViews puts what is kept of other datacenters in front of the calls to
+// them.
+func (s *serverParts) openViews() error {
+	a := s.a
+	waits := view.NewWaits(s.router)
+	err := a.group.OnStop("calls to other datacenters", waits.Stop)
+	if err != nil {
+		return err
+	}
+	if a.views, err = view.New(view.Config{Datacenter: a.cfg.Datacenter, Next: waits, Source: s.router.Subscriber(s.between), Waits: true,
+		MaxStale: a.cfg.ViewMaxStale, Log: a.log, Registerer: a.reg}); err != nil {
+		return err
+	}
+	return a.group.OnStop("views of other datacenters", a.views.Stop)
 }
 
 func (a *Agent) expect() int {
@@ -417,14 +433,17 @@ func (s *serverParts) routes(p *wan.Pool) {
 // serve begins to answer calls: of agents of this datacenter on one endpoint,
 // of servers of other datacenters on the other.
 func (s *serverParts) serve() error {
-	answers := rpc.NewAnswerer(s.server, append(state.Operations(), events.Operations()...))
+	operations := append(state.Operations(), events.Operations()...)
+	answers := rpc.NewAnswerer(s.server, operations)
 	here := func(p transport.Peer) error {
 		if p.Datacenter != s.a.cfg.Datacenter {
 			return fmt.Errorf("this server is of datacenter %s", s.a.cfg.Datacenter)
 		}
 		return nil
 	}
-	err := errors.Join(s.rpc.Handle(rpc.Protocol, answers.Protocol(true, here)), s.rpc.Handle(transfer.Protocol, transfer.Serve(s.server, here)))
+	pushes := feed.NewServer(s.server, operations, "lan", s.a.reg)
+	err := errors.Join(s.rpc.Handle(rpc.Protocol, answers.Protocol(true, here)), s.rpc.Handle(transfer.Protocol, transfer.Serve(s.server, here)),
+		s.rpc.Handle(feed.Protocol, pushes.Protocol(here)))
 	if err != nil || s.between == nil {
 		return err
 	}
@@ -434,7 +453,9 @@ func (s *serverParts) serve() error {
 		}
 		return nil
 	}
-	return errors.Join(s.between.Handle(rpc.Protocol, answers.Protocol(false, servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)))
+	pushes = feed.NewServer(s.server.Between(), operations, "wan", s.a.reg)
+	return errors.Join(s.between.Handle(rpc.Protocol, answers.Protocol(false, servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)),
+		s.between.Handle(feed.Protocol, pushes.Protocol(servers)))
 }
 
 // leave gives leadership away and says goodbye to the WAN.

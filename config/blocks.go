@@ -74,6 +74,7 @@ type Performance struct {
 type DNSConfig struct {
 	AllowStale                  bool                     `key:"allow_stale" default:"true" doc:"Any server may answer."`
 	MaxStale                    time.Duration            `key:"max_stale" default:"87600h" doc:"A staler answer is asked of the leader again."`
+	AnswerTimeout               time.Duration            `key:"answer_timeout" default:"2s" doc:"How long a query may take; then the answer is SERVFAIL."`
 	NodeTTL                     time.Duration            `key:"node_ttl" doc:"TTL of answers about nodes."`
 	ServiceTTL                  map[string]time.Duration `key:"service_ttl" doc:"TTL of answers by service name; a name may end in *, the longest match counts."`
 	OnlyPassing                 bool                     `key:"only_passing" doc:"Leave out instances in the state warning, too."`
@@ -103,7 +104,7 @@ type HTTPConfig struct {
 	BlockEndpoints     []string          `key:"block_endpoints" doc:"Path prefixes that are refused."`
 	AllowWriteHTTPFrom []string          `key:"allow_write_http_from" flag:"allow-write-http-from" doc:"Networks that may write. Empty means all."`
 	ResponseHeaders    map[string]string `key:"response_headers" doc:"Headers added to every answer."`
-	UseCache           bool              `key:"use_cache" default:"true" mark:"pending" doc:"Serve ?cached from the agent's cache."`
+	UseCache           bool              `key:"use_cache" default:"true" doc:"Answer ?cached from what this agent keeps and its owner pushes; false ignores ?cached."`
 	MaxHeaderBytes     int               `key:"max_header_bytes" unit:"bytes" doc:"Longest request header; 0 means the standard 1 MiB."`
 }
 

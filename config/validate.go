@@ -184,11 +184,13 @@ func (f *finisher) checkTimes() {
 		{"session_ttl_min", c.SessionTTLMin, 0},
 		{"check_update_interval", c.CheckUpdateInterval, 0},
 		{"discovery_max_stale", c.DiscoveryMaxStale, 0},
+		{"view_max_stale", c.ViewMaxStale, time.Second},
 		{"log_rotate_duration", c.LogRotateDuration, 0},
 		{"performance.leave_drain_time", c.Performance.LeaveDrainTime, 0},
 		{"performance.rpc_hold_timeout", c.Performance.RPCHoldTimeout, 0},
 		{"limits.rpc_client_timeout", c.Limits.RPCClientTimeout, time.Millisecond},
 		{"dns_config.max_stale", c.DNSConfig.MaxStale, 0},
+		{"dns_config.answer_timeout", c.DNSConfig.AnswerTimeout, 10 * time.Millisecond},
 		{"dns_config.node_ttl", c.DNSConfig.NodeTTL, 0},
 		{"dns_config.recursor_timeout", c.DNSConfig.RecursorTimeout, 0},
 	} {

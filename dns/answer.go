@@ -26,10 +26,11 @@ func (x *exchange) apex(qtype uint16) int {
 // nameServers adds some servers of this datacenter with their addresses, as
 // answers or, to an answer with the SOA record, as authority.
 func (x *exchange) nameServers(qtype uint16) int {
-	list, _, err := catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, x.header(""), &catalog.ServiceRequest{Service: serverService, HealthyOnly: true})
+	list, meta, err := catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, x.header(""), &catalog.ServiceRequest{Service: serverService, HealthyOnly: true})
 	if err != nil {
 		return x.failed(err)
 	}
+	x.learned(&meta)
 	if list == nil {
 		return mdns.RcodeSuccess
 	}
@@ -52,14 +53,15 @@ func (x *exchange) nameServers(qtype uint16) int {
 
 // node answers about a node.
 func (x *exchange) node(n name, qtype uint16) int {
-	node, _, err := catalog.GetNode.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), &catalog.NodeRequest{Node: n.name})
+	node, meta, err := catalog.GetNode.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), &catalog.NodeRequest{Node: n.name})
 	if err != nil {
 		return x.failed(err)
 	}
+	x.learned(&meta)
 	if node == nil {
 		return x.negative(mdns.RcodeNameError)
 	}
-	ttl := wholeSeconds(x.conf.NodeTTL)
+	ttl := x.ttl(wholeSeconds(x.conf.NodeTTL))
 	switch qtype {
 	case mdns.TypeA, mdns.TypeAAAA, mdns.TypeANY, mdns.TypeCNAME:
 		x.addresses(place{node.Address, nodeTags(node)}, qtype, ttl)
@@ -93,14 +95,15 @@ func (x *exchange) service(n name, qtype uint16) int {
 	if n.tag != "" {
 		req.Tags = []string{n.tag}
 	}
-	list, _, err := catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), req)
+	list, meta, err := catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), req)
 	if err != nil {
 		return x.failed(err)
 	}
+	x.learned(&meta)
 	if list == nil || len(*list) == 0 {
 		return x.negative(mdns.RcodeNameError)
 	}
-	ttl := x.conf.ttls.of(n.name)
+	ttl := x.ttl(x.conf.ttls.of(n.name))
 	switch qtype {
 	case mdns.TypeSRV:
 		x.srv(*list, ttl)

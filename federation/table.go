@@ -27,6 +27,7 @@ type table struct {
 type datacenter struct {
 	name    string
 	targets []transport.Target // live servers, nearest first
+	failed  []transport.Target // servers that gossip has lost
 	away    time.Duration      // round trip to its median server
 	load    *load              // outlives tables
 }
@@ -60,6 +61,9 @@ func newTable(own string, self *coordinate.Coordinate, peers []Peer, old *table)
 		if p.Status == gossip.Alive {
 			dc.targets = append(dc.targets, TargetOf(p.Server))
 			t.alive[p.ID] = TargetOf(p.Server)
+		}
+		if p.Status == gossip.Failed {
+			dc.failed = append(dc.failed, TargetOf(p.Server))
 		}
 	}
 	for name, ds := range away {

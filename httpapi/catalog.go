@@ -71,7 +71,7 @@ func catalogDatacenters(x *exchange) error {
 		return err
 	}
 	x.datacenter(&meta)
-	x.cached()
+	x.cached(false)
 	if list == nil || list.Texts == nil {
 		return x.json([]string{})
 	}

@@ -89,6 +89,44 @@ func (x *exchange) consistency(h *op.Header) error {
 		h.Consistency = op.Stale
 	case consistent:
 		h.Consistency = op.Consistent
+	case cached && x.s.cfg.HTTP.UseCache:
+		return x.cacheControl(h)
+	}
+	return nil
+}
+
+// cacheControl reads what ?cached is to mean. What is kept is pushed by its
+// owner and ages only while that cannot be reached; so stale-if-error, where it
+// is given, says how old it may become. must-revalidate asks the owner.
+func (x *exchange) cacheControl(h *op.Header) error {
+	h.Consistency = op.Cached
+	revalidate := false
+	var age, ifError time.Duration
+	for _, line := range x.r.Header["Cache-Control"] {
+		for part := range strings.SplitSeq(line, ",") {
+			name, text, _ := strings.Cut(strings.TrimSpace(part), "=")
+			to := &age
+			switch strings.ToLower(name) {
+			case "must-revalidate":
+				revalidate = true
+				continue
+			case "stale-if-error":
+				to = &ifError
+			case "max-age":
+			default:
+				continue
+			}
+			n, err := strconv.ParseUint(strings.Trim(text, `"`), 10, 31)
+			if err != nil {
+				return refuse(http.StatusBadRequest, "Invalid value for "+strings.ToLower(name)+" in Cache-Control: want a number of seconds")
+			}
+			*to = time.Duration(n) * time.Second
+			revalidate = revalidate || to == &age && n == 0
+		}
+	}
+	h.MaxAge = max(age, ifError)
+	if revalidate && ifError == 0 {
+		h.Consistency, h.MaxAge = op.Default, 0
 	}
 	return nil
 }
@@ -124,6 +162,9 @@ func (x *exchange) blocking(h *op.Header) error {
 func (x *exchange) current() (op.Header, error) {
 	h, err := x.header()
 	h.MinIndex, h.MaxWait, x.waits = 0, 0, false
+	if h.Consistency == op.Cached { // nothing of this is kept
+		h.Consistency, h.MaxAge = op.Default, 0
+	}
 	return h, err
 }
 

@@ -63,7 +63,7 @@ func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error)
 	case elsewhere && s.remote == nil:
 		return nil, &op.Error{Code: op.CodeUnknownDatacenter, Text: "No path to datacenter", Datacenter: dc}
 	case elsewhere:
-		return s.remote.Do(ctx, call)
+		return s.away(ctx, authorizer, call)
 	case call.Header.Led:
 		return s.execute(ctx, authorizer, call)
 	}
@@ -132,7 +132,7 @@ func (s *Server) execute(ctx context.Context, a rules.Authorizer, call *op.Call)
 
 func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o op.Queryable) (*op.Reply, error) {
 	h := &call.Header
-	anywhere := h.Consistency == op.Stale && (h.MaxStale == 0 || s.raft.LastContact() <= h.MaxStale)
+	anywhere := s.anywhere(h)
 	if !anywhere && !s.raft.LeaseRead() {
 		return s.toLeader(ctx, call)
 	}
@@ -156,10 +156,7 @@ func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o 
 		return nil, err
 	}
 	defer res.release()
-	meta := s.meta(h.Consistency, res.index)
-	if !anywhere && h.Consistency == op.Stale {
-		meta.Consistency = op.Default
-	}
+	meta := s.local(h, anywhere, res.index)
 	shown, filtered := o.Hide(a, res.value)
 	sorted, err := s.sort(h.Near, &shown)
 	if err != nil {

@@ -133,11 +133,13 @@ type Server struct {
 	wan     WAN
 	remote  Remote
 	between transfer.Opener
+	views   op.Subscriber
 
 	snapshots snapshotting
 
 	flight   limiter
 	blocked  limiter
+	followed limiter
 	members  chan struct{} // wakes the reconciler; capacity 1
 	coords   coordinates
 	seen     atomic.Pointer[map[string]bool] // members, lower-cased, as the last round of reconciling saw them
@@ -171,7 +173,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Log.With("component", "server"), metrics: newMetrics(cfg.Registerer),
 		machine: state.New(), group: lifecycle.New("server"), members: make(chan struct{}, 1),
-		flight: limiter{max: maxInFlight}, blocked: limiter{max: maxBlocked}, results: kept, snapshots: newSnapshotting(),
+		flight: limiter{max: maxInFlight}, blocked: limiter{max: maxBlocked}, followed: limiter{max: maxFollowed}, results: kept, snapshots: newSnapshotting(),
 	}
 	s.direct = s.directHandlers()
 	return s, nil
@@ -183,6 +185,8 @@ type Parts struct {
 	LAN    LAN
 	WAN    WAN    // nil without WAN gossip
 	Remote Remote // nil without WAN gossip
+	// Views follows results of other datacenters; nil without WAN gossip.
+	Views op.Subscriber
 	// Between reaches servers of other datacenters for snapshots; nil without
 	// WAN gossip.
 	Between transfer.Opener
@@ -191,7 +195,7 @@ type Parts struct {
 // Start begins the server's own work.
 func (s *Server) Start(p Parts) error {
 	s.mu.Lock()
-	s.raft, s.lan, s.wan, s.remote, s.between = p.Raft, p.LAN, p.WAN, p.Remote, p.Between
+	s.raft, s.lan, s.wan, s.remote, s.between, s.views = p.Raft, p.LAN, p.WAN, p.Remote, p.Between, p.Views
 	s.started = time.Now()
 	if s.leads && !s.stopping { // elected while gossip was still opening
 		s.beginReign()

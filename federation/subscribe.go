@@ -1,0 +1,47 @@
+package federation
+
+import (
+	"context"
+
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/op/feed"
+	"github.com/legate-project/legate/transport"
+)
+
+// Subscriber is where results of other datacenters are followed, over the
+// endpoint on which the router's calls go.
+func (r *Router) Subscriber(via feed.Opener) op.Subscriber { return &subscriber{r, via} }
+
+type subscriber struct {
+	r   *Router
+	via feed.Opener
+}
+
+// Subscribe implements op.Subscriber. For who holds a result already, a
+// datacenter without a live server is tried at one that failed, in turn: it may
+// be back before gossip says so.
+func (s *subscriber) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
+	name := call.Header.Datacenter
+	dc := s.r.table.Load().datacenters[name]
+	if dc == nil {
+		return &op.Error{Code: op.CodeUnknownDatacenter, Text: noPath, Datacenter: name}
+	}
+	targets := dc.order()
+	if len(targets) == 0 && len(dc.failed) > 0 && call.Header.MinIndex > 0 {
+		n := int(dc.load.turn.Add(1) % uint64(len(dc.failed)))
+		targets = dc.failed[n : n+1]
+	}
+	if len(targets) > maxTries {
+		targets = targets[:maxTries]
+	}
+	began := false
+	err := feed.FollowEach(ctx, s.via, targets, call, func(reply *op.Reply) error {
+		began = true
+		return push(reply)
+	}, func(t transport.Target) { dc.load.suspect(t.NodeID) })
+	if !began && (len(targets) == 0 || cut(err, op.KindRead)) {
+		s.r.log.Debug("datacenter cannot be followed", "datacenter", name, "error", err)
+		return &op.Error{Code: op.CodeUnreachableDatacenter, Text: noPath, Datacenter: name}
+	}
+	return err
+}
