@@ -128,6 +128,8 @@ type Check struct {
 	Timeout     string
 	ExposedPort int
 	Definition  CheckDefinition `bexpr:"-"`
+	// Datacenter is set in answers of several datacenters; it is not stored.
+	Datacenter  string `json:",omitempty" msg:",omitempty"`
 	CreateIndex uint64
 	ModifyIndex uint64
 }

@@ -17,62 +17,80 @@ const (
 // MarshalMsg implements msgp.Marshaler
 func (z *Check) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 16
-	// string "Node"
-	o = append(o, 0xde, 0x0, 0x10, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
-	o = msgp.AppendString(o, z.Node)
-	// string "CheckID"
-	o = append(o, 0xa7, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x49, 0x44)
-	o = msgp.AppendString(o, z.CheckID)
-	// string "Name"
-	o = append(o, 0xa4, 0x4e, 0x61, 0x6d, 0x65)
-	o = msgp.AppendString(o, z.Name)
-	// string "Status"
-	o = append(o, 0xa6, 0x53, 0x74, 0x61, 0x74, 0x75, 0x73)
-	o = msgp.AppendString(o, z.Status)
-	// string "Notes"
-	o = append(o, 0xa5, 0x4e, 0x6f, 0x74, 0x65, 0x73)
-	o = msgp.AppendString(o, z.Notes)
-	// string "Output"
-	o = append(o, 0xa6, 0x4f, 0x75, 0x74, 0x70, 0x75, 0x74)
-	o = msgp.AppendString(o, z.Output)
-	// string "ServiceID"
-	o = append(o, 0xa9, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x49, 0x44)
-	o = msgp.AppendString(o, z.ServiceID)
-	// string "ServiceName"
-	o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x4e, 0x61, 0x6d, 0x65)
-	o = msgp.AppendString(o, z.ServiceName)
-	// string "ServiceTags"
-	o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x54, 0x61, 0x67, 0x73)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.ServiceTags)))
-	for za0001 := range z.ServiceTags {
-		o = msgp.AppendString(o, z.ServiceTags[za0001])
+	// check for omitted fields
+	zb0001Len := uint32(17)
+	var zb0001Mask uint32 /* 17 bits */
+	_ = zb0001Mask
+	if z.Datacenter == "" {
+		zb0001Len--
+		zb0001Mask |= 0x4000
 	}
-	// string "Type"
-	o = append(o, 0xa4, 0x54, 0x79, 0x70, 0x65)
-	o = msgp.AppendString(o, z.Type)
-	// string "Interval"
-	o = append(o, 0xa8, 0x49, 0x6e, 0x74, 0x65, 0x72, 0x76, 0x61, 0x6c)
-	o = msgp.AppendString(o, z.Interval)
-	// string "Timeout"
-	o = append(o, 0xa7, 0x54, 0x69, 0x6d, 0x65, 0x6f, 0x75, 0x74)
-	o = msgp.AppendString(o, z.Timeout)
-	// string "ExposedPort"
-	o = append(o, 0xab, 0x45, 0x78, 0x70, 0x6f, 0x73, 0x65, 0x64, 0x50, 0x6f, 0x72, 0x74)
-	o = msgp.AppendInt(o, z.ExposedPort)
-	// string "Definition"
-	o = append(o, 0xaa, 0x44, 0x65, 0x66, 0x69, 0x6e, 0x69, 0x74, 0x69, 0x6f, 0x6e)
-	o, err = z.Definition.MarshalMsg(o)
-	if err != nil {
-		err = msgp.WrapError(err, "Definition")
-		return
+	// variable map header, size zb0001Len
+	o = msgp.AppendMapHeader(o, zb0001Len)
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "Node"
+		o = append(o, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
+		o = msgp.AppendString(o, z.Node)
+		// string "CheckID"
+		o = append(o, 0xa7, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x49, 0x44)
+		o = msgp.AppendString(o, z.CheckID)
+		// string "Name"
+		o = append(o, 0xa4, 0x4e, 0x61, 0x6d, 0x65)
+		o = msgp.AppendString(o, z.Name)
+		// string "Status"
+		o = append(o, 0xa6, 0x53, 0x74, 0x61, 0x74, 0x75, 0x73)
+		o = msgp.AppendString(o, z.Status)
+		// string "Notes"
+		o = append(o, 0xa5, 0x4e, 0x6f, 0x74, 0x65, 0x73)
+		o = msgp.AppendString(o, z.Notes)
+		// string "Output"
+		o = append(o, 0xa6, 0x4f, 0x75, 0x74, 0x70, 0x75, 0x74)
+		o = msgp.AppendString(o, z.Output)
+		// string "ServiceID"
+		o = append(o, 0xa9, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x49, 0x44)
+		o = msgp.AppendString(o, z.ServiceID)
+		// string "ServiceName"
+		o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x4e, 0x61, 0x6d, 0x65)
+		o = msgp.AppendString(o, z.ServiceName)
+		// string "ServiceTags"
+		o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x54, 0x61, 0x67, 0x73)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.ServiceTags)))
+		for za0001 := range z.ServiceTags {
+			o = msgp.AppendString(o, z.ServiceTags[za0001])
+		}
+		// string "Type"
+		o = append(o, 0xa4, 0x54, 0x79, 0x70, 0x65)
+		o = msgp.AppendString(o, z.Type)
+		// string "Interval"
+		o = append(o, 0xa8, 0x49, 0x6e, 0x74, 0x65, 0x72, 0x76, 0x61, 0x6c)
+		o = msgp.AppendString(o, z.Interval)
+		// string "Timeout"
+		o = append(o, 0xa7, 0x54, 0x69, 0x6d, 0x65, 0x6f, 0x75, 0x74)
+		o = msgp.AppendString(o, z.Timeout)
+		// string "ExposedPort"
+		o = append(o, 0xab, 0x45, 0x78, 0x70, 0x6f, 0x73, 0x65, 0x64, 0x50, 0x6f, 0x72, 0x74)
+		o = msgp.AppendInt(o, z.ExposedPort)
+		// string "Definition"
+		o = append(o, 0xaa, 0x44, 0x65, 0x66, 0x69, 0x6e, 0x69, 0x74, 0x69, 0x6f, 0x6e)
+		o, err = z.Definition.MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Definition")
+			return
+		}
+		if (zb0001Mask & 0x4000) == 0 { // if not omitted
+			// string "Datacenter"
+			o = append(o, 0xaa, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
+			o = msgp.AppendString(o, z.Datacenter)
+		}
+		// string "CreateIndex"
+		o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
+		o = msgp.AppendUint64(o, z.CreateIndex)
+		// string "ModifyIndex"
+		o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
+		o = msgp.AppendUint64(o, z.ModifyIndex)
 	}
-	// string "CreateIndex"
-	o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
-	o = msgp.AppendUint64(o, z.CreateIndex)
-	// string "ModifyIndex"
-	o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
-	o = msgp.AppendUint64(o, z.ModifyIndex)
 	return
 }
 
@@ -199,6 +217,12 @@ func (z *Check) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Definition")
 				return
 			}
+		case "Datacenter":
+			z.Datacenter, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Datacenter")
+				return
+			}
 		case "CreateIndex":
 			z.CreateIndex, bts, err = msgp.ReadUint64Bytes(bts)
 			if err != nil {
@@ -229,7 +253,7 @@ func (z *Check) Msgsize() (s int) {
 	for za0001 := range z.ServiceTags {
 		s += msgp.StringPrefixSize + len(z.ServiceTags[za0001])
 	}
-	s += 5 + msgp.StringPrefixSize + len(z.Type) + 9 + msgp.StringPrefixSize + len(z.Interval) + 8 + msgp.StringPrefixSize + len(z.Timeout) + 12 + msgp.IntSize + 11 + z.Definition.Msgsize() + 12 + msgp.Uint64Size + 12 + msgp.Uint64Size
+	s += 5 + msgp.StringPrefixSize + len(z.Type) + 9 + msgp.StringPrefixSize + len(z.Interval) + 8 + msgp.StringPrefixSize + len(z.Timeout) + 12 + msgp.IntSize + 11 + z.Definition.Msgsize() + 11 + msgp.StringPrefixSize + len(z.Datacenter) + 12 + msgp.Uint64Size + 12 + msgp.Uint64Size
 	return
 }
 
