@@ -27,7 +27,10 @@ import (
 	"github.com/legate-project/legate/op/transfer"
 	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/server"
+	"github.com/legate-project/legate/server/directory"
+	"github.com/legate-project/legate/server/wide"
 	"github.com/legate-project/legate/state"
+	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/wan"
@@ -43,6 +46,8 @@ type serverParts struct {
 	between *transport.Endpoint // between datacenters; nil without WAN
 	wan     *wan.Pool           // nil without WAN
 	router  *federation.Router  // nil without WAN
+
+	directory *directory.Directory // nil without WAN
 }
 
 // serverList is the servers of the datacenter as gossip last told of them, so
@@ -154,11 +159,21 @@ func (s *serverParts) openViews() error {
 	if err != nil {
 		return err
 	}
-	if a.views, err = view.New(view.Config{Datacenter: a.cfg.Datacenter, Next: waits, Source: s.router.Subscriber(s.between), Waits: true,
+	several := wide.New(wide.Config{Datacenter: a.cfg.Datacenter, Here: s.server.Here(), Near: s.router, Log: a.log, Registerer: a.reg})
+	if err := a.group.OnStop("answers of several datacenters", several.Stop); err != nil {
+		return err
+	}
+	there := s.router.Subscriber(s.between)
+	if a.views, err = view.New(view.Config{Datacenter: a.cfg.Datacenter, Next: several.Calls(waits), Source: several.Results(there), Waits: true,
 		MaxStale: a.cfg.ViewMaxStale, Log: a.log, Registerer: a.reg}); err != nil {
 		return err
 	}
-	return a.group.OnStop("views of other datacenters", a.views.Stop)
+	if err := a.group.OnStop("views of other datacenters", a.views.Stop); err != nil {
+		return err
+	}
+	s.directory = directory.New(directory.Config{Source: there, Datacenters: s.router.Datacenters, Log: a.log, Registerer: a.reg})
+	several.Start(a.views, s.directory)
+	return a.group.OnStop("directory", s.directory.Stop)
 }
 
 func (a *Agent) expect() int {
@@ -453,7 +468,7 @@ func (s *serverParts) serve() error {
 		}
 		return nil
 	}
-	pushes = feed.NewServer(s.server.Between(), operations, "wan", s.a.reg)
+	pushes = feed.NewServer(s.server.Between(), append(operations, &catalog.GetDigest), "wan", s.a.reg)
 	return errors.Join(s.between.Handle(rpc.Protocol, answers.Protocol(false, servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)),
 		s.between.Handle(feed.Protocol, pushes.Protocol(servers)))
 }

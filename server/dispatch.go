@@ -34,6 +34,8 @@ func (s *Server) label(dc string) string {
 	switch {
 	case dc == "" || dc == s.cfg.Datacenter:
 		return "local"
+	case op.Wide(dc):
+		return "several"
 	case s.remote != nil && slices.Contains(s.remote.Datacenters(), dc):
 		return dc
 	}
@@ -46,7 +48,7 @@ func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error)
 	}
 	dc := call.Header.Datacenter
 	elsewhere := dc != "" && dc != s.cfg.Datacenter
-	if !elsewhere { // federation has bounds for each datacenter: one that hangs costs no local caller
+	if !elsewhere || op.Wide(dc) { // federation has bounds for each datacenter: one that hangs costs no local caller
 		limit := &s.flight
 		if call.Header.MinIndex > 0 {
 			limit = &s.blocked
