@@ -5,7 +5,6 @@ import (
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/feed"
-	"github.com/legate-project/legate/transport"
 )
 
 var _ op.Subscriber = (*Client)(nil)
@@ -16,5 +15,5 @@ func (c *Client) Subscribe(ctx context.Context, call *op.Call, push func(*op.Rep
 	if c.cfg.Streams == nil {
 		return op.Errorf(op.CodeUnsupported, "%s cannot be followed: this client opens no streams", call.Operation.OpName())
 	}
-	return feed.FollowEach(ctx, c.cfg.Streams, c.targets(call), call, push, func(t transport.Target) { c.pass(t) })
+	return feed.FollowEach(ctx, c.cfg.Streams, c.targets(call), call, feed.Sink{Push: push, Failed: c.pass})
 }

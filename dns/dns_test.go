@@ -368,7 +368,7 @@ func TestHeaderOfAnswers(t *testing.T) {
 	if !m.Authoritative || m.RecursionAvailable || !m.RecursionDesired || m.Id != 4711 || m.IsEdns0() != nil {
 		t.Errorf("answer %s", m)
 	}
-	if want := (op.Header{Datacenter: "dc2", Token: "secret", Consistency: op.Stale, MaxStale: time.Hour}); f.last != want {
+	if want := (op.Header{Datacenter: "dc2", Token: "secret", Consistency: op.Cached, MaxAge: time.Hour}); f.last != want {
 		t.Errorf("asked with %+v", f.last)
 	}
 	m = ask(t, s, "web.service.consul.", mdns.TypeA, func(m *mdns.Msg) {

@@ -35,10 +35,10 @@ func (s *subscriber) Subscribe(ctx context.Context, call *op.Call, push func(*op
 		targets = targets[:maxTries]
 	}
 	began := false
-	err := feed.FollowEach(ctx, s.via, targets, call, func(reply *op.Reply) error {
-		began = true
-		return push(reply)
-	}, func(t transport.Target) { dc.load.suspect(t.NodeID) })
+	err := feed.FollowEach(ctx, s.via, targets, call, feed.Sink{
+		Push:   func(reply *op.Reply) error { began = true; return push(reply) },
+		Failed: func(t transport.Target) { dc.load.suspect(t.NodeID) },
+	})
 	if !began && (len(targets) == 0 || cut(err, op.KindRead)) {
 		s.r.log.Debug("datacenter cannot be followed", "datacenter", name, "error", err)
 		return &op.Error{Code: op.CodeUnreachableDatacenter, Text: noPath, Datacenter: name}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/legate-project/legate/httpapi/cachecontrol"
 	"github.com/legate-project/legate/op"
 )
 
@@ -97,36 +98,14 @@ func (x *exchange) consistency(h *op.Header) error {
 
 // cacheControl reads what ?cached is to mean. What is kept is pushed by its
 // owner and ages only while that cannot be reached; so stale-if-error, where it
-// is given, says how old it may become. must-revalidate asks the owner.
+// is given, says how old it may become.
 func (x *exchange) cacheControl(h *op.Header) error {
-	h.Consistency = op.Cached
-	revalidate := false
-	var age, ifError time.Duration
-	for _, line := range x.r.Header["Cache-Control"] {
-		for part := range strings.SplitSeq(line, ",") {
-			name, text, _ := strings.Cut(strings.TrimSpace(part), "=")
-			to := &age
-			switch strings.ToLower(name) {
-			case "must-revalidate":
-				revalidate = true
-				continue
-			case "stale-if-error":
-				to = &ifError
-			case "max-age":
-			default:
-				continue
-			}
-			n, err := strconv.ParseUint(strings.Trim(text, `"`), 10, 31)
-			if err != nil {
-				return refuse(http.StatusBadRequest, "Invalid value for "+strings.ToLower(name)+" in Cache-Control: want a number of seconds")
-			}
-			*to = time.Duration(n) * time.Second
-			revalidate = revalidate || to == &age && n == 0
-		}
+	c, err := cachecontrol.Parse(x.r.Header["Cache-Control"])
+	if err != nil {
+		return refuse(http.StatusBadRequest, err.Error())
 	}
-	h.MaxAge = max(age, ifError)
-	if revalidate && ifError == 0 {
-		h.Consistency, h.MaxAge = op.Default, 0
+	if !c.Revalidate || c.StaleIfError > 0 {
+		h.Consistency, h.MaxAge = op.Cached, max(c.MaxAge, c.StaleIfError)
 	}
 	return nil
 }

@@ -33,10 +33,11 @@ const (
 	// openTimeout is how long a server may take to be connected, firstWord how
 	// long until the first byte of its answer comes: with round trips up to 300 ms
 	// a lost packet is repeated within it, and a resolver still waits when the next
-	// server is asked. No other server is tried after enough.
+	// server is asked. After enough none is asked any more: a resolver gives up at
+	// two seconds.
 	openTimeout = time.Second
 	firstWord   = time.Second
-	enough      = 1500 * time.Millisecond
+	enough      = 1700 * time.Millisecond
 	// silence is how long a stream may carry nothing: three heartbeats.
 	silence = 3 * op.Heartbeat
 	// stall is how long a peer may take no byte of what is sent to it.
@@ -65,14 +66,27 @@ func Dial() transport.Protocol { return transport.Protocol{PoolSize: poolSize} }
 // stream broke, one with CodeNoServer (nothing came) or CodeLost; else the error
 // of ctx or push.
 func Follow(ctx context.Context, via Opener, to transport.Target, c *op.Call, push func(*op.Reply) error) error {
-	stream, err := begin(ctx, via, to, c)
+	return follow(ctx, attempt{via, to, c, time.Now().Add(openTimeout + firstWord)}, push)
+}
+
+// attempt is to be answered, if only with a sign of life, before it is over.
+type attempt struct {
+	via  Opener
+	to   transport.Target
+	call *op.Call
+	over time.Time
+}
+
+func follow(ctx context.Context, a attempt, push func(*op.Reply) error) error {
+	to, c := a.to, a.call
+	stream, err := begin(ctx, a)
 	if err != nil {
 		return err
 	}
 	stop := context.AfterFunc(ctx, stream.Cancel)
 	defer stop()
 	defer stream.Cancel()
-	in := &patient{stream: stream, wait: firstWord}
+	in := &patient{stream: stream, wait: min(firstWord, time.Until(a.over))}
 	for began := false; ; {
 		b, err := transport.ReadFrame(in, transport.MaxResponse)
 		if ctx.Err() != nil {
@@ -95,7 +109,8 @@ func Follow(ctx context.Context, via Opener, to transport.Target, c *op.Call, pu
 }
 
 // begin opens the stream and sends the call.
-func begin(ctx context.Context, via Opener, to transport.Target, c *op.Call) (transport.Stream, error) {
+func begin(ctx context.Context, a attempt) (transport.Stream, error) {
+	to, c := a.to, a.call
 	h := c.Header
 	h.MinIndex, h.MaxWait, h.Timeout = 0, 0, 0
 	if h.Hops++; h.Hops > op.MaxHops {
@@ -109,9 +124,9 @@ func begin(ctx context.Context, via Opener, to transport.Target, c *op.Call) (tr
 	if err != nil {
 		return nil, err
 	}
-	opening, cancel := context.WithTimeout(ctx, openTimeout)
+	opening, cancel := context.WithTimeout(ctx, min(openTimeout, time.Until(a.over)))
 	defer cancel()
-	stream, err := via.Open(opening, to, Protocol)
+	stream, err := a.via.Open(opening, to, Protocol)
 	if err == nil {
 		if err = transport.WriteFrame(&steady{stream}, head, body); err == nil {
 			return stream, nil
@@ -127,33 +142,41 @@ func begin(ctx context.Context, via Opener, to transport.Target, c *op.Call) (tr
 	return nil, op.Errorf(op.CodeNoServer, "follow %s: cannot reach %s (%s): %v", c.Operation.OpName(), to.Name, to.Addr, err)
 }
 
+// Sink is where a subscription goes.
+type Sink struct {
+	Push func(*op.Reply) error
+	// Failed is told of each target that could not be reached.
+	Failed func(transport.Target)
+}
+
 // FollowEach follows the result at the first target that begins to push it.
 // Those that are current are looked for first; if there are none, one that is
 // not will do, and after a while the search begins anew: the subscription ends
-// then as one that is lost. failed is told of each target that could not be
-// reached.
-func FollowEach(ctx context.Context, via Opener, targets []transport.Target, c *op.Call, push func(*op.Reply) error, failed func(transport.Target)) error {
+// then as one that is lost.
+func FollowEach(ctx context.Context, via Opener, targets []transport.Target, c *op.Call, to Sink) error {
 	if _, err := c.Body(); err != nil { // encode once for all tries
 		return err
 	}
 	var last error = op.ErrNoServers
-	start := time.Now()
+	over := time.Now().Add(enough)
 	for _, current := range []bool{true, false} {
+		asked := *c
+		asked.Header.MustCurrent = current
 		behind := false
-		for _, to := range targets {
-			began, err := followOne(ctx, via, to, c, current, push)
+		for _, target := range targets {
+			began, err := followOne(ctx, attempt{via, target, &asked, over}, to.Push)
 			if began || ctx.Err() != nil || !another(err) {
 				return err
 			}
 			last = err
 			switch op.CodeOf(err) {
 			case op.CodeNoServer, op.CodeLost:
-				failed(to)
-				if time.Since(start) > enough {
-					return last
-				}
+				to.Failed(target)
 			case op.CodeNoLeader:
 				behind = true
+			}
+			if !time.Now().Before(over) {
+				return last
 			}
 		}
 		if !behind {
@@ -164,19 +187,17 @@ func FollowEach(ctx context.Context, via Opener, targets []transport.Target, c *
 }
 
 // followOne follows at one target and says whether it began to push.
-func followOne(ctx context.Context, via Opener, to transport.Target, c *op.Call, current bool, push func(*op.Reply) error) (began bool, err error) {
-	asked := *c
-	asked.Header.MustCurrent = current
+func followOne(ctx context.Context, a attempt, push func(*op.Reply) error) (began bool, err error) {
 	var again time.Time
-	err = Follow(ctx, via, to, &asked, func(r *op.Reply) error {
+	err = follow(ctx, a, func(r *op.Reply) error {
 		if !began {
 			began, again = true, time.Now().Add(recheck+rand.N(recheck/2))
 		}
 		if err := push(r); err != nil {
 			return err
 		}
-		if !current && (r.Meta.Age > 0 || r.Meta.LastContact > op.LeaderSilence) && time.Now().After(again) {
-			return op.Errorf(op.CodeLost, "%s (%s) stays behind: others are asked again", to.Name, to.Addr)
+		if !a.call.Header.MustCurrent && (r.Meta.Age > 0 || r.Meta.LastContact > op.LeaderSilence) && time.Now().After(again) {
+			return op.Errorf(op.CodeLost, "%s (%s) stays behind: others are asked again", a.to.Name, a.to.Addr)
 		}
 		return nil
 	})
