@@ -147,7 +147,10 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 	if err := a.group.OnStop("server", s.server.Stop); err != nil {
 		return err
 	}
-	return s.serve()
+	if err := s.serve(); err != nil || s.directory == nil {
+		return err
+	}
+	return s.directory.Start()
 }
 
 // openViews puts what is kept of other datacenters in front of the calls to
