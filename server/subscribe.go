@@ -29,7 +29,7 @@ func (s *Server) Subscribe(ctx context.Context, call *op.Call, push func(*op.Rep
 	if err != nil {
 		return err
 	}
-	return s.subscribe(ctx, call, a, push)
+	return s.subscribe(ctx, s.alone(call), a, push)
 }
 
 // Between is where servers of other datacenters follow results of this one:

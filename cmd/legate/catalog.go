@@ -9,6 +9,9 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
+// severalText says what else -datacenter may be.
+const severalText = "With -datacenter=nearest, all or a list such as dc2,dc3 it looks in several datacenters."
+
 // catalogCommands read the catalog.
 func catalogCommands() []row {
 	return []row{
@@ -16,12 +19,12 @@ func catalogCommands() []row {
 			about: "Lists the datacenters of the federation, the nearest first.", example: "legate catalog datacenters",
 			action: func(*app) action { return datacentersAction{} }},
 		{name: "catalog nodes", synopsis: "List the nodes of a datacenter", remote: toDC,
-			about:   "Lists the nodes in the catalog, or those that offer a service.",
-			example: "legate catalog nodes\nlegate catalog nodes -service=web -near=_agent\nlegate catalog nodes -datacenter=dc2 -detailed",
+			about:   "Lists the nodes in the catalog, or those that offer a service. " + severalText,
+			example: "legate catalog nodes\nlegate catalog nodes -service=web -near=_agent\nlegate catalog nodes -datacenter=dc2 -detailed\nlegate catalog nodes -service=web -datacenter=nearest",
 			action:  func(*app) action { return &nodesAction{} }},
 		{name: "catalog services", synopsis: "List the services of a datacenter", remote: toDC,
-			about:   "Lists the names of the services in the catalog, or of one node.",
-			example: "legate catalog services -tags\nlegate catalog services -node=web-1",
+			about:   "Lists the names of the services in the catalog, or of one node. " + severalText,
+			example: "legate catalog services -tags\nlegate catalog services -node=web-1\nlegate catalog services -datacenter=all",
 			action:  func(*app) action { return &servicesAction{} }},
 		rttRow(),
 	}
@@ -101,10 +104,11 @@ func (a *nodesAction) read(client *api.Client, q *api.QueryOptions) ([]*api.Node
 	seen := map[string]bool{}
 	var nodes []*api.Node
 	for _, s := range instances {
-		if seen[s.Node] {
+		at := s.Datacenter + "/" + s.Node
+		if seen[at] {
 			continue
 		}
-		seen[s.Node] = true
+		seen[at] = true
 		nodes = append(nodes, &api.Node{ID: s.ID, Node: s.Node, Address: s.Address, Datacenter: s.Datacenter,
 			TaggedAddresses: s.TaggedAddresses, Meta: s.NodeMeta})
 	}
@@ -138,6 +142,9 @@ func (a *servicesAction) run(c *call, _ []string) error {
 	}
 	q := c.client.query()
 	q.NodeMeta = a.meta
+	if several(c.client.config().Datacenter) && a.node == "" {
+		return a.runSeveral(c, client, q)
+	}
 	services, err := a.read(client, q)
 	if err != nil {
 		return fmt.Errorf("list services: %w", err)
