@@ -207,12 +207,17 @@ func (t *draft) judge(dc string, agedToo bool) verdict {
 	case age > 0 && !own && !agedToo:
 		return later
 	}
-	p = t.want(dc, t.o, t.request)
-	if v := t.said(dc, p); v != chosen {
-		return v
+	whole := t.want(dc, t.o, t.request)
+	switch {
+	case t.probe.Operation.OpName() == t.o.OpName() && (whole.state() == failed || whole.state() == pending && t.at.Sub(whole.began) >= stagger):
+		whole = p // what is healthy is known, if not the rest
+	default:
+		if v := t.said(dc, whole); v != chosen {
+			return v
+		}
 	}
-	t.outcome(dc, op.Fresh, p.age(t.at))
-	t.answer(dc, p)
+	t.outcome(dc, op.Fresh, whole.age(t.at))
+	t.answer(dc, whole)
 	return chosen
 }
 
