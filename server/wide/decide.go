@@ -55,7 +55,11 @@ func (a *asking) decide() (*decision, error) {
 // unreachable is the error when nothing is known.
 func (t *draft) unreachable() error {
 	switch op.CodeOf(t.refused) {
-	case op.CodeUnknownDatacenter, op.CodeStopping, op.CodeBusy, op.CodeInvalid, op.CodeTooLarge:
+	case op.CodeUnknownDatacenter:
+		if t.waiting == 0 { // of all that were asked
+			return t.refused
+		}
+	case op.CodeStopping, op.CodeBusy, op.CodeInvalid, op.CodeTooLarge:
 		return t.refused
 	}
 	return &op.Error{Code: op.CodeUnreachableDatacenter, Text: "No path to datacenter", Datacenter: t.call.Header.Datacenter}
@@ -74,6 +78,15 @@ func (t *draft) outcome(dc string, s op.Freshness, age time.Duration) {
 	}
 }
 
+// refuse notes that a datacenter could not be asked. That it is unknown counts least
+// among the reasons.
+func (t *draft) refuse(dc string, p *part) {
+	if t.refused == nil || op.CodeOf(t.refused) == op.CodeUnknownDatacenter {
+		t.refused = p.err
+	}
+	t.outcome(dc, op.Unreachable, 0)
+}
+
 // all merges what the datacenters have.
 func (t *draft) all(order []string) (ready bool) {
 	for _, dc := range order {
@@ -89,8 +102,7 @@ func (t *draft) all(order []string) (ready bool) {
 			t.outcome(dc, op.Fresh, p.age(t.at))
 			t.include(dc, p)
 		case failed:
-			t.refused = p.err
-			t.outcome(dc, op.Unreachable, 0)
+			t.refuse(dc, p)
 		default:
 			t.waiting++
 			t.outcome(dc, op.Unreachable, 0)
@@ -227,8 +239,7 @@ func (t *draft) said(dc string, p *part) verdict {
 	case answered:
 		return chosen
 	case failed:
-		t.refused = p.err
-		t.outcome(dc, op.Unreachable, 0)
+		t.refuse(dc, p)
 		return no
 	}
 	t.waiting++

@@ -69,5 +69,8 @@ func (w *Wide) nearest() []string {
 }
 
 func nearer(a, b time.Duration) bool {
-	return b == math.MaxInt64 && a < b || a+max(clearly, b/100*clearShare) < b
+	if a == math.MaxInt64 || b == math.MaxInt64 { // unknown is beyond all others
+		return a < b
+	}
+	return a+max(clearly, b/100*clearShare) < b
 }

@@ -82,7 +82,7 @@ func (a *asking) follow(ctx context.Context, p *part, dc string, o op.Queryable,
 func (a *asking) local(ctx context.Context, p *part, o op.Queryable, request any) {
 	h := a.call.Header
 	h.Datacenter, h.MinIndex, h.MaxWait = "", 0, 0
-	patient, stop := context.WithTimeout(ctx, partDeadline)
+	patient, stop := context.WithTimeout(ctx, localDeadline)
 	r, err := a.w.cfg.Here.Do(patient, op.NewCall(o, h, request))
 	stop()
 	if err != nil && ctx.Err() == nil && (op.CodeOf(err).Retry() != op.RetryNever || errors.Is(err, context.DeadlineExceeded)) {

@@ -35,6 +35,9 @@ const (
 	// one cannot be reached.
 	partDeadline = time.Second
 	lastDeadline = 3 * time.Second
+	// localDeadline is how long the own leader is waited for before this server
+	// answers with what it has.
+	localDeadline = partDeadline / 2
 	// stagger is how long the first in an order is waited for before the next is
 	// asked too.
 	stagger = 400 * time.Millisecond
