@@ -210,6 +210,7 @@ func (f *finisher) checkTimes() {
 		{"performance.rpc_hold_timeout", c.Performance.RPCHoldTimeout, 0},
 		{"limits.rpc_client_timeout", c.Limits.RPCClientTimeout, time.Millisecond},
 		{"dns_config.max_stale", c.DNSConfig.MaxStale, 0},
+		{"dns_config.cache_max_age", c.DNSConfig.CacheMaxAge, 0},
 		{"dns_config.answer_timeout", c.DNSConfig.AnswerTimeout, 10 * time.Millisecond},
 		{"dns_config.node_ttl", c.DNSConfig.NodeTTL, 0},
 		{"dns_config.recursor_timeout", c.DNSConfig.RecursorTimeout, 0},

@@ -2,7 +2,8 @@
 // question, calls an operation and renders records.
 //
 // It keeps no answers and has no catalog logic; the Caller decides where an
-// answer comes from. Every query is answered within a deadline, if only with
+// answer comes from, and says how old it is: an answer that is not current has a
+// short TTL. Every query is answered within a deadline, if only with
 // SERVFAIL. Names outside its domains are refused.
 package dns
 
@@ -242,6 +243,9 @@ func (x *exchange) header(dc string) op.Header {
 	h := op.Header{Datacenter: dc}
 	if x.conf.AllowStale {
 		h.Consistency, h.MaxAge = op.Cached, x.conf.MaxStale
+		if m := x.conf.CacheMaxAge; m > 0 && (h.MaxAge == 0 || m < h.MaxAge) {
+			h.MaxAge = m
+		}
 	}
 	if x.s.cfg.Token != nil {
 		h.Token = x.s.cfg.Token()

