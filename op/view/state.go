@@ -50,8 +50,8 @@ type state struct {
 	contact time.Duration // how long the source had not heard its leader then
 	leader  bool
 	of      []op.Outcome // what it said of several datacenters
-	err     error // why the last attempt failed; nil while linked
-	gone    bool  // nobody follows any more
+	err     error        // why the last attempt failed; nil while linked
+	gone    bool         // nobody follows any more
 }
 
 // overhead is what a view weighs beside its result: goroutine, stream and maps.
