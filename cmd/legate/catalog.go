@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/legate-project/legate/cmd/legate/several"
 )
 
 // severalText says what else -datacenter may be.
@@ -142,18 +144,29 @@ func (a *servicesAction) run(c *call, _ []string) error {
 	}
 	q := c.client.query()
 	q.NodeMeta = a.meta
-	if several(c.client.config().Datacenter) && a.node == "" {
-		return a.runSeveral(c, client, q)
+	var rows [][]string
+	dc := c.client.config().Datacenter
+	if several.Meant(dc) && a.node == "" {
+		rows, err = a.ofSeveral(c, client, dc, q)
+	} else {
+		rows, err = a.ofOne(client, q)
 	}
-	services, err := a.read(client, q)
 	if err != nil {
-		return fmt.Errorf("list services: %w", err)
+		return err
 	}
-	if len(services) == 0 {
+	if len(rows) == 0 {
 		fmt.Fprintln(c.stdout, "No services match the given query - try expanding your search.")
 		return nil
 	}
-	var rows [][]string
+	return table(c.stdout, rows)
+}
+
+// ofOne lists the services of one datacenter.
+func (a *servicesAction) ofOne(client *api.Client, q *api.QueryOptions) (rows [][]string, err error) {
+	services, err := a.read(client, q)
+	if err != nil {
+		return nil, fmt.Errorf("list services: %w", err)
+	}
 	for _, name := range sortedKeys(services) {
 		line := []string{name}
 		if a.tags {
@@ -163,7 +176,29 @@ func (a *servicesAction) run(c *call, _ []string) error {
 		}
 		rows = append(rows, line)
 	}
-	return table(c.stdout, rows)
+	return rows, nil
+}
+
+// ofSeveral lists the services of several datacenters with where they are.
+func (a *servicesAction) ofSeveral(c *call, client *api.Client, dc string, q *api.QueryOptions) (rows [][]string, err error) {
+	services, err := several.Services(client, dc, q, func(dc string, err error) {
+		fmt.Fprintf(c.stderr, "%s: %s\n", dc, c.client.explain(err))
+	})
+	if err != nil || len(services) == 0 {
+		return nil, err
+	}
+	rows = [][]string{{"Service", "DC"}}
+	if a.tags {
+		rows[0] = append(rows[0], "Tags")
+	}
+	for _, name := range sortedKeys(services) {
+		line := []string{name, strings.Join(services[name].Datacenters, ",")}
+		if a.tags {
+			line = append(line, strings.Join(services[name].Tags, ","))
+		}
+		rows = append(rows, line)
+	}
+	return rows, nil
 }
 
 func (a *servicesAction) read(client *api.Client, q *api.QueryOptions) (map[string][]string, error) {
