@@ -138,7 +138,7 @@ func TestDigestFollowsTheState(t *testing.T) {
 	pick := func(prefix string, n int) string { return fmt.Sprintf("%s%d", prefix, rng.IntN(n)) }
 	states := []string{catalog.Passing, catalog.Warning, catalog.Critical}
 	var services []string
-	for range 40 {
+	for range 20 {
 		for range 25 {
 			node, id := pick("N", 6), pick("id", 4)
 			switch rng.IntN(8) {
