@@ -27,7 +27,10 @@ import (
 	"github.com/legate-project/legate/op/transfer"
 	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/server"
+	"github.com/legate-project/legate/server/directory"
+	"github.com/legate-project/legate/server/wide"
 	"github.com/legate-project/legate/state"
+	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/transport"
@@ -44,6 +47,8 @@ type serverParts struct {
 	between *transport.Endpoint // between datacenters; nil without WAN
 	wan     *wan.Pool           // nil without WAN
 	router  *federation.Router  // nil without WAN
+
+	directory *directory.Directory // nil without WAN
 }
 
 // serverList is the servers of the datacenter as gossip last told of them, so
@@ -143,7 +148,10 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 	if err := a.group.OnStop("server", s.server.Stop); err != nil {
 		return err
 	}
-	return s.serve()
+	if err := s.serve(); err != nil || s.directory == nil {
+		return err
+	}
+	return s.directory.Start()
 }
 
 // openViews puts what is kept of other datacenters in front of the calls to
@@ -155,11 +163,21 @@ func (s *serverParts) openViews() error {
 	if err != nil {
 		return err
 	}
-	if a.views, err = view.New(view.Config{Datacenter: a.cfg.Datacenter, Next: waits, Source: s.router.Subscriber(s.between), Waits: true,
+	several := wide.New(wide.Config{Datacenter: a.cfg.Datacenter, Here: s.server.Here(), Near: s.router, Log: a.log, Registerer: a.reg})
+	if err := a.group.OnStop("answers of several datacenters", several.Stop); err != nil {
+		return err
+	}
+	there := s.router.Subscriber(s.between)
+	if a.views, err = view.New(view.Config{Datacenter: a.cfg.Datacenter, Next: several.Calls(waits), Source: several.Results(there), Waits: true,
 		MaxStale: a.cfg.ViewMaxStale, Log: a.log, Registerer: a.reg}); err != nil {
 		return err
 	}
-	return a.group.OnStop("views of other datacenters", a.views.Stop)
+	if err := a.group.OnStop("views of other datacenters", a.views.Stop); err != nil {
+		return err
+	}
+	s.directory = directory.New(directory.Config{Source: there, Datacenters: s.router.Datacenters, Log: a.log, Registerer: a.reg})
+	several.Start(a.views, s.directory)
+	return a.group.OnStop("directory", s.directory.Stop)
 }
 
 func (a *Agent) expect() int {
@@ -459,7 +477,7 @@ func (s *serverParts) serve() error {
 	small.Lossy, small.PoolSize = true, betweenConns
 	bulk := answers.Protocol(false, servers)
 	bulk.Grow = 1
-	pushes = feed.NewServer(s.server.Between(), operations, "wan", s.a.reg)
+	pushes = feed.NewServer(s.server.Between(), append(operations, &catalog.GetDigest), "wan", s.a.reg)
 	return errors.Join(s.between.Handle(rpc.Protocol, small), s.between.Handle(rpc.BulkProtocol, bulk),
 		s.between.Handle(rpc.PartsProtocol, answers.Parts(servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)),
 		s.between.Handle(feed.Protocol, pushes.Protocol(servers)))

@@ -77,6 +77,7 @@ type DNSConfig struct {
 	AnswerTimeout               time.Duration            `key:"answer_timeout" default:"2s" doc:"How long a query may take; then the answer is SERVFAIL."`
 	NodeTTL                     time.Duration            `key:"node_ttl" doc:"TTL of answers about nodes."`
 	ServiceTTL                  map[string]time.Duration `key:"service_ttl" doc:"TTL of answers by service name; a name may end in *, the longest match counts."`
+	Failover                    map[string][]string      `key:"failover" doc:"Datacenters that answer for a service of which this one has no healthy instance, by service name; a name may end in *, the longest match counts. The first of the list that has some; the last may be nearest. Names that say a datacenter do not fail over."`
 	OnlyPassing                 bool                     `key:"only_passing" doc:"Leave out instances in the state warning, too."`
 	EnableTruncate              bool                     `key:"enable_truncate" doc:"Set the TC bit on answers that were cut."`
 	DisableCompression          bool                     `key:"disable_compression" doc:"Do not compress names in answers."`

@@ -76,7 +76,8 @@ type Server struct {
 // settings are what a reload changes.
 type settings struct {
 	config.DNSConfig
-	ttls *ttls
+	ttls     *byService[uint32]
+	failover *byService[string] // what lookups that find nothing here are asked with
 }
 
 // Reload takes another dns_config: queries that come from now on are answered
@@ -85,7 +86,7 @@ func (s *Server) Reload(c config.DNSConfig) {
 	if c.AnswerTimeout <= 0 {
 		c.AnswerTimeout = deadline
 	}
-	s.conf.Store(&settings{DNSConfig: c, ttls: newTTLs(c.ServiceTTL)})
+	s.conf.Store(&settings{DNSConfig: c, ttls: newByService(secondsOf(c.ServiceTTL)), failover: newByService(orders(c.Failover))})
 }
 
 // New returns a server, or an error that says what is wrong with the
@@ -133,6 +134,7 @@ type exchange struct {
 	owner  string // name as asked, whose case is kept
 	answer []record
 	cut    bool // a limit left records out
+	wide   bool // what is found may be of several datacenters
 	fresh  freshness
 }
 

@@ -66,6 +66,9 @@ func catalogDatacenters(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	if op.Wide(h.Datacenter) { // a client that asks several for everything asks for their names first
+		h.Datacenter = ""
+	}
 	list, meta, err := status.Datacenters.Call(x.ctx, x.s.cfg.Caller, h, &op.Empty{})
 	if err != nil {
 		return err

@@ -67,10 +67,34 @@ func (x *exchange) meta(m *op.Meta) {
 		h["X-Consul-Results-Filtered-By-Acls"] = yes
 	}
 	if m.Age > 0 {
-		set("Age", strconv.FormatInt(int64((m.Age+time.Second-1)/time.Second), 10))
+		set("Age", seconds(m.Age))
+	}
+	if len(m.Outcomes) > 0 {
+		h[headerDatacenters] = []string{outcomes(m.Outcomes)}
 	}
 	x.cached(m.Hit)
 	x.datacenter(m)
+}
+
+// outcomes says what became of asking each of several datacenters, in the order in
+// which they count.
+func outcomes(list []op.Outcome) string {
+	var b strings.Builder
+	for i, o := range list {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(o.Datacenter + ";" + o.State.String())
+		if o.State == op.Aged {
+			b.WriteString(";age=" + seconds(o.Age))
+		}
+	}
+	return b.String()
+}
+
+// seconds is an age in whole seconds, never less than it is.
+func seconds(d time.Duration) string {
+	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
 
 // cached says of an answer that was asked for with ?cached whether it was there

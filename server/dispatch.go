@@ -34,6 +34,8 @@ func (s *Server) label(dc string) string {
 	switch {
 	case dc == "" || dc == s.cfg.Datacenter:
 		return "local"
+	case op.Wide(dc):
+		return "several"
 	case s.remote != nil && slices.Contains(s.remote.Datacenters(), dc):
 		return dc
 	}
@@ -44,9 +46,10 @@ func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error)
 	if s.group.Context().Err() != nil {
 		return nil, op.ErrStopping
 	}
+	call = s.alone(call)
 	dc := call.Header.Datacenter
 	elsewhere := dc != "" && dc != s.cfg.Datacenter
-	if !elsewhere { // federation has bounds for each datacenter: one that hangs costs no local caller
+	if !elsewhere || op.Wide(dc) { // federation has bounds for each datacenter: one that hangs costs no local caller
 		limit := &s.flight
 		if call.Header.MinIndex > 0 {
 			limit = &s.blocked
@@ -68,6 +71,18 @@ func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error)
 		return s.execute(ctx, authorizer, call)
 	}
 	return s.hold(ctx, call, authorizer)
+}
+
+// alone is the call as a server asks that knows no other datacenters: its own is
+// the nearest, and all there are.
+func (s *Server) alone(call *op.Call) *op.Call {
+	spread, ok := call.Operation.(op.Spreadable)
+	if dc := call.Header.Datacenter; s.remote != nil || dc != op.Nearest && dc != op.All || !ok || !spread.Spreads() {
+		return call
+	}
+	c := *call
+	c.Header.Datacenter = ""
+	return &c
 }
 
 // hold carries the call out, again while the datacenter has no leader and,

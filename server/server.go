@@ -7,6 +7,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
 	"github.com/legate-project/legate/op/transfer"
+	"github.com/legate-project/legate/server/directory"
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/storage"
@@ -133,7 +135,8 @@ type Server struct {
 	wan     WAN
 	remote  Remote
 	between transfer.Opener
-	views   op.Subscriber // results of other datacenters
+	views   op.Subscriber  // results of other datacenters
+	own     *directory.Own // nil without WAN gossip
 
 	snapshots snapshotting
 
@@ -200,6 +203,9 @@ func (s *Server) Start(p Parts) error {
 	s.mu.Lock()
 	s.raft, s.lan, s.wan, s.remote, s.between, s.views = p.Raft, p.LAN, p.WAN, p.Remote, p.Between, p.Views
 	s.started = time.Now()
+	if s.wan != nil {
+		s.own = directory.NewOwn(s.cfg.State, s.log)
+	}
 	if s.leads && !s.stopping { // elected while gossip was still opening
 		s.beginReign()
 	}
@@ -210,7 +216,7 @@ func (s *Server) Start(p Parts) error {
 	if s.wan == nil {
 		return nil
 	}
-	return s.group.Go("flood join", s.floodJoin)
+	return errors.Join(s.group.Go("flood join", s.floodJoin), s.group.Go("digest", s.own.Run))
 }
 
 // Machine applies what consensus commits.

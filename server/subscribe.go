@@ -8,6 +8,7 @@ import (
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/storage"
 )
 
@@ -28,7 +29,7 @@ func (s *Server) Subscribe(ctx context.Context, call *op.Call, push func(*op.Rep
 	if err != nil {
 		return err
 	}
-	return s.subscribe(ctx, call, a, push)
+	return s.subscribe(ctx, s.alone(call), a, push)
 }
 
 // Between is where servers of other datacenters follow results of this one:
@@ -42,7 +43,33 @@ func (b between) Subscribe(ctx context.Context, call *op.Call, push func(*op.Rep
 	if dc := call.Header.Datacenter; dc != "" && dc != b.s.cfg.Datacenter {
 		return &op.Error{Code: op.CodeUnknownDatacenter, Datacenter: dc, Text: "this server is of datacenter " + b.s.cfg.Datacenter}
 	}
+	if call.Operation.OpName() == catalog.GetDigest.Name {
+		return b.s.followDigest(ctx, call, push)
+	}
 	return b.s.subscribe(ctx, call, rules.AllowAll(), push)
+}
+
+// Here is this datacenter as this server alone answers for it, to be asked and
+// followed without a caller's limits: what is answered is filtered by who asked
+// for it.
+func (s *Server) Here() Here { return Here{s} }
+
+// Here is a Caller and a Subscriber.
+type Here struct{ s *Server }
+
+var (
+	_ op.Caller     = Here{}
+	_ op.Subscriber = Here{}
+)
+
+// Do implements op.Caller. What the leader must answer it filters by the token.
+func (h Here) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	return h.s.hold(ctx, call, rules.AllowAll())
+}
+
+// Subscribe implements op.Subscriber.
+func (h Here) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
+	return h.s.subscribe(ctx, call, rules.AllowAll(), push)
 }
 
 func (s *Server) subscribe(ctx context.Context, call *op.Call, a rules.Authorizer, push func(*op.Reply) error) error {
@@ -183,7 +210,11 @@ func (s *Server) leaderSilence() time.Duration { return s.meta(op.Stale, 0).Last
 // see: the caller is asked about here.
 func (s *Server) away(ctx context.Context, a rules.Authorizer, call *op.Call) (*op.Reply, error) {
 	o, ok := call.Operation.(op.Queryable)
-	if !ok || call.Header.Consistency != op.Cached && call.Header.MinIndex == 0 {
+	if op.Wide(call.Header.Datacenter) {
+		if spread, ok := call.Operation.(op.Spreadable); !ok || !spread.Spreads() {
+			return nil, op.Errorf(op.CodeInvalid, "%s cannot be asked of several datacenters (%q): name one", call.Operation.OpName(), call.Header.Datacenter)
+		}
+	} else if !ok || call.Header.Consistency != op.Cached && call.Header.MinIndex == 0 {
 		return s.remote.Do(ctx, call)
 	}
 	request, err := call.Request()

@@ -103,13 +103,14 @@ func (v *Views) sweepLoop(ctx context.Context) {
 }
 
 // sweep drops views that nobody asks for. While its source is out of reach one
-// stays: it could not be made again.
+// stays: it could not be made again. What is of several datacenters could, of the
+// views of each.
 func (v *Views) sweep(now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, w := range v.views {
 		s := w.now.Load()
-		if w.holders == 0 && s.linked && s.age(now) == 0 && now.Sub(time.Unix(0, w.used.Load())) > dropAfter {
+		if w.holders == 0 && s.linked && (s.age(now) == 0 || op.Wide(w.site.name)) && now.Sub(time.Unix(0, w.used.Load())) > dropAfter {
 			v.remove(w)
 			v.metrics.idled.Inc()
 		}
@@ -117,7 +118,9 @@ func (v *Views) sweep(now time.Time) {
 	for name, s := range v.sites {
 		if s.spent(now) {
 			delete(v.sites, name)
-			v.metrics.pushes.DeleteLabelValues(name)
+			if label(name) == name {
+				v.metrics.pushes.DeleteLabelValues(name)
+			}
 		}
 	}
 }
@@ -142,10 +145,11 @@ func (v *Views) Status() []Status {
 		if s.held == nil {
 			continue
 		}
-		sum := sums[w.site.name]
+		dc := label(w.site.name)
+		sum := sums[dc]
 		if sum == nil {
-			sum = &Status{Datacenter: w.site.name}
-			sums[w.site.name] = sum
+			sum = &Status{Datacenter: dc}
+			sums[dc] = sum
 		}
 		sum.Views++
 		sum.Bytes += s.held.weight

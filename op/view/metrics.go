@@ -1,6 +1,10 @@
 package view
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/op"
+)
 
 // metrics of views. The label datacenter has those of which something is held.
 type metrics struct {
@@ -23,6 +27,15 @@ func newMetrics(r prometheus.Registerer, v *Views) *metrics {
 	}
 	r.MustRegister(answers, ends, m.pushes, newHoldings(v))
 	return m
+}
+
+// label is a datacenter's name in metrics, or a word for several: what callers list
+// must not become labels.
+func label(dc string) string {
+	if op.Wide(dc) {
+		return "several"
+	}
+	return dc
 }
 
 // holdings is computed when it is asked for.

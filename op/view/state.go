@@ -49,8 +49,9 @@ type state struct {
 	behind  time.Duration // how old that was then, by the source's own account
 	contact time.Duration // how long the source had not heard its leader then
 	leader  bool
-	err     error // why the last attempt failed; nil while linked
-	gone    bool  // nobody follows any more
+	of      []op.Outcome // what it said of several datacenters
+	err     error        // why the last attempt failed; nil while linked
+	gone    bool         // nobody follows any more
 }
 
 // overhead is what a view weighs beside its result: goroutine, stream and maps.
@@ -79,7 +80,7 @@ func (s *state) age(now time.Time) time.Duration {
 // meta describes an answer of that age.
 func (s *state) meta(age time.Duration) op.Meta {
 	m := op.Meta{Datacenter: s.held.meta.Datacenter, Index: s.held.meta.Index, Filtered: s.held.meta.Filtered, Consistency: op.Cached,
-		Age: age, LastContact: s.contact, KnownLeader: s.leader}
+		Age: age, LastContact: s.contact, KnownLeader: s.leader, Opaque: s.held.meta.Opaque, Outcomes: s.of}
 	if age > 0 {
 		m.LastContact, m.KnownLeader = max(age, s.contact), s.leader && s.linked
 	}
@@ -137,7 +138,7 @@ func (w *view) await(ctx context.Context, h op.Header) (*state, error) {
 		changed := w.watch()
 		s := w.now.Load()
 		switch {
-		case s.held != nil && (s.held.meta.Index > h.MinIndex || s.gone):
+		case s.held != nil && (s.held.meta.Newer(h.MinIndex) || s.gone):
 			return s, nil
 		case s.held == nil && s.err != nil:
 			return nil, s.err
@@ -174,7 +175,7 @@ func (w *view) take(r *op.Reply) (bool, error) {
 	old := w.now.Load()
 	s := *old
 	s.linked, s.err = true, nil
-	s.contact, s.leader = r.Meta.LastContact, r.Meta.KnownLeader
+	s.contact, s.leader, s.of = r.Meta.LastContact, r.Meta.KnownLeader, r.Meta.Outcomes
 	fresh := w.newest(now, old.held, r)
 	if fresh != nil {
 		var err error
@@ -197,7 +198,7 @@ func (w *view) take(r *op.Reply) (bool, error) {
 func (w *view) newest(now time.Time, have *held, r *op.Reply) *op.Reply {
 	switch {
 	case r.Meta.Index == 0:
-	case have == nil || r.Meta.Index > have.meta.Index:
+	case have == nil || r.Meta.Index > have.meta.Index || r.Meta.Opaque && r.Meta.Index != have.meta.Index:
 		w.older = nil
 		return r
 	case r.Meta.Index == have.meta.Index: // the same again, after a break

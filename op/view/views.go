@@ -164,7 +164,7 @@ func (v *Views) cached(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	w := v.views[string(key)]
 	v.mu.RUnlock()
 	if w != nil {
-		if s := w.now.Load(); s.held != nil && s.held.meta.Index > call.Header.MinIndex {
+		if s := w.now.Load(); s.held != nil && s.held.meta.Newer(call.Header.MinIndex) {
 			w.used.Store(now.UnixNano())
 			return v.answer(ctx, call, s, true)
 		}
@@ -239,7 +239,7 @@ func (v *Views) awaited(ctx context.Context, call *op.Call) (*op.Reply, error) {
 		switch {
 		case s.err != nil:
 			return v.cfg.Next.Do(ctx, call)
-		case s.held != nil && s.held.meta.Index > call.Header.MinIndex:
+		case s.held != nil && s.held.meta.Newer(call.Header.MinIndex):
 			enough := settled + s.contact
 			if call.Header.Consistency == op.Stale && s.age(time.Now()) == 0 {
 				enough = 0
@@ -423,7 +423,7 @@ func (v *Views) run(ctx context.Context, w *view) {
 		if err == nil {
 			err = errEnded
 		}
-		if !w.broke(err) && v.shared(err) {
+		if !w.broke(err) && v.shared(err) && !op.Wide(w.site.name) {
 			w.site.failed(err)
 		}
 		s := w.now.Load()
@@ -469,7 +469,7 @@ func (v *Views) take(w *view, r *op.Reply) error {
 		return err
 	}
 	if r.Meta.Index > 0 {
-		v.metrics.pushes.WithLabelValues(w.site.name).Inc()
+		v.metrics.pushes.WithLabelValues(label(w.site.name)).Inc()
 	}
 	if !fresh {
 		return nil

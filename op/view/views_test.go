@@ -73,7 +73,7 @@ func (o *owner) Subscribe(ctx context.Context, call *op.Call, push func(*op.Repl
 		if err != nil {
 			return err
 		}
-		m := op.Meta{Age: behind, KnownLeader: true, Datacenter: call.Header.Datacenter}
+		m := op.Meta{Age: behind, KnownLeader: true, Datacenter: call.Header.Datacenter, Opaque: op.Wide(call.Header.Datacenter)}
 		reply := op.NewReply(m, nil)
 		if index != last {
 			m.Index, last = index, index
