@@ -137,7 +137,7 @@ func (x *execution) answer(ctx context.Context, d *decision) error {
 		return nil
 	}
 	x.s.metrics.executed.WithLabelValues(answerFailover).Inc()
-	d.answer.Datacenter = chosen.dc
+	d.answer.Datacenter, d.answer.Meta.Age = chosen.dc, chosen.meta.Age
 	d.answer.Meta.Filtered = d.answer.Meta.Filtered || chosen.meta.Filtered
 	return x.arrange(d.answer, chosen.list, "") // distances are known inside a datacenter only
 }
@@ -229,7 +229,8 @@ func (x *execution) standIns(f *query.Failover) []string {
 }
 
 // ask asks all datacenters that stand in at once and returns the first in order
-// that has instances, nil if none has.
+// that has instances, nil if none has. What is known of one that is out of reach
+// comes after all others: it may be right, but who could use it?
 func (x *execution) ask(ctx context.Context, d *decision) *source {
 	limit := standInDeadline
 	if deadline, ok := ctx.Deadline(); ok {
@@ -249,17 +250,22 @@ func (x *execution) ask(ctx context.Context, d *decision) *source {
 		}
 	}
 	in := make([]*source, len(d.standIns))
+	var aged *source
 	for next := 0; next < len(in); {
 		one := <-answers
 		in[one.at] = &one.source
 		for ; next < len(in) && in[next] != nil; next++ {
 			d.asked = append(d.asked, *in[next])
-			if in[next].list != nil && len(*in[next].list) > 0 {
-				return in[next]
+			switch src := in[next]; {
+			case src.list == nil || len(*src.list) == 0:
+			case src.meta.Age == 0:
+				return src
+			case aged == nil:
+				aged = src
 			}
 		}
 	}
-	return nil
+	return aged
 }
 
 // askOne asks a datacenter for its instances. A failure makes it one that does

@@ -28,6 +28,7 @@ type site struct {
 	after time.Duration // until it answers
 	cut   bool          // it cannot be reached
 	hangs bool          // it never answers
+	age   time.Duration // of what is known of it
 }
 
 // sites is a federation: the sites in the order of their distance.
@@ -98,7 +99,7 @@ func (f *sites) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 			for _, n := range s.nodes {
 				list = append(list, instanceOn(n, call.Header.Datacenter))
 			}
-			return op.NewReply(op.Meta{Index: s.index, Datacenter: call.Header.Datacenter}, &list), nil
+			return op.NewReply(op.Meta{Index: s.index, Datacenter: call.Header.Datacenter, Age: s.age}, &list), nil
 		}
 		select {
 		case <-changed:
@@ -174,6 +175,8 @@ func TestFailover(t *testing.T) {
 		"one that is cut off":   {far("dc3", "dc2"), nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc3": {cut: true}}, "dc2 [m] 2", 0},
 		"one that hangs":        {far("dc3", "dc2"), nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc3": {hangs: true}}, "dc2 [m] 2", standInDeadline},
 		"all hang":              {far("dc3", "dc2"), nil, map[string]site{"dc2": {hangs: true}, "dc3": {hangs: true}}, "dc1 [] 2", standInDeadline},
+		"one of old":            {far("dc2", "dc3"), nil, map[string]site{"dc2": {nodes: []string{"m"}, age: second}, "dc3": {nodes: []string{"o"}}}, "dc3 [o] 2", 0},
+		"all of old":            {far("dc3", "dc2"), nil, map[string]site{"dc2": {nodes: []string{"m"}, age: second}, "dc3": {nodes: []string{"o"}, age: second}}, "dc3 [o] 2", 0},
 		"one behind hangs":      {far("dc2", "dc3"), nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc3": {hangs: true}}, "dc2 [m] 1", 0},
 		"asked all at once":     {far("dc2", "dc3", "dc4"), nil, map[string]site{"dc2": {after: second}, "dc3": {after: second}, "dc4": {nodes: []string{"p"}, after: second}}, "dc4 [p] 3", second},
 		"the nearest":           {query.Failover{NearestN: 1, Datacenters: []string{"dc3"}}, nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc3": {nodes: []string{"o"}}}, "dc2 [m] 1", 0},
