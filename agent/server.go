@@ -134,7 +134,7 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		if err := a.group.OnStop("calls to other datacenters", waits.Stop); err != nil {
 			return err
 		}
-		parts.WAN, parts.Remote, parts.Between = s.wan, remote{waits, s.router}, s.between
+		parts.WAN, parts.Remote, parts.Federation, parts.Between = s.wan, remote{waits, s.router}, s.router, s.between
 	}
 	a.caller, a.snapshots = s.server, s.server
 	if err := s.server.Start(parts); err != nil {

@@ -251,7 +251,7 @@ func (x *exchange) header(dc string) op.Header {
 // failed says how a lookup that failed is answered.
 func (x *exchange) failed(err error) int {
 	switch op.CodeOf(err) {
-	case op.CodeUnknownDatacenter, op.CodeNotFound, op.CodeDenied:
+	case op.CodeUnknownDatacenter, op.CodeRemovedDatacenter, op.CodeLeftDatacenter, op.CodeNotFound, op.CodeDenied:
 		return x.negative(mdns.RcodeNameError)
 	}
 	x.s.log.Debug("lookup failed", "question", x.owner, "error", err)

@@ -28,6 +28,7 @@ func (s *Server) directHandlers() map[string]op.Handler {
 		status.Raft.Handle(s.statusRaft),
 		status.Datacenters.Handle(s.statusDatacenters),
 		status.Ping.Handle(func(context.Context, op.Header, *op.Empty) (*op.Empty, error) { return nil, nil }),
+		status.Federation.Handle(s.federationViews),
 		coordinate.Datacenters.Handle(s.coordinateDatacenters),
 		update, renew,
 		query.Execute.Handle(s.executeQuery),

@@ -121,19 +121,20 @@ func (c *Config) setDefaults() {
 
 // Server answers operations. Its methods are safe for concurrent use.
 type Server struct {
-	cfg     Config
-	log     *slog.Logger
-	metrics *metrics
-	machine *state.Machine
-	direct  map[string]op.Handler
-	results *results
-	group   *lifecycle.Group
-	raft    Raft
-	lan     LAN
-	wan     WAN
-	remote  Remote
-	between transfer.Opener
-	follows op.Subscriber // results of other datacenters
+	cfg        Config
+	log        *slog.Logger
+	metrics    *metrics
+	machine    *state.Machine
+	direct     map[string]op.Handler
+	results    *results
+	group      *lifecycle.Group
+	raft       Raft
+	lan        LAN
+	wan        WAN
+	remote     Remote
+	federation Federation
+	between    transfer.Opener
+	follows    op.Subscriber // results of other datacenters
 
 	snapshots snapshotting
 
@@ -182,10 +183,11 @@ func New(cfg Config) (*Server, error) {
 
 // Parts are the collaborators that come to life after the server was made.
 type Parts struct {
-	Raft   Raft
-	LAN    LAN
-	WAN    WAN    // nil without WAN gossip
-	Remote Remote // nil without WAN gossip
+	Raft       Raft
+	LAN        LAN
+	WAN        WAN        // nil without WAN gossip
+	Remote     Remote     // nil without WAN gossip
+	Federation Federation // nil without WAN gossip
 	// Between reaches servers of other datacenters for snapshots; nil without
 	// WAN gossip.
 	Between transfer.Opener
@@ -194,7 +196,7 @@ type Parts struct {
 // Start begins the server's own work.
 func (s *Server) Start(p Parts) error {
 	s.mu.Lock()
-	s.raft, s.lan, s.wan, s.remote, s.between = p.Raft, p.LAN, p.WAN, p.Remote, p.Between
+	s.raft, s.lan, s.wan, s.remote, s.federation, s.between = p.Raft, p.LAN, p.WAN, p.Remote, p.Federation, p.Between
 	s.started = time.Now()
 	if s.leads && !s.stopping { // elected while gossip was still opening
 		s.beginReign()

@@ -1,0 +1,146 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/legate-project/legate/federation"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/status"
+)
+
+// Bounds of asking the other datacenters how they see the federation.
+const (
+	viewTimeout = 2 * time.Second // for each
+	viewsAtOnce = 32              // asked at once
+)
+
+// Federation is what the server shows of the other datacenters.
+type Federation interface {
+	// Status lists those that are known, nearest first.
+	Status() []federation.Status
+}
+
+var _ Federation = (*federation.Router)(nil)
+
+// federationViews answers how the federation is seen: from here, and by the others
+// if that is asked for.
+func (s *Server) federationViews(ctx context.Context, h op.Header, req *status.FederationRequest) (*status.Views, error) {
+	own := s.federationView()
+	out := &status.Views{Views: []status.View{own}}
+	if !req.Each {
+		return out, nil
+	}
+	out.Views = append(out.Views, make([]status.View, len(own.Links))...)
+	var g errgroup.Group
+	g.SetLimit(viewsAtOnce)
+	for i := range own.Links {
+		link, view := &own.Links[i], &out.Views[i+1]
+		view.Datacenter, view.Links = link.Datacenter, []status.Link{}
+		if link.State == status.Removed || link.State == status.Left {
+			view.Error = "it is no part of the federation: " + link.State
+			continue
+		}
+		g.Go(func() error {
+			s.askView(ctx, op.Header{Datacenter: link.Datacenter, Token: h.Token, Consistency: op.Stale}, view)
+			settle(link, view)
+			return nil
+		})
+	}
+	_ = g.Wait() // each says in its view what went wrong
+	return out, nil
+}
+
+// askView fills in how another datacenter sees the federation, or why that is not
+// known.
+func (s *Server) askView(ctx context.Context, h op.Header, view *status.View) {
+	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
+	defer cancel()
+	got, _, err := status.Federation.Call(ctx, s, h, &status.FederationRequest{})
+	switch {
+	case err != nil:
+		view.Error = err.Error()
+		if code := op.CodeOf(err); code == op.CodeUnreachableDatacenter || code == op.CodeUnsupported {
+			view.Error = code.String()
+		}
+	case got == nil || len(got.Views) == 0:
+		view.Error = "it answered nothing"
+	default:
+		*view = got.Views[0]
+	}
+}
+
+// settle adds to a link what the datacenter said of itself.
+func settle(l *status.Link, view *status.View) {
+	l.Leader = view.Leader
+	switch {
+	case l.State != status.Up && l.State != status.Degraded:
+	case view.Error != "":
+		l.State, l.Reason = status.Degraded, cmp.Or(l.Reason, "it did not answer how it is: "+view.Error)
+	case view.Leader == "":
+		l.State = status.Degraded
+		if l.Reason != "" {
+			l.Reason += ", "
+		}
+		l.Reason += "it has no leader"
+	}
+}
+
+// federationView is how this server sees the other datacenters.
+func (s *Server) federationView() status.View {
+	v := status.View{Datacenter: s.cfg.Datacenter, Server: s.cfg.NodeName, Version: s.cfg.Version, Links: []status.Link{}, Leader: s.leaderName()}
+	if s.federation == nil {
+		return v
+	}
+	versions := s.versions()
+	for _, st := range s.federation.Status() {
+		l := linkOf(st)
+		l.Versions = versions[l.Datacenter]
+		v.Links = append(v.Links, l)
+	}
+	return v
+}
+
+// leaderName is the node that leads this datacenter, empty if none does.
+func (s *Server) leaderName() string {
+	id, addr := s.raft.Leader()
+	if id == "" {
+		return ""
+	}
+	for _, srv := range s.lan.Servers() {
+		if srv.ID == id {
+			return srv.Name
+		}
+	}
+	return addr
+}
+
+// versions lists what the servers of each datacenter run, as gossip has it.
+func (s *Server) versions() map[string][]string {
+	out := map[string][]string{}
+	for _, srv := range s.wan.Servers() {
+		if !slices.Contains(out[srv.Datacenter], srv.Build) {
+			out[srv.Datacenter] = append(out[srv.Datacenter], srv.Build)
+		}
+	}
+	for _, list := range out {
+		slices.Sort(list)
+	}
+	return out
+}
+
+func linkOf(s federation.Status) status.Link {
+	return status.Link{
+		Datacenter: s.Datacenter, State: string(s.State), Reason: s.Reason, RoundTripMS: milliseconds(s.RTT), Loss: s.Loss,
+		Servers: s.Servers, Alive: s.Alive, Answering: s.Answering, Connections: s.Connections, Streams: s.Streams,
+		BytesSent: s.BytesSent, BytesRead: s.BytesRead, PacketsSent: s.PacketsSent, PacketsLost: s.PacketsLost,
+		Calls: s.Calls, Blocked: s.Blocked, Breaker: string(s.Breaker), ReadP95MS: milliseconds(s.P95),
+		LastContact: s.LastContact, LastError: s.LastError,
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
