@@ -29,6 +29,8 @@ func (s *Server) directHandlers() map[string]op.Handler {
 		status.Datacenters.Handle(s.statusDatacenters),
 		status.Ping.Handle(func(context.Context, op.Header, *op.Empty) (*op.Empty, error) { return nil, nil }),
 		status.Federation.Handle(s.federationViews),
+		status.Change.Handle(s.changeMembership),
+		status.Quit.Handle(s.quitFederation),
 		coordinate.Datacenters.Handle(s.coordinateDatacenters),
 		update, renew,
 		query.Execute.Handle(s.executeQuery),

@@ -3,14 +3,20 @@ package server
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/legate-project/legate/federation"
+	"github.com/legate-project/legate/federation/removal"
+	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/op/rpc"
 	"github.com/legate-project/legate/state/status"
+	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/wan"
 )
 
 // Bounds of asking the other datacenters how they see the federation.
@@ -23,9 +29,17 @@ const (
 type Federation interface {
 	// Status lists those that are known, nearest first.
 	Status() []federation.Status
+	// Removed lists those that were removed.
+	Removed() []removal.Record
+	// SetRemoved removes a datacenter or allows it again; it returns how many
+	// servers know and which do not.
+	SetRemoved(ctx context.Context, datacenter string, removed bool) (told int, missed []string, err error)
+	// Quit has this server leave the WAN pool.
+	Quit(ctx context.Context) error
 }
 
-var _ Federation = (*federation.Router)(nil)
+// errNoFederation is the answer of a server without WAN gossip.
+var errNoFederation = op.Errorf(op.CodeConflict, "this server takes no part in a federation (ports.serf_wan = -1)")
 
 // federationViews answers how the federation is seen: from here, and by the others
 // if that is asked for.
@@ -74,6 +88,74 @@ func (s *Server) askView(ctx context.Context, h op.Header, view *status.View) {
 	}
 }
 
+// changeMembership removes a datacenter from the federation or allows it again.
+func (s *Server) changeMembership(ctx context.Context, _ op.Header, req *status.Membership) (*status.Changed, error) {
+	if s.federation == nil {
+		return nil, errNoFederation
+	}
+	if err := s.mayChange(req); err != nil {
+		return nil, err
+	}
+	told, missed, err := s.federation.SetRemoved(ctx, req.Datacenter, req.Removed)
+	if err != nil {
+		return nil, err
+	}
+	return &status.Changed{Told: told, Missed: missed}, nil
+}
+
+// mayChange refuses what is a mistake.
+func (s *Server) mayChange(req *status.Membership) error {
+	dc := req.Datacenter
+	removed := slices.ContainsFunc(s.federation.Removed(), func(r removal.Record) bool { return r.Datacenter == dc })
+	if dc == s.cfg.Datacenter {
+		return op.Errorf(op.CodeInvalid, "%s is the datacenter of the server that was asked: ask one of another datacenter, or have it leave (legate leave -wan -all)", dc)
+	}
+	if removed || !req.Removed {
+		if !req.Removed && !removed {
+			return op.Errorf(op.CodeNotFound, "datacenter %s was not removed from the federation", dc)
+		}
+		return nil // to remove it again tells those that missed it
+	}
+	for _, st := range s.federation.Status() {
+		if st.Datacenter != dc {
+			continue
+		}
+		if !req.Force && (st.State == federation.Up || st.State == federation.Degraded) {
+			return op.Errorf(op.CodeConflict, "datacenter %s is %s, %d of its %d servers answer: stop them, or have them leave (legate leave -wan -all in %s), or remove it with -force",
+				dc, st.State, st.Answering, st.Servers, dc)
+		}
+		return nil
+	}
+	return op.Errorf(op.CodeNotFound, "no datacenter %s is known", dc)
+}
+
+// quitFederation has this server, or all of its datacenter, leave the WAN pool.
+func (s *Server) quitFederation(ctx context.Context, h op.Header, req *status.QuitRequest) (*status.Changed, error) {
+	if s.federation == nil {
+		return nil, errNoFederation
+	}
+	out := &status.Changed{}
+	if req.All {
+		for _, srv := range s.lan.Servers() {
+			if srv.ID == s.cfg.NodeID || srv.WANPort == 0 || srv.Status != gossip.Alive {
+				continue
+			}
+			call := op.NewCall(&status.Quit, op.Header{Token: h.Token}, &status.QuitRequest{})
+			if _, err := rpc.Send(ctx, s.cfg.Transport, transport.Target{Addr: rpcAddr(srv), NodeID: srv.ID, Name: srv.Name}, call); err != nil {
+				s.log.Warn("a server did not leave the federation", "server", srv.Name, "error", err)
+				out.Missed = append(out.Missed, srv.Name)
+				continue
+			}
+			out.Told++
+		}
+	}
+	if err := s.federation.Quit(ctx); err != nil && !errors.Is(err, wan.ErrLeft) {
+		return nil, err
+	}
+	out.Told++
+	return out, nil
+}
+
 // settle adds to a link what the datacenter said of itself.
 func settle(l *status.Link, view *status.View) {
 	l.Leader = view.Leader
@@ -101,6 +183,10 @@ func (s *Server) federationView() status.View {
 		l := linkOf(st)
 		l.Versions = versions[l.Datacenter]
 		v.Links = append(v.Links, l)
+	}
+	for _, rec := range s.federation.Removed() {
+		v.Links = append(v.Links, status.Link{Datacenter: rec.Datacenter, State: status.Removed, RemovedBy: rec.By, RemovedAt: rec.At,
+			Reason: "removed by " + rec.By + " at " + rec.At.UTC().Format(time.RFC3339)})
 	}
 	return v
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/legate-project/legate/cmd/legate/federated"
 )
 
 // clusterCommands are the commands about the members and the agent itself.
@@ -28,9 +31,9 @@ func clusterCommands() []row {
 			example: "legate info",
 			action:  func(*app) action { return infoAction{} }},
 		{name: "leave", synopsis: "Leave the datacenter gracefully and stop the agent", remote: toAgent,
-			about:   "Tells the local agent to leave and to stop, so that others do not take it for failed.",
-			example: "legate leave",
-			action:  func(*app) action { return leaveAction{} }},
+			about:   "Tells the local agent to leave and to stop, so that others do not take it for failed. With -wan a server leaves\nthe federation only, until it is joined again (legate join -wan) or restarted; with -all as well, all servers of its datacenter do.",
+			example: "legate leave\nlegate leave -wan -all",
+			action:  func(*app) action { return &leaveAction{} }},
 		{name: "force-leave", synopsis: "Mark a failed member as left", args: "NODE", min: 1, max: 1, remote: toAgent,
 			about:   "Marks a failed member as left; a member that is alive comes back by itself. With -wan the name is node.datacenter.",
 			example: "legate force-leave web-3\nlegate force-leave -prune web-3",
@@ -200,12 +203,22 @@ func sortedKeys[T any](m map[string]T) []string {
 	return keys
 }
 
-type leaveAction struct{ noFlags }
+type leaveAction struct{ wan, all bool }
 
-func (leaveAction) run(c *call, _ []string) error {
+func (a *leaveAction) flags(fs *flag.FlagSet) {
+	fs.BoolVar(&a.wan, "wan", false, "leave the federation, not the datacenter, and go on.")
+	fs.BoolVar(&a.all, "all", false, "with -wan: all servers of the datacenter.")
+}
+
+func (a *leaveAction) run(c *call, _ []string) error {
 	client, err := c.client.open()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case a.wan:
+		return federated.Leave(c.stdout, client, a.all)
+	case a.all:
+		return errors.New("-all goes with -wan only")
 	}
 	if err := client.Agent().Leave(); err != nil {
 		return fmt.Errorf("leave: %w", err)

@@ -127,3 +127,16 @@ var Change = op.Direct[Membership, Changed]{Name: "status.change", Authorize: op
 func operatorWrite(a rules.Authorizer, _ *Membership) error {
 	return rules.Require(a, rules.Operator, rules.Write, "")
 }
+
+// QuitRequest asks a server to leave the federation and stay in its datacenter.
+type QuitRequest struct {
+	// All has every server of its datacenter leave, the one asked last.
+	All bool `msg:"a"`
+}
+
+// Quit has a server leave the federation. Changed counts the servers that did.
+var Quit = op.Direct[QuitRequest, Changed]{Name: "status.quit", Authorize: mayQuit}
+
+func mayQuit(a rules.Authorizer, _ *QuitRequest) error {
+	return rules.Require(a, rules.Operator, rules.Write, "")
+}

@@ -180,3 +180,17 @@ func Change(w io.Writer, client *api.Client, req *status.Membership) error {
 	}
 	return nil
 }
+
+// Leave has the server that is asked leave the federation and stay in its
+// datacenter, or all servers of the datacenter.
+func Leave(w io.Writer, client *api.Client, all bool) error {
+	var done status.Changed
+	if _, err := client.Raw().Write("/v1/federation/leave", status.QuitRequest{All: all}, &done, nil); err != nil {
+		return fmt.Errorf("leave the federation: %w", err)
+	}
+	fmt.Fprintf(w, "%d servers left the federation and stay in their datacenter. legate join -wan takes them back.\n", done.Told)
+	if len(done.Missed) > 0 {
+		return fmt.Errorf("these did not leave: %s", plain.Text(strings.Join(done.Missed, ", ")))
+	}
+	return nil
+}
