@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/legate-project/legate/httpapi/connlimit"
 )
 
 // exchange is one request with its answer. It lives in a pool: handlers do not
@@ -97,7 +99,7 @@ func (x *exchange) mayWrite() bool {
 	if len(x.s.writers) == 0 {
 		return true
 	}
-	addr := addrOf(x.r.RemoteAddr)
+	addr := connlimit.AddrOf(x.r.RemoteAddr)
 	for _, p := range x.s.writers {
 		if p.Contains(addr) {
 			return true

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -24,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/httpapi/connlimit"
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
@@ -122,7 +122,7 @@ type Server struct {
 	extra   http.Header    // response_headers
 	here    []string       // the own datacenter as the value of a header
 	writers []netip.Prefix // allow_write_http_from; empty for all
-	limit   *connLimit
+	limit   *connlimit.Limit
 	active  atomic.Int64 // requests being answered
 
 	exchanges, buffers, gzips sync.Pool
@@ -143,7 +143,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MaxQueryTime == 0 {
 		cfg.MaxQueryTime = 10 * time.Minute
 	}
-	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"), extra: http.Header{}, here: []string{cfg.Datacenter}, limit: newConnLimit(cfg.MaxConnsPerClient)}
+	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"), extra: http.Header{}, here: []string{cfg.Datacenter}, limit: connlimit.New(cfg.MaxConnsPerClient)}
 	var errs []error
 	for name, value := range cfg.HTTP.ResponseHeaders {
 		s.extra.Set(name, value)
@@ -185,7 +185,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	hs := &http.Server{
 		Handler: s, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: s.cfg.HTTP.MaxHeaderBytes,
 		BaseContext: func(net.Listener) context.Context { return base },
-		ConnState:   s.limit.state,
+		ConnState:   s.limit.State,
 		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	drained := make(chan error, 1)
@@ -227,58 +227,4 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.active.Add(1)
 	defer x.finish()
 	x.serve()
-}
-
-// connLimit bounds the connections of each client address.
-type connLimit struct {
-	max int
-	mu  sync.Mutex
-	by  map[netip.Addr]int
-}
-
-func newConnLimit(max int) *connLimit { return &connLimit{max: max, by: map[netip.Addr]int{}} }
-
-// tooMany is what a connection above the limit gets: it is not read from.
-const tooMany = "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain; charset=utf-8\r\nX-Legate-Reason: busy\r\n" +
-	"Connection: close\r\nContent-Length: 73\r\n\r\nToo many connections from this address (limits.http_max_conns_per_client)"
-
-// tooManyTimeout bounds how long telling so may hold up those who come next.
-const tooManyTimeout = 10 * time.Millisecond
-
-// state is the ConnState hook of an http.Server: a connection above the limit
-// is told so and closed at once.
-func (l *connLimit) state(c net.Conn, state http.ConnState) {
-	if l.max <= 0 {
-		return
-	}
-	switch state {
-	case http.StateNew:
-		addr := addrOf(c.RemoteAddr().String())
-		l.mu.Lock()
-		l.by[addr]++
-		over := l.by[addr] > l.max
-		l.mu.Unlock()
-		if over {
-			if c.SetWriteDeadline(time.Now().Add(tooManyTimeout)) == nil {
-				_, _ = io.WriteString(c, tooMany) // who does not hear it sees the end
-			}
-			_ = c.Close() // the server notices and reports the connection closed
-		}
-	case http.StateClosed, http.StateHijacked:
-		addr := addrOf(c.RemoteAddr().String())
-		l.mu.Lock()
-		if l.by[addr]--; l.by[addr] <= 0 {
-			delete(l.by, addr)
-		}
-		l.mu.Unlock()
-	}
-}
-
-// addrOf returns the IP of a host:port; that of a Unix socket is the zero Addr.
-func addrOf(hostport string) netip.Addr {
-	ap, err := netip.ParseAddrPort(hostport)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return ap.Addr().Unmap()
 }

@@ -1,0 +1,67 @@
+// Package connlimit bounds how many connections one address has to an HTTP
+// server. It counts; it does not know who is behind an address.
+package connlimit
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Limit bounds the connections of each client address.
+type Limit struct {
+	max int
+	mu  sync.Mutex
+	by  map[netip.Addr]int
+}
+
+// New returns a limit of max connections; 0 is none.
+func New(max int) *Limit { return &Limit{max: max, by: map[netip.Addr]int{}} }
+
+// tooMany is what a connection above the limit gets: it is not read from.
+const tooMany = "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain; charset=utf-8\r\nX-Legate-Reason: busy\r\n" +
+	"Connection: close\r\nContent-Length: 73\r\n\r\nToo many connections from this address (limits.http_max_conns_per_client)"
+
+// tooManyTimeout bounds how long telling so may hold up those who come next.
+const tooManyTimeout = 10 * time.Millisecond
+
+// State is the ConnState hook of an http.Server: a connection above the limit
+// is told so and closed at once.
+func (l *Limit) State(c net.Conn, state http.ConnState) {
+	if l.max <= 0 {
+		return
+	}
+	switch state {
+	case http.StateNew:
+		addr := AddrOf(c.RemoteAddr().String())
+		l.mu.Lock()
+		l.by[addr]++
+		over := l.by[addr] > l.max
+		l.mu.Unlock()
+		if over {
+			if c.SetWriteDeadline(time.Now().Add(tooManyTimeout)) == nil {
+				_, _ = io.WriteString(c, tooMany) // who does not hear it sees the end
+			}
+			_ = c.Close() // the server notices and reports the connection closed
+		}
+	case http.StateClosed, http.StateHijacked:
+		addr := AddrOf(c.RemoteAddr().String())
+		l.mu.Lock()
+		if l.by[addr]--; l.by[addr] <= 0 {
+			delete(l.by, addr)
+		}
+		l.mu.Unlock()
+	}
+}
+
+// AddrOf returns the IP of a host:port; that of a Unix socket is the zero Addr.
+func AddrOf(hostport string) netip.Addr {
+	ap, err := netip.ParseAddrPort(hostport)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}
