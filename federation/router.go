@@ -179,6 +179,9 @@ func (r *Router) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	}
 	start := time.Now()
 	reply, err := r.send(ctx, dc, call)
+	if op.CodeOf(err) == op.CodeNoLeader { // of the datacenter that was asked, not of the caller's
+		err = &op.Error{Code: op.CodeNoLeader, Text: err.Error(), Datacenter: name}
+	}
 	r.metrics.record(call, name, time.Since(start), err)
 	return reply, err
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -61,12 +60,32 @@ func (s *Server) federationViews(ctx context.Context, h op.Header, req *status.F
 		}
 		g.Go(func() error {
 			s.askView(ctx, op.Header{Datacenter: link.Datacenter, Token: h.Token, Consistency: op.Stale}, view)
-			settle(link, view)
 			return nil
 		})
 	}
 	_ = g.Wait() // each says in its view what went wrong
+	out.Views[0] = s.federationView() // asking has shown who answers
+	for i := range out.Views[0].Links {
+		l := &out.Views[0].Links[i]
+		if at := slices.IndexFunc(out.Views, func(v status.View) bool { return v.Datacenter == l.Datacenter }); at > 0 {
+			settle(l, &out.Views[at])
+		}
+	}
+	shareLeaders(out.Views)
 	return out, nil
+}
+
+// shareLeaders shows in every view who leads the others.
+func shareLeaders(views []status.View) {
+	leaders := map[string]string{}
+	for _, v := range views {
+		leaders[v.Datacenter] = v.Leader
+	}
+	for _, v := range views {
+		for i := range v.Links {
+			v.Links[i].Leader = leaders[v.Links[i].Datacenter]
+		}
+	}
 }
 
 // askView fills in how another datacenter sees the federation, or why that is not
@@ -93,7 +112,7 @@ func (s *Server) changeMembership(ctx context.Context, _ op.Header, req *status.
 	if s.federation == nil {
 		return nil, errNoFederation
 	}
-	if err := s.mayChange(req); err != nil {
+	if err := s.mayChange(ctx, req); err != nil {
 		return nil, err
 	}
 	told, missed, err := s.federation.SetRemoved(ctx, req.Datacenter, req.Removed)
@@ -104,7 +123,7 @@ func (s *Server) changeMembership(ctx context.Context, _ op.Header, req *status.
 }
 
 // mayChange refuses what is a mistake.
-func (s *Server) mayChange(req *status.Membership) error {
+func (s *Server) mayChange(ctx context.Context, req *status.Membership) error {
 	dc := req.Datacenter
 	removed := slices.ContainsFunc(s.federation.Removed(), func(r removal.Record) bool { return r.Datacenter == dc })
 	if dc == s.cfg.Datacenter {
@@ -120,13 +139,21 @@ func (s *Server) mayChange(req *status.Membership) error {
 		if st.Datacenter != dc {
 			continue
 		}
-		if !req.Force && (st.State == federation.Up || st.State == federation.Degraded) {
-			return op.Errorf(op.CodeConflict, "datacenter %s is %s, %d of its %d servers answer: stop them, or have them leave (legate leave -wan -all in %s), or remove it with -force",
+		if !req.Force && (st.State == federation.Up || st.State == federation.Degraded) && s.answers(ctx, dc) {
+			return op.Errorf(op.CodeConflict, "datacenter %s is %s, %d of its %d servers are asked and one answered just now: stop them, or have them leave (legate leave -wan -all in %s), or remove it with -force",
 				dc, st.State, st.Answering, st.Servers, dc)
 		}
 		return nil
 	}
 	return op.Errorf(op.CodeNotFound, "no datacenter %s is known", dc)
+}
+
+// answers asks a datacenter: one that died a moment ago may still count as up.
+func (s *Server) answers(ctx context.Context, dc string) bool {
+	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
+	defer cancel()
+	_, _, err := status.Ping.Call(ctx, s, op.Header{Datacenter: dc, Consistency: op.Stale}, &op.Empty{})
+	return err == nil
 }
 
 // quitFederation has this server, or all of its datacenter, leave the WAN pool.
@@ -158,18 +185,17 @@ func (s *Server) quitFederation(ctx context.Context, h op.Header, req *status.Qu
 
 // settle adds to a link what the datacenter said of itself.
 func settle(l *status.Link, view *status.View) {
-	l.Leader = view.Leader
-	switch {
-	case l.State != status.Up && l.State != status.Degraded:
-	case view.Error != "":
-		l.State, l.Reason = status.Degraded, cmp.Or(l.Reason, "it did not answer how it is: "+view.Error)
-	case view.Leader == "":
-		l.State = status.Degraded
-		if l.Reason != "" {
-			l.Reason += ", "
-		}
-		l.Reason += "it has no leader"
+	if l.State != status.Up && l.State != status.Degraded || view.Leader != "" && view.Error == "" {
+		return
 	}
+	why := "it has no leader"
+	if view.Error != "" {
+		why = "it did not say how it is (" + view.Error + ")"
+	}
+	if l.State = status.Degraded; l.Reason != "" {
+		why = l.Reason + ", " + why
+	}
+	l.Reason = why
 }
 
 // federationView is how this server sees the other datacenters.

@@ -70,7 +70,7 @@ func writeView(w io.Writer, v *status.View, now time.Time) error {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "Datacenter\tState\tRound trip\tLoss\tServers\tLeader\tConnections\tStreams\tSent\tRead\tBreaker\tLast contact\tViews\tOldest\tVersions")
+	fmt.Fprintln(t, "Datacenter\tState\tRound trip\tLoss\tServers\tLeader\tConns\tStreams\tSent\tRead\tBreaker\tLast contact\tViews\tOldest\tVersions")
 	for i := range v.Links {
 		fmt.Fprintln(t, strings.Join(linkCells(&v.Links[i], now), "\t"))
 	}
