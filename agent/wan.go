@@ -128,7 +128,7 @@ func (s *serverParts) spreadRemovals() error {
 	var err error
 	s.removals, err = removal.Start(removal.Config{
 		Datacenter: s.a.cfg.Datacenter, Name: wan.FullName(s.a.cfg.NodeName, s.a.cfg.Datacenter), Records: s.records,
-		Transport: s.between, Servers: s.wan.Everyone, Changed: s.removalsChanged, Log: s.a.log,
+		Transport: s.between, Servers: s.wan.Everyone, Changed: s.removalsChanged, Log: s.a.log, Registerer: s.a.reg,
 	})
 	if err != nil {
 		return err

@@ -63,7 +63,7 @@ func (s *Server) federationViews(ctx context.Context, h op.Header, req *status.F
 			return nil
 		})
 	}
-	_ = g.Wait() // each says in its view what went wrong
+	_ = g.Wait()                      // each says in its view what went wrong
 	out.Views[0] = s.federationView() // asking has shown who answers
 	for i := range out.Views[0].Links {
 		l := &out.Views[0].Links[i]

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/legate-project/legate/federation"
@@ -47,16 +48,18 @@ type Config struct {
 	// included.
 	Servers func() []wan.Server
 	// Changed is told of what changed, one call at a time, after it holds.
-	Changed func([]Record)
-	Log     *slog.Logger
+	Changed    func([]Record)
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
 }
 
 // Spreader keeps the records of the servers the same.
 type Spreader struct {
-	cfg   Config
-	log   *slog.Logger
-	group *lifecycle.Group
-	kick  chan struct{}
+	cfg     Config
+	log     *slog.Logger
+	group   *lifecycle.Group
+	kick    chan struct{}
+	metrics *metrics
 
 	mu      sync.Mutex
 	changed []Record // not told yet; one a datacenter
@@ -64,7 +67,7 @@ type Spreader struct {
 
 // Start begins to compare records with the other servers.
 func Start(cfg Config) (*Spreader, error) {
-	s := &Spreader{cfg: cfg, log: cfg.Log.With("component", "federation"), group: lifecycle.New("removals"), kick: make(chan struct{}, 1)}
+	s := &Spreader{cfg: cfg, log: cfg.Log.With("component", "federation"), group: lifecycle.New("removals"), kick: make(chan struct{}, 1), metrics: newMetrics(cfg.Registerer, cfg.Records)}
 	return s, s.group.Go("spread", s.spread)
 }
 
@@ -142,6 +145,7 @@ func (s *Spreader) exchange(ctx context.Context, to wan.Server) error {
 		return err
 	}
 	answer, err := s.cfg.Transport.RoundTrip(ctx, federation.TargetOf(to), Protocol, nil, body)
+	s.metrics.exchanged(err)
 	if err != nil {
 		return err
 	}
