@@ -97,12 +97,12 @@ func (s *Spreader) Handler() transport.Protocol {
 // how many know of it and which do not.
 func (s *Spreader) Set(ctx context.Context, datacenter string, removed bool) (told int, missed []string, err error) {
 	before, _ := s.cfg.Records.Find(datacenter)
-	if err := s.cfg.Records.Set(datacenter, removed, s.cfg.Name, time.Now()); err != nil {
-		return 0, nil, err
+	err = s.cfg.Records.Set(datacenter, removed, s.cfg.Name, time.Now())
+	if now, _ := s.cfg.Records.Find(datacenter); now.Version != before.Version {
+		s.note([]Record{now}) // also if it could not be saved
 	}
-	now, _ := s.cfg.Records.Find(datacenter)
-	if now.Version != before.Version {
-		s.note([]Record{now})
+	if err != nil {
+		return 0, nil, err
 	}
 	targets := s.others(func(wan.Server) bool { return true })
 	var mu sync.Mutex
