@@ -28,6 +28,7 @@ import (
 	"github.com/legate-project/legate/metrics"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/transfer"
+	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/transport"
 )
 
@@ -83,6 +84,7 @@ type Agent struct {
 	known  *serverList         // servers of the datacenter
 	calls  *transport.Endpoint // to servers of the datacenter
 	caller op.Caller
+	views  *view.Views // nil on a server without WAN
 	events *events.Ring
 	exec   atomic.Pointer[exec.Exec] // nil unless remote execution is enabled
 	// watches run the handlers of the configuration.

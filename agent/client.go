@@ -8,6 +8,7 @@ import (
 
 	"github.com/legate-project/legate/client"
 	"github.com/legate-project/legate/lan"
+	"github.com/legate-project/legate/op/feed"
 	"github.com/legate-project/legate/op/rpc"
 	"github.com/legate-project/legate/op/transfer"
 	"github.com/legate-project/legate/op/view"
@@ -24,7 +25,8 @@ func (a *Agent) startClient(_ context.Context, id transport.Identity) error {
 	a.calls = endpoint
 	list := &serverList{}
 	a.known = list
-	err = errors.Join(endpoint.Handle(rpc.Protocol, transport.Protocol{Shared: true}), endpoint.Handle(rpc.PartsProtocol, rpc.DialParts()), endpoint.Handle(transfer.Protocol, transfer.Dial()))
+	err = errors.Join(endpoint.Handle(rpc.Protocol, transport.Protocol{Shared: true}), endpoint.Handle(rpc.PartsProtocol, rpc.DialParts()),
+		endpoint.Handle(transfer.Protocol, transfer.Dial()), endpoint.Handle(feed.Protocol, feed.Dial()))
 	if err != nil {
 		return err
 	}
@@ -33,10 +35,18 @@ func (a *Agent) startClient(_ context.Context, id transport.Identity) error {
 	if err := a.openLAN(self, list, a.serversChanged); err != nil {
 		return err
 	}
-	waits := view.NewWaits(client.New(client.Config{Datacenter: a.cfg.Datacenter, Servers: list, Transport: endpoint, HoldTimeout: a.cfg.Performance.RPCHoldTimeout,
-		Timeout: callTimeout, Log: a.log, Registerer: a.reg}))
-	a.caller = waits
-	return a.group.OnStop("calls", waits.Stop)
+	servers := client.New(client.Config{Datacenter: a.cfg.Datacenter, Servers: list, Transport: endpoint, Streams: endpoint,
+		HoldTimeout: a.cfg.Performance.RPCHoldTimeout, Timeout: callTimeout, Log: a.log, Registerer: a.reg})
+	waits := view.NewWaits(servers)
+	if err := a.group.OnStop("calls", waits.Stop); err != nil {
+		return err
+	}
+	if a.views, err = view.New(view.Config{Datacenter: a.cfg.Datacenter, Next: waits, Source: servers, ByToken: true,
+		MaxStale: a.cfg.ViewMaxStale, Log: a.log, Registerer: a.reg}); err != nil {
+		return err
+	}
+	a.caller = a.views
+	return a.group.OnStop("views", a.views.Stop)
 }
 
 // callTimeout bounds a call of a client agent beyond the wait of a blocking

@@ -23,11 +23,15 @@ import (
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/op/feed"
 	"github.com/legate-project/legate/op/rpc"
 	"github.com/legate-project/legate/op/transfer"
 	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/server"
+	"github.com/legate-project/legate/server/directory"
+	"github.com/legate-project/legate/server/wide"
 	"github.com/legate-project/legate/state"
+	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/wan"
@@ -44,10 +48,11 @@ type serverParts struct {
 	wan     *wan.Seat           // nil without WAN
 	router  *federation.Router  // nil without WAN
 
-	selfLAN  lan.Server
-	refresh  func()            // builds the routing table anew; nil without WAN
-	removals *removal.Spreader // nil without WAN
-	records  *removal.Records
+	selfLAN   lan.Server
+	refresh   func()            // builds the routing table anew; nil without WAN
+	removals  *removal.Spreader // nil without WAN
+	records   *removal.Records
+	directory *directory.Directory // nil without WAN
 }
 
 // serverList is the servers of the datacenter as gossip last told of them, so
@@ -135,11 +140,10 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		if err := s.startWAN(id); err != nil {
 			return err
 		}
-		waits := view.NewWaits(s.router)
-		if err := a.group.OnStop("calls to other datacenters", waits.Stop); err != nil {
+		if err := s.openViews(); err != nil {
 			return err
 		}
-		parts.WAN, parts.Remote, parts.Federation, parts.Between = s.wan, remote{waits, s.router}, federated{s}, s.between
+		parts.WAN, parts.Remote, parts.Federation, parts.Between, parts.Views = s.wan, remote{a.views, s.router}, federated{s}, s.between, a.views
 	}
 	a.caller, a.snapshots = s.server, s.server
 	if err := s.server.Start(parts); err != nil {
@@ -148,7 +152,36 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 	if err := a.group.OnStop("server", s.server.Stop); err != nil {
 		return err
 	}
-	return s.serve()
+	if err := s.serve(); err != nil || s.directory == nil {
+		return err
+	}
+	return s.directory.Start()
+}
+
+// openViews puts what is kept of other datacenters in front of the calls to
+// them.
+func (s *serverParts) openViews() error {
+	a := s.a
+	waits := view.NewWaits(s.router)
+	err := a.group.OnStop("calls to other datacenters", waits.Stop)
+	if err != nil {
+		return err
+	}
+	several := wide.New(wide.Config{Datacenter: a.cfg.Datacenter, Here: s.server.Here(), Near: s.router, Log: a.log, Registerer: a.reg})
+	if err := a.group.OnStop("answers of several datacenters", several.Stop); err != nil {
+		return err
+	}
+	there := s.router.Subscriber(s.between)
+	if a.views, err = view.New(view.Config{Datacenter: a.cfg.Datacenter, Next: several.Calls(waits), Source: several.Results(there), Waits: true,
+		MaxStale: a.cfg.ViewMaxStale, Log: a.log, Registerer: a.reg}); err != nil {
+		return err
+	}
+	if err := a.group.OnStop("views of other datacenters", a.views.Stop); err != nil {
+		return err
+	}
+	s.directory = directory.New(directory.Config{Source: there, Datacenters: s.router.Datacenters, Log: a.log, Registerer: a.reg})
+	several.Start(a.views, s.directory)
+	return a.group.OnStop("directory", s.directory.Stop)
 }
 
 func (a *Agent) expect() int {
@@ -351,14 +384,17 @@ func orElse(s, other string) string {
 // serve begins to answer calls: of agents of this datacenter on one endpoint,
 // of servers of other datacenters on the other.
 func (s *serverParts) serve() error {
-	answers := rpc.NewAnswerer(s.server, append(state.Operations(), events.Operations()...))
+	operations := append(state.Operations(), events.Operations()...)
+	answers := rpc.NewAnswerer(s.server, operations)
 	here := func(p transport.Peer) error {
 		if p.Datacenter != s.a.cfg.Datacenter {
 			return fmt.Errorf("this server is of datacenter %s", s.a.cfg.Datacenter)
 		}
 		return nil
 	}
-	err := errors.Join(s.rpc.Handle(rpc.Protocol, answers.Protocol(true, here)), s.rpc.Handle(rpc.PartsProtocol, answers.Parts(here)), s.rpc.Handle(transfer.Protocol, transfer.Serve(s.server, here)))
+	pushes := feed.NewServer(s.server, operations, "lan", s.a.reg)
+	err := errors.Join(s.rpc.Handle(rpc.Protocol, answers.Protocol(true, here)), s.rpc.Handle(rpc.PartsProtocol, answers.Parts(here)),
+		s.rpc.Handle(transfer.Protocol, transfer.Serve(s.server, here)), s.rpc.Handle(feed.Protocol, pushes.Protocol(here)))
 	if err != nil || s.between == nil {
 		return err
 	}
@@ -372,8 +408,10 @@ func (s *serverParts) serve() error {
 	small.Lossy, small.PoolSize = true, betweenConns
 	bulk := answers.Protocol(false, servers)
 	bulk.Grow = 1
+	pushes = feed.NewServer(s.server.Between(), append(operations, &catalog.GetDigest), "wan", s.a.reg)
 	return errors.Join(s.between.Handle(removal.Protocol, s.removals.Handler()), s.between.Handle(rpc.Protocol, small), s.between.Handle(rpc.BulkProtocol, bulk),
-		s.between.Handle(rpc.PartsProtocol, answers.Parts(servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)))
+		s.between.Handle(rpc.PartsProtocol, answers.Parts(servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)),
+		s.between.Handle(feed.Protocol, pushes.Protocol(servers)))
 }
 
 // betweenConns is the most connections for small calls to one server of another

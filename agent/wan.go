@@ -12,6 +12,7 @@ import (
 	"github.com/legate-project/legate/federation"
 	"github.com/legate-project/legate/federation/removal"
 	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/server"
 	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/transport"
@@ -157,6 +158,9 @@ var _ server.Federation = federated{}
 
 // Status implements server.Federation.
 func (f federated) Status() []federation.Status { return f.s.router.Status() }
+
+// Views implements server.Federation.
+func (f federated) Views() []view.Status { return f.s.a.views.Status() }
 
 // Removed implements server.Federation.
 func (f federated) Removed() []removal.Record {

@@ -19,6 +19,7 @@ import (
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/op/feed"
 	"github.com/legate-project/legate/op/rpc"
 	"github.com/legate-project/legate/transport"
 )
@@ -36,6 +37,7 @@ type Config struct {
 	Datacenter string
 	Servers    Servers
 	Transport  rpc.RoundTripper
+	Streams    feed.Opener // for subscriptions; nil has none
 	// Timeout of a call whose caller set no deadline, in addition to the wait of
 	// a blocking read; default 60 s.
 	Timeout time.Duration
@@ -177,7 +179,7 @@ func (c *Client) led(call *op.Call) bool {
 	case op.KindWrite:
 		return true
 	case op.KindRead, op.KindReading:
-		return call.Header.Consistency != op.Stale
+		return call.Header.Consistency != op.Stale && call.Header.Consistency != op.Cached
 	}
 	return false
 }

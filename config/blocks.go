@@ -72,10 +72,12 @@ type Performance struct {
 
 // DNSConfig is the behaviour of the DNS interface.
 type DNSConfig struct {
-	AllowStale                  bool                     `key:"allow_stale" default:"true" doc:"Any server may answer."`
-	MaxStale                    time.Duration            `key:"max_stale" default:"87600h" doc:"A staler answer is asked of the leader again."`
+	AllowStale                  bool                     `key:"allow_stale" default:"true" doc:"Answer from what the agent keeps, or any server; false asks the leader."`
+	MaxStale                    time.Duration            `key:"max_stale" default:"87600h" doc:"A staler answer is asked of the leader again. See view_max_stale as well."`
+	AnswerTimeout               time.Duration            `key:"answer_timeout" default:"2s" doc:"How long a query may take; then the answer is SERVFAIL."`
 	NodeTTL                     time.Duration            `key:"node_ttl" doc:"TTL of answers about nodes."`
 	ServiceTTL                  map[string]time.Duration `key:"service_ttl" doc:"TTL of answers by service name; a name may end in *, the longest match counts."`
+	Failover                    map[string][]string      `key:"failover" doc:"Datacenters that answer for a service of which this one has no healthy instance, by service name; a name may end in *, the longest match counts. The first of the list that has some; the last may be nearest. Names that say a datacenter do not fail over."`
 	OnlyPassing                 bool                     `key:"only_passing" doc:"Leave out instances in the state warning, too."`
 	EnableTruncate              bool                     `key:"enable_truncate" doc:"Set the TC bit on answers that were cut."`
 	DisableCompression          bool                     `key:"disable_compression" doc:"Do not compress names in answers."`
@@ -84,8 +86,8 @@ type DNSConfig struct {
 	RecursorTimeout             time.Duration            `key:"recursor_timeout" default:"2s" mark:"pending" doc:"How long one recursor may take."`
 	RecursorStrategy            string                   `key:"recursor_strategy" default:"sequential" mark:"pending" doc:"Order of recursors: sequential or random."`
 	SOA                         SOA                      `key:"soa" doc:"Numbers of the SOA record."`
-	UseCache                    bool                     `key:"use_cache" mark:"pending" doc:"Answer from the agent's cache."`
-	CacheMaxAge                 time.Duration            `key:"cache_max_age" mark:"pending" doc:"Oldest answer from the cache; 0 means no limit."`
+	UseCache                    bool                     `key:"use_cache" mark:"silent" doc:"Answers come from what the agent keeps and its owner pushes, unless allow_stale is false."`
+	CacheMaxAge                 time.Duration            `key:"cache_max_age" doc:"Oldest answer from what the agent keeps of a datacenter that cannot be reached; 0 means max_stale."`
 	EnableAdditionalNodeMetaTXT bool                     `key:"enable_additional_node_meta_txt" default:"true" doc:"Add the node's meta as TXT records."`
 	PreferNamespace             bool                     `key:"prefer_namespace" mark:"enterprise" doc:"Namespaces in names."`
 }
@@ -103,7 +105,7 @@ type HTTPConfig struct {
 	BlockEndpoints     []string          `key:"block_endpoints" doc:"Path prefixes that are refused."`
 	AllowWriteHTTPFrom []string          `key:"allow_write_http_from" flag:"allow-write-http-from" doc:"Networks that may write. Empty means all."`
 	ResponseHeaders    map[string]string `key:"response_headers" doc:"Headers added to every answer."`
-	UseCache           bool              `key:"use_cache" default:"true" mark:"pending" doc:"Serve ?cached from the agent's cache."`
+	UseCache           bool              `key:"use_cache" default:"true" doc:"Answer ?cached from what this agent keeps and its owner pushes; false ignores ?cached."`
 	MaxHeaderBytes     int               `key:"max_header_bytes" unit:"bytes" doc:"Longest request header; 0 means the standard 1 MiB."`
 }
 

@@ -109,6 +109,7 @@ type Config struct {
 	DefaultQueryTime          time.Duration `key:"default_query_time" flag:"default-query-time" default:"300s" doc:"How long a blocking query waits when it does not say."`
 	MaxQueryTime              time.Duration `key:"max_query_time" flag:"max-query-time" default:"600s" doc:"The longest that a blocking query may wait."`
 	DiscoveryMaxStale         time.Duration `key:"discovery_max_stale" mark:"reload,pending" doc:"Above 0, catalog and health reads are answered by any server that is no staler than this."`
+	ViewMaxStale              time.Duration `key:"view_max_stale" default:"1h" doc:"Oldest answer that is given from what is kept of a datacenter while it cannot be reached."`
 	Cache                     Cache         `key:"cache" mark:"reload,pending" doc:"Limits of the agent's cache."`
 	RPC                       RPC           `key:"rpc" mark:"silent" doc:"Streaming of health reads on servers; always on here."`
 	UseStreamingBackend       bool          `key:"use_streaming_backend" default:"true" mark:"silent" doc:"Streaming of health reads on clients; always on here."`

@@ -502,3 +502,18 @@ func fuzz(t *testing.T, text, format string) {
 		t.Fatalf("two runs differ: %v, %v", errA, errB)
 	}
 }
+
+func TestFailoverNamesDatacenters(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"web": ["dc2", "nearest"], "api-*": ["nearest"]}`: "",
+		`{"web": ["nearest", "dc2"]}`:                       "word of queries",
+		`{"web": ["all"]}`:                                  "word of queries",
+		`{"web": []}`:                                       "1 to 32",
+		`{"web": ["dc2,dc3"]}`:                              "cannot name a datacenter",
+	} {
+		_, _, err := load(t, `{"data_dir": "/x", "dns_config": {"failover": `+text+`}}`)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"maps"
 	"net/netip"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -27,6 +29,7 @@ const (
 func (f *finisher) validate() {
 	f.checkNames()
 	f.checkModes()
+	f.checkFailover()
 	f.checkAddresses()
 	f.checkPorts()
 	f.checkTimes()
@@ -75,6 +78,23 @@ func (f *finisher) checkDatacenter(key, name string) {
 		f.fault(key, "%q is a word of queries and cannot name a datacenter", name)
 	case len(name) > maxDatacenter || !regexp.MustCompile(`^[a-z0-9_-]+$`).MatchString(name):
 		f.fault(key, "%q cannot name a datacenter: 1 to %d of a-z, 0-9, '-' and '_' can", name, maxDatacenter)
+	}
+}
+
+// maxFailover is how many datacenters may stand in for one.
+const maxFailover = 32
+
+func (f *finisher) checkFailover() {
+	for _, service := range slices.Sorted(maps.Keys(f.cfg.DNSConfig.Failover)) {
+		key, list := "dns_config.failover", f.cfg.DNSConfig.Failover[service]
+		if len(list) == 0 || len(list) > maxFailover {
+			f.fault(key, "%q has %d datacenters: 1 to %d can stand in", service, len(list), maxFailover)
+		}
+		for i, dc := range list {
+			if dc != "nearest" || i < len(list)-1 {
+				f.checkDatacenter(key, dc)
+			}
+		}
 	}
 }
 
@@ -184,11 +204,14 @@ func (f *finisher) checkTimes() {
 		{"session_ttl_min", c.SessionTTLMin, 0},
 		{"check_update_interval", c.CheckUpdateInterval, 0},
 		{"discovery_max_stale", c.DiscoveryMaxStale, 0},
+		{"view_max_stale", c.ViewMaxStale, time.Second},
 		{"log_rotate_duration", c.LogRotateDuration, 0},
 		{"performance.leave_drain_time", c.Performance.LeaveDrainTime, 0},
 		{"performance.rpc_hold_timeout", c.Performance.RPCHoldTimeout, 0},
 		{"limits.rpc_client_timeout", c.Limits.RPCClientTimeout, time.Millisecond},
 		{"dns_config.max_stale", c.DNSConfig.MaxStale, 0},
+		{"dns_config.cache_max_age", c.DNSConfig.CacheMaxAge, 0},
+		{"dns_config.answer_timeout", c.DNSConfig.AnswerTimeout, 10 * time.Millisecond},
 		{"dns_config.node_ttl", c.DNSConfig.NodeTTL, 0},
 		{"dns_config.recursor_timeout", c.DNSConfig.RecursorTimeout, 0},
 	} {

@@ -26,10 +26,11 @@ func (x *exchange) apex(qtype uint16) int {
 // nameServers adds some servers of this datacenter with their addresses, as
 // answers or, to an answer with the SOA record, as authority.
 func (x *exchange) nameServers(qtype uint16) int {
-	list, _, err := catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, x.header(""), &catalog.ServiceRequest{Service: serverService, HealthyOnly: true})
+	list, meta, err := catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, x.header(""), &catalog.ServiceRequest{Service: serverService, HealthyOnly: true})
 	if err != nil {
 		return x.failed(err)
 	}
+	x.learned(&meta)
 	if list == nil {
 		return mdns.RcodeSuccess
 	}
@@ -52,14 +53,15 @@ func (x *exchange) nameServers(qtype uint16) int {
 
 // node answers about a node.
 func (x *exchange) node(n name, qtype uint16) int {
-	node, _, err := catalog.GetNode.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), &catalog.NodeRequest{Node: n.name})
+	node, meta, err := catalog.GetNode.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), &catalog.NodeRequest{Node: n.name})
 	if err != nil {
 		return x.failed(err)
 	}
+	x.learned(&meta)
 	if node == nil {
-		return x.negative(mdns.RcodeNameError)
+		return x.absent(&meta)
 	}
-	ttl := wholeSeconds(x.conf.NodeTTL)
+	ttl := x.ttl(wholeSeconds(x.conf.NodeTTL))
 	switch qtype {
 	case mdns.TypeA, mdns.TypeAAAA, mdns.TypeANY, mdns.TypeCNAME:
 		x.addresses(place{node.Address, nodeTags(node)}, qtype, ttl)
@@ -87,20 +89,22 @@ func (x *exchange) address(n name, qtype uint16) int {
 	return x.negative(mdns.RcodeSuccess)
 }
 
-// service answers about the healthy instances of a service, in random order.
+// service answers about the healthy instances of a service, in random order
+// within each datacenter.
 func (x *exchange) service(n name, qtype uint16) int {
 	req := &catalog.ServiceRequest{Service: n.name, HealthyOnly: true, PassingOnly: x.conf.OnlyPassing}
 	if n.tag != "" {
 		req.Tags = []string{n.tag}
 	}
-	list, _, err := catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), req)
+	list, meta, err := x.healthy(n, req)
 	if err != nil {
 		return x.failed(err)
 	}
-	if list == nil || len(*list) == 0 {
-		return x.negative(mdns.RcodeNameError)
+	x.learned(&meta)
+	if len(list) == 0 {
+		return x.absent(&meta)
 	}
-	x.instances(*list, qtype, x.conf.ttls.of(n.name))
+	x.instances(list, qtype, x.ttl(x.conf.ttls.of(n.name)))
 	return x.done()
 }
 
@@ -110,7 +114,7 @@ func (x *exchange) instances(list catalog.Instances, qtype uint16, ttl uint32) {
 	case mdns.TypeSRV:
 		x.srv(list, ttl)
 	case mdns.TypeA, mdns.TypeAAAA, mdns.TypeANY, mdns.TypeCNAME:
-		for _, i := range x.order(len(list), maxAddresses) {
+		for _, i := range x.spread(list, maxAddresses) {
 			x.addresses(whereIs(&list[i]), qtype, ttl)
 		}
 		x.settle()
@@ -124,7 +128,8 @@ func (x *exchange) srv(list catalog.Instances, ttl uint32) {
 		port   uint16
 	}
 	seen, glued := map[endpoint]bool{}, map[string]bool{}
-	for _, i := range x.order(len(list), maxServices) {
+	rank := x.ranks(list)
+	for _, i := range x.spread(list, maxServices) {
 		in := &list[i]
 		target, addr, ok := x.target(in)
 		at := endpoint{target, uint16(in.Service.Port)}
@@ -132,7 +137,7 @@ func (x *exchange) srv(list catalog.Instances, ttl uint32) {
 			continue
 		}
 		seen[at] = true
-		r := record{rr: &mdns.SRV{Hdr: head(x.owner, mdns.TypeSRV, ttl), Priority: 1, Weight: weight(in), Port: at.port, Target: target}}
+		r := record{rr: &mdns.SRV{Hdr: head(x.owner, mdns.TypeSRV, ttl), Priority: rank[in.Node.Datacenter], Weight: weight(in), Port: at.port, Target: target}}
 		if !glued[target] {
 			glued[target] = true
 			r.extra = glue(target, addr, ttl)

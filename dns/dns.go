@@ -2,7 +2,8 @@
 // question, calls an operation and renders records.
 //
 // It keeps no answers and has no catalog logic; the Caller decides where an
-// answer comes from. Every query is answered within a deadline, if only with
+// answer comes from, and says how old it is: an answer that is not current has a
+// short TTL. Every query is answered within a deadline, if only with
 // SERVFAIL. Names outside its domains are refused.
 package dns
 
@@ -26,8 +27,11 @@ import (
 
 // Bounds of a query.
 const (
-	// deadline of one query: resolvers ask again after 2 to 5 s.
+	// deadline of one query unless configured: resolvers ask again after 2 to 5 s.
 	deadline = 2 * time.Second
+	// agedTTL bounds the TTL of an answer that is not known to be current, in
+	// seconds: a resolver is to ask again soon after the cut is healed.
+	agedTTL = 5
 	// maxLabels in a name: node names and tags may have dots, but not that many.
 	maxLabels = 32
 	// maxAddresses and maxServices bound the instances looked at for one answer;
@@ -72,13 +76,17 @@ type Server struct {
 // settings are what a reload changes.
 type settings struct {
 	config.DNSConfig
-	ttls *ttls
+	ttls     *byService[uint32]
+	failover *byService[string] // what lookups that find nothing here are asked with
 }
 
 // Reload takes another dns_config: queries that come from now on are answered
 // by it.
 func (s *Server) Reload(c config.DNSConfig) {
-	s.conf.Store(&settings{DNSConfig: c, ttls: newTTLs(c.ServiceTTL)})
+	if c.AnswerTimeout <= 0 {
+		c.AnswerTimeout = deadline
+	}
+	s.conf.Store(&settings{DNSConfig: c, ttls: newByService(secondsOf(c.ServiceTTL)), failover: newByService(orders(c.Failover))})
 }
 
 // New returns a server, or an error that says what is wrong with the
@@ -126,6 +134,8 @@ type exchange struct {
 	owner  string // name as asked, whose case is kept
 	answer []record
 	cut    bool // a limit left records out
+	wide   bool // what is found may be of several datacenters
+	fresh  freshness
 }
 
 // record is an answer with what belongs to it in the additional section.
@@ -149,6 +159,7 @@ func (x *exchange) reply() {
 	x.fill()
 	m := x.s.metrics
 	m.answers[rcodeClass(rcode)].Inc()
+	m.lookups[x.fresh].Inc()
 	m.seconds[x.typeClass()].Observe(time.Since(begin).Seconds())
 	if x.out.Truncated {
 		m.truncated.Inc()
@@ -185,7 +196,7 @@ func (x *exchange) guarded() (rcode int) {
 	case q.Qclass != mdns.ClassINET && q.Qclass != mdns.ClassANY:
 		return mdns.RcodeRefused
 	}
-	ctx, cancel := context.WithTimeout(x.ctx, deadline)
+	ctx, cancel := context.WithTimeout(x.ctx, x.conf.AnswerTimeout)
 	defer cancel()
 	x.ctx = ctx
 	return x.question(q.Qtype)
@@ -240,12 +251,32 @@ func (s *Server) within(name string) (rest, domain string, ok bool) {
 func (x *exchange) header(dc string) op.Header {
 	h := op.Header{Datacenter: dc}
 	if x.conf.AllowStale {
-		h.Consistency, h.MaxStale = op.Stale, x.conf.MaxStale
+		h.Consistency, h.MaxAge = op.Cached, x.conf.MaxStale
+		if m := x.conf.CacheMaxAge; m > 0 && (h.MaxAge == 0 || m < h.MaxAge) {
+			h.MaxAge = m
+		}
 	}
 	if x.s.cfg.Token != nil {
 		h.Token = x.s.cfg.Token()
 	}
 	return h
+}
+
+// learned notes how fresh what a lookup found is.
+func (x *exchange) learned(m *op.Meta) {
+	x.fresh = max(x.fresh, current)
+	if m.Age > 0 {
+		x.fresh = aged
+		x.s.metrics.age.Observe(m.Age.Seconds())
+	}
+}
+
+// ttl is how long an answer may be kept: not long if it is not current.
+func (x *exchange) ttl(seconds uint32) uint32 {
+	if x.fresh == aged {
+		return min(seconds, agedTTL)
+	}
+	return seconds
 }
 
 // failed says how a lookup that failed is answered.
@@ -254,6 +285,7 @@ func (x *exchange) failed(err error) int {
 	case op.CodeUnknownDatacenter, op.CodeRemovedDatacenter, op.CodeLeftDatacenter, op.CodeNotFound, op.CodeDenied:
 		return x.negative(mdns.RcodeNameError)
 	}
+	x.fresh = failed
 	x.s.log.Debug("lookup failed", "question", x.owner, "error", err)
 	return mdns.RcodeServerFailure
 }

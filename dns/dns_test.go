@@ -39,6 +39,7 @@ type fake struct {
 	services map[string]catalog.Instances
 	last     op.Header
 	hang     bool
+	age      time.Duration
 }
 
 func newFake() *fake {
@@ -84,7 +85,7 @@ func (f *fake) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
 	switch req := req.(type) {
 	case *catalog.NodeRequest:
 		if n := f.nodes[req.Node]; n != nil {
-			return op.NewReply(op.Meta{}, n), nil
+			return op.NewReply(op.Meta{Age: f.age}, n), nil
 		}
 	case *catalog.ServiceRequest:
 		if req.Service == "broken" {
@@ -96,7 +97,7 @@ func (f *fake) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
 				list = append(list, in)
 			}
 		}
-		return op.NewReply(op.Meta{}, &list), nil
+		return op.NewReply(op.Meta{Age: f.age}, &list), nil
 	}
 	return op.NewReply(op.Meta{}, nil), nil
 }
@@ -369,7 +370,7 @@ func TestHeaderOfAnswers(t *testing.T) {
 	if !m.Authoritative || m.RecursionAvailable || !m.RecursionDesired || m.Id != 4711 || m.IsEdns0() != nil {
 		t.Errorf("answer %s", m)
 	}
-	if want := (op.Header{Datacenter: "dc2", Token: "secret", Consistency: op.Stale, MaxStale: time.Hour}); f.last != want {
+	if want := (op.Header{Datacenter: "dc2", Token: "secret", Consistency: op.Cached, MaxAge: time.Hour}); f.last != want {
 		t.Errorf("asked with %+v", f.last)
 	}
 	m = ask(t, s, "web.service.consul.", mdns.TypeA, func(m *mdns.Msg) {
@@ -499,4 +500,49 @@ func serving(t testing.TB, s *Server, addr string) (string, func() error) {
 	}
 	t.Cleanup(func() { _ = stop() })
 	return l.Addr().String(), stop
+}
+
+// What is kept of a datacenter that cannot be reached is not to be kept for long
+// by others, and is counted.
+func TestAnswersThatAreNotCurrent(t *testing.T) {
+	f := newFake()
+	s, _ := start(t, f, func(c *Config) {
+		c.DNS.NodeTTL, c.DNS.ServiceTTL = time.Minute, map[string]time.Duration{"*": time.Minute, "own": time.Second}
+		c.DNS.MaxStale, c.DNS.CacheMaxAge = time.Hour, time.Minute
+	})
+	for _, c := range []struct {
+		age  time.Duration
+		name string
+		want uint32
+	}{{0, "web.service.consul.", 60}, {0, "n1.node.consul.", 60}, {time.Second, "web.service.consul.", agedTTL}, {time.Hour, "n1.node.consul.", agedTTL}, {time.Hour, "own.service.consul.", 1}} {
+		f.age = c.age
+		for _, qtype := range []uint16{mdns.TypeA, mdns.TypeSRV} {
+			if m := ask(t, s, c.name, qtype); len(m.Answer) > 0 && m.Answer[0].Header().Ttl != c.want || qtype == mdns.TypeA && len(m.Answer) == 0 {
+				t.Errorf("%s at age %s: %s, want a TTL of %d", c.name, c.age, m, c.want)
+			}
+		}
+	}
+	if f.last.MaxAge != time.Minute {
+		t.Errorf("asked with %+v", f.last)
+	}
+	ask(t, s, "web.service.down.consul.", mdns.TypeA)
+	ask(t, s, "0a000001.addr.consul.", mdns.TypeA)
+	for i, want := range [...]float64{none: 1, current: 4, aged: 6, failed: 1} {
+		if got := testutil.ToFloat64(s.metrics.lookups[i]); got != want {
+			t.Errorf("%v lookups are counted as %d, want %v", got, i, want)
+		}
+	}
+}
+
+func TestTheDeadlineOfAnswersIsConfigured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.hang = true
+		s, _ := start(t, f, func(c *Config) { c.DNS.AnswerTimeout = 300 * time.Millisecond })
+		begin := time.Now()
+		m := ask(t, s, "web.service.dc2.consul.", mdns.TypeA)
+		if took := time.Since(begin); m.Rcode != mdns.RcodeServerFailure || took != 300*time.Millisecond {
+			t.Errorf("%s after %s", m, took)
+		}
+	})
 }

@@ -12,12 +12,24 @@ var (
 	rcodes = [...]string{"NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED", "NOTIMP", "FORMERR", "other"}
 )
 
+// freshness says what the lookups of a query found.
+type freshness int
+
+const (
+	none    freshness = iota // nothing was looked up
+	current                  // what is known to be current
+	aged                     // what is kept of a datacenter that cannot be reached
+	failed                   // nothing: the answer is SERVFAIL
+)
+
 // metrics of the DNS interface, found once for all values of labels.
 type metrics struct {
 	seconds                              [len(types)]prometheus.Observer
 	answers                              [len(rcodes)]prometheus.Counter
 	truncated, malformed, panics, failed prometheus.Counter
 	workers                              prometheus.Gauge
+	lookups                              [failed + 1]prometheus.Counter
+	age                                  prometheus.Histogram
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -42,7 +54,17 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "legate_dns_workers", Help: "Goroutines that read and answer DNS queries over UDP.",
 		}),
 	}
-	r.MustRegister(seconds, answers, m.workers)
+	lookups := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "legate_dns_lookups_total", Help: "DNS queries, by what their lookups found: current, aged (kept while a datacenter cannot be reached), failed, or none without a lookup.",
+	}, []string{"freshness"})
+	for i, name := range [...]string{none: "none", current: "current", aged: "aged", failed: "failed"} {
+		m.lookups[i] = lookups.WithLabelValues(name)
+	}
+	m.age = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "legate_dns_answer_age_seconds", Help: "Age of what DNS answers were made of, of those that were not current.",
+		Buckets: prometheus.ExponentialBuckets(1, 4, 9),
+	})
+	r.MustRegister(seconds, answers, m.workers, lookups, m.age)
 	for i, t := range types {
 		m.seconds[i] = seconds.WithLabelValues(t)
 	}

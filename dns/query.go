@@ -16,10 +16,11 @@ func (x *exchange) query(n name, qtype uint16) int {
 	if addr := x.client(); addr.IsValid() {
 		req.Address = addr.String()
 	}
-	found, _, err := query.Execute.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), req)
+	found, meta, err := query.Execute.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), req)
 	if err != nil {
 		return x.failed(err)
 	}
+	x.learned(&meta)
 	if found == nil || len(found.Nodes) == 0 {
 		return x.negative(mdns.RcodeNameError)
 	}
@@ -28,7 +29,7 @@ func (x *exchange) query(n name, qtype uint16) int {
 		ttl = wholeSeconds(d)
 	}
 	x.dc, x.sorted = found.Datacenter, true
-	x.instances(found.Nodes, qtype, ttl)
+	x.instances(found.Nodes, qtype, x.ttl(ttl))
 	return x.done()
 }
 

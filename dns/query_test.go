@@ -117,7 +117,7 @@ func TestQueryIsToldWhoAsks(t *testing.T) {
 		return out
 	}
 	asked(func(*mdns.Msg) {})
-	if r := p.request; r.Address != "192.0.2.7" || r.Agent != "agent1" || r.AgentDatacenter != "dc1" || p.header.Datacenter != "dc2" || p.header.Consistency != op.Stale {
+	if r := p.request; r.Address != "192.0.2.7" || r.Agent != "agent1" || r.AgentDatacenter != "dc1" || p.header.Datacenter != "dc2" || p.header.Consistency != op.Cached {
 		t.Errorf("request %+v, header %+v", r, p.header)
 	}
 	m := asked(func(m *mdns.Msg) {

@@ -1,49 +1,61 @@
 package dns
 
 import (
+	"cmp"
 	"math"
-	"sort"
+	"slices"
 	"strings"
 	"time"
 )
 
-// ttls are the times that answers about services may be kept.
-type ttls struct {
-	exact    map[string]uint32
-	prefixes []prefixTTL // longest first
+// byService are settings of services: by name, or by prefix where the name ends
+// in an asterisk.
+type byService[T any] struct {
+	exact    map[string]T
+	prefixes []forPrefix[T] // longest first
 }
 
-type prefixTTL struct {
+type forPrefix[T any] struct {
 	prefix string
-	ttl    uint32
+	value  T
 }
 
-func newTTLs(byName map[string]time.Duration) *ttls {
-	t := &ttls{exact: map[string]uint32{}}
-	for name, d := range byName {
+func newByService[T any](settings map[string]T) *byService[T] {
+	b := &byService[T]{exact: map[string]T{}}
+	for name, v := range settings {
 		name = strings.ToLower(name)
 		if prefix, ok := strings.CutSuffix(name, "*"); ok {
-			t.prefixes = append(t.prefixes, prefixTTL{prefix, wholeSeconds(d)})
+			b.prefixes = append(b.prefixes, forPrefix[T]{prefix, v})
 			continue
 		}
-		t.exact[name] = wholeSeconds(d)
+		b.exact[name] = v
 	}
-	sort.Slice(t.prefixes, func(i, j int) bool { return len(t.prefixes[i].prefix) > len(t.prefixes[j].prefix) })
-	return t
+	slices.SortFunc(b.prefixes, func(x, y forPrefix[T]) int { return cmp.Compare(len(y.prefix), len(x.prefix)) })
+	return b
 }
 
-// of returns the TTL of a service: that of its name, else of the longest
-// prefix, else 0.
-func (t *ttls) of(service string) uint32 {
-	if ttl, ok := t.exact[service]; ok {
-		return ttl
+// of returns the setting of a service: that of its name, else of the longest
+// prefix, else the zero value.
+func (b *byService[T]) of(service string) T {
+	if v, ok := b.exact[service]; ok {
+		return v
 	}
-	for _, p := range t.prefixes {
+	for _, p := range b.prefixes {
 		if strings.HasPrefix(service, p.prefix) {
-			return p.ttl
+			return p.value
 		}
 	}
-	return 0
+	var none T
+	return none
+}
+
+// secondsOf are times as DNS counts them.
+func secondsOf(byName map[string]time.Duration) map[string]uint32 {
+	out := make(map[string]uint32, len(byName))
+	for name, d := range byName {
+		out[name] = wholeSeconds(d)
+	}
+	return out
 }
 
 // wholeSeconds is a duration as DNS counts it (RFC 2181, section 8: 31 bits).

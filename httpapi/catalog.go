@@ -66,12 +66,15 @@ func catalogDatacenters(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	if op.Wide(h.Datacenter) { // a client that asks several for everything asks for their names first
+		h.Datacenter = ""
+	}
 	list, meta, err := status.Datacenters.Call(x.ctx, x.s.cfg.Caller, h, &op.Empty{})
 	if err != nil {
 		return err
 	}
 	x.datacenter(&meta)
-	x.cached()
+	x.cached(false)
 	if list == nil || list.Texts == nil {
 		return x.json([]string{})
 	}

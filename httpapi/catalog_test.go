@@ -28,6 +28,7 @@ type canned struct {
 	asked   []string
 	header  op.Header
 	request any
+	meta    *op.Meta // of the answers; nil for that of the leader
 }
 
 func (c *canned) Do(_ context.Context, call *op.Call) (*op.Reply, error) {
@@ -40,6 +41,9 @@ func (c *canned) Do(_ context.Context, call *op.Call) (*op.Reply, error) {
 	c.asked = append(c.asked, call.Operation.OpName())
 	c.header, c.request = call.Header, req
 	meta := op.Meta{Index: 7, KnownLeader: true, Datacenter: "dc1", Consistency: call.Header.Consistency}
+	if c.meta != nil {
+		meta = *c.meta
+	}
 	return op.NewReply(meta, c.answers[call.Operation.OpName()]), nil
 }
 
@@ -205,6 +209,46 @@ func TestHeadersOfLists(t *testing.T) {
 		}
 		if rec := w.do("GET", path, ""); rec.Header().Get("X-Cache") != "" || rec.Header().Get("Age") != "" {
 			t.Errorf("%s speaks of a cache that was not asked for", path)
+		}
+	}
+}
+
+// One row is what a request says of how old an answer may be, with the mode in
+// which it is asked.
+func TestCachedReads(t *testing.T) {
+	caller := &canned{answers: records()}
+	w := start(t, func(cfg *Config) { cfg.Caller, cfg.HTTP.UseCache = caller, true })
+	for _, c := range []struct {
+		query, control string
+		want           op.Header
+		status         int
+	}{
+		{"cached", "", op.Header{Consistency: op.Cached}, 200},
+		{"cached&index=3&wait=2s", "", op.Header{Consistency: op.Cached, MinIndex: 3, MaxWait: 2 * time.Second}, 200},
+		{"cached", "max-age=30", op.Header{Consistency: op.Cached, MaxAge: 30 * time.Second}, 200},
+		{"cached", "max-age=30, stale-if-error=3600", op.Header{Consistency: op.Cached, MaxAge: time.Hour}, 200},
+		{"cached", "must-revalidate", op.Header{}, 200},
+		{"cached", "max-age=0", op.Header{}, 200},
+		{"cached", "must-revalidate,stale-if-error=60", op.Header{Consistency: op.Cached, MaxAge: time.Minute}, 200},
+		{"cached", "max-age=soon", op.Header{}, 400},
+		{"", "max-age=30", op.Header{}, 200},
+		{"cached&stale", "", op.Header{Consistency: op.Stale}, 200},
+	} {
+		for path := range lists() {
+			caller.header = op.Header{}
+			rec := w.do("GET", path+"?"+c.query, "", "Cache-Control", c.control)
+			if rec.Code != c.status || caller.header != c.want {
+				t.Errorf("%s?%s with %q: %d, asked with %+v, want %+v", path, c.query, c.control, rec.Code, caller.header, c.want)
+			}
+		}
+	}
+	for path := range lists() {
+		caller.meta = &op.Meta{Index: 7, Consistency: op.Cached, Age: 1500 * time.Millisecond, LastContact: 1500 * time.Millisecond, Hit: true}
+		rec := w.do("GET", path+"?cached", "")
+		for name, want := range map[string]string{"X-Cache": "HIT", "Age": "2", "X-Consul-Effective-Consistency": "stale", "X-Consul-KnownLeader": "false", "X-Consul-LastContact": "1500"} {
+			if got := rec.Header().Get(name); got != want {
+				t.Errorf("%s: %s is %q, want %q", path, name, got, want)
+			}
 		}
 	}
 }

@@ -15,6 +15,9 @@ import (
 const (
 	headerReason     = "X-Legate-Reason"
 	headerDatacenter = "X-Legate-Datacenter"
+	// headerDatacenters says of an answer of several datacenters what became of
+	// asking each.
+	headerDatacenters = "X-Legate-Datacenters"
 )
 
 // failure is an error with the answer that it becomes.

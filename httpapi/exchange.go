@@ -10,7 +10,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/legate-project/legate/httpapi/connlimit"
+	"github.com/legate-project/legate/httpapi/conns"
 )
 
 // exchange is one request with its answer. It lives in a pool: handlers do not
@@ -99,7 +99,7 @@ func (x *exchange) mayWrite() bool {
 	if len(x.s.writers) == 0 {
 		return true
 	}
-	addr := connlimit.AddrOf(x.r.RemoteAddr)
+	addr := conns.AddrOf(x.r.RemoteAddr)
 	for _, p := range x.s.writers {
 		if p.Contains(addr) {
 			return true

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/legate-project/legate/httpapi/cachecontrol"
 	"github.com/legate-project/legate/op"
 )
 
@@ -89,6 +90,22 @@ func (x *exchange) consistency(h *op.Header) error {
 		h.Consistency = op.Stale
 	case consistent:
 		h.Consistency = op.Consistent
+	case cached && x.s.cfg.HTTP.UseCache:
+		return x.cacheControl(h)
+	}
+	return nil
+}
+
+// cacheControl reads what ?cached is to mean. What is kept is pushed by its
+// owner and ages only while that cannot be reached; so stale-if-error, where it
+// is given, says how old it may become.
+func (x *exchange) cacheControl(h *op.Header) error {
+	c, err := cachecontrol.Parse(x.r.Header["Cache-Control"])
+	if err != nil {
+		return refuse(http.StatusBadRequest, err.Error())
+	}
+	if !c.Revalidate || c.StaleIfError > 0 {
+		h.Consistency, h.MaxAge = op.Cached, max(c.MaxAge, c.StaleIfError)
 	}
 	return nil
 }
@@ -124,6 +141,9 @@ func (x *exchange) blocking(h *op.Header) error {
 func (x *exchange) current() (op.Header, error) {
 	h, err := x.header()
 	h.MinIndex, h.MaxWait, x.waits = 0, 0, false
+	if h.Consistency == op.Cached { // nothing of this is kept
+		h.Consistency, h.MaxAge = op.Default, 0
+	}
 	return h, err
 }
 

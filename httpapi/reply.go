@@ -31,6 +31,7 @@ var (
 	byQuorum        = []string{"consistent"}
 	byAny           = []string{"stale"}
 	miss            = []string{"MISS"}
+	hit             = []string{"HIT"}
 )
 
 // meta sets the headers of a read from what came back with its result. Names
@@ -55,7 +56,7 @@ func (x *exchange) meta(m *op.Meta) {
 	switch m.Consistency {
 	case op.Consistent:
 		h["X-Consul-Effective-Consistency"] = byQuorum
-	case op.Stale:
+	case op.Stale, op.Cached:
 		h["X-Consul-Effective-Consistency"] = byAny
 	default:
 		h["X-Consul-Effective-Consistency"] = byLeader
@@ -66,20 +67,47 @@ func (x *exchange) meta(m *op.Meta) {
 		h["X-Consul-Results-Filtered-By-Acls"] = yes
 	}
 	if m.Age > 0 {
-		set("Age", strconv.FormatInt(int64((m.Age+time.Second-1)/time.Second), 10))
+		set("Age", seconds(m.Age))
 	}
-	x.cached()
+	if len(m.Outcomes) > 0 {
+		h[headerDatacenters] = []string{outcomes(m.Outcomes)}
+	}
+	x.cached(m.Hit)
 	x.datacenter(m)
 }
 
-// cached says of an answer that was asked for with ?cached that it comes from no
-// cache of this agent: it is current, or as old as Age says already.
-func (x *exchange) cached() {
+// outcomes says what became of asking each of several datacenters, in the order in
+// which they count.
+func outcomes(list []op.Outcome) string {
+	var b strings.Builder
+	for i, o := range list {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(o.Datacenter + ";" + o.State.String())
+		if o.State == op.Aged {
+			b.WriteString(";age=" + seconds(o.Age))
+		}
+	}
+	return b.String()
+}
+
+// seconds is an age in whole seconds, never less than it is.
+func seconds(d time.Duration) string {
+	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
+}
+
+// cached says of an answer that was asked for with ?cached whether it was there
+// already. Its age is 0 while its owner pushes what is newer.
+func (x *exchange) cached(there bool) {
 	if len(x.params) == 0 || !x.has("cached") {
 		return
 	}
 	h := x.w.Header()
 	h["X-Cache"] = miss
+	if there {
+		h["X-Cache"] = hit
+	}
 	if h["Age"] == nil {
 		h["Age"] = zero
 	}

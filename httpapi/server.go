@@ -23,7 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/legate-project/legate/config"
-	"github.com/legate-project/legate/httpapi/connlimit"
+	"github.com/legate-project/legate/httpapi/conns"
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
@@ -122,7 +122,7 @@ type Server struct {
 	extra   http.Header    // response_headers
 	here    []string       // the own datacenter as the value of a header
 	writers []netip.Prefix // allow_write_http_from; empty for all
-	limit   *connlimit.Limit
+	limit   *conns.Limit
 	active  atomic.Int64 // requests being answered
 
 	exchanges, buffers, gzips sync.Pool
@@ -143,7 +143,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MaxQueryTime == 0 {
 		cfg.MaxQueryTime = 10 * time.Minute
 	}
-	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"), extra: http.Header{}, here: []string{cfg.Datacenter}, limit: connlimit.New(cfg.MaxConnsPerClient)}
+	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"), extra: http.Header{}, here: []string{cfg.Datacenter}, limit: conns.NewLimit(cfg.MaxConnsPerClient)}
 	var errs []error
 	for name, value := range cfg.HTTP.ResponseHeaders {
 		s.extra.Set(name, value)

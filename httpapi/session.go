@@ -2,83 +2,12 @@ package httpapi
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
-	"time"
 
+	"github.com/legate-project/legate/httpapi/shape"
 	"github.com/legate-project/legate/op"
-	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/session"
 )
-
-// lockDelay is a delay as clients write it: text with a unit, or a number, of
-// seconds below secondsBelow and else of nanoseconds.
-type lockDelay time.Duration
-
-const secondsBelow = 1000
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (d *lockDelay) UnmarshalJSON(b []byte) error {
-	var v any
-	if err := json.Unmarshal(b, &v); err != nil {
-		return err
-	}
-	switch v := v.(type) {
-	case nil:
-	case float64:
-		if v < 0 || v > float64(session.MaxTTL) { // far above what is allowed; no overflow
-			return fmt.Errorf("LockDelay %v is out of range", v)
-		}
-		if v < secondsBelow {
-			v *= float64(time.Second)
-		}
-		*d = lockDelay(v)
-	case string:
-		t, err := time.ParseDuration(v)
-		if err != nil {
-			return fmt.Errorf("LockDelay %q: use a number with a unit, such as 15s", v)
-		}
-		*d = lockDelay(t)
-	default:
-		return errors.New("LockDelay: use text such as \"15s\"")
-	}
-	return nil
-}
-
-// sessionBody is what a client sends to make a session. Nil is what it left out.
-type sessionBody struct {
-	Name          string
-	Node          string
-	LockDelay     *lockDelay
-	Behavior      string
-	TTL           string
-	NodeChecks    []string
-	Checks        []string // the old name of NodeChecks
-	ServiceChecks []session.ServiceCheck
-}
-
-// session fills in what the client left out: the node is this one, its check
-// what gossip says of it.
-func (b *sessionBody) session(node string) session.Session {
-	s := session.Session{Name: b.Name, Node: b.Node, LockDelay: session.DefaultLockDelay, Behavior: b.Behavior, TTL: b.TTL,
-		NodeChecks: b.NodeChecks, ServiceChecks: b.ServiceChecks}
-	if s.Node == "" {
-		s.Node = node
-	}
-	if b.LockDelay != nil {
-		s.LockDelay = time.Duration(*b.LockDelay)
-	}
-	switch {
-	case s.NodeChecks != nil:
-	case b.Checks != nil:
-		s.NodeChecks = b.Checks
-	default:
-		s.NodeChecks = []string{catalog.SerfHealth}
-	}
-	return s
-}
 
 func sessionCreate(x *exchange) error {
 	h, err := x.current()
@@ -89,13 +18,13 @@ func sessionCreate(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	var body sessionBody
+	var body shape.Session
 	if len(bytes.TrimSpace(b)) > 0 {
 		if err := decodeJSON(b, &body); err != nil {
 			return err
 		}
 	}
-	req := &session.CreateRequest{Session: body.session(x.s.cfg.NodeName)}
+	req := &session.CreateRequest{Session: body.Session(x.s.cfg.NodeName)}
 	res, meta, err := session.Create.Call(x.ctx, x.s.cfg.Caller, h, req)
 	if op.CodeOf(err) == op.CodeInvalid { // clients know these as 500
 		return reasoned(http.StatusInternalServerError, op.CodeInvalid.String(), op.AsError(err).Text)

@@ -32,6 +32,9 @@ func (x *exchange) snapshots() (Snapshots, op.Header, error) {
 	if err == nil && x.s.cfg.Snapshots == nil {
 		err = refuse(http.StatusNotFound, "This agent makes no snapshots")
 	}
+	if err == nil && op.Wide(h.Datacenter) {
+		err = reasoned(http.StatusBadRequest, "invalid", "A snapshot is of one datacenter: name it")
+	}
 	return x.s.cfg.Snapshots, h, err
 }
 

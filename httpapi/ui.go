@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/legate-project/legate/httpapi/shape"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
 )
@@ -63,33 +64,13 @@ func fixNodeInfo(n *catalog.NodeInfo) {
 	n.Services, n.Checks = some(n.Services), some(n.Checks)
 }
 
-// serviceSummary is a service as the web interface lists it. What belongs to
-// the service mesh is always false here.
-type serviceSummary struct {
-	Kind                 string
-	Name                 string
-	Datacenter           string
-	Tags                 []string
-	Nodes                []string
-	ExternalSources      []string
-	InstanceCount        int
-	ChecksPassing        int
-	ChecksWarning        int
-	ChecksCritical       int
-	GatewayConfig        struct{}
-	TransparentProxy     bool
-	ConnectNative        bool
-	ConnectedWithProxy   bool
-	ConnectedWithGateway bool
-}
-
 func uiServices(x *exchange) error {
 	h, err := x.header()
 	if err != nil {
 		return err
 	}
 	one := []string{""}
-	sel, err := x.selectionOf(&serviceSummary{Tags: one, Nodes: one, ExternalSources: one})
+	sel, err := x.selectionOf(&shape.Summary{Tags: one, Nodes: one, ExternalSources: one})
 	if err != nil {
 		return err
 	}
@@ -98,30 +79,12 @@ func uiServices(x *exchange) error {
 		return err
 	}
 	return x.list(sel, reply, func() (any, error) {
-		out := make([]serviceSummary, 0, len(orEmpty(list)))
+		out := make([]shape.Summary, 0, len(orEmpty(list)))
 		for _, s := range orEmpty(list) {
-			out = append(out, summaryOf(reply.Meta.Datacenter, &s))
+			out = append(out, shape.SummaryOf(reply.Meta.Datacenter, &s))
 		}
-		return pick(sel, out, nil, func(*serviceSummary) {})
+		return pick(sel, out, nil, func(*shape.Summary) {})
 	})
-}
-
-func summaryOf(dc string, s *catalog.ServiceParts) serviceSummary {
-	out := serviceSummary{Kind: s.Kind, Name: s.Name, Datacenter: dc, Tags: []string{}, Nodes: []string{}, ExternalSources: []string{}}
-	for i := range s.Parts {
-		p := &s.Parts[i]
-		out.Tags = append(out.Tags, p.Tags...)
-		out.Nodes = append(out.Nodes, p.Node)
-		out.ExternalSources = append(out.ExternalSources, p.Sources...)
-		out.InstanceCount += p.Instances
-		out.ChecksPassing += p.Passing
-		out.ChecksWarning += p.Warning
-		out.ChecksCritical += p.Critical
-	}
-	slices.Sort(out.Tags)
-	slices.Sort(out.ExternalSources)
-	out.Tags, out.ExternalSources = slices.Compact(out.Tags), slices.Compact(out.ExternalSources)
-	return out
 }
 
 func uiOverview(x *exchange) error {

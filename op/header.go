@@ -25,7 +25,8 @@ const MaxHops = 5
 
 // Header travels with a request and apart from it; forwarding reads only this.
 type Header struct {
-	// Datacenter that is asked; empty for that of the server that is asked.
+	// Datacenter that is asked; empty for that of the server that is asked. It may
+	// be several: see Wide.
 	Datacenter string `msg:"dc,omitempty"`
 	// Token is the caller's secret. Never logged.
 	Token       string      `msg:"token,omitempty"`
@@ -80,6 +81,12 @@ type Meta struct {
 	// Leader is set by a server that handed the call on: the node ID of its
 	// leader, to ask at once next time.
 	Leader string `msg:"lead,omitempty"`
+	// Opaque is set when the index says no more than whether two results are the
+	// same: see Newer.
+	Opaque bool `msg:"opq,omitempty"`
+	// Outcomes says of an answer of several datacenters what became of asking each,
+	// at most MaxListed of them.
+	Outcomes []Outcome `msg:"dcs,omitempty,limit=64"`
 }
 
 // Empty is the request or result of an operation that has none.

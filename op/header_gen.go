@@ -348,8 +348,8 @@ func (z *Header) Msgsize() (s int) {
 func (z *Meta) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(9)
-	var zb0001Mask uint16 /* 9 bits */
+	zb0001Len := uint32(11)
+	var zb0001Mask uint16 /* 11 bits */
 	_ = zb0001Mask
 	if z.Index == 0 {
 		zb0001Len--
@@ -386,6 +386,14 @@ func (z *Meta) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.Leader == "" {
 		zb0001Len--
 		zb0001Mask |= 0x100
+	}
+	if z.Opaque == false {
+		zb0001Len--
+		zb0001Mask |= 0x200
+	}
+	if z.Outcomes == nil {
+		zb0001Len--
+		zb0001Mask |= 0x400
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -436,6 +444,23 @@ func (z *Meta) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "lead"
 			o = append(o, 0xa4, 0x6c, 0x65, 0x61, 0x64)
 			o = msgp.AppendString(o, z.Leader)
+		}
+		if (zb0001Mask & 0x200) == 0 { // if not omitted
+			// string "opq"
+			o = append(o, 0xa3, 0x6f, 0x70, 0x71)
+			o = msgp.AppendBool(o, z.Opaque)
+		}
+		if (zb0001Mask & 0x400) == 0 { // if not omitted
+			// string "dcs"
+			o = append(o, 0xa3, 0x64, 0x63, 0x73)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.Outcomes)))
+			for za0001 := range z.Outcomes {
+				o, err = z.Outcomes[za0001].MarshalMsg(o)
+				if err != nil {
+					err = msgp.WrapError(err, "Outcomes", za0001)
+					return
+				}
+			}
 		}
 	}
 	return
@@ -521,6 +546,35 @@ func (z *Meta) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Leader")
 				return
 			}
+		case "opq":
+			z.Opaque, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Opaque")
+				return
+			}
+		case "dcs":
+			var zb0003 uint32
+			zb0003, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Outcomes")
+				return
+			}
+			if zb0003 > 64 {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Outcomes) >= int(zb0003) {
+				z.Outcomes = (z.Outcomes)[:zb0003]
+			} else {
+				z.Outcomes = make([]Outcome, zb0003)
+			}
+			for za0001 := range z.Outcomes {
+				bts, err = z.Outcomes[za0001].UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Outcomes", za0001)
+					return
+				}
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -535,7 +589,10 @@ func (z *Meta) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Meta) Msgsize() (s int) {
-	s = 1 + 4 + msgp.Uint64Size + 3 + msgp.DurationSize + 3 + msgp.BoolSize + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 5 + msgp.Uint8Size + 4 + msgp.DurationSize + 4 + msgp.BoolSize + 5 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Leader)
+	s = 1 + 4 + msgp.Uint64Size + 3 + msgp.DurationSize + 3 + msgp.BoolSize + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 5 + msgp.Uint8Size + 4 + msgp.DurationSize + 4 + msgp.BoolSize + 5 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Leader) + 4 + msgp.BoolSize + 4 + msgp.ArrayHeaderSize
+	for za0001 := range z.Outcomes {
+		s += z.Outcomes[za0001].Msgsize()
+	}
 	return
 }
 

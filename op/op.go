@@ -117,12 +117,24 @@ type Caller interface {
 type Subscriber interface {
 	// Subscribe calls push with the result of the read and with each newer one, as
 	// soon as there is one and push has returned; what came meanwhile is left out.
-	// The header's MinIndex and MaxWait have no meaning. A reply without an index
-	// says that nothing has changed, and how long the source has not heard its
-	// leader. It returns when ctx ends, push fails or the source cannot go on, and
+	// The header's MinIndex is that of the result which the caller holds already, 0
+	// for none; the first result is pushed all the same. A reply without an index
+	// says that nothing has changed, how long the source has not heard its leader,
+	// and how old the result has become if the source follows it itself. With
+	// MustCurrent a source that falls behind for long ends with CodeNoLeader:
+	// another one may do better. It returns when ctx ends, push fails or the source cannot go on, and
 	// then says why: what was pushed last stays true as of then.
 	Subscribe(ctx context.Context, call *Call, push func(*Reply) error) error
 }
+
+const (
+	// Heartbeat is how often, give or take a tenth, a Subscriber says that nothing
+	// has changed.
+	Heartbeat = 5 * time.Second
+	// LeaderSilence is how long a server may not have heard its leader and still
+	// count as current: leaders speak several times in it.
+	LeaderSilence = 5 * time.Second
+)
 
 // CallerFunc is a function that is a Caller.
 type CallerFunc func(ctx context.Context, call *Call) (*Reply, error)

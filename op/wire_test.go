@@ -3,6 +3,7 @@ package op
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"testing"
 	"time"
 
@@ -37,14 +38,15 @@ func TestCallSurvivesTheWire(t *testing.T) {
 
 func TestReplySurvivesTheWire(t *testing.T) {
 	o := testRead()
-	m := Meta{Index: 9, LastContact: time.Second, KnownLeader: true, Datacenter: "dc2", Filtered: true}
+	m := Meta{Index: 9, LastContact: time.Second, KnownLeader: true, Datacenter: "dc2", Filtered: true, Opaque: true,
+		Outcomes: []Outcome{{Datacenter: "dc1"}, {Datacenter: "dc2", State: Aged, Age: time.Second}, {Datacenter: "dc3", State: Unreachable}}}
 	for _, result := range []any{&Texts{Texts: []string{"a", "b"}}, nil} {
 		b, err := AppendReply(nil, NewReply(m, result))
 		if err != nil {
 			t.Fatal(err)
 		}
 		r, err := ReadReply(b)
-		if err != nil || r.Meta != m {
+		if err != nil || !reflect.DeepEqual(r.Meta, m) {
 			t.Fatalf("%+v %v", r, err)
 		}
 		v, err := r.Result(o)

@@ -34,6 +34,8 @@ func (s *Server) label(dc string) string {
 	switch {
 	case dc == "" || dc == s.cfg.Datacenter:
 		return "local"
+	case op.Wide(dc):
+		return "several"
 	case s.remote != nil && slices.Contains(s.remote.Datacenters(), dc):
 		return dc
 	}
@@ -44,9 +46,10 @@ func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error)
 	if s.group.Context().Err() != nil {
 		return nil, op.ErrStopping
 	}
+	call = s.alone(call)
 	dc := call.Header.Datacenter
 	elsewhere := dc != "" && dc != s.cfg.Datacenter
-	if !elsewhere { // federation has bounds for each datacenter: one that hangs costs no local caller
+	if !elsewhere || op.Wide(dc) { // federation has bounds for each datacenter: one that hangs costs no local caller
 		limit := &s.flight
 		if call.Header.MinIndex > 0 {
 			limit = &s.blocked
@@ -63,11 +66,23 @@ func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error)
 	case elsewhere && s.remote == nil:
 		return nil, &op.Error{Code: op.CodeUnknownDatacenter, Text: "No path to datacenter", Datacenter: dc}
 	case elsewhere:
-		return s.remote.Do(ctx, call)
+		return s.away(ctx, authorizer, call)
 	case call.Header.Led:
 		return s.execute(ctx, authorizer, call)
 	}
 	return s.hold(ctx, call, authorizer)
+}
+
+// alone is the call as a server asks that knows no other datacenters: its own is
+// the nearest, and all there are.
+func (s *Server) alone(call *op.Call) *op.Call {
+	spread, ok := call.Operation.(op.Spreadable)
+	if dc := call.Header.Datacenter; s.remote != nil || dc != op.Nearest && dc != op.All || !ok || !spread.Spreads() {
+		return call
+	}
+	c := *call
+	c.Header.Datacenter = ""
+	return &c
 }
 
 // hold carries the call out, again while the datacenter has no leader and,
@@ -113,7 +128,7 @@ func (s *Server) execute(ctx context.Context, a rules.Authorizer, call *op.Call)
 	if !ok {
 		return nil, op.Errorf(op.CodeUnsupported, "operation %q is unknown to this server", call.Operation.OpName())
 	}
-	if (h.LeaderOnly || call.Operation.OpKind() == op.KindReading && !s.lax(&call.Header)) && !s.raft.LeaseRead() {
+	if (h.LeaderOnly || call.Operation.OpKind() == op.KindReading && !s.anywhere(&call.Header)) && !s.raft.LeaseRead() {
 		return s.toLeader(ctx, call)
 	}
 	request, err := call.Request()
@@ -139,7 +154,7 @@ type described interface{ Describe(*op.Meta) }
 
 func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o op.Queryable) (*op.Reply, error) {
 	h := &call.Header
-	anywhere := h.Consistency == op.Stale && (h.MaxStale == 0 || s.raft.LastContact() <= h.MaxStale)
+	anywhere := s.anywhere(h)
 	if !anywhere && !s.raft.LeaseRead() {
 		return s.toLeader(ctx, call)
 	}
@@ -167,10 +182,7 @@ func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o 
 		return nil, err
 	}
 	defer res.release()
-	meta := s.meta(h.Consistency, res.index)
-	if !anywhere && h.Consistency == op.Stale {
-		meta.Consistency = op.Default
-	}
+	meta := s.local(h, anywhere, res.index)
 	if _, long := res.value.(long); long {
 		return s.list(ctx, a, call, p, meta)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
+	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/wan"
@@ -28,6 +29,8 @@ const (
 type Federation interface {
 	// Status lists those that are known, nearest first.
 	Status() []federation.Status
+	// Views says what is kept of their results.
+	Views() []view.Status
 	// Removed lists those that were removed.
 	Removed() []removal.Record
 	// SetRemoved removes a datacenter or allows it again; it returns how many
@@ -204,10 +207,14 @@ func (s *Server) federationView() status.View {
 	if s.federation == nil {
 		return v
 	}
-	versions := s.versions()
+	versions, views := s.versions(), map[string]view.Status{}
+	for _, w := range s.federation.Views() {
+		views[w.Datacenter] = w
+	}
 	for _, st := range s.federation.Status() {
 		l := linkOf(st)
-		l.Versions = versions[l.Datacenter]
+		kept := views[l.Datacenter]
+		l.Versions, l.Views, l.OldestAgeMS = versions[l.Datacenter], kept.Views, milliseconds(kept.Oldest)
 		v.Links = append(v.Links, l)
 	}
 	for _, rec := range s.federation.Removed() {

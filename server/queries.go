@@ -37,11 +37,6 @@ const (
 	answerEmpty    = "empty"
 )
 
-// lax reports whether any server may answer the call.
-func (s *Server) lax(h *op.Header) bool {
-	return h.Consistency == op.Cached || h.Consistency == op.Stale && (h.MaxStale == 0 || s.raft.LastContact() <= h.MaxStale)
-}
-
 // executeQuery answers query.Execute.
 func (s *Server) executeQuery(ctx context.Context, h op.Header, r *query.ExecuteRequest) (*query.Answer, error) {
 	if h.Consistency == op.Consistent {

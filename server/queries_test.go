@@ -190,6 +190,7 @@ func TestFailover(t *testing.T) {
 				}
 				h := newHarness(t, nil)
 				h.start(t, f)
+				h.views = polled{h.Server}
 				h.LeadershipChanged(true)
 				h.web(t, catalog.Passing, c.here...)
 				h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: c.failover}})
@@ -214,6 +215,7 @@ func TestFailoverLeavesTimeToAnswer(t *testing.T) {
 		f.has("dc3", "o")
 		h := newHarness(t, nil)
 		h.start(t, f)
+		h.views = polled{h.Server}
 		h.LeadershipChanged(true)
 		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{NearestN: 2}}})
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -233,6 +235,7 @@ func TestWaitingQuerySeesFailoverAndFailback(t *testing.T) {
 		f.has("dc3", "o")
 		h := newHarness(t, nil)
 		h.start(t, f)
+		h.views = polled{h.Server}
 		h.LeadershipChanged(true)
 		h.web(t, catalog.Passing, "n1")
 		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{Datacenters: []string{"dc2", "dc3"}}}})
@@ -305,6 +308,7 @@ func TestWaitingQueryEndsWithItsTime(t *testing.T) {
 		f.has("dc2", "m")
 		h := newHarness(t, nil)
 		h.start(t, f)
+		h.views = polled{h.Server}
 		h.LeadershipChanged(true)
 		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{NearestN: 1}}})
 		_, first, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{})
@@ -329,6 +333,7 @@ func TestWaitingQuerySeesANewDatacenter(t *testing.T) {
 		f := newSites("dc2")
 		h := newHarness(t, nil)
 		h.start(t, f)
+		h.views = polled{h.Server}
 		h.LeadershipChanged(true)
 		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{Datacenters: []string{"dc2", "dc3"}}}})
 		_, first, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{})
@@ -356,6 +361,7 @@ func TestAbandonedQueryLeavesNothing(t *testing.T) {
 		f := newSites("dc2")
 		h := newHarness(t, nil)
 		h.start(t, f)
+		h.views = polled{h.Server}
 		h.LeadershipChanged(true)
 		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{NearestN: 1}}})
 		_, first, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{})
@@ -464,6 +470,7 @@ func TestQueryRunsWithItsToken(t *testing.T) {
 		}
 	})
 	h.start(t, f)
+	h.views = polled{h.Server}
 	h.LeadershipChanged(true)
 	write := func(q query.Query) {
 		q.Service = query.Service{Service: "web", Failover: query.Failover{NearestN: 1}}
@@ -511,5 +518,31 @@ func TestQueryOutlivesALostLeader(t *testing.T) {
 	h.start(t, nil)
 	if _, _, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{}); err != nil || via.tries.Load() != 2 {
 		t.Errorf("%v after %d tries, want an answer to the second", err, via.tries.Load())
+	}
+}
+
+// pollWait is how long one read waits: a datacenter that hangs is noticed then.
+const pollWait = 5 * time.Second
+
+// polled stands for views: it follows results by reads that wait.
+type polled struct{ next op.Caller }
+
+var _ op.Subscriber = polled{}
+
+// Subscribe implements op.Subscriber.
+func (p polled) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
+	for index := uint64(0); ; {
+		c := *call
+		c.Header.MinIndex, c.Header.MaxWait = index, pollWait
+		reply, err := p.next.Do(ctx, &c)
+		if err != nil {
+			return err
+		}
+		if reply.Meta.Index != index {
+			if err := push(reply); err != nil {
+				return err
+			}
+		}
+		index = reply.Meta.Index
 	}
 }

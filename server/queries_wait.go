@@ -22,15 +22,13 @@ const (
 	// lookAgainAfter keeps a server that lags behind another one of its datacenter
 	// from being asked without pause.
 	lookAgainAfter = 100 * time.Millisecond
-	// pollWait is how long one read waits: a datacenter that hangs is noticed then.
-	pollWait = 5 * time.Second
 )
 
 // wait answers when the index is another one than the caller has, or with what
 // there is when the time is over.
 func (x *execution) wait(ctx context.Context) (*query.Answer, error) {
 	var ends ends
-	if !x.s.lax(&x.h) {
+	if !x.s.anywhere(&x.h) {
 		r := x.s.reigning.Load()
 		if r == nil {
 			return nil, op.ErrNotLeader
@@ -115,7 +113,7 @@ func (x *execution) follow(ctx context.Context, d *decision, src source, moved c
 	h := x.toward(src.dc, d.token)
 	h.MustCurrent = true
 	for {
-		err := x.s.follows.Subscribe(ctx, op.NewCall(&query.Select, h, d.selection), func(r *op.Reply) error {
+		err := x.s.Subscribe(ctx, op.NewCall(&query.Select, h, d.selection), func(r *op.Reply) error {
 			if r.Meta.Index == 0 || r.Meta.Index == src.index {
 				return nil
 			}
@@ -141,28 +139,5 @@ func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-t.C:
 	case <-ctx.Done():
-	}
-}
-
-// polled follows results by reads that wait, one after another.
-type polled struct{ next op.Caller }
-
-var _ op.Subscriber = polled{}
-
-// Subscribe implements op.Subscriber.
-func (p polled) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
-	for index := uint64(0); ; {
-		c := *call
-		c.Header.MinIndex, c.Header.MaxWait = index, pollWait
-		reply, err := p.next.Do(ctx, &c)
-		if err != nil {
-			return err
-		}
-		if reply.Meta.Index != index {
-			if err := push(reply); err != nil {
-				return err
-			}
-		}
-		index = reply.Meta.Index
 	}
 }

@@ -7,6 +7,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
 	"github.com/legate-project/legate/op/transfer"
+	"github.com/legate-project/legate/server/directory"
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/storage"
@@ -134,13 +136,15 @@ type Server struct {
 	remote     Remote
 	federation Federation
 	between    transfer.Opener
-	follows    op.Subscriber // results of other datacenters
+	views      op.Subscriber  // results of other datacenters
+	own        *directory.Own // nil without WAN gossip
 
 	snapshots snapshotting
 
 	flight   limiter
 	blocked  limiter
 	listings limiter
+	followed limiter
 	stall    time.Duration // how long a long result waits for its reader
 	members  chan struct{} // wakes the reconciler; capacity 1
 	coords   coordinates
@@ -175,9 +179,10 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Log.With("component", "server"), metrics: newMetrics(cfg.Registerer),
 		machine: state.New(), group: lifecycle.New("server"), members: make(chan struct{}, 1),
-		flight: limiter{max: maxInFlight}, blocked: limiter{max: maxBlocked}, listings: limiter{max: maxListings}, stall: rpc.Stall, results: kept, snapshots: newSnapshotting(),
+		flight: limiter{max: maxInFlight}, blocked: limiter{max: maxBlocked}, listings: limiter{max: maxListings}, followed: limiter{max: maxFollowed},
+		stall: rpc.Stall, results: kept, snapshots: newSnapshotting(),
 	}
-	s.direct, s.follows = s.directHandlers(), polled{s}
+	s.direct = s.directHandlers()
 	return s, nil
 }
 
@@ -188,6 +193,8 @@ type Parts struct {
 	WAN        WAN        // nil without WAN gossip
 	Remote     Remote     // nil without WAN gossip
 	Federation Federation // nil without WAN gossip
+	// Views follows results of other datacenters; nil without WAN gossip.
+	Views op.Subscriber
 	// Between reaches servers of other datacenters for snapshots; nil without
 	// WAN gossip.
 	Between transfer.Opener
@@ -196,8 +203,11 @@ type Parts struct {
 // Start begins the server's own work.
 func (s *Server) Start(p Parts) error {
 	s.mu.Lock()
-	s.raft, s.lan, s.wan, s.remote, s.federation, s.between = p.Raft, p.LAN, p.WAN, p.Remote, p.Federation, p.Between
+	s.raft, s.lan, s.wan, s.remote, s.federation, s.between, s.views = p.Raft, p.LAN, p.WAN, p.Remote, p.Federation, p.Between, p.Views
 	s.started = time.Now()
+	if s.wan != nil {
+		s.own = directory.NewOwn(s.cfg.State, s.log)
+	}
 	if s.leads && !s.stopping { // elected while gossip was still opening
 		s.beginReign()
 	}
@@ -208,7 +218,7 @@ func (s *Server) Start(p Parts) error {
 	if s.wan == nil {
 		return nil
 	}
-	return s.group.Go("flood join", s.floodJoin)
+	return errors.Join(s.group.Go("flood join", s.floodJoin), s.group.Go("digest", s.own.Run))
 }
 
 // Machine applies what consensus commits.

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/legate-project/legate/internal/lifecycle"
+	"github.com/legate-project/legate/storage/damage"
 )
 
 // writeLimit is how long one write may take before the disk counts as failed.
@@ -71,7 +72,7 @@ func openPebble(dir string, opts *pebble.Options, f *fault) (*pebble.DB, error) 
 	done := make(chan result, 1)
 	g := lifecycle.New("storage open")
 	err := g.Spawn("open", func(context.Context) {
-		if err := checkManifest(opts.FS, dir); err != nil {
+		if err := damage.Manifest(opts.FS, dir); err != nil {
 			done <- result{nil, err}
 			return
 		}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/hashicorp/raft"
+
+	"github.com/legate-project/legate/storage/damage"
 )
 
 // Errors of the Log.
@@ -83,7 +85,7 @@ func (l *Log) open(opts Options, em *engineMetrics) error {
 	if err := makeDir(opts.FS, opts.Dir); err != nil {
 		return err
 	}
-	if err := checkWAL(opts.FS, opts.Dir); err != nil {
+	if err := damage.WAL(opts.FS, opts.Dir); err != nil {
 		return err
 	}
 	po := &pebble.Options{

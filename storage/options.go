@@ -8,6 +8,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/storage/damage"
 )
 
 // Errors that callers tell apart.
@@ -20,7 +22,7 @@ var (
 	// replaced in the meantime.
 	ErrReplaced = errors.New("storage: the state was replaced")
 	// ErrCorrupt wraps what cannot be decoded.
-	ErrCorrupt = errors.New("storage: corrupt data")
+	ErrCorrupt = damage.ErrCorrupt
 	// ErrTooManyWaiters is returned by Block when MaxWaiters queries wait.
 	ErrTooManyWaiters = errors.New("storage: too many blocking queries")
 )

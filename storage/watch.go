@@ -125,6 +125,8 @@ type watches struct {
 	all      waiters
 	keys     map[string]waiters
 	prefixes *iradix.Tree[waiters]
+
+	followers map[*Changes]struct{}
 }
 
 func newWatches() *watches {
@@ -208,6 +210,9 @@ func (ws *watches) committed(written map[string]entry) int {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	ws.sequence++
+	for c := range ws.followers {
+		c.note(written)
+	}
 	if len(ws.all) == 0 {
 		return 0
 	}
@@ -242,6 +247,9 @@ func (ws *watches) everyone(why error) {
 	}
 	for w := range ws.all {
 		w.signal()
+	}
+	for c := range ws.followers {
+		c.all()
 	}
 }
 

@@ -36,6 +36,7 @@ func load(ctx context.Context, n int, d time.Duration, dial func(i int) (one, er
 	var mu sync.Mutex
 	var all []time.Duration
 	var out outcome
+	ended := 0 // answers within the time, also to what was asked before it
 	var wg sync.WaitGroup
 	begin := time.Now().Add(warmUp)
 	for i := range n {
@@ -45,10 +46,11 @@ func load(ctx context.Context, n int, d time.Duration, dial func(i int) (one, er
 		}
 		wg.Go(func() {
 			defer c.close()
-			mine, errs, first := worker(ctx, c, begin)
+			mine, n, errs, first := worker(ctx, c, begin)
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, mine...)
+			ended += n
 			out.errors += errs
 			if out.first == nil {
 				out.first = first
@@ -60,7 +62,7 @@ func load(ctx context.Context, n int, d time.Duration, dial func(i int) (one, er
 	if len(all) > 0 {
 		out.p50, out.p99 = all[len(all)/2], all[len(all)*99/100]
 	}
-	out.rate = float64(len(all)) / d.Seconds()
+	out.rate = float64(ended) / d.Seconds()
 	if out.errors > len(all)/1000 {
 		return out, fmt.Errorf("%d of %d requests failed: %w", out.errors, len(all)+out.errors, out.first)
 	}
@@ -93,13 +95,13 @@ func compare(ctx context.Context, n int, d time.Duration, reference, subject fun
 	return sum, sum.rate / bare, nil
 }
 
-func worker(ctx context.Context, c one, begin time.Time) (took []time.Duration, errs int, first error) {
+func worker(ctx context.Context, c one, begin time.Time) (took []time.Duration, ended, errs int, first error) {
 	const maxErrors = 1000
 	for ctx.Err() == nil && errs < maxErrors {
 		start := time.Now()
 		err := c.ask(ctx)
 		if ctx.Err() != nil {
-			return took, errs, first
+			return took, ended, errs, first
 		}
 		if err != nil {
 			errs++
@@ -108,11 +110,15 @@ func worker(ctx context.Context, c one, begin time.Time) (took []time.Duration, 
 			}
 			continue
 		}
+		now := time.Now()
+		if now.After(begin) {
+			ended++
+		}
 		if start.After(begin) {
-			took = append(took, time.Since(start))
+			took = append(took, now.Sub(start))
 		}
 	}
-	return took, errs, first
+	return took, ended, errs, first
 }
 
 // httpConn sends the same request again and again on one connection. It reads

@@ -7,7 +7,12 @@ import (
 	"strings"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/legate-project/legate/cmd/legate/several"
 )
+
+// severalText says what else -datacenter may be.
+const severalText = "With -datacenter=nearest, all or a list such as dc2,dc3 it looks in several datacenters."
 
 // catalogCommands read the catalog.
 func catalogCommands() []row {
@@ -16,12 +21,12 @@ func catalogCommands() []row {
 			about: "Lists the datacenters of the federation, the nearest first.", example: "legate catalog datacenters",
 			action: func(*app) action { return datacentersAction{} }},
 		{name: "catalog nodes", synopsis: "List the nodes of a datacenter", remote: toDC,
-			about:   "Lists the nodes in the catalog, or those that offer a service.",
-			example: "legate catalog nodes\nlegate catalog nodes -service=web -near=_agent\nlegate catalog nodes -datacenter=dc2 -detailed",
+			about:   "Lists the nodes in the catalog, or those that offer a service. " + severalText,
+			example: "legate catalog nodes\nlegate catalog nodes -service=web -near=_agent\nlegate catalog nodes -datacenter=dc2 -detailed\nlegate catalog nodes -service=web -datacenter=nearest",
 			action:  func(*app) action { return &nodesAction{} }},
 		{name: "catalog services", synopsis: "List the services of a datacenter", remote: toDC,
-			about:   "Lists the names of the services in the catalog, or of one node.",
-			example: "legate catalog services -tags\nlegate catalog services -node=web-1",
+			about:   "Lists the names of the services in the catalog, or of one node. " + severalText,
+			example: "legate catalog services -tags\nlegate catalog services -node=web-1\nlegate catalog services -datacenter=all",
 			action:  func(*app) action { return &servicesAction{} }},
 		rttRow(),
 	}
@@ -101,10 +106,11 @@ func (a *nodesAction) read(client *api.Client, q *api.QueryOptions) ([]*api.Node
 	seen := map[string]bool{}
 	var nodes []*api.Node
 	for _, s := range instances {
-		if seen[s.Node] {
+		at := s.Datacenter + "/" + s.Node
+		if seen[at] {
 			continue
 		}
-		seen[s.Node] = true
+		seen[at] = true
 		nodes = append(nodes, &api.Node{ID: s.ID, Node: s.Node, Address: s.Address, Datacenter: s.Datacenter,
 			TaggedAddresses: s.TaggedAddresses, Meta: s.NodeMeta})
 	}
@@ -138,15 +144,29 @@ func (a *servicesAction) run(c *call, _ []string) error {
 	}
 	q := c.client.query()
 	q.NodeMeta = a.meta
-	services, err := a.read(client, q)
-	if err != nil {
-		return fmt.Errorf("list services: %w", err)
+	var rows [][]string
+	dc := c.client.config().Datacenter
+	if several.Meant(dc) && a.node == "" {
+		rows, err = a.ofSeveral(c, client, dc, q)
+	} else {
+		rows, err = a.ofOne(client, q)
 	}
-	if len(services) == 0 {
+	if err != nil {
+		return err
+	}
+	if len(rows) == 0 {
 		fmt.Fprintln(c.stdout, "No services match the given query - try expanding your search.")
 		return nil
 	}
-	var rows [][]string
+	return table(c.stdout, rows)
+}
+
+// ofOne lists the services of one datacenter.
+func (a *servicesAction) ofOne(client *api.Client, q *api.QueryOptions) (rows [][]string, err error) {
+	services, err := a.read(client, q)
+	if err != nil {
+		return nil, fmt.Errorf("list services: %w", err)
+	}
 	for _, name := range sortedKeys(services) {
 		line := []string{name}
 		if a.tags {
@@ -156,7 +176,29 @@ func (a *servicesAction) run(c *call, _ []string) error {
 		}
 		rows = append(rows, line)
 	}
-	return table(c.stdout, rows)
+	return rows, nil
+}
+
+// ofSeveral lists the services of several datacenters with where they are.
+func (a *servicesAction) ofSeveral(c *call, client *api.Client, dc string, q *api.QueryOptions) (rows [][]string, err error) {
+	services, err := several.Services(client, dc, q, func(dc string, err error) {
+		fmt.Fprintf(c.stderr, "%s: %s\n", dc, c.client.explain(err))
+	})
+	if err != nil || len(services) == 0 {
+		return nil, err
+	}
+	rows = [][]string{{"Service", "DC"}}
+	if a.tags {
+		rows[0] = append(rows[0], "Tags")
+	}
+	for _, name := range sortedKeys(services) {
+		line := []string{name, strings.Join(services[name].Datacenters, ",")}
+		if a.tags {
+			line = append(line, strings.Join(services[name].Tags, ","))
+		}
+		rows = append(rows, line)
+	}
+	return rows, nil
 }
 
 func (a *servicesAction) read(client *api.Client, q *api.QueryOptions) (map[string][]string, error) {

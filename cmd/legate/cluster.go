@@ -4,15 +4,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"regexp"
 	"sort"
-	"strconv"
 	"strings"
 
 	"github.com/hashicorp/consul/api"
 
 	"github.com/legate-project/legate/cmd/legate/federated"
+	"github.com/legate-project/legate/cmd/legate/membertable"
 )
 
 // clusterCommands are the commands about the members and the agent itself.
@@ -105,60 +104,19 @@ func (a *membersAction) run(c *call, _ []string) error {
 		rows = [][]string{strings.Fields("Node Address Status Tags")}
 	}
 	for _, m := range members {
-		if !status.MatchString(statusText(m.Status)) {
+		if !status.MatchString(membertable.Status(m.Status)) {
 			continue
 		}
 		if a.detailed {
-			rows = append(rows, []string{m.Name, memberAddr(m), statusText(m.Status), tagsText(m.Tags)})
+			rows = append(rows, []string{m.Name, membertable.Addr(m), membertable.Status(m.Status), membertable.Tags(m.Tags)})
 			continue
 		}
-		rows = append(rows, memberRow(m))
+		rows = append(rows, membertable.Row(m))
 	}
 	if len(rows) == 1 {
 		return &exit{code: exitNoneFound}
 	}
 	return table(c.stdout, rows)
-}
-
-func memberAddr(m *api.AgentMember) string {
-	return net.JoinHostPort(m.Addr, strconv.Itoa(int(m.Port)))
-}
-
-func memberRow(m *api.AgentMember) []string {
-	kind, segment := "unknown", m.Tags["segment"]
-	switch m.Tags["role"] {
-	case "node":
-		kind = "client"
-		if segment == "" {
-			segment = "<default>"
-		}
-	case "consul":
-		kind, segment = "server", "<all>"
-	}
-	build, _, _ := strings.Cut(m.Tags["build"], ":")
-	partition := m.Tags["ap"]
-	if partition == "" {
-		partition = "default"
-	}
-	return []string{m.Name, memberAddr(m), statusText(m.Status), kind, build, m.Tags["vsn"], m.Tags["dc"], partition, segment}
-}
-
-// statusText names a status by the numbers of the API.
-func statusText(status int) string {
-	names := []string{"none", "alive", "leaving", "left", "failed"}
-	if status < 0 || status >= len(names) {
-		return "unknown(" + strconv.Itoa(status) + ")"
-	}
-	return names[status]
-}
-
-func tagsText(tags map[string]string) string {
-	pairs := make([]string, 0, len(tags))
-	for key, value := range tags {
-		pairs = append(pairs, key+"="+value)
-	}
-	sort.Strings(pairs)
-	return strings.Join(pairs, ",")
 }
 
 // noFlags is for commands without flags of their own.

@@ -16,6 +16,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -218,14 +219,33 @@ type accept struct{ judge func(Member) error }
 
 var _ serf.MergeDelegate = accept{}
 
-// NotifyMerge implements serf.MergeDelegate.
+// refusedNamed is how many of those that are refused an error names.
+const refusedNamed = 8
+
+// NotifyMerge implements serf.MergeDelegate. With the stranger who joins comes
+// all of its pool: the error names them, with the reason for the first.
 func (a accept) NotifyMerge(members []*serf.Member) error {
+	var names []string
+	var reason error
 	for _, m := range members {
 		if err := a.judge(memberOf(*m)); err != nil {
-			return fmt.Errorf("refuse member %q: %w", m.Name, err)
+			names = append(names, strconv.Quote(m.Name))
+			reason = cmp.Or(reason, err)
 		}
 	}
-	return nil
+	switch n := len(names); {
+	case n == 0:
+		return nil
+	case n == 1:
+		return fmt.Errorf("refuse member %s: %w", names[0], reason)
+	default:
+		slices.Sort(names)
+		more := ""
+		if n > refusedNamed {
+			names, more = names[:refusedNamed], fmt.Sprintf(" and %d more", n-refusedNamed)
+		}
+		return fmt.Errorf("refuse members %s%s: %w", strings.Join(names, ", "), more, reason)
+	}
 }
 
 // Stop ends the pool without a word to the others: they will see a failure.

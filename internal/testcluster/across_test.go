@@ -86,7 +86,7 @@ func TestWritesThatGoTwiceAreAppliedOnceThroughChangesOfLeader(t *testing.T) {
 		})
 	}
 	for round := range 3 {
-		eventually(t, "writes are answered", 30*time.Second, func(context.Context) error {
+		eventually(t, "writes are answered", 90*time.Second, func(context.Context) error {
 			mu.Lock()
 			defer mu.Unlock()
 			answered := 0

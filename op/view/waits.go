@@ -1,8 +1,3 @@
-// Package view shares answers among those who ask the same.
-//
-// Waits is a Caller in front of another one: reads that wait for something
-// newer than the same index of the same result wait together, as one call.
-// It keeps no answers once they are given, and knows no network.
 package view
 
 import (
@@ -26,7 +21,9 @@ const (
 	usualWait = 5 * time.Minute
 )
 
-// Waits is a Caller. It is safe for concurrent use.
+// Waits is a Caller in front of another one: reads that wait for something newer
+// than the same index of the same result wait together, as one call. It keeps no
+// answers once they are given. It is safe for concurrent use.
 type Waits struct {
 	next  op.Caller
 	group *lifecycle.Group

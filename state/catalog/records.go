@@ -128,8 +128,10 @@ type Check struct {
 	Timeout     string          `msg:",omitempty"`
 	ExposedPort int             `msg:",omitempty"`
 	Definition  CheckDefinition `bexpr:"-"`
-	CreateIndex uint64          `msg:",omitempty"`
-	ModifyIndex uint64          `msg:",omitempty"`
+	// Datacenter is set in answers of several datacenters; it is not stored.
+	Datacenter  string `json:",omitempty" msg:",omitempty"`
+	CreateIndex uint64 `msg:",omitempty"`
+	ModifyIndex uint64 `msg:",omitempty"`
 }
 
 // Checks are checks in the order of node and ID.

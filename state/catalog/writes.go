@@ -85,6 +85,7 @@ func prepareService(s *Service) error {
 }
 
 func prepareCheck(r *RegisterRequest, c *Check) error {
+	c.Datacenter = ""
 	if c.CheckID == "" {
 		c.CheckID = c.Name
 	}

@@ -1,6 +1,5 @@
-// Package connlimit bounds how many connections one address has to an HTTP
-// server. It counts; it does not know who is behind an address.
-package connlimit
+// Package conns bounds how many HTTP connections each client address has.
+package conns
 
 import (
 	"io"
@@ -11,15 +10,16 @@ import (
 	"time"
 )
 
-// Limit bounds the connections of each client address.
+// Limit bounds the connections of each client address. It is safe for
+// concurrent use.
 type Limit struct {
 	max int
 	mu  sync.Mutex
 	by  map[netip.Addr]int
 }
 
-// New returns a limit of max connections; 0 is none.
-func New(max int) *Limit { return &Limit{max: max, by: map[netip.Addr]int{}} }
+// NewLimit allows each address so many connections; 0 for any number.
+func NewLimit(max int) *Limit { return &Limit{max: max, by: map[netip.Addr]int{}} }
 
 // tooMany is what a connection above the limit gets: it is not read from.
 const tooMany = "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain; charset=utf-8\r\nX-Legate-Reason: busy\r\n" +

@@ -1,4 +1,6 @@
-package storage
+// Package damage tells files of Pebble that are damaged from what a power loss
+// leaves. It reads them and changes nothing.
+package damage
 
 import (
 	"errors"
@@ -18,20 +20,23 @@ import (
 // or without entries that were acknowledged. So both files are read before
 // Pebble sees them, and what no power loss can leave is refused.
 
+// ErrCorrupt is wrapped by what says that data is damaged.
+var ErrCorrupt = errors.New("storage: corrupt data")
+
 // Names that Pebble gives to its files.
 const (
 	manifestMarker = "manifest" // the atomicfs marker that names the manifest
 	walSuffix      = ".log"
 )
 
-// checkManifest returns ErrCorrupt when the manifest that the instance in dir
+// Manifest returns ErrCorrupt when the manifest that the instance in dir
 // would be opened with is damaged. An instance that has none is not judged.
 //
 // Records are appended one by one, each synced before the next. So a power loss
 // spoils the last one alone, and only by leaving out a part of it: the file
 // ends early, or sectors of it are zero. A manifest is synced with its first
 // record before anything names it.
-func checkManifest(fs vfs.FS, dir string) error {
+func Manifest(fs vfs.FS, dir string) error {
 	name, err := atomicfs.ReadMarker(fs, dir, manifestMarker)
 	if errors.Is(err, os.ErrNotExist) || err == nil && name == "" {
 		return nil
@@ -76,12 +81,12 @@ func (f *framed) judgeManifest() error {
 	return nil
 }
 
-// checkWAL returns ErrCorrupt when the newest write-ahead log in dir is damaged
+// WAL returns ErrCorrupt when the newest write-ahead log in dir is damaged
 // before its last record. (Pebble itself is strict with the older ones.) That
 // is for instances whose writes are all synced, one after the other: then a
 // power loss spoils the last record alone. What that leaves cannot be told from
 // a damaged last record, because the file may be an older one written over.
-func checkWAL(fs vfs.FS, dir string) error {
+func WAL(fs vfs.FS, dir string) error {
 	names, err := fs.List(dir)
 	if err != nil {
 		return fmt.Errorf("list %s: %w", dir, err)

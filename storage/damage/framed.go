@@ -1,4 +1,4 @@
-package storage
+package damage
 
 import (
 	"encoding/binary"

@@ -1,0 +1,299 @@
+// Package directory knows for each service name which datacenters have healthy
+// instances, and how many.
+//
+// Own keeps the digest of a server's own datacenter, Directory those of the
+// others, each followed on one stream that carries the whole once and then what
+// changes. What was last known of a datacenter that cannot be reached stays, with
+// its age. The package decides nothing and knows no instances: which datacenter
+// answers a question is the business of package wide.
+package directory
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/internal/lifecycle"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/catalog"
+)
+
+// Bounds of what is kept of other datacenters.
+const (
+	// maxDatacenters bounds the digests that are followed.
+	maxDatacenters = 256
+	// maxServices bounds the names of one datacenter, maxName their length: a
+	// digest that tells of more ends.
+	maxServices = 1 << 17
+	maxName     = 512
+	// silentAfter is how long after the last word of its source a digest counts as
+	// current: a heartbeat with its jitter, and time to repeat a lost packet.
+	silentAfter = 8 * time.Second
+	// reviewEvery is how often it is looked at which datacenters there are.
+	reviewEvery = time.Second
+	// firstPause and lastPause bound the pause between attempts to follow one.
+	firstPause = 100 * time.Millisecond
+	lastPause  = 2 * time.Second
+	// settledAfter is how long a stream must have lasted for the next attempt to
+	// come soon again.
+	settledAfter = 10 * time.Second
+)
+
+// Config says what is followed.
+type Config struct {
+	// Source is where digests of other datacenters are followed.
+	Source op.Subscriber
+	// Datacenters lists the other datacenters that are known.
+	Datacenters func() []string
+	Log         *slog.Logger
+	Registerer  prometheus.Registerer
+}
+
+// Directory keeps what other datacenters tell of their services. It is safe for
+// concurrent use.
+type Directory struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	group   *lifecycle.Group
+
+	mu       sync.RWMutex
+	known    map[string]*known // by datacenter
+	watchers map[string]map[*Watch]struct{}
+}
+
+// known is what is known of one datacenter; guarded by Directory.mu.
+type known struct {
+	end      context.CancelFunc
+	services map[string]counts // nil until the whole has come
+	next     map[string]counts // a whole that is not complete yet
+	linked   bool
+	heard    time.Time
+	behind   time.Duration // how old it was then, by the source's own account
+}
+
+// counts are instances by health, saturated.
+type counts struct{ passing, warning, critical uint32 }
+
+// New returns a directory that knows nothing until Start.
+func New(cfg Config) *Directory {
+	d := &Directory{cfg: cfg, log: cfg.Log.With("component", "directory"), group: lifecycle.New("directory"),
+		known: map[string]*known{}, watchers: map[string]map[*Watch]struct{}{}}
+	d.metrics = newMetrics(cfg.Registerer, d)
+	return d
+}
+
+// Start begins to follow.
+func (d *Directory) Start() error { return d.group.Go("datacenters", d.reviewLoop) }
+
+// Stop ends all streams.
+func (d *Directory) Stop(ctx context.Context) error { return d.group.Stop(ctx) }
+
+func (d *Directory) reviewLoop(ctx context.Context) {
+	t := time.NewTicker(reviewEvery)
+	defer t.Stop()
+	for {
+		d.review()
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// review follows datacenters that are new and forgets those that are gone.
+func (d *Directory) review() {
+	there := d.cfg.Datacenters()
+	there = there[:min(len(there), maxDatacenters)]
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for dc, k := range d.known {
+		if !slices.Contains(there, dc) {
+			k.end()
+			delete(d.known, dc)
+			d.metrics.forget(dc)
+			d.wake(slices.Collect(maps.Keys(k.services)))
+		}
+	}
+	for _, dc := range there {
+		if d.known[dc] != nil {
+			continue
+		}
+		ctx, end := context.WithCancel(d.group.Context())
+		k := &known{end: end}
+		if d.group.Spawn("digest", func(context.Context) { d.follow(ctx, dc, k) }) != nil { // stopping
+			end()
+			return
+		}
+		d.known[dc] = k
+		d.metrics.deltas.WithLabelValues(dc)
+	}
+}
+
+// follow keeps the digest of one datacenter until ctx ends.
+func (d *Directory) follow(ctx context.Context, dc string, k *known) {
+	pause := firstPause
+	for ctx.Err() == nil {
+		begin := time.Now()
+		h := op.Header{Datacenter: dc, Consistency: op.Cached}
+		if d.holds(k) {
+			h.MinIndex = 1 // a server that gossip has lost is worth a try
+		}
+		err := d.cfg.Source.Subscribe(ctx, op.NewCall(&catalog.GetDigest, h, &op.Empty{}), func(r *op.Reply) error { return d.take(dc, k, r) })
+		d.mu.Lock()
+		k.linked, k.next = false, nil
+		d.mu.Unlock()
+		if ctx.Err() != nil {
+			return
+		}
+		d.log.Debug("digest is not followed", "datacenter", dc, "error", err)
+		if pause = min(2*pause, lastPause); time.Since(begin) > settledAfter {
+			pause = firstPause
+		}
+		t := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+		}
+	}
+}
+
+func (d *Directory) holds(k *known) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return k.services != nil
+}
+
+var errTooMany = errors.New("the digest has more services than are kept, or names that are too long")
+
+// take keeps what a datacenter tells.
+func (d *Directory) take(dc string, k *known, r *op.Reply) error {
+	var news *catalog.Digest
+	if r.Meta.Index > 0 {
+		result, err := r.Result(&catalog.GetDigest)
+		if err != nil {
+			return err
+		}
+		news, _ = result.(*catalog.Digest)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.known[dc] != k {
+		return context.Canceled
+	}
+	back := !k.linked || (k.behind > 0) != (behind(&r.Meta) > 0)
+	k.linked, k.heard, k.behind = true, time.Now(), behind(&r.Meta)
+	var changed []string
+	if news != nil {
+		d.metrics.deltas.WithLabelValues(dc).Inc()
+		var err error
+		if changed, err = k.apply(news); err != nil {
+			return err
+		}
+	}
+	if back {
+		d.wakeAll()
+		return nil
+	}
+	d.wake(changed)
+	return nil
+}
+
+func behind(m *op.Meta) time.Duration {
+	if m.LastContact > op.LeaderSilence {
+		return max(m.Age, m.LastContact)
+	}
+	return m.Age
+}
+
+// apply takes a digest in and names what it changes.
+func (k *known) apply(news *catalog.Digest) (changed []string, err error) {
+	to := k.services
+	if news.Whole {
+		k.next = make(map[string]counts, len(news.Services))
+	}
+	if k.next != nil {
+		to = k.next
+	}
+	if to == nil {
+		return nil, op.Errorf(op.CodeInternal, "a digest begins with what has changed")
+	}
+	for i := range news.Services {
+		s := &news.Services[i]
+		c := counts{s.Passing, s.Warning, s.Critical}
+		if len(s.Name) > maxName || len(to) >= maxServices {
+			return nil, errTooMany
+		}
+		if k.next == nil {
+			changed = append(changed, s.Name)
+		}
+		if c == (counts{}) {
+			delete(to, s.Name)
+			continue
+		}
+		to[strings.Clone(s.Name)] = c // not the message that it came in
+	}
+	if k.next != nil && !news.More {
+		changed = differing(k.services, k.next)
+		k.services, k.next = k.next, nil
+	}
+	return changed, nil
+}
+
+// differing names what is not the same in two digests.
+func differing(a, b map[string]counts) []string {
+	var out []string
+	for name, c := range b {
+		if a[name] != c {
+			out = append(out, name)
+		}
+	}
+	for name := range a {
+		if _, ok := b[name]; !ok {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// age is how long ago what is known was current; 0 while the source vouches for
+// it.
+func (k *known) age(now time.Time) time.Duration {
+	silent := now.Sub(k.heard)
+	if k.linked && k.behind == 0 && silent <= silentAfter {
+		return 0
+	}
+	return max(silent+k.behind, time.Nanosecond)
+}
+
+// Entry is what is known of a service in a datacenter.
+type Entry struct {
+	Known   bool // its digest was seen
+	Age     time.Duration
+	Total   uint32
+	Passing uint32
+	Warning uint32
+}
+
+// Lookup says what is known of a service in another datacenter.
+func (d *Directory) Lookup(dc, service string) Entry {
+	service = strings.ToLower(service)
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	k := d.known[dc]
+	if k == nil || k.services == nil {
+		return Entry{}
+	}
+	c := k.services[service]
+	return Entry{Known: true, Age: k.age(time.Now()), Total: c.passing + c.warning + c.critical, Passing: c.passing, Warning: c.warning}
+}

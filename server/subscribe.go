@@ -1,0 +1,260 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/storage"
+)
+
+const (
+	// maxFollowed bounds the subscriptions to results of this datacenter.
+	maxFollowed = 16384
+	// leaderLost is after how long without its leader this server ends
+	// subscriptions of those who would rather follow one that hears it.
+	leaderLost = 2 * op.LeaderSilence
+)
+
+var _ op.Subscriber = (*Server)(nil)
+
+// Subscribe implements op.Subscriber for agents of this datacenter: they get
+// what their token may see.
+func (s *Server) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
+	a, err := s.cfg.Authorizer(call.Header.Token)
+	if err != nil {
+		return err
+	}
+	return s.subscribe(ctx, s.alone(call), a, push)
+}
+
+// Between is where servers of other datacenters follow results of this one:
+// unfiltered, for what they hand on is filtered there.
+func (s *Server) Between() op.Subscriber { return between{s} }
+
+type between struct{ s *Server }
+
+// Subscribe implements op.Subscriber.
+func (b between) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
+	if dc := call.Header.Datacenter; dc != "" && dc != b.s.cfg.Datacenter {
+		return &op.Error{Code: op.CodeUnknownDatacenter, Datacenter: dc, Text: "this server is of datacenter " + b.s.cfg.Datacenter}
+	}
+	if call.Operation.OpName() == catalog.GetDigest.Name {
+		return b.s.followDigest(ctx, call, push)
+	}
+	return b.s.subscribe(ctx, call, rules.AllowAll(), push)
+}
+
+// Here is this datacenter as this server alone answers for it, to be asked and
+// followed without a caller's limits: what is answered is filtered by who asked
+// for it.
+func (s *Server) Here() Here { return Here{s} }
+
+// Here is a Caller and a Subscriber.
+type Here struct{ s *Server }
+
+var (
+	_ op.Caller     = Here{}
+	_ op.Subscriber = Here{}
+)
+
+// Do implements op.Caller. What the leader must answer it filters by the token.
+func (h Here) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	return h.s.hold(ctx, call, rules.AllowAll())
+}
+
+// Subscribe implements op.Subscriber.
+func (h Here) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
+	return h.s.subscribe(ctx, call, rules.AllowAll(), push)
+}
+
+func (s *Server) subscribe(ctx context.Context, call *op.Call, a rules.Authorizer, push func(*op.Reply) error) error {
+	o, ok := call.Operation.(op.Queryable)
+	if !ok {
+		return op.Errorf(op.CodeUnsupported, "%s cannot be followed", call.Operation.OpName())
+	}
+	request, err := call.Request()
+	if err != nil {
+		return err
+	}
+	if err := o.Allow(a, request); err != nil {
+		return err
+	}
+	dc := call.Header.Datacenter
+	if dc == "" || dc == s.cfg.Datacenter {
+		if !s.followed.enter() {
+			return op.Errorf(op.CodeBusy, "server has %d subscriptions, its limit", s.followed.max)
+		}
+		defer s.followed.leave()
+		f := following{s: s, o: o, call: call, request: request, a: a, push: push}
+		return f.run(ctx)
+	}
+	if s.views == nil {
+		return &op.Error{Code: op.CodeUnknownDatacenter, Text: "No path to datacenter", Datacenter: dc}
+	}
+	return s.views.Subscribe(ctx, call, func(r *op.Reply) error {
+		r, err := s.shown(o, a, r)
+		if err != nil {
+			return err
+		}
+		return push(r)
+	})
+}
+
+// shown is the reply without what the caller may not see.
+func (s *Server) shown(o op.Queryable, a rules.Authorizer, r *op.Reply) (*op.Reply, error) {
+	if rules.Unlimited(a) || r.Meta.Index == 0 {
+		return r, nil
+	}
+	result, err := r.Result(o)
+	if err != nil {
+		return nil, err
+	}
+	shown, filtered := o.Hide(a, result)
+	if !filtered {
+		return r, nil
+	}
+	m := r.Meta
+	m.Filtered = true
+	return op.NewReply(m, shown), nil
+}
+
+// following is one subscription to a result of this datacenter.
+type following struct {
+	s       *Server
+	o       op.Queryable
+	call    *op.Call
+	request any
+	a       rules.Authorizer
+	push    func(*op.Reply) error
+}
+
+// run pushes the result whenever it is another one. While push takes its time
+// nothing is read: what comes next is the newest then.
+func (f *following) run(ctx context.Context) error {
+	beat := time.NewTimer(0)
+	defer beat.Stop()
+	<-beat.C
+	beat.Reset(heartbeat())
+	var last uint64
+	for {
+		if f.call.Header.MustCurrent && f.s.leaderSilence() > leaderLost {
+			return op.ErrNoLeader
+		}
+		res, err := f.s.kept(f.o, f.call, f.request)
+		if errors.Is(err, storage.ErrClosed) {
+			return op.ErrStopping
+		}
+		if err != nil {
+			return err
+		}
+		if err := f.tell(res, &last); err != nil {
+			res.release()
+			return err
+		}
+		for same := true; same; {
+			select {
+			case <-res.watch.Changed():
+				same = false
+			case <-beat.C:
+				beat.Reset(heartbeat())
+				m := f.s.meta(op.Cached, 0)
+				m.Index = 0
+				if err = f.push(op.NewReply(m, nil)); err == nil && f.call.Header.MustCurrent && f.s.leaderSilence() > leaderLost {
+					err = op.ErrNoLeader
+				}
+			case <-ctx.Done():
+				err = ctx.Err()
+			case <-f.s.group.Context().Done():
+				err = op.ErrStopping
+			}
+			if err != nil {
+				res.release()
+				return err
+			}
+		}
+		res.release()
+	}
+}
+
+// tell pushes a result unless it is the last one again.
+func (f *following) tell(res *result, last *uint64) error {
+	meta := f.s.meta(op.Cached, res.index)
+	if meta.Index == *last {
+		return nil
+	}
+	*last = meta.Index
+	shown, filtered := f.o.Hide(f.a, res.value)
+	sorted, err := f.s.sort(f.call.Header.Near, &shown)
+	if err != nil {
+		return err
+	}
+	if filtered || sorted {
+		meta.Filtered = filtered
+		return f.push(op.NewReply(meta, shown))
+	}
+	return f.push(op.Share(meta, res.value, &res.rendered))
+}
+
+// heartbeat is the time to the next one.
+func heartbeat() time.Duration { return op.Heartbeat - op.Heartbeat/10 + rand.N(op.Heartbeat/5) }
+
+// leaderSilence is how long this server has not heard its leader.
+func (s *Server) leaderSilence() time.Duration { return s.meta(op.Stale, 0).LastContact }
+
+// away asks another datacenter. What comes from a view holds what everybody may
+// see: the caller is asked about here.
+func (s *Server) away(ctx context.Context, a rules.Authorizer, call *op.Call) (*op.Reply, error) {
+	o, ok := call.Operation.(op.Queryable)
+	if op.Wide(call.Header.Datacenter) {
+		if spread, ok := call.Operation.(op.Spreadable); !ok || !spread.Spreads() {
+			return nil, op.Errorf(op.CodeInvalid, "%s cannot be asked of several datacenters (%q): name one", call.Operation.OpName(), call.Header.Datacenter)
+		}
+	} else if !ok || call.Header.Consistency != op.Cached && call.Header.MinIndex == 0 {
+		return s.remote.Do(ctx, call)
+	}
+	request, err := call.Request()
+	if err != nil {
+		return nil, err
+	}
+	if err := o.Allow(a, request); err != nil {
+		return nil, err
+	}
+	reply, err := s.remote.Do(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	return s.shown(o, a, reply)
+}
+
+// anywhere reports whether any server may answer the read, this one as it is
+// now.
+func (s *Server) anywhere(h *op.Header) bool {
+	switch h.Consistency {
+	case op.Stale:
+		return h.MaxStale == 0 || s.raft.LastContact() <= h.MaxStale
+	case op.Cached:
+		age := s.leaderSilence()
+		return age <= op.LeaderSilence || !h.MustCurrent && (h.MaxAge == 0 || age <= h.MaxAge)
+	}
+	return false
+}
+
+// local makes the meta of a read that any server may answer.
+func (s *Server) local(h *op.Header, anywhere bool, index uint64) op.Meta {
+	m := s.meta(h.Consistency, index)
+	switch {
+	case !anywhere && (h.Consistency == op.Stale || h.Consistency == op.Cached):
+		m.Consistency = op.Default
+	case h.Consistency == op.Cached: // this server holds all there is
+		m.Hit = true
+		if m.LastContact > op.LeaderSilence {
+			m.Age = m.LastContact
+		}
+	}
+	return m
+}

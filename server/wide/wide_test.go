@@ -1,0 +1,395 @@
+package wide
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server/directory"
+	"github.com/legate-project/legate/state/catalog"
+)
+
+// site is a datacenter that says what the test says.
+type site struct {
+	away    time.Duration
+	nodes   int // instances; of a state without healthy ones none
+	index   uint64
+	age     time.Duration
+	hangs   bool
+	err     error
+	changed chan struct{}
+}
+
+// federation is datacenters in memory; dc1 is the own one.
+type federation struct {
+	mu      sync.Mutex
+	sites   map[string]*site
+	asked   []string // subscriptions, in order
+	ongoing int
+	leader  error // of reads that the leader must answer
+}
+
+func (f *federation) Datacenters() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []string
+	for dc := range f.sites {
+		if dc != "dc1" {
+			out = append(out, dc)
+		}
+	}
+	slices.SortFunc(out, func(a, b string) int { return int(f.sites[a].away - f.sites[b].away) })
+	return out
+}
+
+func (f *federation) Distance(dc string) (time.Duration, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.sites[dc]
+	if s == nil || s.away == 0 {
+		return 0, false
+	}
+	return s.away, true
+}
+
+// set changes a datacenter and tells who follows it.
+func (f *federation) set(dc string, change func(*site)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.sites[dc]
+	if s == nil {
+		s = &site{index: 10, changed: make(chan struct{})}
+		f.sites[dc] = s
+	}
+	change(s)
+	s.index++
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (f *federation) reply(dc string) (*op.Reply, error, bool, chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.sites[dc]
+	if s == nil {
+		return nil, op.Errorf(op.CodeUnknownDatacenter, "No path to datacenter"), false, nil
+	}
+	list := catalog.Instances{}
+	for i := range s.nodes {
+		list = append(list, catalog.Instance{Node: &catalog.Node{Node: fmt.Sprint(i), Datacenter: dc}, Service: &catalog.Service{Service: "web"}})
+	}
+	return op.NewReply(op.Meta{Index: s.index, Age: s.age, KnownLeader: true, Datacenter: dc}, &list), s.err, s.hangs, s.changed
+}
+
+func (f *federation) Subscribe(ctx context.Context, c *op.Call, push func(*op.Reply) error) error {
+	dc := c.Header.Datacenter
+	if dc == "" {
+		dc = "dc1"
+	}
+	f.mu.Lock()
+	f.asked = append(f.asked, dc)
+	f.ongoing++
+	f.mu.Unlock()
+	defer func() { f.mu.Lock(); f.ongoing--; f.mu.Unlock() }()
+	for {
+		r, err, hangs, changed := f.reply(dc)
+		switch {
+		case hangs:
+		case err != nil:
+			return err
+		default:
+			if err := push(r); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// here is the own datacenter, asked at once.
+type here struct{ *federation }
+
+func (h here) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
+	if h.leader != nil && c.Header.Consistency != op.Cached {
+		return nil, h.leader
+	}
+	r, err, hangs, _ := h.reply("dc1")
+	if hangs && c.Header.Consistency != op.Cached {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return r, err
+}
+
+// nobody tells no digest.
+type nobody struct{}
+
+func (nobody) Subscribe(ctx context.Context, _ *op.Call, _ func(*op.Reply) error) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// with runs a test in virtual time on datacenters at 10 ms times their number, of
+// which each has as many instances as is said.
+func with(t *testing.T, instances []int, test func(t *testing.T, f *federation, w *Wide)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		f := &federation{sites: map[string]*site{}}
+		for i, n := range instances {
+			f.set(fmt.Sprintf("dc%d", i+1), func(s *site) { s.nodes, s.away = n, time.Duration(i+1)*10*time.Millisecond })
+		}
+		d := directory.New(directory.Config{Source: nobody{}, Datacenters: f.Datacenters, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
+		w := New(Config{Datacenter: "dc1", Here: here{f}, Near: f, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
+		w.Start(f, d)
+		test(t, f, w)
+		if err := w.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if f.ongoing > 0 || w.parts.Load() != 0 {
+			t.Errorf("%d subscriptions and %d parts are left", f.ongoing, w.parts.Load())
+		}
+	})
+}
+
+// ask shows an answer on one line: from where, how old, what became of each, after
+// how long.
+func ask(t *testing.T, w *Wide, dc string) string {
+	t.Helper()
+	begin := time.Now()
+	list, meta, err := catalog.ListInstances.Call(t.Context(), w, op.Header{Datacenter: dc}, &catalog.ServiceRequest{Service: "web", HealthyOnly: true})
+	took := time.Since(begin)
+	if err != nil {
+		return fmt.Sprintf("%s after %s", op.CodeOf(err), took)
+	}
+	var out []string
+	for _, in := range *list {
+		out = append(out, in.Node.Datacenter)
+	}
+	for _, o := range meta.Outcomes {
+		out = append(out, o.Datacenter+":"+o.State.String())
+	}
+	if meta.Age > 0 {
+		out = append(out, "age "+meta.Age.String())
+	}
+	return strings.Join(append(out, "after "+took.String()), " ")
+}
+
+var errCut = op.Errorf(op.CodeUnreachableDatacenter, "No path to datacenter")
+
+// TestWhoAnswers: one row is a federation, a question and its answer.
+func TestWhoAnswers(t *testing.T) {
+	cut := func(s *site) { s.err = errCut }
+	hang := func(s *site) { s.hangs = true }
+	old := func(s *site) { s.age = time.Minute }
+	for _, c := range []struct {
+		instances []int
+		changes   map[string]func(*site)
+		dc, want  string
+	}{
+		{[]int{1, 1, 1}, nil, "nearest", "dc1 dc1:ok after 0s"},
+		{[]int{0, 1, 1}, nil, "nearest", "dc2 dc1:ok dc2:ok after 0s"},
+		{[]int{0, 0, 2}, nil, "nearest", "dc3 dc3 dc1:ok dc2:ok dc3:ok after 0s"},
+		{[]int{0, 0, 0}, nil, "nearest", "dc1:ok dc2:ok dc3:ok after 0s"},
+		{[]int{0, 1, 1}, map[string]func(*site){"dc2": cut}, "nearest", "dc3 dc1:ok dc2:unreachable dc3:ok after 0s"},
+		{[]int{0, 0, 0}, map[string]func(*site){"dc2": cut}, "nearest", "dc1:ok dc2:unreachable dc3:ok after 0s"},
+		{[]int{0, 1, 1}, map[string]func(*site){"dc2": old}, "nearest", "dc3 dc1:ok dc3:ok after 0s"},
+		{[]int{0, 1, 0}, map[string]func(*site){"dc2": old}, "nearest", "dc2 dc1:ok dc3:ok dc2:stale age 1m0s after 0s"},
+		{[]int{1, 1, 0}, map[string]func(*site){"dc1": old}, "nearest", "dc1 dc1:stale age 1m0s after 0s"},
+		{[]int{0, 1, 1}, map[string]func(*site){"dc2": hang}, "nearest", "dc3 dc1:ok dc2:unreachable dc3:ok after 400ms"},
+		{[]int{0, 1, 0}, map[string]func(*site){"dc2": hang}, "nearest", "dc1:ok dc2:unreachable dc3:ok after 1s"},
+		{[]int{1, 0, 2}, nil, "all", "dc1 dc3 dc3 dc1:ok dc2:ok dc3:ok after 0s"},
+		{[]int{1, 1, 1}, map[string]func(*site){"dc2": cut, "dc3": old}, "all", "dc1 dc3 dc1:ok dc2:unreachable dc3:stale age 1m0s after 0s"},
+		{[]int{1, 1, 1}, map[string]func(*site){"dc2": hang}, "all", "dc1 dc3 dc1:ok dc2:unreachable dc3:ok after 1s"},
+		{[]int{1, 1, 1}, nil, "dc3, dc2", "dc3 dc2 dc3:ok dc2:ok after 0s"},
+		{[]int{1, 1, 1}, map[string]func(*site){"dc2": cut, "dc3": cut}, "dc3,dc2", "unreachable-datacenter after 0s"},
+		{[]int{1, 1, 1}, map[string]func(*site){"dc2": hang}, "dc2,dc9", "unreachable-datacenter after 3s"},
+		{[]int{1, 1, 1}, nil, "dc8,dc9", "unknown-datacenter after 0s"},
+		{[]int{1, 0, 1}, nil, "dc2>dc3>dc1", "dc3 dc2:ok dc3:ok after 0s"},
+		{[]int{1, 0, 0}, nil, "dc3>nearest", "dc1 dc3:ok dc1:ok after 0s"},
+		{[]int{1, 0, 0}, nil, "dc2>dc3", "dc2:ok dc3:ok after 0s"},
+		{[]int{1, 0, 0}, nil, "dc2,", "invalid after 0s"},
+		{[]int{1, 0, 0}, nil, "dc2,all", "invalid after 0s"},
+	} {
+		with(t, c.instances, func(t *testing.T, f *federation, w *Wide) {
+			for dc, change := range c.changes {
+				f.set(dc, change)
+			}
+			if got := ask(t, w, c.dc); got != c.want {
+				t.Errorf("%v with changes of %d, %s:\n got %s\nwant %s", c.instances, len(c.changes), c.dc, got, c.want)
+			}
+		})
+	}
+}
+
+func TestLocalPartDoesNotNeedALeader(t *testing.T) {
+	with(t, []int{1, 1}, func(t *testing.T, f *federation, w *Wide) {
+		f.leader = op.ErrNoLeader
+		if got := ask(t, w, op.All); got != "dc1 dc2 dc1:ok dc2:ok after 0s" {
+			t.Errorf("without a leader: %s", got)
+		}
+		f.leader = nil
+		f.set("dc1", func(s *site) { s.hangs = true })
+		if got := ask(t, w, op.All); got != "dc1 dc2 dc1:ok dc2:ok after 500ms" {
+			t.Errorf("with a leader that hangs: %s", got)
+		}
+	})
+}
+
+// told is what a follower is told.
+type told struct {
+	from  string
+	index uint64
+}
+
+// follow notes what a subscription tells.
+func follow(t *testing.T, w *Wide, dc string) (news func() []told) {
+	t.Helper()
+	var mu sync.Mutex
+	var got []told
+	ctx := t.Context()
+	call := op.NewCall(&catalog.ListInstances, op.Header{Datacenter: dc, Consistency: op.Cached}, &catalog.ServiceRequest{Service: "web", HealthyOnly: true})
+	go func() {
+		_ = w.Subscribe(ctx, call, func(r *op.Reply) error {
+			result, err := r.Result(&catalog.ListInstances)
+			if err != nil {
+				return err
+			}
+			list, _ := result.(*catalog.Instances)
+			one := told{index: r.Meta.Index}
+			if list != nil {
+				for _, in := range *list {
+					one.from += in.Node.Datacenter
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			got = append(got, one)
+			return nil
+		})
+	}()
+	return func() []told {
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		out := got
+		got = nil
+		return out
+	}
+}
+
+func TestFollowersAreToldOfOtherAnswers(t *testing.T) {
+	with(t, []int{1, 1, 1}, func(t *testing.T, f *federation, w *Wide) {
+		nearest, all := follow(t, w, op.Nearest), follow(t, w, op.All)
+		first := nearest()
+		if len(first) != 1 || first[0].from != "dc1" {
+			t.Fatalf("at first: %v", first)
+		}
+		if got := all(); len(got) == 0 || got[len(got)-1].from != "dc1dc2dc3" {
+			t.Fatalf("at first: %v", got)
+		}
+		// What does not concern the answer is not told.
+		f.set("dc3", func(s *site) { s.nodes = 0 })
+		if got := nearest(); len(got) != 0 {
+			t.Errorf("a change of dc3 is told to who is answered by dc1: %v", got)
+		}
+		if got := all(); len(got) != 1 || got[0].from != "dc1dc2" {
+			t.Errorf("a change of dc3 is told as %v", got)
+		}
+		for _, c := range []struct {
+			dc    string
+			nodes int
+			want  string
+		}{{"dc1", 0, "dc2"}, {"dc2", 0, ""}, {"dc3", 1, "dc3"}, {"dc2", 2, "dc2dc2"}, {"dc1", 1, "dc1"}} {
+			f.set(c.dc, func(s *site) { s.nodes = c.nodes })
+			got := nearest()
+			if len(got) != 1 || got[0].from != c.want {
+				t.Errorf("%d instances in %s are told as %v", c.nodes, c.dc, got)
+			}
+		}
+		all()
+		// Nothing happens: only heartbeats, which have no index.
+		<-time.After(op.Heartbeat + time.Second) // virtual
+		for name, news := range map[string]func() []told{"nearest": nearest, "all": all} {
+			if got := news(); len(got) != 1 || got[0].index != 0 {
+				t.Errorf("%s is told %v while nothing happens", name, got)
+			}
+		}
+	})
+}
+
+// The index is the same for the same answer, and waiting for another one ends
+// with that.
+func TestIndexTellsAnswersApart(t *testing.T) {
+	with(t, []int{1, 1}, func(t *testing.T, f *federation, w *Wide) {
+		index := func(min uint64) (uint64, time.Duration) {
+			begin := time.Now()
+			_, meta, err := catalog.ListInstances.Call(t.Context(), w, op.Header{Datacenter: op.Nearest, MinIndex: min, MaxWait: 10 * time.Second}, &catalog.ServiceRequest{Service: "web", HealthyOnly: true})
+			if err != nil || !meta.Opaque {
+				t.Fatalf("%+v %v", meta, err)
+			}
+			return meta.Index, time.Since(begin)
+		}
+		a, _ := index(0)
+		if again, took := index(a + 1); again != a || took != 0 {
+			t.Errorf("an index that is another one is not answered at once: %d after %d, %s", again, a, took)
+		}
+		if again, took := index(a); again != a || took < 10*time.Second || took > 11*time.Second {
+			t.Errorf("nothing changes: index %d after %d, %s", again, a, took)
+		}
+		go func() {
+			<-time.After(3 * time.Second) // virtual
+			f.set("dc1", func(s *site) { s.nodes = 0 })
+		}()
+		if b, took := index(a); b == a || took != 3*time.Second {
+			t.Errorf("a change after 3 s: index %d after %d, %s", b, a, took)
+		}
+	})
+}
+
+func TestOrderDoesNotSway(t *testing.T) {
+	with(t, []int{1, 1, 1, 1}, func(t *testing.T, f *federation, w *Wide) {
+		away := func(dc2, dc3, dc4 time.Duration) string {
+			for dc, d := range map[string]time.Duration{"dc2": dc2, "dc3": dc3, "dc4": dc4} {
+				f.set(dc, func(s *site) { s.away = d * time.Millisecond })
+			}
+			<-time.After(reviewEvery) // virtual
+			return strings.Join(w.order(&op.Reach{Others: true}), " ")
+		}
+		for _, c := range []struct {
+			dc2, dc3, dc4 time.Duration
+			want          string
+		}{
+			{40, 50, 60, "dc1 dc2 dc3 dc4"},
+			{51, 50, 60, "dc1 dc2 dc3 dc4"}, // hardly
+			{60, 50, 61, "dc1 dc3 dc2 dc4"},
+			{60, 50, 10, "dc1 dc4 dc3 dc2"},
+			{0, 50, 10, "dc1 dc4 dc3 dc2"}, // unknown is last
+			{70, 0, 10, "dc1 dc4 dc2 dc3"},
+		} {
+			if got := away(c.dc2, c.dc3, c.dc4); got != c.want {
+				t.Errorf("at %d, %d and %d ms: %s, want %s", c.dc2, c.dc3, c.dc4, got, c.want)
+			}
+		}
+		f.mu.Lock()
+		delete(f.sites, "dc3")
+		f.mu.Unlock()
+		<-time.After(reviewEvery) // virtual
+		if got := strings.Join(w.nearest(), " "); got != "dc4 dc2" {
+			t.Errorf("without dc3: %s", got)
+		}
+	})
+}

@@ -1,0 +1,112 @@
+package catalog
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/legate-project/legate/op"
+)
+
+// How reads are answered for several datacenters at once. Lists follow one another
+// in the order of the datacenters; each entry says which one it is of.
+var (
+	acrossNodes        = op.Across[op.Empty, Nodes]{Merge: mergeLists[Nodes](nodeIn)}
+	acrossNode         = op.Across[NodeRequest, Node]{Merge: firstNode, Anywhere: true}
+	acrossServices     = op.Across[ServicesRequest, ServiceTags]{Merge: mergeTags}
+	acrossServiceNodes = op.Across[ServiceRequest, ServiceNodes]{Merge: mergeLists[ServiceNodes](serviceNodeIn), Probe: probeHealthy}
+	acrossInstances    = op.Across[ServiceRequest, Instances]{Merge: mergeLists[Instances](instanceIn), Probe: probeSelf}
+	acrossChecks       = op.Across[ServiceRequest, Checks]{Merge: mergeLists[Checks](checkIn), Probe: probeHealthy}
+	acrossStates       = op.Across[StateRequest, Checks]{Merge: mergeLists[Checks](checkIn)}
+)
+
+// mergeLists joins lists; in gives an entry its datacenter if it does not say it.
+func mergeLists[L ~[]T, T any](in func(item T, dc string) T) func([]op.Part[L]) *L {
+	return func(parts []op.Part[L]) *L {
+		n := 0
+		for _, p := range parts {
+			if p.Result != nil {
+				n += len(*p.Result)
+			}
+		}
+		out := make(L, 0, n)
+		for _, p := range parts {
+			if p.Result == nil {
+				continue
+			}
+			for i := range *p.Result {
+				out = append(out, in((*p.Result)[i], p.Datacenter))
+			}
+		}
+		return &out
+	}
+}
+
+func nodeIn(n Node, dc string) Node {
+	n.Datacenter = cmp.Or(n.Datacenter, dc)
+	return n
+}
+
+func serviceNodeIn(n ServiceNode, dc string) ServiceNode {
+	n.Datacenter = cmp.Or(n.Datacenter, dc)
+	return n
+}
+
+func instanceIn(i Instance, dc string) Instance {
+	if i.Node.Datacenter == "" {
+		n := nodeIn(*i.Node, dc)
+		i.Node = &n
+	}
+	return i
+}
+
+func checkIn(c Check, dc string) Check {
+	c.Datacenter = dc
+	return c
+}
+
+func firstNode(parts []op.Part[Node]) *Node {
+	for _, p := range parts {
+		if p.Result != nil {
+			n := nodeIn(*p.Result, p.Datacenter)
+			return &n
+		}
+	}
+	return nil
+}
+
+func mergeTags(parts []op.Part[ServiceTags]) *ServiceTags {
+	out := ServiceTags{}
+	for _, p := range parts {
+		if p.Result == nil {
+			continue
+		}
+		for name, tags := range *p.Result {
+			all := append(slices.Clone(out[name]), tags...)
+			slices.Sort(all)
+			out[name] = slices.Compact(all)
+		}
+	}
+	return &out
+}
+
+// probeSelf looks for an instance that is at least warning; with PassingOnly those
+// that are not passing are left out already.
+func probeSelf(r *ServiceRequest) op.Probe {
+	if r.HealthyOnly {
+		return op.Probe{Service: r.Service, Request: r, Has: hasInstances}
+	}
+	q := *r
+	q.HealthyOnly = true
+	return op.Probe{Service: r.Service, Request: &q, Has: hasInstances}
+}
+
+func probeHealthy(r *ServiceRequest) op.Probe {
+	p := probeSelf(r)
+	p.Operation = &ListInstances
+	return p
+}
+
+func hasInstances(result any) bool {
+	list, _ := result.(*Instances)
+	return list != nil && len(*list) > 0
+}
