@@ -143,6 +143,9 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		if err := s.openViews(); err != nil {
 			return err
 		}
+		if err := errors.Join(s.removals.Start(), a.group.OnStop("removals", s.removals.Stop)); err != nil {
+			return err
+		}
 		parts.WAN, parts.Remote, parts.Federation, parts.Between, parts.Views = s.wan, remote{a.views, s.router}, federated{s}, s.between, a.views
 	}
 	a.caller, a.snapshots = s.server, s.server

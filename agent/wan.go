@@ -12,6 +12,7 @@ import (
 	"github.com/legate-project/legate/federation"
 	"github.com/legate-project/legate/federation/removal"
 	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/server"
 	"github.com/legate-project/legate/state/status"
@@ -57,9 +58,6 @@ func (s *serverParts) startWAN(id transport.Identity) error {
 	}
 	s.wan = p
 	context.AfterFunc(a.group.Context(), p.EndDials) // a join must not hold up the stop
-	if err := s.spreadRemovals(); err != nil {
-		return errors.Join(err, p.Stop(context.Background()))
-	}
 	pool.Store(p)
 	refresh()
 	if err := a.group.OnStop("WAN pool", p.Stop); err != nil {
@@ -121,20 +119,11 @@ func (s *serverParts) openRemovals() error {
 	if s.records, err = removal.Open(kept, save); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return nil
-}
-
-// spreadRemovals begins to compare them with the other servers.
-func (s *serverParts) spreadRemovals() error {
-	var err error
-	s.removals, err = removal.Start(removal.Config{
+	s.removals = removal.New(removal.Config{
 		Datacenter: s.a.cfg.Datacenter, Name: wan.FullName(s.a.cfg.NodeName, s.a.cfg.Datacenter), Records: s.records,
-		Transport: s.between, Servers: s.wan.Everyone, Changed: s.removalsChanged, Log: s.a.log, Registerer: s.a.reg,
+		Transport: s.between, Servers: func() []wan.Server { return s.wan.Everyone() }, Changed: s.removalsChanged, Log: s.a.log, Registerer: s.a.reg,
 	})
-	if err != nil {
-		return err
-	}
-	return s.a.group.OnStop("removals", s.removals.Stop)
+	return nil
 }
 
 // removalsChanged takes the servers of what was removed out of the routing table,
@@ -142,6 +131,9 @@ func (s *serverParts) spreadRemovals() error {
 func (s *serverParts) removalsChanged(changed []removal.Record) {
 	s.refresh()
 	for _, rec := range changed {
+		if rec.Removed {
+			s.a.views.Forget(rec.Datacenter, &op.Error{Code: op.CodeRemovedDatacenter, Text: "No path to datacenter", Datacenter: rec.Datacenter})
+		}
 		if rec.Removed && rec.Datacenter != s.a.cfg.Datacenter {
 			s.between.Expel(func(p transport.Peer) bool { return p.Datacenter == rec.Datacenter }, s.records.Refuse(rec.Datacenter).Error())
 		}

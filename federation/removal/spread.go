@@ -38,7 +38,7 @@ type Transport interface {
 	RoundTrip(ctx context.Context, to transport.Target, protocol string, head, body []byte) ([]byte, error)
 }
 
-// Config makes a Spreader.
+// Config makes a Spreader. Servers and Changed are called from Start on.
 type Config struct {
 	Datacenter string // of this server
 	Name       string // of this server, node.datacenter
@@ -65,11 +65,14 @@ type Spreader struct {
 	changed []Record // not told yet; one a datacenter
 }
 
-// Start begins to compare records with the other servers.
-func Start(cfg Config) (*Spreader, error) {
-	s := &Spreader{cfg: cfg, log: cfg.Log.With("component", "federation"), group: lifecycle.New("removals"), kick: make(chan struct{}, 1), metrics: newMetrics(cfg.Registerer, cfg.Records)}
-	return s, s.group.Go("spread", s.spread)
+// New returns a Spreader that compares nothing before Start.
+func New(cfg Config) *Spreader {
+	return &Spreader{cfg: cfg, log: cfg.Log.With("component", "federation"), group: lifecycle.New("removals"), kick: make(chan struct{}, 1),
+		metrics: newMetrics(cfg.Registerer, cfg.Records)}
 }
+
+// Start begins to compare records with the other servers.
+func (s *Spreader) Start() error { return s.group.Go("spread", s.spread) }
 
 // Stop ends exchanges.
 func (s *Spreader) Stop(ctx context.Context) error { return s.group.Stop(ctx) }

@@ -103,6 +103,16 @@ func TestRemovedDatacenterStaysAwayUntilAllowed(t *testing.T) {
 		t.Fatalf("allowing one that was not removed says %v", err)
 	}
 
+	enlist(t, c.Node("dc3-client1").Agent().Caller(), "dc3", "web", "n1", "10.0.0.1")
+	views := []op.Caller{ask.Agent().Caller(), c.Node("dc2-server1").Agent().Caller()}
+	for _, from := range views {
+		eventually(t, "a view of dc3 is kept", noticed, func(ctx context.Context) error {
+			if n, _, err := kept(ctx, from, "dc3", "web"); n != 1 {
+				return fmt.Errorf("%d instances: %v", n, err)
+			}
+			return nil
+		})
+	}
 	stopAll(t, c, "dc3")
 	everywhere(t, c, rest, "dc3", status.Unreachable, 30*time.Second)
 	if got := code(t.Context(), ask, "dc3"); got != op.CodeUnreachableDatacenter {
@@ -119,6 +129,14 @@ func TestRemovedDatacenterStaysAwayUntilAllowed(t *testing.T) {
 	everywhere(t, c, rest, "dc3", status.Removed, noticed)
 	if got := code(t.Context(), ask, "dc3"); got != op.CodeRemovedDatacenter {
 		t.Errorf("asking dc3 once it is removed says %s", got)
+	}
+	for _, from := range views {
+		eventually(t, "what was kept of dc3 is gone", noticed, func(ctx context.Context) error {
+			if _, _, err := kept(ctx, from, "dc3", "web"); op.CodeOf(err) != op.CodeRemovedDatacenter {
+				return fmt.Errorf("asking for it says %v", err)
+			}
+			return nil
+		})
 	}
 	if err := c.StartNode(t.Context(), "dc2-server2"); err != nil {
 		t.Fatal(err)
