@@ -150,5 +150,17 @@ func (a *Agent) wanPool() (pool, error) {
 	case a.server.wan == nil:
 		return nil, errNoWAN
 	}
-	return a.server.wan, nil
+	return joining{a.server}, nil
 }
+
+// joining is the WAN pool of a server that may have left it.
+type joining struct{ s *serverParts }
+
+// Members implements pool.
+func (j joining) Members() []gossip.Member { return j.s.wan.Members() }
+
+// Join implements pool.
+func (j joining) Join(addrs []string) (int, error) { return j.s.joinWAN(addrs) }
+
+// ForceLeave implements pool.
+func (j joining) ForceLeave(name string, prune bool) error { return j.s.wan.ForceLeave(name, prune) }

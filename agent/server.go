@@ -19,6 +19,7 @@ import (
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/consensus"
 	"github.com/legate-project/legate/federation"
+	"github.com/legate-project/legate/federation/removal"
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
@@ -31,7 +32,6 @@ import (
 	"github.com/legate-project/legate/server/wide"
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/catalog"
-	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/wan"
@@ -45,9 +45,13 @@ type serverParts struct {
 	server  *server.Server
 	rpc     *transport.Endpoint // inside the datacenter
 	between *transport.Endpoint // between datacenters; nil without WAN
-	wan     *wan.Pool           // nil without WAN
+	wan     *wan.Seat           // nil without WAN
 	router  *federation.Router  // nil without WAN
 
+	selfLAN   lan.Server
+	refresh   func()            // builds the routing table anew; nil without WAN
+	removals  *removal.Spreader // nil without WAN
+	records   *removal.Records
 	directory *directory.Directory // nil without WAN
 }
 
@@ -139,7 +143,10 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		if err := s.openViews(); err != nil {
 			return err
 		}
-		parts.WAN, parts.Remote, parts.Between, parts.Views = s.wan, remote{a.views, s.router}, s.between, a.views
+		if err := errors.Join(s.removals.Start(), a.group.OnStop("removals", s.removals.Stop)); err != nil {
+			return err
+		}
+		parts.WAN, parts.Remote, parts.Federation, parts.Between, parts.Views = s.wan, remote{a.views, s.router}, federated{s}, s.between, a.views
 	}
 	a.caller, a.snapshots = s.server, s.server
 	if err := s.server.Start(parts); err != nil {
@@ -288,6 +295,7 @@ func (s *serverParts) startLAN(list *serverList) error {
 	} else {
 		self.Expect = n
 	}
+	s.selfLAN = self
 	return a.openLAN(self, list, func() { s.server.MembersChanged() })
 }
 
@@ -376,80 +384,6 @@ func orElse(s, other string) string {
 	return s
 }
 
-// startWAN opens the one port between datacenters: gossip and calls.
-func (s *serverParts) startWAN(id transport.Identity) error {
-	a := s.a
-	addr := a.bind(a.cfg.SerfWANBind, a.cfg.Ports.SerfWAN)
-	var err error
-	if s.between, err = a.endpoint("wan", addr, id, a.opts.WrapWAN); err != nil {
-		return fmt.Errorf("listen for other datacenters on %s (ports.serf_wan): %w", addr, err)
-	}
-	s.router = federation.New(federation.Config{Datacenter: a.cfg.Datacenter, Transport: s.between, Ping: &status.Ping,
-		Log: a.log, Registerer: a.reg})
-	if err := a.group.OnStop("federation", s.router.Stop); err != nil {
-		return err
-	}
-	var pool atomic.Pointer[wan.Pool]
-	refresh := func() {
-		if p := pool.Load(); p != nil {
-			s.routes(p)
-		}
-	}
-	p, err := wan.Start(wan.Config{
-		Self: wan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, RPCPort: a.cfg.Ports.Server,
-			WANPort: a.cfg.Ports.SerfWAN, Build: compatibleBuild},
-		Federation: a.cfg.Federation, Endpoint: s.between, AdvertiseAddr: a.cfg.AdvertiseAddrWAN, AdvertisePort: a.cfg.Ports.SerfWAN,
-		SnapshotPath: a.dir.sub(gossipFolder, "remote.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
-		Profile: a.profile(gossip.WAN), Timing: a.wanTiming(), OnChange: func(e wan.Event) { a.logEvent("WAN", e); refresh() },
-		Log: a.log.With("component", "gossip", "pool", "wan"), Registerer: a.reg,
-	})
-	if err != nil {
-		return fmt.Errorf("open the WAN pool: %w", err)
-	}
-	s.wan = p
-	context.AfterFunc(a.group.Context(), p.EndDials) // a join must not hold up the stop
-	pool.Store(p)
-	refresh()
-	if err := a.group.OnStop("WAN pool", p.Stop); err != nil {
-		return err
-	}
-	// Coordinates move without an event: look at them from time to time.
-	return a.group.Go("routes", func(ctx context.Context) {
-		t := time.NewTicker(routesPeriod)
-		defer t.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-t.C:
-				refresh()
-			}
-		}
-	})
-}
-
-// routesPeriod is how often the order of datacenters follows the coordinates.
-const routesPeriod = 10 * time.Second
-
-// routes tells federation of the members of the WAN pool.
-func (s *serverParts) routes(p *wan.Pool) {
-	measured := map[string]time.Duration{}
-	for _, path := range s.between.Stats() {
-		if path.RTT > 0 {
-			measured[path.Target.Addr] = path.RTT
-		}
-	}
-	var peers []federation.Peer
-	for _, srv := range p.Servers() {
-		peer := federation.Peer{Server: srv}
-		name := wan.FullName(srv.Name, srv.Datacenter)
-		peer.Coordinate, _ = p.CoordinateOf(name)
-		peer.Measured = measured[federation.TargetOf(srv).Addr]
-		peers = append(peers, peer)
-	}
-	s.router.Update(p.Coordinate(), peers)
-}
-
 // serve begins to answer calls: of agents of this datacenter on one endpoint,
 // of servers of other datacenters on the other.
 func (s *serverParts) serve() error {
@@ -471,14 +405,14 @@ func (s *serverParts) serve() error {
 		if !p.Server {
 			return errors.New("only servers call other datacenters")
 		}
-		return nil
+		return s.records.Refuse(p.Datacenter)
 	}
 	small := answers.Protocol(false, servers)
 	small.Lossy, small.PoolSize = true, betweenConns
 	bulk := answers.Protocol(false, servers)
 	bulk.Grow = 1
 	pushes = feed.NewServer(s.server.Between(), append(operations, &catalog.GetDigest), "wan", s.a.reg)
-	return errors.Join(s.between.Handle(rpc.Protocol, small), s.between.Handle(rpc.BulkProtocol, bulk),
+	return errors.Join(s.between.Handle(removal.Protocol, s.removals.Handler()), s.between.Handle(rpc.Protocol, small), s.between.Handle(rpc.BulkProtocol, bulk),
 		s.between.Handle(rpc.PartsProtocol, answers.Parts(servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)),
 		s.between.Handle(feed.Protocol, pushes.Protocol(servers)))
 }

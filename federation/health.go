@@ -62,6 +62,7 @@ var errOpened = errors.New("the server answers nothing")
 // member is a server of a table with its health.
 type member struct {
 	target transport.Target
+	damped bool // it failed again and again of late
 	*health
 }
 

@@ -103,25 +103,36 @@ func (m *metrics) watch(r *Router) {
 		inFlight: desc("calls_in_flight", "Calls to another datacenter that wait for an answer, blocking reads left out."),
 		blocked:  desc("blocked_reads", "Reads of another datacenter that wait for something newer."),
 		contact:  desc("last_contact_timestamp_seconds", "When another datacenter answered last, Unix time; absent before the first answer."),
-		p95:      desc("read_p95_seconds", "95th percentile of the last reads of another datacenter, after which a second server is asked; absent while unknown."),
+		state: prometheus.NewDesc("legate_federation_state", "1 for the state that another datacenter is in: up, degraded, unreachable or left; 0 for the others.",
+			[]string{"datacenter", "state"}, nil),
+		p95: desc("read_p95_seconds", "95th percentile of the last reads of another datacenter, after which a second server is asked; absent while unknown."),
 	})
 }
 
 // gauges reads the router's state when it is scraped.
 type gauges struct {
-	router                                            *Router
-	breaker, servers, inFlight, blocked, contact, p95 *prometheus.Desc
+	router                                                   *Router
+	breaker, servers, inFlight, blocked, contact, p95, state *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{g.breaker, g.servers, g.inFlight, g.blocked, g.contact, g.p95} {
+	for _, d := range []*prometheus.Desc{g.breaker, g.servers, g.inFlight, g.blocked, g.contact, g.p95, g.state} {
 		ch <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
 func (g *gauges) Collect(ch chan<- prometheus.Metric) {
+	for _, s := range g.router.Status() {
+		for _, state := range []State{Up, Degraded, Unreachable, Left} {
+			v := 0.0
+			if s.State == state {
+				v = 1
+			}
+			ch <- prometheus.MustNewConstMetric(g.state, prometheus.GaugeValue, v, s.Datacenter, string(state))
+		}
+	}
 	for name, dc := range g.router.table.Load().datacenters {
 		gauge := func(d *prometheus.Desc, v float64) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, name)

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -63,7 +64,11 @@ type Config struct {
 	// Ping takes op.Empty, and every server answers it by itself at once: whether
 	// a server answers it decides whether it is asked. With nil nothing is probed
 	// and no breaker opens but for what gossip says.
-	Ping       op.Operation
+	Ping op.Operation
+	// Removed tells whether a datacenter was removed from the federation: none of
+	// its servers is asked, and its name is answered with an error of its own.
+	// Nil for none.
+	Removed    func(datacenter string) bool
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -86,6 +91,9 @@ var _ op.Caller = (*Router)(nil)
 func New(cfg Config) *Router {
 	if cfg.Deadline == 0 {
 		cfg.Deadline = 10 * time.Second
+	}
+	if cfg.Removed == nil {
+		cfg.Removed = func(string) bool { return false }
 	}
 	r := &Router{cfg: cfg, log: cfg.Log.With("component", "federation"), group: lifecycle.New("federation"), metrics: newMetrics(cfg.Registerer), kick: make(chan struct{}, 1)}
 	r.sizes.seed = maphash.MakeSeed()
@@ -115,17 +123,20 @@ func TargetOf(s wan.Server) transport.Target {
 }
 
 // Update builds a new routing table from this server's coordinate and the
-// members of the WAN pool. It drops the connections to servers that are no
-// longer alive, but those that still answer.
+// members of the WAN pool. It drops the connections to servers that left or are
+// no members any more, and to those that failed, unless they still answer.
 func (r *Router) Update(self *coordinate.Coordinate, peers []Peer) {
 	r.update.Lock()
 	defer r.update.Unlock()
 	old := r.table.Load()
+	peers = slices.DeleteFunc(slices.Clone(peers), func(p Peer) bool { return r.cfg.Removed(p.Datacenter) })
 	t := newTable(r.cfg.Datacenter, self, peers, old)
 	r.table.Store(t)
-	now := time.Now()
-	for id, target := range old.alive {
-		if _, still := t.alive[id]; !still && !t.answers(id, now) {
+	when := time.Now()
+	for id, target := range old.known {
+		_, alive := t.alive[id]
+		_, wasAlive := old.alive[id]
+		if now, still := t.known[id]; !still || now != target || wasAlive && !alive && !t.answers(id, when) {
 			r.cfg.Transport.Forget(target)
 		}
 	}
@@ -148,9 +159,10 @@ func (r *Router) Distance(name string) (time.Duration, bool) {
 // Do implements op.Caller for a call whose header names another datacenter.
 func (r *Router) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	name := call.Header.Datacenter
-	dc := r.table.Load().datacenters[name]
-	if dc == nil {
-		return nil, &op.Error{Code: op.CodeUnknownDatacenter, Text: noPath, Datacenter: name}
+	t := r.table.Load()
+	dc := t.datacenters[name]
+	if dc == nil || r.cfg.Removed(name) {
+		return nil, &op.Error{Code: t.missing(name, r.cfg.Removed), Text: noPath, Datacenter: name}
 	}
 	limit, bound := &dc.load.inFlight, int64(maxInFlight)
 	if call.Header.MinIndex > 0 {
@@ -167,6 +179,9 @@ func (r *Router) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	}
 	start := time.Now()
 	reply, err := r.send(ctx, dc, call)
+	if op.CodeOf(err) == op.CodeNoLeader { // of the datacenter that was asked, not of the caller's
+		err = &op.Error{Code: op.CodeNoLeader, Text: err.Error(), Datacenter: name}
+	}
 	r.metrics.record(call, name, time.Since(start), err)
 	return reply, err
 }

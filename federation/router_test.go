@@ -94,7 +94,7 @@ func TestUnknownAndUnreachableAreToldApart(t *testing.T) {
 	}{
 		"never heard of":      {peers(3, gossip.Alive), "dc9", op.CodeUnknownDatacenter},
 		"all failed":          {peers(3, gossip.Failed), "dc2", op.CodeUnreachableDatacenter},
-		"all left":            {peers(3, gossip.Left), "dc2", op.CodeUnknownDatacenter},
+		"all left":            {peers(3, gossip.Left), "dc2", op.CodeLeftDatacenter},
 		"alive but no answer": {peers(3, gossip.Alive), "dc2", op.CodeUnreachableDatacenter},
 	} {
 		_, err := get(t.Context(), router(t, s, c.peers), c.dc)

@@ -1,14 +1,30 @@
 package federation
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/legate-project/legate/op/rpc"
 )
 
+// State of another datacenter in one word.
+type State string
+
+// The states.
+const (
+	Up          State = "up"          // all of its servers answer
+	Degraded    State = "degraded"    // it is asked, and something is wrong
+	Unreachable State = "unreachable" // none of its servers answers
+	Removed     State = "removed"     // it is refused here until it is allowed again
+	Left        State = "left"        // all of its servers left the federation
+)
+
 // Status is how another datacenter is seen from this server.
 type Status struct {
 	Datacenter string
+	State      State
+	Reason     string        // why it is not up, for people
 	Servers    int           // known to the WAN pool, those that left aside
 	Alive      int           // of them, as gossip says
 	Answering  int           // of them, as calls and probes say
@@ -16,7 +32,7 @@ type Status struct {
 	Loss       float64       // share of packets lost lately on the way there, the worst of its servers', 0 to 1
 	Doubling   bool          // small calls go on two connections because of it
 	// Of the open connections for calls, to all of its servers.
-	Connections              int
+	Connections, Streams     int
 	BytesUnderWay            int
 	BytesSent, BytesRead     uint64
 	PacketsSent, PacketsLost uint64
@@ -28,14 +44,56 @@ type Status struct {
 	LastError                string        // why the last call or probe that failed did
 }
 
-// Status lists the other known datacenters, nearest first.
+// Status lists the other known datacenters, nearest first, then those that left.
+// What was removed is not known here.
 func (r *Router) Status() []Status {
 	t := r.table.Load()
-	out := make([]Status, 0, len(t.nearest))
+	out := make([]Status, 0, len(t.nearest)+len(t.left))
 	for _, name := range t.nearest {
-		out = append(out, r.statusOf(t.datacenters[name]))
+		s := r.statusOf(t.datacenters[name])
+		s.judge(t.datacenters[name])
+		out = append(out, s)
+	}
+	for _, name := range t.left {
+		out = append(out, Status{Datacenter: name, State: Left, Reason: "all of its servers left the federation"})
 	}
 	return out
+}
+
+// judge sets the state and the reason for it.
+func (s *Status) judge(dc *datacenter) {
+	if s.Breaker != Closed {
+		s.State = Unreachable
+		if s.Reason = "none of its servers answers"; s.Alive == 0 {
+			s.Reason = "none of its servers answers, and gossip holds them failed"
+		}
+		return
+	}
+	var why []string
+	if n := s.Servers - s.Answering; n > 0 {
+		why = append(why, fmt.Sprintf("%d of %d servers do not answer", n, s.Servers))
+	}
+	if n := s.Servers - s.Alive; n > 0 && s.Alive < s.Answering {
+		why = append(why, fmt.Sprintf("gossip holds %d of %d servers failed", n, s.Servers))
+	}
+	if n := dc.damped(); n > 0 {
+		why = append(why, fmt.Sprintf("%d servers failed again and again of late", n))
+	}
+	if s.Doubling {
+		why = append(why, fmt.Sprintf("%.1f %% of the packets are lost", 100*s.Loss))
+	}
+	if s.State = Up; len(why) > 0 {
+		s.State, s.Reason = Degraded, strings.Join(why, ", ")
+	}
+}
+
+func (d *datacenter) damped() (n int) {
+	for _, m := range d.members {
+		if m.damped {
+			n++
+		}
+	}
+	return n
 }
 
 func (r *Router) statusOf(dc *datacenter) Status {
@@ -59,6 +117,7 @@ func (r *Router) statusOf(dc *datacenter) Status {
 		for _, protocol := range []string{rpc.Protocol, rpc.BulkProtocol} {
 			p := r.cfg.Transport.Path(m.target, protocol)
 			s.Connections += p.Connections
+			s.Streams += p.InFlight
 			s.BytesUnderWay += p.UnderWay
 			s.BytesSent, s.BytesRead = s.BytesSent+p.BytesSent, s.BytesRead+p.BytesRead
 			s.PacketsSent, s.PacketsLost = s.PacketsSent+p.PacketsSent, s.PacketsLost+p.PacketsLost

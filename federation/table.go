@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/serf/coordinate"
 
 	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/rtt"
 	"github.com/legate-project/legate/transport"
 )
@@ -20,7 +21,9 @@ import (
 type table struct {
 	datacenters map[string]*datacenter
 	nearest     []string                    // other datacenters by distance
-	alive       map[string]transport.Target // by node ID
+	left        []string                    // those of which every server left, by name
+	known       map[string]transport.Target // their servers, by node ID
+	alive       map[string]transport.Target // of them, those that gossip holds alive
 }
 
 // datacenter is one other datacenter in a table.
@@ -46,7 +49,7 @@ type load struct {
 
 // newTable builds the table as seen from the coordinate self.
 func newTable(own string, self *coordinate.Coordinate, peers []Peer, old *table) *table {
-	t := &table{datacenters: map[string]*datacenter{}, alive: map[string]transport.Target{}}
+	t := &table{datacenters: map[string]*datacenter{}, known: map[string]transport.Target{}, alive: map[string]transport.Target{}}
 	away := map[string][]time.Duration{}
 	sorted := slices.Clone(peers)
 	slices.SortStableFunc(sorted, func(a, b Peer) int { return cmp.Compare(a.distance(self), b.distance(self)) })
@@ -62,12 +65,14 @@ func newTable(own string, self *coordinate.Coordinate, peers []Peer, old *table)
 		}
 		away[p.Datacenter] = append(away[p.Datacenter], p.distance(self))
 		alive := p.Status == gossip.Alive
-		dc.members = append(dc.members, member{TargetOf(p.Server), dc.load.gossip(p.ID, alive)})
+		dc.members = append(dc.members, member{TargetOf(p.Server), p.Damped, dc.load.gossip(p.ID, alive)})
+		t.known[p.ID] = TargetOf(p.Server)
 		if alive {
 			dc.alive++
 			t.alive[p.ID] = TargetOf(p.Server)
 		}
 	}
+	t.left = left(own, peers, t)
 	for name, ds := range away {
 		t.datacenters[name].away = ds[(len(ds)-1)/2] // sorted already: the median
 		t.datacenters[name].load.keep(t.datacenters[name].members)
@@ -76,6 +81,29 @@ func newTable(own string, self *coordinate.Coordinate, peers []Peer, old *table)
 		return cmp.Or(cmp.Compare(t.datacenters[a].away, t.datacenters[b].away), strings.Compare(a, b))
 	})
 	return t
+}
+
+// missing says why a datacenter has no server in the table.
+func (t *table) missing(name string, removed func(string) bool) op.Code {
+	switch {
+	case removed(name):
+		return op.CodeRemovedDatacenter
+	case slices.Contains(t.left, name):
+		return op.CodeLeftDatacenter
+	}
+	return op.CodeUnknownDatacenter
+}
+
+// left lists the datacenters that are known and have no server in the table.
+func left(own string, peers []Peer, t *table) []string {
+	var out []string
+	for _, p := range peers {
+		if p.Datacenter != own && t.datacenters[p.Datacenter] == nil && !slices.Contains(out, p.Datacenter) {
+			out = append(out, p.Datacenter)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // answers reports whether a server that has not left answered just now.

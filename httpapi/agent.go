@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/legate-project/legate/state/coordinate"
+	"github.com/legate-project/legate/state/status"
 )
 
 // SelfView is what /v1/agent/self shows.
@@ -106,13 +107,42 @@ func agentJoin(x *exchange) error {
 	return nil
 }
 
-// agentLeave goes on when the client goes: half a leave is worse than none.
+// agentLeave goes on when the client goes: half a leave is worse than none. With
+// ?wan servers leave the federation only: this one, with ?all those of the datacenter.
 func agentLeave(x *exchange) error {
+	wan, err := x.flag("wan")
+	if err != nil {
+		return err
+	}
+	if wan {
+		return agentQuit(x)
+	}
 	if err := x.s.cfg.Agent.Leave(context.WithoutCancel(x.ctx)); err != nil {
 		return err
 	}
 	x.empty(http.StatusOK)
 	return nil
+}
+
+// agentQuit takes ?all or a body with All.
+func agentQuit(x *exchange) error {
+	all, err := x.flag("all")
+	req := status.QuitRequest{All: all}
+	if err == nil && x.r.ContentLength > 0 {
+		err = x.decode(&req)
+	}
+	switch {
+	case err != nil:
+		return err
+	case !req.All && !x.s.cfg.Agent.Self().Config.Server:
+		return refuse(http.StatusBadRequest, "this agent is a client and no part of the federation: ask a server, or have all of them leave (all)")
+	}
+	x.ctx = context.WithoutCancel(x.ctx)
+	done, err := ask(x, &status.Quit, &req)
+	if err != nil {
+		return err
+	}
+	return x.json(&status.Changed{Told: done.Told, Missed: some(done.Missed)})
 }
 
 func agentForceLeave(x *exchange) error {

@@ -7,12 +7,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/legate-project/legate/httpapi/kvjson"
 	"github.com/legate-project/legate/state/kv"
 )
 
 // bareBody answers what the API would, with nothing in between.
 func bareBody(w *world) http.Handler {
-	body := []byte("[" + string(appendEntry(nil, w.fake.entries["a"])) + "]")
+	body := []byte("[" + string(kvjson.AppendEntry(nil, w.fake.entries["a"])) + "]")
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header()["Content-Type"] = applicationJSON
 		_, _ = rw.Write(body)
@@ -92,6 +93,6 @@ func BenchmarkEntry(b *testing.B) {
 	buf := make([]byte, 0, 2048)
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = appendEntry(buf[:0], e)
+		buf = kvjson.AppendEntry(buf[:0], e)
 	}
 }

@@ -57,6 +57,8 @@ func answerOf(c op.Code) (status int, reason string) {
 		return http.StatusInternalServerError, "unknown-datacenter"
 	case op.CodeUnreachableDatacenter:
 		return http.StatusInternalServerError, "unreachable-datacenter"
+	case op.CodeRemovedDatacenter, op.CodeLeftDatacenter:
+		return http.StatusInternalServerError, c.String()
 	case op.CodeNoServer:
 		return http.StatusInternalServerError, "no-server"
 	case op.CodeTimeout:

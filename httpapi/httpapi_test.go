@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/httpapi/kvjson"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/kv"
 )
@@ -406,7 +407,7 @@ func TestLongListsAreSentInParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for part := range rendered(listing, false, func(b []byte, e kv.Entry) []byte { return appendEntry(b, &e) }) {
+	for part := range rendered(listing, false, func(b []byte, e kv.Entry) []byte { return kvjson.AppendEntry(b, &e) }) {
 		largest = max(largest, len(part))
 	}
 	if largest > 2*partBytes {
@@ -467,11 +468,11 @@ func TestEntriesAreWrittenAsEncodingJSONDoes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := appendEntry(nil, &e); string(got) != string(want) {
+		if got := kvjson.AppendEntry(nil, &e); string(got) != string(want) {
 			t.Errorf("wrote %s\nwant  %s", got, want)
 		}
 	}
-	if got := string(appendEntry(nil, &kv.Entry{Value: []byte{}})); !strings.Contains(got, `"Value":null`) {
+	if got := string(kvjson.AppendEntry(nil, &kv.Entry{Value: []byte{}})); !strings.Contains(got, `"Value":null`) {
 		t.Errorf("an empty value is %s", got)
 	}
 }

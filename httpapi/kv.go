@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 
+	"github.com/legate-project/legate/httpapi/kvjson"
 	"github.com/legate-project/legate/state/kv"
 )
 
@@ -41,7 +42,7 @@ func kvGet(x *exchange) error {
 	buf := x.buffer()
 	defer x.release(buf)
 	b := append(buf.AvailableBuffer(), '[')
-	b = append(appendEntry(b, e), ']')
+	b = append(kvjson.AppendEntry(b, e), ']')
 	buf.Write(b) // so that its memory is kept
 	return x.jsonBytes(http.StatusOK, b)
 }

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net/http"
 
+	"github.com/legate-project/legate/httpapi/kvjson"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/kv"
 )
@@ -29,7 +30,7 @@ func kvList(x *exchange) error {
 		x.empty(http.StatusNotFound)
 		return nil
 	}
-	return x.jsonParts(rendered(list, x.pretty(), func(b []byte, e kv.Entry) []byte { return appendEntry(b, &e) }))
+	return x.jsonParts(rendered(list, x.pretty(), func(b []byte, e kv.Entry) []byte { return kvjson.AppendEntry(b, &e) }))
 }
 
 func kvKeys(x *exchange) error {
@@ -55,7 +56,7 @@ func kvKeys(x *exchange) error {
 		}
 		return x.json([]string{})
 	}
-	return x.jsonParts(rendered(list, x.pretty(), appendString))
+	return x.jsonParts(rendered(list, x.pretty(), kvjson.AppendString))
 }
 
 // rendered yields a list as JSON text piece by piece: all of a large one would

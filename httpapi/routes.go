@@ -62,6 +62,10 @@ var table = []route{
 	{path: "/v1/status/leader", get: statusLeader},
 	{path: "/v1/status/peers", get: statusPeers},
 
+	{path: "/v1/federation/status", get: federationStatus},
+	{path: "/v1/federation/leave", put: agentQuit},
+	{path: "/v1/federation/datacenters", get: federationDatacenters},
+	{path: "/v1/federation/datacenters/", put: federationChange, delete: federationChange},
 	{path: "/v1/coordinate/datacenters", get: coordinateDatacenters},
 	{path: "/v1/coordinate/nodes", get: coordinateNodes, blocks: true},
 	{path: "/v1/coordinate/node/", get: coordinateNode, blocks: true},

@@ -8,68 +8,110 @@ import (
 	"github.com/legate-project/legate/state/status"
 )
 
-func statusLeader(x *exchange) error {
+// ask calls what a server answers from what it holds itself, and sets the headers
+// of the answer. A missing result is the zero one.
+func ask[Req, Res any](x *exchange, o *op.Direct[Req, Res], req *Req) (*Res, error) {
 	h, err := x.current()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	leader, meta, err := status.Leader.Call(x.ctx, x.s.cfg.Caller, h, &op.Empty{})
+	res, meta, err := o.Call(x.ctx, x.s.cfg.Caller, h, req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	x.datacenter(&meta)
-	if leader == nil {
-		return x.json("")
+	if res == nil {
+		res = new(Res)
+	}
+	return res, nil
+}
+
+func statusLeader(x *exchange) error {
+	leader, err := ask(x, &status.Leader, &op.Empty{})
+	if err != nil {
+		return err
 	}
 	return x.json(leader.Text)
 }
 
 func statusPeers(x *exchange) error {
-	h, err := x.current()
+	peers, err := ask(x, &status.Peers, &op.Empty{})
 	if err != nil {
 		return err
-	}
-	peers, meta, err := status.Peers.Call(x.ctx, x.s.cfg.Caller, h, &op.Empty{})
-	if err != nil {
-		return err
-	}
-	x.datacenter(&meta)
-	if peers == nil {
-		return x.json([]string{})
 	}
 	return x.json(some(peers.Texts))
 }
 
 func operatorRaft(x *exchange) error {
-	h, err := x.current()
+	conf, err := ask(x, &status.Raft, &op.Empty{})
 	if err != nil {
 		return err
-	}
-	conf, meta, err := status.Raft.Call(x.ctx, x.s.cfg.Caller, h, &op.Empty{})
-	if err != nil {
-		return err
-	}
-	x.datacenter(&meta)
-	if conf == nil {
-		conf = &status.RaftConfiguration{}
 	}
 	return x.json(&status.RaftConfiguration{Servers: some(conf.Servers), Index: conf.Index})
+}
+
+// federationStatus shows how the federation is seen: with ?local by the server that
+// answers alone, else by each datacenter.
+func federationStatus(x *exchange) error {
+	local, err := x.flag("local")
+	if err != nil {
+		return err
+	}
+	views, err := ask(x, &status.Federation, &status.FederationRequest{Each: !local})
+	if err != nil {
+		return err
+	}
+	return x.json(some(views.Views))
+}
+
+// federationDatacenters lists the datacenters with their states, the server's own
+// first.
+func federationDatacenters(x *exchange) error {
+	views, err := ask(x, &status.Federation, &status.FederationRequest{})
+	if err != nil {
+		return err
+	}
+	list := []status.Named{}
+	for _, v := range views.Views {
+		list = append(list, status.Named{Datacenter: v.Datacenter, State: status.Up})
+		for _, l := range v.Links {
+			list = append(list, status.Named{Datacenter: l.Datacenter, State: l.State, Reason: l.Reason})
+		}
+	}
+	return x.json(list)
+}
+
+func federationChange(x *exchange) error {
+	req := status.Membership{Removed: true}
+	var err error
+	if x.r.Method == http.MethodDelete {
+		req.Force, err = x.flag("force")
+	} else {
+		err = x.decode(&req)
+	}
+	if err != nil {
+		return err
+	}
+	if req.Datacenter, err = x.argument("Missing datacenter"); err != nil {
+		return err
+	}
+	done, err := ask(x, &status.Change, &req)
+	if err != nil {
+		return err
+	}
+	done.Missed = some(done.Missed)
+	return x.json(done)
 }
 
 // coordinateDatacenters is about the whole federation: it is answered by a
 // server nearby.
 func coordinateDatacenters(x *exchange) error {
-	h, err := x.current()
+	list, err := ask(x, &coordinate.Datacenters, &op.Empty{})
 	if err != nil {
 		return err
 	}
-	list, meta, err := coordinate.Datacenters.Call(x.ctx, x.s.cfg.Caller, h, &op.Empty{})
-	if err != nil {
-		return err
-	}
-	x.datacenter(&meta)
-	out := make([]coordinate.DatacenterMap, 0, len(orEmpty(list)))
-	for _, m := range orEmpty(list) {
+	out := make([]coordinate.DatacenterMap, 0, len(*list))
+	for _, m := range *list {
 		m.Coordinates = some(m.Coordinates)
 		out = append(out, m)
 	}

@@ -33,6 +33,8 @@ const (
 	CodeStopping              Code = 15 // the server is shutting down; nothing was done
 	CodeUnsupported           Code = 16 // the server does not know the operation
 	CodeLong                  Code = 17 // the result is longer than one message: it is to be asked for in parts
+	CodeRemovedDatacenter     Code = 18 // it was removed from the federation; nothing was done
+	CodeLeftDatacenter        Code = 19 // all of its servers left the federation; nothing was done
 )
 
 // String is the word for the code in headers and metrics.
@@ -72,6 +74,10 @@ func (c Code) String() string {
 		return "unsupported"
 	case CodeLong:
 		return "long"
+	case CodeRemovedDatacenter:
+		return "removed-datacenter"
+	case CodeLeftDatacenter:
+		return "left-datacenter"
 	}
 	return "unknown"
 }

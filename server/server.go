@@ -123,20 +123,21 @@ func (c *Config) setDefaults() {
 
 // Server answers operations. Its methods are safe for concurrent use.
 type Server struct {
-	cfg     Config
-	log     *slog.Logger
-	metrics *metrics
-	machine *state.Machine
-	direct  map[string]op.Handler
-	results *results
-	group   *lifecycle.Group
-	raft    Raft
-	lan     LAN
-	wan     WAN
-	remote  Remote
-	between transfer.Opener
-	views   op.Subscriber  // results of other datacenters
-	own     *directory.Own // nil without WAN gossip
+	cfg        Config
+	log        *slog.Logger
+	metrics    *metrics
+	machine    *state.Machine
+	direct     map[string]op.Handler
+	results    *results
+	group      *lifecycle.Group
+	raft       Raft
+	lan        LAN
+	wan        WAN
+	remote     Remote
+	federation Federation
+	between    transfer.Opener
+	views      op.Subscriber  // results of other datacenters
+	own        *directory.Own // nil without WAN gossip
 
 	snapshots snapshotting
 
@@ -187,10 +188,11 @@ func New(cfg Config) (*Server, error) {
 
 // Parts are the collaborators that come to life after the server was made.
 type Parts struct {
-	Raft   Raft
-	LAN    LAN
-	WAN    WAN    // nil without WAN gossip
-	Remote Remote // nil without WAN gossip
+	Raft       Raft
+	LAN        LAN
+	WAN        WAN        // nil without WAN gossip
+	Remote     Remote     // nil without WAN gossip
+	Federation Federation // nil without WAN gossip
 	// Views follows results of other datacenters; nil without WAN gossip.
 	Views op.Subscriber
 	// Between reaches servers of other datacenters for snapshots; nil without
@@ -201,7 +203,7 @@ type Parts struct {
 // Start begins the server's own work.
 func (s *Server) Start(p Parts) error {
 	s.mu.Lock()
-	s.raft, s.lan, s.wan, s.remote, s.between, s.views = p.Raft, p.LAN, p.WAN, p.Remote, p.Between, p.Views
+	s.raft, s.lan, s.wan, s.remote, s.federation, s.between, s.views = p.Raft, p.LAN, p.WAN, p.Remote, p.Federation, p.Between, p.Views
 	s.started = time.Now()
 	if s.wan != nil {
 		s.own = directory.NewOwn(s.cfg.State, s.log)

@@ -238,6 +238,20 @@ func (e *Endpoint) forgetConn(c *conn, cause error) {
 	}
 }
 
+// Expel closes the connections to peers that match, as refused for the reason, and
+// returns how many there were. Whether they come back is for Protocol.Admit to
+// say.
+func (e *Endpoint) Expel(match func(Peer) bool, why string) int {
+	n := 0
+	for _, c := range e.snapshot() {
+		if match(c.remote.Peer) {
+			c.close(codeNotAdmitted, why[:min(len(why), maxReason)])
+			n++
+		}
+	}
+	return n
+}
+
 // warnRefused writes the one line about a refused peer, not too often.
 func (e *Endpoint) warnRefused(message string, addr net.Addr, protocol string, err error) {
 	if e.warn.Allow() {

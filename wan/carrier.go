@@ -30,6 +30,7 @@ type carrier struct {
 	endpoint *transport.Endpoint
 	judge    func([]byte) // sees each packet that comes in
 	refused  func()       // is told of exchanges that claim too much
+	refuse   func(datacenter string) error
 	packets  chan *memberlist.Packet
 	streams  chan net.Conn
 
@@ -47,6 +48,7 @@ func newCarrier(e *transport.Endpoint, judge func([]byte), refused func()) *carr
 		endpoint: e,
 		judge:    judge,
 		refused:  refused,
+		refuse:   func(string) error { return nil },
 		packets:  make(chan *memberlist.Packet, packetQueue),
 		streams:  make(chan net.Conn, streamQueue),
 		done:     make(chan struct{}),
@@ -63,7 +65,7 @@ func (c *carrier) protocol() transport.Protocol {
 			if !p.Server {
 				return ErrNotServer
 			}
-			return nil
+			return c.refuse(p.Datacenter)
 		},
 		PoolSize: 1,
 		IdleDrop: idleDrop,
@@ -142,6 +144,9 @@ func (c *carrier) WriteTo(b []byte, addr string) (time.Time, error) {
 
 // WriteToAddress implements memberlist.NodeAwareTransport. It never blocks.
 func (c *carrier) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
+	if err := c.refuse(datacenterOf(a.Name)); err != nil {
+		return time.Now(), err
+	}
 	// memberlist may use b again.
 	err := c.endpoint.SendDatagram(target(a), Protocol, append([]byte(nil), b...))
 	return time.Now(), err
@@ -157,6 +162,9 @@ func (c *carrier) DialTimeout(addr string, timeout time.Duration) (net.Conn, err
 
 // DialAddressTimeout implements memberlist.NodeAwareTransport.
 func (c *carrier) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
+	if err := c.refuse(datacenterOf(a.Name)); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(c.dials, timeout)
 	defer cancel()
 	s, err := c.endpoint.Open(ctx, target(a), Protocol)

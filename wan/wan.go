@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,6 +70,9 @@ type Config struct {
 	RejoinAfterLeave bool
 	Profile          gossip.Profile // gossip.WAN or gossip.Local
 	Timing           gossip.Timing
+	// Refuse returns why no server of a datacenter is a member, nil if they may be.
+	// What it refuses is not connected to and not listed. Nil refuses none.
+	Refuse func(datacenter string) error
 	// OnChange may be called before Start returns.
 	OnChange func(Event)
 
@@ -80,6 +84,7 @@ type Config struct {
 type Pool struct {
 	*gossip.Pool
 	carrier *carrier // nil in simulations
+	refuse  func(datacenter string) error
 	damper  *damper
 	metrics *poolMetrics
 }
@@ -95,11 +100,14 @@ func Start(cfg Config) (*Pool, error) {
 	if cfg.Registerer == nil {
 		cfg.Registerer = prometheus.NewRegistry()
 	}
+	if cfg.Refuse == nil {
+		cfg.Refuse = func(string) error { return nil }
+	}
 	m, err := newMetrics(cfg.Registerer, cfg.Self.Datacenter)
 	if err != nil {
 		return nil, fmt.Errorf("start WAN gossip: %w", err)
 	}
-	p := &Pool{metrics: m, damper: newDamper(cfg.Log, m)}
+	p := &Pool{metrics: m, refuse: cfg.Refuse, damper: newDamper(cfg.Log, m)}
 	if err := p.start(cfg); err != nil {
 		m.unregister()
 		return nil, err
@@ -114,6 +122,7 @@ func (p *Pool) start(cfg Config) error {
 		watch.NodeAwareTransport = cfg.Carrier(watch.judge)
 	} else {
 		p.carrier = newCarrier(cfg.Endpoint, watch.judge, p.metrics.refused.Inc)
+		p.carrier.refuse = cfg.Refuse
 		if err := cfg.Endpoint.Handle(Protocol, p.carrier.protocol()); err != nil {
 			return fmt.Errorf("start WAN gossip: %w", err)
 		}
@@ -185,7 +194,7 @@ func (p *Pool) changed(cfg Config, e Event) {
 // connect is done by the one of two servers whose name sorts first: one
 // connection is enough.
 func (c Config) connect(m Member) {
-	if c.Endpoint != nil && FullName(c.Self.Name, c.Self.Datacenter) < m.Name {
+	if c.Endpoint != nil && c.Refuse(datacenterOf(m.Name)) == nil && FullName(c.Self.Name, c.Self.Datacenter) < m.Name {
 		// A probe will try again and report it.
 		_ = c.Endpoint.Connect(transport.Target{Addr: m.HostPort(), Name: m.Name}, Protocol)
 	}
@@ -217,12 +226,23 @@ func accept(m Member) error {
 	return nil
 }
 
-// Servers returns the members, failed ones included, in order of their names
-// in the pool.
-func (p *Pool) Servers() []Server {
+// Members returns the members that are not refused, failed ones and those that
+// left included, in order of their names.
+func (p *Pool) Members() []Member {
+	return slices.DeleteFunc(p.Pool.Members(), func(m Member) bool { return p.refuse(datacenterOf(m.Name)) != nil })
+}
+
+// Servers returns the members that are not refused, failed ones included, in
+// order of their names in the pool.
+func (p *Pool) Servers() []Server { return p.servers(p.Members()) }
+
+// Everyone is Servers with those that are refused.
+func (p *Pool) Everyone() []Server { return p.servers(p.Pool.Members()) }
+
+func (p *Pool) servers(members []Member) []Server {
 	var out []Server
 	now := time.Now()
-	for _, m := range p.Members() {
+	for _, m := range members {
 		if s, ok := gossip.ServerOf(m); ok {
 			s.Damped = p.damper.isDamped(m.Name, now)
 			s.Name = strings.TrimSuffix(s.Name, "."+s.Datacenter)

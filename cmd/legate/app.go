@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/cli"
+
+	"github.com/legate-project/legate/cmd/legate/closest"
 )
 
 const (
@@ -52,7 +54,7 @@ func commands() []row {
 	var rows []row
 	for _, family := range [][]row{
 		agentCommands(), clusterCommands(), catalogCommands(), kvCommands(), kvTransferCommands(), serviceCommands(), maintCommands(),
-		lockCommands(), execCommands(), eventCommands(), watchCommands(), debugCommands(), snapshotCommands(), toolCommands(), labCommands(),
+		lockCommands(), execCommands(), eventCommands(), watchCommands(), debugCommands(), snapshotCommands(), toolCommands(), labCommands(), federationCommands(),
 	} {
 		rows = append(rows, family...)
 	}
@@ -88,7 +90,7 @@ func (a *app) run(args []string) int {
 		return (&group{app: a, name: c.Subcommand(), subs: subs}).Run(rest)
 	}
 	if name := c.Subcommand(); name != "" && c.Commands[name] == nil {
-		fmt.Fprintf(a.stderr, "legate: unknown command %q%s. legate -h lists them.\n", name, suggest(name, top))
+		fmt.Fprintf(a.stderr, "legate: unknown command %q%s. legate -h lists them.\n", name, closest.Hint(name, top))
 		return exitError
 	}
 	code, err := c.Run()
@@ -152,6 +154,8 @@ func groupSynopsis(name string) string {
 	switch name {
 	case "catalog":
 		return "Look at the catalog of datacenters, nodes and services"
+	case "federation":
+		return "Look at the datacenters of the federation, remove and allow them"
 	case "kv":
 		return "Read and write the key/value store"
 	case "snapshot":
@@ -167,47 +171,6 @@ func (g *group) Run(args []string) int {
 	if len(args) == 0 {
 		return cli.RunResultHelp
 	}
-	fmt.Fprintf(g.app.stderr, "legate %s: unknown subcommand %q%s. legate %s -h lists them.\n", g.name, args[0], suggest(args[0], g.subs), g.name)
+	fmt.Fprintf(g.app.stderr, "legate %s: unknown subcommand %q%s. legate %s -h lists them.\n", g.name, args[0], closest.Hint(args[0], g.subs), g.name)
 	return exitError
-}
-
-// suggest names the candidate that most likely was meant.
-func suggest(word string, candidates []string) string {
-	best, found := len(word)/3+2, ""
-	for _, c := range candidates {
-		if n := edits(word, c); n < best {
-			best, found = n, c
-		}
-	}
-	if found == "" {
-		return ""
-	}
-	return fmt.Sprintf(", did you mean %q?", found)
-}
-
-// edits counts the bytes to insert, remove, replace or swap to make b of a
-// (optimal string alignment).
-func edits(a, b string) int {
-	rows := make([][]int, len(a)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		rows[i][0] = i
-	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			n := min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				n = min(n, rows[i-2][j-2]+1)
-			}
-			rows[i][j] = n
-		}
-	}
-	return rows[len(a)][len(b)]
 }

@@ -1,15 +1,17 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"regexp"
 	"sort"
-	"strconv"
 	"strings"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/legate-project/legate/cmd/legate/federated"
+	"github.com/legate-project/legate/cmd/legate/membertable"
 )
 
 // clusterCommands are the commands about the members and the agent itself.
@@ -28,9 +30,9 @@ func clusterCommands() []row {
 			example: "legate info",
 			action:  func(*app) action { return infoAction{} }},
 		{name: "leave", synopsis: "Leave the datacenter gracefully and stop the agent", remote: toAgent,
-			about:   "Tells the local agent to leave and to stop, so that others do not take it for failed.",
-			example: "legate leave",
-			action:  func(*app) action { return leaveAction{} }},
+			about:   "Tells the local agent to leave and to stop, so that others do not take it for failed. With -wan a server leaves\nthe federation only, until it is joined again (legate join -wan) or restarted; with -all as well, all servers of its datacenter do.",
+			example: "legate leave\nlegate leave -wan -all",
+			action:  func(*app) action { return &leaveAction{} }},
 		{name: "force-leave", synopsis: "Mark a failed member as left", args: "NODE", min: 1, max: 1, remote: toAgent,
 			about:   "Marks a failed member as left; a member that is alive comes back by itself. With -wan the name is node.datacenter.",
 			example: "legate force-leave web-3\nlegate force-leave -prune web-3",
@@ -102,60 +104,19 @@ func (a *membersAction) run(c *call, _ []string) error {
 		rows = [][]string{strings.Fields("Node Address Status Tags")}
 	}
 	for _, m := range members {
-		if !status.MatchString(statusText(m.Status)) {
+		if !status.MatchString(membertable.Status(m.Status)) {
 			continue
 		}
 		if a.detailed {
-			rows = append(rows, []string{m.Name, memberAddr(m), statusText(m.Status), tagsText(m.Tags)})
+			rows = append(rows, []string{m.Name, membertable.Addr(m), membertable.Status(m.Status), membertable.Tags(m.Tags)})
 			continue
 		}
-		rows = append(rows, memberRow(m))
+		rows = append(rows, membertable.Row(m))
 	}
 	if len(rows) == 1 {
 		return &exit{code: exitNoneFound}
 	}
 	return table(c.stdout, rows)
-}
-
-func memberAddr(m *api.AgentMember) string {
-	return net.JoinHostPort(m.Addr, strconv.Itoa(int(m.Port)))
-}
-
-func memberRow(m *api.AgentMember) []string {
-	kind, segment := "unknown", m.Tags["segment"]
-	switch m.Tags["role"] {
-	case "node":
-		kind = "client"
-		if segment == "" {
-			segment = "<default>"
-		}
-	case "consul":
-		kind, segment = "server", "<all>"
-	}
-	build, _, _ := strings.Cut(m.Tags["build"], ":")
-	partition := m.Tags["ap"]
-	if partition == "" {
-		partition = "default"
-	}
-	return []string{m.Name, memberAddr(m), statusText(m.Status), kind, build, m.Tags["vsn"], m.Tags["dc"], partition, segment}
-}
-
-// statusText names a status by the numbers of the API.
-func statusText(status int) string {
-	names := []string{"none", "alive", "leaving", "left", "failed"}
-	if status < 0 || status >= len(names) {
-		return "unknown(" + strconv.Itoa(status) + ")"
-	}
-	return names[status]
-}
-
-func tagsText(tags map[string]string) string {
-	pairs := make([]string, 0, len(tags))
-	for key, value := range tags {
-		pairs = append(pairs, key+"="+value)
-	}
-	sort.Strings(pairs)
-	return strings.Join(pairs, ",")
 }
 
 // noFlags is for commands without flags of their own.
@@ -200,12 +161,22 @@ func sortedKeys[T any](m map[string]T) []string {
 	return keys
 }
 
-type leaveAction struct{ noFlags }
+type leaveAction struct{ wan, all bool }
 
-func (leaveAction) run(c *call, _ []string) error {
+func (a *leaveAction) flags(fs *flag.FlagSet) {
+	fs.BoolVar(&a.wan, "wan", false, "leave the federation, not the datacenter, and go on.")
+	fs.BoolVar(&a.all, "all", false, "with -wan: all servers of the datacenter.")
+}
+
+func (a *leaveAction) run(c *call, _ []string) error {
 	client, err := c.client.open()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case a.wan:
+		return federated.Leave(c.stdout, client, a.all)
+	case a.all:
+		return errors.New("-all goes with -wan only")
 	}
 	if err := client.Agent().Leave(); err != nil {
 		return fmt.Errorf("leave: %w", err)

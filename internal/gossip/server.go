@@ -21,6 +21,7 @@ const (
 	tagExpect     = "expect"
 	tagBuild      = "build"
 	tagSegment    = "segment"
+	tagRemovals   = "removals"
 )
 
 // Server is a member that is a server, read from its tags.
@@ -40,6 +41,9 @@ type Server struct {
 	// Damped: it failed and came back again and again, so it should be asked
 	// last. Only the WAN pool sets it.
 	Damped bool
+	// Removals stands for what it knows of removed datacenters; empty for
+	// nothing.
+	Removals string
 }
 
 // Tags returns the server's tags.
@@ -58,6 +62,9 @@ func (s Server) Tags() map[string]string {
 	}
 	if s.Bootstrap {
 		tags[tagBootstrap] = "1"
+	}
+	if s.Removals != "" {
+		tags[tagRemovals] = s.Removals
 	}
 	if s.Expect > 0 {
 		tags[tagExpect] = strconv.Itoa(s.Expect)
@@ -96,7 +103,7 @@ func ServerOf(m Member) (Server, bool) {
 		return Server{}, false
 	}
 	s := Server{Name: m.Name, ID: m.ID(), Datacenter: m.Datacenter(), Addr: m.Addr, WANAddr: m.Tags[tagWANAddr],
-		Bootstrap: m.Tags[tagBootstrap] == "1", Build: m.Tags[tagBuild], Status: m.Status}
+		Bootstrap: m.Tags[tagBootstrap] == "1", Build: m.Tags[tagBuild], Status: m.Status, Removals: m.Tags[tagRemovals]}
 	var ok bool
 	if s.RPCPort, ok = port(m.Tags[tagPort]); !ok || s.RPCPort == 0 {
 		return Server{}, false

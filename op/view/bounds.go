@@ -59,14 +59,28 @@ func (v *Views) remove(w *view) {
 	delete(v.views, w.key)
 	v.bytes.Add(-w.weight.Swap(0))
 	w.site.views.Add(-1)
-	w.end()
+	w.end(nil)
+}
+
+// Forget drops what is kept of a datacenter that is no part of the federation any
+// more. Those who wait for it get the error.
+func (v *Views) Forget(datacenter string, why *op.Error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, w := range v.views {
+		if w.site.name == datacenter {
+			w.end(why)
+			v.remove(w)
+		}
+	}
 }
 
 // linger answers with the error those who ask again soon, if that is how they
 // would fare.
 func (v *Views) linger(ctx context.Context, w *view, why error) {
 	switch op.CodeOf(why) {
-	case op.CodeUnreachableDatacenter, op.CodeUnknownDatacenter, op.CodeNoServer, op.CodeLost, op.CodeTimeout, op.CodeNoLeader:
+	case op.CodeUnreachableDatacenter, op.CodeUnknownDatacenter, op.CodeRemovedDatacenter, op.CodeLeftDatacenter,
+		op.CodeNoServer, op.CodeLost, op.CodeTimeout, op.CodeNoLeader:
 	default:
 		return
 	}

@@ -16,7 +16,7 @@ type view struct {
 	key  string
 	call *op.Call // as it is subscribed to
 	site *site
-	end  context.CancelFunc
+	end  context.CancelCauseFunc // with what those who wait get to know
 
 	holders int          // who wait or follow; guarded by Views.mu
 	used    atomic.Int64 // when somebody asked last, Unix nanoseconds

@@ -380,9 +380,9 @@ func (v *Views) join(key string, call *op.Call) (*view, error) {
 	w.holders = 1
 	w.used.Store(now.UnixNano())
 	var ctx context.Context
-	ctx, w.end = context.WithCancel(v.group.Context())
+	ctx, w.end = context.WithCancelCause(v.group.Context())
 	if err := v.group.Spawn("view", func(context.Context) { v.run(ctx, w) }); err != nil {
-		w.end()
+		w.end(nil)
 		return nil, op.ErrStopping
 	}
 	v.views[key] = w
@@ -413,11 +413,15 @@ func (v *Views) leave(w *view) {
 // run follows the result of one view until nobody wants it any more. It is the
 // only one that changes what the view holds.
 func (v *Views) run(ctx context.Context, w *view) {
-	defer w.end()
+	defer w.end(nil)
 	for {
 		err := v.cfg.Source.Subscribe(ctx, w.call, func(r *op.Reply) error { return v.take(w, r) })
 		if ctx.Err() != nil {
-			v.drop(w, errEnded)
+			why := error(errEnded)
+			if told, ok := errors.AsType[*op.Error](context.Cause(ctx)); ok {
+				why = told
+			}
+			v.drop(w, why)
 			return
 		}
 		if err == nil {
@@ -456,7 +460,7 @@ func (v *Views) shared(err error) bool {
 // whatever it holds.
 func final(err error) bool {
 	switch op.CodeOf(err) {
-	case op.CodeDenied, op.CodeInvalid, op.CodeTooLarge, op.CodeUnsupported, op.CodeNotFound:
+	case op.CodeDenied, op.CodeInvalid, op.CodeTooLarge, op.CodeUnsupported, op.CodeNotFound, op.CodeRemovedDatacenter, op.CodeLeftDatacenter:
 		return true
 	}
 	return errors.Is(err, errFull)

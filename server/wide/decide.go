@@ -55,7 +55,7 @@ func (a *asking) decide() (*decision, error) {
 // unreachable is the error when nothing is known.
 func (t *draft) unreachable() error {
 	switch op.CodeOf(t.refused) {
-	case op.CodeUnknownDatacenter:
+	case op.CodeUnknownDatacenter, op.CodeRemovedDatacenter, op.CodeLeftDatacenter:
 		if t.waiting == 0 { // of all that were asked
 			return t.refused
 		}

@@ -45,7 +45,7 @@ var Ping = op.Direct[op.Empty, op.Empty]{Name: "status.ping", Authorize: open}
 
 // Operations lists what this package declares.
 func Operations() []op.Operation {
-	return []op.Operation{&Leader, &Peers, &Raft, &Datacenters, &Ping}
+	return []op.Operation{&Leader, &Peers, &Raft, &Datacenters, &Ping, &Federation, &Change, &Quit}
 }
 
 // open is for what every caller may know.

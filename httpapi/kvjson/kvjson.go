@@ -1,4 +1,6 @@
-package httpapi
+// Package kvjson writes entries of the key/value store as JSON, as encoding/json
+// would but several times faster. It knows no other records.
+package kvjson
 
 import (
 	"encoding/base64"
@@ -8,14 +10,14 @@ import (
 	"github.com/legate-project/legate/state/kv"
 )
 
-// appendEntry appends the entry as encoding/json would write it, with an
+// AppendEntry appends the entry as encoding/json would write it, with an
 // empty value as null. It is by hand because it is most of the cost of a short
 // read: a test holds the two together.
-func appendEntry(b []byte, e *kv.Entry) []byte {
+func AppendEntry(b []byte, e *kv.Entry) []byte {
 	b = append(b, `{"LockIndex":`...)
 	b = strconv.AppendUint(b, e.LockIndex, 10)
 	b = append(b, `,"Key":`...)
-	b = appendString(b, e.Key)
+	b = AppendString(b, e.Key)
 	b = append(b, `,"Flags":`...)
 	b = strconv.AppendUint(b, e.Flags, 10)
 	if len(e.Value) == 0 {
@@ -27,7 +29,7 @@ func appendEntry(b []byte, e *kv.Entry) []byte {
 	}
 	if e.Session != "" {
 		b = append(b, `,"Session":`...)
-		b = appendString(b, e.Session)
+		b = AppendString(b, e.Session)
 	}
 	b = append(b, `,"CreateIndex":`...)
 	b = strconv.AppendUint(b, e.CreateIndex, 10)
@@ -36,9 +38,9 @@ func appendEntry(b []byte, e *kv.Entry) []byte {
 	return append(b, '}')
 }
 
-// appendString appends a JSON string; what needs escapes is left to
+// AppendString appends a JSON string; what needs escapes is left to
 // encoding/json.
-func appendString(b []byte, s string) []byte {
+func AppendString(b []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c < ' ', c >= 0x7f, c == '"', c == '\\', c == '<', c == '>', c == '&':

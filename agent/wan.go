@@ -1,0 +1,219 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/legate-project/legate/federation"
+	"github.com/legate-project/legate/federation/removal"
+	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/op/view"
+	"github.com/legate-project/legate/server"
+	"github.com/legate-project/legate/state/status"
+	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/wan"
+)
+
+// startWAN opens the one port between datacenters: gossip and calls.
+func (s *serverParts) startWAN(id transport.Identity) error {
+	a := s.a
+	addr := a.bind(a.cfg.SerfWANBind, a.cfg.Ports.SerfWAN)
+	var err error
+	if s.between, err = a.endpoint("wan", addr, id, a.opts.WrapWAN); err != nil {
+		return fmt.Errorf("listen for other datacenters on %s (ports.serf_wan): %w", addr, err)
+	}
+	if err := s.openRemovals(); err != nil {
+		return err
+	}
+	s.router = federation.New(federation.Config{Datacenter: a.cfg.Datacenter, Transport: s.between, Ping: &status.Ping,
+		Removed: s.records.Removed, Log: a.log, Registerer: a.reg})
+	if err := a.group.OnStop("federation", s.router.Stop); err != nil {
+		return err
+	}
+	var pool atomic.Pointer[wan.Seat]
+	refresh := func() {
+		if p := pool.Load(); p != nil {
+			s.routes(p)
+			s.removals.MembersChanged()
+		}
+	}
+	s.refresh = refresh
+	p, err := wan.Take(wan.Config{
+		Self: wan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, RPCPort: a.cfg.Ports.Server,
+			WANPort: a.cfg.Ports.SerfWAN, Build: compatibleBuild, Removals: s.records.Digest()},
+		Refuse:     s.records.Refuse,
+		Federation: a.cfg.Federation, Endpoint: s.between, AdvertiseAddr: a.cfg.AdvertiseAddrWAN, AdvertisePort: a.cfg.Ports.SerfWAN,
+		SnapshotPath: a.dir.sub(gossipFolder, "remote.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
+		Profile: a.profile(gossip.WAN), Timing: a.wanTiming(), OnChange: func(e wan.Event) { a.logEvent("WAN", e); refresh() },
+		Log: a.log.With("component", "gossip", "pool", "wan"), Registerer: a.reg,
+	})
+	if err != nil {
+		return fmt.Errorf("open the WAN pool: %w", err)
+	}
+	s.wan = p
+	context.AfterFunc(a.group.Context(), p.EndDials) // a join must not hold up the stop
+	pool.Store(p)
+	refresh()
+	if err := a.group.OnStop("WAN pool", p.Stop); err != nil {
+		return err
+	}
+	// Coordinates move without an event: look at them from time to time.
+	return a.group.Go("routes", func(ctx context.Context) {
+		t := time.NewTicker(routesPeriod)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+				refresh()
+			}
+		}
+	})
+}
+
+// routesPeriod is how often the order of datacenters follows the coordinates.
+const routesPeriod = 10 * time.Second
+
+// routes tells federation of the members of the WAN pool.
+func (s *serverParts) routes(p *wan.Seat) {
+	measured := map[string]time.Duration{}
+	for _, path := range s.between.Stats() {
+		if path.RTT > 0 {
+			measured[path.Target.Addr] = path.RTT
+		}
+	}
+	var peers []federation.Peer
+	for _, srv := range p.Servers() {
+		peer := federation.Peer{Server: srv}
+		name := wan.FullName(srv.Name, srv.Datacenter)
+		peer.Coordinate, _ = p.CoordinateOf(name)
+		peer.Measured = measured[federation.TargetOf(srv).Addr]
+		peers = append(peers, peer)
+	}
+	s.router.Update(p.Coordinate(), peers)
+}
+
+// removedFile keeps which datacenters were removed from the federation.
+const removedFile = "removed.json"
+
+// openRemovals reads which datacenters are removed.
+func (s *serverParts) openRemovals() error {
+	path := s.a.dir.sub(gossipFolder, removedFile)
+	var kept []byte
+	var save func([]byte) error
+	if path != "" {
+		var err error
+		if kept, err = os.ReadFile(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("read which datacenters are removed: %w", err)
+		}
+		save = func(b []byte) error { return writeFile(path, b) }
+	}
+	var err error
+	if s.records, err = removal.Open(kept, save); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	s.removals = removal.New(removal.Config{
+		Datacenter: s.a.cfg.Datacenter, Name: wan.FullName(s.a.cfg.NodeName, s.a.cfg.Datacenter), Records: s.records,
+		Transport: s.between, Servers: func() []wan.Server { return s.wan.Everyone() }, Changed: s.removalsChanged, Log: s.a.log, Registerer: s.a.reg,
+	})
+	return nil
+}
+
+// removalsChanged takes the servers of what was removed out of the routing table,
+// closes their connections and shows the others what this server knows.
+func (s *serverParts) removalsChanged(changed []removal.Record) {
+	s.refresh()
+	for _, rec := range changed {
+		if rec.Removed {
+			s.a.views.Forget(rec.Datacenter, &op.Error{Code: op.CodeRemovedDatacenter, Text: "No path to datacenter", Datacenter: rec.Datacenter})
+		}
+		if rec.Removed && rec.Datacenter != s.a.cfg.Datacenter {
+			s.between.Expel(func(p transport.Peer) bool { return p.Datacenter == rec.Datacenter }, s.records.Refuse(rec.Datacenter).Error())
+		}
+	}
+	if err := s.wan.Announce(s.records.Digest()); err != nil {
+		s.a.log.Warn("the others were not shown which datacenters are removed", "component", "agent", "error", err)
+	}
+}
+
+// federated is the federation as the server package shows and changes it.
+type federated struct{ s *serverParts }
+
+var _ server.Federation = federated{}
+
+// Status implements server.Federation.
+func (f federated) Status() []federation.Status { return f.s.router.Status() }
+
+// Views implements server.Federation.
+func (f federated) Views() []view.Status { return f.s.a.views.Status() }
+
+// Removed implements server.Federation.
+func (f federated) Removed() []removal.Record {
+	var out []removal.Record
+	for _, rec := range f.s.records.List() {
+		if rec.Removed {
+			out = append(out, rec)
+		}
+	}
+	return out
+}
+
+// SetRemoved implements server.Federation. What has failed is also marked as left,
+// so that nobody tries to reach it.
+func (f federated) SetRemoved(ctx context.Context, datacenter string, removed bool) (told int, missed []string, err error) {
+	told, missed, err = f.s.removals.Set(ctx, datacenter, removed)
+	if err != nil || !removed {
+		return told, missed, err
+	}
+	for _, srv := range f.s.wan.Everyone() {
+		if srv.Datacenter == datacenter && srv.Status == gossip.Failed {
+			if err := f.s.wan.ForceLeave(wan.FullName(srv.Name, datacenter), false); err != nil {
+				f.s.a.log.Warn("a server of the datacenter that was removed is tried again until it is forgotten", "component", "agent", "error", err)
+			}
+		}
+	}
+	return told, missed, nil
+}
+
+// Quit implements server.Federation: this server leaves the WAN pool, and the others
+// of its datacenter do not join it again.
+func (f federated) Quit(ctx context.Context) error {
+	f.s.a.log.Info("leaving the federation, not the datacenter", "component", "agent")
+	if err := f.s.showWANPort(0); err != nil {
+		return err
+	}
+	err := f.s.wan.Quit(ctx)
+	f.s.refresh()
+	return err
+}
+
+// joinWAN joins other datacenters, also after Quit.
+func (s *serverParts) joinWAN(addrs []string) (int, error) {
+	left := s.wan.Left()
+	n, err := s.wan.Join(addrs)
+	if left && !s.wan.Left() {
+		if err := s.showWANPort(s.a.cfg.Ports.SerfWAN); err != nil {
+			s.a.log.Warn("the others of the datacenter do not know that this server takes part in the federation again", "component", "agent", "error", err)
+		}
+		s.refresh()
+	}
+	return n, err
+}
+
+// showWANPort tells the datacenter where this server takes part in the federation, 0
+// for nowhere.
+func (s *serverParts) showWANPort(port int) error {
+	self := s.selfLAN
+	self.WANPort = port
+	if err := s.a.lan.SetSelf(self); err != nil {
+		return fmt.Errorf("tell the datacenter whether this server is in the federation: %w", err)
+	}
+	return nil
+}

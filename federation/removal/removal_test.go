@@ -1,0 +1,94 @@
+package removal
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+func open(t *testing.T, kept []byte, save func([]byte) error) *Records {
+	t.Helper()
+	r, err := Open(kept, save)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func set(t *testing.T, r *Records, dc string, removed bool, by string, at time.Time) {
+	t.Helper()
+	if err := r.Set(dc, removed, by, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestServersThatExchangeInAnyOrderHoldTheSame(t *testing.T) {
+	now := time.Now()
+	a, b, c := open(t, nil, nil), open(t, nil, nil), open(t, nil, nil)
+	set(t, a, "dc3", true, "a", now)
+	set(t, b, "dc3", false, "b", now) // at the same time: who removes wins
+	set(t, b, "dc4", true, "b", now)
+	set(t, c, "dc4", true, "c", now)
+	set(t, c, "dc4", false, "c", now) // later, whatever the clock says
+	for _, pair := range [][2]*Records{{a, b}, {c, b}, {a, c}, {b, a}, {b, c}} {
+		for _, p := range [][2]*Records{pair, {pair[1], pair[0]}} {
+			if _, err := p[0].Merge(p[1].List(), now); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i, r := range []*Records{a, b, c} {
+		if !r.Removed("dc3") || r.Removed("dc4") || r.Digest() != a.Digest() || !slices.Equal(r.List(), a.List()) {
+			t.Errorf("server %d holds %+v, digest %s", i, r.List(), r.Digest())
+		}
+	}
+	if a.Digest() == "" || open(t, nil, nil).Digest() != "" {
+		t.Error("the digest of nothing is not the empty one")
+	}
+}
+
+func TestRecordsOutliveARestart(t *testing.T) {
+	var disk []byte
+	r := open(t, nil, func(b []byte) error { disk = slices.Clone(b); return nil })
+	set(t, r, "dc3", true, "s1.dc1", time.Now())
+	again := open(t, disk, nil)
+	if !again.Removed("dc3") || again.Digest() != r.Digest() {
+		t.Errorf("after the restart: %+v", again.List())
+	}
+	if err := again.Refuse("dc3"); !errors.Is(err, ErrRemoved) {
+		t.Errorf("dc3 is refused with %v", err)
+	}
+	if err := again.Refuse("dc2"); err != nil {
+		t.Errorf("dc2 is refused with %v", err)
+	}
+	if _, err := Open([]byte("[{"), nil); err == nil {
+		t.Error("a damaged file was read")
+	}
+}
+
+func TestWhatAPeerSendsIsBounded(t *testing.T) {
+	now := time.Now()
+	r := open(t, nil, nil)
+	bad := []Record{{Datacenter: "dc3", Version: now.Add(2 * maxAhead).UnixMilli(), Removed: true}, {Datacenter: "", Version: 1}, {Datacenter: "dc4", Version: -1},
+		{Datacenter: string(make([]byte, maxName+1)), Version: 1}}
+	if changed, err := r.Merge(bad, now); err != nil || len(changed) > 0 {
+		t.Errorf("took over %+v: %v", changed, err)
+	}
+	var many []Record
+	for i := range maxRecords + 1 {
+		many = append(many, Record{Datacenter: fmt.Sprint(i), Version: 1, Removed: true})
+	}
+	if changed, err := r.Merge(many, now); err == nil || len(changed) != maxRecords {
+		t.Errorf("took over %d records: %v", len(changed), err)
+	}
+}
+
+func TestWhatCannotBeSavedHoldsAndIsReported(t *testing.T) {
+	full := errors.New("disk is full")
+	r := open(t, nil, func([]byte) error { return full })
+	if err := r.Set("dc3", true, "s1", time.Now()); !errors.Is(err, full) || !r.Removed("dc3") {
+		t.Errorf("removed %t: %v", r.Removed("dc3"), err)
+	}
+}

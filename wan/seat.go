@@ -1,0 +1,179 @@
+package wan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/serf/coordinate"
+
+	"github.com/legate-project/legate/internal/gossip"
+)
+
+// ErrLeft is what is answered by a server that left the federation.
+var ErrLeft = errors.New("this server left the federation (legate join -wan takes it back)")
+
+// Seat is this server's place in the federation, which it can leave and take
+// again while it lives. It is safe for concurrent use.
+type Seat struct {
+	cfg  Config
+	pool atomic.Pointer[Pool] // the last one, also after leaving
+	left atomic.Bool
+
+	mu       sync.Mutex // one change at a time
+	stopped  bool
+	removals string // digest that the tags show
+}
+
+// Take opens the pool.
+func Take(cfg Config) (*Seat, error) {
+	s := &Seat{cfg: cfg, removals: cfg.Self.Removals}
+	p, err := Start(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.pool.Store(p)
+	return s, nil
+}
+
+// Quit has this server leave the federation until Join. Others drop it from
+// routing at once.
+func (s *Seat) Quit(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped || s.left.Load() {
+		return ErrLeft
+	}
+	p := s.pool.Load()
+	if err := p.Leave(); err != nil {
+		return err
+	}
+	s.left.Store(true)
+	return p.Stop(ctx)
+}
+
+// Left reports whether this server left the federation.
+func (s *Seat) Left() bool { return s.left.Load() }
+
+// Leave says goodbye before the process stops.
+func (s *Seat) Leave() error {
+	if s.left.Load() {
+		return nil
+	}
+	return s.pool.Load().Leave()
+}
+
+// Stop ends the pool without a word to the others: they will see a failure.
+func (s *Seat) Stop(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	if s.left.Load() {
+		return nil
+	}
+	return s.pool.Load().Stop(ctx)
+}
+
+// Join is Pool.Join. A server that left takes its place again.
+func (s *Seat) Join(addrs []string) (int, error) {
+	if s.left.Load() {
+		if err := s.again(); err != nil {
+			return 0, err
+		}
+	}
+	return s.pool.Load().Join(addrs)
+}
+
+func (s *Seat) again() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.stopped:
+		return errors.New("this server stops")
+	case !s.left.Load():
+		return nil
+	}
+	cfg := s.cfg
+	cfg.Self.Removals = s.removals
+	p, err := Start(cfg)
+	if err != nil {
+		return fmt.Errorf("take part in the federation again: %w", err)
+	}
+	s.pool.Store(p)
+	s.left.Store(false)
+	return nil
+}
+
+// Announce shows in this server's tags what it knows of removed datacenters.
+func (s *Seat) Announce(removals string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if removals == s.removals {
+		return nil
+	}
+	s.removals = removals
+	if s.left.Load() {
+		return nil
+	}
+	self := s.cfg.Self
+	self.Removals = removals
+	return s.pool.Load().SetTags(self.Tags())
+}
+
+// Members is Pool.Members; of a server that left it is that server alone.
+func (s *Seat) Members() []Member {
+	p := s.pool.Load()
+	if !s.left.Load() {
+		return p.Members()
+	}
+	self := p.LocalMember()
+	self.Status = gossip.Left
+	return []Member{self}
+}
+
+// Servers is Pool.Servers; a server that left holds all for left.
+func (s *Seat) Servers() []Server { return s.gone(s.pool.Load().Servers()) }
+
+// Everyone is Servers with those of datacenters that are refused.
+func (s *Seat) Everyone() []Server { return s.gone(s.pool.Load().Everyone()) }
+
+func (s *Seat) gone(list []Server) []Server {
+	if s.left.Load() {
+		for i := range list {
+			list[i].Status = gossip.Left
+		}
+	}
+	return list
+}
+
+// ForceLeave is Pool.ForceLeave.
+func (s *Seat) ForceLeave(name string, prune bool) error {
+	if s.left.Load() {
+		return ErrLeft
+	}
+	return s.pool.Load().ForceLeave(name, prune)
+}
+
+// FloodJoin is Pool.FloodJoin; a server that left joins nobody.
+func (s *Seat) FloodJoin(ctx context.Context, servers []Server) (int, error) {
+	if s.left.Load() {
+		return 0, nil
+	}
+	return s.pool.Load().FloodJoin(ctx, servers)
+}
+
+// EndDials is Pool.EndDials.
+func (s *Seat) EndDials() { s.pool.Load().EndDials() }
+
+// Coordinate is this server's network coordinate.
+func (s *Seat) Coordinate() *coordinate.Coordinate { return s.pool.Load().Coordinate() }
+
+// CoordinateOf is Pool.CoordinateOf.
+func (s *Seat) CoordinateOf(name string) (*coordinate.Coordinate, bool) {
+	return s.pool.Load().CoordinateOf(name)
+}
+
+// Stats are figures for operators.
+func (s *Seat) Stats() map[string]string { return s.pool.Load().Stats() }
