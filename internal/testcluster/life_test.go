@@ -133,7 +133,7 @@ func TestRemovedDatacenterStaysAwayUntilAllowed(t *testing.T) {
 	for _, from := range views {
 		eventually(t, "what was kept of dc3 is gone", noticed, func(ctx context.Context) error {
 			if _, _, err := kept(ctx, from, "dc3", "web"); op.CodeOf(err) != op.CodeRemovedDatacenter {
-				return fmt.Errorf("asking for it says %v", err)
+				return fmt.Errorf("asking for it says %v, %s", err, op.CodeOf(err))
 			}
 			return nil
 		})
