@@ -351,3 +351,17 @@ func TestStateSaysWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// A server that is leaving finishes what it was asked and gets nothing new.
+func TestLeavingServerGetsNothingNew(t *testing.T) {
+	s := &servers{do: func(_ context.Context, id string) ([]byte, error) { return answer(t, id), nil }}
+	r := router(t, s, peers(1, gossip.Alive))
+	r.Update(nil, peers(1, gossip.Leaving))
+	if _, err := get(t.Context(), r, "dc2"); op.CodeOf(err) != op.CodeLeftDatacenter || len(s.forgotten) > 0 {
+		t.Errorf("%v, dropped %v", err, s.forgotten)
+	}
+	r.Update(nil, peers(1, gossip.Left))
+	if !slices.Equal(s.forgotten, []string{"id0"}) {
+		t.Errorf("once it left: dropped %v", s.forgotten)
+	}
+}
