@@ -405,7 +405,7 @@ func (s *serverParts) serve() error {
 		if !p.Server {
 			return errors.New("only servers call other datacenters")
 		}
-		return s.records.Refuse(p.Datacenter)
+		return s.refuse(p.Datacenter)
 	}
 	small := answers.Protocol(false, servers)
 	small.Lossy, small.PoolSize = true, betweenConns

@@ -47,7 +47,7 @@ func (s *serverParts) startWAN(id transport.Identity) error {
 	p, err := wan.Take(wan.Config{
 		Self: wan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, RPCPort: a.cfg.Ports.Server,
 			WANPort: a.cfg.Ports.SerfWAN, Build: compatibleBuild, Removals: s.records.Digest()},
-		Refuse:     s.records.Refuse,
+		Refuse:     s.refuse,
 		Federation: a.cfg.Federation, Endpoint: s.between, AdvertiseAddr: a.cfg.AdvertiseAddrWAN, AdvertisePort: a.cfg.Ports.SerfWAN,
 		SnapshotPath: a.dir.sub(gossipFolder, "remote.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
 		Profile: a.profile(gossip.WAN), Timing: a.wanTiming(), OnChange: func(e wan.Event) { a.logEvent("WAN", e); refresh() },
@@ -126,16 +126,23 @@ func (s *serverParts) openRemovals() error {
 	return nil
 }
 
+// refuse returns why the servers of a datacenter are refused, nil if they are not.
+// Those of the own one are not, whatever the others think of it.
+func (s *serverParts) refuse(datacenter string) error {
+	if datacenter == s.a.cfg.Datacenter {
+		return nil
+	}
+	return s.records.Refuse(datacenter)
+}
+
 // removalsChanged takes the servers of what was removed out of the routing table,
 // closes their connections and shows the others what this server knows.
 func (s *serverParts) removalsChanged(changed []removal.Record) {
 	s.refresh()
 	for _, rec := range changed {
-		if rec.Removed {
+		if why := s.refuse(rec.Datacenter); why != nil {
 			s.a.views.Forget(rec.Datacenter, &op.Error{Code: op.CodeRemovedDatacenter, Text: "No path to datacenter", Datacenter: rec.Datacenter})
-		}
-		if rec.Removed && rec.Datacenter != s.a.cfg.Datacenter {
-			s.between.Expel(func(p transport.Peer) bool { return p.Datacenter == rec.Datacenter }, s.records.Refuse(rec.Datacenter).Error())
+			s.between.Expel(func(p transport.Peer) bool { return p.Datacenter == rec.Datacenter }, why.Error())
 		}
 	}
 	if err := s.wan.Announce(s.records.Digest()); err != nil {

@@ -292,3 +292,76 @@ func TestOnlyReadsAreAskedTwice(t *testing.T) {
 		t.Errorf("asked %v for an operation that is no read", asked)
 	}
 }
+
+// A server that failed and still answered calls has its connections until it is
+// known to have left, or is forgotten.
+func TestServersThatLeftAreDroppedWhateverTheyWereBefore(t *testing.T) {
+	for name, gone := range map[string][]Peer{"left": peers(1, gossip.Left), "forgotten": nil} {
+		s := &servers{do: func(_ context.Context, id string) ([]byte, error) { return answer(t, id), nil }}
+		r := router(t, s, peers(1, gossip.Alive))
+		if _, err := get(t.Context(), r, "dc2"); err != nil {
+			t.Fatal(err)
+		}
+		r.Update(nil, peers(1, gossip.Failed))
+		if len(s.forgotten) > 0 || len(r.Datacenters()) != 1 {
+			t.Fatalf("%s: a server that answers was dropped: %v, %v", name, s.forgotten, r.Datacenters())
+		}
+		r.Update(nil, gone)
+		if !slices.Equal(s.forgotten, []string{"id0"}) || len(r.Datacenters()) != 0 {
+			t.Errorf("%s: dropped %v, still listed %v", name, s.forgotten, r.Datacenters())
+		}
+	}
+}
+
+func TestRemovedDatacenterIsNotRoutedTo(t *testing.T) {
+	s := &servers{do: func(_ context.Context, id string) ([]byte, error) { return answer(t, id), nil }}
+	removed := false
+	r := New(Config{Datacenter: "dc1", Transport: s, Log: logging.Discard(), Registerer: prometheus.NewRegistry(), Removed: func(string) bool { return removed }})
+	t.Cleanup(func() { _ = r.Stop(context.Background()) })
+	r.Update(nil, peers(2, gossip.Alive))
+	removed = true
+	if _, err := get(t.Context(), r, "dc2"); op.CodeOf(err) != op.CodeRemovedDatacenter {
+		t.Errorf("before the table is built anew: %v", err)
+	}
+	r.Update(nil, peers(2, gossip.Alive))
+	if len(r.Datacenters()) != 0 || len(s.forgotten) != 2 || len(r.Status()) != 0 {
+		t.Errorf("listed %v, dropped %v", r.Datacenters(), s.forgotten)
+	}
+}
+
+func TestStateSaysWhatIsWrong(t *testing.T) {
+	s := &servers{do: func(_ context.Context, id string) ([]byte, error) { return answer(t, id), nil }}
+	half := append(peers(2, gossip.Alive)[:1], peers(2, gossip.Failed)[1])
+	damped := peers(2, gossip.Alive)
+	damped[0].Damped = true
+	for name, c := range map[string]struct {
+		peers  []Peer
+		state  State
+		reason string
+	}{
+		"all answer":  {peers(2, gossip.Alive), Up, ""},
+		"one failed":  {half, Degraded, "1 of 2 servers do not answer"},
+		"one damped":  {damped, Degraded, "1 servers failed again and again of late"},
+		"all failed":  {peers(2, gossip.Failed), Unreachable, "none of its servers answers, and gossip holds them failed"},
+		"all of them": {peers(2, gossip.Left), Left, "all of its servers left the federation, or this one did"},
+	} {
+		got := router(t, s, c.peers).Status()
+		if len(got) != 1 || got[0].State != c.state || got[0].Reason != c.reason {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// A server that is leaving finishes what it was asked and gets nothing new.
+func TestLeavingServerGetsNothingNew(t *testing.T) {
+	s := &servers{do: func(_ context.Context, id string) ([]byte, error) { return answer(t, id), nil }}
+	r := router(t, s, peers(1, gossip.Alive))
+	r.Update(nil, peers(1, gossip.Leaving))
+	if _, err := get(t.Context(), r, "dc2"); op.CodeOf(err) != op.CodeLeftDatacenter || len(s.forgotten) > 0 {
+		t.Errorf("%v, dropped %v", err, s.forgotten)
+	}
+	r.Update(nil, peers(1, gossip.Left))
+	if !slices.Equal(s.forgotten, []string{"id0"}) {
+		t.Errorf("once it left: dropped %v", s.forgotten)
+	}
+}

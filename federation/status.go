@@ -55,7 +55,7 @@ func (r *Router) Status() []Status {
 		out = append(out, s)
 	}
 	for _, name := range t.left {
-		out = append(out, Status{Datacenter: name, State: Left, Reason: "all of its servers left the federation"})
+		out = append(out, Status{Datacenter: name, State: Left, Reason: "all of its servers left the federation, or this one did"})
 	}
 	return out
 }

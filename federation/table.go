@@ -22,7 +22,7 @@ type table struct {
 	datacenters map[string]*datacenter
 	nearest     []string                    // other datacenters by distance
 	left        []string                    // those of which every server left, by name
-	known       map[string]transport.Target // their servers, by node ID
+	known       map[string]transport.Target // their servers and those that are leaving, by node ID
 	alive       map[string]transport.Target // of them, those that gossip holds alive
 }
 
@@ -55,6 +55,10 @@ func newTable(own string, self *coordinate.Coordinate, peers []Peer, old *table)
 	slices.SortStableFunc(sorted, func(a, b Peer) int { return cmp.Compare(a.distance(self), b.distance(self)) })
 	for _, p := range sorted {
 		if p.Datacenter == own || p.Status == gossip.Left {
+			continue
+		}
+		if p.Status == gossip.Leaving { // it finishes what it was asked, and gets nothing new
+			t.known[p.ID], t.alive[p.ID] = TargetOf(p.Server), TargetOf(p.Server)
 			continue
 		}
 		dc := t.datacenters[p.Datacenter]

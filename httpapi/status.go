@@ -75,6 +75,10 @@ func federationDatacenters(x *exchange) error {
 	for _, v := range views.Views {
 		list = append(list, status.Named{Datacenter: v.Datacenter, State: status.Up})
 		for _, l := range v.Links {
+			if l.Datacenter == v.Datacenter { // by the others
+				list[0].State, list[0].Reason = l.State, l.Reason
+				continue
+			}
 			list = append(list, status.Named{Datacenter: l.Datacenter, State: l.State, Reason: l.Reason})
 		}
 	}

@@ -219,7 +219,7 @@ func (s *Server) federationView() status.View {
 	}
 	for _, rec := range s.federation.Removed() {
 		v.Links = append(v.Links, status.Link{Datacenter: rec.Datacenter, State: status.Removed, RemovedBy: rec.By, RemovedAt: rec.At,
-			Reason: "removed by " + rec.By + " at " + rec.At.UTC().Format(time.RFC3339)})
+			Reason: "by " + rec.By + " at " + rec.At.UTC().Format(time.RFC3339)})
 	}
 	return v
 }

@@ -67,6 +67,9 @@ func (v *Views) remove(w *view) {
 func (v *Views) Forget(datacenter string, why *op.Error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if s := v.sites[datacenter]; s != nil {
+		s.failed(why)
+	}
 	for _, w := range v.views {
 		if w.site.name == datacenter {
 			w.end(why)

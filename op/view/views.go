@@ -450,7 +450,7 @@ func (v *Views) shared(err error) bool {
 	switch op.CodeOf(err) {
 	case op.CodeNoServer, op.CodeLost, op.CodeTimeout:
 		return true
-	case op.CodeUnreachableDatacenter, op.CodeUnknownDatacenter, op.CodeNoLeader, op.CodeStopping:
+	case op.CodeUnreachableDatacenter, op.CodeUnknownDatacenter, op.CodeRemovedDatacenter, op.CodeLeftDatacenter, op.CodeNoLeader, op.CodeStopping:
 		return !v.cfg.ByToken
 	}
 	return false
