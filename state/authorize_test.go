@@ -115,6 +115,9 @@ func asked() map[string][]any {
 		status.Datacenters.Name:  {everybody},
 		status.Ping.Name:         {everybody},
 		status.Raft.Name:         {&op.Empty{}},
+		status.Federation.Name:   {&status.FederationRequest{}},
+		status.Change.Name:       {&status.Membership{}},
+		status.Quit.Name:         {&status.QuitRequest{}},
 	}
 }
 
