@@ -89,19 +89,3 @@ func SortByDistance[T any](items []T, from *coordinate.Coordinate, of func(T) *c
 		items[i] = list[i].item
 	}
 }
-
-// Median is the median distance from a coordinate to others, the lower one of
-// two middle ones; unknown distances do not count. False if all are unknown.
-func Median(from *coordinate.Coordinate, others []*coordinate.Coordinate) (time.Duration, bool) {
-	var known []time.Duration
-	for _, c := range others {
-		if d, ok := Distance(from, c); ok {
-			known = append(known, d)
-		}
-	}
-	if len(known) == 0 {
-		return 0, false
-	}
-	slices.Sort(known)
-	return known[(len(known)-1)/2], true
-}

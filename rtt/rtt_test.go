@@ -114,16 +114,3 @@ func TestNoFloatsBreakTheOrder(t *testing.T) {
 		}
 	})
 }
-
-func TestMedian(t *testing.T) {
-	others := []*coordinate.Coordinate{at(30), nil, at(10), broken()["infinite"], at(20)}
-	if d, ok := Median(at(0), others); !ok || d != 20*time.Millisecond {
-		t.Errorf("%v, %v", d, ok)
-	}
-	if d, ok := Median(at(0), others[:3]); !ok || d != 10*time.Millisecond {
-		t.Errorf("of two: %v, %v", d, ok)
-	}
-	if _, ok := Median(nil, others); ok {
-		t.Error("from nowhere a median is known")
-	}
-}

@@ -18,11 +18,17 @@ import (
 )
 
 const (
-	// grace is how long a script may go on after SIGTERM.
+	// grace is how long a handler may go on after SIGTERM.
 	grace = 5 * time.Second
 	// maxOutput is how much of a script's output an error shows, in bytes.
 	maxOutput = 4 << 10
 )
+
+// State is what a handler is told.
+type State struct {
+	Index uint64
+	JSON  []byte
+}
 
 // script runs a program with the state on its standard input.
 type script struct{ args []string }
@@ -59,23 +65,31 @@ func newScript(args, line any) (handler, error) {
 	return nil, errors.New("it needs either args or handler")
 }
 
-func (s script) handle(ctx context.Context, index uint64, state []byte) error {
-	child := exec.CommandContext(ctx, s.args[0], s.args[1:]...)
+func (s script) handle(ctx context.Context, state State) error {
+	out := &head{}
+	if err := Run(ctx, s.args, state, out, out); err != nil {
+		return fmt.Errorf("run %s: %w: %q", s.args[0], err, out.b)
+	}
+	return nil
+}
+
+// Run runs a handler with the state on its standard input and the index in
+// CONSUL_INDEX. It is in a process group of its own: when ctx ends it is told to
+// end, and all that it started is killed a while later. One that does not read
+// its input to the end does well, too.
+func Run(ctx context.Context, args []string, state State, stdout, stderr io.Writer) error {
+	child := exec.CommandContext(ctx, args[0], args[1:]...)
 	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	child.Cancel = func() error { return syscall.Kill(-child.Process.Pid, syscall.SIGTERM) }
 	child.WaitDelay = grace
-	child.Env = append(os.Environ(), "CONSUL_INDEX="+strconv.FormatUint(index, 10))
-	child.Stdin = bytes.NewReader(state)
-	out := &head{}
-	child.Stdout, child.Stderr = out, out
+	child.Env = append(os.Environ(), "CONSUL_INDEX="+strconv.FormatUint(state.Index, 10))
+	child.Stdin = bytes.NewReader(state.JSON)
+	child.Stdout, child.Stderr = stdout, stderr
 	err := child.Run()
 	if child.Process != nil && ctx.Err() != nil {
 		_ = syscall.Kill(-child.Process.Pid, syscall.SIGKILL) // what did not end; mostly nobody is left
 	}
-	if err != nil {
-		return fmt.Errorf("run %s: %w: %q", s.args[0], err, out.b)
-	}
-	return nil
+	return err
 }
 
 // head keeps the beginning of what is written to it.
@@ -121,12 +135,12 @@ func (r *request) make(ctx context.Context, state []byte) (*http.Request, error)
 	return req, nil
 }
 
-func (r *request) handle(ctx context.Context, index uint64, state []byte) error {
-	req, err := r.make(ctx, state)
+func (r *request) handle(ctx context.Context, state State) error {
+	req, err := r.make(ctx, state.JSON)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("X-Consul-Index", strconv.FormatUint(index, 10))
+	req.Header.Set("X-Consul-Index", strconv.FormatUint(state.Index, 10))
 	answer, err := r.client.Do(req)
 	if err != nil {
 		return err

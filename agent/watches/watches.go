@@ -46,7 +46,7 @@ type Watch struct {
 
 // handler gets the state as JSON.
 type handler interface {
-	handle(ctx context.Context, index uint64, state []byte) error
+	handle(ctx context.Context, state State) error
 }
 
 // Parse reads the definitions of the configuration. The error names the first
@@ -224,7 +224,7 @@ func (w *Watches) begin(one *Watch) (*run, error) {
 func (r *run) changed(ctx context.Context, log *slog.Logger, index uint64, value any) {
 	state, err := json.Marshal(value)
 	if err == nil {
-		err = r.handler.handle(ctx, index, append(state, '\n'))
+		err = r.handler.handle(ctx, State{index, append(state, '\n')})
 	}
 	if err != nil && ctx.Err() == nil {
 		log.Warn("the handler of a watch has failed", "error", err)

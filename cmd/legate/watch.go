@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"os/signal"
 	"slices"
 	"strconv"
@@ -23,11 +21,9 @@ import (
 	"github.com/hashicorp/consul/api/watch"
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/legate-project/legate/agent/watches"
 	"github.com/legate-project/legate/internal/lifecycle"
 )
-
-// handlerGrace is how long a handler may go on after SIGTERM.
-const handlerGrace = 5 * time.Second
 
 // watchTypes is the table of what can be watched, with the flags that go with
 // it; a star marks one that must be given.
@@ -232,21 +228,9 @@ func (w *watcher) handle(index uint64, value any) error {
 	if err != nil {
 		return fmt.Errorf("render the state: %w", err)
 	}
-	child := exec.CommandContext(w.ctx, w.args[0], w.args[1:]...)
-	// A group of its own: Ctrl-C reaches the command through this program, which
-	// so knows why it ended, and what it started ends with it.
-	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	child.Cancel = func() error { return syscall.Kill(-child.Process.Pid, syscall.SIGTERM) }
-	child.WaitDelay = handlerGrace
-	child.Env = append(os.Environ(), "CONSUL_INDEX="+strconv.FormatUint(index, 10))
-	child.Stdin = bytes.NewReader(append(text, '\n'))
-	child.Stdout, child.Stderr = w.stdout, w.stderr
-	// One that does not read its standard input to the end does well, too.
-	err = child.Run()
+	// Ctrl-C reaches the command through this program, which so knows why it ended.
+	err = watches.Run(w.ctx, w.args, watches.State{Index: index, JSON: append(text, '\n')}, w.stdout, w.stderr)
 	if w.ctx.Err() != nil {
-		if child.Process != nil {
-			_ = syscall.Kill(-child.Process.Pid, syscall.SIGKILL) // what did not end; mostly nobody is left
-		}
 		return nil
 	}
 	if err != nil {

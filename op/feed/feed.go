@@ -62,14 +62,6 @@ var _ Opener = (*transport.Endpoint)(nil)
 // Dial is the protocol of agents that only follow.
 func Dial() transport.Protocol { return transport.Protocol{PoolSize: poolSize} }
 
-// Follow follows the call's result at one server until ctx ends, push fails or
-// the server ends it, and returns why: an *op.Error of the server or, when the
-// stream broke, one with CodeNoServer (nothing came) or CodeLost; else the error
-// of ctx or push.
-func Follow(ctx context.Context, via Opener, to transport.Target, c *op.Call, push func(*op.Reply) error) error {
-	return follow(ctx, attempt{via, to, c, time.Now().Add(openTimeout + firstWord)}, push)
-}
-
 // attempt is to be answered, if only with a sign of life, before it is over.
 type attempt struct {
 	via  Opener
@@ -78,6 +70,10 @@ type attempt struct {
 	over time.Time
 }
 
+// follow follows the call's result at one server until ctx ends, push fails or
+// the server ends it, and returns why: an *op.Error of the server or, when the
+// stream broke, one with CodeNoServer (nothing came) or CodeLost; else the error
+// of ctx or push.
 func follow(ctx context.Context, a attempt, push func(*op.Reply) error) error {
 	to, c := a.to, a.call
 	stream, err := begin(ctx, a)

@@ -55,12 +55,6 @@ func (s *site) refusal(now time.Time) error {
 	return nil
 }
 
-func (s *site) isDown() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.down
-}
-
 // spent reports whether nothing is known of the datacenter any more.
 func (s *site) spent(now time.Time) bool {
 	s.mu.Lock()
