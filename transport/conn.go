@@ -229,10 +229,10 @@ func (e *Endpoint) forgetConn(c *conn, cause error) {
 		delete(e.byAddr, k)
 	}
 	e.mu.Unlock()
-	err := connError(cause, false)
 	if c.path != nil {
-		c.path.lost(c, err)
+		c.path.lost(c, cause)
 	}
+	err := connError(cause, false)
 	if errors.Is(err, ErrRefused) && !errors.Is(err, ErrNoProtocol) {
 		e.warnRefused("Peer refused the connection", c.remote.Addr, c.protocol, err)
 	}

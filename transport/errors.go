@@ -125,6 +125,12 @@ func connError(err error, written bool) error {
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
 
+// closedHere reports whether this side closed the connection that ended so.
+func closedHere(cause error) bool {
+	var app *quic.ApplicationError
+	return errors.As(cause, &app) && !app.Remote
+}
+
 func appError(app *quic.ApplicationError, written bool) error {
 	if app.ErrorCode >= codeRefused {
 		text := app.ErrorMessage

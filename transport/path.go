@@ -231,12 +231,13 @@ func (p *path) failed(err error) {
 	p.retryAt = time.Now().Add(wait - time.Duration(rand.Int64N(int64(wait/4)+1)))
 }
 
-// lost takes out a connection that ended.
-func (p *path) lost(c *conn, err error) {
+// lost takes out a connection that ended. Only a refusal by the peer has the
+// next dial wait: what this endpoint closed itself says nothing of the peer.
+func (p *path) lost(c *conn, cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.conns = without(p.conns, c)
-	if errors.Is(err, ErrRefused) {
+	if err := connError(cause, false); errors.Is(err, ErrRefused) && !closedHere(cause) {
 		p.failed(err)
 	}
 }

@@ -542,3 +542,21 @@ func TestMetricsTellProtocolAndDatacenter(t *testing.T) {
 		t.Errorf("lint of the metrics: %v %v", problems, err)
 	}
 }
+
+// Who ended a protocol and begins it again reaches its peers at once.
+func TestProtocolThatEndedHereIsDialledAgainAtOnce(t *testing.T) {
+	a := endpoint(t, derived(t, testKey(1), server("a")))
+	b := endpoint(t, derived(t, testKey(1), server("b")))
+	for range 20 {
+		s, err := a.Open(t.Context(), to(b), testProtocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Cancel()
+		a.Remove(testProtocol)
+		if err := a.Handle(testProtocol, Protocol{Serve: echo}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, time.Second, "the connection is forgotten", func() bool { return len(a.snapshot()) == 0 })
+	}
+}
