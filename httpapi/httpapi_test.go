@@ -190,7 +190,7 @@ func TestHeaders(t *testing.T) {
 	}{
 		{"GET", "/v1/kv/a", map[string]string{"X-Consul-Index": "7", "X-Consul-KnownLeader": "true", "X-Consul-LastContact": "0",
 			"X-Consul-Effective-Consistency": "leader", "X-Consul-Query-Backend": "blocking-query", "X-Consul-Default-ACL-Policy": "allow",
-			"X-Legate-Datacenter": "dc1", "Content-Type": "application/json", "Vary": "Accept-Encoding", "X-Consul-Results-Filtered-By-ACLs": ""}},
+			"X-Legate-Datacenter": "dc1", "Content-Type": "application/json", "Vary": "", "X-Consul-Results-Filtered-By-ACLs": ""}},
 		{"GET", "/v1/kv/none", map[string]string{"X-Consul-Index": "7"}},
 		{"GET", "/v1/kv/a?stale", map[string]string{"X-Consul-Effective-Consistency": "stale"}},
 		{"GET", "/v1/kv/a?consistent", map[string]string{"X-Consul-Effective-Consistency": "consistent"}},
@@ -354,6 +354,9 @@ func TestLongAnswersAreCompressedForWhoAccepts(t *testing.T) {
 		rec := w.do("GET", c.target, "", "Accept-Encoding", c.accept)
 		if got := rec.Header().Get("Content-Encoding"); got != c.want {
 			t.Errorf("%s, accepted %q: encoding %q, want %q", c.target, c.accept, got, c.want)
+		}
+		if got := rec.Header().Get("Vary"); (got == "Accept-Encoding") != strings.Contains(c.target, "long") {
+			t.Errorf("%s: Vary is %q", c.target, got)
 		}
 		if c.want == "" {
 			continue

@@ -224,14 +224,18 @@ func (x *exchange) empty(status int) {
 	x.w.WriteHeader(status)
 }
 
-// write sends the answer, compressed if that is worth it. What cannot be sent
+// write sends the answer, compressed if that is worth it. Short ones are the same
+// for everybody and do without Vary: it would be the ninth header of a read, and a
+// map of more than eight is a table, a fiftieth of a short answer's cost. What cannot be sent
 // has no reader any more: errors of the connection end here.
 func (x *exchange) write(status int, b []byte) {
-	h := x.w.Header()
-	h["Vary"] = acceptEncoding
-	if len(b) >= minCompressed && x.acceptsGzip() && h["Content-Encoding"] == nil {
-		x.writeGzip(status, b)
-		return
+	if len(b) >= minCompressed {
+		h := x.w.Header()
+		h["Vary"] = acceptEncoding
+		if x.acceptsGzip() && h["Content-Encoding"] == nil {
+			x.writeGzip(status, b)
+			return
+		}
 	}
 	x.send(status, b)
 }
