@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/tinylib/msgp/msgp"
+	"go.uber.org/goleak"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the golden archive anew; only for a new format")
@@ -262,4 +263,37 @@ func BenchmarkWrite(b *testing.B) {
 			}
 		})
 	}
+}
+
+// A writer that fails ends the write, and leaves nothing running.
+func TestWriterThatFailsEndsTheWrite(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	many := func(yield func(Row, error) bool) {
+		value := make([]byte, 64<<10)
+		random := rand.NewChaCha8([32]byte{})
+		for i := range 200 {
+			_, _ = random.Read(value) // never fails
+			if !yield(row('r', 1, fmt.Sprintf("%04d", i), 1, value), nil) {
+				return
+			}
+		}
+	}
+	full := errors.New("disk full")
+	w := &filling{room: 3 << 20, err: full}
+	if _, err := Write(w, Meta{}, many); !errors.Is(err, full) {
+		t.Fatalf("Write: %v, want %v", err, full)
+	}
+}
+
+// filling takes some bytes, then fails.
+type filling struct {
+	room int
+	err  error
+}
+
+func (f *filling) Write(p []byte) (int, error) {
+	if f.room -= len(p); f.room < 0 {
+		return 0, f.err
+	}
+	return len(p), nil
 }

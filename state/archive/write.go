@@ -12,9 +12,10 @@ import (
 	"hash"
 	"io"
 	"iter"
+	"runtime"
 	"slices"
 
-	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/pgzip"
 
 	"github.com/legate-project/legate/internal/lifecycle"
 )
@@ -31,6 +32,9 @@ const fileMode = 0o600
 
 // compressBuffer is how many bytes go to the compressor at a time.
 const compressBuffer = 256 << 10
+
+// compressors work on as many such buffers at a time, at most.
+const compressors = 4
 
 // writeBuffer gathers rows on their way to the compressor, in bytes.
 const writeBuffer = 64 << 10
@@ -68,16 +72,43 @@ func Write(w io.Writer, meta Meta, rows iter.Seq2[Row, error]) (Meta, error) {
 	return meta, nil
 }
 
-// compress runs beside the reading of rows: it takes as much time as that.
-func compress(w io.Writer, from io.Reader) error {
-	z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+// compress runs beside the reading of rows, on as many cores as there are up to
+// compressors: it takes more time than that.
+func compress(w io.Writer, from *io.PipeReader) error {
+	out := &sink{w: w, failed: from.CloseWithError}
+	z, err := pgzip.NewWriterLevel(out, pgzip.BestSpeed)
 	if err != nil {
 		return err
 	}
-	if _, err := io.CopyBuffer(z, from, make([]byte, compressBuffer)); err != nil {
+	if err := z.SetConcurrency(compressBuffer, min(compressors, runtime.GOMAXPROCS(0))); err != nil {
 		return err
 	}
-	return z.Close()
+	_, err = io.CopyBuffer(z, from, make([]byte, compressBuffer))
+	err = errors.Join(err, z.Close())
+	if out.err != nil {
+		return out.err
+	}
+	return err
+}
+
+// sink takes everything also after w failed, and has failed told of it: a
+// compressor whose writer fails would leave a goroutine behind. One goroutine
+// of the compressor's writes; after its Close, err is what w said.
+type sink struct {
+	w      io.Writer
+	failed func(error) error
+	err    error
+}
+
+// Write implements io.Writer.
+func (s *sink) Write(p []byte) (int, error) {
+	if s.err != nil {
+		return len(p), nil
+	}
+	if _, s.err = s.w.Write(p); s.err != nil {
+		return len(p), s.failed(s.err)
+	}
+	return len(p), nil
 }
 
 // count fills in what there is.
