@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -40,6 +41,9 @@ func (x *exchange) serve() {
 	if err := x.admit(); err != nil {
 		x.fail(err)
 		return
+	}
+	if len(x.params) > 0 && x.has("index") {
+		runtime.Gosched() // after a change that woke thousands, answers go before new waits
 	}
 	if err := x.end.handle(x); err != nil {
 		x.fail(err)

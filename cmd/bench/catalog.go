@@ -163,7 +163,7 @@ func (b *bench) wake(ctx context.Context, name, addr, leader string) error {
 		return err
 	}
 	took := make(chan time.Duration, watchers)
-	var at atomic.Int64
+	var at, asked atomic.Int64
 	stop, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -171,8 +171,16 @@ func (b *bench) wake(ctx context.Context, name, addr, leader string) error {
 	defer cancel()
 	ready := make(chan error, watchers)
 	for range watchers {
-		w := watcher{addr: addr, path: watched, index: index, at: &at, took: took}
+		w := watcher{addr: addr, path: watched, index: index, at: &at, asked: &asked, took: took}
 		wg.Go(func() { ready <- w.run(stop) })
+	}
+	if err := wait(ctx, 10*time.Second, func() error {
+		if n := asked.Load(); n < watchers {
+			return fmt.Errorf("%d of %d watchers are connected", n, watchers)
+		}
+		return nil
+	}); err != nil {
+		return err
 	}
 	var all []time.Duration
 	for i := range changes {
@@ -209,6 +217,7 @@ type watcher struct {
 	addr, path string
 	index      uint64
 	at         *atomic.Int64 // when the last change began
+	asked      *atomic.Int64 // requests of all watchers
 	took       chan<- time.Duration
 }
 
@@ -223,6 +232,7 @@ func (w *watcher) run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { conn.conn.Close() })()
 	for {
 		conn.request = fmt.Appendf(conn.request[:0], "GET %s?index=%d&wait=60s HTTP/1.1\r\nHost: %s\r\n\r\n", w.path, w.index, w.addr)
+		w.asked.Add(1)
 		if err := conn.ask(ctx); err != nil {
 			if ctx.Err() != nil {
 				return nil
