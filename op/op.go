@@ -9,8 +9,11 @@
 package op
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -183,11 +186,20 @@ func (c *Call) Request() (any, error) {
 	if c.request == nil {
 		r, err := c.Operation.DecodeRequest(c.body)
 		if err != nil {
-			return nil, Errorf(CodeInvalid, "decode request of %s: %v", c.Operation.OpName(), err)
+			return nil, Malformed(c.Operation, err)
 		}
 		c.request = r
 	}
 	return c.request, nil
+}
+
+// Malformed is the answer to a request whose decoding failed with err.
+func Malformed(o Operation, err error) *Error {
+	if errors.Is(err, msgp.ErrLimitExceeded) {
+		_, where, _ := strings.Cut(err.Error(), " at ")
+		return Errorf(CodeInvalid, "request of %s has a list with more entries than are allowed: %s", o.OpName(), cmp.Or(where, "an outer one"))
+	}
+	return Errorf(CodeInvalid, "decode request of %s: %v", o.OpName(), err)
 }
 
 // InParts returns the call for a result that turned out to be long: in parts, and

@@ -332,7 +332,7 @@ func (s *Server) commit(ctx context.Context, a rules.Authorizer, call *op.Call, 
 	// What the servers could not decode would end all of them, again at every
 	// start: requests made in this process have met no bounds yet.
 	if _, err := o.DecodeRequest(body); err != nil {
-		return nil, op.Errorf(op.CodeInvalid, "request of %s is not within its bounds: %v", o.OpName(), err)
+		return nil, op.Malformed(o, err)
 	}
 	command, err := s.machine.Encode(o, body)
 	if err != nil {

@@ -56,8 +56,8 @@ type Session struct {
 	// TTL as the client wrote it; empty for none. The session ends when it was
 	// not renewed for between one and two times as long.
 	TTL           string
-	NodeChecks    []string       `msg:",limit=64"`
-	ServiceChecks []ServiceCheck `msg:",limit=64"`
+	NodeChecks    []string       `msg:",limit=1024"` // maxChecks is less, and says so
+	ServiceChecks []ServiceCheck `msg:",limit=1024"`
 	CreateIndex   uint64
 	ModifyIndex   uint64
 }

@@ -793,7 +793,7 @@ func (z *Session) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "NodeChecks")
 				return
 			}
-			if zb0002 > 64 {
+			if zb0002 > 1024 {
 				err = msgp.ErrLimitExceeded
 				return
 			}
@@ -816,7 +816,7 @@ func (z *Session) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "ServiceChecks")
 				return
 			}
-			if zb0003 > 64 {
+			if zb0003 > 1024 {
 				err = msgp.ErrLimitExceeded
 				return
 			}
@@ -832,7 +832,7 @@ func (z *Session) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					err = msgp.WrapError(err, "ServiceChecks", za0002)
 					return
 				}
-				if zb0004 > 64 {
+				if zb0004 > 1024 {
 					err = msgp.ErrLimitExceeded
 					return
 				}
