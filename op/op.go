@@ -9,11 +9,9 @@
 package op
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -196,8 +194,7 @@ func (c *Call) Request() (any, error) {
 // Malformed is the answer to a request whose decoding failed with err.
 func Malformed(o Operation, err error) *Error {
 	if errors.Is(err, msgp.ErrLimitExceeded) {
-		_, where, _ := strings.Cut(err.Error(), " at ")
-		return Errorf(CodeInvalid, "request of %s has a list with more entries than are allowed: %s", o.OpName(), cmp.Or(where, "an outer one"))
+		return Errorf(CodeInvalid, "request of %s has a list with more entries than are allowed", o.OpName())
 	}
 	return Errorf(CodeInvalid, "decode request of %s: %v", o.OpName(), err)
 }

@@ -25,7 +25,7 @@ func TestRequestsAboveALimitSayWhichOne(t *testing.T) {
 	}{
 		"":                               {&session.Create, &session.CreateRequest{Session: session.Session{NodeChecks: make([]string, 65)}}},
 		"session.create has a list with": {&session.Create, &session.CreateRequest{Session: session.Session{NodeChecks: make([]string, 2000)}}},
-		"are allowed:":                   {&catalog.Register, &catalog.RegisterRequest{Node: "n", Checks: checks(5000)}},
+		"than are allowed":               {&catalog.Register, &catalog.RegisterRequest{Node: "n", Checks: checks(5000)}},
 	} {
 		body, err := c.request.MarshalMsg(nil)
 		if err != nil {

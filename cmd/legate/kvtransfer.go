@@ -18,7 +18,7 @@ func kvTransferCommands() []row {
 			example: "legate kv export app/ > app.json", action: func(*app) action { return &kvExport{} }},
 		{name: "kv import", synopsis: "Write keys from JSON", args: "DATA, @FILE or -", min: 1, max: 1, remote: toDC,
 			about:   "Writes what kv export printed: from the argument, a file (@name) or the standard input (-). Existing keys are\noverwritten, others stay.",
-			example: "legate kv import @app.json\nlegate kv export app/ | legate kv import -prefix=copy/ -", action: func(*app) action { return &kvImport{} }},
+			example: "legate kv import @app.json\nlegate kv export app/ | legate kv import -prefix=copy -", action: func(*app) action { return &kvImport{} }},
 	}
 }
 
@@ -61,7 +61,7 @@ func (a *kvExport) run(c *call, args []string) error {
 type kvImport struct{ prefix string }
 
 func (a *kvImport) flags(fs *flag.FlagSet) {
-	fs.StringVar(&a.prefix, "prefix", "", "`prefix` that is put before each key.")
+	fs.StringVar(&a.prefix, "prefix", "", "`folder` that the keys are put into.")
 }
 
 func (a *kvImport) run(c *call, args []string) error {
@@ -74,7 +74,7 @@ func (a *kvImport) run(c *call, args []string) error {
 		return fmt.Errorf("read the keys as JSON: %w", err)
 	}
 	for i, k := range keys { // before the first is written
-		if k.Key == "" && a.prefix == "" {
+		if strings.Trim(k.Key, "/") == "" {
 			return fmt.Errorf("entry %d has no key", i+1)
 		}
 		if k.Namespace != "" && k.Namespace != "default" || k.Partition != "" && k.Partition != "default" {
@@ -86,7 +86,10 @@ func (a *kvImport) run(c *call, args []string) error {
 		return err
 	}
 	for i, k := range keys {
-		key := strings.TrimPrefix(a.prefix+k.Key, "/")
+		key := strings.TrimPrefix(k.Key, "/")
+		if a.prefix != "" {
+			key = strings.Trim(a.prefix, "/") + "/" + key
+		}
 		if _, err := client.KV().Put(&api.KVPair{Key: key, Flags: k.Flags, Value: k.Value}, nil); err != nil {
 			return fmt.Errorf("write %q, after %d of %d keys: %w", key, i, len(keys), err)
 		}

@@ -183,7 +183,7 @@ func TestSnapshotCommands(t *testing.T) {
 	if err := os.WriteFile(dump, []byte(exported), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n.run(t, 0, "kv import -prefix=copy/", "@"+dump)
+	n.run(t, 0, "kv import -prefix=copy", "@"+dump)
 	if err := n.get("copy/app/b", "v of app/b", ""); err != nil {
 		t.Error(err)
 	}
