@@ -210,6 +210,44 @@ func TestFailover(t *testing.T) {
 	}
 }
 
+// An answer from elsewhere says how old it is, and of each datacenter that was
+// looked at what became of asking it: nothing found is not the same as nobody
+// there.
+func TestAnswersOfAFailoverSayHowOldTheyAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newSites("dc2", "dc3", "dc4")
+		h := newHarness(t, nil)
+		h.start(t, f)
+		h.views = polled{h.Server}
+		h.LeadershipChanged(true)
+		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{NearestN: 3}}})
+		look := func() (string, time.Duration) {
+			a, meta, err := h.executed(t.Context(), op.Header{Consistency: op.Cached}, query.ExecuteRequest{})
+			out := outcomeOf(a, err)
+			for _, o := range meta.Outcomes {
+				out += " " + o.Datacenter + ":" + o.State.String()
+			}
+			return out, meta.Age
+		}
+		f.set("dc2", func(s *site) { s.cut = true })
+		if got, _ := look(); got != "dc1 [] 3 dc1:ok dc2:unreachable dc3:ok dc4:ok" {
+			t.Errorf("nobody has one, and one is cut off: %s", got)
+		}
+		f.set("dc3", func(s *site) { s.nodes, s.age = []string{"m"}, time.Minute })
+		if got, age := look(); got != "dc3 [m] 3 dc1:ok dc2:unreachable dc3:stale dc4:ok" || age != time.Minute {
+			t.Errorf("what was known a minute ago: %s, age %s", got, age)
+		}
+		f.has("dc4", "o")
+		if got, age := look(); got != "dc4 [o] 3 dc1:ok dc2:unreachable dc3:stale dc4:ok" || age != 0 {
+			t.Errorf("one that is current: %s, age %s", got, age)
+		}
+		h.web(t, catalog.Passing, "n1")
+		if got, age := look(); got != "dc1 [n1] 0" || age != 0 {
+			t.Errorf("instances here: %s, age %s", got, age)
+		}
+	})
+}
+
 // Who has little time gets the answer of those that are in time.
 func TestFailoverLeavesTimeToAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -153,14 +153,13 @@ type Answer struct {
 	Nodes      catalog.Instances `msg:"n"`
 	DNS        DNS               `msg:"d"`
 	Datacenter string            `msg:"dc"` // where the instances are
-	Failovers  int               `msg:"f"`  // which of the datacenters that stand in that is, from 1; 0 for none of them
+	Failovers  int               `msg:"f"`  // how many of those that stand in were looked at for that
 	Meta       op.Meta           `msg:"-" json:"-"`
 }
 
-// Describe says what is to be said of the answer beside itself.
-func (a *Answer) Describe(m *op.Meta) {
-	m.Index, m.Filtered, m.Consistency = a.Meta.Index, a.Meta.Filtered, a.Meta.Consistency
-}
+// Describe says what is to be said of the answer beside itself. Its Outcomes are
+// those of the datacenters that were looked at after a fail-over.
+func (a *Answer) Describe(m *op.Meta) { *m = a.Meta }
 
 // Create makes a query.
 var Create = op.Write[SetRequest, SetResult]{Name: "query.create", Authorize: authorizeSet, Prepare: prepareCreate}
