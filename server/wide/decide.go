@@ -221,7 +221,7 @@ func (t *draft) judge(dc string, agedToo bool) verdict {
 	}
 	whole := t.want(dc, t.o, t.request)
 	switch {
-	case t.probe.Operation.OpName() == t.o.OpName() && (whole.state() == failed || whole.state() == pending && t.at.Sub(whole.began) >= stagger):
+	case t.probe.Operation.OpName() == t.o.OpName() && (whole.state() == failed || whole.state() == pending && t.at.Sub(whole.began) >= whole.patience):
 		whole = p // what is healthy is known, if not the rest
 	default:
 		if v := t.said(dc, whole); v != chosen {
@@ -243,7 +243,7 @@ func (t *draft) said(dc string, p *part) verdict {
 		return no
 	}
 	t.waiting++
-	t.unready = max(stagger-t.at.Sub(p.began), 0)
+	t.unready = max(p.patience-t.at.Sub(p.began), 0)
 	if t.unready == 0 {
 		t.outcome(dc, op.Unreachable, 0)
 	}

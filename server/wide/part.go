@@ -15,6 +15,8 @@ type part struct {
 	end   context.CancelFunc
 	began time.Time
 	round int // of deciding, in which it was wanted last
+	// patience is how long it is waited for before the next in an order is asked.
+	patience time.Duration
 
 	reply  *op.Reply // its last result
 	meta   op.Meta   // of that, or of what was said since
@@ -31,7 +33,10 @@ func (a *asking) want(dc string, o op.Queryable, request any) *part {
 		p.round = a.round
 		return p
 	}
-	p = &part{round: a.round, began: time.Now()}
+	p = &part{round: a.round, began: time.Now(), patience: stagger}
+	if a.now && dc == a.w.cfg.Datacenter { // it answers without its leader, if a little later
+		p.patience += localDeadline
+	}
 	a.parts[key] = p
 	if a.w.parts.Add(1) > maxParts {
 		a.w.parts.Add(-1)

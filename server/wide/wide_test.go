@@ -246,6 +246,12 @@ func TestLocalPartDoesNotNeedALeader(t *testing.T) {
 		if got := ask(t, w, op.All); got != "dc1 dc2 dc1:ok dc2:ok after 500ms" {
 			t.Errorf("with a leader that hangs: %s", got)
 		}
+		if got := ask(t, w, op.Nearest); got != "dc1 dc1:ok after 500ms" {
+			t.Errorf("the nearest, with a leader that hangs: %s", got)
+		}
+		if got := ask(t, w, "dc1>dc2"); got != "dc1 dc1:ok after 500ms" {
+			t.Errorf("the first in order, with a leader that hangs: %s", got)
+		}
 	})
 }
 
