@@ -255,6 +255,23 @@ func TestLocalPartDoesNotNeedALeader(t *testing.T) {
 	})
 }
 
+// What there is no room for is asked as soon as there is.
+func TestPartsThatFoundNoRoomAreAskedLater(t *testing.T) {
+	with(t, []int{1, 1, 1}, func(t *testing.T, f *federation, w *Wide) {
+		w.parts.Store(maxParts - 2)
+		all := follow(t, w, op.All)
+		<-time.After(2 * time.Second)
+		if got := all(); len(got) == 0 || got[len(got)-1].from != "dc1dc2" {
+			t.Fatalf("with room for two: %v", got)
+		}
+		w.parts.Add(2 - maxParts)
+		<-time.After(2 * reviewEvery)
+		if got := all(); len(got) == 0 || got[len(got)-1].from != "dc1dc2dc3" {
+			t.Errorf("with room again: %v", got)
+		}
+	})
+}
+
 // told is what a follower is told.
 type told struct {
 	from  string
