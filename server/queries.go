@@ -232,26 +232,33 @@ func (x *execution) arrange(answer *query.Answer, list *catalog.Instances, near 
 }
 
 // standIns lists the datacenters that are known here and stand in for this one,
-// each once: the nearest, then those listed.
+// each once: the nearest, then those listed. In a list op.Nearest is all others.
 func (x *execution) standIns(f *query.Failover) []string {
 	if x.s.remote == nil {
 		return nil
 	}
-	known := x.s.remote.Datacenters()
+	known := x.s.remote.Nearest()
 	var out []string
-	add := func(dc string) {
-		if slices.Contains(known, dc) && !slices.Contains(out, dc) && len(out) < maxStandIns {
-			out = append(out, dc)
+	add := func(dcs ...string) {
+		for _, dc := range dcs {
+			if slices.Contains(known, dc) && !slices.Contains(out, dc) && len(out) < maxStandIns {
+				out = append(out, dc)
+			}
 		}
 	}
-	for _, dc := range known[:min(f.NearestN, len(known))] {
+	listed := func(dc string) {
+		if dc == op.Nearest {
+			add(known...)
+			return
+		}
 		add(dc)
 	}
+	add(known[:min(f.NearestN, len(known))]...)
 	for _, dc := range f.Datacenters {
-		add(dc)
+		listed(dc)
 	}
 	for _, t := range f.Targets {
-		add(t.Datacenter)
+		listed(t.Datacenter)
 	}
 	return out
 }

@@ -48,7 +48,18 @@ func newSites(order ...string) *sites {
 	return f
 }
 
+// Datacenters is in an order that sways: who relies on it is turned around.
 func (f *sites) Datacenters() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := slices.Clone(f.order)
+	if time.Now().Unix()/5%2 == 1 {
+		slices.Reverse(out)
+	}
+	return out
+}
+
+func (f *sites) Nearest() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.order)
@@ -182,6 +193,8 @@ func TestFailover(t *testing.T) {
 		"the nearest":           {query.Failover{NearestN: 1, Datacenters: []string{"dc3"}}, nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc3": {nodes: []string{"o"}}}, "dc2 [m] 1", 0},
 		"no repeats":            {query.Failover{NearestN: 2, Datacenters: []string{"dc2", "dc3", "dc4", "dc4"}}, nil, map[string]site{"dc4": {nodes: []string{"p"}}}, "dc4 [p] 3", 0},
 		"more than there are":   {query.Failover{NearestN: 9}, nil, map[string]site{"dc4": {nodes: []string{"p"}}}, "dc4 [p] 3", 0},
+		"all by distance":       {far("dc4", "nearest"), nil, map[string]site{"dc3": {nodes: []string{"o"}}}, "dc3 [o] 3", 0},
+		"targets by distance":   {query.Failover{Targets: []query.Target{{Datacenter: "nearest"}}}, nil, map[string]site{"dc4": {nodes: []string{"p"}}}, "dc4 [p] 3", 0},
 		"targets":               {query.Failover{Targets: []query.Target{{Datacenter: "dc4"}, {Datacenter: "dc2"}}}, nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc4": {nodes: []string{"p"}}}, "dc4 [p] 1", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -393,6 +406,29 @@ func TestWaitingQuerySeesANewDatacenter(t *testing.T) {
 		begin := time.Now()
 		if got := <-done; got != "dc3 [o] 2" || time.Since(begin) > reviewEvery {
 			t.Errorf("%s after %s", got, time.Since(begin))
+		}
+	})
+}
+
+// Datacenters that are about as near as each other do not take turns.
+func TestQueryIsNotTurnedAroundByRoundTrips(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newSites("dc2", "dc3")
+		f.has("dc2", "m")
+		f.has("dc3", "o")
+		h := newHarness(t, nil)
+		h.start(t, f)
+		h.views = polled{h.Server}
+		h.LeadershipChanged(true)
+		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{NearestN: 1}}})
+		_, first, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		a, meta, err := h.executed(t.Context(), op.Header{MinIndex: first.Index, MaxWait: time.Minute}, query.ExecuteRequest{})
+		if got := outcomeOf(a, err); got != "dc2 [m] 1" || meta.Index != first.Index || time.Since(begin) < time.Minute {
+			t.Errorf("%s after %s, index %d, before %d", got, time.Since(begin), meta.Index, first.Index)
 		}
 	})
 }

@@ -411,7 +411,7 @@ func TestOrderDoesNotSway(t *testing.T) {
 		delete(f.sites, "dc3")
 		f.mu.Unlock()
 		<-time.After(reviewEvery) // virtual
-		if got := strings.Join(w.nearest(), " "); got != "dc4 dc2" {
+		if got := strings.Join(w.Nearest(), " "); got != "dc4 dc2" {
 			t.Errorf("without dc3: %s", got)
 		}
 	})

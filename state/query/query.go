@@ -40,14 +40,15 @@ const (
 	maxNearest = 1024 // datacenters
 )
 
-// Target is a datacenter that stands in.
+// Target is a datacenter that stands in, or op.Nearest for all others.
 type Target struct {
 	Peer       string // refused unless empty
 	Datacenter string
 }
 
 // Failover says which datacenters stand in for one without instances that fit:
-// the nearest ones, then those listed, or Targets in their order.
+// the nearest ones, then those listed, or Targets in their order. In both lists
+// op.Nearest stands for all others, by distance.
 type Failover struct {
 	NearestN    int
 	Datacenters []string `msg:",limit=64"`
