@@ -56,6 +56,8 @@ func (p *prepared) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
 		return op.NewReply(op.Meta{Outcomes: []op.Outcome{{Datacenter: "dc1"}, {Datacenter: "dc2", State: op.Unreachable}}}, a), nil
 	case "broken":
 		return nil, op.Errorf(op.CodeNoLeader, "No cluster leader")
+	case "invalid":
+		return nil, op.Errorf(op.CodeInvalid, "cannot be asked of several datacenters")
 	case "denied":
 		return nil, op.Errorf(op.CodeDenied, "Permission denied")
 	default:
@@ -93,6 +95,7 @@ func TestQueryNames(t *testing.T) {
 		{"unasked.query.consul.", mdns.TypeA, "SERVFAIL"},
 		{"none.query.consul.", mdns.TypeA, "NXDOMAIN" + soa},
 		{"denied.query.consul.", mdns.TypeA, "NXDOMAIN" + soa},
+		{"invalid.query.nearest.consul.", mdns.TypeA, "NXDOMAIN" + soa}, // it will not become valid by being asked again
 		{"broken.query.consul.", mdns.TypeA, "SERVFAIL"},
 		{"query.consul.", mdns.TypeA, "NXDOMAIN" + soa},
 		{"here.query.a.b.consul.", mdns.TypeA, "NXDOMAIN" + soa},
