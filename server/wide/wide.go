@@ -199,15 +199,19 @@ func (w *Wide) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply
 		if err != nil {
 			return err
 		}
-		r := d.reply()
-		if last != nil && d.meta.Index == last.meta.Index {
-			if !d.due && d.sameStates(last) {
-				continue
-			}
+		same := last != nil && d.meta.Index == last.meta.Index
+		if same && !d.due && d.sameStates(last) {
+			continue
+		}
+		var r *op.Reply
+		if same {
 			m := d.meta
 			m.Index = 0
 			r = op.NewReply(m, nil)
-		} else if last != nil && last.dc != d.dc {
+		} else {
+			r = d.reply()
+		}
+		if last != nil && last.dc != d.dc {
 			w.metrics.changes.Inc()
 		}
 		if err := push(r); err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/op"
@@ -350,6 +351,31 @@ func TestFollowersAreToldOfOtherAnswers(t *testing.T) {
 			if got := news(); len(got) != 1 || got[0].index != 0 {
 				t.Errorf("%s is told %v while nothing happens", name, got)
 			}
+		}
+	})
+}
+
+// Answers are counted, not looks at what is being followed; nor is anything
+// merged for those.
+func TestAnswersAreCounted(t *testing.T) {
+	with(t, []int{1, 1}, func(t *testing.T, f *federation, w *Wide) {
+		nearest, all := follow(t, w, op.Nearest), follow(t, w, op.All)
+		nearest()
+		all()
+		counted := func() [2]float64 {
+			return [2]float64{testutil.ToFloat64(w.metrics.decisions.WithLabelValues(reachFirst, resultLocal)),
+				testutil.ToFloat64(w.metrics.decisions.WithLabelValues(reachAll, resultSeveral))}
+		}
+		before := counted()
+		<-time.After(time.Minute) // virtual
+		if got := counted(); got != before || got[0] != 1 {
+			t.Errorf("after a minute in which nothing happened %v answers, before %v", got, before)
+		}
+		ask(t, w, op.Nearest)
+		f.set("dc2", func(s *site) { s.nodes = 2 })
+		all()
+		if got := counted(); got != [2]float64{before[0] + 1, before[1] + 1} {
+			t.Errorf("a question and a change make %v of %v", got, before)
 		}
 	})
 }
