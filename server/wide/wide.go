@@ -160,6 +160,9 @@ func (w *Wide) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	last := d
 	for {
 		d, err := a.next(waiting, nil)
+		if err == nil && d.meta.Index != call.Header.MinIndex { // as this server has it, which may be behind
+			d, err = w.once(waiting, call)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()

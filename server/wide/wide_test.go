@@ -36,7 +36,8 @@ type federation struct {
 	sites   map[string]*site
 	asked   []string // subscriptions, in order
 	ongoing int
-	leader  error // of reads that the leader must answer
+	leader  error  // of reads that the leader must answer
+	behind  uint64 // how far what is followed here is behind the leader
 }
 
 func (f *federation) Datacenters() []string {
@@ -108,6 +109,11 @@ func (f *federation) Subscribe(ctx context.Context, c *op.Call, push func(*op.Re
 		case err != nil:
 			return err
 		default:
+			if dc == "dc1" {
+				f.mu.Lock()
+				r.Meta.Index -= f.behind
+				f.mu.Unlock()
+			}
 			if err := push(r); err != nil {
 				return err
 			}
@@ -405,6 +411,32 @@ func TestIndexTellsAnswersApart(t *testing.T) {
 		}()
 		if b, took := index(a); b == a || took != 3*time.Second {
 			t.Errorf("a change after 3 s: index %d after %d, %s", b, a, took)
+		}
+	})
+}
+
+// Who waits is not answered with less than was known already, and is answered in
+// the mode that was asked: a server may be behind its leader.
+func TestWaitingIsAnsweredAsAsked(t *testing.T) {
+	with(t, []int{1, 1}, func(t *testing.T, f *federation, w *Wide) {
+		f.behind = 1
+		ask := func(min uint64) (op.Meta, time.Duration) {
+			begin := time.Now()
+			_, meta, err := catalog.ListInstances.Call(t.Context(), w, op.Header{Datacenter: op.Nearest, Consistency: op.Consistent, MinIndex: min, MaxWait: 10 * time.Second},
+				&catalog.ServiceRequest{Service: "web", HealthyOnly: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return meta, time.Since(begin)
+		}
+		first, _ := ask(0)
+		if again, took := ask(first.Index); again.Index != first.Index || took < 10*time.Second {
+			t.Errorf("nothing changes: index %d after %d, %s", again.Index, first.Index, took)
+		}
+		time.AfterFunc(time.Second, func() { f.set("dc1", func(s *site) { s.nodes, f.behind = 2, 0 }) })
+		changed, took := ask(first.Index)
+		if now, _ := ask(0); changed.Index != now.Index || took != time.Second {
+			t.Errorf("a change: index %d after %s, it is %d now", changed.Index, took, now.Index)
 		}
 	})
 }
