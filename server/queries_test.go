@@ -381,6 +381,27 @@ func TestWaitingQueryEndsWithItsTime(t *testing.T) {
 	})
 }
 
+// One that was the leader does not answer for it when the time is over.
+func TestWaitingQueryNeedsTheLeaderToTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, func(c *Config) { c.HoldTimeout = time.Second })
+		h.start(t, nil)
+		h.LeadershipChanged(true)
+		h.prepared(t, query.Query{Name: "q"})
+		_, first, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Second, func() { h.group.leads.Store(false) }) // it has not noticed yet
+		if _, _, err := h.executed(t.Context(), op.Header{MinIndex: first.Index, MaxWait: 5 * time.Second}, query.ExecuteRequest{}); op.CodeOf(err) != op.CodeNoLeader {
+			t.Errorf("who takes only the leader's word is told %v", err)
+		}
+		if _, meta, err := h.executed(t.Context(), op.Header{MinIndex: first.Index, MaxWait: 5 * time.Second, Consistency: op.Stale}, query.ExecuteRequest{}); err != nil || meta.Index != first.Index {
+			t.Errorf("who takes anybody's: %+v, %v", meta, err)
+		}
+	})
+}
+
 // A datacenter that comes to be known stands in from then on.
 func TestWaitingQuerySeesANewDatacenter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
