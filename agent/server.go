@@ -52,6 +52,7 @@ type serverParts struct {
 	refresh   func()            // builds the routing table anew; nil without WAN
 	removals  *removal.Spreader // nil without WAN
 	records   *removal.Records
+	several   *wide.Wide           // nil without WAN
 	directory *directory.Directory // nil without WAN
 }
 
@@ -86,11 +87,15 @@ func (m members) Members() []lan.Member { return m.pool.Members() }
 // the same wait as one.
 type remote struct {
 	op.Caller
-	router *federation.Router
+	router  *federation.Router
+	several *wide.Wide
 }
 
 // Datacenters implements server.Remote.
 func (r remote) Datacenters() []string { return r.router.Datacenters() }
+
+// Nearest implements server.Remote.
+func (r remote) Nearest() []string { return r.several.Nearest() }
 
 // bind returns host:port of a listener for other agents.
 func (a *Agent) bind(host string, port int) string {
@@ -146,7 +151,7 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		if err := errors.Join(s.removals.Start(), a.group.OnStop("removals", s.removals.Stop)); err != nil {
 			return err
 		}
-		parts.WAN, parts.Remote, parts.Federation, parts.Between, parts.Views = s.wan, remote{a.views, s.router}, federated{s}, s.between, a.views
+		parts.WAN, parts.Remote, parts.Federation, parts.Between, parts.Views = s.wan, remote{a.views, s.router, s.several}, federated{s}, s.between, a.views
 	}
 	a.caller, a.snapshots = s.server, s.server
 	if err := s.server.Start(parts); err != nil {
@@ -170,12 +175,12 @@ func (s *serverParts) openViews() error {
 	if err != nil {
 		return err
 	}
-	several := wide.New(wide.Config{Datacenter: a.cfg.Datacenter, Here: s.server.Here(), Near: s.router, Log: a.log, Registerer: a.reg})
-	if err := a.group.OnStop("answers of several datacenters", several.Stop); err != nil {
+	s.several = wide.New(wide.Config{Datacenter: a.cfg.Datacenter, Here: s.server.Here(), Near: s.router, Log: a.log, Registerer: a.reg})
+	if err := a.group.OnStop("answers of several datacenters", s.several.Stop); err != nil {
 		return err
 	}
 	there := s.router.Subscriber(s.between)
-	if a.views, err = view.New(view.Config{Datacenter: a.cfg.Datacenter, Next: several.Calls(waits), Source: several.Results(there), Waits: true,
+	if a.views, err = view.New(view.Config{Datacenter: a.cfg.Datacenter, Next: s.several.Calls(waits), Source: s.several.Results(there), Waits: true,
 		MaxStale: a.cfg.ViewMaxStale, Log: a.log, Registerer: a.reg}); err != nil {
 		return err
 	}
@@ -183,7 +188,7 @@ func (s *serverParts) openViews() error {
 		return err
 	}
 	s.directory = directory.New(directory.Config{Source: there, Datacenters: s.router.Datacenters, Log: a.log, Registerer: a.reg})
-	several.Start(a.views, s.directory)
+	s.several.Start(a.views, s.directory)
 	return a.group.OnStop("directory", s.directory.Stop)
 }
 

@@ -282,7 +282,7 @@ func (x *exchange) ttl(seconds uint32) uint32 {
 // failed says how a lookup that failed is answered.
 func (x *exchange) failed(err error) int {
 	switch op.CodeOf(err) {
-	case op.CodeUnknownDatacenter, op.CodeRemovedDatacenter, op.CodeLeftDatacenter, op.CodeNotFound, op.CodeDenied:
+	case op.CodeUnknownDatacenter, op.CodeRemovedDatacenter, op.CodeLeftDatacenter, op.CodeNotFound, op.CodeDenied, op.CodeInvalid:
 		return x.negative(mdns.RcodeNameError)
 	}
 	x.fresh = failed

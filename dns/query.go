@@ -22,7 +22,7 @@ func (x *exchange) query(n name, qtype uint16) int {
 	}
 	x.learned(&meta)
 	if found == nil || len(found.Nodes) == 0 {
-		return x.negative(mdns.RcodeNameError)
+		return x.absent(&meta)
 	}
 	ttl := x.conf.ttls.of(found.Service)
 	if d, err := time.ParseDuration(found.DNS.TTL); err == nil {

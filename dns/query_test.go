@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	mdns "github.com/miekg/dns"
 
@@ -48,8 +49,15 @@ func (p *prepared) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
 			a.Nodes = append(a.Nodes, instance(node(fmt.Sprintf("n%d", i), fmt.Sprintf("10.0.0.%d", i)), catalog.Service{Service: "web", Port: 80}, "passing"))
 		}
 	case "empty":
+	case "old":
+		a.Nodes, a.DNS.TTL = p.services["web"], "90s"
+		return op.NewReply(op.Meta{Age: time.Minute}, a), nil
+	case "unasked":
+		return op.NewReply(op.Meta{Outcomes: []op.Outcome{{Datacenter: "dc1"}, {Datacenter: "dc2", State: op.Unreachable}}}, a), nil
 	case "broken":
 		return nil, op.Errorf(op.CodeNoLeader, "No cluster leader")
+	case "invalid":
+		return nil, op.Errorf(op.CodeInvalid, "cannot be asked of several datacenters")
 	case "denied":
 		return nil, op.Errorf(op.CodeDenied, "Permission denied")
 	default:
@@ -83,8 +91,11 @@ func TestQueryNames(t *testing.T) {
 		{"far.query.consul.", mdns.TypeSRV, "NOERROR far.query.consul. 5 SRV 1 1 70 far1.node.dc2.consul. far.query.consul. 5 SRV 1 1 71 0a020009.addr.dc2.consul." +
 			" + far1.node.dc2.consul. 5 A 10.2.0.1 + 0a020009.addr.dc2.consul. 5 A 10.2.0.9"},
 		{"empty.query.consul.", mdns.TypeA, "NXDOMAIN" + soa},
+		{"old.query.consul.", mdns.TypeA, "NOERROR old.query.consul. 5 A 10.0.0.1"},
+		{"unasked.query.consul.", mdns.TypeA, "SERVFAIL"},
 		{"none.query.consul.", mdns.TypeA, "NXDOMAIN" + soa},
 		{"denied.query.consul.", mdns.TypeA, "NXDOMAIN" + soa},
+		{"invalid.query.nearest.consul.", mdns.TypeA, "NXDOMAIN" + soa}, // it will not become valid by being asked again
 		{"broken.query.consul.", mdns.TypeA, "SERVFAIL"},
 		{"query.consul.", mdns.TypeA, "NXDOMAIN" + soa},
 		{"here.query.a.b.consul.", mdns.TypeA, "NXDOMAIN" + soa},

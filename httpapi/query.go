@@ -108,6 +108,10 @@ func queryExecute(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	if op.Wide(h.Datacenter) {
+		return reasoned(http.StatusBadRequest, op.CodeInvalid.String(), "a prepared query is executed in one datacenter, and says itself which others stand in: "+
+			"in its Service.Failover.Datacenters, "+op.Nearest+" is all others by distance")
+	}
 	if mesh, err := x.flag("connect"); mesh {
 		return noMesh(x)
 	} else if err != nil {

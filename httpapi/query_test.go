@@ -127,6 +127,8 @@ func TestQueryRequests(t *testing.T) {
 		{"GET", "/v1/query/q/execute?connect=false", "", 200, `~"Datacenter":"dc2"`},
 		{"GET", "/v1/query/q/execute?connect=x", "", 400, "~Invalid value for ?connect"},
 		{"GET", "/v1/query/none/execute", "", 404, "Query not found"},
+		{"GET", "/v1/query/q/execute?dc=nearest", "", 400, `~is executed in one datacenter`},
+		{"GET", "/v1/query/q/execute?dc=dc2,dc3", "", 400, `~is executed in one datacenter`},
 		{"GET", "/v1/query/execute", "", 404, "Query not found"},
 		{"PUT", "/v1/query/q/execute", "{}", 405, "method PUT not allowed"},
 		{"DELETE", "/v1/query/q/explain", "", 405, "method DELETE not allowed"},

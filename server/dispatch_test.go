@@ -21,6 +21,7 @@ import (
 type frozen struct{ asked chan struct{} }
 
 func (f frozen) Datacenters() []string { return []string{"dc2"} }
+func (f frozen) Nearest() []string     { return f.Datacenters() }
 
 func (f frozen) Do(ctx context.Context, _ *op.Call) (*op.Reply, error) {
 	f.asked <- struct{}{}

@@ -82,6 +82,18 @@ type source struct {
 	index uint64 // 0 if it did not answer
 	list  *catalog.Instances
 	meta  op.Meta
+	err   error
+}
+
+// outcome says how it took part. One that refuses the token has answered.
+func (s *source) outcome() op.Outcome {
+	switch {
+	case s.index == 0 && op.CodeOf(s.err) != op.CodeDenied:
+		return op.Outcome{Datacenter: s.dc, State: op.Unreachable}
+	case s.meta.Age > 0:
+		return op.Outcome{Datacenter: s.dc, State: op.Aged, Age: s.meta.Age}
+	}
+	return op.Outcome{Datacenter: s.dc}
 }
 
 func (d *decision) release() {
@@ -99,12 +111,12 @@ func (x *execution) decide(ctx context.Context) (*decision, error) {
 		return nil, err
 	}
 	d := &decision{query: res, answer: &query.Answer{Datacenter: x.s.cfg.Datacenter, Nodes: catalog.Instances{}}}
+	d.answer.Meta = x.s.local(&x.h, x.s.anywhere(&x.h), 0)
 	if err := x.answer(ctx, d); err != nil {
 		d.release()
 		return nil, err
 	}
 	d.answer.Meta.Index = d.index()
-	d.answer.Meta.Consistency = x.h.Consistency
 	return d, nil
 }
 
@@ -132,14 +144,30 @@ func (x *execution) answer(ctx context.Context, d *decision) error {
 	d.standIns = x.standIns(d.failover)
 	chosen := x.ask(ctx, d)
 	d.answer.Failovers = len(d.asked)
+	x.tell(d)
 	if chosen == nil {
 		x.s.metrics.executed.WithLabelValues(answerEmpty).Inc()
 		return nil
 	}
 	x.s.metrics.executed.WithLabelValues(answerFailover).Inc()
-	d.answer.Datacenter, d.answer.Meta.Age = chosen.dc, chosen.meta.Age
-	d.answer.Meta.Filtered = d.answer.Meta.Filtered || chosen.meta.Filtered
+	d.answer.Datacenter = chosen.dc
+	m := &d.answer.Meta
+	m.Age, m.Hit, m.Filtered = chosen.meta.Age, chosen.meta.Hit, m.Filtered || chosen.meta.Filtered
 	return x.arrange(d.answer, chosen.list, "") // distances are known inside a datacenter only
+}
+
+// tell notes what became of asking each datacenter, this one first: who gets
+// nothing is to know whether that is because nobody has an instance.
+func (x *execution) tell(d *decision) {
+	if len(d.asked) == 0 {
+		return
+	}
+	m := &d.answer.Meta
+	own := source{dc: x.s.cfg.Datacenter, index: max(d.here.index, 1), meta: *m}
+	m.Outcomes = []op.Outcome{own.outcome()}
+	for i := range d.asked[:min(len(d.asked), op.MaxListed-1)] {
+		m.Outcomes = append(m.Outcomes, d.asked[i].outcome())
+	}
 }
 
 // local is what the query finds in this datacenter.
@@ -204,26 +232,33 @@ func (x *execution) arrange(answer *query.Answer, list *catalog.Instances, near 
 }
 
 // standIns lists the datacenters that are known here and stand in for this one,
-// each once: the nearest, then those listed.
+// each once: the nearest, then those listed. In a list op.Nearest is all others.
 func (x *execution) standIns(f *query.Failover) []string {
 	if x.s.remote == nil {
 		return nil
 	}
-	known := x.s.remote.Datacenters()
+	known := x.s.remote.Nearest()
 	var out []string
-	add := func(dc string) {
-		if slices.Contains(known, dc) && !slices.Contains(out, dc) && len(out) < maxStandIns {
-			out = append(out, dc)
+	add := func(dcs ...string) {
+		for _, dc := range dcs {
+			if slices.Contains(known, dc) && !slices.Contains(out, dc) && len(out) < maxStandIns {
+				out = append(out, dc)
+			}
 		}
 	}
-	for _, dc := range known[:min(f.NearestN, len(known))] {
+	listed := func(dc string) {
+		if dc == op.Nearest {
+			add(known...)
+			return
+		}
 		add(dc)
 	}
+	add(known[:min(f.NearestN, len(known))]...)
 	for _, dc := range f.Datacenters {
-		add(dc)
+		listed(dc)
 	}
 	for _, t := range f.Targets {
-		add(t.Datacenter)
+		listed(t.Datacenter)
 	}
 	return out
 }
@@ -246,7 +281,7 @@ func (x *execution) ask(ctx context.Context, d *decision) *source {
 	for i, dc := range d.standIns {
 		err := x.s.group.Spawn("query", func(context.Context) { answers <- said{i, x.askOne(ctx, d, dc)} })
 		if err != nil { // stopping
-			answers <- said{i, source{dc: dc}}
+			answers <- said{i, source{dc: dc, err: err}}
 		}
 	}
 	in := make([]*source, len(d.standIns))
@@ -275,6 +310,7 @@ func (x *execution) askOne(ctx context.Context, d *decision, dc string) source {
 	list, meta, err := query.Select.Call(ctx, x.s, x.toward(dc, d.token), d.selection)
 	if err != nil {
 		x.s.log.Debug("datacenter does not stand in", "datacenter", dc, "service", d.selection.Service, "error", err)
+		out.err = err
 		return out
 	}
 	out.index, out.list, out.meta = meta.Index, list, meta

@@ -48,7 +48,18 @@ func newSites(order ...string) *sites {
 	return f
 }
 
+// Datacenters is in an order that sways: who relies on it is turned around.
 func (f *sites) Datacenters() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := slices.Clone(f.order)
+	if time.Now().Unix()/5%2 == 1 {
+		slices.Reverse(out)
+	}
+	return out
+}
+
+func (f *sites) Nearest() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.order)
@@ -182,6 +193,8 @@ func TestFailover(t *testing.T) {
 		"the nearest":           {query.Failover{NearestN: 1, Datacenters: []string{"dc3"}}, nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc3": {nodes: []string{"o"}}}, "dc2 [m] 1", 0},
 		"no repeats":            {query.Failover{NearestN: 2, Datacenters: []string{"dc2", "dc3", "dc4", "dc4"}}, nil, map[string]site{"dc4": {nodes: []string{"p"}}}, "dc4 [p] 3", 0},
 		"more than there are":   {query.Failover{NearestN: 9}, nil, map[string]site{"dc4": {nodes: []string{"p"}}}, "dc4 [p] 3", 0},
+		"all by distance":       {far("dc4", "nearest"), nil, map[string]site{"dc3": {nodes: []string{"o"}}}, "dc3 [o] 3", 0},
+		"targets by distance":   {query.Failover{Targets: []query.Target{{Datacenter: "nearest"}}}, nil, map[string]site{"dc4": {nodes: []string{"p"}}}, "dc4 [p] 3", 0},
 		"targets":               {query.Failover{Targets: []query.Target{{Datacenter: "dc4"}, {Datacenter: "dc2"}}}, nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc4": {nodes: []string{"p"}}}, "dc4 [p] 1", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -208,6 +221,44 @@ func TestFailover(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An answer from elsewhere says how old it is, and of each datacenter that was
+// looked at what became of asking it: nothing found is not the same as nobody
+// there.
+func TestAnswersOfAFailoverSayHowOldTheyAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newSites("dc2", "dc3", "dc4")
+		h := newHarness(t, nil)
+		h.start(t, f)
+		h.views = polled{h.Server}
+		h.LeadershipChanged(true)
+		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{NearestN: 3}}})
+		look := func() (string, time.Duration) {
+			a, meta, err := h.executed(t.Context(), op.Header{Consistency: op.Cached}, query.ExecuteRequest{})
+			out := outcomeOf(a, err)
+			for _, o := range meta.Outcomes {
+				out += " " + o.Datacenter + ":" + o.State.String()
+			}
+			return out, meta.Age
+		}
+		f.set("dc2", func(s *site) { s.cut = true })
+		if got, _ := look(); got != "dc1 [] 3 dc1:ok dc2:unreachable dc3:ok dc4:ok" {
+			t.Errorf("nobody has one, and one is cut off: %s", got)
+		}
+		f.set("dc3", func(s *site) { s.nodes, s.age = []string{"m"}, time.Minute })
+		if got, age := look(); got != "dc3 [m] 3 dc1:ok dc2:unreachable dc3:stale dc4:ok" || age != time.Minute {
+			t.Errorf("what was known a minute ago: %s, age %s", got, age)
+		}
+		f.has("dc4", "o")
+		if got, age := look(); got != "dc4 [o] 3 dc1:ok dc2:unreachable dc3:stale dc4:ok" || age != 0 {
+			t.Errorf("one that is current: %s, age %s", got, age)
+		}
+		h.web(t, catalog.Passing, "n1")
+		if got, age := look(); got != "dc1 [n1] 0" || age != 0 {
+			t.Errorf("instances here: %s, age %s", got, age)
+		}
+	})
 }
 
 // Who has little time gets the answer of those that are in time.
@@ -330,6 +381,27 @@ func TestWaitingQueryEndsWithItsTime(t *testing.T) {
 	})
 }
 
+// One that was the leader does not answer for it when the time is over.
+func TestWaitingQueryNeedsTheLeaderToTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, func(c *Config) { c.HoldTimeout = time.Second })
+		h.start(t, nil)
+		h.LeadershipChanged(true)
+		h.prepared(t, query.Query{Name: "q"})
+		_, first, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Second, func() { h.group.leads.Store(false) }) // it has not noticed yet
+		if _, _, err := h.executed(t.Context(), op.Header{MinIndex: first.Index, MaxWait: 5 * time.Second}, query.ExecuteRequest{}); op.CodeOf(err) != op.CodeNoLeader {
+			t.Errorf("who takes only the leader's word is told %v", err)
+		}
+		if _, meta, err := h.executed(t.Context(), op.Header{MinIndex: first.Index, MaxWait: 5 * time.Second, Consistency: op.Stale}, query.ExecuteRequest{}); err != nil || meta.Index != first.Index {
+			t.Errorf("who takes anybody's: %+v, %v", meta, err)
+		}
+	})
+}
+
 // A datacenter that comes to be known stands in from then on.
 func TestWaitingQuerySeesANewDatacenter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -355,6 +427,29 @@ func TestWaitingQuerySeesANewDatacenter(t *testing.T) {
 		begin := time.Now()
 		if got := <-done; got != "dc3 [o] 2" || time.Since(begin) > reviewEvery {
 			t.Errorf("%s after %s", got, time.Since(begin))
+		}
+	})
+}
+
+// Datacenters that are about as near as each other do not take turns.
+func TestQueryIsNotTurnedAroundByRoundTrips(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newSites("dc2", "dc3")
+		f.has("dc2", "m")
+		f.has("dc3", "o")
+		h := newHarness(t, nil)
+		h.start(t, f)
+		h.views = polled{h.Server}
+		h.LeadershipChanged(true)
+		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{NearestN: 1}}})
+		_, first, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		a, meta, err := h.executed(t.Context(), op.Header{MinIndex: first.Index, MaxWait: time.Minute}, query.ExecuteRequest{})
+		if got := outcomeOf(a, err); got != "dc2 [m] 1" || meta.Index != first.Index || time.Since(begin) < time.Minute {
+			t.Errorf("%s after %s, index %d, before %d", got, time.Since(begin), meta.Index, first.Index)
 		}
 	})
 }

@@ -28,7 +28,8 @@ const (
 // there is when the time is over.
 func (x *execution) wait(ctx context.Context) (*query.Answer, error) {
 	var ends ends
-	if !x.s.anywhere(&x.h) {
+	leads := !x.s.anywhere(&x.h)
+	if leads {
 		r := x.s.reigning.Load()
 		if r == nil {
 			return nil, op.ErrNotLeader
@@ -47,7 +48,7 @@ func (x *execution) wait(ctx context.Context) (*query.Answer, error) {
 		}
 		if d.answer.Meta.Index != x.h.MinIndex {
 			d.release()
-			return d.answer, nil
+			return x.vouched(d.answer, leads)
 		}
 		if !first { // what moved was of no consequence
 			pause(ctx, lookAgainAfter)
@@ -58,9 +59,17 @@ func (x *execution) wait(ctx context.Context) (*query.Answer, error) {
 		case err != nil:
 			return nil, err
 		case !again:
-			return d.answer, nil
+			return x.vouched(d.answer, leads)
 		}
 	}
+}
+
+// vouched is the answer, unless it is the leader's and this server leads no more.
+func (x *execution) vouched(a *query.Answer, leads bool) (*query.Answer, error) {
+	if leads && !x.s.raft.LeaseRead() {
+		return nil, op.ErrNotLeader
+	}
+	return a, nil
 }
 
 // await reports true when the answer may be another one, false when the time is

@@ -67,6 +67,8 @@ type Remote interface {
 	op.Caller
 	// Datacenters lists the other known datacenters, nearest first.
 	Datacenters() []string
+	// Nearest is Datacenters in an order that does not sway with round trips.
+	Nearest() []string
 }
 
 // Config says who the server is and whom it works with.

@@ -213,6 +213,7 @@ func TestCachedReadsAtHome(t *testing.T) {
 type holder struct{ list kv.Entries }
 
 func (a holder) Datacenters() []string { return []string{"dc2"} }
+func (a holder) Nearest() []string     { return a.Datacenters() }
 
 func (a holder) Do(context.Context, *op.Call) (*op.Reply, error) {
 	return op.Share(op.Meta{Index: 5}, &a.list, new(op.Rendered)), nil

@@ -58,6 +58,9 @@ func TestRefusedQueries(t *testing.T) {
 		"Targets cannot be populated with NearestN or Datacenters": of(func(q *query.Query) {
 			q.Service.Failover = query.Failover{NearestN: 1, Targets: []query.Target{{Datacenter: "dc2"}}}
 		}),
+		"Failover: 'all' is not one datacenter":             of(func(q *query.Query) { q.Service.Failover.Datacenters = []string{"dc2", "all"} }),
+		"Failover: 'dc2,dc3' is not one datacenter":         of(func(q *query.Query) { q.Service.Failover.Datacenters = []string{"dc2,dc3"} }),
+		"Failover: 'dc2>dc3' is not one datacenter":         of(func(q *query.Query) { q.Service.Failover.Targets = []query.Target{{Datacenter: "dc2>dc3"}} }),
 		"Bad NearestN '-1'":                                 of(func(q *query.Query) { q.Service.Failover.NearestN = -1 }),
 		"Bad NearestN '2000'":                               of(func(q *query.Query) { q.Service.Failover.NearestN = 2000 }),
 		"no service mesh":                                   of(func(q *query.Query) { q.Service.Connect = true }),

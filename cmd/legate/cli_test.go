@@ -18,7 +18,8 @@ import (
 )
 
 // fakeAgent answers the requests it knows ("GET /v1/path") with canned JSON
-// and everything else with 404. It keeps what it was asked.
+// and everything else with 404. What it has under "of" it says of datacenters. It
+// keeps what it was asked.
 type fakeAgent struct {
 	answers map[string]string
 
@@ -37,6 +38,9 @@ func (f *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.asked = append(f.asked, strings.TrimSpace(fmt.Sprintf("%s %s?%s %s", r.Method, r.URL.Path, strings.Join(keys, "&"), body)))
 	f.mu.Unlock()
+	if of := f.answers["of"]; of != "" {
+		w.Header().Set("X-Legate-Datacenters", of)
+	}
 	answer, ok := f.answers[r.Method+" "+r.URL.Path]
 	if code, text, failed := strings.Cut(answer, "!"); failed && len(code) == 3 {
 		status := map[string]int{"403": 403, "500": 500}[code]
@@ -159,6 +163,9 @@ func TestCommands(t *testing.T) {
 		{args: "catalog nodes -datacenter=all -service=web", asked: "GET /v1/catalog/service/web?dc=all",
 			answers: map[string]string{"GET /v1/catalog/service/web": `[{"ID":"","Node":"n1","Address":"10.0.0.1","Datacenter":"dc1"},{"ID":"","Node":"n1","Address":"10.2.0.1","Datacenter":"dc2"}]`},
 			out:     "Node  ID  Address   DC\nn1        10.0.0.1  dc1\nn1        10.2.0.1  dc2\n"},
+		{args: "catalog nodes -datacenter=all", answers: map[string]string{"of": "dc1;ok, dc2;stale;age=41, dc3;unreachable", "GET /v1/catalog/nodes": `[{"Node":"n1","Address":"10.0.0.1","Datacenter":"dc1"}]`},
+			out: "Node  ID  Address   DC\nn1        10.0.0.1  dc1\n",
+			err: "Warning: dc2 cannot be reached: what is shown of it was known 41 s ago\nWarning: dc3 cannot be reached: what it has is not shown\n"},
 		{args: "catalog nope", code: 1, err: `unknown subcommand "nope"`},
 
 		{args: "kv get a/b", answers: map[string]string{"GET /v1/kv/a/b": pair}, out: "hello\n"},

@@ -57,6 +57,7 @@ func newCommand(a *app, r row) *command {
 	c.action.flags(c.fs)
 	if r.remote != local {
 		c.remote = newRemote(c.fs, r.remote)
+		c.remote.stderr = a.stderr
 	}
 	return c
 }

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"strings"
 	"syscall"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/legate-project/legate/cmd/legate/several"
 )
 
 // remote is how a command reaches an agent: flags over environment variables
@@ -18,6 +21,8 @@ type remote struct {
 	addr, token, tokenFile, caFile, caPath, cert, key, serverName string
 	namespace, partition, datacenter                              string
 	stale                                                         bool
+
+	stderr io.Writer // for what is to be known of an answer
 }
 
 // newRemote declares the flags that Consul's commands share.
@@ -61,7 +66,13 @@ func (r *remote) config() *api.Config {
 
 // open returns a client of the agent. It does not connect.
 func (r *remote) open() (*api.Client, error) {
-	client, err := api.NewClient(r.config())
+	config := r.config()
+	if several.Meant(config.Datacenter) {
+		if err := several.Tell(config, func(text string) { fmt.Fprintln(r.stderr, "Warning: "+text) }); err != nil {
+			return nil, err
+		}
+	}
+	client, err := api.NewClient(config)
 	if err != nil {
 		return nil, fmt.Errorf("set up the connection to the agent: %w", err)
 	}

@@ -231,7 +231,7 @@ func (k *known) apply(news *catalog.Digest) (changed []string, err error) {
 	for i := range news.Services {
 		s := &news.Services[i]
 		c := counts{s.Passing, s.Warning, s.Critical}
-		if len(s.Name) > maxName || len(to) >= maxServices {
+		if _, old := to[s.Name]; len(s.Name) > maxName || !old && len(to) >= maxServices {
 			return nil, errTooMany
 		}
 		if k.next == nil {

@@ -215,6 +215,13 @@ func TestDirectoryIsBounded(t *testing.T) {
 	if err == nil || len(k.next) > maxServices {
 		t.Errorf("%d services are kept, %v", len(k.next), err)
 	}
+	// As many as there may be go on changing.
+	k.services, k.next = k.next, nil
+	for _, s := range []catalog.ServiceHealth{health("7", 0, 1), health("8", 0, 0), health("new", 1, 0)} {
+		if _, err := k.apply(&catalog.Digest{Services: []catalog.ServiceHealth{s}}); err != nil {
+			t.Errorf("%d services, %+v: %v", len(k.services), s, err)
+		}
+	}
 }
 
 // 50 datacenters of 2,000 services each fit into 64 MiB of a server.

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/server/directory"
 )
@@ -80,11 +82,13 @@ type decision struct {
 	results     []any
 	o           op.Spreadable
 	meta        op.Meta
-	due         bool // it is time to say something, even if nothing has changed
+	answered    prometheus.Counter // of such answers
+	due         bool               // it is time to say something, even if nothing has changed
 }
 
 // reply makes the answer.
 func (d *decision) reply() *op.Reply {
+	d.answered.Inc()
 	return op.NewReply(d.meta, d.o.Merged(d.datacenters, d.results))
 }
 

@@ -45,7 +45,11 @@ func (a *asking) decide() (*decision, error) {
 		}
 	}
 	if t.told == 0 {
-		a.w.metrics.decided(&a.reach, resultFailed)
+		reach := reachAll
+		if a.reach.First {
+			reach = reachFirst
+		}
+		a.w.metrics.answered(reach, resultFailed).Inc()
 		return nil, t.unreachable()
 	}
 	t.d.meta.Index = t.print.index()
@@ -108,11 +112,8 @@ func (t *draft) all(order []string) (ready bool) {
 			t.outcome(dc, op.Unreachable, 0)
 		}
 	}
-	if !t.patient() {
-		t.w.metrics.decided(&t.reach, resultSeveral)
-		return true
-	}
-	return false
+	t.d.answered = t.w.metrics.answered(reachAll, resultSeveral)
+	return !t.patient()
 }
 
 // patient reports whether it is worth to wait for those who have not said anything.
@@ -221,7 +222,7 @@ func (t *draft) judge(dc string, agedToo bool) verdict {
 	}
 	whole := t.want(dc, t.o, t.request)
 	switch {
-	case t.probe.Operation.OpName() == t.o.OpName() && (whole.state() == failed || whole.state() == pending && t.at.Sub(whole.began) >= stagger):
+	case t.probe.Operation.OpName() == t.o.OpName() && (whole.state() == failed || whole.state() == pending && t.at.Sub(whole.began) >= whole.patience):
 		whole = p // what is healthy is known, if not the rest
 	default:
 		if v := t.said(dc, whole); v != chosen {
@@ -243,7 +244,7 @@ func (t *draft) said(dc string, p *part) verdict {
 		return no
 	}
 	t.waiting++
-	t.unready = max(stagger-t.at.Sub(p.began), 0)
+	t.unready = max(p.patience-t.at.Sub(p.began), 0)
 	if t.unready == 0 {
 		t.outcome(dc, op.Unreachable, 0)
 	}
@@ -261,7 +262,7 @@ func (t *draft) answer(dc string, p *part) {
 	case t.d.meta.Age > 0:
 		result = resultAged
 	}
-	t.w.metrics.decided(&t.reach, result)
+	t.d.answered = t.w.metrics.answered(reachFirst, result)
 }
 
 // nobody answers where no datacenter has what is asked: with what the own one has
@@ -281,6 +282,6 @@ func (t *draft) nobody(order []string) (ready bool) {
 			t.d.dc, t.d.meta.Datacenter = dc, dc
 		}
 	}
-	t.w.metrics.decided(&t.reach, resultNone)
+	t.d.answered = t.w.metrics.answered(reachFirst, resultNone)
 	return true
 }

@@ -2,8 +2,6 @@ package wide
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/legate-project/legate/op"
 )
 
 // Values of labels.
@@ -28,7 +26,7 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer, parts func() float64) *metrics {
 	m := &metrics{
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "legate_wide_decisions_total",
-			Help: "Times that it was decided which datacenters answer: the first that has what is asked (local, other, aged: it cannot be reached, none, failed) or all (several, failed)."},
+			Help: "Answers by which datacenters gave them: the first that has what is asked (local, other, aged: it cannot be reached, none, failed) or all (several, failed)."},
 			[]string{"reach", "result"}),
 		changes: prometheus.NewCounter(prometheus.CounterOpts{Name: "legate_wide_changes_total",
 			Help: "Times that another datacenter came to answer what is being followed."}),
@@ -43,10 +41,6 @@ func newMetrics(r prometheus.Registerer, parts func() float64) *metrics {
 	return m
 }
 
-func (m *metrics) decided(r *op.Reach, result string) {
-	reach := reachAll
-	if r.First {
-		reach = reachFirst
-	}
-	m.decisions.WithLabelValues(reach, result).Inc()
+func (m *metrics) answered(reach, result string) prometheus.Counter {
+	return m.decisions.WithLabelValues(reach, result)
 }

@@ -27,15 +27,15 @@ func (w *Wide) order(r *op.Reach) []string {
 		}
 	}
 	add(w.cfg.Datacenter)
-	for _, dc := range w.nearest() {
+	for _, dc := range w.Nearest() {
 		add(dc)
 	}
 	return out
 }
 
-// nearest lists the other datacenters by distance, in the order as before as long
-// as none is clearly nearer than one in front of it.
-func (w *Wide) nearest() []string {
+// Nearest lists the other datacenters by distance, in the order as before as long
+// as none is clearly nearer than one in front of it. It is not to be changed.
+func (w *Wide) Nearest() []string {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()

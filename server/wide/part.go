@@ -15,6 +15,8 @@ type part struct {
 	end   context.CancelFunc
 	began time.Time
 	round int // of deciding, in which it was wanted last
+	// patience is how long it is waited for before the next in an order is asked.
+	patience time.Duration
 
 	reply  *op.Reply // its last result
 	meta   op.Meta   // of that, or of what was said since
@@ -27,28 +29,40 @@ type part struct {
 func (a *asking) want(dc string, o op.Queryable, request any) *part {
 	key := partKey{dc, o.OpName(), request == a.request}
 	p := a.parts[key]
-	if p != nil {
-		p.round = a.round
-		return p
+	if p == nil {
+		p = &part{}
+		a.parts[key] = p
 	}
-	p = &part{round: a.round, began: time.Now()}
-	a.parts[key] = p
+	p.round = a.round
+	if p.end == nil {
+		a.begin(p, dc, o, request)
+	}
+	return p
+}
+
+// begin asks a datacenter, unless there is no room for that now.
+func (a *asking) begin(p *part, dc string, o op.Queryable, request any) {
+	p.err, p.began, p.patience = nil, time.Now(), stagger
+	if a.now && dc == a.w.cfg.Datacenter { // it answers without its leader, if a little later
+		p.patience += localDeadline
+	}
 	if a.w.parts.Add(1) > maxParts {
 		a.w.parts.Add(-1)
 		p.err = op.Errorf(op.CodeBusy, "too many datacenters are being asked at once")
-		return p
+		return
 	}
 	ctx, end := context.WithCancel(a.ctx)
-	p.end = end
 	err := a.w.group.Spawn("part", func(context.Context) {
 		defer a.w.parts.Add(-1)
 		a.follow(ctx, p, dc, o, request)
 	})
 	if err != nil {
 		a.w.parts.Add(-1)
+		end()
 		p.err = op.ErrStopping
+		return
 	}
-	return p
+	p.end = end
 }
 
 // follow keeps a part current until ctx ends.

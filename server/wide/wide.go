@@ -160,6 +160,9 @@ func (w *Wide) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	last := d
 	for {
 		d, err := a.next(waiting, nil)
+		if err == nil && d.meta.Index != call.Header.MinIndex { // as this server has it, which may be behind
+			d, err = w.once(waiting, call)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -199,15 +202,19 @@ func (w *Wide) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply
 		if err != nil {
 			return err
 		}
-		r := d.reply()
-		if last != nil && d.meta.Index == last.meta.Index {
-			if !d.due && d.sameStates(last) {
-				continue
-			}
+		same := last != nil && d.meta.Index == last.meta.Index
+		if same && !d.due && d.sameStates(last) {
+			continue
+		}
+		var r *op.Reply
+		if same {
 			m := d.meta
 			m.Index = 0
 			r = op.NewReply(m, nil)
-		} else if last != nil && last.dc != d.dc {
+		} else {
+			r = d.reply()
+		}
+		if last != nil && last.dc != d.dc {
 			w.metrics.changes.Inc()
 		}
 		if err := push(r); err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/op"
@@ -35,7 +36,8 @@ type federation struct {
 	sites   map[string]*site
 	asked   []string // subscriptions, in order
 	ongoing int
-	leader  error // of reads that the leader must answer
+	leader  error  // of reads that the leader must answer
+	behind  uint64 // how far what is followed here is behind the leader
 }
 
 func (f *federation) Datacenters() []string {
@@ -107,6 +109,11 @@ func (f *federation) Subscribe(ctx context.Context, c *op.Call, push func(*op.Re
 		case err != nil:
 			return err
 		default:
+			if dc == "dc1" {
+				f.mu.Lock()
+				r.Meta.Index -= f.behind
+				f.mu.Unlock()
+			}
 			if err := push(r); err != nil {
 				return err
 			}
@@ -246,6 +253,29 @@ func TestLocalPartDoesNotNeedALeader(t *testing.T) {
 		if got := ask(t, w, op.All); got != "dc1 dc2 dc1:ok dc2:ok after 500ms" {
 			t.Errorf("with a leader that hangs: %s", got)
 		}
+		if got := ask(t, w, op.Nearest); got != "dc1 dc1:ok after 500ms" {
+			t.Errorf("the nearest, with a leader that hangs: %s", got)
+		}
+		if got := ask(t, w, "dc1>dc2"); got != "dc1 dc1:ok after 500ms" {
+			t.Errorf("the first in order, with a leader that hangs: %s", got)
+		}
+	})
+}
+
+// What there is no room for is asked as soon as there is.
+func TestPartsThatFoundNoRoomAreAskedLater(t *testing.T) {
+	with(t, []int{1, 1, 1}, func(t *testing.T, f *federation, w *Wide) {
+		w.parts.Store(maxParts - 2)
+		all := follow(t, w, op.All)
+		<-time.After(2 * time.Second)
+		if got := all(); len(got) == 0 || got[len(got)-1].from != "dc1dc2" {
+			t.Fatalf("with room for two: %v", got)
+		}
+		w.parts.Add(2 - maxParts)
+		<-time.After(2 * reviewEvery)
+		if got := all(); len(got) == 0 || got[len(got)-1].from != "dc1dc2dc3" {
+			t.Errorf("with room again: %v", got)
+		}
 	})
 }
 
@@ -331,6 +361,31 @@ func TestFollowersAreToldOfOtherAnswers(t *testing.T) {
 	})
 }
 
+// Answers are counted, not looks at what is being followed; nor is anything
+// merged for those.
+func TestAnswersAreCounted(t *testing.T) {
+	with(t, []int{1, 1}, func(t *testing.T, f *federation, w *Wide) {
+		nearest, all := follow(t, w, op.Nearest), follow(t, w, op.All)
+		nearest()
+		all()
+		counted := func() [2]float64 {
+			return [2]float64{testutil.ToFloat64(w.metrics.decisions.WithLabelValues(reachFirst, resultLocal)),
+				testutil.ToFloat64(w.metrics.decisions.WithLabelValues(reachAll, resultSeveral))}
+		}
+		before := counted()
+		<-time.After(time.Minute) // virtual
+		if got := counted(); got != before || got[0] != 1 {
+			t.Errorf("after a minute in which nothing happened %v answers, before %v", got, before)
+		}
+		ask(t, w, op.Nearest)
+		f.set("dc2", func(s *site) { s.nodes = 2 })
+		all()
+		if got := counted(); got != [2]float64{before[0] + 1, before[1] + 1} {
+			t.Errorf("a question and a change make %v of %v", got, before)
+		}
+	})
+}
+
 // The index is the same for the same answer, and waiting for another one ends
 // with that.
 func TestIndexTellsAnswersApart(t *testing.T) {
@@ -356,6 +411,32 @@ func TestIndexTellsAnswersApart(t *testing.T) {
 		}()
 		if b, took := index(a); b == a || took != 3*time.Second {
 			t.Errorf("a change after 3 s: index %d after %d, %s", b, a, took)
+		}
+	})
+}
+
+// Who waits is not answered with less than was known already, and is answered in
+// the mode that was asked: a server may be behind its leader.
+func TestWaitingIsAnsweredAsAsked(t *testing.T) {
+	with(t, []int{1, 1}, func(t *testing.T, f *federation, w *Wide) {
+		f.behind = 1
+		ask := func(min uint64) (op.Meta, time.Duration) {
+			begin := time.Now()
+			_, meta, err := catalog.ListInstances.Call(t.Context(), w, op.Header{Datacenter: op.Nearest, Consistency: op.Consistent, MinIndex: min, MaxWait: 10 * time.Second},
+				&catalog.ServiceRequest{Service: "web", HealthyOnly: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return meta, time.Since(begin)
+		}
+		first, _ := ask(0)
+		if again, took := ask(first.Index); again.Index != first.Index || took < 10*time.Second {
+			t.Errorf("nothing changes: index %d after %d, %s", again.Index, first.Index, took)
+		}
+		time.AfterFunc(time.Second, func() { f.set("dc1", func(s *site) { s.nodes, f.behind = 2, 0 }) })
+		changed, took := ask(first.Index)
+		if now, _ := ask(0); changed.Index != now.Index || took != time.Second {
+			t.Errorf("a change: index %d after %s, it is %d now", changed.Index, took, now.Index)
 		}
 	})
 }
@@ -388,7 +469,7 @@ func TestOrderDoesNotSway(t *testing.T) {
 		delete(f.sites, "dc3")
 		f.mu.Unlock()
 		<-time.After(reviewEvery) // virtual
-		if got := strings.Join(w.nearest(), " "); got != "dc4 dc2" {
+		if got := strings.Join(w.Nearest(), " "); got != "dc4 dc2" {
 			t.Errorf("without dc3: %s", got)
 		}
 	})

@@ -40,14 +40,15 @@ const (
 	maxNearest = 1024 // datacenters
 )
 
-// Target is a datacenter that stands in.
+// Target is a datacenter that stands in, or op.Nearest for all others.
 type Target struct {
 	Peer       string // refused unless empty
 	Datacenter string
 }
 
 // Failover says which datacenters stand in for one without instances that fit:
-// the nearest ones, then those listed, or Targets in their order.
+// the nearest ones, then those listed, or Targets in their order. In both lists
+// op.Nearest stands for all others, by distance.
 type Failover struct {
 	NearestN    int
 	Datacenters []string `msg:",limit=64"`
@@ -153,14 +154,13 @@ type Answer struct {
 	Nodes      catalog.Instances `msg:"n"`
 	DNS        DNS               `msg:"d"`
 	Datacenter string            `msg:"dc"` // where the instances are
-	Failovers  int               `msg:"f"`  // which of the datacenters that stand in that is, from 1; 0 for none of them
+	Failovers  int               `msg:"f"`  // how many of those that stand in were looked at for that
 	Meta       op.Meta           `msg:"-" json:"-"`
 }
 
-// Describe says what is to be said of the answer beside itself.
-func (a *Answer) Describe(m *op.Meta) {
-	m.Index, m.Filtered, m.Consistency = a.Meta.Index, a.Meta.Filtered, a.Meta.Consistency
-}
+// Describe says what is to be said of the answer beside itself. Its Outcomes are
+// those of the datacenters that were looked at after a fail-over.
+func (a *Answer) Describe(m *op.Meta) { *m = a.Meta }
 
 // Create makes a query.
 var Create = op.Write[SetRequest, SetResult]{Name: "query.create", Authorize: authorizeSet, Prepare: prepareCreate}

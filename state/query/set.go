@@ -2,6 +2,7 @@ package query
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,9 +72,16 @@ func prepareService(s *Service) error {
 	case s.Peer != "":
 		return invalid("Peer: cluster peering is not supported, use Failover.Datacenters")
 	}
+	names := slices.Clone(f.Datacenters)
 	for _, t := range f.Targets {
 		if t.Peer != "" {
 			return invalid("Targets: cluster peering is not supported, use Datacenter in place of Peer")
+		}
+		names = append(names, t.Datacenter)
+	}
+	for _, name := range names {
+		if op.Wide(name) && name != op.Nearest {
+			return invalid("Failover: '%.64s' is not one datacenter: list them one by one, or use %s for all others by distance", name, op.Nearest)
 		}
 	}
 	for _, m := range []struct {
