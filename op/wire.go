@@ -46,13 +46,22 @@ func AppendReply(b []byte, r *Reply) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if b, err = AppendMeta(b, &r.Meta); err != nil {
+		return nil, err
+	}
+	return append(b, body...), nil
+}
+
+// AppendMeta appends what precedes the body of a reply on the wire.
+func AppendMeta(b []byte, m *Meta) ([]byte, error) {
 	b = append(b, replyResult, 0, 0)
 	start := len(b)
-	if b, err = r.Meta.MarshalMsg(b); err != nil {
+	b, err := m.MarshalMsg(b)
+	if err != nil {
 		return nil, err
 	}
 	binary.BigEndian.PutUint16(b[start-2:], uint16(len(b)-start))
-	return append(b, body...), nil
+	return b, nil
 }
 
 // AppendError appends an error as it crosses the wire.

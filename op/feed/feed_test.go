@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -347,3 +348,33 @@ func TestGarbageIsRefused(t *testing.T) {
 		stream.Cancel()
 	}
 }
+
+// What many follow is encoded once: a change of a long result does not cost its
+// length again for each of them.
+func TestALongResultIsEncodedOnceForAll(t *testing.T) {
+	s := NewServer(newSource(""), []op.Operation{read()}, "test", prometheus.NewRegistry())
+	var rendered op.Rendered
+	text := &op.Text{Text: string(make([]byte, 1<<20))}
+	push := func() {
+		if err := s.push(&steady{discarding{}}, "test.read", op.Share(op.Meta{Index: 5}, text, &rendered)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	push()
+	const peers = 64
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range peers {
+		push()
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / peers; each > 128<<10 {
+		t.Errorf("a push of a result that is encoded already takes %d bytes", each)
+	}
+}
+
+// discarding is a stream that takes all.
+type discarding struct{ transport.Stream }
+
+func (discarding) SetWriteDeadline(time.Time) error { return nil }
+func (discarding) Write(b []byte) (int, error)      { return len(b), nil }
