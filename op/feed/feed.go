@@ -121,6 +121,9 @@ func begin(ctx context.Context, a attempt) (transport.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
+	if size := len(head) + len(body); size > maxRequest {
+		return nil, op.Errorf(op.CodeTooLarge, "the request of %s has %d bytes: with more than %d nothing can be followed", c.Operation.OpName(), size, maxRequest)
+	}
 	opening, cancel := context.WithTimeout(ctx, min(openTimeout, time.Until(a.over)))
 	defer cancel()
 	stream, err := a.via.Open(opening, to, Protocol)

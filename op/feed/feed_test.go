@@ -349,6 +349,18 @@ func TestGarbageIsRefused(t *testing.T) {
 	}
 }
 
+// A call that servers would not read says nothing about them.
+func TestATooLongCallIsRefusedHere(t *testing.T) {
+	_, to := serving(t, "server", newSource("1"), read())
+	via, _ := endpoint(t, "client", Dial())
+	failed := 0
+	err := FollowEach(t.Context(), via, []transport.Target{to, to}, op.NewCall(read(), op.Header{}, &op.Text{Text: string(make([]byte, maxRequest))}),
+		Sink{Push: func(*op.Reply) error { return nil }, Failed: func(transport.Target) { failed++ }})
+	if op.CodeOf(err) != op.CodeTooLarge || failed != 0 {
+		t.Errorf("%v, and %d servers count as lost", err, failed)
+	}
+}
+
 // What many follow is encoded once: a change of a long result does not cost its
 // length again for each of them.
 func TestALongResultIsEncodedOnceForAll(t *testing.T) {
