@@ -174,6 +174,7 @@ func (v *Views) cached(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	}
 	defer v.leave(w)
 	s, err := w.await(ctx, call.Header)
+	call = left(call, now)
 	if err != nil {
 		return v.without(ctx, call, err)
 	}
@@ -238,14 +239,14 @@ func (v *Views) awaited(ctx context.Context, call *op.Call) (*op.Reply, error) {
 		s := w.now.Load()
 		switch {
 		case s.err != nil:
-			return v.cfg.Next.Do(ctx, call)
+			return v.cfg.Next.Do(ctx, left(call, begin))
 		case s.held != nil && s.held.meta.Newer(call.Header.MinIndex):
 			enough := settled + s.contact
 			if call.Header.Consistency == op.Stale && s.age(time.Now()) == 0 {
 				enough = 0
 			}
 			if time.Since(begin) < enough {
-				return v.cfg.Next.Do(ctx, call)
+				return v.cfg.Next.Do(ctx, left(call, begin))
 			}
 			r := s.reply(0)
 			r.Meta.Consistency = call.Header.Consistency

@@ -549,3 +549,38 @@ func TestSubscribersThatInsistGetWhatIsCurrent(t *testing.T) {
 		all.Wait()
 	})
 }
+
+// Who waited on a view that is of no use any more waits elsewhere for what is left
+// of its time: a client gives up soon after the time it asked for.
+func TestAWaitIsNotBegunAnew(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		h     op.Header
+		spoil func(o *owner)
+		after time.Duration // when it is spoiled
+		most  time.Duration // that the owner is asked to wait
+	}{
+		{"cut", op.Header{}, func(o *owner) { o.change(func() { o.err = errFull }) }, 40 * time.Second, 20 * time.Second},
+		{"old", op.Header{Consistency: op.Cached, MaxAge: 5 * time.Second}, func(o *owner) { o.change(func() { o.behind = time.Minute }) }, 10 * time.Second, time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			views(t, func(c *Config) { c.Waits = true }, func(t *testing.T, v *Views, o *owner) {
+				o.set("a", "1", 5)
+				holds(t, v, "a", "1", 0, 0)
+				c.h.Datacenter, c.h.MinIndex, c.h.MaxWait = "dc2", 5, time.Minute
+				var all sync.WaitGroup
+				all.Go(func() {
+					if _, _, err := reading().Call(t.Context(), v, c.h, &op.Text{Text: "a"}); err != nil && op.CodeOf(err) != op.CodeBusy {
+						t.Errorf("%+v: %v", c.h, err)
+					}
+				})
+				<-time.After(c.after)
+				c.spoil(o)
+				all.Wait()
+				if last := o.last.Load(); last == nil || last.MinIndex != 0 && (last.MaxWait <= 0 || last.MaxWait > c.most) {
+					t.Errorf("%+v: the owner is asked with %+v", c.h, last)
+				}
+			})
+		})
+	}
+}
