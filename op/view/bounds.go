@@ -120,14 +120,18 @@ func (v *Views) sweepLoop(ctx context.Context) {
 }
 
 // sweep drops views that nobody asks for. While its source is out of reach one
-// stays: it could not be made again. What is of several datacenters could, of the
-// views of each.
+// stays as long as it would be answered with: it could not be made again. What is
+// of several datacenters could, of the views of each.
 func (v *Views) sweep(now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, w := range v.views {
+		if w.holders > 0 || now.Sub(time.Unix(0, w.used.Load())) <= dropAfter {
+			continue
+		}
 		s := w.now.Load()
-		if w.holders == 0 && s.linked && (s.age(now) == 0 || op.Wide(w.site.name)) && now.Sub(time.Unix(0, w.used.Load())) > dropAfter {
+		age := s.age(now)
+		if s.linked && (age == 0 || op.Wide(w.site.name)) || s.held != nil && age > v.cfg.MaxStale {
 			v.remove(w)
 			v.metrics.idled.Inc()
 		}

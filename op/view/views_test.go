@@ -408,6 +408,10 @@ func TestIdleViewsGoUnlessTheyCouldNotBeMadeAgain(t *testing.T) {
 		o.cut(unreachable)
 		<-time.After(30 * time.Minute)
 		holds(t, v, "used", "", 30*time.Minute, 31*time.Minute)
+		<-time.After(time.Hour) // too old to be answered: nothing is lost any more
+		if n, _ := kept(v); n != 0 {
+			t.Errorf("%d views are kept that nobody would get", n)
+		}
 	})
 }
 
