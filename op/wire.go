@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // maxNameLen bounds the name of an operation on the wire, in bytes.
@@ -98,7 +99,18 @@ func ReadReply(b []byte) (*Reply, error) {
 		if _, err := r.Meta.UnmarshalMsg(b[3 : 3+n]); err != nil {
 			return nil, Errorf(CodeInternal, "decode meta of reply: %v", err)
 		}
+		r.Meta.bound()
 		return r, nil
 	}
 	return nil, Errorf(CodeInternal, "reply of %d bytes cannot be read", len(b))
 }
+
+// bound keeps what a peer says of times to what can be reckoned with.
+func (m *Meta) bound() {
+	m.LastContact, m.Age = known(m.LastContact), known(m.Age)
+	for i := range m.Outcomes {
+		m.Outcomes[i].Age = known(m.Outcomes[i].Age)
+	}
+}
+
+func known(d time.Duration) time.Duration { return min(max(d, 0), Longest) }

@@ -258,7 +258,11 @@ func TestCachedReadsAtHome(t *testing.T) {
 	if _, err := ask(op.Header{MaxAge: 2 * time.Minute}); err != nil {
 		t.Error(err)
 	}
-	for _, hd := range []op.Header{{MaxAge: time.Second}, {MustCurrent: true}} {
+	b.lag.Store(1<<63 - 1) // it has not heard its leader since it began
+	if m, err := ask(op.Header{}); err != nil || m.Age != op.Longest || m.LastContact != op.Longest {
+		t.Errorf("%+v %v", m, err)
+	}
+	for _, hd := range []op.Header{{MaxAge: time.Second}, {MaxAge: 10 * 365 * 24 * time.Hour}, {MustCurrent: true}} {
 		if _, err := ask(hd); op.CodeOf(err) != op.CodeNoLeader {
 			t.Errorf("%+v: %v, want the leader's answer, of which there is none", hd, err)
 		}
