@@ -79,11 +79,11 @@ func (v *Views) Forget(datacenter string, why *op.Error) {
 }
 
 // linger answers with the error those who ask again soon, if that is how they
-// would fare.
+// would fare: some of them are told so, the others go on without a view.
 func (v *Views) linger(ctx context.Context, w *view, why error) {
 	switch op.CodeOf(why) {
 	case op.CodeUnreachableDatacenter, op.CodeUnknownDatacenter, op.CodeRemovedDatacenter, op.CodeLeftDatacenter,
-		op.CodeNoServer, op.CodeLost, op.CodeTimeout, op.CodeNoLeader:
+		op.CodeNoServer, op.CodeLost, op.CodeTimeout, op.CodeNoLeader, op.CodeBusy, op.CodeTooLarge, op.CodeUnsupported:
 	default:
 		return
 	}
@@ -126,10 +126,14 @@ func (v *Views) sweep(now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, w := range v.views {
-		if w.holders > 0 || now.Sub(time.Unix(0, w.used.Load())) <= dropAfter {
+		s := w.now.Load()
+		idle := dropAfter
+		if s.held != nil && s.held.empty {
+			idle = spareFor
+		}
+		if w.holders > 0 || now.Sub(time.Unix(0, w.used.Load())) <= idle {
 			continue
 		}
-		s := w.now.Load()
 		age := s.age(now)
 		if s.linked && (age == 0 || op.Wide(w.site.name)) || s.held != nil && age > v.cfg.MaxStale {
 			v.remove(w)

@@ -39,6 +39,7 @@ type held struct {
 	result   any
 	rendered op.Rendered
 	weight   int64 // an estimate of its memory, in bytes
+	empty    bool  // there is none, or a list without items
 }
 
 // state is what a view knows at a moment. It does not change.
@@ -237,7 +238,7 @@ func (w *view) hold(r *op.Reply) (*held, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &held{meta: r.Meta, weight: overhead + growth*int64(len(body))}
+	h := &held{meta: r.Meta, weight: overhead + growth*int64(len(body)), empty: len(body) <= 1}
 	h.result, err = r.Result(w.call.Operation)
 	return h, err
 }
