@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -276,9 +277,9 @@ func TestRestoreThatBreaksOffChangesNothing(t *testing.T) {
 	b := save(t, h)
 	write(t, h.cfg.State, "k1", "changed")
 	ctx, cancel := context.WithCancel(t.Context())
-	commands := 0
+	var commands atomic.Int64 // parts are proposed side by side
 	h.raft = breaking{h.group, func() error {
-		if commands++; commands == 3 {
+		if commands.Add(1) == 3 {
 			cancel()
 			return ctx.Err()
 		}
