@@ -291,6 +291,8 @@ func TestWarnings(t *testing.T) {
 		{`verify_incoming = true`, `a.hcl: verify_incoming is now called tls.defaults.verify_incoming`},
 		{`retry_join_wan = ["x"]`, `only servers join the WAN`},
 		{`disable_update_check = true raft_logstore { backend = "wal" } performance { raft_multiplier = 0 }`, ``},
+		{`cache { entry_fetch_rate = 5.5 }`, `a.hcl: cache.entry_fetch_rate is accepted but has no effect yet`},
+		{`cache { entry_fetch_max_burst = 9 }`, `a.hcl: cache.entry_fetch_max_burst is accepted but has no effect yet`},
 		{`node_name = "a_b"`, `cannot be found through DNS`},
 		{`server = true bootstrap_expect = 2`, `two servers survive no failure`},
 		{`server = true bootstrap_expect = 4`, `even number`},

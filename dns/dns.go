@@ -290,9 +290,12 @@ func (x *exchange) failed(err error) int {
 	return mdns.RcodeServerFailure
 }
 
-// negative adds the SOA record by which resolvers keep a negative answer.
+// negative adds the SOA record by which resolvers keep a negative answer, not long
+// if it is not current (RFC 2308, section 5).
 func (x *exchange) negative(rcode int) int {
-	x.out.Ns = append(x.out.Ns, x.soa())
+	soa := x.soa()
+	soa.Hdr.Ttl, soa.Minttl = x.ttl(soa.Hdr.Ttl), x.ttl(soa.Minttl)
+	x.out.Ns = append(x.out.Ns, soa)
 	return rcode
 }
 

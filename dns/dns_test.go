@@ -99,7 +99,7 @@ func (f *fake) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
 		}
 		return op.NewReply(op.Meta{Age: f.age}, &list), nil
 	}
-	return op.NewReply(op.Meta{}, nil), nil
+	return op.NewReply(op.Meta{Age: f.age}, nil), nil
 }
 
 func start(t testing.TB, c op.Caller, change ...func(*Config)) (*Server, *prometheus.Registry) {
@@ -508,7 +508,7 @@ func TestAnswersThatAreNotCurrent(t *testing.T) {
 	f := newFake()
 	s, _ := start(t, f, func(c *Config) {
 		c.DNS.NodeTTL, c.DNS.ServiceTTL = time.Minute, map[string]time.Duration{"*": time.Minute, "own": time.Second}
-		c.DNS.MaxStale, c.DNS.CacheMaxAge = time.Hour, time.Minute
+		c.DNS.MaxStale, c.DNS.CacheMaxAge, c.DNS.SOA.MinTTL = time.Hour, time.Minute, 60
 	})
 	for _, c := range []struct {
 		age  time.Duration
@@ -525,9 +525,18 @@ func TestAnswersThatAreNotCurrent(t *testing.T) {
 	if f.last.MaxAge != time.Minute {
 		t.Errorf("asked with %+v", f.last)
 	}
+	for age, want := range map[time.Duration]uint32{0: 60, time.Second: agedTTL} { // that there is none may be old news, too
+		f.age = age
+		for _, name := range []string{"none.service.consul.", "none.node.consul."} {
+			m := ask(t, s, name, mdns.TypeA)
+			if soa, ok := m.Ns[0].(*mdns.SOA); !ok || m.Rcode != mdns.RcodeNameError || soa.Hdr.Ttl != want || soa.Minttl != want {
+				t.Errorf("%s at age %s: %s, want that for %d s", name, age, m, want)
+			}
+		}
+	}
 	ask(t, s, "web.service.down.consul.", mdns.TypeA)
 	ask(t, s, "0a000001.addr.consul.", mdns.TypeA)
-	for i, want := range [...]float64{none: 1, current: 4, aged: 6, failed: 1} {
+	for i, want := range [...]float64{none: 1, current: 6, aged: 8, failed: 1} {
 		if got := testutil.ToFloat64(s.metrics.lookups[i]); got != want {
 			t.Errorf("%v lookups are counted as %d, want %v", got, i, want)
 		}

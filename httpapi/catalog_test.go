@@ -232,7 +232,13 @@ func TestCachedReads(t *testing.T) {
 		{"cached", "must-revalidate,stale-if-error=60", op.Header{Consistency: op.Cached, MaxAge: time.Minute}, 200},
 		{"cached", "max-age=soon", op.Header{}, 400},
 		{"", "max-age=30", op.Header{}, 200},
-		{"cached&stale", "", op.Header{Consistency: op.Stale}, 200},
+		// Clients that ask for both mean what is kept, else any server.
+		{"cached&stale", "", op.Header{Consistency: op.Cached}, 200},
+		{"cached&stale", "max-age=30", op.Header{Consistency: op.Cached, MaxAge: 30 * time.Second}, 200},
+		{"cached&max_stale=20s", "", op.Header{Consistency: op.Cached, MaxAge: 20 * time.Second}, 200},
+		{"cached&max_stale=20s", "max-age=10", op.Header{Consistency: op.Cached, MaxAge: 10 * time.Second}, 200},
+		{"cached&stale", "must-revalidate", op.Header{Consistency: op.Stale}, 200},
+		{"cached&max_stale=20s", "max-age=0", op.Header{Consistency: op.Stale, MaxStale: 20 * time.Second}, 200},
 	} {
 		for path := range lists() {
 			caller.header = op.Header{}

@@ -86,27 +86,36 @@ func (x *exchange) consistency(h *op.Header) error {
 		return refuse(http.StatusBadRequest, "Cannot specify ?cached with ?consistent, conflicting semantics.")
 	case stale && x.has("leader"):
 		return refuse(http.StatusBadRequest, "Cannot specify ?stale with ?leader, conflicting semantics.")
-	case stale:
-		h.Consistency = op.Stale
 	case consistent:
 		h.Consistency = op.Consistent
-	case cached && x.s.cfg.HTTP.UseCache:
-		return x.cacheControl(h)
+		return nil
+	case cached && x.s.cfg.HTTP.UseCache: // with ?stale as well: who asks for both means what is kept
+		if err := x.cacheControl(h); err != nil || h.Consistency == op.Cached {
+			return err
+		}
+	}
+	if stale {
+		h.Consistency = op.Stale
 	}
 	return nil
 }
 
 // cacheControl reads what ?cached is to mean. What is kept is pushed by its
 // owner and ages only while that cannot be reached; so stale-if-error, where it
-// is given, says how old it may become.
+// is given, says how old it may become, else max-age, else max_stale.
 func (x *exchange) cacheControl(h *op.Header) error {
 	c, err := cachecontrol.Parse(x.r.Header["Cache-Control"])
 	if err != nil {
 		return refuse(http.StatusBadRequest, err.Error())
 	}
-	if !c.Revalidate || c.StaleIfError > 0 {
-		h.Consistency, h.MaxAge = op.Cached, max(c.MaxAge, c.StaleIfError)
+	if c.Revalidate && c.StaleIfError == 0 {
+		return nil
 	}
+	h.Consistency, h.MaxAge = op.Cached, max(c.MaxAge, c.StaleIfError)
+	if h.MaxAge == 0 {
+		h.MaxAge = h.MaxStale
+	}
+	h.MaxStale = 0
 	return nil
 }
 
@@ -143,6 +152,9 @@ func (x *exchange) current() (op.Header, error) {
 	h.MinIndex, h.MaxWait, x.waits = 0, 0, false
 	if h.Consistency == op.Cached { // nothing of this is kept
 		h.Consistency, h.MaxAge = op.Default, 0
+		if x.has("stale") {
+			h.Consistency = op.Stale
+		}
 	}
 	return h, err
 }

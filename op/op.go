@@ -135,6 +135,10 @@ const (
 	// LeaderSilence is how long a server may not have heard its leader and still
 	// count as current: leaders speak several times in it.
 	LeaderSilence = 5 * time.Second
+	// Longest stands for a time that nobody knows, as that since a leader was heard
+	// by who never heard one: longer than all that are known, and short enough to be
+	// added to. No Meta says more.
+	Longest = 100 * 365 * 24 * time.Hour
 )
 
 // CallerFunc is a function that is a Caller.

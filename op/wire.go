@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // maxNameLen bounds the name of an operation on the wire, in bytes.
@@ -46,13 +47,22 @@ func AppendReply(b []byte, r *Reply) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if b, err = AppendMeta(b, &r.Meta); err != nil {
+		return nil, err
+	}
+	return append(b, body...), nil
+}
+
+// AppendMeta appends what precedes the body of a reply on the wire.
+func AppendMeta(b []byte, m *Meta) ([]byte, error) {
 	b = append(b, replyResult, 0, 0)
 	start := len(b)
-	if b, err = r.Meta.MarshalMsg(b); err != nil {
+	b, err := m.MarshalMsg(b)
+	if err != nil {
 		return nil, err
 	}
 	binary.BigEndian.PutUint16(b[start-2:], uint16(len(b)-start))
-	return append(b, body...), nil
+	return b, nil
 }
 
 // AppendError appends an error as it crosses the wire.
@@ -89,7 +99,18 @@ func ReadReply(b []byte) (*Reply, error) {
 		if _, err := r.Meta.UnmarshalMsg(b[3 : 3+n]); err != nil {
 			return nil, Errorf(CodeInternal, "decode meta of reply: %v", err)
 		}
+		r.Meta.bound()
 		return r, nil
 	}
 	return nil, Errorf(CodeInternal, "reply of %d bytes cannot be read", len(b))
 }
+
+// bound keeps what a peer says of times to what can be reckoned with.
+func (m *Meta) bound() {
+	m.LastContact, m.Age = known(m.LastContact), known(m.Age)
+	for i := range m.Outcomes {
+		m.Outcomes[i].Age = known(m.Outcomes[i].Age)
+	}
+}
+
+func known(d time.Duration) time.Duration { return min(max(d, 0), Longest) }

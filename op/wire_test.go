@@ -56,6 +56,20 @@ func TestReplySurvivesTheWire(t *testing.T) {
 	}
 }
 
+// Times that a peer says can be added to, whatever it says.
+func TestTimesOfRepliesAreBounded(t *testing.T) {
+	for said, want := range map[time.Duration]time.Duration{1<<63 - 1: Longest, -time.Second: 0, time.Hour: time.Hour} {
+		b, err := AppendReply(nil, NewReply(Meta{Index: 1, LastContact: said, Age: said, Outcomes: []Outcome{{Datacenter: "dc2", Age: said}}}, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := ReadReply(b)
+		if err != nil || r.Meta.LastContact != want || r.Meta.Age != want || r.Meta.Outcomes[0].Age != want {
+			t.Errorf("%s: %+v, %v, want %s", said, r.Meta, err, want)
+		}
+	}
+}
+
 func TestErrorSurvivesTheWire(t *testing.T) {
 	for err, code := range map[error]Code{
 		ErrNoLeader:                             CodeNoLeader,

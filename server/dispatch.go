@@ -395,7 +395,7 @@ func (s *Server) meta(c op.Consistency, index uint64) op.Meta {
 	id, _ := s.raft.Leader()
 	m := op.Meta{Index: max(index, 1), KnownLeader: id != "", Datacenter: s.cfg.Datacenter, Consistency: c}
 	if id != s.cfg.NodeID {
-		m.LastContact = s.raft.LastContact()
+		m.LastContact = min(s.raft.LastContact(), op.Longest)
 	}
 	return m
 }

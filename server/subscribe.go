@@ -22,14 +22,17 @@ const (
 
 var _ op.Subscriber = (*Server)(nil)
 
+// rights says what who follows may see. It is asked for each push: a subscription
+// may outlive its token.
+type rights func() (rules.Authorizer, error)
+
+func everything() (rules.Authorizer, error) { return rules.AllowAll(), nil }
+
 // Subscribe implements op.Subscriber for agents of this datacenter: they get
 // what their token may see.
 func (s *Server) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
-	a, err := s.cfg.Authorizer(call.Header.Token)
-	if err != nil {
-		return err
-	}
-	return s.subscribe(ctx, s.alone(call), a, push)
+	token := call.Header.Token
+	return s.subscribe(ctx, s.alone(call), func() (rules.Authorizer, error) { return s.cfg.Authorizer(token) }, push)
 }
 
 // Between is where servers of other datacenters follow results of this one:
@@ -46,7 +49,7 @@ func (b between) Subscribe(ctx context.Context, call *op.Call, push func(*op.Rep
 	if call.Operation.OpName() == catalog.GetDigest.Name {
 		return b.s.followDigest(ctx, call, push)
 	}
-	return b.s.subscribe(ctx, call, rules.AllowAll(), push)
+	return b.s.subscribe(ctx, call, everything, push)
 }
 
 // Here is this datacenter as this server alone answers for it, to be asked and
@@ -69,10 +72,10 @@ func (h Here) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 
 // Subscribe implements op.Subscriber.
 func (h Here) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
-	return h.s.subscribe(ctx, call, rules.AllowAll(), push)
+	return h.s.subscribe(ctx, call, everything, push)
 }
 
-func (s *Server) subscribe(ctx context.Context, call *op.Call, a rules.Authorizer, push func(*op.Reply) error) error {
+func (s *Server) subscribe(ctx context.Context, call *op.Call, who rights, push func(*op.Reply) error) error {
 	o, ok := call.Operation.(op.Queryable)
 	if !ok {
 		return op.Errorf(op.CodeUnsupported, "%s cannot be followed", call.Operation.OpName())
@@ -81,7 +84,14 @@ func (s *Server) subscribe(ctx context.Context, call *op.Call, a rules.Authorize
 	if err != nil {
 		return err
 	}
-	if err := o.Allow(a, request); err != nil {
+	may := func() (rules.Authorizer, error) {
+		a, err := who()
+		if err != nil {
+			return nil, err
+		}
+		return a, o.Allow(a, request)
+	}
+	if _, err := may(); err != nil {
 		return err
 	}
 	dc := call.Header.Datacenter
@@ -90,15 +100,18 @@ func (s *Server) subscribe(ctx context.Context, call *op.Call, a rules.Authorize
 			return op.Errorf(op.CodeBusy, "server has %d subscriptions, its limit", s.followed.max)
 		}
 		defer s.followed.leave()
-		f := following{s: s, o: o, call: call, request: request, a: a, push: push}
+		f := following{s: s, o: o, call: call, request: request, may: may, push: push}
 		return f.run(ctx)
 	}
 	if s.views == nil {
 		return &op.Error{Code: op.CodeUnknownDatacenter, Text: "No path to datacenter", Datacenter: dc}
 	}
 	return s.views.Subscribe(ctx, call, func(r *op.Reply) error {
-		r, err := s.shown(o, a, r)
+		a, err := may()
 		if err != nil {
+			return err
+		}
+		if r, err = s.shown(o, a, r); err != nil {
 			return err
 		}
 		return push(r)
@@ -129,7 +142,7 @@ type following struct {
 	o       op.Queryable
 	call    *op.Call
 	request any
-	a       rules.Authorizer
+	may     rights
 	push    func(*op.Reply) error
 }
 
@@ -162,11 +175,7 @@ func (f *following) run(ctx context.Context) error {
 				same = false
 			case <-beat.C:
 				beat.Reset(heartbeat())
-				m := f.s.meta(op.Cached, 0)
-				m.Index = 0
-				if err = f.push(op.NewReply(m, nil)); err == nil && f.call.Header.MustCurrent && f.s.leaderSilence() > leaderLost {
-					err = op.ErrNoLeader
-				}
+				err = f.beat()
 			case <-ctx.Done():
 				err = ctx.Err()
 			case <-f.s.group.Context().Done():
@@ -181,14 +190,34 @@ func (f *following) run(ctx context.Context) error {
 	}
 }
 
+// beat pushes that nothing has changed.
+func (f *following) beat() error {
+	if _, err := f.may(); err != nil {
+		return err
+	}
+	m := f.s.meta(op.Cached, 0)
+	m.Index = 0
+	if err := f.push(op.NewReply(m, nil)); err != nil {
+		return err
+	}
+	if f.call.Header.MustCurrent && f.s.leaderSilence() > leaderLost {
+		return op.ErrNoLeader
+	}
+	return nil
+}
+
 // tell pushes a result unless it is the last one again.
 func (f *following) tell(res *result, last *uint64) error {
 	meta := f.s.meta(op.Cached, res.index)
 	if meta.Index == *last {
 		return nil
 	}
+	a, err := f.may()
+	if err != nil {
+		return err
+	}
 	*last = meta.Index
-	shown, filtered := f.o.Hide(f.a, res.value)
+	shown, filtered := f.o.Hide(a, res.value)
 	sorted, err := f.s.sort(f.call.Header.Near, &shown)
 	if err != nil {
 		return err

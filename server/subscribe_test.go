@@ -131,6 +131,62 @@ func TestSubscriptionsPushWhatTheTokenMaySee(t *testing.T) {
 	}
 }
 
+// A token that is taken back while its holder follows shows nothing more.
+func TestSubscriptionsEndWithTheToken(t *testing.T) {
+	var gone atomic.Bool
+	h := newHarness(t, func(c *Config) {
+		c.Authorizer = func(token string) (rules.Authorizer, error) {
+			if gone.Load() && token != "" {
+				return nil, op.Errorf(op.CodeDenied, "ACL not found")
+			}
+			return reader(token), nil
+		}
+	})
+	remote := &changing{change: make(chan struct{})}
+	if err := h.Start(Parts{Raft: h.group, LAN: h.pool, Remote: remote, Views: remote}); err != nil {
+		t.Fatal(err)
+	}
+	defer h.Stop(t.Context())
+	write(t, h.cfg.State, "a", "1")
+	own, ownEnded := keys(t, h, op.Header{Token: "a"})
+	other, otherEnded := keys(t, h, op.Header{Token: "a", Datacenter: "dc2"})
+	expect(t, own, "a=1 false")
+	expect(t, other, "a= false")
+	gone.Store(true)
+	write(t, h.cfg.State, "a", "2")
+	close(remote.change)
+	for _, f := range []struct {
+		pushed chan string
+		ended  chan error
+	}{{own, ownEnded}, {other, otherEnded}} {
+		select {
+		case text := <-f.pushed:
+			t.Errorf("%q is pushed to a token that is gone", text)
+		case err := <-f.ended:
+			if op.CodeOf(err) != op.CodeDenied {
+				t.Errorf("it ends with %v", err)
+			}
+		}
+	}
+}
+
+// changing is a federation whose only result changes when told to.
+type changing struct {
+	holder
+	change chan struct{}
+}
+
+func (c *changing) Subscribe(ctx context.Context, _ *op.Call, push func(*op.Reply) error) error {
+	for _, list := range []kv.Entries{{{Key: "a"}}, {{Key: "a"}, {Key: "aa"}}} {
+		if err := push(op.Share(op.Meta{Index: uint64(len(list))}, &list, new(op.Rendered))); err != nil {
+			return err
+		}
+		<-c.change
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 // Who takes his time gets the newest, not all.
 func TestWhatChangesWhilePushingIsPushedOnce(t *testing.T) {
 	h := newHarness(t, nil)
@@ -202,7 +258,11 @@ func TestCachedReadsAtHome(t *testing.T) {
 	if _, err := ask(op.Header{MaxAge: 2 * time.Minute}); err != nil {
 		t.Error(err)
 	}
-	for _, hd := range []op.Header{{MaxAge: time.Second}, {MustCurrent: true}} {
+	b.lag.Store(1<<63 - 1) // it has not heard its leader since it began
+	if m, err := ask(op.Header{}); err != nil || m.Age != op.Longest || m.LastContact != op.Longest {
+		t.Errorf("%+v %v", m, err)
+	}
+	for _, hd := range []op.Header{{MaxAge: time.Second}, {MaxAge: 10 * 365 * 24 * time.Hour}, {MustCurrent: true}} {
 		if _, err := ask(hd); op.CodeOf(err) != op.CodeNoLeader {
 			t.Errorf("%+v: %v, want the leader's answer, of which there is none", hd, err)
 		}

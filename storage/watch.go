@@ -290,23 +290,38 @@ type Watch struct {
 	w waiter
 }
 
-// Watch runs a query once and watches over what it read. Close the Watch; it
-// counts among MaxWaiters.
+// watchTries is how often a query is run for a Watch at most: the second run reads
+// what is watched already, unless what it reads has changed.
+const watchTries = 3
+
+// Watch runs a query and watches over what it read. It may run again, where a
+// commit came between its reads and the watch; the last run counts. Close the
+// Watch; it counts among MaxWaiters.
 func (s *State) Watch(query func(*View) error) (*Watch, error) {
 	watch := &Watch{s: s, w: waiter{wake: make(chan struct{}), once: true}}
-	before := s.watches.now()
-	rec, _, err := s.record(^uint64(0), query)
-	if err != nil {
-		return nil, err
+	for try := 1; ; try++ {
+		before := s.watches.now()
+		rec, _, err := s.record(^uint64(0), query)
+		if err != nil {
+			watch.Close()
+			return nil, err
+		}
+		if rec.within(watch.w.on) { // watched since before this run
+			return watch, nil
+		}
+		after, err := s.watches.register(&watch.w, rec)
+		if err != nil {
+			watch.Close()
+			return nil, fmt.Errorf("watch for a change: %w", err)
+		}
+		if after == before {
+			return watch, nil
+		}
+		if try == watchTries { // a commit came between: it may have been one of ours
+			watch.Close()
+			return watch, nil
+		}
 	}
-	after, err := s.watches.register(&watch.w, rec)
-	if err != nil {
-		return nil, fmt.Errorf("watch for a change: %w", err)
-	}
-	if after != before { // a commit came between: it may have been one of ours
-		watch.Close()
-	}
-	return watch, nil
 }
 
 // Changed is closed when something that the query read was written, deleted or

@@ -322,3 +322,72 @@ func BenchmarkCommitWithWaiters(b *testing.B) {
 		})
 	}
 }
+
+// Commits elsewhere do not end a watch, even if each run of the query meets one:
+// who waits for a change would else ask again and again for as long as they go on.
+func TestWatchOutlivesCommitsElsewhere(t *testing.T) {
+	s := openState(t, vfs.NewMem())
+	put(t, s, things, "ab", "red")
+	runs := 0
+	w, err := s.Watch(func(v *View) error {
+		if runs++; runs > 10 {
+			t.Fatal("the query runs again and again")
+		}
+		if err := getter("ab")(v); err != nil {
+			return err
+		}
+		put(t, s, things, fmt.Sprint("other", runs), "blue")
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if w.Stale() {
+		t.Error("a commit elsewhere has ended the watch")
+	}
+	put(t, s, things, "ab", "green")
+	if !w.Stale() {
+		t.Error("a commit of what was read has not ended the watch")
+	}
+}
+
+// A commit that comes while the query runs is in its result, or ends the watch.
+func TestWatchMissesNothingWhileTheQueryRuns(t *testing.T) {
+	s := openState(t, vfs.NewMem())
+	put(t, s, things, "ab", "red")
+	for _, key := range []string{"ab", "b"} { // read by every run, and by the second alone
+		runs, seen := 0, ""
+		w, err := s.Watch(func(v *View) error {
+			runs++
+			r, err := things.Get(v, []byte("ab"))
+			if err != nil {
+				return err
+			}
+			seen = r.Color
+			if runs > 1 {
+				err = getter("b")(v)
+			}
+			if runs < 3 {
+				put(t, s, things, key, fmt.Sprint("color", runs))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := s.View()
+		now, err := things.Get(v, []byte("ab"))
+		if err := errors.Join(err, v.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if seen != now.Color && !w.Stale() {
+			t.Errorf("%s: the query saw %s, it is %s, and the watch does not say so", key, seen, now.Color)
+		}
+		put(t, s, things, "b", "late")
+		if !w.Stale() && runs > 1 {
+			t.Errorf("%s: what the last run read has changed, and the watch does not say so", key)
+		}
+		w.Close()
+	}
+}

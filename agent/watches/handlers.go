@@ -108,8 +108,10 @@ type request struct {
 }
 
 func newRequest(conf *watch.HttpHandlerConfig) (handler, error) {
+	// No connection is kept: changes are rare, and nothing would close it when the
+	// watch ends.
 	r := &request{conf: conf, client: &http.Client{Timeout: conf.Timeout, Transport: &http.Transport{
-		Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{InsecureSkipVerify: conf.TLSSkipVerify}, MaxIdleConns: 1}}}
+		Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{InsecureSkipVerify: conf.TLSSkipVerify}, DisableKeepAlives: true}}}
 	_, err := r.make(context.Background(), nil)
 	return r, err
 }

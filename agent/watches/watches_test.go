@@ -169,6 +169,9 @@ func TestStateIsSentToAServer(t *testing.T) {
 	s := newStore(t)
 	got := make(chan string, 8)
 	to := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !r.Close {
+			t.Error("a connection is kept that outlives the watch")
+		}
 		b, _ := io.ReadAll(r.Body)
 		got <- r.Method + " " + r.Header.Get("X-Consul-Index") + " " + r.Header.Get("X-A") + " " + string(b)
 		w.WriteHeader(http.StatusTeapot) // a failure does not end the watch

@@ -3,11 +3,11 @@
 //
 // It promises that what is pushed arrives in order and whole, that a
 // subscription ends at both ends when either gives up or goes silent, and that
-// neither end holds more than one result on its way. It keeps no results and
-// repeats nothing that has begun.
+// no more is on its way than the window of a stream and one result. It keeps no
+// results and repeats nothing that has begun.
 //
-// A result that changes while the one before is still being sent is not queued:
-// the owner looks again when the peer has taken that, and sends the newest.
+// A result that changes while the window is full is not queued: the owner looks
+// again when the peer has taken what there is, and sends the newest.
 package feed
 
 import (
@@ -120,6 +120,9 @@ func begin(ctx context.Context, a attempt) (transport.Stream, error) {
 	head, err := op.AppendHead(make([]byte, 0, 128), op.Received(c.Operation, h, nil))
 	if err != nil {
 		return nil, err
+	}
+	if size := len(head) + len(body); size > maxRequest {
+		return nil, op.Errorf(op.CodeTooLarge, "the request of %s has %d bytes: with more than %d nothing can be followed", c.Operation.OpName(), size, maxRequest)
 	}
 	opening, cancel := context.WithTimeout(ctx, min(openTimeout, time.Until(a.over)))
 	defer cancel()

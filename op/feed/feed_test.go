@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -347,3 +348,45 @@ func TestGarbageIsRefused(t *testing.T) {
 		stream.Cancel()
 	}
 }
+
+// A call that servers would not read says nothing about them.
+func TestATooLongCallIsRefusedHere(t *testing.T) {
+	_, to := serving(t, "server", newSource("1"), read())
+	via, _ := endpoint(t, "client", Dial())
+	failed := 0
+	err := FollowEach(t.Context(), via, []transport.Target{to, to}, op.NewCall(read(), op.Header{}, &op.Text{Text: string(make([]byte, maxRequest))}),
+		Sink{Push: func(*op.Reply) error { return nil }, Failed: func(transport.Target) { failed++ }})
+	if op.CodeOf(err) != op.CodeTooLarge || failed != 0 {
+		t.Errorf("%v, and %d servers count as lost", err, failed)
+	}
+}
+
+// What many follow is encoded once: a change of a long result does not cost its
+// length again for each of them.
+func TestALongResultIsEncodedOnceForAll(t *testing.T) {
+	s := NewServer(newSource(""), []op.Operation{read()}, "test", prometheus.NewRegistry())
+	var rendered op.Rendered
+	text := &op.Text{Text: string(make([]byte, 1<<20))}
+	push := func() {
+		if err := s.push(&steady{discarding{}}, "test.read", op.Share(op.Meta{Index: 5}, text, &rendered)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	push()
+	const peers = 64
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range peers {
+		push()
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / peers; each > 128<<10 {
+		t.Errorf("a push of a result that is encoded already takes %d bytes", each)
+	}
+}
+
+// discarding is a stream that takes all.
+type discarding struct{ transport.Stream }
+
+func (discarding) SetWriteDeadline(time.Time) error { return nil }
+func (discarding) Write(b []byte) (int, error)      { return len(b), nil }

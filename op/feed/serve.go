@@ -17,7 +17,8 @@ import (
 const (
 	maxSubscriptions = 8192 // of one endpoint; half of what it serves at all
 	maxOfPeer        = 4096 // of one agent: the streams of one connection
-	// maxRequest bounds the call, in bytes: reads are small.
+	// maxRequest bounds the call, in bytes: reads are small. Who asks for more is
+	// told so at its own end.
 	maxRequest = 64 << 10
 	// askTimeout is how long the call may take to arrive.
 	askTimeout = 5 * time.Second
@@ -103,19 +104,24 @@ func (s *Server) follow(ctx context.Context, from transport.Peer, out *steady, r
 }
 
 func (s *Server) push(out *steady, name string, r *op.Reply) error {
-	b, err := op.AppendReply(make([]byte, 0, 256), r)
+	body, err := r.Body() // of a shared result: one for all who follow it
 	if err != nil {
 		return fmt.Errorf("encode result of %s: %w", name, err)
 	}
-	if len(b) > transport.MaxResponse {
-		return op.Errorf(op.CodeTooLarge, "result of %s has %d bytes, more than the %d that agents send each other", name, len(b), transport.MaxResponse)
+	head, err := op.AppendMeta(make([]byte, 0, 256), &r.Meta)
+	if err != nil {
+		return fmt.Errorf("encode meta of %s: %w", name, err)
 	}
-	if err := transport.WriteFrame(out, b); err != nil {
+	size := len(head) + len(body)
+	if size > transport.MaxResponse {
+		return op.Errorf(op.CodeTooLarge, "result of %s has %d bytes, more than the %d that agents send each other", name, size, transport.MaxResponse)
+	}
+	if err := transport.WriteFrame(out, head, body); err != nil {
 		return op.Errorf(op.CodeLost, "push result of %s: %v", name, err)
 	}
 	if r.Meta.Index > 0 {
 		s.metrics.pushes.Inc()
-		s.metrics.bytes.Add(float64(len(b)))
+		s.metrics.bytes.Add(float64(size))
 	}
 	return nil
 }

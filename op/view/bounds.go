@@ -79,11 +79,11 @@ func (v *Views) Forget(datacenter string, why *op.Error) {
 }
 
 // linger answers with the error those who ask again soon, if that is how they
-// would fare.
+// would fare: some of them are told so, the others go on without a view.
 func (v *Views) linger(ctx context.Context, w *view, why error) {
 	switch op.CodeOf(why) {
 	case op.CodeUnreachableDatacenter, op.CodeUnknownDatacenter, op.CodeRemovedDatacenter, op.CodeLeftDatacenter,
-		op.CodeNoServer, op.CodeLost, op.CodeTimeout, op.CodeNoLeader:
+		op.CodeNoServer, op.CodeLost, op.CodeTimeout, op.CodeNoLeader, op.CodeBusy, op.CodeTooLarge, op.CodeUnsupported:
 	default:
 		return
 	}
@@ -120,14 +120,22 @@ func (v *Views) sweepLoop(ctx context.Context) {
 }
 
 // sweep drops views that nobody asks for. While its source is out of reach one
-// stays: it could not be made again. What is of several datacenters could, of the
-// views of each.
+// stays as long as it would be answered with: it could not be made again. What is
+// of several datacenters could, of the views of each.
 func (v *Views) sweep(now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, w := range v.views {
 		s := w.now.Load()
-		if w.holders == 0 && s.linked && (s.age(now) == 0 || op.Wide(w.site.name)) && now.Sub(time.Unix(0, w.used.Load())) > dropAfter {
+		idle := dropAfter
+		if s.held != nil && s.held.empty {
+			idle = spareFor
+		}
+		if w.holders > 0 || now.Sub(time.Unix(0, w.used.Load())) <= idle {
+			continue
+		}
+		age := s.age(now)
+		if s.linked && (age == 0 || op.Wide(w.site.name)) || s.held != nil && age > v.cfg.MaxStale {
 			v.remove(w)
 			v.metrics.idled.Inc()
 		}

@@ -39,6 +39,7 @@ type held struct {
 	result   any
 	rendered op.Rendered
 	weight   int64 // an estimate of its memory, in bytes
+	empty    bool  // there is none, or a list without items
 }
 
 // state is what a view knows at a moment. It does not change.
@@ -159,12 +160,27 @@ func (w *view) await(ctx context.Context, h op.Header) (*state, error) {
 // waitOf is how long a caller waits for a change, with the sixteenth that keeps
 // many who asked together from coming back together.
 func waitOf(h *op.Header) time.Duration {
-	own := h.MaxWait
-	if own <= 0 {
-		own = usualWait
-	}
-	own = min(own, longestWait)
+	own := asked(h)
 	return own + rand.N(own/16+1)
+}
+
+// asked is how long a caller wants to wait.
+func asked(h *op.Header) time.Duration {
+	if h.MaxWait <= 0 {
+		return usualWait
+	}
+	return min(h.MaxWait, longestWait)
+}
+
+// left is a call that has waited since begin with what is left of its time, a
+// moment at least: 0 would be the usual wait.
+func left(call *op.Call, begin time.Time) *op.Call {
+	if call.Header.MinIndex == 0 {
+		return call
+	}
+	c := *call
+	c.Header.MaxWait = max(asked(&c.Header)-time.Since(begin), time.Millisecond)
+	return &c
 }
 
 // take keeps what the source says; it reports whether that is another result.
@@ -222,7 +238,7 @@ func (w *view) hold(r *op.Reply) (*held, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &held{meta: r.Meta, weight: overhead + growth*int64(len(body))}
+	h := &held{meta: r.Meta, weight: overhead + growth*int64(len(body)), empty: len(body) <= 1}
 	h.result, err = r.Result(w.call.Operation)
 	return h, err
 }

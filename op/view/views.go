@@ -49,7 +49,9 @@ const (
 	// dropAfter is how long a view is kept that nobody asks for.
 	dropAfter = 10 * time.Minute
 	// spareFor is how long one that was asked for is not dropped for the sake of
-	// another: a flood of names that nobody asks for twice finds no room instead.
+	// another: a flood of names that nobody asks for twice finds no room instead. It
+	// is how long one of nothing is kept at all: names that are made up cost their
+	// owner a stream each.
 	spareFor = time.Minute
 	// maxStale is how old an answer may be unless configured.
 	maxStale = time.Hour
@@ -174,6 +176,7 @@ func (v *Views) cached(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	}
 	defer v.leave(w)
 	s, err := w.await(ctx, call.Header)
+	call = left(call, now)
 	if err != nil {
 		return v.without(ctx, call, err)
 	}
@@ -238,14 +241,14 @@ func (v *Views) awaited(ctx context.Context, call *op.Call) (*op.Reply, error) {
 		s := w.now.Load()
 		switch {
 		case s.err != nil:
-			return v.cfg.Next.Do(ctx, call)
+			return v.cfg.Next.Do(ctx, left(call, begin))
 		case s.held != nil && s.held.meta.Newer(call.Header.MinIndex):
 			enough := settled + s.contact
-			if call.Header.Consistency == op.Stale && s.age(time.Now()) == 0 {
+			if limit := call.Header.MaxStale; call.Header.Consistency == op.Stale && s.age(time.Now()) == 0 && (limit == 0 || s.contact <= limit) {
 				enough = 0
 			}
 			if time.Since(begin) < enough {
-				return v.cfg.Next.Do(ctx, call)
+				return v.cfg.Next.Do(ctx, left(call, begin))
 			}
 			r := s.reply(0)
 			r.Meta.Consistency = call.Header.Consistency
@@ -460,10 +463,11 @@ func (v *Views) shared(err error) bool {
 // whatever it holds.
 func final(err error) bool {
 	switch op.CodeOf(err) {
-	case op.CodeDenied, op.CodeInvalid, op.CodeTooLarge, op.CodeUnsupported, op.CodeNotFound, op.CodeRemovedDatacenter, op.CodeLeftDatacenter:
+	case op.CodeDenied, op.CodeInvalid, op.CodeTooLarge, op.CodeUnsupported, op.CodeNotFound, op.CodeRemovedDatacenter, op.CodeLeftDatacenter,
+		op.CodeBusy: // it would age, although its owner can be asked
 		return true
 	}
-	return errors.Is(err, errFull)
+	return false
 }
 
 // take keeps what the source says and makes room for it.

@@ -24,15 +24,18 @@ type owner struct {
 	texts   map[string]string
 	indexes map[string]uint64
 	behind  time.Duration
+	contact time.Duration // not heard its leader for
+	none    map[string]bool
 	err     error         // while the owner cannot be reached
 	changed chan struct{} // closed at each change of the above
 
 	streams, begun, pushed, direct atomic.Int64
 	last                           atomic.Pointer[op.Header] // of the last direct call
+	refuse                         atomic.Pointer[op.Error]  // what subscriptions get
 }
 
 func newOwner() *owner {
-	return &owner{texts: map[string]string{}, indexes: map[string]uint64{}, changed: make(chan struct{})}
+	return &owner{texts: map[string]string{}, indexes: map[string]uint64{}, none: map[string]bool{}, changed: make(chan struct{})}
 }
 
 // change does something and lets the streams look.
@@ -46,6 +49,11 @@ func (o *owner) change(do func()) {
 
 func (o *owner) set(name, text string, index uint64) {
 	o.change(func() { o.texts[name], o.indexes[name] = text, index })
+}
+
+// nothing is a result that there is none.
+func (o *owner) nothing(name string, index uint64) {
+	o.change(func() { o.none[name], o.indexes[name] = true, index })
 }
 
 func (o *owner) cut(err error) { o.change(func() { o.err = err }) }
@@ -63,6 +71,9 @@ func (o *owner) Subscribe(ctx context.Context, call *op.Call, push func(*op.Repl
 	if err != nil {
 		return err
 	}
+	if err := o.refuse.Load(); err != nil {
+		return err
+	}
 	name := request.(*op.Text).Text
 	o.streams.Add(1)
 	defer o.streams.Add(-1)
@@ -73,11 +84,17 @@ func (o *owner) Subscribe(ctx context.Context, call *op.Call, push func(*op.Repl
 		if err != nil {
 			return err
 		}
-		m := op.Meta{Age: behind, KnownLeader: true, Datacenter: call.Header.Datacenter, Opaque: op.Wide(call.Header.Datacenter)}
+		o.mu.Lock()
+		contact, none := o.contact, o.none[name]
+		o.mu.Unlock()
+		m := op.Meta{Age: behind, LastContact: contact, KnownLeader: true, Datacenter: call.Header.Datacenter, Opaque: op.Wide(call.Header.Datacenter)}
 		reply := op.NewReply(m, nil)
 		if index != last {
 			m.Index, last = index, index
 			reply = op.NewReply(m, &op.Text{Text: text})
+			if none {
+				reply = op.NewReply(m, nil)
+			}
 			o.pushed.Add(1)
 		}
 		if err := push(reply); err != nil {
@@ -408,6 +425,10 @@ func TestIdleViewsGoUnlessTheyCouldNotBeMadeAgain(t *testing.T) {
 		o.cut(unreachable)
 		<-time.After(30 * time.Minute)
 		holds(t, v, "used", "", 30*time.Minute, 31*time.Minute)
+		<-time.After(time.Hour) // too old to be answered: nothing is lost any more
+		if n, _ := kept(v); n != 0 {
+			t.Errorf("%d views are kept that nobody would get", n)
+		}
 	})
 }
 
@@ -547,5 +568,124 @@ func TestSubscribersThatInsistGetWhatIsCurrent(t *testing.T) {
 			t.Error("it goes on with what is old")
 		}
 		all.Wait()
+	})
+}
+
+// Who waited on a view that is of no use any more waits elsewhere for what is left
+// of its time: a client gives up soon after the time it asked for.
+func TestAWaitIsNotBegunAnew(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		h     op.Header
+		spoil func(o *owner)
+		after time.Duration // when it is spoiled
+		most  time.Duration // that the owner is asked to wait
+	}{
+		{"cut", op.Header{}, func(o *owner) { o.change(func() { o.err = errFull }) }, 40 * time.Second, 20 * time.Second},
+		{"old", op.Header{Consistency: op.Cached, MaxAge: 5 * time.Second}, func(o *owner) { o.change(func() { o.behind = time.Minute }) }, 10 * time.Second, time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			views(t, func(c *Config) { c.Waits = true }, func(t *testing.T, v *Views, o *owner) {
+				o.set("a", "1", 5)
+				holds(t, v, "a", "1", 0, 0)
+				c.h.Datacenter, c.h.MinIndex, c.h.MaxWait = "dc2", 5, time.Minute
+				var all sync.WaitGroup
+				all.Go(func() {
+					if _, _, err := reading().Call(t.Context(), v, c.h, &op.Text{Text: "a"}); err != nil && op.CodeOf(err) != op.CodeBusy {
+						t.Errorf("%+v: %v", c.h, err)
+					}
+				})
+				<-time.After(c.after)
+				c.spoil(o)
+				all.Wait()
+				if last := o.last.Load(); last == nil || last.MinIndex != 0 && (last.MaxWait <= 0 || last.MaxWait > c.most) {
+					t.Errorf("%+v: the owner is asked with %+v", c.h, last)
+				}
+			})
+		})
+	}
+}
+
+// A source that has no room, or serves no such result, is not asked again for each
+// question: those are answered without a view for a while.
+func TestWhatCannotBeFollowedIsNotTriedForEachQuestion(t *testing.T) {
+	for _, code := range []op.Code{op.CodeBusy, op.CodeTooLarge, op.CodeUnsupported} {
+		t.Run(code.String(), func(t *testing.T) {
+			views(t, nil, func(t *testing.T, v *Views, o *owner) {
+				o.refuse.Store(op.Errorf(code, "not here"))
+				o.set("a", "1", 5)
+				for range 100 {
+					if text, _, err := get(t, v, op.Header{}, "a"); err != nil || text != "1" || o.last.Load().Consistency != op.Stale {
+						t.Fatalf("%q %v", text, err)
+					}
+				}
+				if n := o.begun.Load(); n != 1 || o.direct.Load() != 100 {
+					t.Errorf("%d attempts and %d calls for 100 questions", n, o.direct.Load())
+				}
+				o.refuse.Store(nil)
+				<-time.After(negative + time.Millisecond)
+				holds(t, v, "a", "1", 0, 0)
+				if o.streams.Load() != 1 {
+					t.Error("it is not followed when it can be")
+				}
+			})
+		})
+	}
+}
+
+// A flood of names that nobody has is soon forgotten: each costs its owner a stream.
+func TestViewsOfNothingGoSooner(t *testing.T) {
+	views(t, nil, func(t *testing.T, v *Views, o *owner) {
+		o.set("some", "1", 5)
+		holds(t, v, "some", "1", 0, 0)
+		for i := range 100 {
+			o.nothing(fmt.Sprint(i), 5)
+			holds(t, v, fmt.Sprint(i), "", 0, 0)
+		}
+		<-time.After(spareFor / 2)
+		holds(t, v, "1", "", 0, 0)
+		<-time.After(spareFor/2 + sweepEvery + time.Second)
+		if n := o.streams.Load(); n != 2 {
+			t.Errorf("%d streams, want those of what is there and of what is asked for", n)
+		}
+	})
+}
+
+// A wait that any server may answer is held to how far behind that may be.
+func TestAWaitForWhatMayBeOldHasALimit(t *testing.T) {
+	views(t, func(c *Config) { c.Waits = true }, func(t *testing.T, v *Views, o *owner) {
+		o.set("a", "1", 5)
+		o.change(func() { o.contact = 3 * time.Second })
+		holds(t, v, "a", "1", 0, 0)
+		for limit, want := range map[time.Duration]int64{0: 0, 4 * time.Second: 0, time.Second: 1} {
+			o.direct.Store(0)
+			h := op.Header{Datacenter: "dc2", Consistency: op.Stale, MaxStale: limit, MinIndex: 4, MaxWait: time.Minute}
+			if _, _, err := reading().Call(t.Context(), v, h, &op.Text{Text: "a"}); err != nil || o.direct.Load() != want {
+				t.Errorf("at most %s behind: %d calls, %v", limit, o.direct.Load(), err)
+			}
+		}
+	})
+}
+
+// A server that has not heard its leader since it began says so with the longest time
+// there is: nobody may take that for a short one.
+func TestASourceThatNeverHeardItsLeader(t *testing.T) {
+	views(t, func(c *Config) { c.Waits = true }, func(t *testing.T, v *Views, o *owner) {
+		o.set("a", "1", 5)
+		o.change(func() { o.contact = op.Longest })
+		if _, meta, err := get(t, v, op.Header{}, "a"); op.CodeOf(err) != op.CodeUnreachableDatacenter {
+			t.Errorf("a read is answered with %+v, %v", meta, err)
+		}
+		<-time.After(time.Second)
+		if _, meta, err := get(t, v, op.Header{}, "a"); op.CodeOf(err) != op.CodeUnreachableDatacenter {
+			t.Errorf("a read is answered with %+v, %v a second later", meta, err)
+		}
+		h := op.Header{Datacenter: "dc2", MinIndex: 4, MaxWait: time.Minute}
+		if _, _, err := reading().Call(t.Context(), v, h, &op.Text{Text: "a"}); err != nil || o.direct.Load() != 1 {
+			t.Errorf("a wait is not answered by the owner: %d calls, %v", o.direct.Load(), err)
+		}
+		o.change(func() { o.contact = 0 })
+		synctest.Wait()
+		holds(t, v, "a", "1", 0, 0)
 	})
 }

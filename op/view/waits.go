@@ -3,7 +3,6 @@ package view
 import (
 	"context"
 	"encoding/binary"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -69,11 +68,7 @@ func (w *Waits) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	if !ok {
 		return w.next.Do(ctx, call)
 	}
-	own := call.Header.MaxWait
-	if own <= 0 {
-		own = usualWait
-	}
-	timer := time.NewTimer(min(own, longestWait) + rand.N(own/16+1))
+	timer := time.NewTimer(waitOf(&call.Header))
 	defer timer.Stop()
 	select {
 	case <-s.done:
