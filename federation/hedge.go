@@ -127,6 +127,7 @@ func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.T
 	h := &hedge{stop: stop}
 	second, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the slower try
+	defer context.AfterFunc(r.group.Context(), cancel)()
 	start := time.Now()
 	timer := time.AfterFunc(r.patience(dc, targets[0]), func() {
 		r.second(h, dc, func() {
@@ -139,7 +140,7 @@ func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.T
 	own := *call
 	reply, err := rpc.TryEach(first, via, targets[:1], &own, failed)
 	done := h.close()
-	if done == nil && err != nil && ctx.Err() == nil && rpc.Again(err, op.KindRead) {
+	if done == nil && err != nil && rpc.Elsewhere(ctx, err, op.KindRead) {
 		return rpc.TryEach(ctx, via, targets[1:], call, failed)
 	}
 	if err == nil || done == nil || first.Err() == nil && !rpc.Again(err, op.KindRead) {
@@ -150,6 +151,9 @@ func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.T
 		dc.load.suspect(targets[0].NodeID)
 		dc.load.of(targets[0].NodeID).doubt.Store(true)
 		r.wake()
+	}
+	if op.CodeOf(h.err) == op.CodeTimeout && op.CodeOf(err) == op.CodeNoLeader {
+		return nil, err
 	}
 	return h.reply, h.err
 }

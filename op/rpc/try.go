@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"time"
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/transport"
@@ -31,11 +32,21 @@ func TryEach(ctx context.Context, via RoundTripper, targets []transport.Target, 
 		if failed != nil && unanswered(err) {
 			failed(to, err)
 		}
-		if ctx.Err() != nil || !Again(err, c.Operation.OpKind()) {
+		if !Elsewhere(ctx, err, c.Operation.OpKind()) {
 			return nil, err
 		}
 	}
 	return nil, last
+}
+
+// Elsewhere reports whether another server may answer a call that failed so, within
+// its time. One that knows no leader has waited for one as long as the call allowed:
+// the next would be given up before it can say the same.
+func Elsewhere(ctx context.Context, err error, k op.Kind) bool {
+	if deadline, ok := ctx.Deadline(); ok && op.CodeOf(err) == op.CodeNoLeader && time.Until(deadline) < 2*slack {
+		return false
+	}
+	return ctx.Err() == nil && Again(err, k)
 }
 
 // unanswered reports whether an error says that the server did not answer.
@@ -47,8 +58,13 @@ func unanswered(err error) bool {
 	return false
 }
 
-// Again reports whether a call of the kind that failed so may be sent again.
+// Again reports whether a call of the kind that failed so may be sent again. An
+// error about another datacenter is no fault of who says it: that server has tried
+// those there, and the next would take as long to find out the same.
 func Again(err error, k op.Kind) bool {
+	if err != nil && op.AsError(err).Datacenter != "" {
+		return false
+	}
 	switch op.CodeOf(err).Retry() {
 	case op.RetryAll:
 		return true
