@@ -148,6 +148,9 @@ func (s *Seat) gone(list []Server) []Server {
 	return list
 }
 
+// Damped is Pool.Damped.
+func (s *Seat) Damped(name string) bool { return s.pool.Load().Damped(name) }
+
 // ForceLeave is Pool.ForceLeave.
 func (s *Seat) ForceLeave(name string, prune bool) error {
 	if s.left.Load() {
