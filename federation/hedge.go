@@ -141,7 +141,8 @@ func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.T
 	reply, err := rpc.TryEach(first, via, targets[:1], &own, failed)
 	done := h.close()
 	if done == nil && err != nil && rpc.Elsewhere(ctx, err, op.KindRead) {
-		return rpc.TryEach(ctx, via, targets[1:], call, failed)
+		reply, next := rpc.TryEach(ctx, via, targets[1:], call, failed)
+		return reply, rpc.Telling(err, next, op.KindRead)
 	}
 	if err == nil || done == nil || first.Err() == nil && !rpc.Again(err, op.KindRead) {
 		return reply, err
@@ -152,10 +153,7 @@ func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.T
 		dc.load.of(targets[0].NodeID).doubt.Store(true)
 		r.wake()
 	}
-	if op.CodeOf(h.err) == op.CodeTimeout && op.CodeOf(err) == op.CodeNoLeader {
-		return nil, err
-	}
-	return h.reply, h.err
+	return h.reply, rpc.Telling(err, h.err, op.KindRead)
 }
 
 // second begins the second try unless the first has ended or too many reads are

@@ -142,3 +142,37 @@ func TestStopEndsSecondTries(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// One server that answers that there is no leader shows that the datacenter can be
+// reached, whatever becomes of the others.
+func TestNoLeaderAndOutOfReachAreToldApart(t *testing.T) {
+	for name, lost := range map[string]error{"out of reach": transport.ErrUnreachable, "lost": transport.ErrLost} {
+		for range 2 { // whoever is asked first
+			first := true
+			var mu sync.Mutex
+			s := &servers{do: func(context.Context, string) ([]byte, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if first = !first; first {
+					return nil, fmt.Errorf("gone: %w", lost)
+				}
+				return op.AppendError(nil, op.ErrNoLeader), nil
+			}}
+			r := router(t, s, peers(2, gossip.Alive))
+			for range 2 {
+				if _, err := get(t.Context(), r, "dc2"); op.CodeOf(err) != op.CodeNoLeader {
+					t.Errorf("%s: %v (%s)", name, err, op.CodeOf(err))
+				}
+			}
+			first = true
+			_, _, err := kv.Apply.Call(t.Context(), r, op.Header{Datacenter: "dc2"}, &kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: "k"}})
+			want := op.CodeNoLeader
+			if lost == transport.ErrLost {
+				want = op.CodeLost // it may have been carried out
+			}
+			if op.CodeOf(err) != want {
+				t.Errorf("write, %s: %v (%s), want %s", name, err, op.CodeOf(err), want)
+			}
+		}
+	}
+}
