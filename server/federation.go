@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -106,7 +107,9 @@ func (s *Server) askView(ctx context.Context, h op.Header, view *status.View) {
 	case got == nil || len(got.Views) == 0:
 		view.Error = "it answered nothing"
 	default:
+		asked := view.Datacenter
 		*view = got.Views[0]
+		view.Datacenter = asked // whatever it says: it stands beside the link to it
 	}
 }
 
@@ -166,24 +169,41 @@ func (s *Server) quitFederation(ctx context.Context, h op.Header, req *status.Qu
 	}
 	out := &status.Changed{}
 	if req.All {
-		for _, srv := range s.lan.Servers() {
-			if srv.ID == s.cfg.NodeID || srv.WANPort == 0 || srv.Status != gossip.Alive {
-				continue
-			}
-			call := op.NewCall(&status.Quit, op.Header{Token: h.Token}, &status.QuitRequest{})
-			if _, err := rpc.Send(ctx, s.cfg.Transport, transport.Target{Addr: rpcAddr(srv), NodeID: srv.ID, Name: srv.Name}, call); err != nil {
-				s.log.Warn("a server did not leave the federation", "server", srv.Name, "error", err)
-				out.Missed = append(out.Missed, srv.Name)
-				continue
-			}
-			out.Told++
-		}
+		s.quitOthers(ctx, h, out)
 	}
 	if err := s.federation.Quit(ctx); err != nil && !errors.Is(err, wan.ErrLeft) {
 		return nil, err
 	}
 	out.Told++
 	return out, nil
+}
+
+// quitOthers has the other servers of the datacenter leave the WAN pool, at once: each
+// takes seconds to say goodbye.
+func (s *Server) quitOthers(ctx context.Context, h op.Header, out *status.Changed) {
+	var mu sync.Mutex
+	var g errgroup.Group
+	g.SetLimit(viewsAtOnce)
+	for _, srv := range s.lan.Servers() {
+		if srv.ID == s.cfg.NodeID || srv.WANPort == 0 || srv.Status != gossip.Alive {
+			continue
+		}
+		g.Go(func() error {
+			call := op.NewCall(&status.Quit, op.Header{Token: h.Token}, &status.QuitRequest{})
+			_, err := rpc.Send(ctx, s.cfg.Transport, transport.Target{Addr: rpcAddr(srv), NodeID: srv.ID, Name: srv.Name}, call)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				s.log.Warn("a server did not leave the federation", "server", srv.Name, "error", err)
+				out.Missed = append(out.Missed, srv.Name)
+				return nil
+			}
+			out.Told++
+			return nil
+		})
+	}
+	_ = g.Wait() // who did not is in Missed
+	slices.Sort(out.Missed)
 }
 
 // settle adds to a link what the datacenter said of itself.
