@@ -115,6 +115,8 @@ func TestCommands(t *testing.T) {
 		{args: "info", answers: map[string]string{"GET /v1/agent/self": `{}`}, code: 1, err: "reports nothing"},
 		{args: "leave -wan -all", answers: map[string]string{"PUT /v1/federation/leave": `{"Told":3,"Missed":[]}`},
 			out: "3 servers left the federation and stay in their datacenter. legate join -wan takes them back.\n"},
+		{args: "leave -wan", answers: map[string]string{"PUT /v1/federation/leave": `{"Told":1,"Missed":[]}`},
+			out: "1 server left the federation and stays in its datacenter. legate join -wan takes it back.\n"},
 		{args: "leave -all", code: 1, err: "-all goes with -wan only"},
 		{args: "federation list", answers: map[string]string{"GET /v1/federation/datacenters": `[{"Datacenter":"dc1","State":"up"},{"Datacenter":"dc2","State":"removed","Reason":"by s1.dc1"}]`},
 			out: "Datacenter  State    Reason\ndc1         up       -\ndc2         removed  by s1.dc1\n"},
