@@ -49,6 +49,9 @@ var errNoFederation = op.Errorf(op.CodeConflict, "this server takes no part in a
 func (s *Server) federationViews(ctx context.Context, h op.Header, req *status.FederationRequest) (*status.Views, error) {
 	own := s.federationView()
 	out := &status.Views{Views: []status.View{own}}
+	if req.Probes {
+		defer func() { out.Views[0].Probes = s.probes() }()
+	}
 	if !req.Each {
 		return out, nil
 	}
@@ -242,6 +245,21 @@ func (s *Server) federationView() status.View {
 			Reason: "by " + rec.By + " at " + rec.At.UTC().Format(time.RFC3339)})
 	}
 	return v
+}
+
+// probes lists what this server's own probes of the others show.
+func (s *Server) probes() []status.Probe {
+	if s.wan == nil {
+		return nil
+	}
+	var out []status.Probe
+	for _, srv := range s.wan.Servers() {
+		name := wan.FullName(srv.Name, srv.Datacenter)
+		if d, ok := s.wan.RoundTrip(name); ok {
+			out = append(out, status.Probe{Server: name, RoundTripMS: milliseconds(d)})
+		}
+	}
+	return out
 }
 
 // leaderName is the node that leads this datacenter, empty if none does.

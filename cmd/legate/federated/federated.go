@@ -196,6 +196,24 @@ func Leave(w io.Writer, client *api.Client, all bool) error {
 	return nil
 }
 
+// Measured adds to an estimated round trip between two servers what one of them has
+// measured, if that is the one that answers. Who may not know it sees the estimate
+// alone.
+func Measured(w io.Writer, client *api.Client, names []string) {
+	var views []status.View
+	if _, err := client.Raw().Query("/v1/federation/status", &views, nil); err != nil || len(views) == 0 {
+		return
+	}
+	self := views[0].Server + "." + views[0].Datacenter
+	for i, name := range names {
+		for _, p := range views[0].Probes {
+			if other := names[len(names)-1-i]; name == self && p.Server == other && other != self {
+				fmt.Fprintf(w, "Measured %s -> %s rtt: %.3f ms (median of the last gossip probes)\n", plain.Text(self), plain.Text(other), p.RoundTripMS)
+			}
+		}
+	}
+}
+
 // oneOr is the words that go with a number.
 func oneOr(n int, one, more string) string {
 	if n == 1 {
