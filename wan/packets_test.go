@@ -2,14 +2,18 @@ package wan
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/transport"
 )
 
 // lines keeps what is logged.
@@ -66,6 +70,31 @@ func TestFullPacketsOfNewsFitADatagram(t *testing.T) {
 	}
 	if line := log.with("too large"); line != "" {
 		t.Errorf("a packet was not sent: %s", line)
+	}
+}
+
+// Who was refused is not dialled for seconds; but whoever is told to join does so.
+func TestJoinIsTriedAtOnceAfterARefusal(t *testing.T) {
+	var refused atomic.Bool
+	refused.Store(true)
+	a := startNode(t, "dc1", "a1", settings{config: func(c *Config) {
+		c.Refuse = func(string) error {
+			if refused.Load() {
+				return errors.New("not now")
+			}
+			return nil
+		}
+	}})
+	b := startNode(t, "dc2", "b1", settings{})
+	if _, err := b.pool.Join([]string{a.addr()}); err == nil {
+		t.Fatal("it was not refused")
+	}
+	eventually(t, patience, "the refusal is noted", func() bool {
+		return slices.ContainsFunc(b.endpoint.Stats(), func(s transport.PathStats) bool { return s.Err != nil })
+	})
+	refused.Store(false)
+	if _, err := b.pool.Join([]string{a.addr()}); err != nil {
+		t.Error(err)
 	}
 }
 
