@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"time"
@@ -12,20 +13,25 @@ import (
 	"github.com/legate-project/legate/transport"
 )
 
-// logEvent writes one line for each member of an event.
-func (a *Agent) logEvent(pool string, e gossip.Event) {
+// logEvent writes one line for each member of an event. That one came or failed which
+// comes and goes, as often says, is for who debugs.
+func (a *Agent) logEvent(pool string, e gossip.Event, often func(member string) bool) {
 	if e.Kind == gossip.Resync {
 		a.log.Warn("more came from gossip than could be taken in: the members are read again, user events among it are lost", "component", "agent", "pool", pool)
 	}
 	for _, m := range e.Members {
 		log := a.log.With("component", "agent", "pool", pool, "node", m.Name, "address", m.Addr)
+		joined, failed := slog.LevelInfo, slog.LevelWarn
+		if often(m.Name) {
+			joined, failed = slog.LevelDebug, slog.LevelDebug
+		}
 		switch e.Kind {
 		case gossip.Join:
-			log.Info("member joined")
+			log.Log(context.Background(), joined, "member joined")
 		case gossip.Leave:
 			log.Info("member left")
 		case gossip.Fail:
-			log.Warn("member failed")
+			log.Log(context.Background(), failed, "member failed")
 		case gossip.Reap:
 			log.Info("member forgotten")
 		}

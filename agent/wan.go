@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,12 +38,16 @@ func (s *serverParts) startWAN(id transport.Identity) error {
 		return err
 	}
 	var pool atomic.Pointer[wan.Seat]
+	var one sync.Mutex // what was read later is routed by later
 	refresh := func() {
 		if p := pool.Load(); p != nil {
+			one.Lock()
 			s.routes(p)
+			one.Unlock()
 			s.removals.MembersChanged()
 		}
 	}
+	damped := func(member string) bool { p := pool.Load(); return p != nil && p.Damped(member) }
 	s.refresh = refresh
 	p, err := wan.Take(wan.Config{
 		Self: wan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, RPCPort: a.cfg.Ports.Server,
@@ -50,7 +55,7 @@ func (s *serverParts) startWAN(id transport.Identity) error {
 		Refuse:     s.refuse,
 		Federation: a.cfg.Federation, Endpoint: s.between, AdvertiseAddr: a.cfg.AdvertiseAddrWAN, AdvertisePort: a.cfg.Ports.SerfWAN,
 		SnapshotPath: a.dir.sub(gossipFolder, "remote.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
-		Profile: a.profile(gossip.WAN), Timing: a.wanTiming(), OnChange: func(e wan.Event) { a.logEvent("WAN", e); refresh() },
+		Profile: a.profile(gossip.WAN), Timing: a.wanTiming(), OnChange: func(e wan.Event) { a.logEvent("WAN", e, damped); refresh() },
 		Log: a.log.With("component", "gossip", "pool", "wan"), Registerer: a.reg,
 	})
 	if err != nil {
@@ -197,6 +202,9 @@ func (f federated) Quit(ctx context.Context) error {
 		return err
 	}
 	err := f.s.wan.Quit(ctx)
+	if err != nil && !f.s.wan.Left() {
+		err = errors.Join(err, f.s.showWANPort(f.s.a.cfg.Ports.SerfWAN)) // it is in the pool still
+	}
 	f.s.refresh()
 	return err
 }

@@ -62,6 +62,7 @@ type Client struct {
 	cfg     Config
 	metrics *metrics
 	turn    atomic.Uint64 // server in use, modulo their number
+	beside  atomic.Uint64 // how far from it the one in use for calls of other datacenters is
 	calls   atomic.Uint64
 	leader  atomic.Pointer[string] // node ID of the leader as last told; nil if unknown
 	live    atomic.Pointer[live]
@@ -117,15 +118,16 @@ func (c *Client) timeout(call *op.Call) time.Duration {
 func (c *Client) hold(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	deadline := time.Now().Add(c.cfg.HoldTimeout)
 	for {
+		beside := c.beside.Load()
 		reply, err := rpc.TryEach(ctx, c.cfg.Transport, c.targets(call), call, func(t transport.Target, _ error) { c.pass(t) })
 		if err == nil && reply.Meta.Leader != "" {
 			c.leader.Store(&reply.Meta.Leader)
 		}
+		if outOfReach(err) {
+			c.beside.CompareAndSwap(beside, beside+1) // it may be that server's fault: another's turn
+		}
 		if err == nil || ctx.Err() != nil || !rpc.Again(err, call.Operation.OpKind()) {
 			return reply, err
-		}
-		if code := op.CodeOf(err); code == op.CodeUnreachableDatacenter {
-			return nil, err // our servers waited already
 		}
 		pause := 20*time.Millisecond + rand.N(60*time.Millisecond)
 		if time.Now().Add(pause).After(deadline) {
@@ -137,6 +139,15 @@ func (c *Client) hold(ctx context.Context, call *op.Call) (*op.Reply, error) {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// outOfReach reports whether a server says that it has no way to a datacenter.
+func outOfReach(err error) bool {
+	switch op.CodeOf(err) {
+	case op.CodeUnreachableDatacenter, op.CodeUnknownDatacenter, op.CodeLeftDatacenter:
+		return true
+	}
+	return false
 }
 
 // pass has the server after one that did not answer take its turn.
@@ -162,6 +173,9 @@ func (c *Client) targets(call *op.Call) []transport.Target {
 		return all
 	}
 	first := int(c.turn.Load() % uint64(n))
+	if c.elsewhere(call) {
+		first = int((c.turn.Load() + c.beside.Load()) % uint64(n))
+	}
 	if leader := c.leader.Load(); leader != nil && c.led(call) && c.cfg.Servers.NumMembers() <= maxDirect {
 		if i := slices.IndexFunc(all, func(t transport.Target) bool { return t.NodeID == *leader }); i >= 0 {
 			first = i
@@ -170,9 +184,15 @@ func (c *Client) targets(call *op.Call) []transport.Target {
 	return append(append(make([]transport.Target, 0, n), all[first:]...), all[:first]...)
 }
 
+// elsewhere reports whether a call is of another datacenter.
+func (c *Client) elsewhere(call *op.Call) bool {
+	dc := call.Header.Datacenter
+	return dc != "" && dc != c.cfg.Datacenter
+}
+
 // led reports whether only the leader of this datacenter can answer.
 func (c *Client) led(call *op.Call) bool {
-	if dc := call.Header.Datacenter; dc != "" && dc != c.cfg.Datacenter {
+	if c.elsewhere(call) {
 		return false
 	}
 	switch call.Operation.OpKind() {

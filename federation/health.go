@@ -198,10 +198,27 @@ func (r *Router) watch(ctx context.Context) {
 	}
 }
 
-// look probes one server if that is due.
+// look probes one server if that is due, and the others with it that are asked: a
+// call that moves on to the next should not be the first to learn of that one.
 func (r *Router) look(dc *datacenter, m member) {
 	trip := r.cfg.Transport.RTT(m.target, rpc.Protocol)
-	if !m.due(time.Now(), max(lateLeast, lateTrips*trip)) || !m.probing.CompareAndSwap(false, true) {
+	if !m.due(time.Now(), max(lateLeast, lateTrips*trip)) {
+		return
+	}
+	r.examine(dc, m, trip)
+	if m.open.Load() {
+		return
+	}
+	for _, other := range dc.members {
+		if !other.open.Load() {
+			r.examine(dc, other, r.cfg.Transport.RTT(other.target, rpc.Protocol))
+		}
+	}
+}
+
+// examine probes one server unless it is being probed.
+func (r *Router) examine(dc *datacenter, m member, trip time.Duration) {
+	if !m.probing.CompareAndSwap(false, true) {
 		return
 	}
 	err := r.group.Spawn("probe", func(ctx context.Context) {

@@ -353,3 +353,23 @@ func TestStatusSaysWhatIsKnown(t *testing.T) {
 		}
 	})
 }
+
+// A server that does not answer casts doubt on all of its datacenter: they are
+// probed together, not one after the other as the call comes to them.
+func TestFirstReadOfAFrozenDatacenterFailsAfterOneRoundOfProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite()
+		r := watched(t, s, peers(3, gossip.Alive))
+		for range paceLeast {
+			if _, err := get(t.Context(), r, "dc2"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.freeze(true, "id0", "id1", "id2")
+		start := time.Now()
+		_, err := get(t.Context(), r, "dc2")
+		if took := time.Since(start); op.CodeOf(err) != op.CodeUnreachableDatacenter || took > lateLeast+probeLeast+2*watchEvery {
+			t.Errorf("%v after %s", err, took)
+		}
+	})
+}

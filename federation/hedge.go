@@ -127,6 +127,7 @@ func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.T
 	h := &hedge{stop: stop}
 	second, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the slower try
+	defer context.AfterFunc(r.group.Context(), cancel)()
 	start := time.Now()
 	timer := time.AfterFunc(r.patience(dc, targets[0]), func() {
 		r.second(h, dc, func() {
@@ -139,8 +140,9 @@ func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.T
 	own := *call
 	reply, err := rpc.TryEach(first, via, targets[:1], &own, failed)
 	done := h.close()
-	if done == nil && err != nil && ctx.Err() == nil && rpc.Again(err, op.KindRead) {
-		return rpc.TryEach(ctx, via, targets[1:], call, failed)
+	if done == nil && err != nil && rpc.Elsewhere(ctx, err, op.KindRead) {
+		reply, next := rpc.TryEach(ctx, via, targets[1:], call, failed)
+		return reply, rpc.Telling(err, next, op.KindRead)
 	}
 	if err == nil || done == nil || first.Err() == nil && !rpc.Again(err, op.KindRead) {
 		return reply, err
@@ -151,7 +153,7 @@ func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.T
 		dc.load.of(targets[0].NodeID).doubt.Store(true)
 		r.wake()
 	}
-	return h.reply, h.err
+	return h.reply, rpc.Telling(err, h.err, op.KindRead)
 }
 
 // second begins the second try unless the first has ended or too many reads are

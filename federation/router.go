@@ -58,8 +58,8 @@ type Config struct {
 	// Datacenter of this server.
 	Datacenter string
 	Transport  Transport
-	// Deadline for a call whose caller set none, in addition to the wait of a
-	// blocking read; default 10 s.
+	// Deadline of a call unless its caller's is earlier, in addition to the wait of
+	// a blocking read; default 10 s.
 	Deadline time.Duration
 	// Ping takes op.Empty, and every server answers it by itself at once: whether
 	// a server answers it decides whether it is asked. With nil nothing is probed
@@ -159,10 +159,9 @@ func (r *Router) Distance(name string) (time.Duration, bool) {
 // Do implements op.Caller for a call whose header names another datacenter.
 func (r *Router) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	name := call.Header.Datacenter
-	t := r.table.Load()
-	dc := t.datacenters[name]
-	if dc == nil || r.cfg.Removed(name) {
-		return nil, &op.Error{Code: t.missing(name, r.cfg.Removed), Text: noPath, Datacenter: name}
+	dc, err := r.find(name)
+	if err != nil {
+		return nil, err
 	}
 	limit, bound := &dc.load.inFlight, int64(maxInFlight)
 	if call.Header.MinIndex > 0 {
@@ -172,11 +171,8 @@ func (r *Router) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	if limit.Add(1) > bound {
 		return nil, &op.Error{Code: op.CodeBusy, Datacenter: name, Text: "too many calls to datacenter " + name + " are in progress"}
 	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, r.deadline(call))
-		defer cancel()
-	}
+	ctx, cancel := context.WithTimeout(ctx, r.deadline(call))
+	defer cancel()
 	start := time.Now()
 	reply, err := r.send(ctx, dc, call)
 	if op.CodeOf(err) == op.CodeNoLeader { // of the datacenter that was asked, not of the caller's
@@ -184,6 +180,15 @@ func (r *Router) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	}
 	r.metrics.record(call, name, time.Since(start), err)
 	return reply, err
+}
+
+// find returns a datacenter that can be asked, or why there is none of the name.
+func (r *Router) find(name string) (*datacenter, error) {
+	t := r.table.Load()
+	if dc := t.datacenters[name]; dc != nil && !r.cfg.Removed(name) {
+		return dc, nil
+	}
+	return nil, &op.Error{Code: t.missing(name, r.cfg.Removed), Text: noPath, Datacenter: name}
 }
 
 func (r *Router) deadline(call *op.Call) time.Duration {

@@ -341,7 +341,7 @@ func TestStateSaysWhatIsWrong(t *testing.T) {
 	}{
 		"all answer":  {peers(2, gossip.Alive), Up, ""},
 		"one failed":  {half, Degraded, "1 of 2 servers do not answer"},
-		"one damped":  {damped, Degraded, "1 servers failed again and again of late"},
+		"one damped":  {damped, Degraded, "1 of 2 servers failed again and again of late"},
 		"all failed":  {peers(2, gossip.Failed), Unreachable, "none of its servers answers, and gossip holds them failed"},
 		"all of them": {peers(2, gossip.Left), Left, "all of its servers left the federation, or this one did"},
 	} {

@@ -77,7 +77,7 @@ func (s *Status) judge(dc *datacenter) {
 		why = append(why, fmt.Sprintf("gossip holds %d of %d servers failed", n, s.Servers))
 	}
 	if n := dc.damped(); n > 0 {
-		why = append(why, fmt.Sprintf("%d servers failed again and again of late", n))
+		why = append(why, fmt.Sprintf("%d of %d servers failed again and again of late", n, s.Servers))
 	}
 	if s.Doubling {
 		why = append(why, fmt.Sprintf("%.1f %% of the packets are lost", 100*s.Loss))

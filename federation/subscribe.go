@@ -22,9 +22,9 @@ type subscriber struct {
 // be back before a probe says so.
 func (s *subscriber) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
 	name := call.Header.Datacenter
-	dc := s.r.table.Load().datacenters[name]
-	if dc == nil {
-		return &op.Error{Code: op.CodeUnknownDatacenter, Text: noPath, Datacenter: name}
+	dc, err := s.r.find(name)
+	if err != nil {
+		return err
 	}
 	targets := dc.order()
 	if n := uint64(len(dc.members)); len(targets) == 0 && n > 0 && call.Header.MinIndex > 0 {
@@ -34,7 +34,7 @@ func (s *subscriber) Subscribe(ctx context.Context, call *op.Call, push func(*op
 		targets = targets[:maxTries]
 	}
 	began := false
-	err := feed.FollowEach(ctx, s.via, targets, call, feed.Sink{
+	err = feed.FollowEach(ctx, s.via, targets, call, feed.Sink{
 		Push:   func(reply *op.Reply) error { began = true; return push(reply) },
 		Failed: func(t transport.Target) { dc.load.suspect(t.NodeID) },
 	})

@@ -2,6 +2,7 @@ package federation
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -51,7 +52,7 @@ type load struct {
 func newTable(own string, self *coordinate.Coordinate, peers []Peer, old *table) *table {
 	t := &table{datacenters: map[string]*datacenter{}, known: map[string]transport.Target{}, alive: map[string]transport.Target{}}
 	away := map[string][]time.Duration{}
-	sorted := slices.Clone(peers)
+	sorted := each(peers)
 	slices.SortStableFunc(sorted, func(a, b Peer) int { return cmp.Compare(a.distance(self), b.distance(self)) })
 	for _, p := range sorted {
 		if p.Datacenter == own || p.Status == gossip.Left {
@@ -85,6 +86,39 @@ func newTable(own string, self *coordinate.Coordinate, peers []Peer, old *table)
 		return cmp.Or(cmp.Compare(t.datacenters[a].away, t.datacenters[b].away), strings.Compare(a, b))
 	})
 	return t
+}
+
+// each lists the servers of a datacenter once: one that was given another name is a
+// member twice until gossip forgets the old one. The one that lives counts.
+func each(peers []Peer) []Peer {
+	type server struct{ datacenter, id string }
+	out := make([]Peer, 0, len(peers))
+	at := make(map[server]int, len(peers)) // place in out
+	for _, p := range peers {
+		k := server{p.Datacenter, p.ID}
+		i, twice := at[k]
+		switch {
+		case !twice:
+			at[k] = len(out)
+			out = append(out, p)
+		case presence(p.Status) > presence(out[i].Status):
+			out[i] = p
+		}
+	}
+	return out
+}
+
+// presence orders what gossip says of a server by how much of it is there.
+func presence(s gossip.Status) int {
+	switch s {
+	case gossip.Alive:
+		return 3
+	case gossip.Leaving:
+		return 2
+	case gossip.Failed:
+		return 1
+	}
+	return 0
 }
 
 // missing says why a datacenter has no server in the table.
@@ -178,10 +212,12 @@ func (l *load) keep(members []member) {
 		still[m.target.NodeID] = m.health
 	}
 	l.servers = still
+	maps.DeleteFunc(l.suspects, func(id string, _ time.Time) bool { return still[id] == nil })
 }
 
 // order lists the servers that are to be asked: in turn, so that load spreads,
-// those that failed lately last.
+// those that failed a call lately behind the others, and those that are damped
+// behind all that are not.
 func (d *datacenter) order() []transport.Target {
 	n := len(d.members)
 	if n == 0 {
@@ -192,23 +228,26 @@ func (d *datacenter) order() []transport.Target {
 	now := time.Now()
 	d.load.mu.Lock()
 	defer d.load.mu.Unlock()
-	var late []transport.Target
+	var late, damped, dampedLate []transport.Target
 	for i := range n {
 		m := d.members[(start+i)%n]
 		if m.open.Load() {
 			continue
 		}
-		t := m.target
-		if until, ok := d.load.suspects[t.NodeID]; ok {
-			if now.Before(until) {
-				late = append(late, t)
-				continue
-			}
-			delete(d.load.suspects, t.NodeID)
+		list, behind := &out, &late
+		if m.damped {
+			list, behind = &damped, &dampedLate
 		}
-		out = append(out, t)
+		if until, ok := d.load.suspects[m.target.NodeID]; ok {
+			if now.Before(until) {
+				list = behind
+			} else {
+				delete(d.load.suspects, m.target.NodeID)
+			}
+		}
+		*list = append(*list, m.target)
 	}
-	return append(out, late...)
+	return append(append(append(out, late...), damped...), dampedLate...)
 }
 
 // suspect has a server asked last for a while.

@@ -50,14 +50,14 @@ func operatorRaft(x *exchange) error {
 	return x.json(&status.RaftConfiguration{Servers: some(conf.Servers), Index: conf.Index})
 }
 
-// federationStatus shows how the federation is seen: with ?local by the server that
-// answers alone, else by each datacenter.
+// federationStatus shows how the federation is seen, and what the probes of the server
+// that answers show: with ?local by that server alone, else by each datacenter.
 func federationStatus(x *exchange) error {
 	local, err := x.flag("local")
 	if err != nil {
 		return err
 	}
-	views, err := ask(x, &status.Federation, &status.FederationRequest{Each: !local})
+	views, err := ask(x, &status.Federation, &status.FederationRequest{Each: !local, Probes: true})
 	if err != nil {
 		return err
 	}

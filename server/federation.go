@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -48,6 +49,9 @@ var errNoFederation = op.Errorf(op.CodeConflict, "this server takes no part in a
 func (s *Server) federationViews(ctx context.Context, h op.Header, req *status.FederationRequest) (*status.Views, error) {
 	own := s.federationView()
 	out := &status.Views{Views: []status.View{own}}
+	if req.Probes {
+		defer func() { out.Views[0].Probes = s.probes() }()
+	}
 	if !req.Each {
 		return out, nil
 	}
@@ -106,7 +110,9 @@ func (s *Server) askView(ctx context.Context, h op.Header, view *status.View) {
 	case got == nil || len(got.Views) == 0:
 		view.Error = "it answered nothing"
 	default:
+		asked := view.Datacenter
 		*view = got.Views[0]
+		view.Datacenter = asked // whatever it says: it stands beside the link to it
 	}
 }
 
@@ -166,24 +172,41 @@ func (s *Server) quitFederation(ctx context.Context, h op.Header, req *status.Qu
 	}
 	out := &status.Changed{}
 	if req.All {
-		for _, srv := range s.lan.Servers() {
-			if srv.ID == s.cfg.NodeID || srv.WANPort == 0 || srv.Status != gossip.Alive {
-				continue
-			}
-			call := op.NewCall(&status.Quit, op.Header{Token: h.Token}, &status.QuitRequest{})
-			if _, err := rpc.Send(ctx, s.cfg.Transport, transport.Target{Addr: rpcAddr(srv), NodeID: srv.ID, Name: srv.Name}, call); err != nil {
-				s.log.Warn("a server did not leave the federation", "server", srv.Name, "error", err)
-				out.Missed = append(out.Missed, srv.Name)
-				continue
-			}
-			out.Told++
-		}
+		s.quitOthers(ctx, h, out)
 	}
 	if err := s.federation.Quit(ctx); err != nil && !errors.Is(err, wan.ErrLeft) {
 		return nil, err
 	}
 	out.Told++
 	return out, nil
+}
+
+// quitOthers has the other servers of the datacenter leave the WAN pool, at once: each
+// takes seconds to say goodbye.
+func (s *Server) quitOthers(ctx context.Context, h op.Header, out *status.Changed) {
+	var mu sync.Mutex
+	var g errgroup.Group
+	g.SetLimit(viewsAtOnce)
+	for _, srv := range s.lan.Servers() {
+		if srv.ID == s.cfg.NodeID || srv.WANPort == 0 || srv.Status != gossip.Alive {
+			continue
+		}
+		g.Go(func() error {
+			call := op.NewCall(&status.Quit, op.Header{Token: h.Token}, &status.QuitRequest{})
+			_, err := rpc.Send(ctx, s.cfg.Transport, transport.Target{Addr: rpcAddr(srv), NodeID: srv.ID, Name: srv.Name}, call)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				s.log.Warn("a server did not leave the federation", "server", srv.Name, "error", err)
+				out.Missed = append(out.Missed, srv.Name)
+				return nil
+			}
+			out.Told++
+			return nil
+		})
+	}
+	_ = g.Wait() // who did not is in Missed
+	slices.Sort(out.Missed)
 }
 
 // settle adds to a link what the datacenter said of itself.
@@ -222,6 +245,21 @@ func (s *Server) federationView() status.View {
 			Reason: "by " + rec.By + " at " + rec.At.UTC().Format(time.RFC3339)})
 	}
 	return v
+}
+
+// probes lists what this server's own probes of the others show.
+func (s *Server) probes() []status.Probe {
+	if s.wan == nil {
+		return nil
+	}
+	var out []status.Probe
+	for _, srv := range s.wan.Servers() {
+		name := wan.FullName(srv.Name, srv.Datacenter)
+		if d, ok := s.wan.RoundTrip(name); ok {
+			out = append(out, status.Probe{Server: name, RoundTripMS: milliseconds(d)})
+		}
+	}
+	return out
 }
 
 // leaderName is the node that leads this datacenter, empty if none does.

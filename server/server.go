@@ -60,6 +60,8 @@ type WAN interface {
 	Servers() []wan.Server
 	FloodJoin(ctx context.Context, servers []wan.Server) (int, error)
 	CoordinateOf(name string) (*coordinate.Coordinate, bool)
+	// RoundTrip is what this server's own probes of a member show.
+	RoundTrip(name string) (time.Duration, bool)
 }
 
 // Remote carries calls to other datacenters.

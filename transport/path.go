@@ -244,10 +244,20 @@ func (p *path) lost(c *conn, cause error) {
 
 // heard ends the pauses of the paths to an address that just reached us.
 func (e *Endpoint) heard(addr, protocol string) {
+	e.unpause(func(k pathKey) bool { return k.target.Addr == addr && k.protocol == protocol })
+}
+
+// Anew ends the pauses after failed dials for a protocol: for who was told to try
+// now.
+func (e *Endpoint) Anew(protocol string) {
+	e.unpause(func(k pathKey) bool { return k.protocol == protocol })
+}
+
+func (e *Endpoint) unpause(match func(pathKey) bool) {
 	e.mu.Lock()
 	var paths []*path
 	for k, p := range e.paths {
-		if k.target.Addr == addr && k.protocol == protocol {
+		if match(k) {
 			paths = append(paths, p)
 		}
 	}

@@ -24,9 +24,11 @@ const (
 	// maxTwin bounds the request, in bytes: what fits a packet with the rest.
 	maxTwin = 1100
 	// twinWindow is how many numbers of an origin are told apart; one that is
-	// further behind the newest is refused. Half of it bounds how far those in
-	// progress are apart, so that no live request is ever refused.
+	// further behind the newest is refused. Half of it bounds how far those that
+	// began within twinHold are apart: both copies of an older request have come, or
+	// their connections are deaf and dropped.
 	twinWindow = 8192
+	twinHold   = 5 * time.Second
 	// minGrace and maxGrace bound how long the slower answer may still come,
 	// which is a round trip: to stop it costs more packets than to take it.
 	minGrace = 10 * time.Millisecond
@@ -42,12 +44,12 @@ type numbers struct {
 
 	mu   sync.Mutex
 	next uint64
-	low  uint64              // all below have ended
-	open map[uint64]struct{} // at or above low, not ended
+	low  uint64               // all below have ended, or are older than twinHold
+	open map[uint64]time.Time // at or above low, not ended: when they began
 }
 
 func (n *numbers) init() {
-	n.open = map[uint64]struct{}{}
+	n.open = map[uint64]time.Time{}
 	_, _ = rand.Read(n.origin[:]) // it never fails
 }
 
@@ -56,12 +58,16 @@ func (n *numbers) init() {
 func (n *numbers) begin() (number uint64, id twinID, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	now := time.Now()
 	if n.next-n.low >= twinWindow/2 {
-		return 0, id, false
+		if now.Sub(n.open[n.low]) < twinHold {
+			return 0, id, false
+		}
+		n.close(n.low) // it waits for long: it must not keep others from going twice
 	}
 	number = n.next
 	n.next++
-	n.open[number] = struct{}{}
+	n.open[number] = now
 	copy(id[:], n.origin[:])
 	binary.BigEndian.PutUint64(id[len(n.origin):], number)
 	return number, id, true
@@ -70,6 +76,11 @@ func (n *numbers) begin() (number uint64, id twinID, ok bool) {
 func (n *numbers) end(number uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.close(number)
+}
+
+// close forgets a number; n.mu is held.
+func (n *numbers) close(number uint64) {
 	delete(n.open, number)
 	for n.low < n.next {
 		if _, still := n.open[n.low]; still {

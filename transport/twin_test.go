@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -373,5 +374,104 @@ func TestLossIsRememberedForAWhileAndNotAtTheEdge(t *testing.T) {
 	}
 	if l.sent < 0 || l.lost < 0 {
 		t.Errorf("%+v", l)
+	}
+}
+
+// Each life of a peer's process is an origin of its own. Those that are over are
+// forgotten although the peer is connected again.
+func TestOriginsOfProcessesThatEndedAreForgotten(t *testing.T) {
+	now := time.Now()
+	w := twins{origins: map[originKey]*origin{}}
+	for life := range byte(200) {
+		if _, _, err := w.join(originKey{node: "n", origin: [16]byte{life}}, 0, now); err != nil {
+			t.Fatalf("life %d: %v", life, err)
+		}
+		now = now.Add(time.Minute)
+		w.sweep(now, map[string]bool{"n": true, "m": true})
+	}
+	if _, _, err := w.join(originKey{node: "m"}, 0, now); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Hour)
+	w.sweep(now, map[string]bool{"n": true, "m": true})
+	last, other := w.origins[originKey{node: "n", origin: [16]byte{199}}], w.origins[originKey{node: "m"}]
+	if len(w.origins) != 2 || last == nil || other == nil {
+		t.Errorf("%d origins are left, want the newest of each node that is connected", len(w.origins))
+	}
+}
+
+// One peer that invents origins leaves room for the others.
+func TestOriginsOfOneNodeAreBounded(t *testing.T) {
+	now := time.Now()
+	w := twins{origins: map[originKey]*origin{}}
+	for i := range 2 * maxOrigins {
+		k := originKey{node: "liar"}
+		binary.BigEndian.PutUint32(k.origin[:], uint32(i))
+		if _, _, err := w.join(k, 0, now); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(time.Millisecond)
+	}
+	if len(w.origins) > maxNodeOrigins {
+		t.Errorf("%d origins of one node", len(w.origins))
+	}
+	var newest originKey
+	newest.node = "liar"
+	binary.BigEndian.PutUint32(newest.origin[:], 2*maxOrigins-1)
+	if w.origins[newest] == nil {
+		t.Error("the origin that asked last was forgotten")
+	}
+	if _, first, err := w.join(originKey{node: "other"}, 0, now); err != nil || !first {
+		t.Errorf("another node: %v", err)
+	}
+}
+
+// A request that waits for minutes keeps no others from going twice.
+func TestLongRequestDoesNotEndRedundancy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n numbers
+		n.init()
+		long, _, ok := n.begin()
+		if !ok {
+			t.Fatal("no number for the first request")
+		}
+		for range 2 * twinWindow {
+			<-time.After(10 * time.Millisecond)
+			number, _, ok := n.begin()
+			if !ok {
+				t.Fatal("requests no longer go twice")
+			}
+			n.end(number)
+		}
+		n.end(long)
+		if len(n.open) > 0 || n.low != n.next {
+			t.Errorf("numbers %d to %d, %d in progress", n.low, n.next, len(n.open))
+		}
+	})
+}
+
+// Who gives up a request ends its work, though that belongs to neither copy.
+func TestWorkOfARequestGivenUpEnds(t *testing.T) {
+	ended := make(chan struct{}, 1)
+	_, a, b := pair(t, wanem.Link{RTT: 10 * time.Millisecond}, func(c *Config) {
+		c.Protocols = map[string]Protocol{testProtocol: {Lossy: true, PoolSize: 8, Answer: func(ctx context.Context, _ Remote, request []byte) []byte {
+			if string(request) == "wait" {
+				<-ctx.Done()
+				ended <- struct{}{}
+			}
+			return request
+		}}}
+	})
+	double(t, a, b)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	before := doubled(a)
+	if _, err := a.RoundTrip(ctx, to(b), testProtocol, nil, []byte("wait")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err, before)
+	}
+	select {
+	case <-ended:
+	case <-time.After(3 * twinKeep):
+		t.Error("the work goes on although nobody waits for it")
 	}
 }

@@ -19,11 +19,16 @@ const (
 	// each life of a peer's process. The request of one more is refused as
 	// busy.
 	maxOrigins = 1024
+	// maxNodeOrigins bounds those of one node; one more takes the place of the one
+	// that asked least lately, which is of a process that ended, or a lie.
+	maxNodeOrigins = 16
 	// originIdle is after how long without a request an origin may be forgotten,
-	// if it has no connection either: a copy can only come on one that was open
-	// when the request was sent.
+	// if it has no connection either, or its node began a newer one since: a copy
+	// can only come on a connection that was open when the request was sent, and
+	// those of a process that ended are closed by then.
 	originIdle = time.Minute
-	// twinKeep is how long an answer is there for the second copy.
+	// twinKeep is how long an answer is there for the second copy, and how long the
+	// work goes on after a copy was lost or given up while there is no other.
 	twinKeep = 3 * time.Second
 	// maxTwinAnswer bounds an answer that both copies bring; a longer one comes on
 	// the first alone, it would take room from others twice.
@@ -58,9 +63,10 @@ type twins struct {
 
 // origin is what is known of one asking endpoint.
 type origin struct {
-	used time.Time
-	top  uint64           // newest number
-	seen map[uint64]*twin // those above top - twinWindow
+	began time.Time
+	used  time.Time
+	top   uint64           // newest number
+	seen  map[uint64]*twin // those above top - twinWindow
 }
 
 // twin is one request.
@@ -68,6 +74,8 @@ type twin struct {
 	done   chan struct{} // closed when it is answered
 	answer []byte        // nil: not kept, or taken
 	at     time.Time     // when it was answered
+	waits  int           // copies that wait for the answer
+	end    func()        // ends the work; nil before and after it
 }
 
 // join returns the request's twin and whether this is its first copy.
@@ -76,10 +84,10 @@ func (t *twins) join(k originKey, number uint64, now time.Time) (tw *twin, first
 	defer t.mu.Unlock()
 	o := t.origins[k]
 	if o == nil {
-		if len(t.origins) >= maxOrigins {
+		if !t.room(k.node) {
 			return nil, false, errTwinBusy
 		}
-		o = &origin{seen: map[uint64]*twin{}, top: number}
+		o = &origin{began: now, seen: map[uint64]*twin{}, top: number}
 		t.origins[k] = o
 	}
 	o.used = now
@@ -93,6 +101,25 @@ func (t *twins) join(k originKey, number uint64, now time.Time) (tw *twin, first
 	tw = &twin{done: make(chan struct{})}
 	o.seen[number] = tw
 	return tw, true, nil
+}
+
+// room makes room for another origin of a node and reports whether there is any; t.mu
+// is held.
+func (t *twins) room(node string) bool {
+	var oldest originKey
+	n := 0
+	for k, o := range t.origins {
+		if k.node != node {
+			continue
+		}
+		if n++; n == 1 || o.used.Before(t.origins[oldest].used) {
+			oldest = k
+		}
+	}
+	if n >= maxNodeOrigins {
+		delete(t.origins, oldest)
+	}
+	return len(t.origins) < maxOrigins
 }
 
 // advance forgets the numbers that fall out of the window.
@@ -122,6 +149,7 @@ func (t *twins) answered(tw *twin, answer []byte, now time.Time) {
 		t.bytes += len(answer)
 		t.kept = append(t.kept, tw)
 	}
+	tw.end = nil
 	close(tw.done)
 }
 
@@ -151,9 +179,42 @@ func (t *twins) sweep(now time.Time, connected map[string]bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.expire(now)
+	newest := map[string]time.Time{}
+	for k, o := range t.origins {
+		if o.began.After(newest[k.node]) {
+			newest[k.node] = o.began
+		}
+	}
 	maps.DeleteFunc(t.origins, func(k originKey, o *origin) bool {
-		return now.Sub(o.used) > originIdle && !connected[k.node]
+		return now.Sub(o.used) > originIdle && (!connected[k.node] || o.began.Before(newest[k.node]))
 	})
+}
+
+// attach notes that a copy waits for the twin's answer, until detach is called or
+// the copy's context ends; the first one says what ends the work. That is called
+// when no copy has waited for twinKeep: who asked has given up.
+func (t *twins) attach(ctx context.Context, tw *twin, end func()) (detach func() bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	tw.waits++
+	if end != nil {
+		tw.end = end
+	}
+	return context.AfterFunc(ctx, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if tw.waits--; tw.waits == 0 {
+			time.AfterFunc(twinKeep, func() { t.abandon(tw) })
+		}
+	})
+}
+
+func (t *twins) abandon(tw *twin) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if tw.waits == 0 && tw.end != nil {
+		tw.end()
+	}
 }
 
 // answerTwin serves a stream that opened with twinMark.
@@ -190,12 +251,15 @@ func (c *conn) twinAnswer(ctx context.Context, s *stream) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case first:
-		// Who asked may have given up this copy and wait for the other: only the
-		// deadline within the request ends the work.
-		answer := c.serve.Answer(c.e.group.Context(), c.remote, request)
+		// Who asked may have given up this copy and wait for the other.
+		work, end := context.WithCancel(c.e.group.Context())
+		defer end()
+		defer t.attach(ctx, tw, end)()
+		answer := c.serve.Answer(work, c.remote, request)
 		t.answered(tw, answer, time.Now())
 		return answer, nil
 	}
+	defer t.attach(ctx, tw, nil)()
 	select {
 	case <-tw.done:
 	case <-ctx.Done():

@@ -144,12 +144,21 @@ func (c *carrier) WriteTo(b []byte, addr string) (time.Time, error) {
 
 // WriteToAddress implements memberlist.NodeAwareTransport. It never blocks.
 func (c *carrier) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
-	if c.refuse(datacenterOf(a.Name)) != nil {
+	if c.ended() || c.refuse(datacenterOf(a.Name)) != nil {
 		return time.Now(), nil // as if lost: memberlist would write an error for each packet
 	}
 	// memberlist may use b again.
 	err := c.endpoint.SendDatagram(target(a), Protocol, append([]byte(nil), b...))
 	return time.Now(), err
+}
+
+func (c *carrier) ended() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // PacketCh implements memberlist.Transport.

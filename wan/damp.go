@@ -35,6 +35,7 @@ type penalty struct {
 	value  float64 // at the time at
 	at     time.Time
 	damped bool
+	since  int // failures since it was damped
 }
 
 func newDamper(log *slog.Logger, m *poolMetrics) *damper {
@@ -60,8 +61,9 @@ func (d *damper) failed(name string, at time.Time) {
 		d.penalties[name] = p
 	}
 	p.value, p.at = min(p.now(at)+1, dampMost), at
+	p.since++
 	if !p.damped && p.value >= dampAbove {
-		p.damped = true
+		p.damped, p.since = true, 0
 		d.metrics.damped(datacenterOf(name), 1)
 		d.log.Warn("server fails and comes back again and again: it is asked last until it is stable", "server", name)
 	}
@@ -87,7 +89,7 @@ func (d *damper) settle(name string, p *penalty, at time.Time) {
 	if p.damped {
 		p.damped = false
 		d.metrics.damped(datacenterOf(name), -1)
-		d.log.Info("server is stable again", "server", name)
+		d.log.Info("server is stable again", "server", name, "failures_since", p.since)
 	}
 	if p.now(at) < dampBelow/16. {
 		delete(d.penalties, name)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/serf/coordinate"
 
@@ -148,6 +149,9 @@ func (s *Seat) gone(list []Server) []Server {
 	return list
 }
 
+// Damped is Pool.Damped.
+func (s *Seat) Damped(name string) bool { return s.pool.Load().Damped(name) }
+
 // ForceLeave is Pool.ForceLeave.
 func (s *Seat) ForceLeave(name string, prune bool) error {
 	if s.left.Load() {
@@ -169,6 +173,9 @@ func (s *Seat) EndDials() { s.pool.Load().EndDials() }
 
 // Coordinate is this server's network coordinate.
 func (s *Seat) Coordinate() *coordinate.Coordinate { return s.pool.Load().Coordinate() }
+
+// RoundTrip is Pool.RoundTrip.
+func (s *Seat) RoundTrip(name string) (time.Duration, bool) { return s.pool.Load().RoundTrip(name) }
 
 // CoordinateOf is Pool.CoordinateOf.
 func (s *Seat) CoordinateOf(name string) (*coordinate.Coordinate, bool) {

@@ -253,6 +253,15 @@ func (p *Pool) servers(members []Member) []Server {
 	return out
 }
 
+// Join is gossip.Pool.Join. Nobody is spared the attempt because the last one was
+// refused.
+func (p *Pool) Join(addrs []string) (int, error) {
+	if p.carrier != nil {
+		p.carrier.endpoint.Anew(Protocol)
+	}
+	return p.Pool.Join(addrs)
+}
+
 // Damped tells whether a server, by its name in the pool, failed and came back
 // so often of late that it should be asked only when no other can be.
 func (p *Pool) Damped(name string) bool { return p.damper.isDamped(name, time.Now()) }

@@ -119,6 +119,8 @@ func TestCommands(t *testing.T) {
 		{args: "info", answers: map[string]string{"GET /v1/agent/self": `{}`}, code: 1, err: "reports nothing"},
 		{args: "leave -wan -all", answers: map[string]string{"PUT /v1/federation/leave": `{"Told":3,"Missed":[]}`},
 			out: "3 servers left the federation and stay in their datacenter. legate join -wan takes them back.\n"},
+		{args: "leave -wan", answers: map[string]string{"PUT /v1/federation/leave": `{"Told":1,"Missed":[]}`},
+			out: "1 server left the federation and stays in its datacenter. legate join -wan takes it back.\n"},
 		{args: "leave -all", code: 1, err: "-all goes with -wan only"},
 		{args: "federation list", answers: map[string]string{"GET /v1/federation/datacenters": `[{"Datacenter":"dc1","State":"up"},{"Datacenter":"dc2","State":"removed","Reason":"by s1.dc1"}]`},
 			out: "Datacenter  State    Reason\ndc1         up       -\ndc2         removed  by s1.dc1\n"},
@@ -134,6 +136,12 @@ func TestCommands(t *testing.T) {
 		{args: "rtt a", answers: map[string]string{"GET /v1/coordinate/nodes": coordinates, "GET /v1/agent/self": `{"Config":{"NodeName":"b"}}`},
 			out: "Estimated a <-> b rtt: 0.610 ms (using LAN coordinates)\n"},
 		{args: "rtt -wan a.dc1 c.dc2", answers: map[string]string{"GET /v1/coordinate/datacenters": wanCoordinates},
+			out: "Estimated a.dc1 <-> c.dc2 rtt: 10.200 ms (using WAN coordinates)\n"},
+		{args: "rtt -wan a.dc1 c.dc2", answers: map[string]string{"GET /v1/coordinate/datacenters": wanCoordinates, // as a.dc1 measured it
+			"GET /v1/federation/status": `[{"Datacenter":"dc1","Server":"a","Probes":[{"Server":"b.dc1","RoundTripMS":1},{"Server":"c.dc2","RoundTripMS":9.5}]}]`},
+			out:   "Estimated a.dc1 <-> c.dc2 rtt: 10.200 ms (using WAN coordinates)\nMeasured a.dc1 -> c.dc2 rtt: 9.500 ms (median of the last gossip probes)\n"},
+		{args: "rtt -wan a.dc1 c.dc2", answers: map[string]string{"GET /v1/coordinate/datacenters": wanCoordinates, // another server has no say
+			"GET /v1/federation/status": `[{"Datacenter":"dc1","Server":"b","Probes":[{"Server":"c.dc2","RoundTripMS":9.5}]}]`},
 			out: "Estimated a.dc1 <-> c.dc2 rtt: 10.200 ms (using WAN coordinates)\n"},
 		{args: "rtt -wan a", answers: map[string]string{"GET /v1/coordinate/datacenters": wanCoordinates, "GET /v1/agent/self": `{"Config":{"NodeName":"b","Datacenter":"dc1"}}`},
 			code: 1, err: "named node.datacenter"},

@@ -7,6 +7,8 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/serf/coordinate"
+
+	"github.com/legate-project/legate/cmd/legate/federated"
 )
 
 func rttRow() row {
@@ -53,6 +55,9 @@ func (a *rttAction) run(c *call, args []string) error {
 	}
 	ms := coords[0].DistanceTo(coords[1]).Seconds() * 1000
 	fmt.Fprintf(c.stdout, "Estimated %s <-> %s rtt: %.3f ms (using %s coordinates)\n", names[0], names[1], ms, source)
+	if a.wan {
+		federated.Measured(c.stdout, client, names)
+	}
 	return nil
 }
 

@@ -1,11 +1,19 @@
 package removal
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/wan"
 )
 
 func open(t *testing.T, kept []byte, save func([]byte) error) *Records {
@@ -90,5 +98,47 @@ func TestWhatCannotBeSavedHoldsAndIsReported(t *testing.T) {
 	r := open(t, nil, func([]byte) error { return full })
 	if err := r.Set("dc3", true, "s1", time.Now()); !errors.Is(err, full) || !r.Removed("dc3") {
 		t.Errorf("removed %t: %v", r.Removed("dc3"), err)
+	}
+}
+
+// says answers every exchange with the same records.
+type says []Record
+
+func (s says) RoundTrip(context.Context, transport.Target, string, []byte, []byte) ([]byte, error) {
+	return json.Marshal([]Record(s))
+}
+
+// Servers of a datacenter that was removed are told so. What they say of who belongs
+// to the federation does not count, least of all about themselves.
+func TestWhoWasRemovedDecidesNothing(t *testing.T) {
+	later := time.Now().Add(time.Hour).UnixMilli()
+	claims := says{{Datacenter: "dc3", Version: later, By: "s1.dc3"}, {Datacenter: "dc2", Version: later, Removed: true, By: "s1.dc3"}}
+	body, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []struct {
+		own, dc string // whose records, who speaks
+		counts  bool
+	}{{"dc1", "dc3", false}, {"dc1", "dc2", true}, {"dc3", "dc3", true}} {
+		for _, way := range []string{"asks", "answers"} {
+			r := open(t, nil, nil)
+			set(t, r, "dc3", true, "s1.dc1", time.Now())
+			s := New(Config{Datacenter: from.own, Name: "s1." + from.own, Records: r, Transport: claims, Servers: func() []wan.Server { return nil },
+				Changed: func([]Record) {}, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
+			told := body
+			if way == "asks" {
+				told = s.answer(t.Context(), transport.Remote{Peer: transport.Peer{Datacenter: from.dc, Name: "s2", Server: true}}, body)
+			} else if err := s.exchange(t.Context(), wan.Server{Name: "s2", Datacenter: from.dc}); err != nil {
+				t.Fatal(err)
+			}
+			if r.Removed("dc3") == from.counts || r.Removed("dc2") != from.counts {
+				t.Errorf("a server of %s %s one of %s, which has: %+v", from.dc, way, from.own, r.List())
+			}
+			var list []Record
+			if err := json.Unmarshal(told, &list); err != nil || len(list) == 0 {
+				t.Errorf("it is told %s: %v", told, err)
+			}
+		}
 	}
 }

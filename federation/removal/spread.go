@@ -152,12 +152,12 @@ func (s *Spreader) exchange(ctx context.Context, to wan.Server) error {
 	if err != nil {
 		return err
 	}
-	return s.merge(answer)
+	return s.merge(to.Datacenter, answer)
 }
 
 // answer takes over what the other knows better and returns all records.
 func (s *Spreader) answer(_ context.Context, from transport.Remote, request []byte) []byte {
-	if err := s.merge(request); err != nil {
+	if err := s.merge(from.Peer.Datacenter, request); err != nil {
 		s.log.Warn("records of removed datacenters were not taken over", "from", from.Peer.FullName(), "error", err)
 	}
 	b, err := json.Marshal(s.cfg.Records.List())
@@ -167,7 +167,12 @@ func (s *Spreader) answer(_ context.Context, from transport.Remote, request []by
 	return b
 }
 
-func (s *Spreader) merge(b []byte) error {
+// merge takes over what a server of a datacenter says. That of a removed one does not
+// count: it would take itself back. Among its own servers it does, and they need it.
+func (s *Spreader) merge(from string, b []byte) error {
+	if from != s.cfg.Datacenter && s.cfg.Records.Removed(from) {
+		return nil
+	}
 	if len(b) > maxMessage {
 		return fmt.Errorf("%d bytes of records are more than the %d allowed", len(b), maxMessage)
 	}

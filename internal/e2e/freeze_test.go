@@ -26,8 +26,9 @@ const (
 	moreMemory = 24 << 20
 	// thawed is how soon calls work again.
 	thawed = 3 * time.Second
-	// deadline of a call to another datacenter, and slack for a busy machine.
-	deadline = 11 * time.Second
+	// learned is how long the first calls may take: the servers are late, then they
+	// do not answer a probe, and what is left is slack for a busy machine.
+	learned = 4 * time.Second
 )
 
 // paced are callers that each ask at a steady pace, not as fast as they can: a
@@ -157,7 +158,7 @@ func TestFrozenDatacenterCostsOthersNothing(t *testing.T) {
 	if limit := rank(before.ok, 99) + max(rank(before.ok, 99)/10, noise); rank(during.ok, 99) > limit || len(during.failed) > 0 {
 		t.Errorf("local calls during the freeze: p99 %v, want at most %v; %d failed", rank(during.ok, 99), limit, len(during.failed))
 	}
-	if n := len(there.failed); n == 0 || there.failed[n-1] > deadline || atOnce(there.failed) < n*3/4 || there.reasons["unreachable-datacenter"] < n*3/4 {
+	if n := len(there.failed); n == 0 || there.failed[n-1] > learned || atOnce(there.failed) < n*3/4 || there.reasons["unreachable-datacenter"] < n*3/4 {
 		t.Errorf("calls to the frozen datacenter: %d failed, %d at once, slowest %v, reasons %v", n, atOnce(there.failed), rank(there.failed, 99), there.reasons)
 	}
 	if grown > size+moreMemory {

@@ -36,6 +36,9 @@ const (
 	// waitingEvents is how many events the reader may be behind; above it
 	// they are dropped and the reader gets a Resync.
 	waitingEvents = 4096
+	// checksum is what memberlist puts before a packet that it has filled up to its
+	// size already: a type and a CRC-32.
+	checksum = 5
 	// MaxUserEvent bounds name and payload of a user event, in bytes.
 	MaxUserEvent = 512
 )
@@ -199,7 +202,7 @@ func (p *Pool) serfConfig() (*serf.Config, error) {
 		ml.AdvertisePort = cfg.BindPort
 	}
 	if cfg.PacketSize > 0 {
-		ml.UDPBufferSize = cfg.PacketSize
+		ml.UDPBufferSize = cfg.PacketSize - checksum
 		// What is answered to a query travels in one packet, with headers,
 		// label and encryption around it.
 		limit := cfg.PacketSize - 250

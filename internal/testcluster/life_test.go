@@ -218,15 +218,19 @@ func TestRemovedDatacenterWorksOnByItself(t *testing.T) {
 	if err := set(t.Context(), c.Node("dc2-server1").Agent().Caller(), op.Header{}, "k", "v"); err != nil {
 		t.Errorf("write in the datacenter that was removed: %v", err)
 	}
-	members, err := official(t, c.Node("dc2-server1")).Agent().Members(true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range members {
-		if want := m.Tags["dc"] == "dc2"; (m.Status == 1) != want {
-			t.Errorf("%s has the status %d", m.Name, m.Status)
+	client := official(t, c.Node("dc2-server1")).Agent()
+	eventually(t, "its servers are in one pool, by themselves", 20*time.Second, func(context.Context) error {
+		members, err := client.Members(true)
+		if err != nil {
+			return err
 		}
-	}
+		for _, m := range members {
+			if want := m.Tags["dc"] == "dc2"; (m.Status == 1) != want {
+				return fmt.Errorf("%s has the status %d", m.Name, m.Status)
+			}
+		}
+		return nil
+	})
 }
 
 // Servers leave the federation and stay in their datacenter, and come back.

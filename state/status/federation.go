@@ -23,6 +23,8 @@ const (
 type FederationRequest struct {
 	// Each asks the other datacenters for their own views as well.
 	Each bool `msg:"e"`
+	// Probes asks for what the server's own probes of the others show.
+	Probes bool `msg:"p,omitempty"`
 }
 
 // Link is another datacenter as one server sees it. What belongs to
@@ -80,6 +82,15 @@ type View struct {
 	// Error says why the datacenter has not told its view.
 	Error string `msg:"e" json:",omitempty"`
 	Links []Link `msg:"ln"`
+	// Probes are the round trips to the servers of other datacenters as Server
+	// measured them, by name; only if they were asked for.
+	Probes []Probe `msg:"pr,omitempty" json:",omitempty"`
+}
+
+// Probe is the median of the last probes of a server that it answered.
+type Probe struct {
+	Server      string  `msg:"s"` // node.datacenter
+	RoundTripMS float64 `msg:"rtt"`
 }
 
 // Views are the views of datacenters, that of the one asked first.

@@ -103,10 +103,28 @@ func (z *Changed) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z FederationRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 1
-	// string "e"
-	o = append(o, 0x81, 0xa1, 0x65)
-	o = msgp.AppendBool(o, z.Each)
+	// check for omitted fields
+	zb0001Len := uint32(2)
+	var zb0001Mask uint8 /* 2 bits */
+	_ = zb0001Mask
+	if z.Probes == false {
+		zb0001Len--
+		zb0001Mask |= 0x2
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "e"
+		o = append(o, 0xa1, 0x65)
+		o = msgp.AppendBool(o, z.Each)
+		if (zb0001Mask & 0x2) == 0 { // if not omitted
+			// string "p"
+			o = append(o, 0xa1, 0x70)
+			o = msgp.AppendBool(o, z.Probes)
+		}
+	}
 	return
 }
 
@@ -138,6 +156,12 @@ func (z *FederationRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Each")
 				return
 			}
+		case "p":
+			z.Probes, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Probes")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -152,7 +176,7 @@ func (z *FederationRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z FederationRequest) Msgsize() (s int) {
-	s = 1 + 2 + msgp.BoolSize
+	s = 1 + 2 + msgp.BoolSize + 2 + msgp.BoolSize
 	return
 }
 
@@ -610,6 +634,71 @@ func (z Named) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
+func (z Probe) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 2
+	// string "s"
+	o = append(o, 0x82, 0xa1, 0x73)
+	o = msgp.AppendString(o, z.Server)
+	// string "rtt"
+	o = append(o, 0xa3, 0x72, 0x74, 0x74)
+	o = msgp.AppendFloat64(o, z.RoundTripMS)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Probe) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > z5dd2af83limitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "s":
+			z.Server, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Server")
+				return
+			}
+		case "rtt":
+			z.RoundTripMS, bts, err = msgp.ReadFloat64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "RoundTripMS")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z Probe) Msgsize() (s int) {
+	s = 1 + 2 + msgp.StringPrefixSize + len(z.Server) + 4 + msgp.Float64Size
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z QuitRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// map header, size 1
@@ -668,30 +757,57 @@ func (z QuitRequest) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *View) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 6
-	// string "dc"
-	o = append(o, 0x86, 0xa2, 0x64, 0x63)
-	o = msgp.AppendString(o, z.Datacenter)
-	// string "s"
-	o = append(o, 0xa1, 0x73)
-	o = msgp.AppendString(o, z.Server)
-	// string "v"
-	o = append(o, 0xa1, 0x76)
-	o = msgp.AppendString(o, z.Version)
-	// string "l"
-	o = append(o, 0xa1, 0x6c)
-	o = msgp.AppendString(o, z.Leader)
-	// string "e"
-	o = append(o, 0xa1, 0x65)
-	o = msgp.AppendString(o, z.Error)
-	// string "ln"
-	o = append(o, 0xa2, 0x6c, 0x6e)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.Links)))
-	for za0001 := range z.Links {
-		o, err = z.Links[za0001].MarshalMsg(o)
-		if err != nil {
-			err = msgp.WrapError(err, "Links", za0001)
-			return
+	// check for omitted fields
+	zb0001Len := uint32(7)
+	var zb0001Mask uint8 /* 7 bits */
+	_ = zb0001Mask
+	if z.Probes == nil {
+		zb0001Len--
+		zb0001Mask |= 0x40
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "dc"
+		o = append(o, 0xa2, 0x64, 0x63)
+		o = msgp.AppendString(o, z.Datacenter)
+		// string "s"
+		o = append(o, 0xa1, 0x73)
+		o = msgp.AppendString(o, z.Server)
+		// string "v"
+		o = append(o, 0xa1, 0x76)
+		o = msgp.AppendString(o, z.Version)
+		// string "l"
+		o = append(o, 0xa1, 0x6c)
+		o = msgp.AppendString(o, z.Leader)
+		// string "e"
+		o = append(o, 0xa1, 0x65)
+		o = msgp.AppendString(o, z.Error)
+		// string "ln"
+		o = append(o, 0xa2, 0x6c, 0x6e)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.Links)))
+		for za0001 := range z.Links {
+			o, err = z.Links[za0001].MarshalMsg(o)
+			if err != nil {
+				err = msgp.WrapError(err, "Links", za0001)
+				return
+			}
+		}
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "pr"
+			o = append(o, 0xa2, 0x70, 0x72)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.Probes)))
+			for za0002 := range z.Probes {
+				// map header, size 2
+				// string "s"
+				o = append(o, 0x82, 0xa1, 0x73)
+				o = msgp.AppendString(o, z.Probes[za0002].Server)
+				// string "rtt"
+				o = append(o, 0xa3, 0x72, 0x74, 0x74)
+				o = msgp.AppendFloat64(o, z.Probes[za0002].RoundTripMS)
+			}
 		}
 	}
 	return
@@ -772,6 +888,62 @@ func (z *View) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "pr":
+			var zb0003 uint32
+			zb0003, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Probes")
+				return
+			}
+			if zb0003 > z5dd2af83limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Probes) >= int(zb0003) {
+				z.Probes = (z.Probes)[:zb0003]
+			} else {
+				z.Probes = make([]Probe, zb0003)
+			}
+			for za0002 := range z.Probes {
+				var zb0004 uint32
+				zb0004, bts, err = msgp.ReadMapHeaderBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Probes", za0002)
+					return
+				}
+				if zb0004 > z5dd2af83limitMaps {
+					err = msgp.ErrLimitExceeded
+					return
+				}
+				for zb0004 > 0 {
+					zb0004--
+					field, bts, err = msgp.ReadMapKeyZC(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "Probes", za0002)
+						return
+					}
+					switch msgp.UnsafeString(field) {
+					case "s":
+						z.Probes[za0002].Server, bts, err = msgp.ReadStringBytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Probes", za0002, "Server")
+							return
+						}
+					case "rtt":
+						z.Probes[za0002].RoundTripMS, bts, err = msgp.ReadFloat64Bytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Probes", za0002, "RoundTripMS")
+							return
+						}
+					default:
+						bts, err = msgp.Skip(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Probes", za0002)
+							return
+						}
+					}
+				}
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -789,6 +961,10 @@ func (z *View) Msgsize() (s int) {
 	s = 1 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 2 + msgp.StringPrefixSize + len(z.Server) + 2 + msgp.StringPrefixSize + len(z.Version) + 2 + msgp.StringPrefixSize + len(z.Leader) + 2 + msgp.StringPrefixSize + len(z.Error) + 3 + msgp.ArrayHeaderSize
 	for za0001 := range z.Links {
 		s += z.Links[za0001].Msgsize()
+	}
+	s += 3 + msgp.ArrayHeaderSize
+	for za0002 := range z.Probes {
+		s += 1 + 2 + msgp.StringPrefixSize + len(z.Probes[za0002].Server) + 4 + msgp.Float64Size
 	}
 	return
 }

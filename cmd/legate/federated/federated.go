@@ -174,7 +174,7 @@ func Change(w io.Writer, client *api.Client, req *status.Membership) error {
 	} else {
 		fmt.Fprintf(w, "Datacenter %s is allowed in the federation. Its servers come back by themselves within a minute if they run;\nlegate join -wan brings them back at once.\n", req.Datacenter)
 	}
-	fmt.Fprintf(w, "%d servers know it now.\n", done.Told)
+	fmt.Fprintf(w, "%d %s it now.\n", done.Told, oneOr(done.Told, "server knows", "servers know"))
 	if len(done.Missed) > 0 {
 		fmt.Fprintf(w, "These did not answer and will learn it by gossip: %s\n", plain.Text(strings.Join(done.Missed, ", ")))
 	}
@@ -188,9 +188,36 @@ func Leave(w io.Writer, client *api.Client, all bool) error {
 	if _, err := client.Raw().Write("/v1/federation/leave", status.QuitRequest{All: all}, &done, nil); err != nil {
 		return fmt.Errorf("leave the federation: %w", err)
 	}
-	fmt.Fprintf(w, "%d servers left the federation and stay in their datacenter. legate join -wan takes them back.\n", done.Told)
+	fmt.Fprintf(w, "%d %s datacenter. legate join -wan takes %s back.\n", done.Told,
+		oneOr(done.Told, "server left the federation and stays in its", "servers left the federation and stay in their"), oneOr(done.Told, "it", "them"))
 	if len(done.Missed) > 0 {
 		return fmt.Errorf("these did not leave: %s", plain.Text(strings.Join(done.Missed, ", ")))
 	}
 	return nil
+}
+
+// Measured adds to an estimated round trip between two servers what one of them has
+// measured, if that is the one that answers. Who may not know it sees the estimate
+// alone.
+func Measured(w io.Writer, client *api.Client, names []string) {
+	var views []status.View
+	if _, err := client.Raw().Query("/v1/federation/status", &views, nil); err != nil || len(views) == 0 {
+		return
+	}
+	self := views[0].Server + "." + views[0].Datacenter
+	for i, name := range names {
+		for _, p := range views[0].Probes {
+			if other := names[len(names)-1-i]; name == self && p.Server == other && other != self {
+				fmt.Fprintf(w, "Measured %s -> %s rtt: %.3f ms (median of the last gossip probes)\n", plain.Text(self), plain.Text(other), p.RoundTripMS)
+			}
+		}
+	}
+}
+
+// oneOr is the words that go with a number.
+func oneOr(n int, one, more string) string {
+	if n == 1 {
+		return one
+	}
+	return more
 }
