@@ -22,7 +22,7 @@ const (
 	// While an entry is with Raft, another goes beside it only when it is worth
 	// the syncs, packets and wake-ups of its own on every server: when it is of so
 	// many commands or bytes.
-	besideCommands = 64
+	besideCommands = 32
 	besideBytes    = 64 << 10
 	// enqueueLimit is how long Raft may take to accept an entry.
 	enqueueLimit = 5 * time.Second
