@@ -137,12 +137,12 @@ func TestCommands(t *testing.T) {
 			out: "Estimated a <-> b rtt: 0.610 ms (using LAN coordinates)\n"},
 		{args: "rtt -wan a.dc1 c.dc2", answers: map[string]string{"GET /v1/coordinate/datacenters": wanCoordinates},
 			out: "Estimated a.dc1 <-> c.dc2 rtt: 10.200 ms (using WAN coordinates)\n"},
-		{args: "rtt -wan a.dc1 c.dc2", answers: map[string]string{"GET /v1/coordinate/datacenters": wanCoordinates, // as a.dc1 measured it
+		{args: "rtt -wan -measured a.dc1 c.dc2", answers: map[string]string{"GET /v1/coordinate/datacenters": wanCoordinates, // as a.dc1 measured it
 			"GET /v1/federation/status": `[{"Datacenter":"dc1","Server":"a","Probes":[{"Server":"b.dc1","RoundTripMS":1},{"Server":"c.dc2","RoundTripMS":9.5}]}]`},
-			out:   "Estimated a.dc1 <-> c.dc2 rtt: 10.200 ms (using WAN coordinates)\nMeasured a.dc1 -> c.dc2 rtt: 9.500 ms (median of the last gossip probes)\n"},
-		{args: "rtt -wan a.dc1 c.dc2", answers: map[string]string{"GET /v1/coordinate/datacenters": wanCoordinates, // another server has no say
+			out: "Estimated a.dc1 <-> c.dc2 rtt: 10.200 ms (using WAN coordinates)\nMeasured a.dc1 -> c.dc2 rtt: 9.500 ms (median of the last gossip probes)\n"},
+		{args: "rtt -wan -measured a.dc1 c.dc2", answers: map[string]string{"GET /v1/coordinate/datacenters": wanCoordinates, // another server has no say
 			"GET /v1/federation/status": `[{"Datacenter":"dc1","Server":"b","Probes":[{"Server":"c.dc2","RoundTripMS":9.5}]}]`},
-			out: "Estimated a.dc1 <-> c.dc2 rtt: 10.200 ms (using WAN coordinates)\n"},
+			code: 1, err: "(b.dc1) has measured no round trip"},
 		{args: "rtt -wan a", answers: map[string]string{"GET /v1/coordinate/datacenters": wanCoordinates, "GET /v1/agent/self": `{"Config":{"NodeName":"b","Datacenter":"dc1"}}`},
 			code: 1, err: "named node.datacenter"},
 		{args: "rtt a z", answers: map[string]string{"GET /v1/coordinate/nodes": coordinates}, code: 1, err: `no coordinate is known for node "z"`},

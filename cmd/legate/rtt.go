@@ -18,10 +18,11 @@ func rttRow() row {
 		action:  func(*app) action { return &rttAction{} }}
 }
 
-type rttAction struct{ wan bool }
+type rttAction struct{ wan, measured bool }
 
 func (a *rttAction) flags(fs *flag.FlagSet) {
 	fs.BoolVar(&a.wan, "wan", false, "use the servers' WAN coordinates.")
+	fs.BoolVar(&a.measured, "measured", false, "with -wan, print also what the agent's server has measured.")
 }
 
 func (a *rttAction) run(c *call, args []string) error {
@@ -53,11 +54,14 @@ func (a *rttAction) run(c *call, args []string) error {
 	if !coords[0].IsCompatibleWith(coords[1]) {
 		return fmt.Errorf("the coordinates of %q and %q cannot be compared", names[0], names[1])
 	}
-	ms := coords[0].DistanceTo(coords[1]).Seconds() * 1000
-	fmt.Fprintf(c.stdout, "Estimated %s <-> %s rtt: %.3f ms (using %s coordinates)\n", names[0], names[1], ms, source)
-	if a.wan {
-		federated.Measured(c.stdout, client, names)
+	measured := ""
+	if a.wan && a.measured {
+		if measured, err = federated.Measured(client, names); err != nil {
+			return err
+		}
 	}
+	ms := coords[0].DistanceTo(coords[1]).Seconds() * 1000
+	fmt.Fprintf(c.stdout, "Estimated %s <-> %s rtt: %.3f ms (using %s coordinates)\n%s", names[0], names[1], ms, source, measured)
 	return nil
 }
 

@@ -196,22 +196,26 @@ func Leave(w io.Writer, client *api.Client, all bool) error {
 	return nil
 }
 
-// Measured adds to an estimated round trip between two servers what one of them has
-// measured, if that is the one that answers. Who may not know it sees the estimate
-// alone.
-func Measured(w io.Writer, client *api.Client, names []string) {
+// Measured is a line about what the server that answers has measured between two;
+// it is an error if it is neither of them.
+func Measured(client *api.Client, names []string) (string, error) {
 	var views []status.View
-	if _, err := client.Raw().Query("/v1/federation/status", &views, nil); err != nil || len(views) == 0 {
-		return
+	if _, err := client.Raw().Query("/v1/federation/status", &views, nil); err != nil {
+		return "", fmt.Errorf("ask what was measured: %w", err)
 	}
-	self := views[0].Server + "." + views[0].Datacenter
-	for i, name := range names {
-		for _, p := range views[0].Probes {
-			if other := names[len(names)-1-i]; name == self && p.Server == other && other != self {
-				fmt.Fprintf(w, "Measured %s -> %s rtt: %.3f ms (median of the last gossip probes)\n", plain.Text(self), plain.Text(other), p.RoundTripMS)
+	self := ""
+	for _, v := range views[:min(len(views), 1)] {
+		self = v.Server + "." + v.Datacenter
+		for i, name := range names {
+			other := names[len(names)-1-i]
+			for _, p := range v.Probes {
+				if name == self && p.Server == other && other != self {
+					return fmt.Sprintf("Measured %s -> %s rtt: %.3f ms (median of the last gossip probes)\n", plain.Text(self), plain.Text(other), p.RoundTripMS), nil
+				}
 			}
 		}
 	}
+	return "", fmt.Errorf("the server that answers (%s) has measured no round trip between them: ask the agent of one of the two", plain.Text(self))
 }
 
 // oneOr is the words that go with a number.
