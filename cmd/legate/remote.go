@@ -67,7 +67,7 @@ func (r *remote) config() *api.Config {
 // open returns a client of the agent. It does not connect.
 func (r *remote) open() (*api.Client, error) {
 	config := r.config()
-	if several.Meant(config.Datacenter) {
+	if config.Datacenter != "" {
 		if err := several.Tell(config, func(text string) { fmt.Fprintln(r.stderr, "Warning: "+text) }); err != nil {
 			return nil, err
 		}
