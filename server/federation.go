@@ -276,12 +276,13 @@ func (s *Server) leaderName() string {
 	return addr
 }
 
-// versions lists what the servers of each datacenter run, as gossip has it.
+// versions lists which releases of Legate the servers of each datacenter run, as
+// gossip has it.
 func (s *Server) versions() map[string][]string {
 	out := map[string][]string{}
 	for _, srv := range s.wan.Servers() {
-		if !slices.Contains(out[srv.Datacenter], srv.Build) {
-			out[srv.Datacenter] = append(out[srv.Datacenter], srv.Build)
+		if !slices.Contains(out[srv.Datacenter], srv.Version) && srv.Version != "" {
+			out[srv.Datacenter] = append(out[srv.Datacenter], srv.Version)
 		}
 	}
 	for _, list := range out {

@@ -118,6 +118,8 @@ func TestLifeOfDatacenters(t *testing.T) {
 	t.Logf("all are up:\n%s", table)
 	if cells := row(t, table, "dc2"); cells[1] != "up" || !strings.Contains(table, "2 of 2") {
 		t.Errorf("dc2 is shown as %v", cells)
+	} else if release := cells[len(cells)-1]; !strings.Contains(u.here.String(), "Version: "+release+"\n") {
+		t.Errorf("dc2 runs the release %q", release)
 	}
 	contains(t, "status of all", u.client.run(t, 0, "federation status -all"), "Datacenter dc1, led by s1", "Datacenter dc2, led by s", "Datacenter dc3, led by s1")
 	u.becomes(0, "dc9", "unknown-datacenter")

@@ -22,6 +22,7 @@ const (
 	tagBuild      = "build"
 	tagSegment    = "segment"
 	tagRemovals   = "removals"
+	tagVersion    = "legate"
 )
 
 // Server is a member that is a server, read from its tags.
@@ -36,7 +37,8 @@ type Server struct {
 	WANPort    int // 0 if the server takes no part in the WAN
 	Bootstrap  bool
 	Expect     int
-	Build      string
+	Build      string // of Consul, whose interfaces it has
+	Version    string // of Legate; empty in the LAN pool
 	Status     Status
 	// Damped: it failed and came back again and again, so it should be asked
 	// last. Only the WAN pool sets it.
@@ -65,6 +67,9 @@ func (s Server) Tags() map[string]string {
 	}
 	if s.Removals != "" {
 		tags[tagRemovals] = s.Removals
+	}
+	if s.Version != "" {
+		tags[tagVersion] = s.Version
 	}
 	if s.Expect > 0 {
 		tags[tagExpect] = strconv.Itoa(s.Expect)
@@ -103,7 +108,7 @@ func ServerOf(m Member) (Server, bool) {
 		return Server{}, false
 	}
 	s := Server{Name: m.Name, ID: m.ID(), Datacenter: m.Datacenter(), Addr: m.Addr, WANAddr: m.Tags[tagWANAddr],
-		Bootstrap: m.Tags[tagBootstrap] == "1", Build: m.Tags[tagBuild], Status: m.Status, Removals: m.Tags[tagRemovals]}
+		Bootstrap: m.Tags[tagBootstrap] == "1", Build: m.Tags[tagBuild], Version: m.Tags[tagVersion], Status: m.Status, Removals: m.Tags[tagRemovals]}
 	var ok bool
 	if s.RPCPort, ok = port(m.Tags[tagPort]); !ok || s.RPCPort == 0 {
 		return Server{}, false
