@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -134,6 +135,12 @@ func TestAScriptThatForksWithoutEndHurtsOnlyItself(t *testing.T) {
 	if r.Status != Critical || len(r.Output) > 1000+len(script)+200 || time.Since(begin) > 10*time.Second {
 		t.Errorf("%s with %d bytes of output after %v", r.Status, len(r.Output), time.Since(begin))
 	}
+	none(t, word)
+}
+
+// none waits until no process has the word in its environment.
+func none(t *testing.T, word string) {
+	t.Helper()
 	deadline := time.After(10 * time.Second)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -144,6 +151,61 @@ func TestAScriptThatForksWithoutEndHurtsOnlyItself(t *testing.T) {
 		case <-tick.C:
 		}
 	}
+}
+
+// What leaves the group of a script that is killed goes with it all the same, and
+// nothing else does.
+func TestKilledScriptTakesThoseWithItThatLeftItsGroup(t *testing.T) {
+	word := fmt.Sprintf("LEGATE_SETSID_TEST=%d", os.Getpid())
+	other := exec.Command("setsid", "env", runVariable+"=another", "sleep", "300")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Process.Kill(); _ = other.Wait() }()
+	for name, script := range map[string]string{
+		"one that hangs":               `setsid sleep 300 >/dev/null 2>&1 & setsid -f sleep 300 >/dev/null 2>&1; sleep 300`,
+		"one that floods":              `setsid yes >/dev/null 2>&1 & setsid -f sleep 300 >/dev/null 2>&1; yes`,
+		"one whose children have more": `i=0; while [ $i -lt 20 ]; do setsid -f setsid sh -c 'setsid -f sleep 300; sleep 300' >/dev/null 2>&1; i=$((i+1)); done; sleep 300`,
+	} {
+		r := probe(t, config.CheckDefinition{Args: []string{"env", word, "sh", "-c", script}, Interval: time.Second}, 500*time.Millisecond)
+		if r.Status != Critical {
+			t.Errorf("%s: %+v", name, r)
+		}
+		none(t, word)
+	}
+	if other.ProcessState != nil || syscall.Kill(other.Process.Pid, 0) != nil || children(t, runVariable+"=another") != 1 {
+		t.Error("a process that no script has started was killed, too")
+	}
+}
+
+// A script may start a daemon, or a few; one that leaves more and more does not go
+// on doing so.
+func TestScriptThatLeavesProcessesBehindIsBounded(t *testing.T) {
+	word := fmt.Sprintf("LEGATE_DAEMON_TEST=%d", os.Getpid())
+	d := config.CheckDefinition{Args: []string{"env", word, "sh", "-c", `i=0; while [ $i -lt 11 ]; do setsid -f sleep 300 >/dev/null 2>&1; sleep 300 & i=$((i+1)); done`}, Interval: time.Second}
+	p, err := newScript(&d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for run, left := range []int{11, 22} {
+		if r := p.Probe(t.Context()); r.Status != Passing {
+			t.Fatalf("run %d: %+v", run, r)
+		}
+		deadline := time.After(10 * time.Second)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for children(t, word) != left { // those in its group go
+			select {
+			case <-deadline:
+				t.Fatalf("run %d: %d processes are left, want %d", run, children(t, word), left)
+			case <-tick.C:
+			}
+		}
+	}
+	if r := p.Probe(t.Context()); r.Status != Critical || !strings.HasPrefix(r.Output, "Killed: the script left more than 32 processes behind") {
+		t.Errorf("%+v", r)
+	}
+	none(t, word)
 }
 
 func TestScriptsAboveTheBoundWaitForTheirTurn(t *testing.T) {
