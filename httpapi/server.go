@@ -115,15 +115,16 @@ type Local interface {
 // Server answers HTTP requests. It is an http.Handler, safe for concurrent
 // use.
 type Server struct {
-	cfg     Config
-	log     *slog.Logger
-	routes  *router
-	metrics *metrics
-	extra   http.Header    // response_headers
-	here    []string       // the own datacenter as the value of a header
-	writers []netip.Prefix // allow_write_http_from; empty for all
-	limit   *conns.Limit
-	active  atomic.Int64 // requests being answered
+	cfg      Config
+	log      *slog.Logger
+	routes   *router
+	metrics  *metrics
+	extra    http.Header    // response_headers
+	here     []string       // the own datacenter as the value of a header
+	writers  []netip.Prefix // allow_write_http_from; empty for all
+	limit    *conns.Limit
+	monitors *conns.Places // of the log, by client address
+	active   atomic.Int64  // requests being answered
 
 	exchanges, buffers, gzips sync.Pool
 }
@@ -143,7 +144,8 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MaxQueryTime == 0 {
 		cfg.MaxQueryTime = 10 * time.Minute
 	}
-	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"), extra: http.Header{}, here: []string{cfg.Datacenter}, limit: conns.NewLimit(cfg.MaxConnsPerClient)}
+	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"), extra: http.Header{}, here: []string{cfg.Datacenter}, limit: conns.NewLimit(cfg.MaxConnsPerClient),
+		monitors: conns.NewPlaces(maxMonitors)}
 	var errs []error
 	for name, value := range cfg.HTTP.ResponseHeaders {
 		s.extra.Set(name, value)
