@@ -188,8 +188,8 @@ func TestOnlyReadsOutliveALostLeader(t *testing.T) {
 	via := &losing{lost: 1}
 	h := newHarness(t, func(c *Config) { c.Transport, c.HoldTimeout = via, 5*time.Second })
 	h.group.leads.Store(false)
-	h.group.other = "id2"
-	h.pool.set(serverMember("s2", "id2", "10.0.0.2", gossip.Alive))
+	h.group.other = uid("2")
+	h.pool.set(serverMember("s2", uid("2"), "10.0.0.2", gossip.Alive))
 	h.start(t, nil)
 	if e, err := get(t.Context(), h, op.Header{}, "k"); err != nil || e == nil {
 		t.Errorf("read: %v", err)
