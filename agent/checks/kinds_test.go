@@ -2,7 +2,9 @@ package checks
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -11,11 +13,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
@@ -305,6 +309,147 @@ func TestTLSAndH2Ping(t *testing.T) {
 		c.def.Interval = time.Second
 		if r := probe(t, c.def, 2*time.Second); r.Status != c.want {
 			t.Errorf("%s: %+v, want %s", name, r, c.want)
+		}
+	}
+}
+
+// What a definition says of TLS reaches the handshake.
+func TestTLSOptions(t *testing.T) {
+	names := make(chan string, 1)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if b, err := io.ReadAll(r.Body); err != nil || string(b) != "are you well" {
+			w.WriteHeader(http.StatusBadRequest)
+		}
+	}))
+	srv.EnableHTTP2 = true
+	srv.TLS = &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		select {
+		case names <- h.ServerName:
+		default: // one that is tried again
+		}
+		return nil, nil
+	}}
+	srv.StartTLS()
+	defer srv.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{Certificates: srv.TLS.Certificates, GetConfigForClient: srv.TLS.GetConfigForClient})))
+	grpc_health_v1.RegisterHealthServer(g, health.NewServer())
+	go g.Serve(l)
+	defer g.Stop()
+	addr := srv.Listener.Addr().String()
+	for name, d := range map[string]config.CheckDefinition{
+		"http": {HTTP: srv.URL, Method: "POST", Body: "are you well"},
+		"tcp":  {TCP: addr, TCPUseTLS: true},
+		"h2":   {H2Ping: addr, H2PingUseTLS: true},
+		"grpc": {GRPC: l.Addr().String(), GRPCUseTLS: true},
+	} {
+		d.Interval, d.TLSServerName = time.Second, "inside.example"
+		for skip, want := range map[bool]string{true: Passing, false: Critical} {
+			d.TLSSkipVerify = skip
+			timeout := 5 * time.Second
+			if name == "grpc" && !skip { // it tries again until its time is over
+				timeout = 300 * time.Millisecond
+			}
+			if r := probe(t, d, timeout); r.Status != want {
+				t.Errorf("%s, certificate unchecked %v: %+v, want %s", name, skip, r, want)
+			}
+			if got := <-names; got != "inside.example" {
+				t.Errorf("%s: server name %q", name, got)
+			}
+		}
+	}
+}
+
+func TestH2PingOfPlainText(t *testing.T) {
+	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
+	srv.Config.Protocols = new(http.Protocols)
+	srv.Config.Protocols.SetUnencryptedHTTP2(true)
+	srv.Start()
+	d := config.CheckDefinition{H2Ping: srv.Listener.Addr().String(), Interval: time.Second}
+	if r := probe(t, d, 2*time.Second); r.Status != Passing {
+		t.Errorf("%+v", r)
+	}
+	srv.Close()
+	if r := probe(t, d, 2*time.Second); r.Status != Critical {
+		t.Errorf("nobody listens: %+v", r)
+	}
+}
+
+// A Runner begins a check at a moment of its own, runs it each interval, none
+// shorter than the shortest, and ends a run with its timeout.
+func TestRunnerKeepsIntervalAndTimeout(t *testing.T) {
+	const many = 40
+	var mu sync.Mutex
+	runs := map[string][]time.Time{}
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		runs[r.URL.Path] = append(runs[r.URL.Path], time.Now())
+		mu.Unlock()
+		if r.URL.Path == "/hang" {
+			<-r.Context().Done()
+		}
+	}))
+	defer srv.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	hung := make(chan Result, 10)
+	var wg sync.WaitGroup
+	runner := NewRunner()
+	for i := range many {
+		d := &config.CheckDefinition{HTTP: fmt.Sprintf("%s/%d", srv.URL, i), Interval: time.Millisecond}
+		wg.Go(func() {
+			if err := runner.Run(ctx, d, func(Result) {}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Go(func() {
+		d := &config.CheckDefinition{HTTP: srv.URL + "/hang", Interval: 1500 * time.Millisecond, Timeout: 100 * time.Millisecond}
+		if err := runner.Run(ctx, d, func(r Result) { hung <- r }); err != nil {
+			t.Error(err)
+		}
+	})
+	if r := <-hung; r.Status != Critical || time.Since(begin) > 3*time.Second {
+		t.Errorf("one that hangs: %+v after %s", r, time.Since(begin))
+	}
+	wg.Wait()
+	early := 0
+	for path, at := range runs {
+		if path == "/hang" {
+			continue
+		}
+		if at[0].Sub(begin) < MinInterval/2 {
+			early++
+		}
+		if len(at) < 2 || len(at) > 4 {
+			t.Errorf("%s ran %d times in 3.5 s, want each second", path, len(at))
+		}
+	}
+	if early < many/8 || early > many-many/8 {
+		t.Errorf("%d of %d checks began in the first half of their interval", early, many)
+	}
+}
+
+// systemctl is asked where there is one.
+func TestOSServiceOfSystemd(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	d := config.CheckDefinition{OSService: "nginx", Interval: time.Second}
+	if r := probe(t, d, 5*time.Second); r.Status != Critical || !strings.Contains(r.Output, "systemd is not present") {
+		t.Errorf("without systemd: %+v", r)
+	}
+	script := "#!/bin/sh\n[ \"$*\" = 'is-active -- nginx' ] && echo active && exit 0\necho inactive; exit 3\n"
+	if err := os.WriteFile(filepath.Join(dir, "systemctl"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for unit, want := range map[string]string{"nginx": Passing, "other": Critical} {
+		d.OSService = unit
+		if r := probe(t, d, 5*time.Second); r.Status != want {
+			t.Errorf("%s: %+v, want %s", unit, r, want)
 		}
 	}
 }
