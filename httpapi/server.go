@@ -24,6 +24,7 @@ import (
 
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/httpapi/conns"
+	"github.com/legate-project/legate/httpapi/known"
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
@@ -124,7 +125,8 @@ type Server struct {
 	writers  []netip.Prefix // allow_write_http_from; empty for all
 	limit    *conns.Limit
 	monitors *conns.Places // of the log, by client address
-	active   atomic.Int64  // requests being answered
+	known    *known.Answers
+	active   atomic.Int64 // requests being answered
 
 	exchanges, buffers, gzips sync.Pool
 }
@@ -145,7 +147,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.MaxQueryTime = 10 * time.Minute
 	}
 	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"), extra: http.Header{}, here: []string{cfg.Datacenter}, limit: conns.NewLimit(cfg.MaxConnsPerClient),
-		monitors: conns.NewPlaces(maxMonitors)}
+		monitors: conns.NewPlaces(maxMonitors), known: known.New()}
 	var errs []error
 	for name, value := range cfg.HTTP.ResponseHeaders {
 		s.extra.Set(name, value)
