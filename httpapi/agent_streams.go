@@ -2,15 +2,21 @@ package httpapi
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
+	"github.com/legate-project/legate/httpapi/conns"
 	"github.com/legate-project/legate/internal/logging"
 )
 
 // streamWrite bounds how long a line of a stream may wait for its client: one
 // that reads nothing for so long is gone.
 const streamWrite = 30 * time.Second
+
+// maxMonitors is how many of the agent's listeners to its log one client address
+// may have: nobody keeps all others from looking.
+const maxMonitors = logging.MaxListeners / 4
 
 // agentMonitor sends the agent's log lines as they come, until the client goes
 // or the agent stops.
@@ -27,9 +33,14 @@ func agentMonitor(x *exchange) error {
 	if x.s.cfg.Logs == nil {
 		return refuse(http.StatusNotFound, "This agent has no log to listen to")
 	}
+	from := conns.AddrOf(x.r.RemoteAddr)
+	if !x.s.monitors.Take(from) {
+		return reasoned(http.StatusTooManyRequests, "busy", fmt.Sprintf("%d monitors of this agent are open from this address, the most that one may have: close one of them", maxMonitors))
+	}
+	defer x.s.monitors.Leave(from)
 	lines, err := x.s.cfg.Logs.Listen(level, asJSON)
 	if errors.Is(err, logging.ErrTooManyListeners) {
-		return reasoned(http.StatusTooManyRequests, "busy", "Too many clients monitor this agent")
+		return reasoned(http.StatusTooManyRequests, "busy", fmt.Sprintf("%d monitors of this agent are open, the most that it serves: try again when one was closed", logging.MaxListeners))
 	}
 	if err != nil {
 		return err

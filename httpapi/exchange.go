@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/legate-project/legate/httpapi/conns"
+	"github.com/legate-project/legate/httpapi/known"
 )
 
 // exchange is one request with its answer. It lives in a pool: handlers do not
@@ -28,6 +30,10 @@ type exchange struct {
 	params []param
 	status int  // 0 until the answer has begun
 	waits  bool // the request waits for a change
+
+	selects bool       // parts of a result are left out here, by ?filter
+	wait    known.Wait // of who selects
+	index   uint64     // of the result
 }
 
 // param is one pair of the query string.
@@ -45,7 +51,11 @@ func (x *exchange) serve() {
 	if len(x.params) > 0 && x.has("index") {
 		runtime.Gosched() // after a change that woke thousands, answers go before new waits
 	}
-	if err := x.end.handle(x); err != nil {
+	err := x.end.handle(x)
+	for errors.Is(err, errSame) { // what changed was left out
+		err = x.end.handle(x)
+	}
+	if err != nil {
 		x.fail(err)
 	}
 }
@@ -215,6 +225,7 @@ func (x *exchange) finish() {
 	}
 	x.end.answers[class(x.status)].Inc()
 	x.s, x.w, x.r, x.ctx = nil, nil, nil, nil
+	x.selects, x.wait, x.index = false, known.Wait{}, 0
 	clear(x.params)
 	s.exchanges.Put(x)
 }

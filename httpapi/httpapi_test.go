@@ -314,6 +314,49 @@ func TestServicesOfTheAgent(t *testing.T) {
 	}
 }
 
+// Maintenance of the node and of one service, and a failed TTL check, show in the
+// health of an agent's services: that of a name is its worst instance's.
+func TestMaintenanceAndFailuresOfTheAgent(t *testing.T) {
+	w := start(t)
+	for _, c := range []struct {
+		method, target, body string
+		status               int
+		want                 string
+	}{
+		{"PUT", "/v1/agent/service/register", `{"ID":"w1","Name":"web","Check":{"CheckID":"c1","TTL":"30s","Status":"passing"}}`, 200, ""},
+		{"PUT", "/v1/agent/service/register", `{"ID":"w2","Name":"web","Check":{"CheckID":"c2","TTL":"30s","Status":"passing"}}`, 200, ""},
+		{"GET", "/v1/agent/health/service/name/web", "", 200, `[{"AggregatedStatus":"passing","Service":{"ID":"w1"`},
+		{"PUT", "/v1/agent/check/fail/c2?note=worse", "", 200, ""},
+		{"GET", "/v1/agent/checks?filter=CheckID==c2", "", 200, `"Status":"critical","Notes":"","Output":"worse"`},
+		{"GET", "/v1/agent/health/service/id/w1", "", 200, `{"AggregatedStatus":"passing"`},
+		{"GET", "/v1/agent/health/service/name/web", "", 503, `},{"AggregatedStatus":"critical","Service":{"ID":"w2"`},
+		{"GET", "/v1/agent/health/service/name/web?format=text", "", 503, "critical"},
+		{"PUT", "/v1/agent/check/pass/c2", "", 200, ""},
+
+		{"PUT", "/v1/agent/service/maintenance/w2", "", 400, "Missing value for enable"},
+		{"PUT", "/v1/agent/service/maintenance/w2?enable=perhaps", "", 400, "Invalid value for enable"},
+		{"PUT", "/v1/agent/service/maintenance/none?enable=true", "", 404, "none"},
+		{"PUT", "/v1/agent/service/maintenance/w2?enable=true&reason=disk", "", 200, ""},
+		{"GET", "/v1/agent/checks", "", 200, `"_service_maintenance:w2":{"Node":"n1","CheckID":"_service_maintenance:w2","Name":"Service Maintenance Mode","Status":"critical","Notes":"disk"`},
+		{"GET", "/v1/agent/health/service/id/w1?format=text", "", 200, "passing"},
+		{"GET", "/v1/agent/health/service/id/w2?format=text", "", 503, "maintenance"},
+		{"PUT", "/v1/agent/service/maintenance/w2?enable=false", "", 200, ""},
+		{"GET", "/v1/agent/health/service/id/w2?format=text", "", 200, "passing"},
+
+		{"PUT", "/v1/agent/maintenance", "", 400, "Missing value for enable"},
+		{"PUT", "/v1/agent/maintenance?enable=true&reason=kernel", "", 200, ""},
+		{"GET", "/v1/agent/checks?filter=Notes==kernel", "", 200, `"Name":"Node Maintenance Mode","Status":"critical","Notes":"kernel"`},
+		{"GET", "/v1/agent/health/service/id/w1?format=text", "", 503, "maintenance"},
+		{"PUT", "/v1/agent/maintenance?enable=false", "", 200, ""},
+		{"GET", "/v1/agent/health/service/name/web?format=text", "", 200, "passing"},
+	} {
+		rec := w.do(c.method, c.target, c.body)
+		if rec.Code != c.status || !strings.Contains(rec.Body.String(), c.want) {
+			t.Errorf("%s %s: %d %s\nwant %d %s", c.method, c.target, rec.Code, rec.Body, c.status, c.want)
+		}
+	}
+}
+
 func TestWaitForAnotherHash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t)

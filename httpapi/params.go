@@ -142,6 +142,7 @@ func (x *exchange) blocking(h *op.Header) error {
 		h.MaxWait = x.s.cfg.DefaultQueryTime
 	}
 	h.MaxWait = min(h.MaxWait, x.s.cfg.MaxQueryTime)
+	h.MinIndex, h.MaxWait = x.wait.On(h.MinIndex, h.MaxWait)
 	x.waits = true
 	return nil
 }

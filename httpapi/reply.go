@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/legate-project/legate/httpapi/accept"
 	"github.com/legate-project/legate/op"
 )
 
@@ -38,13 +39,14 @@ var (
 // are in canonical form: the map is written without conversion.
 func (x *exchange) meta(m *op.Meta) {
 	h := x.w.Header()
+	x.index = max(m.Index, 1)
 	values := make([]string, 0, 4) // one allocation for the slices of all headers
 	set := func(name, value string) {
 		values = append(values, value)
 		h[name] = values[len(values)-1 : len(values) : len(values)]
 	}
 	// A client that sends 0 back would not wait.
-	set("X-Consul-Index", strconv.FormatUint(max(m.Index, 1), 10))
+	set("X-Consul-Index", strconv.FormatUint(x.index, 10))
 	h["X-Consul-Lastcontact"] = zero
 	if m.LastContact > 0 {
 		set("X-Consul-Lastcontact", strconv.FormatInt(m.LastContact.Milliseconds(), 10))
@@ -141,6 +143,9 @@ func (x *exchange) jsonStatus(status int, v any) error {
 
 // jsonBytes answers with a JSON text.
 func (x *exchange) jsonBytes(status int, b []byte) error {
+	if x.selects && x.same(b) {
+		return errSame
+	}
 	if x.pretty() {
 		buf := x.buffer()
 		defer x.release(buf)
@@ -185,7 +190,7 @@ func (x *exchange) jsonParts(parts iter.Seq2[[]byte, error]) error {
 				return nil
 			}
 			x.status, out = http.StatusOK, x.w
-			if x.acceptsGzip() && h["Content-Encoding"] == nil {
+			if accept.Gzip(x.r.Header["Accept-Encoding"]) && h["Content-Encoding"] == nil {
 				h["Content-Encoding"] = gzipped
 				z = x.s.gzips.Get().(*gzip.Writer)
 				defer x.s.gzips.Put(z)
@@ -232,7 +237,7 @@ func (x *exchange) write(status int, b []byte) {
 	if len(b) >= minCompressed {
 		h := x.w.Header()
 		h["Vary"] = acceptEncoding
-		if x.acceptsGzip() && h["Content-Encoding"] == nil {
+		if accept.Gzip(x.r.Header["Accept-Encoding"]) && h["Content-Encoding"] == nil {
 			x.writeGzip(status, b)
 			return
 		}
@@ -267,20 +272,6 @@ func (x *exchange) writeGzip(status int, b []byte) {
 	}
 	x.w.Header()["Content-Encoding"] = gzipped
 	x.send(status, buf.Bytes())
-}
-
-func (x *exchange) acceptsGzip() bool {
-	for _, line := range x.r.Header["Accept-Encoding"] {
-		for part := range strings.SplitSeq(line, ",") {
-			name, q, _ := strings.Cut(part, ";")
-			if strings.TrimSpace(name) != "gzip" {
-				continue
-			}
-			q = strings.ReplaceAll(q, " ", "")
-			return q != "q=0" && q != "q=0.0" && q != "q=0.00" && q != "q=0.000"
-		}
-	}
-	return false
 }
 
 func (x *exchange) buffer() *bytes.Buffer {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -22,6 +23,21 @@ func (x *exchange) selectionOf(sample any) (*selection, error) {
 	return x.choose(func(text string) (*filter.Filter, error) { return filter.ParseFor(text, sample) })
 }
 
+// errSame is returned by a handler whose answer the client has already: there is
+// time left to wait for another one.
+var errSame = errors.New("the client has this answer")
+
+// same notes what is to be answered and reports whether it is no news to the client.
+func (x *exchange) same(b []byte) bool {
+	question := x.token() + "\x00" + x.r.URL.Path
+	for _, p := range x.params {
+		if p.key != "index" && p.key != "wait" {
+			question += "\x00" + p.key + "\x00" + p.value
+		}
+	}
+	return x.wait.Known(x.s.known, question, x.index, b)
+}
+
 // takePairs hands ?node-meta over to the operation, in order: what is asked in
 // another order is the same.
 func (s *selection) takePairs() []string {
@@ -39,6 +55,7 @@ func (x *exchange) choose(parse func(string) (*filter.Filter, error)) (*selectio
 	if len(x.params) == 0 {
 		return sel, nil
 	}
+	x.selects = x.get("filter") != ""
 	var err error
 	if sel.filter, err = parse(x.get("filter")); err != nil {
 		return nil, refuse(http.StatusBadRequest, err.Error())

@@ -24,6 +24,7 @@ import (
 
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/httpapi/conns"
+	"github.com/legate-project/legate/httpapi/known"
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
@@ -115,15 +116,17 @@ type Local interface {
 // Server answers HTTP requests. It is an http.Handler, safe for concurrent
 // use.
 type Server struct {
-	cfg     Config
-	log     *slog.Logger
-	routes  *router
-	metrics *metrics
-	extra   http.Header    // response_headers
-	here    []string       // the own datacenter as the value of a header
-	writers []netip.Prefix // allow_write_http_from; empty for all
-	limit   *conns.Limit
-	active  atomic.Int64 // requests being answered
+	cfg      Config
+	log      *slog.Logger
+	routes   *router
+	metrics  *metrics
+	extra    http.Header    // response_headers
+	here     []string       // the own datacenter as the value of a header
+	writers  []netip.Prefix // allow_write_http_from; empty for all
+	limit    *conns.Limit
+	monitors *conns.Places // of the log, by client address
+	known    *known.Answers
+	active   atomic.Int64 // requests being answered
 
 	exchanges, buffers, gzips sync.Pool
 }
@@ -143,7 +146,8 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MaxQueryTime == 0 {
 		cfg.MaxQueryTime = 10 * time.Minute
 	}
-	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"), extra: http.Header{}, here: []string{cfg.Datacenter}, limit: conns.NewLimit(cfg.MaxConnsPerClient)}
+	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"), extra: http.Header{}, here: []string{cfg.Datacenter}, limit: conns.NewLimit(cfg.MaxConnsPerClient),
+		monitors: conns.NewPlaces(maxMonitors), known: known.New()}
 	var errs []error
 	for name, value := range cfg.HTTP.ResponseHeaders {
 		s.extra.Set(name, value)

@@ -37,15 +37,15 @@ func TestConsensusIsNotStartedTwice(t *testing.T) {
 		"not in one": {[]string{}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			via := answers{"id2": {}}
+			via := answers{uid("2"): {}}
 			if c.old != nil {
-				via["id9"] = c.old
+				via[uid("9")] = c.old
 			}
 			h := newHarness(t, func(cfg *Config) { cfg.Expect, cfg.Transport = 2, via })
 			h.group.servers = nil
 			expecting := func(m lan.Member, n string) lan.Member { m.Tags["expect"] = n; return m }
-			h.pool.set(expecting(serverMember("s1", "id1", "10.0.0.1", gossip.Alive), "2"),
-				expecting(serverMember("s2", "id2", "10.0.0.2", gossip.Alive), "2"), serverMember("s9", "id9", "10.0.0.9", gossip.Alive))
+			h.pool.set(expecting(serverMember("s1", uid("1"), "10.0.0.1", gossip.Alive), "2"),
+				expecting(serverMember("s2", uid("2"), "10.0.0.2", gossip.Alive), "2"), serverMember("s9", uid("9"), "10.0.0.9", gossip.Alive))
 			h.start(t, nil)
 			if c.want > 0 {
 				eventually(t, "consensus is started", func() bool { return len(h.group.addresses()) == c.want })

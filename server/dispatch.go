@@ -249,7 +249,7 @@ func (s *Server) kept(o op.Queryable, call *op.Call, request any) (*result, erro
 	if err != nil {
 		return nil, err
 	}
-	return s.results.get(o, request, o.OpName()+"\x00"+string(body))
+	return s.results.get(o, request, o.OpName()+"\x00"+string(body), call.Header.MinIndex > 0)
 }
 
 // ends is what ends a wait besides a change and the caller's context. A wait is
@@ -260,13 +260,20 @@ type ends struct {
 	reign <-chan struct{} // nil unless this server must lead
 }
 
-// until returns the read's result when it is newer than the call's index, or
-// when the wait ends. All who wait for the same wait for one result.
+// until returns the read's result when it is newer than the call's index and says
+// something else, or when the wait ends. All who wait for the same wait for one
+// result. What the caller has is known only if it is what was read at the call's
+// index: who has an older index, perhaps of another server, is answered with
+// whatever is newer.
 func (s *Server) until(ctx context.Context, o op.Queryable, call *op.Call, request any, end ends) (*result, error) {
+	var has *content
 	for {
 		res, err := s.kept(o, call, request)
-		if err != nil || res.index > call.Header.MinIndex {
+		if err != nil || res.index > call.Header.MinIndex && res.content != has {
 			return res, err
+		}
+		if res.index == call.Header.MinIndex {
+			has = res.content
 		}
 		select {
 		case <-res.watch.Changed():

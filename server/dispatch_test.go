@@ -12,6 +12,7 @@ import (
 
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/transport"
@@ -124,6 +125,69 @@ func TestAbandonedReadLeavesNoWatch(t *testing.T) {
 	}
 }
 
+// Who waits is answered when the answer is another one; what was read and left out
+// raises the index, which is told when the time is over.
+func TestWaitEndsWithAnotherAnswer(t *testing.T) {
+	h := newHarness(t, nil)
+	h.start(t, nil)
+	said := func(node, status, output string) {
+		t.Helper()
+		h.register(t, &catalog.RegisterRequest{Node: node, Address: "10.0.0.1", Service: &catalog.Service{Service: "web"},
+			Check: &catalog.Check{CheckID: "c", Name: "c", ServiceID: "web", Status: status, Output: output}})
+	}
+	said("n1", catalog.Passing, "")
+	said("n2", catalog.Critical, "1")
+	healthy := func(index uint64, wait time.Duration) (string, uint64, error) {
+		list, meta, err := catalog.ListInstances.Call(t.Context(), h, op.Header{Consistency: op.Stale, MinIndex: index, MaxWait: wait}, &catalog.ServiceRequest{Service: "web", PassingOnly: true})
+		text := ""
+		if err == nil {
+			for _, i := range *list {
+				text += i.Node.Node + i.Checks[0].Output + " "
+			}
+		}
+		return text, meta.Index, err
+	}
+	// during begins a wait, does something once it waits and returns the answer.
+	during := func(index uint64, wait time.Duration, do func()) (text string, newer uint64, took time.Duration) {
+		t.Helper()
+		begin := time.Now()
+		done := make(chan error, 1)
+		go func() {
+			var err error
+			text, newer, err = healthy(index, wait)
+			took = time.Since(begin)
+			done <- err
+		}()
+		eventually(t, "it waits", func() bool { return h.blocked.n.Load() == 1 })
+		do()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		return text, newer, took
+	}
+	_, index, err := healthy(0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, newer, took := during(index, 300*time.Millisecond, func() { said("n2", catalog.Critical, "2"); said("n2", catalog.Critical, "3") })
+	if text != "n1 " || newer <= index || took < 300*time.Millisecond {
+		t.Errorf("the output of a failing instance: %q at %d after %s, it had %d and waits for 300ms", text, newer, took, index)
+	}
+	text, last, took := during(newer, time.Minute, func() { said("n2", catalog.Critical, "4"); said("n2", catalog.Passing, "5") })
+	if text != "n1 n25 " || last <= newer || took > 30*time.Second {
+		t.Errorf("an instance that recovers: %q at %d after %s", text, last, took)
+	}
+	// Nobody knows what another server showed at an index that this one has not
+	// reached: it may be what is not shown any more.
+	text, index, took = during(last+1, time.Minute, func() {
+		h.register(t, &catalog.RegisterRequest{Node: "elsewhere", Address: "10.0.0.1"}) // has that index
+		said("n3", catalog.Critical, "1")
+	})
+	if text != "n1 n25 " || index <= last+1 || took > 30*time.Second {
+		t.Errorf("an index from elsewhere: %q at %d after %s", text, index, took)
+	}
+}
+
 // A server on its way out says that nothing was done, so that others are asked.
 func TestStoppingIsSaid(t *testing.T) {
 	h := newHarness(t, nil)
@@ -188,8 +252,8 @@ func TestOnlyReadsOutliveALostLeader(t *testing.T) {
 	via := &losing{lost: 1}
 	h := newHarness(t, func(c *Config) { c.Transport, c.HoldTimeout = via, 5*time.Second })
 	h.group.leads.Store(false)
-	h.group.other = "id2"
-	h.pool.set(serverMember("s2", "id2", "10.0.0.2", gossip.Alive))
+	h.group.other = uid("2")
+	h.pool.set(serverMember("s2", uid("2"), "10.0.0.2", gossip.Alive))
 	h.start(t, nil)
 	if e, err := get(t.Context(), h, op.Header{}, "k"); err != nil || e == nil {
 		t.Errorf("read: %v", err)

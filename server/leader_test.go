@@ -84,9 +84,9 @@ func TestLeadershipLostBeforeStart(t *testing.T) {
 func TestRefusedMemberDoesNotKeepTheOthersBack(t *testing.T) {
 	h := newHarness(t, nil)
 	h.start(t, nil)
-	h.register(t, &catalog.RegisterRequest{Node: "elsewhere", ID: "id-twice", Address: "10.0.0.8",
+	h.register(t, &catalog.RegisterRequest{Node: "elsewhere", ID: uid("twice"), Address: "10.0.0.8",
 		Checks: []catalog.Check{{CheckID: catalog.SerfHealth, Status: catalog.Passing}}})
-	h.pool.set(clientMember("a", "id-twice", "10.0.0.9", gossip.Alive), clientMember("b", "id-b", "10.0.0.10", gossip.Alive))
+	h.pool.set(clientMember("a", uid("twice"), "10.0.0.9", gossip.Alive), clientMember("b", uid("b"), "10.0.0.10", gossip.Alive))
 	if err := h.reconcile(t.Context()); op.CodeOf(err) != op.CodeConflict {
 		t.Errorf("error %v, want the conflict", err)
 	}
@@ -98,11 +98,11 @@ func TestRefusedMemberDoesNotKeepTheOthersBack(t *testing.T) {
 func TestFailedNodeIsCriticalWhereverTheCatalogHasIt(t *testing.T) {
 	h := newHarness(t, nil)
 	h.start(t, nil)
-	h.pool.set(clientMember("n", "id-n", "10.0.0.9", gossip.Alive))
+	h.pool.set(clientMember("n", uid("n"), "10.0.0.9", gossip.Alive))
 	if err := h.reconcile(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	h.pool.set(clientMember("n", "id-n", "10.0.0.99", gossip.Failed), clientMember("never seen", "id-x", "10.0.0.98", gossip.Failed))
+	h.pool.set(clientMember("n", uid("n"), "10.0.0.99", gossip.Failed), clientMember("never seen", uid("x"), "10.0.0.98", gossip.Failed))
 	if err := h.reconcile(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -119,8 +119,8 @@ func TestFailedNodeIsCriticalWhereverTheCatalogHasIt(t *testing.T) {
 func TestAddressesAreComparedNotSpelled(t *testing.T) {
 	h := newHarness(t, nil)
 	h.start(t, nil)
-	h.pool.set(clientMember("n", "id-n", "fe80::1", gossip.Alive))
-	h.register(t, &catalog.RegisterRequest{Node: "n", ID: "id-n", Address: "FE80:0::1"})
+	h.pool.set(clientMember("n", uid("n"), "fe80::1", gossip.Alive))
+	h.register(t, &catalog.RegisterRequest{Node: "n", ID: uid("n"), Address: "FE80:0::1"})
 	if err := h.reconcile(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -169,29 +169,29 @@ func (h *harness) seenOnce(t *testing.T) {
 
 func TestVotersFollowGossip(t *testing.T) {
 	const own = "10.0.0.1:8300"
-	self := serverMember("s1", "id1", "10.0.0.1", gossip.Alive)
+	self := serverMember("s1", uid("1"), "10.0.0.1", gossip.Alive)
 	for name, c := range map[string]struct {
 		have []consensus.Server
 		list []lan.Member
 		want map[string]string
 	}{
-		"a new server": {nil, []lan.Member{self, serverMember("s2", "id2", "10.0.0.2", gossip.Alive)},
-			map[string]string{"id1": own, "id2": "10.0.0.2:8300"}},
-		"a failed one stays": {[]consensus.Server{{ID: "id2", Address: "10.0.0.2:8300"}},
-			[]lan.Member{self, serverMember("s2", "id2", "10.0.0.2", gossip.Failed)}, map[string]string{"id1": own, "id2": "10.0.0.2:8300"}},
-		"one that left goes": {[]consensus.Server{{ID: "id2", Address: "10.0.0.2:8300"}},
-			[]lan.Member{self, serverMember("s2", "id2", "10.0.0.2", gossip.Left)}, map[string]string{"id1": own}},
-		"a changed address": {[]consensus.Server{{ID: "id2", Address: "10.0.0.2:8300"}},
-			[]lan.Member{self, serverMember("s2", "id2", "10.0.0.22", gossip.Alive)}, map[string]string{"id1": own, "id2": "10.0.0.22:8300"}},
-		"the leader's own address": {nil, []lan.Member{serverMember("s1", "id1", "10.0.0.11", gossip.Alive)}, map[string]string{"id1": "10.0.0.11:8300"}},
-		"one that lost its data": {[]consensus.Server{{ID: "id2", Address: "10.0.0.2:8300"}},
-			[]lan.Member{self, serverMember("s2", "id2-new", "10.0.0.2", gossip.Alive)}, map[string]string{"id1": own, "id2-new": "10.0.0.2:8300"}},
-		"two that swapped addresses": {[]consensus.Server{{ID: "id2", Address: "10.0.0.2:8300"}, {ID: "id3", Address: "10.0.0.3:8300"}},
-			[]lan.Member{self, serverMember("s2", "id2", "10.0.0.3", gossip.Alive), serverMember("s3", "id3", "10.0.0.2", gossip.Alive)},
-			map[string]string{"id1": own, "id2": "10.0.0.3:8300", "id3": "10.0.0.2:8300"}},
-		"one under a new name": {[]consensus.Server{{ID: "id2", Address: "10.0.0.2:8300"}},
-			[]lan.Member{self, serverMember("s2", "id2", "10.0.0.2", gossip.Left), serverMember("s2-new", "id2", "10.0.0.2", gossip.Alive)},
-			map[string]string{"id1": own, "id2": "10.0.0.2:8300"}},
+		"a new server": {nil, []lan.Member{self, serverMember("s2", uid("2"), "10.0.0.2", gossip.Alive)},
+			map[string]string{uid("1"): own, uid("2"): "10.0.0.2:8300"}},
+		"a failed one stays": {[]consensus.Server{{ID: uid("2"), Address: "10.0.0.2:8300"}},
+			[]lan.Member{self, serverMember("s2", uid("2"), "10.0.0.2", gossip.Failed)}, map[string]string{uid("1"): own, uid("2"): "10.0.0.2:8300"}},
+		"one that left goes": {[]consensus.Server{{ID: uid("2"), Address: "10.0.0.2:8300"}},
+			[]lan.Member{self, serverMember("s2", uid("2"), "10.0.0.2", gossip.Left)}, map[string]string{uid("1"): own}},
+		"a changed address": {[]consensus.Server{{ID: uid("2"), Address: "10.0.0.2:8300"}},
+			[]lan.Member{self, serverMember("s2", uid("2"), "10.0.0.22", gossip.Alive)}, map[string]string{uid("1"): own, uid("2"): "10.0.0.22:8300"}},
+		"the leader's own address": {nil, []lan.Member{serverMember("s1", uid("1"), "10.0.0.11", gossip.Alive)}, map[string]string{uid("1"): "10.0.0.11:8300"}},
+		"one that lost its data": {[]consensus.Server{{ID: uid("2"), Address: "10.0.0.2:8300"}},
+			[]lan.Member{self, serverMember("s2", uid("2-new"), "10.0.0.2", gossip.Alive)}, map[string]string{uid("1"): own, uid("2-new"): "10.0.0.2:8300"}},
+		"two that swapped addresses": {[]consensus.Server{{ID: uid("2"), Address: "10.0.0.2:8300"}, {ID: uid("3"), Address: "10.0.0.3:8300"}},
+			[]lan.Member{self, serverMember("s2", uid("2"), "10.0.0.3", gossip.Alive), serverMember("s3", uid("3"), "10.0.0.2", gossip.Alive)},
+			map[string]string{uid("1"): own, uid("2"): "10.0.0.3:8300", uid("3"): "10.0.0.2:8300"}},
+		"one under a new name": {[]consensus.Server{{ID: uid("2"), Address: "10.0.0.2:8300"}},
+			[]lan.Member{self, serverMember("s2", uid("2"), "10.0.0.2", gossip.Left), serverMember("s2-new", uid("2"), "10.0.0.2", gossip.Alive)},
+			map[string]string{uid("1"): own, uid("2"): "10.0.0.2:8300"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t, nil)

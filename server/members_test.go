@@ -52,11 +52,11 @@ func runs(node, id, service string) *catalog.RegisterRequest {
 func TestRenamedNodeLeavesNoGhost(t *testing.T) {
 	h := newHarness(t, nil)
 	h.start(t, nil)
-	h.pool.set(clientMember("old", "id-n", "10.0.0.9", gossip.Alive))
+	h.pool.set(clientMember("old", uid("n"), "10.0.0.9", gossip.Alive))
 	h.settle(t)
-	h.register(t, runs("old", "id-n", "web"))
+	h.register(t, runs("old", uid("n"), "web"))
 	// While the old name lives, the new one is refused.
-	h.pool.set(clientMember("new", "id-n", "10.0.0.9", gossip.Alive), clientMember("old", "id-n", "10.0.0.9", gossip.Alive))
+	h.pool.set(clientMember("new", uid("n"), "10.0.0.9", gossip.Alive), clientMember("old", uid("n"), "10.0.0.9", gossip.Alive))
 	if err := h.reconcile(t.Context()); op.CodeOf(err) != op.CodeConflict {
 		t.Errorf("an ID that a live node has: %v, want a conflict", err)
 	}
@@ -64,7 +64,7 @@ func TestRenamedNodeLeavesNoGhost(t *testing.T) {
 		t.Error("a refused rename changed something")
 	}
 	// Once it is dead, its registrations go with the command that brings the new.
-	h.pool.set(clientMember("new", "id-n", "10.0.0.9", gossip.Alive), clientMember("old", "id-n", "10.0.0.9", gossip.Failed))
+	h.pool.set(clientMember("new", uid("n"), "10.0.0.9", gossip.Alive), clientMember("old", uid("n"), "10.0.0.9", gossip.Failed))
 	if err := h.reconcile(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestRenamedNodeLeavesNoGhost(t *testing.T) {
 	if err != nil || len(*list) != 0 {
 		t.Errorf("service of the old name: %v %v", *list, err)
 	}
-	if n := h.node(t, "new"); n == nil || n.ID != "id-n" || h.health(t, "new") != catalog.Passing {
+	if n := h.node(t, "new"); n == nil || n.ID != uid("n") || h.health(t, "new") != catalog.Passing {
 		t.Errorf("the new name: %+v", n)
 	}
 }
@@ -83,17 +83,17 @@ func TestRenamedNodeLeavesNoGhost(t *testing.T) {
 func TestNameOfALiveNodeIsReserved(t *testing.T) {
 	h := newHarness(t, nil)
 	h.start(t, nil)
-	h.pool.set(clientMember("n", "id-1", "10.0.0.9", gossip.Alive))
+	h.pool.set(clientMember("n", uid("1"), "10.0.0.9", gossip.Alive))
 	h.settle(t)
-	take := runs("N", "id-2", "web")
+	take := runs("N", uid("2"), "web")
 	_, _, err := catalog.Register.Call(t.Context(), h, op.Header{}, take)
-	if op.CodeOf(err) != op.CodeConflict || h.node(t, "n").ID != "id-1" || len(h.services(t, "n")) != 0 {
+	if op.CodeOf(err) != op.CodeConflict || h.node(t, "n").ID != uid("1") || len(h.services(t, "n")) != 0 {
 		t.Errorf("name of a live node: %v, want a conflict and nothing changed", err)
 	}
-	h.pool.set(clientMember("n", "id-1", "10.0.0.9", gossip.Failed))
+	h.pool.set(clientMember("n", uid("1"), "10.0.0.9", gossip.Failed))
 	h.settle(t)
 	h.register(t, take)
-	if n := h.node(t, "n"); n.ID != "id-2" || h.services(t, "n")["web"] == nil {
+	if n := h.node(t, "n"); n.ID != uid("2") || h.services(t, "n")["web"] == nil {
 		t.Errorf("name of a dead node: %+v", n)
 	}
 }
@@ -103,14 +103,14 @@ func TestNameOfALiveNodeIsReserved(t *testing.T) {
 func TestMachineThatWasReplacedUnderItsName(t *testing.T) {
 	h := newHarness(t, nil)
 	h.start(t, nil)
-	h.pool.set(clientMember("n", "id-1", "10.0.0.9", gossip.Alive))
+	h.pool.set(clientMember("n", uid("1"), "10.0.0.9", gossip.Alive))
 	h.settle(t)
-	h.register(t, &catalog.RegisterRequest{ID: "id-1", Node: "n", Address: "10.0.0.9", NodeMeta: map[string]string{"rack": "r1"},
+	h.register(t, &catalog.RegisterRequest{ID: uid("1"), Node: "n", Address: "10.0.0.9", NodeMeta: map[string]string{"rack": "r1"},
 		TaggedAddresses: map[string]string{"lan": "10.0.0.9", "wan": "192.0.2.9"}})
-	h.pool.set(clientMember("n", "id-2", "10.0.0.10", gossip.Alive))
+	h.pool.set(clientMember("n", uid("2"), "10.0.0.10", gossip.Alive))
 	h.settle(t)
 	n := h.node(t, "n")
-	if n.ID != "id-2" || n.Address != "10.0.0.10" || h.health(t, "n") != catalog.Passing {
+	if n.ID != uid("2") || n.Address != "10.0.0.10" || h.health(t, "n") != catalog.Passing {
 		t.Errorf("%+v", n)
 	}
 	if n.Meta["rack"] != "r1" || n.TaggedAddresses["wan"] != "192.0.2.9" || n.TaggedAddresses["lan"] != "10.0.0.10" {
@@ -125,7 +125,7 @@ func TestFailedMemberThatComesBackIsPassing(t *testing.T) {
 		status gossip.Status
 		want   string
 	}{{gossip.Alive, catalog.Passing}, {gossip.Failed, catalog.Critical}, {gossip.Alive, catalog.Passing}, {gossip.Left, ""}, {gossip.Alive, catalog.Passing}} {
-		h.pool.set(clientMember("n", "id-n", "10.0.0.9", step.status))
+		h.pool.set(clientMember("n", uid("n"), "10.0.0.9", step.status))
 		h.settle(t)
 		if got := h.health(t, "n"); got != step.want {
 			t.Errorf("%s: serfHealth is %q, want %q", step.status, got, step.want)
@@ -139,7 +139,7 @@ func TestNodesFromOutsideAreLeftAlone(t *testing.T) {
 	outside := runs("printer", "", "print")
 	outside.Checks = []catalog.Check{{CheckID: "ping", Name: "ping", Status: catalog.Critical}}
 	h.register(t, outside)
-	h.pool.set(clientMember("n", "id-n", "10.0.0.9", gossip.Alive))
+	h.pool.set(clientMember("n", uid("n"), "10.0.0.9", gossip.Alive))
 	h.LeadershipChanged(true)
 	eventually(t, "the leader has gone round", func() bool { return h.health(t, "n") == catalog.Passing })
 	h.pool.set() // n is forgotten by gossip
@@ -152,9 +152,9 @@ func TestNodesFromOutsideAreLeftAlone(t *testing.T) {
 func TestServersAreRegisteredWithWhatTheySpeak(t *testing.T) {
 	h := newHarness(t, nil)
 	h.start(t, nil)
-	m := serverMember("s2", "id2", "10.0.0.2", gossip.Alive)
+	m := serverMember("s2", uid("2"), "10.0.0.2", gossip.Alive)
 	m.ProtocolMin, m.ProtocolCur, m.ProtocolMax = 1, 4, 5
-	h.pool.set(serverMember("s1", "id1", "10.0.0.1", gossip.Alive), m)
+	h.pool.set(serverMember("s1", uid("1"), "10.0.0.1", gossip.Alive), m)
 	h.settle(t)
 	s := h.services(t, "s2")["consul"]
 	if s == nil {
@@ -180,13 +180,13 @@ func TestServersAreRegisteredWithWhatTheySpeak(t *testing.T) {
 func TestReapedMemberIsRemovedAtOnce(t *testing.T) {
 	h := newHarness(t, nil)
 	h.start(t, nil)
-	h.pool.set(clientMember("n", "id-n", "10.0.0.9", gossip.Failed), clientMember("m", "id-m", "10.0.0.8", gossip.Alive))
+	h.pool.set(clientMember("n", uid("n"), "10.0.0.9", gossip.Failed), clientMember("m", uid("m"), "10.0.0.8", gossip.Alive))
 	h.register(t, &catalog.RegisterRequest{Node: "n", Address: "10.0.0.9", Checks: []catalog.Check{{CheckID: catalog.SerfHealth, Status: catalog.Critical}}})
 	h.settle(t)
 	if h.node(t, "n") == nil {
 		t.Fatal("a failed member was removed")
 	}
-	h.pool.set(clientMember("m", "id-m", "10.0.0.8", gossip.Alive))
+	h.pool.set(clientMember("m", uid("m"), "10.0.0.8", gossip.Alive))
 	h.settle(t)
 	if h.node(t, "n") != nil || h.node(t, "m") == nil {
 		t.Error("the reaped member, and no other, was to be removed")

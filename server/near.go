@@ -44,7 +44,7 @@ func (s *Server) sort(near string, result *any) (bool, error) {
 
 // coordinates are those of all nodes, by lower-cased name.
 func (s *Server) coordinates() (map[string]*serf.Coordinate, error) {
-	res, err := s.results.get(&coordinate.Nodes, &op.Empty{}, "coordinates by node")
+	res, err := s.results.get(&coordinate.Nodes, &op.Empty{}, "coordinates by node", false)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (s *Server) coordinates() (map[string]*serf.Coordinate, error) {
 
 // nodeAt names the node with the address, empty if none has it.
 func (s *Server) nodeAt(addr string) (string, error) {
-	res, err := s.results.get(&catalog.ListNodes, &op.Empty{}, "nodes by address")
+	res, err := s.results.get(&catalog.ListNodes, &op.Empty{}, "nodes by address", false)
 	if err != nil {
 		return "", err
 	}

@@ -611,8 +611,8 @@ func TestQueryOutlivesALostLeader(t *testing.T) {
 	via := &losing{lost: 1}
 	h := newHarness(t, func(c *Config) { c.Transport, c.HoldTimeout = via, 5*time.Second })
 	h.group.leads.Store(false)
-	h.group.other = "id2"
-	h.pool.set(serverMember("s2", "id2", "10.0.0.2", gossip.Alive))
+	h.group.other = uid("2")
+	h.pool.set(serverMember("s2", uid("2"), "10.0.0.2", gossip.Alive))
 	h.start(t, nil)
 	if _, _, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{}); err != nil || via.tries.Load() != 2 {
 		t.Errorf("%v after %d tries, want an answer to the second", err, via.tries.Load())

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"reflect"
 	"sync"
 	"sync/atomic"
 
@@ -34,10 +35,15 @@ type results struct {
 
 // slot is where the result of one request is, or is being computed.
 type slot struct {
-	mu   sync.Mutex // held while it is computed: the others wait for it
-	last atomic.Pointer[result]
-	size int // what results.bytes counts for it, -1 once it is dropped; guarded by results.mu
+	mu     sync.Mutex // held while it is computed: the others wait for it
+	last   atomic.Pointer[result]
+	waited bool // somebody has waited for a change: guarded by mu
+	size   int  // what results.bytes counts for it, -1 once it is dropped; guarded by results.mu
 }
+
+// content stands for what a result says: results that say the same share one.
+// Only its address counts, so it must not be empty.
+type content struct{ _ byte }
 
 // result is immutable but for what is rendered from it. It is watched as long
 // as somebody holds it: its slot, or who waits for it to change.
@@ -45,6 +51,7 @@ type result struct {
 	watch    *storage.Watch // nil for one that was never shared
 	value    any
 	index    uint64
+	content  *content
 	rendered op.Rendered
 	holders  atomic.Int32
 }
@@ -89,8 +96,10 @@ func (r *results) drop(s *slot) {
 	}
 }
 
-// get returns the current result of the request; release it after use.
-func (r *results) get(o op.Queryable, request any, key string) (*result, error) {
+// get returns the current result of the request; release it after use. Who waits
+// for it to change is told by its content whether it did: rows that were read and
+// left out, as those of a failing instance, raise the index alone.
+func (r *results) get(o op.Queryable, request any, key string, waits bool) (*result, error) {
 	r.mu.Lock()
 	s, ok := r.slots.Get(key)
 	if !ok {
@@ -101,10 +110,12 @@ func (r *results) get(o op.Queryable, request any, key string) (*result, error) 
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if last := s.last.Load(); last != nil && !last.watch.Stale() && last.hold() {
+	s.waited = s.waited || waits
+	last := s.last.Load()
+	if last != nil && !last.watch.Stale() && last.hold() {
 		return last, nil
 	}
-	res := &result{}
+	res := &result{content: &content{}}
 	res.holders.Store(1)
 	var err error
 	res.watch, err = r.state.Watch(func(v *storage.View) error {
@@ -115,6 +126,9 @@ func (r *results) get(o op.Queryable, request any, key string) (*result, error) 
 	})
 	if err != nil {
 		return nil, err
+	}
+	if last != nil && s.waited && o.Sharable() && reflect.DeepEqual(last.value, res.value) {
+		res.content = last.content
 	}
 	r.keep(s, res)
 	return res, nil

@@ -56,7 +56,7 @@ func TestResultIsKeptUntilWhatItReadChanges(t *testing.T) {
 	o := counting(&runs)
 	get := func(want string) {
 		t.Helper()
-		res, err := r.get(o, &kv.GetRequest{Key: "k"}, "k")
+		res, err := r.get(o, &kv.GetRequest{Key: "k"}, "k", false)
 		if err != nil || string(res.value.(*kv.Entry).Value) != want {
 			t.Fatalf("%+v %v, want %q", res, err, want)
 		}
@@ -95,7 +95,7 @@ func TestKeptResultsAreNeverOld(t *testing.T) {
 				if least == 300 {
 					return
 				}
-				res, err := r.get(o, &kv.GetRequest{Key: "k"}, "k")
+				res, err := r.get(o, &kv.GetRequest{Key: "k"}, "k", false)
 				if err != nil {
 					t.Error(err)
 					return
@@ -125,7 +125,7 @@ func TestKeptResultsAreBounded(t *testing.T) {
 	write(t, s, "large", string(make([]byte, 3<<20)))
 	var first *result
 	for i := range 30 {
-		res, err := r.get(o, &kv.GetRequest{Key: "large"}, fmt.Sprint(i))
+		res, err := r.get(o, &kv.GetRequest{Key: "large"}, fmt.Sprint(i), false)
 		if err != nil {
 			t.Fatal(err)
 		}

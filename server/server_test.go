@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/legate-project/legate/consensus"
@@ -55,7 +56,7 @@ func (g *group) Stats() map[string]string                          { return nil 
 
 func (g *group) Leader() (id, address string) {
 	if g.leads.Load() {
-		return "id1", "10.0.0.1:8300"
+		return uid("1"), "10.0.0.1:8300"
 	}
 	return g.other, ""
 }
@@ -152,9 +153,16 @@ type harness struct {
 	pool  *pool
 }
 
+// uid is a node ID; those of names that follow each other do so, too.
+func uid(name string) string {
+	var id uuid.UUID
+	copy(id[:], name)
+	return id.String()
+}
+
 func newHarness(t testing.TB, change func(*Config)) *harness {
 	t.Helper()
-	cfg := Config{Datacenter: "dc1", NodeName: "s1", NodeID: "id1", HoldTimeout: time.Second, State: openState(t),
+	cfg := Config{Datacenter: "dc1", NodeName: "s1", NodeID: uid("1"), HoldTimeout: time.Second, State: openState(t),
 		Transport: silence{}, Log: logging.Discard(), Registerer: prometheus.NewRegistry()}
 	if change != nil {
 		change(&cfg)
@@ -164,9 +172,9 @@ func newHarness(t testing.TB, change func(*Config)) *harness {
 		t.Fatal(err)
 	}
 	h := &harness{Server: s, group: &group{state: cfg.State, machine: s.Machine()}, pool: &pool{}}
-	h.group.servers = []consensus.Server{{ID: "id1", Address: "10.0.0.1:8300", Voter: true}}
+	h.group.servers = []consensus.Server{{ID: uid("1"), Address: "10.0.0.1:8300", Voter: true}}
 	h.group.leads.Store(true)
-	h.pool.set(serverMember("s1", "id1", "10.0.0.1", gossip.Alive))
+	h.pool.set(serverMember("s1", uid("1"), "10.0.0.1", gossip.Alive))
 	return h
 }
 

@@ -25,7 +25,7 @@ func stored(t *testing.T) *storage.State {
 	t.Helper()
 	s, apply := open(t)
 	node := registerWeb("n1", "w1", catalog.Passing)
-	node.ID = "id-1"
+	node.ID = "ab000000-0000-4000-8000-000000000001"
 	node.Checks = append(node.Checks, catalog.Check{CheckID: catalog.SerfHealth, Status: catalog.Passing})
 	for _, c := range []struct {
 		operation op.Operation
@@ -209,7 +209,7 @@ func TestWhatIsStoredDecides(t *testing.T) {
 		"a service on a node that is new":    {&catalog.Register, on(catalog.RegisterRequest{Node: "n2", Address: "10.0.0.2", SkipNodeUpdate: true, Service: &catalog.Service{ID: "o", Service: "other"}}), []string{other, "node:n2"}},
 		"over a service of another name":     {&catalog.Register, on(catalog.RegisterRequest{SkipNodeUpdate: true, Service: &catalog.Service{ID: "w1", Service: "other"}}), []string{other, web}},
 		"over it, ID from the name":          {&catalog.Register, on(catalog.RegisterRequest{SkipNodeUpdate: true, Service: &catalog.Service{Service: "other"}}), []string{other}},
-		"the ID of another node":             {&catalog.Register, on(catalog.RegisterRequest{Node: "n2", ID: "ID-1", Address: "10.0.0.2"}), []string{"node:n2", node}},
+		"the ID of another node":             {&catalog.Register, on(catalog.RegisterRequest{Node: "n2", ID: "AB000000-0000-4000-8000-000000000001", Address: "10.0.0.2"}), []string{"node:n2", node}},
 		"a check of a stored service":        {&catalog.Register, on(catalog.RegisterRequest{SkipNodeUpdate: true, Check: &catalog.Check{CheckID: "x", ServiceID: "w1", ServiceName: "other"}}), []string{web}},
 		"a check of the node":                {&catalog.Register, on(catalog.RegisterRequest{SkipNodeUpdate: true, Check: &catalog.Check{CheckID: "x"}}), []string{node}},
 		"a check of the service that comes":  {&catalog.Register, on(catalog.RegisterRequest{SkipNodeUpdate: true, Service: &catalog.Service{ID: "o", Service: "other"}, Check: &catalog.Check{CheckID: "x", ServiceID: "o"}}), []string{other}},

@@ -192,13 +192,13 @@ func TestRefusedCommandLeavesNothing(t *testing.T) {
 		t.Errorf("nodes %v were written by a refused command", *ns)
 	}
 	ok := registerWeb("n1", "w1", catalog.Passing)
-	ok.ID = "id-1"
+	ok.ID = "ab000000-0000-4000-8000-000000000001"
 	ok.Checks = append(ok.Checks, catalog.Check{CheckID: catalog.SerfHealth, Status: catalog.Passing})
 	if _, err := apply(&catalog.Register, ok); err != nil {
 		t.Fatal(err)
 	}
 	other := registerWeb("n2", "w1", catalog.Passing)
-	other.ID = "ID-1"
+	other.ID = "AB000000-0000-4000-8000-000000000001"
 	if _, err := apply(&catalog.Register, other); op.CodeOf(err) != op.CodeConflict {
 		t.Errorf("error %v for a node ID that another node has", err)
 	}

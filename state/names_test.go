@@ -124,14 +124,14 @@ func TestChecksFollowTheirService(t *testing.T) {
 func TestRenameIsOneCommand(t *testing.T) {
 	s, apply := open(t)
 	old := registerWeb("old", "w1", catalog.Passing)
-	old.ID = "id-1"
+	old.ID = "ab000000-0000-4000-8000-000000000001"
 	health := func(status string) {
 		step(t, apply, &catalog.Register, &catalog.RegisterRequest{Node: "old", SkipNodeUpdate: true, Check: &catalog.Check{CheckID: catalog.SerfHealth, Status: status}})
 	}
 	step(t, apply, &catalog.Register, old)
 	step(t, apply, &coordinate.Batch, &coordinate.Entries{{Node: "old", Coord: coordinate.Coord{Vec: []float64{1}}}})
 	health(catalog.Passing)
-	rename := &catalog.RegisterRequest{Node: "new", ID: "ID-1", Address: "10.0.0.2", Service: &catalog.Service{Service: "db"}}
+	rename := &catalog.RegisterRequest{Node: "new", ID: "AB000000-0000-4000-8000-000000000001", Address: "10.0.0.2", Service: &catalog.Service{Service: "db"}}
 	if _, err := apply(&catalog.Register, rename); op.CodeOf(err) != op.CodeConflict {
 		t.Errorf("%v, want a conflict", err)
 	}
@@ -183,7 +183,9 @@ func TestRefusedRegistrations(t *testing.T) {
 		many[fmt.Sprint(i)] = ""
 	}
 	for want, r := range map[string]*catalog.RegisterRequest{
-		"Must provide node": {Address: "10.0.0.1"},
+		"Must provide node":                                            {Address: "10.0.0.1"},
+		`Invalid node ID "web-1": it is not a UUID`:                    {Node: "n", ID: "web-1", Address: "10.0.0.1"},
+		`Invalid node ID "{ab000000-0000-4000-8000-000000000001}"`:     {Node: "n", ID: "{ab000000-0000-4000-8000-000000000001}", Address: "10.0.0.1"},
 		"Must provide address if SkipNodeUpdate is not set":            {Node: "n"},
 		"Must provide service name (Service.Service)":                  {Node: "n", Address: "10.0.0.1", Service: &catalog.Service{ID: "x"}},
 		"Invalid service address":                                      {Node: "n", Address: "10.0.0.1", Service: &catalog.Service{Service: "x", Address: "0.0.0.0"}},

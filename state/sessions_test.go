@@ -202,14 +202,14 @@ func TestWhatEndsASession(t *testing.T) {
 		"service check gone":       {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", CheckID: "c-w1"}, true},
 		"service deregistered":     {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", ServiceID: "w1"}, true},
 		"another service":          {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", ServiceID: "w2"}, false},
-		"the node's ID moves away": {&catalog.Register, &catalog.RegisterRequest{Node: "n5", ID: "the-id", Address: "10.0.0.5"}, true},
+		"the node's ID moves away": {&catalog.Register, &catalog.RegisterRequest{Node: "n5", ID: "ab000000-0000-4000-8000-000000000001", Address: "10.0.0.5"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
 			id := s.session(session.Release)
 			if name == "the node's ID moves away" {
 				// As it is for a member that came under another name: the node is dead.
-				s.must(&catalog.Register, &catalog.RegisterRequest{Node: "n1", ID: "the-id", Address: "10.0.0.1"})
+				s.must(&catalog.Register, &catalog.RegisterRequest{Node: "n1", ID: "ab000000-0000-4000-8000-000000000001", Address: "10.0.0.1"})
 				id = s.orphan("n1")
 			}
 			if !s.kv(kv.Lock, "k", id) {

@@ -2,19 +2,24 @@ package checks
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
@@ -134,6 +139,12 @@ func TestAScriptThatForksWithoutEndHurtsOnlyItself(t *testing.T) {
 	if r.Status != Critical || len(r.Output) > 1000+len(script)+200 || time.Since(begin) > 10*time.Second {
 		t.Errorf("%s with %d bytes of output after %v", r.Status, len(r.Output), time.Since(begin))
 	}
+	none(t, word)
+}
+
+// none waits until no process has the word in its environment.
+func none(t *testing.T, word string) {
+	t.Helper()
 	deadline := time.After(10 * time.Second)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -144,6 +155,61 @@ func TestAScriptThatForksWithoutEndHurtsOnlyItself(t *testing.T) {
 		case <-tick.C:
 		}
 	}
+}
+
+// What leaves the group of a script that is killed goes with it all the same, and
+// nothing else does.
+func TestKilledScriptTakesThoseWithItThatLeftItsGroup(t *testing.T) {
+	word := fmt.Sprintf("LEGATE_SETSID_TEST=%d", os.Getpid())
+	other := exec.Command("setsid", "env", runVariable+"=another", "sleep", "300")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Process.Kill(); _ = other.Wait() }()
+	for name, script := range map[string]string{
+		"one that hangs":               `setsid sleep 300 >/dev/null 2>&1 & setsid -f sleep 300 >/dev/null 2>&1; sleep 300`,
+		"one that floods":              `setsid yes >/dev/null 2>&1 & setsid -f sleep 300 >/dev/null 2>&1; yes`,
+		"one whose children have more": `i=0; while [ $i -lt 20 ]; do setsid -f setsid sh -c 'setsid -f sleep 300; sleep 300' >/dev/null 2>&1; i=$((i+1)); done; sleep 300`,
+	} {
+		r := probe(t, config.CheckDefinition{Args: []string{"env", word, "sh", "-c", script}, Interval: time.Second}, 500*time.Millisecond)
+		if r.Status != Critical {
+			t.Errorf("%s: %+v", name, r)
+		}
+		none(t, word)
+	}
+	if other.ProcessState != nil || syscall.Kill(other.Process.Pid, 0) != nil || children(t, runVariable+"=another") != 1 {
+		t.Error("a process that no script has started was killed, too")
+	}
+}
+
+// A script may start a daemon, or a few; one that leaves more and more does not go
+// on doing so.
+func TestScriptThatLeavesProcessesBehindIsBounded(t *testing.T) {
+	word := fmt.Sprintf("LEGATE_DAEMON_TEST=%d", os.Getpid())
+	d := config.CheckDefinition{Args: []string{"env", word, "sh", "-c", `i=0; while [ $i -lt 11 ]; do setsid -f sleep 300 >/dev/null 2>&1; sleep 300 & i=$((i+1)); done`}, Interval: time.Second}
+	p, err := newScript(&d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for run, left := range []int{11, 22} {
+		if r := p.Probe(t.Context()); r.Status != Passing {
+			t.Fatalf("run %d: %+v", run, r)
+		}
+		deadline := time.After(10 * time.Second)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for children(t, word) != left { // those in its group go
+			select {
+			case <-deadline:
+				t.Fatalf("run %d: %d processes are left, want %d", run, children(t, word), left)
+			case <-tick.C:
+			}
+		}
+	}
+	if r := p.Probe(t.Context()); r.Status != Critical || !strings.HasPrefix(r.Output, "Killed: the script left more than 32 processes behind") {
+		t.Errorf("%+v", r)
+	}
+	none(t, word)
 }
 
 func TestScriptsAboveTheBoundWaitForTheirTurn(t *testing.T) {
@@ -243,6 +309,147 @@ func TestTLSAndH2Ping(t *testing.T) {
 		c.def.Interval = time.Second
 		if r := probe(t, c.def, 2*time.Second); r.Status != c.want {
 			t.Errorf("%s: %+v, want %s", name, r, c.want)
+		}
+	}
+}
+
+// What a definition says of TLS reaches the handshake.
+func TestTLSOptions(t *testing.T) {
+	names := make(chan string, 1)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if b, err := io.ReadAll(r.Body); err != nil || string(b) != "are you well" {
+			w.WriteHeader(http.StatusBadRequest)
+		}
+	}))
+	srv.EnableHTTP2 = true
+	srv.TLS = &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		select {
+		case names <- h.ServerName:
+		default: // one that is tried again
+		}
+		return nil, nil
+	}}
+	srv.StartTLS()
+	defer srv.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{Certificates: srv.TLS.Certificates, GetConfigForClient: srv.TLS.GetConfigForClient})))
+	grpc_health_v1.RegisterHealthServer(g, health.NewServer())
+	go g.Serve(l)
+	defer g.Stop()
+	addr := srv.Listener.Addr().String()
+	for name, d := range map[string]config.CheckDefinition{
+		"http": {HTTP: srv.URL, Method: "POST", Body: "are you well"},
+		"tcp":  {TCP: addr, TCPUseTLS: true},
+		"h2":   {H2Ping: addr, H2PingUseTLS: true},
+		"grpc": {GRPC: l.Addr().String(), GRPCUseTLS: true},
+	} {
+		d.Interval, d.TLSServerName = time.Second, "inside.example"
+		for skip, want := range map[bool]string{true: Passing, false: Critical} {
+			d.TLSSkipVerify = skip
+			timeout := 5 * time.Second
+			if name == "grpc" && !skip { // it tries again until its time is over
+				timeout = 300 * time.Millisecond
+			}
+			if r := probe(t, d, timeout); r.Status != want {
+				t.Errorf("%s, certificate unchecked %v: %+v, want %s", name, skip, r, want)
+			}
+			if got := <-names; got != "inside.example" {
+				t.Errorf("%s: server name %q", name, got)
+			}
+		}
+	}
+}
+
+func TestH2PingOfPlainText(t *testing.T) {
+	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
+	srv.Config.Protocols = new(http.Protocols)
+	srv.Config.Protocols.SetUnencryptedHTTP2(true)
+	srv.Start()
+	d := config.CheckDefinition{H2Ping: srv.Listener.Addr().String(), Interval: time.Second}
+	if r := probe(t, d, 2*time.Second); r.Status != Passing {
+		t.Errorf("%+v", r)
+	}
+	srv.Close()
+	if r := probe(t, d, 2*time.Second); r.Status != Critical {
+		t.Errorf("nobody listens: %+v", r)
+	}
+}
+
+// A Runner begins a check at a moment of its own, runs it each interval, none
+// shorter than the shortest, and ends a run with its timeout.
+func TestRunnerKeepsIntervalAndTimeout(t *testing.T) {
+	const many = 40
+	var mu sync.Mutex
+	runs := map[string][]time.Time{}
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		runs[r.URL.Path] = append(runs[r.URL.Path], time.Now())
+		mu.Unlock()
+		if r.URL.Path == "/hang" {
+			<-r.Context().Done()
+		}
+	}))
+	defer srv.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	hung := make(chan Result, 10)
+	var wg sync.WaitGroup
+	runner := NewRunner()
+	for i := range many {
+		d := &config.CheckDefinition{HTTP: fmt.Sprintf("%s/%d", srv.URL, i), Interval: time.Millisecond}
+		wg.Go(func() {
+			if err := runner.Run(ctx, d, func(Result) {}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Go(func() {
+		d := &config.CheckDefinition{HTTP: srv.URL + "/hang", Interval: 1500 * time.Millisecond, Timeout: 100 * time.Millisecond}
+		if err := runner.Run(ctx, d, func(r Result) { hung <- r }); err != nil {
+			t.Error(err)
+		}
+	})
+	if r := <-hung; r.Status != Critical || time.Since(begin) > 3*time.Second {
+		t.Errorf("one that hangs: %+v after %s", r, time.Since(begin))
+	}
+	wg.Wait()
+	early := 0
+	for path, at := range runs {
+		if path == "/hang" {
+			continue
+		}
+		if at[0].Sub(begin) < MinInterval/2 {
+			early++
+		}
+		if len(at) < 2 || len(at) > 4 {
+			t.Errorf("%s ran %d times in 3.5 s, want each second", path, len(at))
+		}
+	}
+	if early < many/8 || early > many-many/8 {
+		t.Errorf("%d of %d checks began in the first half of their interval", early, many)
+	}
+}
+
+// systemctl is asked where there is one.
+func TestOSServiceOfSystemd(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	d := config.CheckDefinition{OSService: "nginx", Interval: time.Second}
+	if r := probe(t, d, 5*time.Second); r.Status != Critical || !strings.Contains(r.Output, "systemd is not present") {
+		t.Errorf("without systemd: %+v", r)
+	}
+	script := "#!/bin/sh\n[ \"$*\" = 'is-active -- nginx' ] && echo active && exit 0\necho inactive; exit 3\n"
+	if err := os.WriteFile(filepath.Join(dir, "systemctl"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for unit, want := range map[string]string{"nginx": Passing, "other": Critical} {
+		d.OSService = unit
+		if r := probe(t, d, 5*time.Second); r.Status != want {
+			t.Errorf("%s: %+v, want %s", unit, r, want)
 		}
 	}
 }

@@ -37,6 +37,7 @@ type scriptProbe struct {
 	args  []string
 	limit int
 	turns *turns
+	mark  mark
 	hung  bool // the last time that it ran
 }
 
@@ -71,7 +72,9 @@ func (p *scriptProbe) Probe(ctx context.Context) Result {
 	out := &tail{limit: p.limit, flooded: kill}
 	cmd := exec.CommandContext(run, p.args[0], p.args[1:]...)
 	cmd.Stdout, cmd.Stderr = out, out
-	// A group of its own, so that what it starts is killed with it.
+	// A group of its own, so that what it starts is killed with it; the mark is for
+	// what leaves the group.
+	cmd.Env = p.mark.begin()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = pipeDelay
@@ -86,9 +89,16 @@ func (p *scriptProbe) Probe(ctx context.Context) Result {
 	var exit *exec.ExitError
 	switch {
 	case p.hung: // without the command: its arguments may be secret, and the catalog shows what is said here
-		return Result{Critical, "Timed out running check\n" + text}
+		return Result{Critical, "Timed out running check\n" + p.mark.killed() + text}
 	case flood:
-		return Result{Critical, fmt.Sprintf("Killed: the script wrote more than %d bytes\n%s", maxScriptOutput, text)}
+		return Result{Critical, fmt.Sprintf("Killed: the script wrote more than %d bytes\n%s%s", maxScriptOutput, p.mark.killed(), text)}
+	}
+	if cmd.Process != nil {
+		if swarm := p.mark.ended(cmd.Process.Pid); swarm != "" {
+			return Result{Critical, swarm + text}
+		}
+	}
+	switch {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay):
 		return Result{Passing, text}
 	case errors.As(err, &exit) && exit.ExitCode() == 1:

@@ -89,7 +89,7 @@ func TestALongPartitionHeals(t *testing.T) {
 			delete(f.services, "web")
 			delete(f.checks, "service:web")
 			f.services["stray"] = catalog.Service{ID: "stray", Service: "stray"}
-			f.node = &catalog.Node{Node: "n1", ID: "id1"}
+			f.node = &catalog.Node{Node: "n1", ID: "11111111-1111-4111-8111-111111111111"}
 		})
 		after(syncTimeout + s.cfg.RetryPeriod + 2*time.Second)
 		must(t, s.UpdateTTL("service:web", "passing", "fine"))

@@ -1,4 +1,5 @@
-// Package conns bounds how many HTTP connections each client address has.
+// Package conns bounds how many HTTP connections, and how many of some kind of
+// request, each client address has.
 package conns
 
 import (
@@ -54,6 +55,37 @@ func (l *Limit) State(c net.Conn, state http.ConnState) {
 			delete(l.by, addr)
 		}
 		l.mu.Unlock()
+	}
+}
+
+// Places bounds how many of something each client address has at once. It is safe
+// for concurrent use.
+type Places struct {
+	max int
+	mu  sync.Mutex
+	by  map[netip.Addr]int
+}
+
+// NewPlaces allows each address so many.
+func NewPlaces(max int) *Places { return &Places{max: max, by: map[netip.Addr]int{}} }
+
+// Take takes a place unless the address has all of its own. Leave it after use.
+func (p *Places) Take(addr netip.Addr) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.by[addr] >= p.max {
+		return false
+	}
+	p.by[addr]++
+	return true
+}
+
+// Leave gives a place back.
+func (p *Places) Leave(addr netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.by[addr]--; p.by[addr] <= 0 {
+		delete(p.by, addr)
 	}
 }
 

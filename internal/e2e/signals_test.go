@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -99,6 +101,18 @@ func TestConfigurationChangesWhatSignalsDo(t *testing.T) {
 				t.Errorf("exit code %d", code)
 			}
 			home.shows("n", c.shows)
+			if c.shows == "failed" { // whoever knows better says so
+				home.run(t, 0, "force-leave", "n")
+				home.shows("n", "left")
+			}
+			home.run(t, 0, "force-leave -prune", "n")
+			proctest.Until(t, patience, "n is forgotten", func() error {
+				if out := home.run(t, 0, "members"); strings.Contains(out, "\nn ") {
+					return errors.New(out)
+				}
+				return nil
+			})
+			home.run(t, 1, "force-leave", "nobody")
 		})
 	}
 }

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// maxListeners of one Tee: each gets every line formatted anew.
-	maxListeners = 16
+	// MaxListeners of one Tee: each gets every line formatted anew.
+	MaxListeners = 16
 	// listenerQueue is how many lines wait for a listener that is slower than
 	// the log; what comes on top is lost to it.
 	listenerQueue = 512
@@ -48,7 +48,7 @@ type hub struct {
 
 // NewTee returns a Tee in front of a handler.
 func NewTee(next slog.Handler) *Tee {
-	h := &hub{most: maxListeners}
+	h := &hub{most: MaxListeners}
 	h.all.Store(&[]*Listener{})
 	return &Tee{next: next, hub: h}
 }

@@ -96,7 +96,7 @@ func TestSlowListenersLoseLinesAndHearHowMany(t *testing.T) {
 func TestListenersAreBoundedAndGo(t *testing.T) {
 	h, log, _ := tee(t)
 	first := listen(t, h, slog.LevelDebug, false)
-	for range maxListeners - 1 {
+	for range MaxListeners - 1 {
 		listen(t, h, slog.LevelError, false)
 	}
 	if _, err := h.Listen(slog.LevelInfo, false); !errors.Is(err, ErrTooManyListeners) {

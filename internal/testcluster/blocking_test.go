@@ -54,6 +54,16 @@ func watchedRequests() []watched {
 		{"health-state", "/v1/health/state/", "critical"},
 		{"health-any", "/v1/health/state/", "any"},
 		{"health-service", "/v1/health/service/", "web"},
+		{"health-passing", "/v1/health/service/", "web?passing"},
+		{"health-cached", "/v1/health/service/", "web?passing&cached"},
+		{"health-tagged", "/v1/health/service/", "web?tag=a"},
+		{"health-of-meta", "/v1/health/service/", "web?node-meta=a:1&near=n2"},
+		{"services-of-meta", "/v1/catalog/services", "?node-meta=a:1"},
+		{"checks-of-meta", "/v1/health/state/", "any?node-meta=a:1"},
+		{"health-filtered", "/v1/health/service/", "web?filter=Node.Node==n3"},
+		{"services-filtered", "/v1/catalog/services", "?filter=ServiceName==db"},
+		{"nodes-filtered", "/v1/catalog/nodes", "?filter=Node==n2"},
+		{"node-filtered", "/v1/catalog/node/", "n1?filter=Service==other"},
 		{"health-other", "/v1/health/service/", "nothing-of-that-name?passing"},
 		{"coordinates", "/v1/coordinate/nodes", ""},
 		{"coordinate", "/v1/coordinate/node/", "n1"},
@@ -88,6 +98,8 @@ const (
 	prepared   = "/v1/query"
 	// what watches the whole catalog
 	all = " ui-nodes ui-overview "
+	// what shows a healthy instance of web on n1
+	shown = " service service-tagged health-service health-passing health-cached health-tagged health-of-meta execute "
 )
 
 // before is what is there when the watches begin.
@@ -110,32 +122,34 @@ func changes() []change {
 		{name: "a key that begins alike", path: "/v1/kv/dir", body: "1"},
 		{name: "the key", path: "/v1/kv/dir/own", body: "2", wakes: "key tree keys"},
 		{name: "a key beside it", path: "/v1/kv/dir/other", body: "1", wakes: "tree keys"},
-		{name: "another node", path: register, body: `{"Node":"n2","Address":"10.0.0.2","NodeMeta":{"a":"1"}}`, wakes: "nodes" + all},
+		{name: "another node", path: register, body: `{"Node":"n2","Address":"10.0.0.2","NodeMeta":{"a":"1"}}`, wakes: "nodes-filtered nodes services-of-meta checks-of-meta ui-nodes"},
 		{name: "the node", path: register, body: `{"Node":"n1","Address":"10.0.0.1","NodeMeta":{"a":"1"}}`,
-			wakes: "nodes service service-tagged node node-services health-service execute ui-node" + all},
+			wakes: "node-filtered nodes node node-services services-of-meta checks-of-meta ui-node ui-nodes" + shown},
 		{name: "nothing new", path: register, body: `{"Node":"n1","Address":"10.0.0.1","NodeMeta":{"a":"1"}}`},
-		{name: "another service", path: register, body: onNode("n2", `"Service":{"ID":"d1","Service":"db","Tags":["x"],"Port":2}`), wakes: "ui-services" + all},
+		{name: "another service", path: register, body: onNode("n2", `"Service":{"ID":"d1","Service":"db","Tags":["x"],"Port":2}`), wakes: "ui-nodes"},
 		{name: "another service's tags", path: register, body: onNode("n2", `"Service":{"ID":"d1","Service":"db","Tags":["x","y"],"Port":2}`),
-			wakes: "services health-any ui-services" + all},
+			wakes: "services-filtered services services-of-meta health-any checks-of-meta ui-services ui-nodes"},
 		{name: "the service", path: register, body: onNode("n1", `"Service":{"ID":"w1","Service":"web","Tags":["a","b"],"Port":2}`),
-			wakes: "service service-tagged node node-services health-service execute ui-node ui-services" + all},
+			wakes: "node node-services ui-node ui-nodes" + shown},
 		{name: "the service's tags", path: register, body: onNode("n1", `"Service":{"ID":"w1","Service":"web","Tags":["a","b","c"],"Port":2}`),
-			wakes: "services service service-tagged node node-services health-node health-checks health-any health-service execute ui-node ui-services" + all},
+			wakes: "services services-of-meta node node-services health-node health-checks health-any checks-of-meta ui-node ui-services ui-nodes" + shown},
 		{name: "output of another check", path: register, body: onNode("n2", `"Check":{"CheckID":"c2","Name":"c","Status":"passing","ServiceID":"d1","Output":"1"}`),
-			wakes: "health-any ui-services" + all},
+			wakes: "health-any checks-of-meta ui-nodes"},
 		{name: "output of the check", path: register, body: onNode("n1", `"Check":{"CheckID":"c1","Name":"c","Status":"passing","ServiceID":"w1","Output":"1"}`),
-			wakes: "health-node health-checks health-any health-service execute ui-node ui-services" + all},
+			wakes: "health-node health-checks health-any health-service execute ui-node health-passing health-cached health-tagged health-of-meta checks-of-meta ui-nodes"},
 		{name: "output of the node's check", path: register, body: onNode("n1", `"Check":{"CheckID":"nc1","Name":"nc","Status":"passing","Output":"1"}`),
-			wakes: "health-node health-any health-service execute ui-node ui-services" + all},
+			wakes: "health-node health-any health-service execute ui-node health-passing health-cached health-tagged health-of-meta checks-of-meta ui-nodes"},
 		{name: "state of another check", path: register, body: onNode("n2", `"Check":{"CheckID":"c2","Name":"c","Status":"critical","ServiceID":"d1","Output":"1"}`),
-			wakes: "health-state health-any ui-services" + all},
+			wakes: "health-state health-any checks-of-meta ui-services" + all},
 		{name: "state of the check", path: register, body: onNode("n1", `"Check":{"CheckID":"c1","Name":"c","Status":"critical","ServiceID":"w1","Output":"1"}`),
-			wakes: "health-node health-checks health-state health-any health-service execute ui-node ui-services" + all},
+			wakes: "health-node health-checks health-state health-any health-service health-passing health-cached health-tagged health-of-meta checks-of-meta execute ui-node ui-services" + all},
+		{name: "output of the check that fails", path: register, body: onNode("n1", `"Check":{"CheckID":"c1","Name":"c","Status":"critical","ServiceID":"w1","Output":"2"}`),
+			wakes: "health-node health-checks health-state health-any checks-of-meta health-service health-tagged health-of-meta execute ui-node ui-nodes"},
 		{name: "coordinate of another node", path: coord, body: `{"Node":"n2","Coord":{"Vec":[0.01,0,0,0,0,0,0,0]}}`, wakes: "coordinates"},
 		{name: "coordinate of the node", path: coord, body: `{"Node":"n1","Coord":{"Vec":[0.02,0,0,0,0,0,0,0]}}`, wakes: "coordinates coordinate"},
 		{name: "an instance on a new node", path: register, body: `{"Node":"n3","Address":"10.0.0.3","Service":{"ID":"w3","Service":"web","Tags":["a"]}}`,
-			wakes: "nodes service service-tagged health-service execute ui-services" + all},
-		{name: "that instance goes", gone: true, path: deregister, body: `{"Node":"n3","ServiceID":"w3"}`, wakes: "service service-tagged health-service execute ui-services" + all},
+			wakes: "health-filtered nodes service health-service health-passing health-cached health-tagged execute ui-services" + all},
+		{name: "that instance goes", gone: true, path: deregister, body: `{"Node":"n3","ServiceID":"w3"}`, wakes: "health-filtered service health-service health-passing health-cached health-tagged execute ui-services" + all},
 		{name: "that node goes", gone: true, path: deregister, body: `{"Node":"n3"}`, wakes: "nodes" + all},
 		{name: "a session of another node", path: create, body: `{"Node":"n2","NodeChecks":[]}`, wakes: "sessions"},
 		{name: "a session of the node", path: create, body: `{"Node":"n1","NodeChecks":[]}`, wakes: "sessions sessions-of-node"},
@@ -152,15 +166,15 @@ func changes() []change {
 		{name: "another session goes", gone: true, path: destroy + "$3", wakes: "sessions"},
 		{name: "the session goes with its lock", gone: true, path: destroy + "$0", wakes: "session sessions-of-node sessions key tree keys"},
 		{name: "the check goes", gone: true, path: deregister, body: `{"Node":"n1","CheckID":"c1"}`,
-			wakes: "health-node health-checks health-state health-any health-service execute ui-node ui-services" + all},
+			wakes: "health-node health-checks health-state health-any health-service health-passing health-cached health-tagged health-of-meta checks-of-meta execute ui-node ui-services" + all},
 		{name: "the service goes", gone: true, path: deregister, body: `{"Node":"n1","ServiceID":"w1"}`,
-			wakes: "services service service-tagged node node-services health-service execute ui-node ui-services" + all},
+			wakes: "services services-of-meta node node-services ui-node ui-services" + all + shown},
 		{name: "what is gone goes again", gone: true, path: deregister, body: `{"Node":"n1","ServiceID":"w1"}`},
 		{name: "another key goes", gone: true, method: "DELETE", path: "/v1/kv/elsewhere"},
 		{name: "the key goes", gone: true, method: "DELETE", path: "/v1/kv/dir/own", wakes: "key tree keys"},
-		{name: "another node goes", gone: true, path: deregister, body: `{"Node":"n2"}`, wakes: "nodes services health-state health-any coordinates ui-services sessions" + all},
+		{name: "another node goes", gone: true, path: deregister, body: `{"Node":"n2"}`, wakes: "services-filtered nodes-filtered nodes services health-state health-any services-of-meta checks-of-meta coordinates ui-services sessions" + all},
 		{name: "the node goes", gone: true, path: deregister, body: `{"Node":"n1"}`,
-			wakes: "nodes node node-services health-node health-any coordinates coordinate ui-node ui-services sessions sessions-of-node" + all},
+			wakes: "node-filtered nodes node node-services health-node health-any checks-of-meta coordinates coordinate ui-node sessions sessions-of-node" + all},
 		{name: "the query goes", gone: true, method: "DELETE", path: prepared + "/$2", wakes: "queries query explain execute"},
 	}
 }
@@ -261,19 +275,25 @@ func (a *asker) read(ctx context.Context, path, more string) (index uint64, text
 // watch is one that blocks, again and again.
 type watch struct {
 	watched
-	from  string // where it is asked
-	ask   *asker
+	from string // where it is asked
+	ask  *asker
+	answer
+	woken chan answer
+}
+
+// answer is what was answered last.
+type answer struct {
 	index uint64
-	woken chan uint64
+	text  string
 }
 
 // arm waits for something newer than was answered last.
 func (w *watch) arm(ctx context.Context) {
 	more := "&wait=5m&index=" + strconv.FormatUint(w.index, 10)
 	w.ask.busy.Go(func() {
-		index, _, err := w.ask.read(ctx, w.target(), more)
+		index, text, err := w.ask.read(ctx, w.target(), more)
 		if err == nil {
-			w.woken <- index
+			w.woken <- answer{index, text}
 		}
 	})
 }
@@ -286,20 +306,27 @@ func (w *watch) check(ctx context.Context, c *change) error {
 			return errors.New("woken by a write elsewhere")
 		default:
 		}
-		now, _, err := w.ask.read(ctx, w.target(), "")
-		if err == nil && now != w.index {
-			err = fmt.Errorf("index went from %d to %d by a write elsewhere", w.index, now)
+		now, text, err := w.ask.read(ctx, w.target(), "")
+		switch {
+		case err != nil:
+		case now < w.index && w.name != "execute": // that is a number of its own
+			err = fmt.Errorf("index went back from %d to %d", w.index, now)
+		case text != w.text:
+			err = fmt.Errorf("not woken, but it would be answered with %s and not with %s", text, w.text)
 		}
 		return err
 	}
 	late := time.NewTimer(15 * time.Second)
 	defer late.Stop()
 	select {
-	case index := <-w.woken:
-		if index <= w.index && (index == w.index || w.name != "execute") { // that is a number of its own
-			return fmt.Errorf("woken with index %d, it knew %d", index, w.index)
+	case got := <-w.woken:
+		switch {
+		case got.index <= w.index && (got.index == w.index || w.name != "execute"):
+			return fmt.Errorf("woken with index %d, it knew %d", got.index, w.index)
+		case got.text == w.text && w.name != "keys" && w.name != "execute": // who watches names is told of values, too, as Consul does
+			return fmt.Errorf("woken with what it knew: %s", got.text)
 		}
-		w.index = index
+		w.answer = got
 		w.arm(ctx)
 		return nil
 	case <-late.C:
@@ -348,11 +375,11 @@ func TestEveryBlockingEndpointWakesExactly(t *testing.T) {
 	var watches []*watch
 	for from, asker := range map[string]*asker{"server": a, "client": client, "abroad": abroad} {
 		for _, r := range watchedRequests() {
-			index, _, err := asker.read(ctx, r.target(), "")
+			index, text, err := asker.read(ctx, r.target(), "")
 			if err != nil || index == 0 {
 				t.Fatalf("%s %s: index %d, %v", from, r.name, index, err)
 			}
-			w := &watch{watched: r, from: from, ask: asker, index: index, woken: make(chan uint64, 1)}
+			w := &watch{watched: r, from: from, ask: asker, answer: answer{index, text}, woken: make(chan answer, 1)}
 			watches = append(watches, w)
 			w.arm(ctx)
 		}

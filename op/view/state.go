@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"math/rand/v2"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ type view struct {
 	used    atomic.Int64 // when somebody asked last, Unix nanoseconds
 	weight  atomic.Int64 // what Views.bytes counts for it
 	now     atomic.Pointer[state]
+	waited  atomic.Bool // somebody has waited for a change
 
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next change; nil while nobody watches
@@ -36,10 +38,38 @@ type view struct {
 // held is one result with what was rendered from it.
 type held struct {
 	meta     op.Meta
+	content  *content
 	result   any
 	rendered op.Rendered
 	weight   int64 // an estimate of its memory, in bytes
 	empty    bool  // there is none, or a list without items
+}
+
+// content stands for what a result says: results that say the same share one.
+// Only its address counts, so it must not be empty.
+type content struct{ _ byte }
+
+// asker is one who waits, with what it has: known only when that was read at the
+// index which it names.
+type asker struct {
+	index uint64
+	has   *content
+}
+
+// waiter is one who waits for something else than it has from that index.
+func (w *view) waiter(index uint64) asker {
+	if index > 0 {
+		w.waited.Store(true)
+	}
+	return asker{index: index}
+}
+
+// answered reports whether a result is news to the asker.
+func (a *asker) answered(h *held) bool {
+	if h.meta.Index == a.index {
+		a.has = h.content
+	}
+	return h.meta.Newer(a.index) && h.content != a.has
 }
 
 // state is what a view knows at a moment. It does not change.
@@ -135,11 +165,12 @@ func (w *view) await(ctx context.Context, h op.Header) (*state, error) {
 		defer timer.Stop()
 		over = timer.C
 	}
+	who := w.waiter(h.MinIndex)
 	for {
 		changed := w.watch()
 		s := w.now.Load()
 		switch {
-		case s.held != nil && (s.held.meta.Newer(h.MinIndex) || s.gone):
+		case s.held != nil && (who.answered(s.held) || s.gone):
 			return s, nil
 		case s.held == nil && s.err != nil:
 			return nil, s.err
@@ -195,7 +226,7 @@ func (w *view) take(r *op.Reply) (bool, error) {
 	fresh := w.newest(now, old.held, r)
 	if fresh != nil {
 		var err error
-		if s.held, err = w.hold(fresh); err != nil {
+		if s.held, err = w.hold(fresh, old.held); err != nil {
 			return false, err
 		}
 	}
@@ -232,15 +263,21 @@ func (w *view) newest(now time.Time, have *held, r *op.Reply) *op.Reply {
 	return nil
 }
 
-// hold decodes a result.
-func (w *view) hold(r *op.Reply) (*held, error) {
+// hold decodes a result, which may say the same as the one before: then it has a
+// newer index alone.
+func (w *view) hold(r *op.Reply, before *held) (*held, error) {
 	body, err := r.Body()
 	if err != nil {
 		return nil, err
 	}
-	h := &held{meta: r.Meta, weight: overhead + growth*int64(len(body)), empty: len(body) <= 1}
-	h.result, err = r.Result(w.call.Operation)
-	return h, err
+	h := &held{meta: r.Meta, content: &content{}, weight: overhead + growth*int64(len(body)), empty: len(body) <= 1}
+	if h.result, err = r.Result(w.call.Operation); err != nil {
+		return nil, err
+	}
+	if q, ok := w.call.Operation.(op.Queryable); ok && q.Sharable() && w.waited.Load() && before != nil && reflect.DeepEqual(before.result, h.result) {
+		h.content = before.content
+	}
+	return h, nil
 }
 
 // broke notes that the source is followed no more. It reports whether it was.

@@ -236,13 +236,14 @@ func (v *Views) awaited(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	begin := time.Now()
 	timer := time.NewTimer(waitOf(&call.Header))
 	defer timer.Stop()
+	who := w.waiter(call.Header.MinIndex)
 	for {
 		changed := w.watch()
 		s := w.now.Load()
 		switch {
 		case s.err != nil:
 			return v.cfg.Next.Do(ctx, left(call, begin))
-		case s.held != nil && s.held.meta.Newer(call.Header.MinIndex):
+		case s.held != nil && who.answered(s.held):
 			enough := settled + s.contact
 			if limit := call.Header.MaxStale; call.Header.Consistency == op.Stale && s.age(time.Now()) == 0 && (limit == 0 || s.contact <= limit) {
 				enough = 0

@@ -689,3 +689,57 @@ func TestASourceThatNeverHeardItsLeader(t *testing.T) {
 		holds(t, v, "a", "1", 0, 0)
 	})
 }
+
+// A push that says the same as the one before raises the index; who waits and has
+// just that content is not told, who comes from elsewhere is.
+func TestSameContentIsNoNews(t *testing.T) {
+	for name, h := range map[string]op.Header{
+		"cached": {Datacenter: "dc2", Consistency: op.Cached}, "default": {Datacenter: "dc2"}, "of several": {Datacenter: op.Nearest, Consistency: op.Cached},
+	} {
+		t.Run(name, func(t *testing.T) {
+			views(t, func(c *Config) { c.Waits = true }, func(t *testing.T, v *Views, o *owner) {
+				type answer struct {
+					text  string
+					index uint64
+					took  time.Duration
+				}
+				wait := func(index uint64) chan answer {
+					got := make(chan answer, 1)
+					h := h
+					h.MinIndex, h.MaxWait = index, time.Minute
+					begin := time.Now()
+					go func() {
+						text, meta, err := shared().Call(t.Context(), v, h, &op.Text{Text: "a"})
+						if err != nil {
+							t.Error(err)
+							text = &op.Text{}
+						}
+						got <- answer{text.Text, meta.Index, time.Since(begin)}
+					}()
+					<-time.After(10 * time.Second)
+					synctest.Wait()
+					return got
+				}
+				o.set("a", "one", 10)
+				same, elsewhere := wait(10), wait(11)
+				o.set("a", "one", 12)
+				synctest.Wait()
+				if len(same) != 0 || len(elsewhere) != 1 {
+					t.Fatalf("%d of those with the content are told of it again, %d of those with an index from elsewhere", len(same), len(elsewhere))
+				}
+				if got := <-elsewhere; got.text != "one" || got.index != 12 && !op.Wide(h.Datacenter) { // any other index of several is news
+					t.Errorf("who comes from elsewhere: %+v", got)
+				}
+				o.set("a", "two", 14)
+				if got := <-same; got.text != "two" || got.index != 14 || got.took > 40*time.Second {
+					t.Errorf("another content: %+v", got)
+				}
+				same = wait(14)
+				o.set("a", "two", 16)
+				if got := <-same; got.text != "two" || got.index != 16 || got.took < time.Minute {
+					t.Errorf("at the end of its time: %+v", got)
+				}
+			})
+		})
+	}
+}

@@ -18,6 +18,13 @@ func reading() *op.Read[op.Text, op.Text] {
 	return &op.Read[op.Text, op.Text]{Name: "test.read", Authorize: func(rules.Authorizer, *op.Text) error { return nil }}
 }
 
+// shared is reading of results of which only another content is news.
+func shared() *op.Read[op.Text, op.Text] {
+	o := reading()
+	o.Name, o.Shared = "test.shared", true
+	return o
+}
+
 // source answers a wait when told to, and anything else at once.
 type source struct {
 	waits   atomic.Int64

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/google/uuid"
+
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/storage"
 )
@@ -14,6 +16,8 @@ const (
 	maxMeta = 64  // pairs of node and service metadata
 	maxName = 512 // bytes of a name or ID: they are part of keys and of each answer
 	maxPort = 65535
+
+	uuidLength = 36 // of the usual form; the package uuid reads others as well
 )
 
 func prepareRegister(l op.Leader, r *RegisterRequest) error {
@@ -23,6 +27,9 @@ func prepareRegister(l op.Leader, r *RegisterRequest) error {
 	}
 	if err := validName("node name", r.Node); err != nil {
 		return err
+	}
+	if r.ID != "" && (len(r.ID) != uuidLength || uuid.Validate(r.ID) != nil) {
+		return op.Errorf(op.CodeInvalid, "Invalid node ID %.*q: it is not a UUID", uuidLength+2, r.ID)
 	}
 	if r.Address == "" && !r.SkipNodeUpdate {
 		return op.Errorf(op.CodeInvalid, "Must provide address if SkipNodeUpdate is not set")

@@ -1,0 +1,20 @@
+// Package accept reads what a client takes, from the headers of its request.
+package accept
+
+import "strings"
+
+// Gzip reports whether the lines of Accept-Encoding name gzip and do not refuse
+// it.
+func Gzip(lines []string) bool {
+	for _, line := range lines {
+		for part := range strings.SplitSeq(line, ",") {
+			name, q, _ := strings.Cut(part, ";")
+			if strings.TrimSpace(name) != "gzip" {
+				continue
+			}
+			q = strings.ReplaceAll(q, " ", "")
+			return q != "q=0" && q != "q=0.0" && q != "q=0.00" && q != "q=0.000"
+		}
+	}
+	return false
+}
