@@ -3,7 +3,6 @@ package federation
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +43,7 @@ type health struct {
 	heard   atomic.Int64 // when an answer of any kind came last, Unix ns
 	waiting atomic.Int64 // calls that wait for an answer, blocking reads left out
 	since   atomic.Int64 // when the first call since then began, Unix ns
+	trip    atomic.Int64 // round trip when it was last looked at, ns; 0 while unknown
 	open    atomic.Bool  // not asked
 	doubt   atomic.Bool  // a call failed since the last answer
 	probing atomic.Bool
@@ -202,6 +202,7 @@ func (r *Router) watch(ctx context.Context) {
 // call that moves on to the next should not be the first to learn of that one.
 func (r *Router) look(dc *datacenter, m member) {
 	trip := r.cfg.Transport.RTT(m.target, rpc.Protocol)
+	m.trip.Store(int64(trip))
 	if !m.due(time.Now(), max(lateLeast, lateTrips*trip)) {
 		return
 	}
@@ -279,56 +280,6 @@ func (d *datacenter) breaker() Breaker {
 		}
 	}
 	return Open
-}
-
-// line carries the calls of one datacenter over the transport and notes what
-// they show of its servers.
-type line struct {
-	Transport
-	router   *Router
-	dc       *datacenter
-	read     bool // it may be sent again elsewhere
-	blocking bool // it waits for something newer: silence is no sign
-	bulk     bool // the answer will be long
-	probe    bool
-}
-
-// RoundTrip implements rpc.RoundTripper. What is long goes on connections of
-// its own, so that nothing short waits behind it.
-func (l line) RoundTrip(ctx context.Context, to transport.Target, protocol string, head, body []byte) ([]byte, error) {
-	h := l.dc.load.of(to.NodeID)
-	if protocol == rpc.Protocol && (l.bulk || len(head)+len(body) > bulkAbove) {
-		protocol = rpc.BulkProtocol
-	}
-	if !l.blocking {
-		h.began()
-		defer h.ended()
-	}
-	asker := ctx
-	if l.read {
-		var done func()
-		var ok bool
-		if ctx, done, ok = h.follow(ctx); !ok {
-			return nil, fmt.Errorf("%w: %w", transport.ErrUnreachable, errOpened)
-		}
-		defer done()
-	}
-	start := time.Now()
-	answer, err := l.Transport.RoundTrip(ctx, to, protocol, head, body)
-	if err != nil && asker.Err() == nil && context.Cause(ctx) == errOpened {
-		return nil, fmt.Errorf("%w: %w", transport.ErrLost, errOpened)
-	}
-	switch {
-	case err == nil:
-		h.answered()
-		if l.read && !l.blocking && protocol == rpc.Protocol {
-			l.dc.load.pace.add(time.Since(start))
-		}
-	case ctx.Err() == nil && !l.probe:
-		h.failed(err)
-		l.router.wake()
-	}
-	return answer, err
 }
 
 // wake has the servers looked at now.

@@ -140,7 +140,7 @@ func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.T
 	own := *call
 	reply, err := rpc.TryEach(first, via, targets[:1], &own, failed)
 	done := h.close()
-	if done == nil && err != nil && rpc.Elsewhere(ctx, err, op.KindRead) {
+	if done == nil && err != nil && rpc.Elsewhere(ctx, rpc.Slack(via, targets[0]), err, op.KindRead) {
 		reply, next := rpc.TryEach(ctx, via, targets[1:], call, failed)
 		return reply, rpc.Telling(err, next, op.KindRead)
 	}
@@ -175,7 +175,7 @@ func (r *Router) second(h *hedge, dc *datacenter, try func()) {
 	})
 	if err == nil {
 		h.done = done
-		r.metrics.hedges.WithLabelValues(dc.name).Inc()
+		r.metrics.hedged(dc.name)
 	}
 }
 

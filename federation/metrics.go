@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,9 @@ type metrics struct {
 	probes  *prometheus.CounterVec
 	opened  *prometheus.CounterVec
 	live    *prometheus.GaugeVec
+
+	mu    sync.RWMutex
+	known map[string]bool // datacenters that have series
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -26,7 +30,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "legate_federation_" + name, Help: help}, append([]string{"datacenter"}, more...))
 	}
 	m := &metrics{
-		reg: r,
+		reg: r, known: map[string]bool{},
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "legate_federation_call_seconds", Help: "Time of calls to another datacenter, waits of blocking reads left out.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14), NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
@@ -50,11 +54,28 @@ const (
 	probeSilent   = "silent"
 )
 
-// servers makes the series of every datacenter exist before its first call.
+// servers makes the series of every datacenter exist before its first call, and
+// ends those of datacenters that are not in the table any more: they were removed,
+// or left.
 func (m *metrics) servers(t *table) {
-	m.live.Reset()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name := range m.known {
+		if t.datacenters[name] == nil {
+			delete(m.known, name)
+			for _, v := range []interface {
+				DeletePartialMatch(prometheus.Labels) int
+			}{m.seconds, m.errors, m.hedges, m.wins, m.probes, m.opened, m.live} {
+				v.DeletePartialMatch(prometheus.Labels{"datacenter": name})
+			}
+		}
+	}
 	for name, dc := range t.datacenters {
 		m.live.WithLabelValues(name).Set(float64(dc.alive))
+		if m.known[name] {
+			continue
+		}
+		m.known[name] = true
 		m.seconds.WithLabelValues(name)
 		m.hedges.WithLabelValues(name)
 		m.wins.WithLabelValues(name)
@@ -65,29 +86,42 @@ func (m *metrics) servers(t *table) {
 	}
 }
 
-func (m *metrics) record(call *op.Call, dc string, took time.Duration, err error) {
-	if call.Header.MinIndex == 0 {
-		m.seconds.WithLabelValues(dc).Observe(took.Seconds())
-	}
-	if err != nil && op.CodeOf(err) != op.CodeLong { // no failure: it is asked for again, in parts
-		m.errors.WithLabelValues(dc, op.CodeOf(err).String()).Inc()
+// of has something counted of a datacenter unless its series have ended: a call can
+// end after its datacenter was removed.
+func (m *metrics) of(dc string, count func()) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.known[dc] {
+		count()
 	}
 }
 
-func (m *metrics) won(dc string) { m.wins.WithLabelValues(dc).Inc() }
+func (m *metrics) record(call *op.Call, dc string, took time.Duration, err error) {
+	m.of(dc, func() {
+		if call.Header.MinIndex == 0 {
+			m.seconds.WithLabelValues(dc).Observe(took.Seconds())
+		}
+		if err != nil && op.CodeOf(err) != op.CodeLong { // no failure: it is asked for again, in parts
+			m.errors.WithLabelValues(dc, op.CodeOf(err).String()).Inc()
+		}
+	})
+}
+
+func (m *metrics) hedged(dc string) { m.of(dc, func() { m.hedges.WithLabelValues(dc).Inc() }) }
+func (m *metrics) won(dc string)    { m.of(dc, func() { m.wins.WithLabelValues(dc).Inc() }) }
 
 func (m *metrics) probed(dc string, answered bool) {
 	result := probeSilent
 	if answered {
 		result = probeAnswered
 	}
-	m.probes.WithLabelValues(dc, result).Inc()
+	m.of(dc, func() { m.probes.WithLabelValues(dc, result).Inc() })
 }
 
 // breaker counts when a datacenter's breaker opens.
 func (m *metrics) breaker(dc *datacenter) {
 	if broken := dc.broken(); dc.load.wasBroken.Swap(broken) != broken && broken {
-		m.opened.WithLabelValues(dc.name).Inc()
+		m.of(dc.name, func() { m.opened.WithLabelValues(dc.name).Inc() })
 	}
 }
 

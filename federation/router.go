@@ -207,13 +207,10 @@ func (r *Router) deadline(call *op.Call) time.Duration {
 func (r *Router) send(ctx context.Context, dc *datacenter, call *op.Call) (*op.Reply, error) {
 	var targets []transport.Target
 	if !dc.broken() {
-		targets = dc.order()
+		targets = dc.tries()
 	}
 	if len(targets) == 0 {
 		return nil, &op.Error{Code: op.CodeUnreachableDatacenter, Text: noPath, Datacenter: dc.name}
-	}
-	if len(targets) > maxTries {
-		targets = targets[:maxTries]
 	}
 	reply, err := r.ask(ctx, dc, targets, call)
 	if cut(err, call.Operation.OpKind()) {
@@ -236,9 +233,10 @@ func (r *Router) ask(ctx context.Context, dc *datacenter, targets []transport.Ta
 		if op.CodeOf(err) != op.CodeLong {
 			return reply, err
 		}
-		call = call.InParts()
+		call, targets = call.InParts(), dc.tries()
 	}
-	return rpc.TryEach(ctx, r.cfg.Transport, dc.order(), call, func(to transport.Target, _ error) { dc.load.suspect(to.NodeID) })
+	via := line{Transport: r.cfg.Transport, router: r, dc: dc, read: true}
+	return rpc.TryEach(ctx, via, targets, call, func(to transport.Target, _ error) { dc.load.suspect(to.NodeID) })
 }
 
 // whole has the result come in one piece, and remembers how long it was.

@@ -250,6 +250,12 @@ func (d *datacenter) order() []transport.Target {
 	return append(append(append(out, late...), damped...), dampedLate...)
 }
 
+// tries lists the servers that one call is sent to.
+func (d *datacenter) tries() []transport.Target {
+	targets := d.order()
+	return targets[:min(len(targets), maxTries)]
+}
+
 // suspect has a server asked last for a while.
 func (l *load) suspect(id string) {
 	l.mu.Lock()

@@ -95,6 +95,8 @@ func TestRequestThatComesTwiceIsCarriedOutOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	delete(l.seen, "first")
 	if len(l.seen) != workers*calls {
 		t.Errorf("%d of %d requests were carried out", len(l.seen), workers*calls)

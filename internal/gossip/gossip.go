@@ -157,10 +157,11 @@ func (p *Pool) start() error {
 		return err
 	}
 	p.metrics.ready.Store(true)
-	return p.group.OnStop("serf", func(context.Context) error {
+	err = p.group.OnStop("serf", func(context.Context) error {
 		p.metrics.ready.Store(false)
 		return p.serf.Shutdown()
 	})
+	return errors.Join(err, p.group.Go("leaving members", p.askLeaving))
 }
 
 func (p *Pool) serfConfig() (*serf.Config, error) {

@@ -7,7 +7,8 @@
 // socket takes part, and that packets and bytes are counted with the weight of
 // QUIC around them. QUIC itself is not simulated: a datagram is a packet, a
 // stream takes the turns that its size and the losses ask for, and the
-// keep-alives of connections are not counted.
+// keep-alives of connections are not counted. What no datagram carries is refused, and
+// Stop says so.
 package gossipsim
 
 import (
@@ -246,12 +247,22 @@ func (f *Federation) Run(d time.Duration) { <-time.After(d) }
 // settle is how long a stopped pool's attempts to reach others may go on.
 const settle = time.Minute
 
-// Stop ends all servers.
+// ErrTooLarge says that packets were lost because they do not fit a datagram
+// between datacenters. No scenario may lose any.
+var ErrTooLarge = errors.New("packets were too large for a datagram")
+
+// Stop ends all servers. It returns ErrTooLarge if any of them tried to send what
+// no datagram carries.
 func (f *Federation) Stop() error {
 	var errs []error
 	for _, s := range f.Servers {
 		errs = append(errs, s.Pool.Stop(context.Background()))
 	}
 	f.Run(settle)
+	f.net.mu.Lock()
+	defer f.net.mu.Unlock()
+	if f.net.large > 0 {
+		errs = append(errs, fmt.Errorf("%w: %d", ErrTooLarge, f.net.large))
+	}
 	return errors.Join(errs...)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/legate-project/legate/internal/wanem"
+	"github.com/legate-project/legate/transport"
 )
 
 const (
@@ -37,6 +38,7 @@ type network struct {
 	mu    sync.Mutex
 	model *wanem.Model
 	ends  map[string]*end // by address
+	large int             // packets that were refused for their size
 }
 
 func newNetwork(seed uint64) *network {
@@ -95,6 +97,10 @@ func (e *end) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) 
 	now := time.Now()
 	if e.closed || e.frozen {
 		return now, nil
+	}
+	if len(b) > transport.MaxDatagram { // as the endpoint does
+		e.n.large++
+		return now, fmt.Errorf("send a packet of %d bytes, %d allowed: %w", len(b), transport.MaxDatagram, transport.ErrTooLarge)
 	}
 	e.count(1, len(b))
 	to, link := e.reaches(a.Addr)

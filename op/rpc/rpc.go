@@ -21,9 +21,28 @@ const Protocol = "legate-rpc/1"
 // is long: on connections of their own they delay no others.
 const BulkProtocol = "legate-bulk/1"
 
-// slack is how much longer a caller waits than the answerer works, so that the
-// answerer's error arrives.
-const slack = 250 * time.Millisecond
+// Bounds of the slack, which is how much longer a caller waits than the answerer
+// works, so that the answerer's error arrives. It is twice the round trip where that
+// is known: what is lost is sent again in the second.
+const (
+	leastSlack = 250 * time.Millisecond
+	mostSlack  = 2 * time.Second
+)
+
+// Measurer is a RoundTripper that knows how far its servers are. One that is none
+// reaches servers of its own datacenter, which are nearer than the least slack.
+type Measurer interface {
+	// Trip is the round trip to a server, 0 if unknown. It is asked for each call.
+	Trip(to transport.Target) time.Duration
+}
+
+// Slack is how much sooner than the caller a server gives a call up.
+func Slack(via RoundTripper, to transport.Target) time.Duration {
+	if m, ok := via.(Measurer); ok {
+		return min(max(leastSlack, 2*m.Trip(to)), mostSlack)
+	}
+	return leastSlack
+}
 
 // RoundTripper is the part of *transport.Endpoint that Send needs.
 type RoundTripper interface {
@@ -45,12 +64,11 @@ func Send(ctx context.Context, via RoundTripper, to transport.Target, c *op.Call
 	}
 	h.Brief = c.Take != op.TakeWhole
 	if deadline, ok := ctx.Deadline(); ok {
-		if h.Timeout = time.Until(deadline) - slack; h.Timeout <= 0 {
-			h.Timeout = time.Until(deadline)
-		}
-		if h.Timeout <= 0 {
+		left := time.Until(deadline)
+		if left <= 0 {
 			return nil, timeout(c, to)
 		}
+		h.Timeout = max(left-Slack(via, to), left/2)
 	}
 	body, err := c.Body()
 	if err != nil {

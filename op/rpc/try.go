@@ -32,7 +32,7 @@ func TryEach(ctx context.Context, via RoundTripper, targets []transport.Target, 
 		if failed != nil && unanswered(err) {
 			failed(to, err)
 		}
-		if !Elsewhere(ctx, err, c.Operation.OpKind()) {
+		if !Elsewhere(ctx, Slack(via, to), err, c.Operation.OpKind()) {
 			return nil, last
 		}
 	}
@@ -40,9 +40,10 @@ func TryEach(ctx context.Context, via RoundTripper, targets []transport.Target, 
 }
 
 // Elsewhere reports whether another server may answer a call that failed so, within
-// its time. One that knows no leader has waited for one as long as the call allowed:
-// the next would be given up before it can say the same.
-func Elsewhere(ctx context.Context, err error, k op.Kind) bool {
+// its time. One that knows no leader has waited for one as long as the call allowed, so
+// that not much more than its slack is left: the next would be given up before it can
+// say the same.
+func Elsewhere(ctx context.Context, slack time.Duration, err error, k op.Kind) bool {
 	if deadline, ok := ctx.Deadline(); ok && op.CodeOf(err) == op.CodeNoLeader && time.Until(deadline) < 2*slack {
 		return false
 	}
