@@ -57,8 +57,8 @@ func expose(t *testing.T, n *testcluster.Node) exposed {
 	return out
 }
 
-// shown is one expression with the texts that name labels of its result.
-type shown struct {
+// panel is one expression with the texts that name labels of its result.
+type panel struct {
 	where, expr string
 	texts       []string
 }
@@ -70,7 +70,7 @@ func (e exposed) has(metric, label string) bool {
 }
 
 // faults says what of an expression does not exist.
-func (e exposed) faults(s shown) (out []string) {
+func (e exposed) faults(s panel) (out []string) {
 	say := func(format string, args ...any) { out = append(out, s.where+": "+fmt.Sprintf(format, args...)) }
 	metrics := metricForm.FindAllStringSubmatch(s.expr, -1)
 	if len(metrics) == 0 {
@@ -109,7 +109,7 @@ func (e exposed) faults(s shown) (out []string) {
 }
 
 // panels reads the queries of a dashboard.
-func panels(t *testing.T, file string, e exposed) (out []shown) {
+func panels(t *testing.T, file string, e exposed) (out []panel) {
 	t.Helper()
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -129,7 +129,7 @@ func panels(t *testing.T, file string, e exposed) (out []shown) {
 		case map[string]any:
 			if expr, ok := v["expr"].(string); ok {
 				legend, _ := v["legendFormat"].(string)
-				out = append(out, shown{file, expr, []string{legend}})
+				out = append(out, panel{file, expr, []string{legend}})
 			}
 			if query, ok := v["query"].(string); ok {
 				if m := valuesForm.FindStringSubmatch(query); m != nil && (e[m[1]] == nil || !e.has(m[1], m[2])) {
@@ -146,7 +146,7 @@ func panels(t *testing.T, file string, e exposed) (out []shown) {
 }
 
 // alerts reads the rules of a file: each has its expression on one line.
-func alerts(t *testing.T, file string) (out []shown) {
+func alerts(t *testing.T, file string) (out []panel) {
 	t.Helper()
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -156,7 +156,7 @@ func alerts(t *testing.T, file string) (out []shown) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
 		switch {
 		case key == "expr":
-			out = append(out, shown{file, value, nil})
+			out = append(out, panel{file, value, nil})
 		case strings.Contains(value, "$labels") && len(out) > 0:
 			last := &out[len(out)-1]
 			last.texts = append(last.texts, value)
@@ -178,10 +178,10 @@ func TestDashboardsAndAlertsAskForWhatIsExposed(t *testing.T) {
 		t.Fatalf("nothing of the federation among %d metrics", len(e))
 	}
 	const root = "../../deployments"
-	var all []shown
-	files := map[string]func(string) []shown{
-		filepath.Join(root, "grafana", "*.json"):         func(f string) []shown { return panels(t, f, e) },
-		filepath.Join(root, "prometheus", "*.rules.yml"): func(f string) []shown { return alerts(t, f) },
+	var all []panel
+	files := map[string]func(string) []panel{
+		filepath.Join(root, "grafana", "*.json"):         func(f string) []panel { return panels(t, f, e) },
+		filepath.Join(root, "prometheus", "*.rules.yml"): func(f string) []panel { return alerts(t, f) },
 	}
 	for pattern, read := range files {
 		found, err := filepath.Glob(pattern)
@@ -202,7 +202,7 @@ func TestDashboardsAndAlertsAskForWhatIsExposed(t *testing.T) {
 		}
 	}
 	// What does not exist is found.
-	for _, s := range []shown{
+	for _, s := range []panel{
 		{expr: `up == 1`},
 		{expr: `legate_no_such_thing`},
 		{expr: `legate_federation_state{state="fine"}`},
