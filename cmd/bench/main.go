@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -53,6 +54,16 @@ func main() {
 	}
 }
 
+// settle leaves the next suite a disk that has nothing left to write.
+func (b *bench) settle() error {
+	entries, err := os.ReadDir(b.dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(b.dir, e.Name())))
+	}
+	syscall.Sync()
+	return err
+}
+
 func run(ctx context.Context, s settings) error {
 	dir, err := os.MkdirTemp("", "legate-bench-")
 	if err != nil {
@@ -73,6 +84,9 @@ func run(ctx context.Context, s settings) error {
 			return fmt.Errorf("suite %s: %w", suite.name, err)
 		}
 		b.stopAll()
+		if err := b.settle(); err != nil {
+			return err
+		}
 	}
 	table := b.table()
 	fmt.Print(table)
