@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,12 +50,16 @@ func (b *bench) state(ctx context.Context) error {
 	}
 	b.add(row{what: fmt.Sprintf("Resident size of the leader with %d keys of %d B", stateKeys, stateValue), mib: mib, most: 200})
 	file := filepath.Join(b.dir, "state.snap")
-	took, err := saveSnapshot(leader, file)
-	if err != nil {
-		return fmt.Errorf("snapshot: %w", err)
+	var saves [3]time.Duration // the first is beside what the servers still compact
+	for i := range saves {
+		if saves[i], err = saveSnapshot(leader, file); err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
 	}
-	b.add(row{what: "Saving a snapshot of them", conns: 1, out: outcome{p50: took, p99: took}, limit: time.Second})
-	if took, err = restoreSnapshot(leader, file); err != nil {
+	slices.Sort(saves[:])
+	b.add(row{what: "Saving a snapshot of them", conns: 1, out: outcome{p50: saves[1], p99: saves[2]}, limit: time.Second})
+	took, err := restoreSnapshot(leader, file)
+	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
 	b.add(row{what: "Restoring that snapshot", conns: 1, out: outcome{p50: took, p99: took}})
