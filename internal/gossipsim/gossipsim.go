@@ -94,18 +94,6 @@ func (f *Federation) link(i, j int) wanem.Link {
 	return wanem.Link{RTT: rtt, Loss: f.spec.Loss, Jitter: time.Duration(f.spec.Jitter * float64(rtt) / 2)}
 }
 
-// SetLoss changes the loss on all links.
-func (f *Federation) SetLoss(loss float64) {
-	f.spec.Loss = loss
-	f.net.mu.Lock()
-	defer f.net.mu.Unlock()
-	for i := range f.spec.RoundTrips {
-		for j := range i {
-			f.net.model.Set(Site(i), Site(j), f.link(i, j))
-		}
-	}
-}
-
 // Add starts a server of the i-th datacenter and joins it to the first of the
 // federation.
 func (f *Federation) Add(i int) (*Server, error) {
@@ -192,12 +180,6 @@ func (f *Federation) Spread(kind gossip.Kind, of string, since time.Time) (first
 		all = max(all, at.Sub(since))
 	}
 	return first, all, true
-}
-
-// Kill ends a server without a word.
-func (f *Federation) Kill(s *Server) error {
-	f.Freeze(s, true)
-	return s.Pool.Stop(context.Background())
 }
 
 // Freeze parts one server from all others, or ends that.

@@ -1,5 +1,6 @@
 // Package several asks several datacenters through one agent, each by its name,
-// where the answer of all at once would not say who has what.
+// where the answer of all at once would not say who has what, and hears what answers
+// say of datacenters beside their content.
 //
 // It prints nothing: who failed is told to the caller.
 package several
