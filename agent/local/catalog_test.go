@@ -25,6 +25,9 @@ type fakeCatalog struct {
 	err       error // of every call
 	cut       bool  // calls hang
 	refuse    string
+	slow      string         // registrations of this service take a second
+	flying    map[string]int // registrations, by service
+	twice     bool           // two of one service were on their way at once
 	node      *catalog.Node
 	services  map[string]catalog.Service
 	checks    map[string]catalog.Check
@@ -36,7 +39,7 @@ type fakeCatalog struct {
 }
 
 func newFakeCatalog() *fakeCatalog {
-	return &fakeCatalog{latency: 5 * time.Millisecond, services: map[string]catalog.Service{}, checks: map[string]catalog.Check{}, tokens: map[string]string{}}
+	return &fakeCatalog{latency: 5 * time.Millisecond, services: map[string]catalog.Service{}, checks: map[string]catalog.Check{}, tokens: map[string]string{}, flying: map[string]int{}}
 }
 
 func (f *fakeCatalog) set(change func()) {
@@ -58,22 +61,41 @@ func (f *fakeCatalog) Do(ctx context.Context, call *op.Call) (*op.Reply, error) 
 		<-ctx.Done()
 		return nil, op.Errorf(op.CodeTimeout, "no answer")
 	}
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-time.After(f.latency):
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.err != nil {
-		return nil, f.err
-	}
 	req, err := call.Request()
 	if err != nil {
 		return nil, err
 	}
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(f.takeOff(req)):
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if r, ok := req.(*catalog.RegisterRequest); ok && r.Service != nil {
+		f.flying[r.Service.ID]--
+	}
+	if f.err != nil {
+		return nil, f.err
+	}
 	res, err := f.answer(call.Header.Token, req)
 	return op.NewReply(op.Meta{Index: 1}, res), err
+}
+
+// takeOff notes that a request is on its way, and says how long it is.
+func (f *fakeCatalog) takeOff(req any) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r, ok := req.(*catalog.RegisterRequest)
+	if !ok || r.Service == nil {
+		return f.latency
+	}
+	f.flying[r.Service.ID]++
+	f.twice = f.twice || f.flying[r.Service.ID] > 1
+	if r.Service.ID == f.slow {
+		return time.Second
+	}
+	return f.latency
 }
 
 func (f *fakeCatalog) answer(token string, req any) (any, error) {

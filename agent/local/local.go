@@ -75,6 +75,9 @@ type Config struct {
 	SyncPeriod time.Duration
 	// RetryPeriod after a sync that failed; default 15 s.
 	RetryPeriod time.Duration
+	// HoldTimeout is how long AwaitSync waits for the catalog, and how long a call
+	// of Caller waits for a leader; default 7 s.
+	HoldTimeout time.Duration
 	// Token returns the secret for what this agent itself asks for or, with file,
 	// for registering what files define and name no token for; nil uses none.
 	Token func(file bool) string
@@ -98,6 +101,7 @@ type service struct {
 	record  catalog.Service
 	synced  bool
 	holdOff time.Time // it is not sent before
+	settled uint64    // number of the last batch that was taken or refused
 	// changed is closed when the record becomes another or the service goes.
 	changed chan struct{}
 	checks  map[string]*check // of the service, by ID
@@ -113,6 +117,7 @@ type check struct {
 	record  catalog.Check
 	synced  bool
 	holdOff time.Time // an output-only change is not sent before
+	settled uint64    // number of the last batch that was taken or refused
 
 	stop func() // ends what runs it
 	ttl  *checks.TTL
@@ -131,6 +136,7 @@ type State struct {
 	runner  *checks.Runner
 	wake    chan struct{} // capacity 1: something is to be sent
 	full    chan struct{} // capacity 1: compare everything now
+	urgent  chan struct{} // capacity 1: somebody waits for what is to be sent
 
 	changing sync.Mutex // held while a change is carried out; before mu
 
@@ -140,6 +146,10 @@ type State struct {
 	asleep   map[string]config.CheckDefinition // as those of services, but kept by themselves
 	gone     map[goneKey]gone                  // to be deleted from the catalog
 	changed  chan struct{}                     // closed and replaced when a check changes
+	fresh    map[string]struct{}               // services with something to send since the last look
+	number   uint64                            // of batches
+	lanes    map[string]*lane                  // somebody waits for, by service
+	awaiting int                               // how many wait
 	nodeSent bool
 	running  bool
 	unsure   bool                     // gone does not hold all that is gone: only a comparison tells
@@ -159,7 +169,7 @@ type gone struct {
 // New returns the state with what was kept from earlier. It runs no checks and
 // sends nothing until Start.
 func New(cfg Config) (*State, error) {
-	for d, v := range map[*time.Duration]time.Duration{&cfg.SyncPeriod: time.Minute, &cfg.RetryPeriod: 15 * time.Second, &cfg.CoordinatePeriod: 15 * time.Second} {
+	for d, v := range map[*time.Duration]time.Duration{&cfg.SyncPeriod: time.Minute, &cfg.RetryPeriod: 15 * time.Second, &cfg.HoldTimeout: 7 * time.Second, &cfg.CoordinatePeriod: 15 * time.Second} {
 		if *d == 0 {
 			*d = v
 		}
@@ -171,7 +181,7 @@ func New(cfg Config) (*State, error) {
 		cfg.ClusterSize = func() int { return 1 }
 	}
 	s := &State{cfg: cfg, log: cfg.Log.With("component", "local"), metrics: newMetrics(cfg.Registerer), group: lifecycle.New("local state"), sending: lifecycle.New("local state"), runner: checks.NewRunner(),
-		wake: make(chan struct{}, 1), full: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), full: make(chan struct{}, 1), urgent: make(chan struct{}, 1), lanes: map[string]*lane{}, fresh: map[string]struct{}{},
 		services: map[string]*service{}, checks: map[string]*check{}, asleep: map[string]config.CheckDefinition{}, gone: map[goneKey]gone{}, changed: make(chan struct{}), disk: newDisk(cfg.Dir)}
 	return s, s.restore()
 }
@@ -276,6 +286,13 @@ func (s *State) notify() {
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// changedOf wakes the sync loop for something of a service or, without an ID,
+// of the node's own checks. s.mu is held.
+func (s *State) changedOf(service string) {
+	s.fresh[service] = struct{}{}
+	s.notify()
 }
 
 // ServerAppeared asks for a full comparison soon: there is a server to send to

@@ -56,7 +56,7 @@ func (s *State) Maintain(serviceID string, on bool, reason string) error {
 		case on == is:
 		case on:
 			s.putCheck(&def, false, false)
-			s.notify()
+			s.changedOf(serviceID)
 		default:
 			s.takeCheck(def.ID)
 		}

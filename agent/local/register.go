@@ -221,12 +221,12 @@ func (s *State) putService(r *registration) {
 		}
 	}
 	s.relabel(svc)
-	s.notify()
+	s.changedOf(id)
 }
 
 // inherit takes over what an older registration of the service knows.
 func (svc *service) inherit(old *service) {
-	svc.checks = old.checks
+	svc.checks, svc.settled = old.checks, old.settled
 	if svc.def.EnableTagOverride && old.def.EnableTagOverride && !slices.Equal(old.record.Tags, old.def.Tags) {
 		svc.record.Tags = old.record.Tags // the catalog's
 	}
@@ -291,7 +291,7 @@ func (s *State) addCheck(def config.CheckDefinition, file bool) error {
 		return errors.Join(w.keepStatus(&def, at, file), s.planCheck(w, &def, file))
 	}, func() {
 		s.putCheck(&def, file, false)
-		s.notify()
+		s.changedOf(def.ServiceID)
 	})
 }
 
@@ -344,7 +344,12 @@ func (s *State) putCheck(def *config.CheckDefinition, file, part bool) {
 		if def.Status == "" {
 			c.record.Status, c.record.Output, c.bad = old.record.Status, old.record.Output, old.bad
 		}
-		c.synced = old.synced && old.record.Same(&c.record)
+		if c.settled = old.settled; old.record.Same(&c.record) {
+			c.synced = old.synced
+			if reflect.DeepEqual(old.def, *def) { // output that is held back stays so
+				c.holdOff = old.holdOff
+			}
+		}
 		s.disown(old)
 	}
 	s.checks[def.ID] = c

@@ -72,7 +72,7 @@ func (s *State) result(c *check, r checks.Result) {
 		return
 	}
 	c.record.Status, c.record.Output = r.Status, r.Output
-	s.notify()
+	s.changedOf(c.record.ServiceID)
 	s.tellAliases()
 }
 

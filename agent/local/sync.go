@@ -7,7 +7,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/legate-project/legate/op"
@@ -19,17 +18,11 @@ import (
 const leaderService = "consul"
 
 const (
-	syncTimeout = 30 * time.Second // one comparison or one round of changes
+	syncTimeout = 30 * time.Second // one comparison, or one call
 	firstRetry  = 500 * time.Millisecond
 	// scaleFrom is the cluster size above which full comparisons get rarer,
 	// by one period for each doubling.
 	scaleFrom = 128
-	// maxInFlight is how many registrations are on their way at once: enough that
-	// they share entries of the Raft log, few enough for a server to take from
-	// many agents.
-	maxInFlight = 64
-	// maxShownErrors of one round, which may have as many as there are services.
-	maxShownErrors = 8
 	// When a server appears, agents come to it spread over this long for each
 	// member, so that a large datacenter does not come at once.
 	arrivalSpread    = 10 * time.Millisecond
@@ -54,7 +47,13 @@ func (s *State) syncLoop(ctx context.Context) {
 			wait := retry/2 + rand.N(retry/2) // agents that failed together come back one by one
 			s.log.Warn("sync services and checks with the catalog", "error", err, "again in", wait)
 			retry = min(2*retry, s.cfg.RetryPeriod)
-			if s.pause(ctx, wait, nil) { // what failed will fail again: changes do not wake it
+			// What failed will fail again: changes do not wake it, unless somebody waits
+			// for one, and then no more often than at first.
+			shortest := min(wait, firstRetry/2)
+			if s.awaited() {
+				wait = min(wait, firstRetry)
+			}
+			if s.pause(ctx, shortest, nil) || s.pause(ctx, wait-shortest, s.urgent) {
 				nextFull = time.Time{}
 			}
 			continue
@@ -127,7 +126,7 @@ func (s *State) nextHoldOff(wait time.Duration) time.Duration {
 
 // sync sends what differs; with full it first looks at what the catalog has.
 func (s *State) sync(ctx context.Context, full bool) error {
-	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.sending.Context(), cancel)()
 	if full || s.uncertain() {
@@ -139,7 +138,7 @@ func (s *State) sync(ctx context.Context, full bool) error {
 	if err != nil && !refused(err) {
 		return err
 	}
-	return errors.Join(err, s.sendChanged(ctx))
+	return errors.Join(s.sendChanged(ctx), err) // first what is no refusal
 }
 
 // uncertain reports whether only a comparison tells what is to be sent: more
@@ -162,6 +161,8 @@ func (s *State) uncertain() bool {
 // compare marks what differs from the catalog, and what the catalog has under
 // this node that this agent does not know.
 func (s *State) compare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
 	at := &catalog.NodeRequest{Node: s.cfg.NodeName}
 	h := op.Header{Token: s.token("", false)}
 	remote, _, err := catalog.GetNodeServices.Call(ctx, s.cfg.Caller, h, at)
@@ -247,224 +248,6 @@ func (c *check) against(theirs *catalog.Check, now time.Time) {
 func (s *State) node() *catalog.Node {
 	return &catalog.Node{ID: s.cfg.NodeID, Node: s.cfg.NodeName, Address: s.cfg.Address, Datacenter: s.cfg.Datacenter,
 		TaggedAddresses: s.cfg.TaggedAddresses, Meta: s.cfg.Meta}
-}
-
-// sendGone deletes from the catalog what is not here any more. What is refused
-// does not keep the rest back.
-func (s *State) sendGone(ctx context.Context) error {
-	s.mu.Lock()
-	now := time.Now()
-	var keys []goneKey
-	var tokens []string
-	for k, g := range s.gone {
-		if !g.holdOff.After(now) {
-			keys, tokens = append(keys, k), append(tokens, g.token)
-		}
-	}
-	s.mu.Unlock()
-	return s.each(ctx, len(keys), func(ctx context.Context, i int) error {
-		k := keys[i]
-		req := &catalog.DeregisterRequest{Node: s.cfg.NodeName, ServiceID: k.service}
-		if k.check != "" { // with both named, the catalog deletes the service
-			req.ServiceID, req.CheckID = "", k.check
-		}
-		_, _, err := catalog.Deregister.Call(ctx, s.cfg.Caller, op.Header{Token: tokens[i]}, req)
-		s.metrics.wrote(err)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		switch {
-		case err == nil:
-			delete(s.gone, k)
-			return nil
-		case refused(err):
-			if g, ok := s.gone[k]; ok {
-				g.holdOff = time.Now().Add(s.cfg.RetryPeriod)
-				s.gone[k] = g
-			}
-		}
-		return fmt.Errorf("deregister service %q check %q: %w", k.service, k.check, err)
-	})
-}
-
-// each does n things, a bounded number of them at a time. After an error that
-// is no refusal it begins none any more: the servers are not well.
-func (s *State) each(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
-	var (
-		wg           sync.WaitGroup
-		mu           sync.Mutex // of what follows
-		next, failed int
-		errs         []error // refusals
-		broken       error
-	)
-	take := func() (int, bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		next++
-		return next - 1, next <= n && broken == nil && ctx.Err() == nil
-	}
-	note := func(err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		switch {
-		case !refused(err):
-			broken = errors.Join(broken, err)
-		case len(errs) < maxShownErrors:
-			errs = append(errs, err)
-		default:
-			failed++
-		}
-	}
-	for range min(n, maxInFlight) {
-		wg.Add(1)
-		err := s.sending.Spawn("registration", func(context.Context) {
-			defer wg.Done()
-			for i, ok := take(); ok; i, ok = take() {
-				if err := do(ctx, i); err != nil {
-					note(err)
-				}
-			}
-		})
-		if err != nil {
-			wg.Done()
-			note(err)
-		}
-	}
-	wg.Wait()
-	if failed > 0 {
-		errs = append(errs, fmt.Errorf("and %d more", failed))
-	}
-	if broken == nil && next < n {
-		broken = ctx.Err()
-	}
-	return errors.Join(append([]error{broken}, errs...)...)
-}
-
-// refused reports whether the servers said no to one change, rather than that
-// they can carry out none.
-func refused(err error) bool {
-	switch op.CodeOf(err) {
-	case op.CodeInvalid, op.CodeDenied, op.CodeConflict, op.CodeTooLarge:
-		return true
-	}
-	return false
-}
-
-// sendChanged registers what differs: each service with its checks in one
-// command, beside the node's own checks. A service that is refused does not
-// keep the others back.
-func (s *State) sendChanged(ctx context.Context) error {
-	batches := s.unsent()
-	return s.each(ctx, len(batches), func(ctx context.Context, i int) error {
-		b := batches[i]
-		_, _, err := catalog.Register.Call(ctx, s.cfg.Caller, op.Header{Token: b.token}, &b.request)
-		s.metrics.wrote(err)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		switch {
-		case err == nil:
-			b.sent(s)
-			return nil
-		case refused(err):
-			b.hold(time.Now().Add(s.cfg.RetryPeriod))
-		}
-		return fmt.Errorf("register %s: %w", b.what(), err)
-	})
-}
-
-// batch is one registration with what it covers.
-type batch struct {
-	request catalog.RegisterRequest
-	service *service
-	record  catalog.Service // of the service, as sent
-	checks  []*check
-	results []catalog.Check // of checks, as sent
-	node    *catalog.Node   // as sent
-	token   string
-}
-
-func (b *batch) what() string {
-	if b.service == nil {
-		return "checks of the node"
-	}
-	return fmt.Sprintf("service %q", b.record.ID)
-}
-
-// sent notes what the catalog now has; s.mu is held. What changed meanwhile
-// stays to be sent.
-func (b *batch) sent(s *State) {
-	s.nodeSent = s.nodeSent || b.node.Same(s.node())
-	if b.service != nil && s.services[b.record.ID] == b.service && b.service.record.Same(&b.record) {
-		b.service.synced = true
-	}
-	for i, c := range b.checks {
-		if s.checks[c.def.ID] == c && c.record.Same(&b.results[i]) {
-			c.synced = true
-		}
-	}
-}
-
-// hold keeps what was refused back for a while; s.mu is held.
-func (b *batch) hold(until time.Time) {
-	if b.service != nil {
-		b.service.holdOff = until
-	}
-	for _, c := range b.checks {
-		c.holdOff = until
-	}
-}
-
-// unsent gathers what is to be sent, in batches for one token each: what files
-// and clients define beside each other may have several.
-func (s *State) unsent() []*batch {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	node := s.node()
-	type key struct{ service, token string }
-	by := map[key]*batch{}
-	var out []*batch
-	add := func(service, token string) *batch {
-		b := by[key{service, token}]
-		if b == nil {
-			b = &batch{request: s.request(node), node: node, token: token}
-			by[key{service, token}], out = b, append(out, b)
-		}
-		return b
-	}
-	for id, svc := range s.services {
-		if !svc.synced && !svc.holdOff.After(now) {
-			b := add(id, s.token(svc.def.Token, svc.file))
-			b.service, b.record = svc, svc.record
-			record := svc.record // the call may complete it
-			b.request.Service = &record
-		}
-	}
-	for id, c := range s.checks {
-		if c.synced || c.holdOff.After(now) {
-			continue
-		}
-		service, token := c.record.ServiceID, s.token(c.def.Token, c.file)
-		if svc := s.services[service]; service != "" && svc != nil {
-			token = s.token(orElse(c.def.Token, svc.def.Token), c.file)
-			if !svc.synced && token != s.token(svc.def.Token, svc.file) {
-				s.notify() // its service has to be there first: it goes in the next round
-				continue
-			}
-		}
-		b := add(service, token)
-		b.checks, b.results = append(b.checks, s.checks[id]), append(b.results, c.record)
-		b.request.Checks = append(b.request.Checks, c.record)
-	}
-	if len(out) == 0 && !s.nodeSent {
-		out = append(out, &batch{request: s.request(node), node: node, token: s.token("", false)})
-	}
-	return out
-}
-
-// request describes the node; what the catalog has of it already stays.
-func (s *State) request(n *catalog.Node) catalog.RegisterRequest {
-	return catalog.RegisterRequest{ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter,
-		TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta, SkipNodeUpdate: s.nodeSent}
 }
 
 // reapLoop removes services whose checks have been critical for as long as
