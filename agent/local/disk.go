@@ -57,8 +57,8 @@ type write struct {
 
 func (d *disk) begin() *writes { return &writes{disk: d} }
 
-// keep writes a file, whole or not at all. A result may be lost with the
-// power, a definition not. What a change keeps comes before what it forgets, and
+// keep writes a file, whole or not at all. Results and tags may be lost with the
+// power, definitions not. What a change keeps comes before what it forgets, and
 // last among that what the rest is nothing without.
 func (w *writes) keep(folder, id string, k kept) error {
 	if w.disk.dir == "" {
@@ -200,7 +200,7 @@ func (d *disk) draft(one *write) (string, error) {
 		return "", err
 	}
 	_, err = tmp.Write(one.bytes)
-	if err == nil && one.folder != resultFolder {
+	if err == nil && d.flushes[one.folder] != nil {
 		err = tmp.Sync()
 	}
 	if err = errors.Join(err, tmp.Close()); err != nil {

@@ -102,6 +102,7 @@ type service struct {
 	synced  bool
 	holdOff time.Time // it is not sent before
 	settled uint64    // number of the last batch that was taken or refused
+	asserts bool      // its tags go before the catalog's
 	// changed is closed when the record becomes another or the service goes.
 	changed chan struct{}
 	checks  map[string]*check // of the service, by ID
@@ -146,6 +147,8 @@ type State struct {
 	asleep   map[string]config.CheckDefinition // as those of services, but kept by themselves
 	gone     map[goneKey]gone                  // to be deleted from the catalog
 	changed  chan struct{}                     // closed and replaced when a check changes
+	taken    map[string][]string               // tags that definitions had when the catalog took them; see tags.go
+	unkept   map[string]bool                   // of taken, what is not on disk
 	fresh    map[string]struct{}               // services with something to send since the last look
 	number   uint64                            // of batches
 	lanes    map[string]*lane                  // somebody waits for, by service
@@ -181,13 +184,16 @@ func New(cfg Config) (*State, error) {
 		cfg.ClusterSize = func() int { return 1 }
 	}
 	s := &State{cfg: cfg, log: cfg.Log.With("component", "local"), metrics: newMetrics(cfg.Registerer), group: lifecycle.New("local state"), sending: lifecycle.New("local state"), runner: checks.NewRunner(),
-		wake: make(chan struct{}, 1), full: make(chan struct{}, 1), urgent: make(chan struct{}, 1), lanes: map[string]*lane{}, fresh: map[string]struct{}{},
+		wake: make(chan struct{}, 1), full: make(chan struct{}, 1), urgent: make(chan struct{}, 1), lanes: map[string]*lane{}, fresh: map[string]struct{}{}, taken: map[string][]string{}, unkept: map[string]bool{},
 		services: map[string]*service{}, checks: map[string]*check{}, asleep: map[string]config.CheckDefinition{}, gone: map[goneKey]gone{}, changed: make(chan struct{}), disk: newDisk(cfg.Dir)}
 	return s, s.restore()
 }
 
 // Start runs the checks and begins to bring the catalog in line.
 func (s *State) Start() error {
+	if err := s.sweepTags(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	for _, c := range s.checks {
 		s.run(c)

@@ -19,6 +19,7 @@ const (
 	serviceFolder = "services"
 	checkFolder   = "checks"
 	resultFolder  = "checks/state"
+	tagFolder     = "services/tags"
 )
 
 // kept is what a file holds: one of its fields.
@@ -26,6 +27,7 @@ type kept struct {
 	Service *config.ServiceDefinition `json:",omitempty"`
 	Check   *config.CheckDefinition   `json:",omitempty"`
 	Result  *keptResult               `json:",omitempty"`
+	Tags    *keptTags                 `json:",omitempty"`
 }
 
 // keptResult is the last report of a TTL check; a registration that says how it
@@ -40,6 +42,9 @@ type keptResult struct {
 func (s *State) restore() error {
 	if s.cfg.Dir == "" {
 		return nil
+	}
+	if err := s.restoreTags(); err != nil {
+		return err
 	}
 	disk := s.disk
 	s.disk = newDisk("") // what is read needs not be written

@@ -178,6 +178,9 @@ func (s *State) planService(w *writes, r *registration) error {
 	} else if old != nil && !old.file {
 		w.forget(serviceFolder, id)
 	}
+	if !r.def.EnableTagOverride {
+		s.forgetTags(w, id)
+	}
 	for i := range r.checks {
 		s.forgetAlone(w, r.checks[i].ID)
 	}
@@ -198,9 +201,14 @@ func (s *State) planService(w *writes, r *registration) error {
 func (s *State) putService(r *registration) {
 	id := r.record.ID
 	svc := &service{def: r.def, file: r.file, record: r.record, changed: make(chan struct{}), checks: map[string]*check{}}
-	if old := s.services[id]; old != nil {
+	old := s.services[id]
+	svc.asserts = s.assertsTags(&r.def, old, r.file)
+	if old != nil {
 		svc.inherit(old)
 		svc.asleep = r.asleep(old)
+	}
+	if !r.def.EnableTagOverride {
+		s.dropTags(id)
 	}
 	s.services[id] = svc
 	delete(s.gone, goneKey{service: id})
@@ -227,7 +235,7 @@ func (s *State) putService(r *registration) {
 // inherit takes over what an older registration of the service knows.
 func (svc *service) inherit(old *service) {
 	svc.checks, svc.settled = old.checks, old.settled
-	if svc.def.EnableTagOverride && old.def.EnableTagOverride && !slices.Equal(old.record.Tags, old.def.Tags) {
+	if svc.def.EnableTagOverride && !svc.asserts {
 		svc.record.Tags = old.record.Tags // the catalog's
 	}
 	if old.record.Same(&svc.record) {
@@ -256,6 +264,7 @@ func (s *State) RemoveService(id string) error {
 			return fmt.Errorf("%w %q", ErrUnknownService, id)
 		}
 		w.forget(serviceFolder, id)
+		s.forgetTags(w, id)
 		for cid := range svc.checks {
 			w.forgetCheck(cid)
 		}
@@ -273,6 +282,7 @@ func (s *State) RemoveService(id string) error {
 			delete(s.gone, goneKey{service: id, check: cid}) // goes with its service
 		}
 		delete(s.services, id)
+		s.dropTags(id)
 		close(svc.changed)
 		s.noteGone(goneKey{service: id}, s.token(svc.def.Token, svc.file))
 		s.notify()

@@ -253,6 +253,7 @@ func (b *batch) sent(s *State) {
 	s.nodeSent = s.nodeSent || b.node.Same(s.node())
 	if b.service != nil && s.services[b.record.ID] == b.service && b.service.record.Same(&b.record) {
 		b.service.synced = true
+		s.settleTags(b.service)
 	}
 	for i, c := range b.checks {
 		if s.checks[c.def.ID] == c && c.record.Same(&b.results[i]) {
@@ -308,7 +309,7 @@ func (s *State) joining(flying map[string]int, places int) (out []*batch, open b
 		}
 		switch svc := s.services[id]; {
 		case flying[id] > 0:
-		case svc != nil && !svc.synced && svc.def.EnableTagOverride: // it is compared first
+		case svc != nil && svc.looksFirst(): // what was changed is compared first
 			open = false
 		default:
 			ids = append(ids, id)

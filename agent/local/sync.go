@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/legate-project/legate/op"
@@ -138,7 +137,11 @@ func (s *State) sync(ctx context.Context, full bool) error {
 	if err != nil && !refused(err) {
 		return err
 	}
-	return errors.Join(s.sendChanged(ctx), err) // first what is no refusal
+	err = errors.Join(s.sendChanged(ctx), err) // first what is no refusal
+	if err := s.keepTags(); err != nil {
+		s.log.Warn("tags that the catalog took cannot be kept: after a restart they may go before what others changed", "error", err)
+	}
+	return err
 }
 
 // uncertain reports whether only a comparison tells what is to be sent: more
@@ -151,11 +154,17 @@ func (s *State) uncertain() bool {
 		return true
 	}
 	for _, svc := range s.services {
-		if !svc.synced && svc.def.EnableTagOverride {
+		if svc.looksFirst() {
 			return true
 		}
 	}
 	return false
+}
+
+// looksFirst reports whether a service is to be sent whose tags the catalog may
+// know better.
+func (svc *service) looksFirst() bool {
+	return !svc.synced && svc.def.EnableTagOverride && !svc.asserts
 }
 
 // compare marks what differs from the catalog, and what the catalog has under
@@ -183,11 +192,8 @@ func (s *State) compare(ctx context.Context) error {
 	}
 	for id, svc := range s.services {
 		theirs := services[id]
-		if theirs != nil && svc.def.EnableTagOverride && !slices.Equal(svc.record.Tags, theirs.Tags) {
-			svc.record.Tags = theirs.Tags
-			close(svc.changed)
-			svc.changed = make(chan struct{})
-			s.relabel(svc)
+		if theirs != nil {
+			s.compareTags(svc, theirs.Tags)
 		}
 		svc.synced = theirs != nil && theirs.Same(&svc.record)
 	}
