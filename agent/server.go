@@ -280,7 +280,9 @@ func (s *serverParts) openStorage() (*storage.Log, error) {
 	if err := a.group.OnStop("raft log", func(context.Context) error { return log.Close() }); err != nil {
 		return nil, err
 	}
-	if s.state, err = storage.OpenState(open("state")); err != nil {
+	opts := open("state")
+	opts.Tables = state.Tables()
+	if s.state, err = storage.OpenState(opts); err != nil {
 		return nil, fmt.Errorf("open the state in %s: %w", dir, err)
 	}
 	return log, a.group.OnStop("state", func(context.Context) error { return s.state.Close() })

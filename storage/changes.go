@@ -14,13 +14,13 @@ func (t *Table[T, P]) Source() Source { return Source{string(appendRowKey(nil, t
 // Source is all rows of the index. Its keys are index keys, each with the
 // primary key behind it: see Index.Parts.
 func (ix *Index[T, P]) Source() Source {
-	return Source{string(appendIndexPrefix(nil, ix.table.id, ix.id, nil))}
+	return Source{string(ix.appendPrefix(nil, nil))}
 }
 
 // Parts returns the parts of the index key in a key that Changes gave for the
 // index; ok is false for anything else. The index is one of n parts.
 func (ix *Index[T, P]) Parts(key string, n int) (parts []string, ok bool) {
-	primary, err := primaryOf(append(appendIndexPrefix(nil, ix.table.id, ix.id, nil), key...))
+	primary, err := primaryOf(append(ix.appendPrefix(nil, nil), key...))
 	if err != nil {
 		return nil, false
 	}

@@ -11,8 +11,12 @@ type AnyTable interface {
 	ID() byte
 	Name() string
 	// pointers decodes a live row of the table and returns the keys of the index
-	// rows that belong to it.
+	// rows that belong to it, those of derived indexes apart.
 	pointers(primary, body []byte) ([]string, error)
+	// derived lists the numbers of the derived indexes, and derive is pointers for
+	// them.
+	derived() []byte
+	derive(primary, body []byte) ([]string, error)
 }
 
 // Check finds out whether rows that came from elsewhere are a state that the
@@ -81,6 +85,25 @@ func (c *Check) End() error {
 }
 
 func (t *Table[T, P]) pointers(primary, body []byte) ([]string, error) {
+	return t.indexRows(spaceIndex, primary, body)
+}
+
+func (t *Table[T, P]) derive(primary, body []byte) ([]string, error) {
+	return t.indexRows(spaceDerived, primary, body)
+}
+
+func (t *Table[T, P]) derived() (ids []byte) {
+	for _, ix := range t.indexes {
+		if ix.space == spaceDerived {
+			ids = append(ids, ix.id)
+		}
+	}
+	return ids
+}
+
+// indexRows returns the keys of the index rows of a record that are in a space,
+// each once.
+func (t *Table[T, P]) indexRows(space byte, primary, body []byte) ([]string, error) {
 	v := new(T)
 	rest, err := P(v).UnmarshalMsg(body)
 	switch {
@@ -93,8 +116,11 @@ func (t *Table[T, P]) pointers(primary, body []byte) ([]string, error) {
 	}
 	var keys []string
 	for _, ix := range t.indexes {
+		if ix.space != space {
+			continue
+		}
 		for _, k := range ix.keys(v) {
-			keys = append(keys, string(indexRowKey(t.id, ix.id, k, primary)))
+			keys = append(keys, string(ix.rowKey(k, primary)))
 		}
 	}
 	slices.Sort(keys)

@@ -56,7 +56,7 @@ func TestWhatIsNoStateIsFound(t *testing.T) {
 		"an empty key":       func(r []Row) []Row { return append(r, Row{}) },
 		"an index row lacks": func(r []Row) []Row { return slices.Delete(r, index, index+1) },
 		"one index row more": func(r []Row) []Row {
-			return append(r, Row{indexRowKey(1, 1, []byte("x"), []byte("y")), newRow(1, flagLive, 0)})
+			return append(r, Row{byColor.rowKey([]byte("x"), []byte("y")), newRow(1, flagLive, 0)})
 		},
 		"another index row":           func(r []Row) []Row { r[index].Key[3] ^= 1; return r },
 		"a record of a table without": func(r []Row) []Row { return slices.Delete(r, record, record+1) },

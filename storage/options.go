@@ -48,6 +48,9 @@ type Options struct {
 	// (16 MiB for each instance, double while one is flushed): a cache that is
 	// not larger than that keeps no block at all. The caller keeps its reference.
 	Cache *pebble.Cache
+	// Tables whose derived indexes the State keeps, see NewDerivedIndex; the Log
+	// does not use it.
+	Tables []AnyTable
 	// Log gets what is worth knowing; nil discards it.
 	Log *slog.Logger
 	// Registerer gets the metrics; nil means none are exported. They are

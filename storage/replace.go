@@ -122,6 +122,9 @@ func (s *State) adopt(dir string, old *instance, p Position) (*instance, meta, e
 	}
 	m, err := in.reposition(p)
 	if err == nil {
+		err = s.complete(in, m.index)
+	}
+	if err == nil {
 		err = s.moveMarker(name)
 	}
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 // The key space of the state, by first byte.
 const (
 	spaceIndex     = 'i' // i, table, index, index key, primary key, length of the primary key (2 bytes)
+	spaceDerived   = 'd' // d, and what follows i: see NewDerivedIndex
 	spaceMeta      = 'm' // m, name
 	spaceRow       = 'r' // r, table, primary key
 	spaceTombstone = 't' // t, modify index (8 bytes), key of the row that is a tombstone
@@ -21,6 +22,9 @@ const (
 	flagLive      = 0
 	flagTombstone = 1
 )
+
+// indexHeader is what precedes an index key: space, table and index.
+const indexHeader = 3
 
 // maxPrimaryKey bounds a primary key: its length takes two bytes in an index row.
 const maxPrimaryKey = 1<<16 - 1
@@ -48,24 +52,24 @@ func appendRowKey(buf []byte, table byte, key []byte) []byte {
 	return append(append(buf, spaceRow, table), key...)
 }
 
-func appendIndexPrefix(buf []byte, table, index byte, prefix []byte) []byte {
-	return append(append(buf, spaceIndex, table, index), prefix...)
+// rowKey keeps rows apart whose index keys or primary keys run into each
+// other: the length at the end says where the primary key begins.
+func (ix *Index[T, P]) rowKey(indexKey, primary []byte) []byte {
+	key := make([]byte, 0, indexHeader+len(indexKey)+len(primary)+2)
+	key = append(ix.appendPrefix(key, indexKey), primary...)
+	return binary.BigEndian.AppendUint16(key, uint16(len(primary)))
 }
 
-// indexRowKey keeps rows apart whose index keys or primary keys run into each
-// other: the length at the end says where the primary key begins.
-func indexRowKey(table, index byte, indexKey, primary []byte) []byte {
-	key := make([]byte, 0, 5+len(indexKey)+len(primary))
-	key = append(appendIndexPrefix(key, table, index, indexKey), primary...)
-	return binary.BigEndian.AppendUint16(key, uint16(len(primary)))
+func (ix *Index[T, P]) appendPrefix(buf, prefix []byte) []byte {
+	return append(append(buf, ix.space, ix.table.id, ix.id), prefix...)
 }
 
 // primaryOf returns the primary key that an index row points to; it aliases key.
 func primaryOf(key []byte) ([]byte, error) {
-	if len(key) >= 5 {
+	if len(key) >= indexHeader+2 {
 		end := len(key) - 2
 		n := int(binary.BigEndian.Uint16(key[end:]))
-		if n <= end-3 {
+		if n <= end-indexHeader {
 			return key[end-n : end], nil
 		}
 	}

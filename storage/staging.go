@@ -197,6 +197,9 @@ func (tx *Txn) Adopt(id string, rows, atLeast uint64) error {
 	if err == nil && copied != rows {
 		err = fmt.Errorf("%d rows in parts that have %d: %w", copied, rows, ErrStaging)
 	}
+	if err == nil {
+		err = tx.s.derive(in)
+	}
 	if err != nil {
 		return fmt.Errorf("adopt the staged state: %w", errors.Join(err, tx.s.drop(in)))
 	}
@@ -229,28 +232,38 @@ func (s *State) drop(in *instance) error {
 
 // fillInstance copies the staged rows and returns how many there are.
 func (tx *Txn) fillInstance(in *instance) (rows uint64, err error) {
-	b := in.db.NewBatchWithSize(adoptBatch)
+	w := &filling{in: in, b: in.db.NewBatchWithSize(adoptBatch)}
 	err = tx.each([]byte{spaceStaged}, func(key, row []byte) (bool, error) {
 		if len(key) == 1 {
 			return true, nil
 		}
 		rows++
-		if err := b.Set(key[1:], row, nil); err != nil || b.Len() < adoptBatch {
-			return err == nil, err
-		}
-		full := b
-		b = in.db.NewBatchWithSize(adoptBatch)
-		return true, in.write(full, false)
+		return true, w.set(key[1:], row)
 	})
-	if err != nil {
-		return 0, errors.Join(err, b.Close())
+	if err == nil {
+		floor := meta{index: tx.meta.index}
+		err = w.set(floorKey(), floor.encode())
 	}
-	floor := meta{index: tx.meta.index}
-	if err := b.Set(floorKey(), floor.encode(), nil); err != nil {
-		return 0, errors.Join(err, b.Close())
+	if err != nil {
+		return 0, errors.Join(err, w.b.Close())
 	}
 	in.floor = tx.meta.index
-	return rows, in.write(b, false)
+	return rows, in.write(w.b, false)
+}
+
+// filling writes rows to an instance that nobody reads yet, a batch at a time.
+type filling struct {
+	in *instance
+	b  *pebble.Batch
+}
+
+func (w *filling) set(key, row []byte) error {
+	if err := w.b.Set(key, row, nil); err != nil || w.b.Len() < adoptBatch {
+		return err
+	}
+	full := w.b
+	w.b = w.in.db.NewBatchWithSize(adoptBatch)
+	return w.in.write(full, false)
 }
 
 // commitAdopted writes the batch to the new instance, makes that durable and

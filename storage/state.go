@@ -50,6 +50,7 @@ type State struct {
 	meta    atomic.Pointer[meta]     // as of the last commit
 	mark    atomic.Pointer[Position] // as of the last Mark
 	scratch atomic.Uint64            // numbers the scratch directories
+	derived []byte                   // which derived indexes are kept: see derivedIn
 }
 
 // OpenState opens the state in opts.Dir or creates it. What an interrupted
@@ -59,7 +60,7 @@ func OpenState(opts Options) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &State{opts: opts, fault: newFault(opts.Log, opts.OnFatal), watches: newWatches()}
+	s := &State{opts: opts, fault: newFault(opts.Log, opts.OnFatal), watches: newWatches(), derived: derivedIn(opts.Tables)}
 	if s.engine, err = newEngineMetrics(opts.Registerer, "state"); err != nil {
 		return nil, err
 	}
@@ -105,6 +106,9 @@ func (s *State) open() (err error) {
 		return err
 	}
 	m, err := readMeta(in.db, metaKey())
+	if err == nil {
+		err = s.complete(in, m.index)
+	}
 	if err != nil {
 		return errors.Join(err, in.engine.close())
 	}

@@ -50,6 +50,7 @@ type Table[T any, P Codec[T]] struct {
 // Index finds the records of a table by other keys.
 type Index[T any, P Codec[T]] struct {
 	id    byte
+	space byte // of its rows
 	name  string
 	keys  func(*T) [][]byte
 	table *Table[T, P]
@@ -76,7 +77,15 @@ func NewTable[T any, P Codec[T]](id byte, name string, indexes ...*Index[T, P]) 
 // NewIndex describes an index: keys returns the keys that a record is found
 // by, none to leave it out. The id is part of every key on disk.
 func NewIndex[T any, P Codec[T]](id byte, name string, keys func(*T) [][]byte) *Index[T, P] {
-	return &Index[T, P]{id: id, name: name, keys: keys}
+	return &Index[T, P]{id: id, space: spaceIndex, name: name, keys: keys}
+}
+
+// NewDerivedIndex is NewIndex for a table that had records before the index: a
+// State that is told of the table (Options.Tables) makes the rows that are
+// missing. They never leave it, so that it does not matter which other servers
+// have the index. Who changes what keys returns takes another id.
+func NewDerivedIndex[T any, P Codec[T]](id byte, name string, keys func(*T) [][]byte) *Index[T, P] {
+	return &Index[T, P]{id: id, space: spaceDerived, name: name, keys: keys}
 }
 
 // ID returns the number of the table in keys on disk.
@@ -268,14 +277,14 @@ func (ix *Index[T, P]) update(tx *Txn, primary []byte, old, v *T) {
 		keys = ix.keys(v)
 	}
 	for _, k := range keys {
-		_ = tx.set(string(indexRowKey(ix.table.id, ix.id, k, primary)), newRow(tx.Index(), flagLive, 0))
+		_ = tx.set(string(ix.rowKey(k, primary)), newRow(tx.Index(), flagLive, 0))
 	}
 	if old == nil {
 		return
 	}
 	for _, k := range ix.keys(old) {
 		if !slices.ContainsFunc(keys, func(n []byte) bool { return bytes.Equal(n, k) }) {
-			_ = tx.bury(string(indexRowKey(ix.table.id, ix.id, k, primary)))
+			_ = tx.bury(string(ix.rowKey(k, primary)))
 		}
 	}
 }
@@ -284,7 +293,7 @@ func (ix *Index[T, P]) update(tx *Txn, primary []byte, old, v *T) {
 // index key and then primary key. A record with several such keys is yielded
 // for each.
 func (ix *Index[T, P]) Scan(r Reader, prefix []byte) iter.Seq2[*T, error] {
-	full := appendIndexPrefix(nil, ix.table.id, ix.id, prefix)
+	full := ix.appendPrefix(nil, prefix)
 	return scan(r, full, ix.table.name, func(key, row []byte) (*T, bool, error) {
 		index, live, _, err := splitRow(row)
 		if err != nil {

@@ -147,6 +147,11 @@ func (tx *Txn) batch() (*pebble.Batch, error) {
 			return nil, err
 		}
 	}
+	if note := tx.s.derivedAsOf(tx.meta.index); note != nil {
+		if err := b.Set(derivedKey(), note, nil); err != nil {
+			return nil, err
+		}
+	}
 	return b, b.Set(metaKey(), tx.meta.encode(), nil)
 }
 

@@ -80,12 +80,17 @@ func (v *View) each(prefix []byte, visit func(key, row []byte) (bool, error)) er
 }
 
 // eachFrom visits the rows below prefix from a key on.
-func (v *View) eachFrom(from, prefix []byte, visit func(key, row []byte) (bool, error)) (err error) {
+func (v *View) eachFrom(from, prefix []byte, visit func(key, row []byte) (bool, error)) error {
 	snap, err := v.snapshot()
 	if err != nil {
 		return err
 	}
-	it, err := snap.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: prefixEnd(prefix)})
+	return eachRow(snap, from, prefix, visit)
+}
+
+// eachRow visits the rows of a database below prefix from a key on.
+func eachRow(r pebble.Reader, from, prefix []byte, visit func(key, row []byte) (bool, error)) (err error) {
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: prefixEnd(prefix)})
 	if err != nil {
 		return err
 	}

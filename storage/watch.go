@@ -67,8 +67,8 @@ func (r *recorder) bound() {
 // coarsen cuts a key down to its table or index.
 func coarsen(key []byte) []byte {
 	n := 2
-	if len(key) > 0 && key[0] == spaceIndex {
-		n = 3
+	if len(key) > 0 && (key[0] == spaceIndex || key[0] == spaceDerived) {
+		n = indexHeader
 	}
 	return key[:min(n, len(key))]
 }
