@@ -118,9 +118,10 @@ type Runner struct{ turns *turns }
 // NewRunner returns a runner that runs a bounded number of scripts at once.
 func NewRunner() *Runner { return &Runner{turns: newTurns()} }
 
-// Run runs a check until ctx ends and reports each result that thresholds let
-// through. TTL and alias checks are not run: others tell their state.
-func (r *Runner) Run(ctx context.Context, d *config.CheckDefinition, report func(Result)) error {
+// Run runs a check until ctx ends, for the first time at a moment within the
+// given time, and reports each result that thresholds let through. TTL and alias
+// checks are not run: others tell their state.
+func (r *Runner) Run(ctx context.Context, d *config.CheckDefinition, first time.Duration, report func(Result)) error {
 	k, err := find(d)
 	if err != nil {
 		return err
@@ -145,7 +146,7 @@ func (r *Runner) Run(ctx context.Context, d *config.CheckDefinition, report func
 	limit := outputLimit(d)
 	gate := newThresholds(d)
 	// Checks that begin together must not run together.
-	next := time.NewTimer(rand.N(interval))
+	next := time.NewTimer(rand.N(max(first, 1)))
 	defer next.Stop()
 	for {
 		select {

@@ -123,6 +123,10 @@ type check struct {
 	stop func() // ends what runs it
 	ttl  *checks.TTL
 	bad  time.Time // critical since; zero if it is not
+
+	ranAt  time.Time   // of the last run; see results.go
+	kept   *keptResult // on disk, nil for none
+	keptAt time.Time
 }
 
 // State is the agent's own services and checks. It is safe for concurrent
@@ -149,6 +153,7 @@ type State struct {
 	changed  chan struct{}                     // closed and replaced when a check changes
 	taken    map[string][]string               // tags that definitions had when the catalog took them; see tags.go
 	unkept   map[string]bool                   // of taken, what is not on disk
+	toKeep   map[string]bool                   // checks with results to be kept
 	fresh    map[string]struct{}               // services with something to send since the last look
 	number   uint64                            // of batches
 	lanes    map[string]*lane                  // somebody waits for, by service
@@ -184,14 +189,14 @@ func New(cfg Config) (*State, error) {
 		cfg.ClusterSize = func() int { return 1 }
 	}
 	s := &State{cfg: cfg, log: cfg.Log.With("component", "local"), metrics: newMetrics(cfg.Registerer), group: lifecycle.New("local state"), sending: lifecycle.New("local state"), runner: checks.NewRunner(),
-		wake: make(chan struct{}, 1), full: make(chan struct{}, 1), urgent: make(chan struct{}, 1), lanes: map[string]*lane{}, fresh: map[string]struct{}{}, taken: map[string][]string{}, unkept: map[string]bool{},
+		wake: make(chan struct{}, 1), full: make(chan struct{}, 1), urgent: make(chan struct{}, 1), lanes: map[string]*lane{}, fresh: map[string]struct{}{}, taken: map[string][]string{}, unkept: map[string]bool{}, toKeep: map[string]bool{},
 		services: map[string]*service{}, checks: map[string]*check{}, asleep: map[string]config.CheckDefinition{}, gone: map[goneKey]gone{}, changed: make(chan struct{}), disk: newDisk(cfg.Dir)}
 	return s, s.restore()
 }
 
 // Start runs the checks and begins to bring the catalog in line.
 func (s *State) Start() error {
-	if err := s.sweepTags(); err != nil {
+	if err := errors.Join(s.sweepTags(), s.sweepResults()); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -205,6 +210,11 @@ func (s *State) Start() error {
 	}
 	if err := s.group.Go("reap critical services", s.reapLoop); err != nil {
 		return err
+	}
+	if s.cfg.Dir != "" {
+		if err := s.group.Go("keep states of checks", s.keepLoop); err != nil {
+			return err
+		}
 	}
 	if s.cfg.Coordinate == nil {
 		return nil
@@ -224,7 +234,7 @@ func (s *State) Stop(ctx context.Context) error {
 		c.halt()
 	}
 	s.mu.Unlock()
-	return errors.Join(s.sending.Stop(ctx), s.group.Stop(ctx))
+	return errors.Join(s.sending.Stop(ctx), s.group.Stop(ctx), s.keepResults(true))
 }
 
 // Services returns a copy of the services by ID.

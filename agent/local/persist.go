@@ -1,7 +1,6 @@
 package local
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,11 +29,14 @@ type kept struct {
 	Tags    *keptTags                 `json:",omitempty"`
 }
 
-// keptResult is the last report of a TTL check; a registration that says how it
-// is, is one.
+// keptResult is the last state of a check.
 type keptResult struct {
 	CheckID, Status, Output string
-	Until                   time.Time
+	// Until the last report of a TTL check is good; a registration that says how
+	// it is, is one.
+	Until time.Time `json:",omitzero"`
+	// Definition of a check that is run; see digest.
+	Definition string `json:",omitempty"`
 }
 
 // restore reads what was kept: services first, as checks name them. A damaged
@@ -80,7 +82,7 @@ func (s *State) restore() error {
 		if k.Result == nil {
 			return errors.New("holds no result")
 		}
-		if c := s.checks[k.Result.CheckID]; c != nil && time.Now().Before(k.Result.Until) {
+		if c := s.checks[k.Result.CheckID]; c != nil && c.def.TTL > 0 && time.Now().Before(k.Result.Until) {
 			c.record.Status, c.record.Output = k.Result.Status, k.Result.Output
 		}
 		return nil
@@ -169,12 +171,11 @@ func (s *State) eachKept(folder string, use func(kept) error) error {
 		if f.IsDir() || filepath.Ext(name) != ".json" {
 			continue
 		}
-		b, err := os.ReadFile(name)
-		if err != nil {
+		k, err := readKept(name)
+		if _, ok := errors.AsType[*fs.PathError](err); ok {
 			return fmt.Errorf("restore %s: %w", folder, err)
 		}
-		var k kept
-		if err = json.Unmarshal(b, &k); err == nil {
+		if err == nil {
 			err = use(k)
 		}
 		if err != nil {
@@ -193,13 +194,9 @@ func (s *State) resumeTTL(c *check) {
 	if s.cfg.Dir == "" {
 		return
 	}
-	b, err := os.ReadFile(s.disk.path(resultFolder, c.def.ID))
-	if err != nil {
-		return // never reported
-	}
-	var k kept
-	if json.Unmarshal(b, &k) != nil || k.Result == nil {
-		return // restore has put it aside
+	k, err := readKept(s.disk.path(resultFolder, c.def.ID))
+	if err != nil || k.Result == nil {
+		return // never reported, or restore has put it aside
 	}
 	if time.Now().Before(k.Result.Until) {
 		c.ttl.Resume(k.Result.Output, k.Result.Until)

@@ -85,6 +85,9 @@ func (s *State) run(c *check) {
 		late := c.ttl != nil && time.Now().Before(c.ttl.Until()) // a report came while its expiry waited
 		if s.checks[c.def.ID] == c && !late {
 			s.result(c, r)
+			if c.ttl == nil {
+				s.ran(c)
+			}
 		}
 	}
 	switch {
@@ -95,15 +98,18 @@ func (s *State) run(c *check) {
 		s.resumeTTL(c)
 		c.stop = c.ttl.Stop
 		return
-	case isAlias(&c.def):
+	}
+	s.resume(c)
+	if isAlias(&c.def) {
 		s.runAlias(c, report)
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c.stop = cancel
+	first := s.firstRun(c)
 	err := s.group.Spawn("check", func(group context.Context) {
 		defer context.AfterFunc(group, cancel)()
-		if err := s.runner.Run(ctx, &c.def, report); err != nil {
+		if err := s.runner.Run(ctx, &c.def, first, report); err != nil {
 			s.log.Error("run check", "check", c.def.ID, "error", err)
 		}
 	})
