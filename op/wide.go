@@ -149,6 +149,9 @@ type Across[Req, Res any] struct {
 	// Anywhere has Nearest look in all datacenters, for reads that are about one
 	// thing that is somewhere.
 	Anywhere bool
+	// Most bounds how many of the other datacenters are asked, the nearest of those
+	// whose directory has what the probe is about; 0 for all.
+	Most int
 }
 
 // Spreadable is an operation that can be asked of several datacenters at once.
@@ -157,6 +160,7 @@ type Spreadable interface {
 	// Spreads reports whether it can; the rest is only called if so.
 	Spreads() bool
 	Anywhere() bool
+	Most() int
 	Probe(request any) (p Probe, ok bool)
 	Merged(datacenters []string, results []any) any
 }
@@ -166,6 +170,9 @@ func (o *Read[Req, Res]) Spreads() bool { return o.Across != nil }
 
 // Anywhere implements Spreadable.
 func (o *Read[Req, Res]) Anywhere() bool { return o.Across.Anywhere }
+
+// Most implements Spreadable.
+func (o *Read[Req, Res]) Most() int { return o.Across.Most }
 
 // Probe implements Spreadable.
 func (o *Read[Req, Res]) Probe(request any) (Probe, bool) {

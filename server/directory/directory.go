@@ -1,5 +1,5 @@
 // Package directory knows for each service name which datacenters have healthy
-// instances, and how many.
+// instances, and how many, and for each network which have addresses in it.
 //
 // Own keeps the digest of a server's own datacenter, Directory those of the
 // others, each followed on one stream that carries the whole once and then what
@@ -34,6 +34,9 @@ const (
 	// digest that tells of more ends.
 	maxServices = 1 << 17
 	maxName     = 512
+	// maxNetworks bounds the networks of one datacenter in which it has addresses;
+	// of more it is not known that they are there.
+	maxNetworks = 1 << 14
 	// silentAfter is how long after the last word of its source a digest counts as
 	// current: a heartbeat with its jitter, and time to repeat a lost packet.
 	silentAfter = 8 * time.Second
@@ -73,8 +76,8 @@ type Directory struct {
 // known is what is known of one datacenter; guarded by Directory.mu.
 type known struct {
 	end      context.CancelFunc
-	services map[string]counts // nil until the whole has come
-	next     map[string]counts // a whole that is not complete yet
+	services *content // nil until the whole has come
+	next     *content // a whole that is not complete yet
 	linked   bool
 	heard    time.Time
 	behind   time.Duration // how old it was then, by the source's own account
@@ -82,6 +85,45 @@ type known struct {
 
 // counts are instances by health, saturated.
 type counts struct{ passing, warning, critical uint32 }
+
+// content is what a digest has: services, and networks under their names.
+type content struct {
+	byName   map[string]counts
+	networks int
+}
+
+var errTooMany = errors.New("the digest has more services than are kept, or names that are too long")
+
+// set takes an entry in, or out without counts.
+func (c *content) set(name string, now counts) error {
+	_, old := c.byName[name]
+	network := catalog.IsNetwork(name)
+	switch {
+	case now == counts{}:
+		if delete(c.byName, name); old && network {
+			c.networks--
+		}
+		return nil
+	case network && !old && c.networks >= maxNetworks:
+		return nil
+	case len(name) > maxName, !network && !old && c.services() >= maxServices:
+		return errTooMany
+	case network && !old:
+		c.networks++
+	}
+	c.byName[strings.Clone(name)] = now // not the message that it came in
+	return nil
+}
+
+func (c *content) services() int { return len(c.byName) - c.networks }
+
+// names lists all entries; nothing of a content that never came.
+func (c *content) names() []string {
+	if c == nil {
+		return nil
+	}
+	return slices.Collect(maps.Keys(c.byName))
+}
 
 // New returns a directory that knows nothing until Start.
 func New(cfg Config) *Directory {
@@ -121,7 +163,7 @@ func (d *Directory) review() {
 			k.end()
 			delete(d.known, dc)
 			d.metrics.forget(dc)
-			d.wake(slices.Collect(maps.Keys(k.services)))
+			d.wake(k.services.names())
 		}
 	}
 	for _, dc := range there {
@@ -174,8 +216,6 @@ func (d *Directory) holds(k *known) bool {
 	return k.services != nil
 }
 
-var errTooMany = errors.New("the digest has more services than are kept, or names that are too long")
-
 // take keeps what a datacenter tells.
 func (d *Directory) take(dc string, k *known, r *op.Reply) error {
 	var news *catalog.Digest
@@ -220,7 +260,7 @@ func behind(m *op.Meta) time.Duration {
 func (k *known) apply(news *catalog.Digest) (changed []string, err error) {
 	to := k.services
 	if news.Whole {
-		k.next = make(map[string]counts, len(news.Services))
+		k.next = &content{byName: make(map[string]counts, len(news.Services))}
 	}
 	if k.next != nil {
 		to = k.next
@@ -230,18 +270,12 @@ func (k *known) apply(news *catalog.Digest) (changed []string, err error) {
 	}
 	for i := range news.Services {
 		s := &news.Services[i]
-		c := counts{s.Passing, s.Warning, s.Critical}
-		if _, old := to[s.Name]; len(s.Name) > maxName || !old && len(to) >= maxServices {
-			return nil, errTooMany
+		if err := to.set(s.Name, counts{s.Passing, s.Warning, s.Critical}); err != nil {
+			return nil, err
 		}
 		if k.next == nil {
 			changed = append(changed, s.Name)
 		}
-		if c == (counts{}) {
-			delete(to, s.Name)
-			continue
-		}
-		to[strings.Clone(s.Name)] = c // not the message that it came in
 	}
 	if k.next != nil && !news.More {
 		changed = differing(k.services, k.next)
@@ -250,16 +284,19 @@ func (k *known) apply(news *catalog.Digest) (changed []string, err error) {
 	return changed, nil
 }
 
-// differing names what is not the same in two digests.
-func differing(a, b map[string]counts) []string {
+// differing names what is not the same in two digests; the first may be nil.
+func differing(a, b *content) []string {
+	if a == nil {
+		return b.names()
+	}
 	var out []string
-	for name, c := range b {
-		if a[name] != c {
+	for name, c := range b.byName {
+		if a.byName[name] != c {
 			out = append(out, name)
 		}
 	}
-	for name := range a {
-		if _, ok := b[name]; !ok {
+	for name := range a.byName {
+		if _, ok := b.byName[name]; !ok {
 			out = append(out, name)
 		}
 	}
@@ -294,6 +331,6 @@ func (d *Directory) Lookup(dc, service string) Entry {
 	if k == nil || k.services == nil {
 		return Entry{}
 	}
-	c := k.services[service]
+	c := k.services.byName[service]
 	return Entry{Known: true, Age: k.age(time.Now()), Total: c.passing + c.warning + c.critical, Passing: c.passing, Warning: c.warning}
 }

@@ -212,15 +212,36 @@ func TestDirectoryIsBounded(t *testing.T) {
 		}
 		_, err = k.apply(d)
 	}
-	if err == nil || len(k.next) > maxServices {
-		t.Errorf("%d services are kept, %v", len(k.next), err)
+	if err == nil || k.next.services() > maxServices {
+		t.Errorf("%d services are kept, %v", k.next.services(), err)
 	}
 	// As many as there may be go on changing.
 	k.services, k.next = k.next, nil
 	for _, s := range []catalog.ServiceHealth{health("7", 0, 1), health("8", 0, 0), health("new", 1, 0)} {
 		if _, err := k.apply(&catalog.Digest{Services: []catalog.ServiceHealth{s}}); err != nil {
-			t.Errorf("%d services, %+v: %v", len(k.services), s, err)
+			t.Errorf("%d services, %+v: %v", k.services.services(), s, err)
 		}
+	}
+}
+
+// More networks than are kept do not keep the services from being known.
+func TestNetworksAreBounded(t *testing.T) {
+	k := &known{}
+	d := whole(health("web", 1, 0))
+	for i := range maxNetworks + 10 {
+		d.Services = append(d.Services, health(fmt.Sprintf("\x0010.%d.%d.0/24", i/256, i%256), 1, 0))
+	}
+	if _, err := k.apply(d); err != nil {
+		t.Fatal(err)
+	}
+	if k.services.networks != maxNetworks || k.services.services() != 1 {
+		t.Errorf("%d networks and %d services are kept", k.services.networks, k.services.services())
+	}
+	if _, err := k.apply(&catalog.Digest{Services: []catalog.ServiceHealth{health("\x0010.0.0.0/24", 0, 0), health("web", 0, 0)}}); err != nil {
+		t.Fatal(err)
+	}
+	if k.services.networks != maxNetworks-1 || k.services.services() != 0 {
+		t.Errorf("%d networks and %d services are left", k.services.networks, k.services.services())
 	}
 }
 

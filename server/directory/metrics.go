@@ -48,11 +48,11 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	m.d.mu.RLock()
 	defer m.d.mu.RUnlock()
 	for dc, k := range m.d.known {
-		age := 0.0
+		age, services := 0.0, 0
 		if k.services != nil {
-			age = k.age(now).Seconds()
+			age, services = k.age(now).Seconds(), k.services.services()
 		}
-		to <- prometheus.MustNewConstMetric(m.services, prometheus.GaugeValue, float64(len(k.services)), dc)
+		to <- prometheus.MustNewConstMetric(m.services, prometheus.GaugeValue, float64(services), dc)
 		to <- prometheus.MustNewConstMetric(m.age, prometheus.GaugeValue, age, dc)
 	}
 }

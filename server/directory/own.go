@@ -32,7 +32,7 @@ type Own struct {
 	state *storage.State
 	log   *slog.Logger
 
-	at map[catalog.InstanceAt]instance // of Run alone
+	at map[catalog.InstanceAt]catalog.Shown // of Run alone
 
 	mu      sync.Mutex
 	names   map[string]*catalog.ServiceHealth
@@ -42,12 +42,6 @@ type Own struct {
 	changed chan struct{} // closed at the next change
 }
 
-// instance is what is known of one.
-type instance struct {
-	name   string
-	status string
-}
-
 // NewOwn returns a digest that is empty until Run has read the state.
 func NewOwn(s *storage.State, log *slog.Logger) *Own {
 	return &Own{state: s, log: log, names: map[string]*catalog.ServiceHealth{}, changed: make(chan struct{}), forgot: 1}
@@ -55,7 +49,7 @@ func NewOwn(s *storage.State, log *slog.Logger) *Own {
 
 // Run keeps the digest until ctx ends or the state is closed.
 func (o *Own) Run(ctx context.Context) {
-	feed := catalog.FollowHealth(o.state, maxTouched)
+	feed := catalog.FollowShown(o.state, maxTouched)
 	defer feed.Close()
 	touched, whole := map[storage.Changed]struct{}{}, true
 	for {
@@ -87,14 +81,14 @@ func (o *Own) Run(ctx context.Context) {
 // look brings the digest up to date with the state.
 func (o *Own) look(touched map[storage.Changed]struct{}, whole bool) error {
 	v := o.state.View()
-	var now map[catalog.InstanceAt]instance
+	var now map[catalog.InstanceAt]catalog.Shown
 	var err error
 	if whole {
-		now = map[catalog.InstanceAt]instance{}
-		err = catalog.EachInstanceHealth(v, func(at catalog.InstanceAt, name, status string) { now[at] = instance{name, status} })
+		now = map[catalog.InstanceAt]catalog.Shown{}
+		err = catalog.EachShown(v, func(at catalog.InstanceAt, shown catalog.Shown) { now[at] = shown })
 		for at := range o.at {
 			if _, still := now[at]; !still {
-				now[at] = instance{}
+				now[at] = catalog.Shown{}
 			}
 		}
 	} else {
@@ -107,9 +101,9 @@ func (o *Own) look(touched map[storage.Changed]struct{}, whole bool) error {
 	return nil
 }
 
-// reread returns what is known now of the instances that were touched.
-func reread(v *storage.View, touched map[storage.Changed]struct{}) (map[catalog.InstanceAt]instance, error) {
-	now := map[catalog.InstanceAt]instance{}
+// reread returns what is known now of the nodes and instances that were touched.
+func reread(v *storage.View, touched map[storage.Changed]struct{}) (map[catalog.InstanceAt]catalog.Shown, error) {
+	now := map[catalog.InstanceAt]catalog.Shown{}
 	for c := range touched {
 		at, ok := catalog.Touched(c)
 		if !ok {
@@ -121,42 +115,42 @@ func reread(v *storage.View, touched map[storage.Changed]struct{}) (map[catalog.
 			if ats, err = catalog.InstancesOn(v, at.Node); err != nil {
 				return nil, err
 			}
+			ats = append(ats, at)
 		}
 		for _, at := range ats {
 			if _, done := now[at]; done {
 				continue
 			}
-			name, status, err := catalog.InstanceHealth(v, at)
+			shown, err := catalog.ShownOf(v, at)
 			if err != nil {
 				return nil, err
 			}
-			now[at] = instance{name, status}
+			now[at] = shown
 		}
 	}
 	return now, nil
 }
 
-// take counts instances anew; one without a name is there no more.
-func (o *Own) take(now map[catalog.InstanceAt]instance, whole bool) {
+// take counts nodes and instances anew; one that shows nothing is there no more.
+func (o *Own) take(now map[catalog.InstanceAt]catalog.Shown, whole bool) {
 	if whole && o.at == nil {
-		o.at = make(map[catalog.InstanceAt]instance, len(now))
+		o.at = make(map[catalog.InstanceAt]catalog.Shown, len(now))
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	before := map[string]catalog.ServiceHealth{}
-	count := func(in instance, by int) {
-		if in.name == "" {
-			return
+	count := func(shown catalog.Shown, by int) {
+		for name, status := range shown.Counted() {
+			h := o.names[name]
+			if h == nil {
+				h = &catalog.ServiceHealth{Name: name}
+				o.names[name] = h
+			}
+			if _, noted := before[name]; !noted {
+				before[name] = *h
+			}
+			h.Count(status, by)
 		}
-		h := o.names[in.name]
-		if h == nil {
-			h = &catalog.ServiceHealth{Name: in.name}
-			o.names[in.name] = h
-		}
-		if _, noted := before[in.name]; !noted {
-			before[in.name] = *h
-		}
-		h.Count(in.status, by)
 	}
 	for at, in := range now {
 		old := o.at[at]
@@ -165,7 +159,7 @@ func (o *Own) take(now map[catalog.InstanceAt]instance, whole bool) {
 		}
 		count(old, -1)
 		count(in, 1)
-		if in.name == "" {
+		if in == (catalog.Shown{}) {
 			delete(o.at, at)
 		} else {
 			o.at[at] = in

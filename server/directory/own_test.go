@@ -155,7 +155,8 @@ func TestDigestFollowsTheState(t *testing.T) {
 			default:
 				name := pick("Web", 5)
 				services = append(services, name)
-				register(t, s, &catalog.RegisterRequest{Node: node, Address: "10.0.0.1", Service: &catalog.Service{ID: id, Service: name},
+				address := fmt.Sprintf("10.0.%d.1", rng.IntN(3))
+				register(t, s, &catalog.RegisterRequest{Node: node, Address: address, Service: &catalog.Service{ID: id, Service: name, Address: pick("10.9.9.", 3)},
 					Checks: []catalog.Check{{CheckID: pick("c", 3), Node: node, ServiceID: id, Status: states[rng.IntN(3)]}}})
 			}
 		}
@@ -180,8 +181,8 @@ func TestChangeOfHealthIsTold(t *testing.T) {
 	o := keep(t, s)
 	f := &follower{}
 	f.matches(t, o, s)
-	if f.told != 2000 {
-		t.Fatalf("the whole has %d services", f.told)
+	if f.told != 2001 {
+		t.Fatalf("the whole has %d entries, want one of each service and one of the network", f.told)
 	}
 	for _, status := range []string{catalog.Critical, catalog.Warning, catalog.Passing} {
 		f.told = 0
@@ -204,8 +205,8 @@ func TestChangeOfHealthIsTold(t *testing.T) {
 
 func TestFollowerFarBehindGetsTheWhole(t *testing.T) {
 	o := NewOwn(openState(t), logging.Discard())
-	at := func(i int) map[catalog.InstanceAt]instance {
-		return map[catalog.InstanceAt]instance{{Node: "n", ID: "s"}: {"web", []string{catalog.Passing, catalog.Critical}[i%2]}}
+	at := func(i int) map[catalog.InstanceAt]catalog.Shown {
+		return map[catalog.InstanceAt]catalog.Shown{{Node: "n", ID: "s"}: {Name: "web", Status: []string{catalog.Passing, catalog.Critical}[i%2]}}
 	}
 	o.take(at(0), true)
 	news, version, _ := o.Since(0)

@@ -93,12 +93,22 @@ func (t *draft) refuse(dc string, p *part) {
 
 // all merges what the datacenters have.
 func (t *draft) all(order []string) (ready bool) {
+	left := t.o.Most()
+	if left == 0 {
+		left = len(order)
+	}
 	for _, dc := range order {
 		if t.probes && dc != t.w.cfg.Datacenter {
 			if e := t.w.directory.Lookup(dc, t.probe.Service); e.Known && e.Total == 0 {
 				t.outcome(dc, op.Fresh, e.Age)
 				continue
 			}
+		}
+		if dc != t.w.cfg.Datacenter {
+			if left == 0 {
+				continue
+			}
+			left--
 		}
 		p := t.want(dc, t.o, t.request)
 		switch p.state() {

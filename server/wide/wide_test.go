@@ -78,12 +78,15 @@ func (f *federation) set(dc string, change func(*site)) {
 	s.changed = make(chan struct{})
 }
 
-func (f *federation) reply(dc string) (*op.Reply, error, bool, chan struct{}) {
+func (f *federation) reply(o op.Operation, dc string) (*op.Reply, error, bool, chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.sites[dc]
 	if s == nil {
 		return nil, op.Errorf(op.CodeUnknownDatacenter, "No path to datacenter"), false, nil
+	}
+	if o == &catalog.ListNamesAt {
+		return op.NewReply(op.Meta{Index: s.index, KnownLeader: true}, &catalog.NamesAt{{Node: "n"}}), s.err, s.hangs, s.changed
 	}
 	list := catalog.Instances{}
 	for i := range s.nodes {
@@ -103,7 +106,7 @@ func (f *federation) Subscribe(ctx context.Context, c *op.Call, push func(*op.Re
 	f.mu.Unlock()
 	defer func() { f.mu.Lock(); f.ongoing--; f.mu.Unlock() }()
 	for {
-		r, err, hangs, changed := f.reply(dc)
+		r, err, hangs, changed := f.reply(c.Operation, dc)
 		switch {
 		case hangs:
 		case err != nil:
@@ -133,7 +136,7 @@ func (h here) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
 	if h.leader != nil && c.Header.Consistency != op.Cached {
 		return nil, h.leader
 	}
-	r, err, hangs, _ := h.reply("dc1")
+	r, err, hangs, _ := h.reply(c.Operation, "dc1")
 	if hangs && c.Header.Consistency != op.Cached {
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -193,6 +196,28 @@ func ask(t *testing.T, w *Wide, dc string) string {
 		out = append(out, "age "+meta.Age.String())
 	}
 	return strings.Join(append(out, "after "+took.String()), " ")
+}
+
+func TestReverseNamesAskFewOthers(t *testing.T) {
+	instances := make([]int, 30)
+	for i := range instances {
+		instances[i] = 1
+	}
+	with(t, instances, func(t *testing.T, f *federation, w *Wide) {
+		_, meta, err := catalog.ListNamesAt.Call(t.Context(), w, op.Header{Datacenter: op.All}, &catalog.AddressRequest{Address: "10.0.0.1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		slices.SortFunc(f.asked, func(a, b string) int { return int(f.sites[a].away - f.sites[b].away) })
+		if got := strings.Join(f.asked, " "); got != "dc2 dc3 dc4 dc5 dc6 dc7 dc8 dc9" {
+			t.Errorf("asked: %s; want the nearest 8", got)
+		}
+		if len(meta.Outcomes) != 9 || meta.Unasked() {
+			t.Errorf("outcomes %+v", meta.Outcomes)
+		}
+	})
 }
 
 var errCut = op.Errorf(op.CodeUnreachableDatacenter, "No path to datacenter")

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strings"
 
@@ -12,11 +13,12 @@ import (
 
 //go:generate go tool msgp -tests=false -io=false -o digest_gen.go -file digest.go
 //msgp:limit arrays:65536 maps:16
-//msgp:ignore InstanceAt
+//msgp:ignore InstanceAt Shown
 
 // ServiceHealth counts the instances of one service by their health. Names are
 // in lower case, as they are looked up. Without instances it says that there are
-// none any more.
+// none any more. Under the name of a network (see IsNetwork) it counts as passing
+// the nodes and instances that have an address there.
 type ServiceHealth struct {
 	Name     string `msg:"n"`
 	Passing  uint32 `msg:"p,omitempty"`
@@ -57,11 +59,13 @@ func authorizeDigest(a rules.Authorizer, _ *op.Empty) error {
 
 func digest(r storage.Reader, _ *op.Empty) (*Digest, error) {
 	byName := map[string]*ServiceHealth{}
-	err := EachInstanceHealth(r, func(_ InstanceAt, name, status string) {
-		if byName[name] == nil {
-			byName[name] = &ServiceHealth{Name: name}
+	err := EachShown(r, func(_ InstanceAt, shown Shown) {
+		for name, status := range shown.Counted() {
+			if byName[name] == nil {
+				byName[name] = &ServiceHealth{Name: name}
+			}
+			byName[name].Count(status, 1)
 		}
-		byName[name].Count(status, 1)
 	})
 	if err != nil {
 		return nil, err
@@ -74,24 +78,60 @@ func digest(r storage.Reader, _ *op.Empty) (*Digest, error) {
 	return d, nil
 }
 
-// InstanceAt names an instance, or with an empty ID all that is on a node. The
-// node's name is in lower case.
+// InstanceAt names an instance, or with an empty ID a node. The node's name is in
+// lower case.
 type InstanceAt struct{ Node, ID string }
 
-// FollowHealth gathers which instances may have another health than before: give
-// what it takes to Touched.
-func FollowHealth(s *storage.State, limit int) *storage.Changes {
-	return s.Changes(limit, services.Source(), checksByInstance.Source())
+// Shown is what a digest shows of an instance or, without name and status, of a
+// node; nothing if there is none.
+type Shown struct {
+	Name   string // of the service, in lower case
+	Status string // the worst of the instance's checks and its node's
+	// Networks of its own addresses, one name after the other.
+	Networks string
 }
 
-// Touched says which instance a change gathered by FollowHealth is about.
+// Counted yields the names under which it is counted, with the status.
+func (s Shown) Counted() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		if s.Name != "" && !yield(s.Name, s.Status) {
+			return
+		}
+		for rest := s.Networks; rest != ""; {
+			end := len(rest)
+			if next := strings.Index(rest[1:], networkMark); next >= 0 {
+				end = next + 1
+			}
+			if !yield(rest[:end], Passing) {
+				return
+			}
+			rest = rest[end:]
+		}
+	}
+}
+
+// FollowShown gathers of which nodes and instances a digest may show something else
+// than before: give what it takes to Touched.
+func FollowShown(s *storage.State, limit int) *storage.Changes {
+	return s.Changes(limit, services.Source(), checksByInstance.Source(), nodes.Source())
+}
+
+// Touched says which instance a change gathered by FollowShown is about; without an
+// ID it is about the node and all that is on it.
 func Touched(c storage.Changed) (InstanceAt, bool) {
-	if c.Source == 0 {
+	switch c.Source {
+	case 0:
 		parts, err := storage.SplitKey([]byte(c.Key))
 		if err != nil || len(parts) != 2 {
 			return InstanceAt{}, false
 		}
 		return InstanceAt{parts[0], parts[1]}, true
+	case 2:
+		parts, err := storage.SplitKey([]byte(c.Key))
+		if err != nil || len(parts) != 1 {
+			return InstanceAt{}, false
+		}
+		return InstanceAt{Node: parts[0]}, true
 	}
 	parts, ok := checksByInstance.Parts(c.Key, 2)
 	if !ok {
@@ -118,27 +158,43 @@ func InstancesOn(r storage.Reader, node string) ([]InstanceAt, error) {
 	return all, nil
 }
 
-// InstanceHealth returns the service name of an instance in lower case, empty if
-// there is no such instance, and the worst of its checks and its node's.
-func InstanceHealth(r storage.Reader, at InstanceAt) (name, status string, err error) {
+// ShownOf returns what a digest shows of an instance or node.
+func ShownOf(r storage.Reader, at InstanceAt) (Shown, error) {
+	if at.ID == "" {
+		n, err := nodes.Get(r, storage.Key(at.Node))
+		if err != nil || n == nil {
+			return Shown{}, err
+		}
+		return Shown{Networks: networksOf(n.addresses())}, nil
+	}
 	s, err := services.Get(r, storage.Key(at.Node, at.ID))
 	if err != nil || s == nil {
-		return "", "", err
+		return Shown{}, err
 	}
 	var cs Checks
 	for _, id := range []string{"", at.ID} {
 		for c, err := range checksByInstance.Scan(r, storage.Key(at.Node, id)) {
 			if err != nil {
-				return "", "", err
+				return Shown{}, err
 			}
 			cs = append(cs, Check{Status: c.Status})
 		}
 	}
-	return strings.ToLower(s.Service.Service), cs.Status(), nil
+	return s.Service.shown(cs.Status()), nil
 }
 
-// EachInstanceHealth tells of all instances what InstanceHealth tells of one.
-func EachInstanceHealth(r storage.Reader, tell func(at InstanceAt, name, status string)) error {
+func (s *Service) shown(status string) Shown {
+	return Shown{Name: strings.ToLower(s.Service), Status: status, Networks: networksOf(s.addresses())}
+}
+
+// EachShown tells of all nodes and instances what ShownOf tells of one.
+func EachShown(r storage.Reader, tell func(at InstanceAt, shown Shown)) error {
+	for n, err := range nodes.Scan(r, nil) {
+		if err != nil {
+			return err
+		}
+		tell(InstanceAt{Node: strings.ToLower(n.Node)}, Shown{Networks: networksOf(n.addresses())})
+	}
 	found := map[InstanceAt]Checks{} // those that are not passing
 	for c, err := range checks.Scan(r, nil) {
 		if err != nil {
@@ -155,7 +211,7 @@ func EachInstanceHealth(r storage.Reader, tell func(at InstanceAt, name, status 
 		}
 		at := InstanceAt{strings.ToLower(s.Node), s.Service.ID}
 		all := append(slices.Clone(found[at]), found[InstanceAt{Node: at.Node}]...)
-		tell(at, strings.ToLower(s.Service.Service), all.Status())
+		tell(at, s.Service.shown(all.Status()))
 	}
 	return nil
 }

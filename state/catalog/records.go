@@ -216,8 +216,14 @@ var (
 		}
 		return [][]byte{storage.Key(strings.ToLower(n.ID))}
 	})
+	nodesByAddress = storage.NewDerivedIndex(2, "node-address", func(n *Node) [][]byte {
+		return addressKeys(n.addresses())
+	})
 	servicesByName = storage.NewIndex(1, "service-name", func(s *ServiceRow) [][]byte {
 		return [][]byte{byService(s.Service.Service)}
+	})
+	servicesByAddress = storage.NewDerivedIndex(3, "service-address", func(s *ServiceRow) [][]byte {
+		return addressKeys(s.Service.addresses())
 	})
 	checksByInstance = storage.NewIndex(1, "check-instance", func(c *Check) [][]byte {
 		return [][]byte{byInstance(c.Node, c.ServiceID)}
@@ -232,8 +238,8 @@ var (
 		return [][]byte{storage.Key(c.Status)}
 	})
 
-	nodes    = storage.NewTable(2, "nodes", nodesByID)
-	services = storage.NewTable(3, "services", servicesByName)
+	nodes    = storage.NewTable(2, "nodes", nodesByID, nodesByAddress)
+	services = storage.NewTable(3, "services", servicesByName, servicesByAddress)
 	checks   = storage.NewTable(4, "checks", checksByInstance, checksByService, checksByState)
 
 	serviceNames = storage.NewTable[ServiceName](6, "service-names")

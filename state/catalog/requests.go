@@ -112,7 +112,7 @@ var ListStateChecks = op.Read[StateRequest, Checks]{Name: "health.state", Author
 func Operations() []op.Operation {
 	return []op.Operation{&Register, &Deregister, &ListNodes, &GetNode, &ListServices, &ListServiceNodes,
 		&GetNodeServices, &ListInstances, &ListNodeChecks, &ListServiceChecks, &ListStateChecks,
-		&DumpNodes, &DumpNode, &DumpServices, &Summarize}
+		&ListNamesAt, &DumpNodes, &DumpNode, &DumpServices, &Summarize}
 }
 
 // all returns the checks of the request.
