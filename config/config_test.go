@@ -264,6 +264,8 @@ func TestValidation(t *testing.T) {
 		{`check { name = "a" tcp = "x:1" }`, `needs an interval`},
 		{`check { name = "a" http = "x" interval = "1s" }`, `wants a URL`},
 		{`check { name = "a" args = ["x"] interval = "1s" }`, `scripts are disabled`},
+		{`check { name = "a" args = ["x"] interval = "1s" docker_container_id = "c" }`, `scripts are disabled`},
+		{`check { name = "a" tcp = "x:1" interval = "1s" docker_container_id = "c" }`, `docker_container_id needs args`},
 		{`check { name = "a" ttl = "1s" status = "good" }`, `must be passing`},
 		{`check { ttl = "1s" }`, `needs a name or an id`},
 		{`datacenter = "a" datacenter = "b"`, `already set`},

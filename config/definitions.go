@@ -50,9 +50,9 @@ type CheckDefinition struct {
 	Token     string `key:"token" mark:"pending,secret" doc:"Token to register with."`
 	Status    string `key:"status" doc:"State before the first result: passing, warning or critical (the default)."`
 
-	Args              []string      `key:"args" alias:"script_args" doc:"Command to run: exit code 0 passes, 1 warns, others are critical."`
-	DockerContainerID string        `key:"docker_container_id" doc:"Refused: args cannot be run inside a container."`
-	Shell             string        `key:"shell" mark:"silent" doc:"Shell inside a container."`
+	Args              []string      `key:"args" alias:"script_args" doc:"Command to run: exit code 0 passes, 1 warns, others are critical. With docker_container_id it runs in that container."`
+	DockerContainerID string        `key:"docker_container_id" doc:"ID or name of the container to run args in, by the Docker engine at DOCKER_HOST in the agent's environment (unix:///var/run/docker.sock, or tcp://host:port without TLS). A command that runs into its timeout goes on in the container, and is not started again before it has ended."`
+	Shell             string        `key:"shell" doc:"Shell in the container that runs args if they are one string. Several are a command with its arguments, and run without a shell."`
 	TTL               time.Duration `key:"ttl" doc:"The service itself reports at least this often."`
 
 	HTTP             string              `key:"http" doc:"URL to ask: 2xx passes, 429 warns."`

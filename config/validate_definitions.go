@@ -100,8 +100,8 @@ func (f *finisher) checkCheck(key, at string, c *CheckDefinition) {
 		f.fault(key, "%s: sets %s and %s, only one may be set", at, kinds[0], kinds[1])
 	}
 	kind := kinds[0]
-	if c.DockerContainerID != "" {
-		f.fault(key, "%s: docker_container_id is not supported: args would run outside of the container", at)
+	if c.DockerContainerID != "" && kind != "args" {
+		f.fault(key, "%s: docker_container_id needs args, the command to run in the container", at)
 	}
 	if kind != "ttl" && kind != "alias" && c.Interval <= 0 {
 		f.fault(key, "%s: needs an interval above 0", at)

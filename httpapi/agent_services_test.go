@@ -234,7 +234,7 @@ func TestBadRegistrationsLeaveNothingBehind(t *testing.T) {
 		{"service", `{"Name":"web","Kind":"odd"}`, 400, "Invalid service kind"},
 		{"service", `{"Name":"web","Namespace":"team"}`, 400, "Enterprise"},
 		{"service", `{"Name":"web","Checks":[{"TTL":"1s"},{"TTL":"1s","HTTP":"http://x"}]}`, 400, "both ttl and http"},
-		{"service", `{"Name":"web","Check":{"DockerContainerID":"c","ScriptArgs":["true"],"Interval":"1s"}}`, 400, "DockerContainerID"},
+		{"service", `{"Name":"web","Check":{"DockerContainerID":"c","ScriptArgs":["true"],"Interval":"1s"}}`, 400, "Scripts are disabled"},
 		{"service", `{"Name":"web","Check":{"ScriptArgs":["true"],"Interval":"1s"}}`, 400, "Scripts are disabled"},
 		{"check", `{"Name":"c","TTL":"1s","ServiceID":"none"}`, 404, `ServiceID "none" does not exist`},
 		{"check", `{"Name":"c","TTL":"1s","Status":"odd"}`, 400, "Bad check status"},

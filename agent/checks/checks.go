@@ -58,7 +58,8 @@ func kinds() []kind {
 		{"udp", func(d *config.CheckDefinition) bool { return d.UDP != "" }, newUDP},
 		{"grpc", func(d *config.CheckDefinition) bool { return d.GRPC != "" }, newGRPC},
 		{"h2ping", func(d *config.CheckDefinition) bool { return d.H2Ping != "" }, newH2Ping},
-		{"script", func(d *config.CheckDefinition) bool { return len(d.Args) > 0 }, newScript},
+		{"script", func(d *config.CheckDefinition) bool { return len(d.Args) > 0 && d.DockerContainerID == "" }, newScript},
+		{"docker", func(d *config.CheckDefinition) bool { return d.DockerContainerID != "" }, newDocker},
 		{"os_service", func(d *config.CheckDefinition) bool { return d.OSService != "" }, newOSService},
 		{"alias", func(d *config.CheckDefinition) bool { return d.AliasNode != "" || d.AliasService != "" }, nil},
 	}
@@ -79,7 +80,7 @@ func find(d *config.CheckDefinition) (kind, error) {
 	}
 	switch len(found) {
 	case 0:
-		return kind{}, fmt.Errorf("check %q has no kind: use ttl, http, tcp, udp, grpc, h2ping, args, os_service or an alias", d.Name)
+		return kind{}, fmt.Errorf("check %q has no kind: use ttl, http, tcp, udp, grpc, h2ping, args, docker_container_id with args, os_service or an alias", d.Name)
 	case 1:
 		return found[0], nil
 	}
@@ -94,9 +95,6 @@ func Validate(d *config.CheckDefinition) error {
 	k, err := find(d)
 	if err != nil {
 		return err
-	}
-	if d.DockerContainerID != "" {
-		return fmt.Errorf("check %q: DockerContainerID is not supported: the command would run outside of the container", d.Name)
 	}
 	if d.Interval < 0 || d.Timeout < 0 || d.DeregisterCriticalServiceAfter < 0 ||
 		d.SuccessBeforePassing < 0 || d.FailuresBeforeWarning < 0 || d.FailuresBeforeCritical < 0 {

@@ -117,7 +117,9 @@ func TestValidate(t *testing.T) {
 		{config.CheckDefinition{Name: "a", HTTP: "ftp://x", Interval: time.Second}, "URL"},
 		{config.CheckDefinition{Name: "a", TCP: "x", Interval: time.Second}, "host:port"},
 		{config.CheckDefinition{Name: "a", TTL: time.Second}, ""},
-		{config.CheckDefinition{Name: "a", Args: []string{"true"}, DockerContainerID: "c", Interval: time.Second}, "outside of the container"},
+		{config.CheckDefinition{Name: "a", Args: []string{"true"}, DockerContainerID: "c", Interval: time.Second}, ""},
+		{config.CheckDefinition{Name: "a", DockerContainerID: "c", Interval: time.Second}, "needs args"},
+		{config.CheckDefinition{Name: "a", DockerContainerID: "c", TCP: "x:1", Interval: time.Second}, "both tcp and docker"},
 		{config.CheckDefinition{Name: "a", TTL: -5 * time.Second}, "TTL is -5s"},
 		{config.CheckDefinition{Name: "a", TTL: time.Second, FailuresBeforeCritical: -1}, "negative"},
 	} {

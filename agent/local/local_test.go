@@ -434,11 +434,12 @@ func TestAliasesThatFollowEachOtherRecover(t *testing.T) {
 
 func TestScriptsNeedPermission(t *testing.T) {
 	d := newDatacenter(t)
-	script := config.CheckDefinition{Name: "s", Args: []string{"true"}, Interval: time.Second}
 	for _, c := range []struct {
 		api, files     bool
 		apiOK, filesOK bool
-	}{{false, false, false, false}, {false, true, false, true}, {true, true, true, true}} {
+		container      string
+	}{{false, false, false, false, ""}, {false, true, false, true, ""}, {true, true, true, true, ""}, {false, false, false, false, "c"}, {false, true, false, true, "c"}} {
+		script := config.CheckDefinition{Name: "s", Args: []string{"true"}, Interval: time.Second, DockerContainerID: c.container}
 		s := start(t, d, func(cfg *Config) { cfg.ScriptsFromAPI, cfg.ScriptsFromFiles = c.api, c.files })
 		if err := s.AddCheck(script); (err == nil) != c.apiOK {
 			t.Errorf("%+v: from the API: %v", c, err)
