@@ -93,10 +93,11 @@ func (a *Agent) Reload(cfg *config.Config) error {
 	}
 	now := *a.live.Load()
 	now.NodeMeta, now.DNSConfig, now.ACL.Tokens, now.LogLevel, now.EnableDebug = cfg.NodeMeta, cfg.DNSConfig, cfg.ACL.Tokens, cfg.LogLevel, cfg.EnableDebug
-	now.Services, now.Checks, now.Watches = cfg.Services, cfg.Checks, cfg.Watches
+	now.Services, now.Checks, now.Watches, now.DiscardCheckOutput = cfg.Services, cfg.Checks, cfg.Watches, cfg.DiscardCheckOutput
 	a.live.Store(&now)
 	a.tokens.configure(&now)
 	s.SetNodeMeta(nodeMeta(&now))
+	s.SetDiscardOutput(now.DiscardCheckOutput)
 	if dns := a.dns.Load(); dns != nil {
 		dns.Reload(now.DNSConfig)
 	}

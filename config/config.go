@@ -131,7 +131,7 @@ type Config struct {
 	Checks                  []CheckDefinition   `key:"checks" alias:"check" mark:"reload,names" doc:"Checks that this agent runs for its node or, with service_id, for a service."`
 	CheckUpdateInterval     time.Duration       `key:"check_update_interval" default:"5m" doc:"Changes of a check's output alone are sent no more often than this."`
 	CheckOutputMaxSize      int                 `key:"check_output_max_size" flag:"check_output_max_size" default:"4096" unit:"bytes" doc:"Longest output kept of a check."`
-	DiscardCheckOutput      bool                `key:"discard_check_output" mark:"reload,pending" doc:"Keep no output of checks."`
+	DiscardCheckOutput      bool                `key:"discard_check_output" mark:"reload" doc:"Keep no output of checks, here or in the catalog: one that changes with each run then costs no writes."`
 	EnableScriptChecks      bool                `key:"enable_script_checks" flag:"enable-script-checks" doc:"Allow script checks from files and from the HTTP API."`
 	EnableLocalScriptChecks bool                `key:"enable_local_script_checks" flag:"enable-local-script-checks" doc:"Allow script checks from files only."`
 	Watches                 []map[string]any    `key:"watches" mark:"reload" doc:"Handlers to run when something changes."`

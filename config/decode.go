@@ -258,11 +258,11 @@ func assignScalar(v reflect.Value, raw any) error {
 	if isDuration(v.Type()) {
 		s, ok := raw.(string)
 		if !ok {
-			return fmt.Errorf("want a duration such as \"10s\", got %s", describe(raw))
+			return fmt.Errorf("invalid duration: want one such as \"10s\", got %s", describe(raw))
 		}
 		n, err := time.ParseDuration(s)
 		if err != nil {
-			return fmt.Errorf("want a duration such as \"10s\", got %q", s)
+			return fmt.Errorf("invalid duration %q: want one such as \"10s\"", s)
 		}
 		v.SetInt(int64(n))
 		return nil

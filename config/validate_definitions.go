@@ -106,6 +106,9 @@ func (f *finisher) checkCheck(key, at string, c *CheckDefinition) {
 	if kind != "ttl" && kind != "alias" && c.Interval <= 0 {
 		f.fault(key, "%s: needs an interval above 0", at)
 	}
+	if kind == "ttl" && c.Interval != 0 {
+		f.fault(key, "%s: sets ttl and interval, only one may be set", at)
+	}
 	if c.TTL < 0 || c.Timeout < 0 || c.DeregisterCriticalServiceAfter < 0 {
 		f.fault(key, "%s: ttl, timeout and deregister_critical_service_after cannot be negative", at)
 	}

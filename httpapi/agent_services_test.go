@@ -240,6 +240,11 @@ func TestBadRegistrationsLeaveNothingBehind(t *testing.T) {
 		{"check", `{"Name":"c","TTL":"1s","Status":"odd"}`, 400, "Bad check status"},
 		{"check", `{"Name":"","TTL":"1s"}`, 400, "Missing check name"},
 		{"check", `{"Name":"c","TTL":"soon"}`, 400, "Request decode failed"},
+		{"check", `{"Name":"c","TTL":"1s","DeregisterCriticalServiceAfter":"nope"}`, 400, "invalid duration"},
+		{"check", `{"Name":"c","TTL":"1s","Interval":"1s"}`, 400, "TTL and an Interval"},
+		{"check", `{"Name":"c","TTL":"1s","OutputMaxSize":-1}`, 400, "cannot be negative"},
+		{"service", `{"Name":"web","Checks":[{"TTL":"1s","Interval":"1s"}]}`, 400, "TTL and an Interval"},
+		{"service", `{"Name":"web","Check":{"TTL":"1s","OutputMaxSize":-1}}`, 400, "cannot be negative"},
 	} {
 		rec := w.do("PUT", "/v1/agent/"+c.path+"/register", c.body)
 		if rec.Code != c.status || !strings.Contains(rec.Body.String(), c.want) {

@@ -96,6 +96,12 @@ func Validate(d *config.CheckDefinition) error {
 	if err != nil {
 		return err
 	}
+	if d.TTL > 0 && d.Interval > 0 {
+		return fmt.Errorf("check %q: it has a TTL and an Interval: a check is reported to the agent or run by it", d.Name)
+	}
+	if d.OutputMaxSize < 0 {
+		return fmt.Errorf("check %q: OutputMaxSize is %d, it cannot be negative", d.Name, d.OutputMaxSize)
+	}
 	if d.Interval < 0 || d.Timeout < 0 || d.DeregisterCriticalServiceAfter < 0 ||
 		d.SuccessBeforePassing < 0 || d.FailuresBeforeWarning < 0 || d.FailuresBeforeCritical < 0 {
 		return fmt.Errorf("check %q: times and counts cannot be negative", d.Name)

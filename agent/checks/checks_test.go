@@ -120,6 +120,8 @@ func TestValidate(t *testing.T) {
 		{config.CheckDefinition{Name: "a", Args: []string{"true"}, DockerContainerID: "c", Interval: time.Second}, ""},
 		{config.CheckDefinition{Name: "a", DockerContainerID: "c", Interval: time.Second}, "needs args"},
 		{config.CheckDefinition{Name: "a", DockerContainerID: "c", TCP: "x:1", Interval: time.Second}, "both tcp and docker"},
+		{config.CheckDefinition{Name: "a", TTL: time.Second, Interval: time.Second}, "a TTL and an Interval"},
+		{config.CheckDefinition{Name: "a", TTL: time.Second, OutputMaxSize: -1}, "OutputMaxSize is -1"},
 		{config.CheckDefinition{Name: "a", TTL: -5 * time.Second}, "TTL is -5s"},
 		{config.CheckDefinition{Name: "a", TTL: time.Second, FailuresBeforeCritical: -1}, "negative"},
 	} {

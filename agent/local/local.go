@@ -67,6 +67,8 @@ type Config struct {
 	Dir string
 	// OutputMaxSize of checks in bytes; 0 is checks.DefaultOutput.
 	OutputMaxSize int
+	// DiscardOutput of checks: only their states are kept and sent.
+	DiscardOutput bool
 	// UpdateInterval: changes of output alone are sent no more often; 0 sends
 	// them at once.
 	UpdateInterval time.Duration

@@ -55,6 +55,7 @@ func (s *State) restore() error {
 	defer func() { s.tellAsleep(asleep) }()
 	for _, folder := range []string{serviceFolder, checkFolder} {
 		err := s.eachKept(folder, func(k kept) error {
+			k.mend()
 			switch {
 			case k.Service != nil:
 				ids, err := s.restoreService(k.Service)
@@ -83,10 +84,28 @@ func (s *State) restore() error {
 			return errors.New("holds no result")
 		}
 		if c := s.checks[k.Result.CheckID]; c != nil && c.def.TTL > 0 && time.Now().Before(k.Result.Until) {
-			c.record.Status, c.record.Output = k.Result.Status, k.Result.Output
+			c.record.Status, c.record.Output = k.Result.Status, s.output(k.Result.Output)
 		}
 		return nil
 	})
+}
+
+// mend makes definitions valid that were taken when less was refused.
+func (k *kept) mend() {
+	var all []*config.CheckDefinition
+	if k.Check != nil {
+		all = append(all, k.Check)
+	}
+	if k.Service != nil {
+		for i := range k.Service.Checks {
+			all = append(all, &k.Service.Checks[i])
+		}
+	}
+	for _, d := range all {
+		if d.OutputMaxSize = max(d.OutputMaxSize, 0); d.TTL > 0 {
+			d.Interval = 0
+		}
+	}
 }
 
 // restoreService registers a kept service without those of its checks that may not run
@@ -200,8 +219,8 @@ func (s *State) resumeTTL(c *check) {
 	}
 	if time.Now().Before(k.Result.Until) {
 		c.ttl.Resume(k.Result.Output, k.Result.Until)
-		c.record.Status, c.record.Output = k.Result.Status, k.Result.Output
+		c.record.Status, c.record.Output = k.Result.Status, s.output(k.Result.Output)
 	} else if !s.running || c.def.Status == "" { // who registers it now may say how it is
-		c.record.Status, c.record.Output = checks.Critical, checks.Expired(k.Result.Output)
+		c.record.Status, c.record.Output = checks.Critical, s.output(checks.Expired(k.Result.Output))
 	}
 }

@@ -69,6 +69,19 @@ func TestAChangeThatCannotBeKeptIsNotMade(t *testing.T) {
 	}
 }
 
+// What was taken when less was refused is not lost for it.
+func TestOldDefinitionsAreTakenUp(t *testing.T) {
+	dir, d := t.TempDir(), newDatacenter(t)
+	keep := func(c *Config) { c.Dir = dir }
+	must(t, start(t, d, keep).AddService(web(80)))
+	must(t, os.WriteFile(filepath.Join(dir, serviceFolder, "old.json"), []byte(`{"Service":{"Name":"old","Checks":[{"ID":"both","TTL":60000000000,"Interval":1000000000,"OutputMaxSize":-1}]}}`), 0o600))
+	must(t, os.MkdirAll(filepath.Join(dir, checkFolder), 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, checkFolder, "old.json"), []byte(`{"Check":{"ID":"too","TTL":60000000000,"Interval":1000000000}}`), 0o600))
+	if got := ids(start(t, d, keep)); got != "both service:web too" {
+		t.Errorf("checks %s", got)
+	}
+}
+
 // A file whose folder is lost with the power is lost, too.
 func TestFoldersAreDurableBeforeWhatIsInThem(t *testing.T) {
 	dir := t.TempDir()

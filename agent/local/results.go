@@ -205,7 +205,7 @@ func (s *State) resume(c *check) {
 	if err != nil || k.Result.Definition != is || age < 0 || age >= youngFor*c.period() {
 		return
 	}
-	c.record.Status, c.record.Output = k.Result.Status, k.Result.Output
+	c.record.Status, c.record.Output = k.Result.Status, s.output(k.Result.Output)
 	c.kept, c.keptAt, c.ranAt = k.Result, info.ModTime(), info.ModTime()
 	if d := s.cfg.UpdateInterval; d > 0 { // other output in the catalog was held back when the agent ended
 		c.holdOff = time.Now().Add(d/2 + rand.N(d))

@@ -60,6 +60,7 @@ func (s *State) result(c *check, r checks.Result) {
 	case c.bad.IsZero(): // also where it has never been anything else
 		c.bad = time.Now()
 	}
+	r.Output = s.output(r.Output)
 	switch {
 	case c.record.Status != r.Status:
 		c.synced, c.holdOff = false, time.Time{}
@@ -74,6 +75,28 @@ func (s *State) result(c *check, r checks.Result) {
 	c.record.Status, c.record.Output = r.Status, r.Output
 	s.changedOf(c.record.ServiceID)
 	s.tellAliases()
+}
+
+// output is what is kept of one; s.mu is held.
+func (s *State) output(text string) string {
+	if s.cfg.DiscardOutput {
+		return ""
+	}
+	return text
+}
+
+// SetDiscardOutput begins or ends to discard the output of checks. What there is
+// of it goes from the catalog, too.
+func (s *State) SetDiscardOutput(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg.DiscardOutput = on
+	for _, c := range s.checks {
+		if on && c.record.Output != "" {
+			c.record.Output, c.synced, c.holdOff = "", false, time.Time{}
+			s.changedOf(c.record.ServiceID)
+		}
+	}
 }
 
 // run starts what produces a check's results; s.mu is held.

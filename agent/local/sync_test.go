@@ -228,6 +228,37 @@ func TestOutputAloneIsHeldBack(t *testing.T) {
 	})
 }
 
+func TestOutputIsDiscardedWhereNobodyWantsIt(t *testing.T) {
+	bubble(t, func(c *Config) { c.DiscardOutput = true }, func(t *testing.T, s *State, f *fakeCatalog) {
+		want := func(when, status, output string) {
+			t.Helper()
+			after(time.Second)
+			here := s.Checks()["service:web"]
+			if there, _ := f.check("service:web"); there.Status != status || there.Output != output || here.Output != output {
+				t.Errorf("%s: the catalog has %s %q, the agent %q, want %s %q", when, there.Status, there.Output, here.Output, status, output)
+			}
+		}
+		must(t, s.AddService(web(80)))
+		must(t, s.UpdateTTL("service:web", "passing", "unwanted"))
+		want("reported", "passing", "")
+		_, before := f.count()
+		for i := range 10 {
+			must(t, s.UpdateTTL("service:web", "passing", fmt.Sprint(i)))
+		}
+		after(time.Second)
+		if _, now := f.count(); now != before {
+			t.Errorf("%d writes for output that nobody wants", now-before)
+		}
+		s.SetDiscardOutput(false)
+		must(t, s.UpdateTTL("service:web", "passing", "wanted"))
+		want("wanted again", "passing", "wanted")
+		s.SetDiscardOutput(true)
+		want("unwanted again", "passing", "")
+		after(2 * time.Minute)
+		want("expired", "critical", "")
+	})
+}
+
 func TestServicesThatStayCriticalAreDeregistered(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *State, f *fakeCatalog) {
 		def := web(80)

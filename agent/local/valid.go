@@ -181,7 +181,7 @@ func (s *State) validCheck(d *config.CheckDefinition, file bool) error {
 			return invalid("namespaces and partitions are a Consul Enterprise feature")
 		}
 	}
-	if d.OutputMaxSize <= 0 || d.OutputMaxSize > s.cfg.OutputMaxSize {
+	if d.OutputMaxSize == 0 || d.OutputMaxSize > s.cfg.OutputMaxSize {
 		d.OutputMaxSize = s.cfg.OutputMaxSize
 	}
 	return s.guard(d, file)
