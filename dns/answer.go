@@ -10,7 +10,8 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 )
 
-// apex answers about the domain itself.
+// apex answers about the domain itself, also where its SOA or name servers are asked
+// for below a name in it: those who look for a zone begin with the longest name.
 func (x *exchange) apex(qtype uint16) int {
 	if qtype == mdns.TypeSOA || qtype == mdns.TypeANY {
 		x.add(x.soa())
@@ -34,19 +35,20 @@ func (x *exchange) nameServers(qtype uint16) int {
 	if list == nil {
 		return mdns.RcodeSuccess
 	}
+	ttl := x.ttl(wholeSeconds(x.conf.NodeTTL))
 	for _, i := range x.order(len(*list), maxNameServers) {
 		node := (*list)[i].Node
 		target, ok := x.nodeTarget(node)
 		if !ok {
 			continue
 		}
-		ns := &mdns.NS{Hdr: head(x.domain[1:], mdns.TypeNS, 0), Ns: target}
+		ns := &mdns.NS{Hdr: head(x.domain[1:], mdns.TypeNS, ttl), Ns: target}
 		if qtype == mdns.TypeSOA {
 			x.out.Ns = append(x.out.Ns, ns)
-			x.out.Extra = append(x.out.Extra, glue(target, node.Address, 0)...)
+			x.out.Extra = append(x.out.Extra, glue(target, node.Address, ttl)...)
 			continue
 		}
-		x.answer = append(x.answer, record{ns, glue(target, node.Address, 0)})
+		x.answer = append(x.answer, record{ns, glue(target, node.Address, ttl)})
 	}
 	return mdns.RcodeSuccess
 }

@@ -179,13 +179,13 @@ func (x *exchange) guarded() (rcode int) {
 	x.out.SetReply(&x.req)
 	x.out.Compress = !x.conf.DisableCompression
 	x.domain = x.s.domains[0]
-	if opt := x.req.IsEdns0(); opt != nil && opt.Version() != 0 {
-		return mdns.RcodeBadVers
-	}
 	if x.req.Opcode != mdns.OpcodeQuery {
 		return mdns.RcodeNotImplemented
 	}
-	if len(x.req.Question) != 1 {
+	if opt := x.req.IsEdns0(); opt != nil && opt.Version() != 0 {
+		return mdns.RcodeBadVers
+	}
+	if len(x.req.Question) != 1 || options(&x.req) > 1 {
 		return mdns.RcodeFormatError
 	}
 	q := x.req.Question[0]
@@ -207,14 +207,11 @@ func (x *exchange) question(qtype uint16) int {
 	lower := strings.ToLower(x.owner)
 	rest, domain, ok := x.s.within(lower)
 	if !ok {
-		if strings.HasSuffix(lower, ".arpa.") {
-			return x.negative(mdns.RcodeNameError)
-		}
-		return mdns.RcodeRefused
+		return x.outside(lower, qtype)
 	}
 	x.out.Authoritative = true
 	x.domain = domain
-	if rest == "" {
+	if rest == "" || qtype == mdns.TypeSOA || qtype == mdns.TypeNS {
 		return x.apex(qtype)
 	}
 	n, ok := parse(rest)
@@ -230,6 +227,8 @@ func (x *exchange) question(qtype uint16) int {
 		return x.address(n, qtype)
 	case kindQuery:
 		return x.query(n, qtype)
+	case kindAbove:
+		return x.negative(mdns.RcodeSuccess)
 	}
 	return x.negative(mdns.RcodeNameError)
 }

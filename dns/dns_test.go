@@ -16,6 +16,7 @@ import (
 	mdns "github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/op"
@@ -37,9 +38,13 @@ func instance(n *catalog.Node, s catalog.Service, status string) catalog.Instanc
 type fake struct {
 	nodes    map[string]*catalog.Node
 	services map[string]catalog.Instances
-	last     op.Header
-	hang     bool
-	age      time.Duration
+	// addresses are who has one, by datacenter that is asked and address.
+	addresses map[string]catalog.NamesAt
+	asked     []string // datacenters, for an address
+	outcomes  []op.Outcome
+	last      op.Header
+	hang      bool
+	age       time.Duration
 }
 
 func newFake() *fake {
@@ -72,7 +77,7 @@ func (f *fake) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
 		return nil, ctx.Err()
 	}
 	switch c.Header.Datacenter {
-	case "", "dc1", "dc2":
+	case "", "dc1", "dc2", op.All:
 	case "down":
 		return nil, op.Errorf(op.CodeUnreachableDatacenter, "Remote DC has no server currently reachable")
 	default:
@@ -87,6 +92,10 @@ func (f *fake) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
 		if n := f.nodes[req.Node]; n != nil {
 			return op.NewReply(op.Meta{Age: f.age}, n), nil
 		}
+	case *catalog.AddressRequest:
+		f.asked = append(f.asked, c.Header.Datacenter)
+		list := f.addresses[c.Header.Datacenter+"@"+req.Address]
+		return op.NewReply(op.Meta{Age: f.age, Outcomes: f.outcomes}, &list), nil
 	case *catalog.ServiceRequest:
 		if req.Service == "broken" {
 			panic("asked for")
@@ -135,10 +144,7 @@ func ask(t testing.TB, s *Server, qname string, qtype uint16, change ...func(*md
 	if b == nil {
 		t.Fatalf("%s: no answer", qname)
 	}
-	resp := new(mdns.Msg)
-	if err := resp.Unpack(b); err != nil {
-		t.Fatalf("%s: answer cannot be read: %v", qname, err)
-	}
+	resp := unpacked(t, b)
 	limit := 512
 	if opt := req.IsEdns0(); opt != nil {
 		limit = max(limit, int(opt.UDPSize()))
@@ -147,6 +153,23 @@ func ask(t testing.TB, s *Server, qname string, qtype uint16, change ...func(*md
 		t.Errorf("%s: answer of %d bytes, limit %d", qname, len(b), limit)
 	}
 	return resp
+}
+
+// unpacked reads an answer with two libraries, ours and another one.
+func unpacked(t testing.TB, b []byte) *mdns.Msg {
+	t.Helper()
+	m := new(mdns.Msg)
+	if err := m.Unpack(b); err != nil {
+		t.Fatalf("answer %x cannot be read: %v", b, err)
+	}
+	var other dnsmessage.Message
+	if err := other.Unpack(b); err != nil {
+		t.Fatalf("answer %s cannot be read by the other library: %v", m, err)
+	}
+	if len(other.Answers) != len(m.Answer) || len(other.Authorities) != len(m.Ns) || len(other.Additionals) != len(m.Extra) {
+		t.Fatalf("the other library reads another answer than %s: %v", m, other)
+	}
+	return m
 }
 
 // show is an answer on one line: code, then the sections' records without class.
@@ -180,7 +203,8 @@ const soa = " ns SOA consul. 3"
 // TestQuestions: one row is one question with its answer.
 func TestQuestions(t *testing.T) {
 	txt := `TXT "e` + "`" + `=q=back\\slash"`
-	meta := "n1.node.consul. 7 " + txt + ` n1.node.consul. 7 TXT "k=v" n1.node.consul. 7 TXT "long=` + strings.Repeat("a", 250) + `" "` + strings.Repeat("a", 50) + `" n1.node.consul. 7 TXT "v=spf1"`
+	first := "n1.node.consul. 7 " + txt
+	meta := first + ` n1.node.consul. 7 TXT "k=v" n1.node.consul. 7 TXT "long=` + strings.Repeat("a", 250) + `" "` + strings.Repeat("a", 50) + `" n1.node.consul. 7 TXT "v=spf1"`
 	for _, c := range []struct {
 		qname string
 		qtype uint16
@@ -194,7 +218,7 @@ func TestQuestions(t *testing.T) {
 		{"N1.nOdE.CONSUL.", mdns.TypeA, "NOERROR N1.nOdE.CONSUL. 7 A 10.0.0.1"},
 		{"n1.node.consul.", mdns.TypeAAAA, "NOERROR n1.node.consul. 7 AAAA fd00::1"},
 		{"n1.node.consul.", mdns.TypeTXT, "NOERROR " + meta},
-		{"n1.node.consul.", mdns.TypeANY, "NOERROR n1.node.consul. 7 A 10.0.0.1 n1.node.consul. 7 AAAA fd00::1 " + meta},
+		{"n1.node.consul.", mdns.TypeANY, "NOERROR n1.node.consul. 7 A 10.0.0.1 n1.node.consul. 7 AAAA fd00::1 " + first}, // no more than 512 bytes over UDP
 		{"n1.node.consul.", mdns.TypeMX, "NOERROR" + soa},
 		{"n2.rack.node.consul.", mdns.TypeAAAA, "NOERROR n2.rack.node.consul. 7 AAAA fd00::2"},
 		{"n2.rack.node.consul.", mdns.TypeA, "NOERROR" + soa},
@@ -244,11 +268,19 @@ func TestQuestions(t *testing.T) {
 
 		// the domain, and other names
 		{"consul.", mdns.TypeSOA, "NOERROR consul. 3 SOA"},
-		{"consul.", mdns.TypeNS, "NOERROR consul. 0 NS n1.node.dc1.consul. + n1.node.dc1.consul. 0 A 10.0.0.1"},
+		{"consul.", mdns.TypeNS, "NOERROR consul. 7 NS n1.node.dc1.consul. + n1.node.dc1.consul. 7 A 10.0.0.1"},
 		{"consul.", mdns.TypeA, "NOERROR" + soa},
 		{"alt.example.", mdns.TypeA, "NOERROR ns SOA alt.example. 3"},
 		{"consul.", mdns.TypeAXFR, "NOTIMP"},
-		{"service.consul.", mdns.TypeA, "NXDOMAIN" + soa},
+		{"service.consul.", mdns.TypeA, "NOERROR" + soa}, // names are below it
+		{"Node.dc1.CONSUL.", mdns.TypeA, "NOERROR" + soa},
+		{"node.dc1.more.consul.", mdns.TypeA, "NXDOMAIN" + soa},
+		{"n1.node.consul.", mdns.TypeNS, "NOERROR consul. 7 NS n1.node.dc1.consul. + n1.node.dc1.consul. 7 A 10.0.0.1"},
+		{"none.service.dc9.consul.", mdns.TypeSOA, "NOERROR consul. 3 SOA"},
+		{"consul.", mdns.TypeIXFR, "NOTIMP"},
+		{"web.service.consul.", mdns.TypeAXFR, "NOTIMP"},
+		{"web.virtual.consul.", mdns.TypeA, "NXDOMAIN" + soa},
+		{"web.ingress.dc2.consul.", mdns.TypeA, "NXDOMAIN" + soa},
 		{"web.consul.", mdns.TypeA, "NXDOMAIN" + soa},
 		{"web.query.consul.", mdns.TypeA, "NXDOMAIN" + soa},
 		{strings.Repeat("a.", 40) + "service.consul.", mdns.TypeA, "NXDOMAIN" + soa},
@@ -260,7 +292,7 @@ func TestQuestions(t *testing.T) {
 		s, _ := start(t, newFake())
 		got := show(ask(t, s, c.qname, c.qtype, edns(4096)))
 		if c.qtype == mdns.TypeSOA {
-			c.want = "NOERROR SOA consul. 3 ns consul. 0 NS n1.node.dc1.consul. + n1.node.dc1.consul. 0 A 10.0.0.1"
+			c.want = "NOERROR SOA consul. 3 ns consul. 7 NS n1.node.dc1.consul. + n1.node.dc1.consul. 7 A 10.0.0.1"
 		}
 		if got != c.want {
 			t.Errorf("%s %s:\n got %s\nwant %s", c.qname, mdns.TypeToString[c.qtype], got, c.want)
@@ -314,6 +346,7 @@ func TestSizes(t *testing.T) {
 		{"EDNS below 512", mdns.TypeA, 100, nil, [2]int{3, 3}, true},
 		{"EDNS 4096", mdns.TypeA, 4096, nil, [2]int{200, 200}, false},
 		{"a record limit", mdns.TypeA, 4096, func(c *Config) { c.DNS.ARecordLimit = 5 }, [2]int{5, 5}, false},
+		{"ANY stays small over UDP", mdns.TypeANY, 4096, func(c *Config) { c.DNS.UDPAnswerLimit = 50 }, [2]int{8, 8}, true},
 		{"no compression", mdns.TypeA, 1232, func(c *Config) { c.DNS.DisableCompression = true }, [2]int{25, 40}, true},
 	} {
 		s, reg := start(t, f, func(cfg *Config) {
@@ -374,11 +407,11 @@ func TestHeaderOfAnswers(t *testing.T) {
 		t.Errorf("asked with %+v", f.last)
 	}
 	m = ask(t, s, "web.service.consul.", mdns.TypeA, func(m *mdns.Msg) {
-		m.SetEdns0(1400, false)
+		m.SetEdns0(1400, true)
 		m.IsEdns0().Option = append(m.IsEdns0().Option, &mdns.EDNS0_SUBNET{Code: mdns.EDNS0SUBNET, Family: 1, SourceNetmask: 24, SourceScope: 3, Address: net.IPv4(192, 0, 2, 0)})
 	})
 	opt := m.IsEdns0()
-	if opt == nil || opt.UDPSize() != ownSize || len(opt.Option) != 1 || opt.Option[0].(*mdns.EDNS0_SUBNET).SourceScope != 0 || opt.Option[0].(*mdns.EDNS0_SUBNET).SourceNetmask != 24 {
+	if opt == nil || !opt.Do() || opt.UDPSize() != ownSize || len(opt.Option) != 1 || opt.Option[0].(*mdns.EDNS0_SUBNET).SourceScope != 0 || opt.Option[0].(*mdns.EDNS0_SUBNET).SourceNetmask != 24 {
 		t.Errorf("OPT record %v", opt)
 	}
 	for _, c := range []struct {
@@ -387,6 +420,7 @@ func TestHeaderOfAnswers(t *testing.T) {
 	}{
 		{func(m *mdns.Msg) { m.SetEdns0(1400, false); m.IsEdns0().SetVersion(1) }, mdns.RcodeBadVers},
 		{func(m *mdns.Msg) { m.Opcode = mdns.OpcodeUpdate }, mdns.RcodeNotImplemented},
+		{func(m *mdns.Msg) { m.SetEdns0(1400, false).SetEdns0(1400, false) }, mdns.RcodeFormatError},
 		{func(m *mdns.Msg) { m.Question[0].Qclass = mdns.ClassCHAOS }, mdns.RcodeRefused},
 		{func(m *mdns.Msg) { m.Question = append(m.Question, m.Question[0]) }, mdns.RcodeFormatError},
 		{func(m *mdns.Msg) { m.Question = nil }, mdns.RcodeFormatError},
@@ -462,12 +496,9 @@ func FuzzPacket(f *testing.F) {
 		if out == nil {
 			return
 		}
-		var m mdns.Msg
-		if err := m.Unpack(out); err != nil {
-			t.Errorf("answer to %x cannot be read: %v", in, err)
-		}
+		m := unpacked(t, out)
 		if !m.Response || len(out) > maxUDP {
-			t.Errorf("answer of %d bytes: %s", len(out), &m)
+			t.Errorf("answer of %d bytes: %s", len(out), m)
 		}
 		var q mdns.Msg
 		if q.Unpack(in) == nil && len(q.Question) == 1 && strings.Contains(strings.ToLower(q.Question[0].Name), "broken") {

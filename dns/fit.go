@@ -86,10 +86,26 @@ func (x *exchange) limit() int {
 	if x.tcp {
 		return mdns.MaxMsgSize
 	}
-	if opt := x.req.IsEdns0(); opt != nil {
+	if opt := x.req.IsEdns0(); opt != nil && !x.any() {
 		return min(max(int(opt.UDPSize()), mdns.MinMsgSize), maxUDP)
 	}
 	return mdns.MinMsgSize
+}
+
+// any reports whether all records of a name are asked for. Over UDP, where the
+// client's address may be another's, that gets a small answer (RFC 8482).
+func (x *exchange) any() bool {
+	return len(x.req.Question) == 1 && x.req.Question[0].Qtype == mdns.TypeANY
+}
+
+// options counts the OPT records of a message.
+func options(m *mdns.Msg) (n int) {
+	for _, rr := range m.Extra {
+		if rr.Header().Rrtype == mdns.TypeOPT {
+			n++
+		}
+	}
+	return n
 }
 
 // opt returns the OPT record of the answer: a client that sent none gets none.
@@ -102,6 +118,7 @@ func (x *exchange) opt() *mdns.OPT {
 	}
 	o := &mdns.OPT{Hdr: mdns.RR_Header{Name: ".", Rrtype: mdns.TypeOPT}}
 	o.SetUDPSize(ownSize)
+	o.SetDo(asked.Do())
 	if subnet := x.subnet(); subnet != nil {
 		back := *subnet
 		back.SourceScope = x.scope

@@ -15,6 +15,7 @@ const (
 	kindNode
 	kindAddr
 	kindQuery
+	kindAbove // other names are below it, as those of nodes below node.<domain>
 )
 
 // kindOf returns what a label says of the kind, if it does.
@@ -55,6 +56,9 @@ func parse(rest string) (name, bool) {
 		front, back := labels[:i], labels[i+1:]
 		switch {
 		case ok && i > 0:
+		case ok:
+			dc, ok := locality(back)
+			return name{kind: kindAbove, dc: dc}, ok
 		case strings.HasPrefix(labels[i], "_"):
 			kind, front = kindService, labels[:i+1]
 		default:

@@ -97,7 +97,7 @@ func TestQueryNames(t *testing.T) {
 		{"denied.query.consul.", mdns.TypeA, "NXDOMAIN" + soa},
 		{"invalid.query.nearest.consul.", mdns.TypeA, "NXDOMAIN" + soa}, // it will not become valid by being asked again
 		{"broken.query.consul.", mdns.TypeA, "SERVFAIL"},
-		{"query.consul.", mdns.TypeA, "NXDOMAIN" + soa},
+		{"query.consul.", mdns.TypeA, "NOERROR" + soa},
 		{"here.query.a.b.consul.", mdns.TypeA, "NXDOMAIN" + soa},
 		{"web.service.query.consul.", mdns.TypeA, "NXDOMAIN" + soa}, // a query with the name web.service
 	} {
