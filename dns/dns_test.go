@@ -496,7 +496,14 @@ func FuzzPacket(f *testing.F) {
 		if out == nil {
 			return
 		}
-		m := unpacked(t, out)
+		m := new(mdns.Msg)
+		if err := m.Unpack(out); err != nil {
+			t.Errorf("answer to %x cannot be read: %v", in, err)
+		}
+		var question dnsmessage.Message
+		if question.Unpack(in) == nil { // not every name can be said in the other library
+			unpacked(t, out)
+		}
 		if !m.Response || len(out) > maxUDP {
 			t.Errorf("answer of %d bytes: %s", len(out), m)
 		}
