@@ -34,7 +34,7 @@ func (s *State) UpdateTTL(id, status, output string) error {
 		if c.def.TTL <= 0 {
 			return fmt.Errorf("CheckID %q: %w", id, ErrNotTTL)
 		}
-		report.Output = output[:min(len(output), c.def.OutputMaxSize)]
+		report.Output = s.output(output[:min(len(output), c.def.OutputMaxSize)])
 		return w.keep(resultFolder, id, kept{Result: &keptResult{CheckID: id, Status: status, Output: report.Output, Until: until.Add(c.def.TTL)}})
 	}, do)
 	if err != nil && !errors.Is(err, errNotKept) {
