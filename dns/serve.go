@@ -12,7 +12,6 @@ import (
 	mdns "github.com/miekg/dns"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
-	"golang.org/x/net/netutil"
 
 	"github.com/legate-project/legate/internal/lifecycle"
 )
@@ -24,6 +23,7 @@ const (
 	maxTCP       = 256  // connections, for each listener
 	maxTCPEach   = 32   // connections of one client address, for each listener
 	maxQuery     = 4096 // bytes of a UDP query; more is cut and refused
+	maxPipelined = 32   // queries of one connection that are answered at a time
 	tcpIdle      = 8 * time.Second
 	tcpTimeout   = 2 * time.Second // for a query to arrive whole, and for the answer to leave
 	stopTimeout  = deadline + time.Second
@@ -83,40 +83,6 @@ func (s *Server) stop(g *lifecycle.Group) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	return g.Stop(ctx)
-}
-
-func (s *Server) serveTCP(g *lifecycle.Group, l net.Listener, failed chan<- error) error {
-	started, ended := make(chan struct{}), make(chan struct{})
-	srv := &mdns.Server{Listener: netutil.LimitListener(&fairListener{Listener: l, open: map[netip.Addr]int{}}, maxTCP), ReadTimeout: tcpTimeout, WriteTimeout: tcpTimeout,
-		IdleTimeout: func() time.Duration { return tcpIdle }, MsgInvalidFunc: func([]byte, error) { s.metrics.malformed.Inc() },
-		NotifyStartedFunc: func() { close(started) },
-		Handler: mdns.HandlerFunc(func(w mdns.ResponseWriter, req *mdns.Msg) {
-			x := s.messages.Get().(*exchange)
-			defer s.messages.Put(x)
-			x.reset(g.Context(), true)
-			x.req = *req
-			x.from = addrOf(w.RemoteAddr())
-			x.reply()
-			if err := w.WriteMsg(&x.out); err != nil {
-				s.metrics.failed.Inc()
-			}
-			x.req = mdns.Msg{}
-		})}
-	err := g.Go("tcp", func(context.Context) {
-		defer close(ended)
-		if err := srv.ActivateAndServe(); err != nil {
-			failed <- err
-		}
-	})
-	if err != nil {
-		return err
-	}
-	select {
-	case <-started:
-	case <-ended:
-		return nil // failed says why
-	}
-	return g.OnStop("tcp", srv.ShutdownContext)
 }
 
 // udp is one socket with those who answer on it. Each worker reads a packet
@@ -211,12 +177,7 @@ func (u *udp) pause(ctx context.Context, err error) {
 	if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 		return
 	}
-	t := time.NewTimer(readingPause)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	pause(ctx, readingPause)
 }
 
 // addrOf is the IP address of a client.
@@ -230,9 +191,19 @@ func addrOf(a net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// packet answers one UDP packet into out, or into a longer buffer; nil is no
-// answer.
+// peer is who asks, and how.
+type peer struct {
+	addr netip.Addr
+	tcp  bool
+}
+
+// packet answers one UDP packet.
 func (s *Server) packet(ctx context.Context, from netip.Addr, in, out []byte) []byte {
+	return s.respond(ctx, peer{addr: from}, in, out)
+}
+
+// respond answers one query into out, or into a longer buffer; nil is no answer.
+func (s *Server) respond(ctx context.Context, from peer, in, out []byte) []byte {
 	const headerSize, response = 12, 0x80
 	if len(in) < headerSize || in[2]&response != 0 { // answering answers could go on for ever
 		s.metrics.malformed.Inc()
@@ -240,8 +211,8 @@ func (s *Server) packet(ctx context.Context, from netip.Addr, in, out []byte) []
 	}
 	x := s.messages.Get().(*exchange)
 	defer s.messages.Put(x)
-	x.reset(ctx, false)
-	x.from = from
+	x.reset(ctx, from.tcp)
+	x.from = from.addr
 	if err := x.req.Unpack(in); err != nil {
 		s.metrics.malformed.Inc()
 		s.metrics.answers[rcodeClass(mdns.RcodeFormatError)].Inc()
