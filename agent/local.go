@@ -8,6 +8,7 @@ import (
 	"github.com/legate-project/legate/agent/local"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/state/catalog/mesh"
 )
 
 // startLocal restores this agent's own services and checks and begins to keep
@@ -26,6 +27,9 @@ func (a *Agent) startLocal() error {
 	}
 	if !a.cfg.DisableCoordinates {
 		cfg.Coordinate = a.lan.Coordinate
+	}
+	if place := a.cfg.Locality; place != (mesh.Locality{}) {
+		cfg.Locality = &place
 	}
 	s, err := local.New(cfg)
 	if err != nil {

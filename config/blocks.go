@@ -154,12 +154,6 @@ type RequestLimits struct {
 	WriteRate float64 `key:"write_rate" default:"-1" unit:"per second" doc:"Writes; -1 means no limit."`
 }
 
-// Locality is where an agent runs.
-type Locality struct {
-	Region string `key:"region" doc:"Region."`
-	Zone   string `key:"zone" doc:"Zone of the region."`
-}
-
 // Telemetry is where metrics go, beside /metrics.
 type Telemetry struct {
 	PrometheusRetentionTime time.Duration `key:"prometheus_retention_time" mark:"silent" doc:"Metrics are always served; nothing has to be switched on."`

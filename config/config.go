@@ -26,7 +26,11 @@
 //	doc      one or two sentences for the reference page
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/legate-project/legate/state/catalog/mesh"
+)
 
 // Config is the whole configuration of one agent. It is plain data: who gets
 // one from Load may keep it and must not change it.
@@ -115,7 +119,7 @@ type Config struct {
 	UseStreamingBackend       bool          `key:"use_streaming_backend" default:"true" mark:"silent" doc:"Streaming of health reads on clients; always on here."`
 	SessionTTLMin             time.Duration `key:"session_ttl_min" default:"10s" doc:"Shortest TTL that a session may have."`
 	Limits                    Limits        `key:"limits" doc:"Bounds on what clients may ask for."`
-	Locality                  Locality      `key:"locality" mark:"pending" doc:"Where this agent runs."`
+	Locality                  mesh.Locality `key:"locality" doc:"Where this agent runs; shown with its node."`
 	DisableCoordinates        bool          `key:"disable_coordinates" doc:"Do not send network coordinates to the catalog."`
 	DisableUpdateCheck        bool          `key:"disable_update_check" mark:"silent" doc:"Nothing is ever asked of the project's home."`
 	DisableAnonymousSignature bool          `key:"disable_anonymous_signature" mark:"silent" doc:"Nothing is ever sent to the project's home."`

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/legate-project/legate/state/catalog/mesh"
 )
 
 // decoder fills one Config from the trees of several sources, one after the
@@ -94,6 +96,8 @@ func (d *decoder) key(path string, raw any, v reflect.Value, f *field) {
 		d.blockList(path, raw, v, f)
 	case isKeyBytes(f.typ):
 		d.keyBytes(path, raw, v)
+	case isFreeForm(f.typ):
+		d.freeForm(path, raw, v)
 	case f.marks.words:
 		d.words(path, raw, v)
 	case f.typ.Kind() == reflect.Slice:
@@ -175,6 +179,26 @@ func (d *decoder) keyBytes(path string, raw any, v reflect.Value) {
 	v.SetBytes(key)
 }
 
+// freeForm keeps a block whose keys are none of ours.
+func (d *decoder) freeForm(path string, raw any, v reflect.Value) {
+	blocks, ok := blocksOf(raw)
+	if !ok || len(blocks) != 1 {
+		d.fault(path, "want a block, got %s", describe(raw))
+		return
+	}
+	text, err := json.Marshal(plainBlock(blocks[0], exact))
+	if err != nil {
+		d.fault(path, "%v", err)
+		return
+	}
+	form, err := mesh.NewFreeForm(text)
+	if err != nil {
+		d.fault(path, "%v", err)
+		return
+	}
+	v.SetBytes(form)
+}
+
 // words replaces the list by one string; finish splits it when templates have
 // been expanded.
 func (d *decoder) words(path string, raw any, v reflect.Value) {
@@ -193,7 +217,7 @@ func (d *decoder) words(path string, raw any, v reflect.Value) {
 func (d *decoder) list(path string, raw any, v reflect.Value) {
 	elem := v.Type().Elem()
 	if elem.Kind() == reflect.Map {
-		d.eachBlock(path, raw, func(tree map[string]any) { v.Set(reflect.Append(v, reflect.ValueOf(plainBlock(tree)))) })
+		d.eachBlock(path, raw, func(tree map[string]any) { v.Set(reflect.Append(v, reflect.ValueOf(plainBlock(tree, inexact)))) })
 		return
 	}
 	items, ok := raw.([]any)
@@ -293,7 +317,7 @@ func assignScalar(v reflect.Value, raw any) error {
 		}
 		v.SetFloat(n)
 	case reflect.Interface:
-		v.Set(reflect.ValueOf(plain(raw)))
+		v.Set(reflect.ValueOf(plain(raw, inexact)))
 	default:
 		panic(fmt.Sprintf("config: no way to decode a %s", v.Type()))
 	}
@@ -313,40 +337,44 @@ func number(raw any) (float64, bool) {
 	return 0, false
 }
 
-// plain gives raw values one shape, whichever format they came from.
-func plain(raw any) any {
+// plain gives raw values one shape, whichever format they came from; of says
+// what becomes of numbers.
+func plain(raw any, of func(any) any) any {
 	switch raw := raw.(type) {
 	case map[string]any:
-		return plainBlock(raw)
+		return plainBlock(raw, of)
 	case []map[string]any:
 		if len(raw) == 1 {
-			return plainBlock(raw[0])
+			return plainBlock(raw[0], of)
 		}
 		all := make([]any, len(raw))
 		for i, tree := range raw {
-			all[i] = plainBlock(tree)
+			all[i] = plainBlock(tree, of)
 		}
 		return all
 	case []any:
 		all := make([]any, len(raw))
 		for i, item := range raw {
-			all[i] = plain(item)
+			all[i] = plain(item, of)
 		}
 		return all
 	case int, json.Number:
-		n, _ := number(raw)
-		return n
+		return of(raw)
 	}
 	return raw
 }
 
-func plainBlock(tree map[string]any) map[string]any {
+func plainBlock(tree map[string]any, of func(any) any) map[string]any {
 	all := make(map[string]any, len(tree))
 	for key, value := range tree {
-		all[key] = plain(value)
+		all[key] = plain(value, of)
 	}
 	return all
 }
+
+func inexact(raw any) any { n, _ := number(raw); return n }
+
+func exact(raw any) any { return raw }
 
 // describe names a value's type for messages. It shows numbers and booleans
 // only: strings may be secrets.

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/legate-project/legate/state/catalog/mesh"
+)
 
 // ServiceDefinition is one service of a configuration file. Its keys may be
 // written in snake_case or CamelCase.
@@ -18,10 +22,11 @@ type ServiceDefinition struct {
 	EnableTagOverride bool                      `key:"enable_tag_override" doc:"The catalog's tags win over the agent's."`
 	Token             string                    `key:"token" mark:"pending,secret" doc:"Token to register with."`
 	Checks            []CheckDefinition         `key:"checks" alias:"check" doc:"Checks of the service."`
-	Locality          *Locality                 `key:"locality" mark:"pending" doc:"Where the service runs."`
-	Proxy             any                       `key:"proxy" mark:"silent" doc:"Service mesh."`
-	Connect           any                       `key:"connect" mark:"silent" doc:"Service mesh."`
-	Ports             any                       `key:"ports" mark:"pending" doc:"Several named ports."`
+	Locality          *mesh.Locality            `key:"locality" doc:"Where the service runs; only kept and shown."`
+	Proxy             mesh.Proxy                `key:"proxy" doc:"What a proxy of a service mesh is told; only kept and shown."`
+	Connect           mesh.Connect              `key:"connect" doc:"Which part the service has in a service mesh; only kept and shown."`
+	AI                *mesh.AI                  `key:"ai" doc:"Which part the service has in an application of language models; only kept and shown."`
+	Ports             mesh.Ports                `key:"ports" doc:"Several named ports, one of them the default, instead of port."`
 	Namespace         string                    `key:"namespace" mark:"enterprise" doc:"Namespace."`
 	Partition         string                    `key:"partition" mark:"enterprise" doc:"Admin partition."`
 }

@@ -222,7 +222,8 @@ func fromNode(node ast.Node) (any, error) {
 		}
 		return list, nil
 	case *ast.LiteralType:
-		if node.Token.Type == token.NUMBER {
+		// numbers stay as they are written
+		if node.Token.Type == token.NUMBER || node.Token.Type == token.FLOAT && json.Valid([]byte(node.Token.Text)) {
 			return json.Number(node.Token.Text), nil
 		}
 		if node.Token.Type == token.IDENT {

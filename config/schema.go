@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/legate-project/legate/state/catalog/mesh"
 )
 
 // field is one key of a block, read from the tags of a struct field.
@@ -105,6 +107,8 @@ func isBlockList(t reflect.Type) bool {
 
 func isDuration(t reflect.Type) bool { return t == reflect.TypeFor[time.Duration]() }
 
+func isFreeForm(t reflect.Type) bool { return t == reflect.TypeFor[mesh.FreeForm]() }
+
 func isKeyBytes(t reflect.Type) bool { return t == reflect.TypeFor[[]byte]() }
 
 // setDefaults fills a block with its declared defaults.
@@ -193,6 +197,8 @@ func typeName(f field) string {
 		return "duration"
 	case isKeyBytes(f.typ):
 		return "base64"
+	case isFreeForm(f.typ):
+		return "map"
 	case f.marks.words:
 		return "string"
 	}

@@ -81,7 +81,7 @@ func records() map[string]any {
 
 const (
 	nodeJSON  = `"ID":"","Node":"n1","Address":"10.0.0.1","Datacenter":"dc1","TaggedAddresses":null,"Meta":null,"CreateIndex":3,"ModifyIndex":4`
-	meshJSON  = `"Proxy":{"Mode":"","MeshGateway":{},"Expose":{}},"Connect":{}`
+	meshJSON  = `"Proxy":{"Mode":"","MeshGateway":{},"Expose":{}},"Connect":{},"PeerName":""`
 	webJSON   = `{"ID":"web1","Service":"web","Tags":[],"Address":"","Meta":null,"Port":80,"Weights":{"Passing":1,"Warning":1},"EnableTagOverride":false,` + meshJSON + `,"CreateIndex":5,"ModifyIndex":6}`
 	fullJSON  = `{"ID":"web1","Service":"web","Tags":["v1"],"Address":"10.0.0.9","TaggedAddresses":{"lan":{"Address":"10.0.0.9","Port":80}},"Meta":{"v":"2"},"Port":80,"Weights":{"Passing":1,"Warning":1},"EnableTagOverride":false,` + meshJSON + `,"CreateIndex":5,"ModifyIndex":6}`
 	checkJSON = `{"Node":"n1","CheckID":"c1","Name":"http","Status":"passing","Notes":"","Output":"","ServiceID":"web1","ServiceName":"web","ServiceTags":[],"Type":"http","Interval":"","Timeout":"","ExposedPort":0,"Definition":{},"CreateIndex":7,"ModifyIndex":8}`
@@ -97,7 +97,7 @@ func TestShapes(t *testing.T) {
 	}{
 		{"/v1/catalog/nodes", `[{` + nodeJSON + `}]`, &[]*api.Node{}},
 		{"/v1/catalog/services", `{"db":[],"web":["v1"]}`, &map[string][]string{}},
-		{"/v1/catalog/service/web", `[{"ID":"","Node":"n1","Address":"10.0.0.1","Datacenter":"dc1","TaggedAddresses":null,"NodeMeta":null,"ServiceKind":"","ServiceID":"web1","ServiceName":"web","ServiceTags":[],"ServiceAddress":"","ServiceWeights":{"Passing":1,"Warning":1},"ServiceMeta":{},"ServicePort":80,"ServiceSocketPath":"","ServiceEnableTagOverride":false,"ServiceProxy":{"Mode":"","MeshGateway":{},"Expose":{}},"ServiceConnect":{},"CreateIndex":5,"ModifyIndex":6}]`, nil},
+		{"/v1/catalog/service/web", `[{"ID":"","Node":"n1","Address":"10.0.0.1","Datacenter":"dc1","TaggedAddresses":null,"NodeMeta":null,"ServiceKind":"","ServiceID":"web1","ServiceName":"web","ServiceTags":[],"ServiceAddress":"","ServiceWeights":{"Passing":1,"Warning":1},"ServiceMeta":{},"ServicePort":80,"ServiceSocketPath":"","ServiceEnableTagOverride":false,"ServiceProxy":{"Mode":"","MeshGateway":{},"Expose":{}},"ServiceConnect":{},"ServiceLocality":null,"CreateIndex":5,"ModifyIndex":6}]`, nil},
 		{"/v1/catalog/node/n1", `{"Node":{` + nodeJSON + `},"Services":{"web1":` + fullJSON + `}}`, &api.CatalogNode{}},
 		{"/v1/catalog/node-services/n1", `{"Node":{` + nodeJSON + `},"Services":[` + fullJSON + `]}`, &api.CatalogNodeServiceList{}},
 		{"/v1/health/service/web", `[{"Node":{` + nodeJSON + `},"Service":` + webJSON + `,"Checks":[` + checkJSON + `]}]`, &[]*api.ServiceEntry{}},
@@ -425,17 +425,22 @@ func TestBlockingRoutesAreMarked(t *testing.T) {
 	}
 }
 
-// What is registered as a proxy is not shown as one, and is accepted.
-func TestMeshFieldsAreAccepted(t *testing.T) {
+// What is said to a mesh is kept as it was said, numbers of any size among it.
+func TestMeshFieldsAreKept(t *testing.T) {
 	caller := &canned{}
 	w := start(t, func(cfg *Config) { cfg.Caller = caller })
-	rec := w.do("PUT", "/v1/catalog/register", `{"Node":"n","Address":"1.2.3.4","Service":{"Service":"web","Proxy":{"Upstreams":[1]},"Connect":{"Native":true}}}`)
+	const said = `"Proxy":{"DestinationServiceName":"db","Mode":"","Config":{"a":[18014398509481985,1.50],"b":{}},"Upstreams":[{"DestinationType":"",` +
+		`"DestinationName":"x","Datacenter":"","MeshGateway":{}}],"MeshGateway":{"Mode":"local"},"Expose":{}},"Connect":{"Native":true}`
+	rec := w.do("PUT", "/v1/catalog/register", `{"Node":"n","Address":"1.2.3.4","Service":{"Service":"web",`+said+`}}`)
 	if rec.Code != 200 {
 		t.Fatalf("%d %s", rec.Code, rec.Body)
 	}
 	b, err := json.Marshal(caller.request.(*catalog.RegisterRequest).Service)
-	if err != nil || !bytes.Contains(b, []byte(meshJSON)) {
+	if err != nil || !bytes.Contains(b, []byte(said)) {
 		t.Errorf("%s %v", b, err)
+	}
+	if rec = w.do("PUT", "/v1/catalog/register", `{"Node":"n","Address":"1.2.3.4","Service":{"Service":"web","Proxy":{"Config":[1]}}}`); rec.Code != 400 {
+		t.Errorf("a list in the place of an object: %d", rec.Code)
 	}
 }
 

@@ -168,7 +168,7 @@ func (s *Server) register(ctx context.Context, m lan.Member, health, output stri
 // address or ID. The node's metadata stays: its agent writes it. Gossip has one
 // member of a name, so who had the name with another ID is not there any more.
 func (s *Server) succeed(ctx context.Context, r *catalog.RegisterRequest, old *catalog.Node) error {
-	r.NodeMeta = old.Meta
+	r.NodeMeta, r.Locality = old.Meta, old.Locality
 	for name, addr := range old.TaggedAddresses {
 		if !strings.HasPrefix(name, "lan") {
 			r.TaggedAddresses[name] = addr

@@ -22,6 +22,7 @@ import (
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/catalog/mesh"
 )
 
 // Why a change of the agent's own services and checks is refused.
@@ -63,6 +64,7 @@ type Config struct {
 	// TaggedAddresses and Meta of the node.
 	TaggedAddresses map[string]string
 	Meta            map[string]string
+	Locality        *mesh.Locality
 	// Dir keeps what was registered through the API; empty keeps nothing.
 	Dir string
 	// OutputMaxSize of checks in bytes; 0 is checks.DefaultOutput.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/state/catalog/mesh"
 )
 
 func ids(s *State) string { return strings.Join(slices.Sorted(maps.Keys(s.Checks())), " ") }
@@ -183,8 +184,12 @@ func TestWhatTheCatalogWouldRefuseIsRefusedAtOnce(t *testing.T) {
 		"bad tagged port":   {Name: "web", TaggedAddresses: map[string]config.ServiceAddress{"lan": {Address: "a", Port: -1}}},
 		"socket and port":   {Name: "web", SocketPath: "/s", Port: 1},
 		"unknown kind":      {Name: "web", Kind: "strange"},
-		"sidecar":           {Name: "web", Connect: map[string]any{"SidecarService": map[string]any{}}},
-		"several ports":     {Name: "web", Ports: []any{map[string]any{"name": "a"}}},
+		"sidecar":           {Name: "web", Connect: mesh.Connect{SidecarService: mesh.FreeForm("{}")}},
+		"no default port":   {Name: "web", Ports: mesh.Ports{{Name: "a", Port: 1}}},
+		"two defaults":      {Name: "web", Ports: mesh.Ports{{Name: "a", Port: 1, Default: true}, {Name: "b", Port: 2, Default: true}}},
+		"port named twice":  {Name: "web", Ports: mesh.Ports{{Name: "a", Port: 1, Default: true}, {Name: "a", Port: 2}}},
+		"port and ports":    {Name: "web", Port: 2, Ports: mesh.Ports{{Name: "a", Port: 1, Default: true}}},
+		"socket and ports":  {Name: "web", SocketPath: "/s", Ports: mesh.Ports{{Name: "a", Port: 1, Default: true}}},
 		"namespace":         {Name: "web", Namespace: "team"},
 		"check given twice": {Name: "web", Checks: named("a", "a")},
 		"long check ID":     {Name: "web", Checks: named(long[:maxName+1])},
@@ -199,7 +204,7 @@ func TestWhatTheCatalogWouldRefuseIsRefusedAtOnce(t *testing.T) {
 		t.Error("a refused registration left something behind")
 	}
 	must(t, s.AddService(config.ServiceDefinition{Name: long[:maxName], Tags: many[:maxTags], Kind: "connect-proxy", Namespace: "default",
-		Connect: map[string]any{"Native": true}, Proxy: map[string]any{"DestinationServiceName": "x"}}))
+		Connect: mesh.Connect{Native: true}, Proxy: mesh.Proxy{DestinationServiceName: "x"}}))
 }
 
 func TestRegistrationsAreOnDiskWhenTheyAreAnswered(t *testing.T) {

@@ -370,5 +370,5 @@ func (s *State) newBatch(service, token string, n *catalog.Node) *batch {
 	s.number++
 	return &batch{lane: service, number: s.number, node: n, token: token,
 		request: catalog.RegisterRequest{ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter,
-			TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta, SkipNodeUpdate: s.nodeSent}}
+			TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta, Locality: n.Locality, SkipNodeUpdate: s.nodeSent}}
 }

@@ -253,7 +253,7 @@ func (c *check) against(theirs *catalog.Check, now time.Time) {
 // node is what the catalog is to hold of this node.
 func (s *State) node() *catalog.Node {
 	return &catalog.Node{ID: s.cfg.NodeID, Node: s.cfg.NodeName, Address: s.cfg.Address, Datacenter: s.cfg.Datacenter,
-		TaggedAddresses: s.cfg.TaggedAddresses, Meta: s.cfg.Meta}
+		TaggedAddresses: s.cfg.TaggedAddresses, Meta: s.cfg.Meta, Locality: s.cfg.Locality}
 }
 
 // reapLoop removes services whose checks have been critical for as long as

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/legate-project/legate/agent/checks"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/catalog/mesh"
 )
 
 // Bounds on one registration, at most what the catalog takes: what it would
@@ -64,7 +66,7 @@ func serviceFault(d *config.ServiceDefinition) error {
 		return errors.New("Invalid service address")
 	case d.Port < 0 || d.Port > maxPort:
 		return fmt.Errorf("Invalid service port %d", d.Port)
-	case d.SocketPath != "" && (d.Address != "" || d.Port != 0):
+	case d.SocketPath != "" && (d.Address != "" || d.Port != 0 || len(d.Ports) > 0):
 		return errors.New("Invalid service: SocketPath excludes Address and Port")
 	case len(d.SocketPath) > maxTag:
 		return fmt.Errorf("Invalid service socket path: longer than %d bytes", maxTag)
@@ -105,15 +107,14 @@ func meshFault(d *config.ServiceDefinition) error {
 	default:
 		return fmt.Errorf("Invalid service kind %q", d.Kind)
 	}
-	if c, ok := d.Connect.(map[string]any); ok {
-		for _, key := range []string{"SidecarService", "sidecar_service"} {
-			if c[key] != nil {
-				return errors.New("Invalid service: Connect.SidecarService needs a service mesh, which this agent does not have")
-			}
-		}
+	if d.Connect.SidecarService != nil {
+		return errors.New("Invalid service: Connect.SidecarService needs a service mesh, which this agent does not have")
 	}
-	if several(d.Ports) {
-		return errors.New("Invalid service: Ports is not supported, use Port")
+	if err := cmp.Or(d.Ports.Valid(), d.Locality.Valid(), mesh.Valid(&d.Proxy, &d.Connect, d.AI)); err != nil {
+		return fmt.Errorf("Invalid service: %w", err)
+	}
+	if len(d.Ports) > 0 && d.Port != 0 && d.Port != d.Ports.Main() {
+		return fmt.Errorf("Invalid service: Port %d is not the default among Ports", d.Port)
 	}
 	for _, name := range []string{d.Namespace, d.Partition} {
 		if name != "" && name != "default" {
@@ -123,23 +124,14 @@ func meshFault(d *config.ServiceDefinition) error {
 	return nil
 }
 
-// several reports whether a value from a file or request says anything.
-func several(v any) bool {
-	switch v := v.(type) {
-	case nil:
-		return false
-	case []any:
-		return len(v) > 0
-	case map[string]any:
-		return len(v) > 0
-	}
-	return true
-}
-
 // serviceRecord returns what the catalog is to hold of a valid service.
 func serviceRecord(d *config.ServiceDefinition) catalog.Service {
 	s := catalog.Service{ID: d.ID, Service: d.Name, Tags: d.Tags, Address: d.Address, Meta: d.Meta, Port: d.Port,
-		SocketPath: d.SocketPath, EnableTagOverride: d.EnableTagOverride, Weights: catalog.Weights{Passing: 1, Warning: 1}}
+		Ports: d.Ports, SocketPath: d.SocketPath, EnableTagOverride: d.EnableTagOverride, Weights: catalog.Weights{Passing: 1, Warning: 1},
+		Proxy: d.Proxy, Connect: d.Connect, AI: d.AI, Locality: d.Locality}
+	if s.Port == 0 {
+		s.Port = s.Ports.Main()
+	}
 	if d.Kind != "typical" {
 		s.Kind = d.Kind
 	}

@@ -80,7 +80,11 @@ func hasMeta(n *Node, pairs []string) bool {
 // instances yields the instances of a service that have all the tags and are on
 // a node that has all the metadata.
 func instances(r storage.Reader, req *ServiceRequest, each func(*Node, *ServiceRow) error) error {
-	for s, err := range servicesByName.Scan(r, byService(req.Service)) {
+	index := servicesByName
+	if req.Connect {
+		index = servicesByConnect
+	}
+	for s, err := range index.Scan(r, byService(req.Service)) {
 		if err != nil {
 			return err
 		}
@@ -123,7 +127,8 @@ func flatten(n *Node, s *Service) ServiceNode {
 	return ServiceNode{ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter, TaggedAddresses: n.TaggedAddresses,
 		NodeMeta: n.Meta, ServiceKind: s.Kind, ServiceID: s.ID, ServiceName: s.Service, ServiceTags: s.Tags,
 		ServiceAddress: s.Address, ServiceTaggedAddresses: s.TaggedAddresses, ServiceWeights: s.Weights, ServiceMeta: s.Meta,
-		ServicePort: s.Port, ServiceSocketPath: s.SocketPath, ServiceEnableTagOverride: s.EnableTagOverride,
+		ServicePort: s.Port, ServicePorts: s.Ports, ServiceSocketPath: s.SocketPath, ServiceEnableTagOverride: s.EnableTagOverride,
+		ServiceProxy: s.Proxy, ServiceConnect: s.Connect, ServiceLocality: s.Locality,
 		CreateIndex: s.CreateIndex, ModifyIndex: s.ModifyIndex}
 }
 

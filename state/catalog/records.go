@@ -7,10 +7,9 @@
 package catalog
 
 import (
-	"maps"
-	"slices"
 	"strings"
 
+	"github.com/legate-project/legate/state/catalog/mesh"
 	"github.com/legate-project/legate/storage"
 )
 
@@ -42,6 +41,8 @@ type Node struct {
 	Meta            map[string]string `msg:",omitempty"`
 	CreateIndex     uint64            `msg:",omitempty"`
 	ModifyIndex     uint64            `msg:",omitempty"`
+	PeerName        string            `json:",omitempty" msg:",omitempty"`
+	Locality        *mesh.Locality    `json:",omitempty" msg:",omitempty" bexpr:"-"`
 }
 
 // Nodes are nodes in the order of their names.
@@ -69,13 +70,17 @@ type Service struct {
 	TaggedAddresses   map[string]ServiceAddress `json:",omitempty" msg:",omitempty"`
 	Meta              map[string]string         `msg:",omitempty"`
 	Port              int                       `msg:",omitempty"`
+	Ports             mesh.Ports                `json:",omitempty" msg:",omitzero" bexpr:"-"`
 	SocketPath        string                    `json:",omitempty" msg:",omitempty"`
 	Weights           Weights
-	EnableTagOverride bool      `msg:",omitempty"`
-	Proxy             NoProxy   `msg:"-" bexpr:"-"`
-	Connect           NoConnect `msg:"-" bexpr:"-"`
-	CreateIndex       uint64    `msg:",omitempty"`
-	ModifyIndex       uint64    `msg:",omitempty"`
+	EnableTagOverride bool           `msg:",omitempty"`
+	Proxy             mesh.Proxy     `msg:",omitzero"`
+	Connect           mesh.Connect   `msg:",omitzero"`
+	AI                *mesh.AI       `json:",omitempty" msg:",omitempty" bexpr:"-"`
+	PeerName          string         `msg:",omitempty"`
+	Locality          *mesh.Locality `json:",omitempty" msg:",omitempty" bexpr:"-"`
+	CreateIndex       uint64         `msg:",omitempty"`
+	ModifyIndex       uint64         `msg:",omitempty"`
 }
 
 // ServiceRow is a service with the node it is on, as the table holds it.
@@ -104,6 +109,9 @@ type CheckDefinition struct {
 	AliasNode                      string              `json:",omitempty" msg:",omitempty"`
 	AliasService                   string              `json:",omitempty" msg:",omitempty"`
 	ScriptArgs                     []string            `json:",omitempty" msg:",omitempty,limit=1024"`
+	DockerContainerID              string              `json:",omitempty" msg:",omitempty"`
+	Shell                          string              `json:",omitempty" msg:",omitempty"`
+	SessionName                    string              `json:",omitempty" msg:",omitempty"`
 	DisableRedirects               bool                `json:",omitempty" msg:",omitempty"`
 	OutputMaxSize                  int                 `json:",omitempty" msg:",omitempty"`
 	TTL                            Duration            `json:",omitempty" msg:",omitempty"`
@@ -127,6 +135,7 @@ type Check struct {
 	Interval    string          `msg:",omitempty"`
 	Timeout     string          `msg:",omitempty"`
 	ExposedPort int             `msg:",omitempty"`
+	PeerName    string          `json:",omitempty" msg:",omitempty"`
 	Definition  CheckDefinition `bexpr:"-"`
 	// Datacenter is set in answers of several datacenters; it is not stored.
 	Datacenter  string `json:",omitempty" msg:",omitempty"`
@@ -154,10 +163,12 @@ type ServiceNode struct {
 	ServiceWeights           Weights
 	ServiceMeta              map[string]string `msg:",omitempty"`
 	ServicePort              int               `msg:",omitempty"`
+	ServicePorts             mesh.Ports        `json:",omitempty" msg:",omitzero" bexpr:"-"`
 	ServiceSocketPath        string            `msg:",omitempty"`
 	ServiceEnableTagOverride bool              `msg:",omitempty"`
-	ServiceProxy             NoProxy           `msg:"-" bexpr:"-"`
-	ServiceConnect           NoConnect         `msg:"-" bexpr:"-"`
+	ServiceProxy             mesh.Proxy        `msg:",omitzero"`
+	ServiceConnect           mesh.Connect      `msg:",omitzero"`
+	ServiceLocality          *mesh.Locality    `msg:",omitempty" bexpr:"-"`
 	CreateIndex              uint64
 	ModifyIndex              uint64
 }
@@ -200,6 +211,18 @@ type Tally struct {
 	N int
 }
 
+// connects is the name of the service that others of the mesh reach through the
+// instance: its own, or that of which it is the proxy. Empty for none.
+func (s *Service) connects() string {
+	switch {
+	case s.Kind == mesh.ConnectProxy:
+		return s.Proxy.DestinationServiceName
+	case s.Connect.Native:
+		return s.Service
+	}
+	return ""
+}
+
 // Row keys: names of nodes are compared without case.
 func nodeKey(node string) []byte        { return storage.Key(strings.ToLower(node)) }
 func serviceKey(node, id string) []byte { return storage.Key(strings.ToLower(node), id) }
@@ -225,6 +248,12 @@ var (
 	servicesByAddress = storage.NewDerivedIndex(3, "service-address", func(s *ServiceRow) [][]byte {
 		return addressKeys(s.Service.addresses())
 	})
+	servicesByConnect = storage.NewDerivedIndex(2, "service-connect", func(s *ServiceRow) [][]byte {
+		if name := s.Service.connects(); name != "" {
+			return [][]byte{byService(name)}
+		}
+		return nil
+	})
 	checksByInstance = storage.NewIndex(1, "check-instance", func(c *Check) [][]byte {
 		return [][]byte{byInstance(c.Node, c.ServiceID)}
 	})
@@ -239,42 +268,12 @@ var (
 	})
 
 	nodes    = storage.NewTable(2, "nodes", nodesByID, nodesByAddress)
-	services = storage.NewTable(3, "services", servicesByName, servicesByAddress)
+	services = storage.NewTable(3, "services", servicesByName, servicesByAddress, servicesByConnect)
 	checks   = storage.NewTable(4, "checks", checksByInstance, checksByService, checksByState)
 
 	serviceNames = storage.NewTable[ServiceName](6, "service-names")
 	tallies      = storage.NewTable[Tally](7, "service-tallies")
 )
-
-// Same reports whether two nodes differ in nothing but their indexes.
-func (n *Node) Same(o *Node) bool {
-	return n.ID == o.ID && n.Node == o.Node && n.Address == o.Address && n.Datacenter == o.Datacenter &&
-		maps.Equal(n.TaggedAddresses, o.TaggedAddresses) && maps.Equal(n.Meta, o.Meta)
-}
-
-// Same reports whether two services differ in nothing but their indexes.
-func (s *Service) Same(o *Service) bool {
-	return s.Kind == o.Kind && s.ID == o.ID && s.Service == o.Service && slices.Equal(s.Tags, o.Tags) &&
-		s.Address == o.Address && maps.Equal(s.TaggedAddresses, o.TaggedAddresses) && maps.Equal(s.Meta, o.Meta) &&
-		s.Port == o.Port && s.SocketPath == o.SocketPath && s.Weights == o.Weights && s.EnableTagOverride == o.EnableTagOverride
-}
-
-// Same reports whether two checks differ in nothing but their indexes.
-func (c *Check) Same(o *Check) bool {
-	return c.Node == o.Node && c.CheckID == o.CheckID && c.Name == o.Name && c.Status == o.Status && c.Notes == o.Notes &&
-		c.Output == o.Output && c.ServiceID == o.ServiceID && c.ServiceName == o.ServiceName &&
-		slices.Equal(c.ServiceTags, o.ServiceTags) && c.Type == o.Type && c.Interval == o.Interval &&
-		c.Timeout == o.Timeout && c.ExposedPort == o.ExposedPort && c.Definition.same(&o.Definition)
-}
-
-func (d *CheckDefinition) same(o *CheckDefinition) bool {
-	return d.HTTP == o.HTTP && d.TLSServerName == o.TLSServerName && d.TLSSkipVerify == o.TLSSkipVerify &&
-		maps.EqualFunc(d.Header, o.Header, slices.Equal) && d.Method == o.Method && d.Body == o.Body && d.TCP == o.TCP &&
-		d.TCPUseTLS == o.TCPUseTLS && d.UDP == o.UDP && d.GRPC == o.GRPC && d.GRPCUseTLS == o.GRPCUseTLS &&
-		d.H2PING == o.H2PING && d.H2PingUseTLS == o.H2PingUseTLS && d.OSService == o.OSService && d.AliasNode == o.AliasNode &&
-		d.AliasService == o.AliasService && slices.Equal(d.ScriptArgs, o.ScriptArgs) && d.DisableRedirects == o.DisableRedirects &&
-		d.OutputMaxSize == o.OutputMaxSize && d.TTL == o.TTL && d.Interval == o.Interval && d.Timeout == o.Timeout && d.DeregisterCriticalServiceAfter == o.DeregisterCriticalServiceAfter
-}
 
 // Status is the worst state among the checks.
 func (cs Checks) Status() string {

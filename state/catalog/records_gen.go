@@ -5,6 +5,7 @@ package catalog
 import (
 	"time"
 
+	"github.com/legate-project/legate/state/catalog/mesh"
 	"github.com/tinylib/msgp/msgp"
 )
 
@@ -18,8 +19,8 @@ const (
 func (z *Check) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(17)
-	var zb0001Mask uint32 /* 17 bits */
+	zb0001Len := uint32(18)
+	var zb0001Mask uint32 /* 18 bits */
 	_ = zb0001Mask
 	if z.Notes == "" {
 		zb0001Len--
@@ -57,17 +58,21 @@ func (z *Check) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x1000
 	}
-	if z.Datacenter == "" {
+	if z.PeerName == "" {
 		zb0001Len--
-		zb0001Mask |= 0x4000
+		zb0001Mask |= 0x2000
 	}
-	if z.CreateIndex == 0 {
+	if z.Datacenter == "" {
 		zb0001Len--
 		zb0001Mask |= 0x8000
 	}
-	if z.ModifyIndex == 0 {
+	if z.CreateIndex == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x10000
+	}
+	if z.ModifyIndex == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x20000
 	}
 	// variable map header, size zb0001Len
 	o = msgp.AppendMapHeader(o, zb0001Len)
@@ -134,6 +139,11 @@ func (z *Check) MarshalMsg(b []byte) (o []byte, err error) {
 			o = append(o, 0xab, 0x45, 0x78, 0x70, 0x6f, 0x73, 0x65, 0x64, 0x50, 0x6f, 0x72, 0x74)
 			o = msgp.AppendInt(o, z.ExposedPort)
 		}
+		if (zb0001Mask & 0x2000) == 0 { // if not omitted
+			// string "PeerName"
+			o = append(o, 0xa8, 0x50, 0x65, 0x65, 0x72, 0x4e, 0x61, 0x6d, 0x65)
+			o = msgp.AppendString(o, z.PeerName)
+		}
 		// string "Definition"
 		o = append(o, 0xaa, 0x44, 0x65, 0x66, 0x69, 0x6e, 0x69, 0x74, 0x69, 0x6f, 0x6e)
 		o, err = z.Definition.MarshalMsg(o)
@@ -141,17 +151,17 @@ func (z *Check) MarshalMsg(b []byte) (o []byte, err error) {
 			err = msgp.WrapError(err, "Definition")
 			return
 		}
-		if (zb0001Mask & 0x4000) == 0 { // if not omitted
+		if (zb0001Mask & 0x8000) == 0 { // if not omitted
 			// string "Datacenter"
 			o = append(o, 0xaa, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
 			o = msgp.AppendString(o, z.Datacenter)
 		}
-		if (zb0001Mask & 0x8000) == 0 { // if not omitted
+		if (zb0001Mask & 0x10000) == 0 { // if not omitted
 			// string "CreateIndex"
 			o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
 			o = msgp.AppendUint64(o, z.CreateIndex)
 		}
-		if (zb0001Mask & 0x10000) == 0 { // if not omitted
+		if (zb0001Mask & 0x20000) == 0 { // if not omitted
 			// string "ModifyIndex"
 			o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
 			o = msgp.AppendUint64(o, z.ModifyIndex)
@@ -277,6 +287,12 @@ func (z *Check) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "ExposedPort")
 				return
 			}
+		case "PeerName":
+			z.PeerName, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "PeerName")
+				return
+			}
 		case "Definition":
 			bts, err = z.Definition.UnmarshalMsg(bts)
 			if err != nil {
@@ -319,7 +335,7 @@ func (z *Check) Msgsize() (s int) {
 	for za0001 := range z.ServiceTags {
 		s += msgp.StringPrefixSize + len(z.ServiceTags[za0001])
 	}
-	s += 5 + msgp.StringPrefixSize + len(z.Type) + 9 + msgp.StringPrefixSize + len(z.Interval) + 8 + msgp.StringPrefixSize + len(z.Timeout) + 12 + msgp.IntSize + 11 + z.Definition.Msgsize() + 11 + msgp.StringPrefixSize + len(z.Datacenter) + 12 + msgp.Uint64Size + 12 + msgp.Uint64Size
+	s += 5 + msgp.StringPrefixSize + len(z.Type) + 9 + msgp.StringPrefixSize + len(z.Interval) + 8 + msgp.StringPrefixSize + len(z.Timeout) + 12 + msgp.IntSize + 9 + msgp.StringPrefixSize + len(z.PeerName) + 11 + z.Definition.Msgsize() + 11 + msgp.StringPrefixSize + len(z.Datacenter) + 12 + msgp.Uint64Size + 12 + msgp.Uint64Size
 	return
 }
 
@@ -327,8 +343,8 @@ func (z *Check) Msgsize() (s int) {
 func (z *CheckDefinition) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(23)
-	var zb0001Mask uint32 /* 23 bits */
+	zb0001Len := uint32(26)
+	var zb0001Mask uint32 /* 26 bits */
 	_ = zb0001Mask
 	if z.HTTP == "" {
 		zb0001Len--
@@ -398,29 +414,41 @@ func (z *CheckDefinition) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x10000
 	}
-	if z.DisableRedirects == false {
+	if z.DockerContainerID == "" {
 		zb0001Len--
 		zb0001Mask |= 0x20000
 	}
-	if z.OutputMaxSize == 0 {
+	if z.Shell == "" {
 		zb0001Len--
 		zb0001Mask |= 0x40000
 	}
-	if z.TTL == 0 {
+	if z.SessionName == "" {
 		zb0001Len--
 		zb0001Mask |= 0x80000
 	}
-	if z.Interval == 0 {
+	if z.DisableRedirects == false {
 		zb0001Len--
 		zb0001Mask |= 0x100000
 	}
-	if z.Timeout == 0 {
+	if z.OutputMaxSize == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x200000
 	}
-	if z.DeregisterCriticalServiceAfter == 0 {
+	if z.TTL == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x400000
+	}
+	if z.Interval == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x800000
+	}
+	if z.Timeout == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x1000000
+	}
+	if z.DeregisterCriticalServiceAfter == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x2000000
 	}
 	// variable map header, size zb0001Len
 	o = msgp.AppendMapHeader(o, zb0001Len)
@@ -523,31 +551,46 @@ func (z *CheckDefinition) MarshalMsg(b []byte) (o []byte, err error) {
 			}
 		}
 		if (zb0001Mask & 0x20000) == 0 { // if not omitted
+			// string "DockerContainerID"
+			o = append(o, 0xb1, 0x44, 0x6f, 0x63, 0x6b, 0x65, 0x72, 0x43, 0x6f, 0x6e, 0x74, 0x61, 0x69, 0x6e, 0x65, 0x72, 0x49, 0x44)
+			o = msgp.AppendString(o, z.DockerContainerID)
+		}
+		if (zb0001Mask & 0x40000) == 0 { // if not omitted
+			// string "Shell"
+			o = append(o, 0xa5, 0x53, 0x68, 0x65, 0x6c, 0x6c)
+			o = msgp.AppendString(o, z.Shell)
+		}
+		if (zb0001Mask & 0x80000) == 0 { // if not omitted
+			// string "SessionName"
+			o = append(o, 0xab, 0x53, 0x65, 0x73, 0x73, 0x69, 0x6f, 0x6e, 0x4e, 0x61, 0x6d, 0x65)
+			o = msgp.AppendString(o, z.SessionName)
+		}
+		if (zb0001Mask & 0x100000) == 0 { // if not omitted
 			// string "DisableRedirects"
 			o = append(o, 0xb0, 0x44, 0x69, 0x73, 0x61, 0x62, 0x6c, 0x65, 0x52, 0x65, 0x64, 0x69, 0x72, 0x65, 0x63, 0x74, 0x73)
 			o = msgp.AppendBool(o, z.DisableRedirects)
 		}
-		if (zb0001Mask & 0x40000) == 0 { // if not omitted
+		if (zb0001Mask & 0x200000) == 0 { // if not omitted
 			// string "OutputMaxSize"
 			o = append(o, 0xad, 0x4f, 0x75, 0x74, 0x70, 0x75, 0x74, 0x4d, 0x61, 0x78, 0x53, 0x69, 0x7a, 0x65)
 			o = msgp.AppendInt(o, z.OutputMaxSize)
 		}
-		if (zb0001Mask & 0x80000) == 0 { // if not omitted
+		if (zb0001Mask & 0x400000) == 0 { // if not omitted
 			// string "TTL"
 			o = append(o, 0xa3, 0x54, 0x54, 0x4c)
 			o = msgp.AppendDuration(o, time.Duration(z.TTL))
 		}
-		if (zb0001Mask & 0x100000) == 0 { // if not omitted
+		if (zb0001Mask & 0x800000) == 0 { // if not omitted
 			// string "Interval"
 			o = append(o, 0xa8, 0x49, 0x6e, 0x74, 0x65, 0x72, 0x76, 0x61, 0x6c)
 			o = msgp.AppendDuration(o, time.Duration(z.Interval))
 		}
-		if (zb0001Mask & 0x200000) == 0 { // if not omitted
+		if (zb0001Mask & 0x1000000) == 0 { // if not omitted
 			// string "Timeout"
 			o = append(o, 0xa7, 0x54, 0x69, 0x6d, 0x65, 0x6f, 0x75, 0x74)
 			o = msgp.AppendDuration(o, time.Duration(z.Timeout))
 		}
-		if (zb0001Mask & 0x400000) == 0 { // if not omitted
+		if (zb0001Mask & 0x2000000) == 0 { // if not omitted
 			// string "DeregisterCriticalServiceAfter"
 			o = append(o, 0xbe, 0x44, 0x65, 0x72, 0x65, 0x67, 0x69, 0x73, 0x74, 0x65, 0x72, 0x43, 0x72, 0x69, 0x74, 0x69, 0x63, 0x61, 0x6c, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x41, 0x66, 0x74, 0x65, 0x72)
 			o = msgp.AppendDuration(o, time.Duration(z.DeregisterCriticalServiceAfter))
@@ -740,6 +783,24 @@ func (z *CheckDefinition) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "DockerContainerID":
+			z.DockerContainerID, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "DockerContainerID")
+				return
+			}
+		case "Shell":
+			z.Shell, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Shell")
+				return
+			}
+		case "SessionName":
+			z.SessionName, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "SessionName")
+				return
+			}
 		case "DisableRedirects":
 			z.DisableRedirects, bts, err = msgp.ReadBoolBytes(bts)
 			if err != nil {
@@ -820,7 +881,7 @@ func (z *CheckDefinition) Msgsize() (s int) {
 	for za0004 := range z.ScriptArgs {
 		s += msgp.StringPrefixSize + len(z.ScriptArgs[za0004])
 	}
-	s += 17 + msgp.BoolSize + 14 + msgp.IntSize + 4 + msgp.DurationSize + 9 + msgp.DurationSize + 8 + msgp.DurationSize + 31 + msgp.DurationSize
+	s += 18 + msgp.StringPrefixSize + len(z.DockerContainerID) + 6 + msgp.StringPrefixSize + len(z.Shell) + 12 + msgp.StringPrefixSize + len(z.SessionName) + 17 + msgp.BoolSize + 14 + msgp.IntSize + 4 + msgp.DurationSize + 9 + msgp.DurationSize + 8 + msgp.DurationSize + 31 + msgp.DurationSize
 	return
 }
 
@@ -1109,8 +1170,8 @@ func (z Instances) Msgsize() (s int) {
 func (z *Node) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(8)
-	var zb0001Mask uint8 /* 8 bits */
+	zb0001Len := uint32(10)
+	var zb0001Mask uint16 /* 10 bits */
 	_ = zb0001Mask
 	if z.ID == "" {
 		zb0001Len--
@@ -1135,6 +1196,14 @@ func (z *Node) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.ModifyIndex == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x80
+	}
+	if z.PeerName == "" {
+		zb0001Len--
+		zb0001Mask |= 0x100
+	}
+	if z.Locality == nil {
+		zb0001Len--
+		zb0001Mask |= 0x200
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -1184,6 +1253,24 @@ func (z *Node) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "ModifyIndex"
 			o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
 			o = msgp.AppendUint64(o, z.ModifyIndex)
+		}
+		if (zb0001Mask & 0x100) == 0 { // if not omitted
+			// string "PeerName"
+			o = append(o, 0xa8, 0x50, 0x65, 0x65, 0x72, 0x4e, 0x61, 0x6d, 0x65)
+			o = msgp.AppendString(o, z.PeerName)
+		}
+		if (zb0001Mask & 0x200) == 0 { // if not omitted
+			// string "Locality"
+			o = append(o, 0xa8, 0x4c, 0x6f, 0x63, 0x61, 0x6c, 0x69, 0x74, 0x79)
+			if z.Locality == nil {
+				o = msgp.AppendNil(o)
+			} else {
+				o, err = z.Locality.MarshalMsg(o)
+				if err != nil {
+					err = msgp.WrapError(err, "Locality")
+					return
+				}
+			}
 		}
 	}
 	return
@@ -1311,6 +1398,29 @@ func (z *Node) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "ModifyIndex")
 				return
 			}
+		case "PeerName":
+			z.PeerName, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "PeerName")
+				return
+			}
+		case "Locality":
+			if msgp.IsNil(bts) {
+				bts, err = msgp.ReadNilBytes(bts)
+				if err != nil {
+					return
+				}
+				z.Locality = nil
+			} else {
+				if z.Locality == nil {
+					z.Locality = new(mesh.Locality)
+				}
+				bts, err = z.Locality.UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Locality")
+					return
+				}
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -1339,7 +1449,12 @@ func (z *Node) Msgsize() (s int) {
 			s += msgp.StringPrefixSize + len(za0003) + msgp.StringPrefixSize + len(za0004)
 		}
 	}
-	s += 12 + msgp.Uint64Size + 12 + msgp.Uint64Size
+	s += 12 + msgp.Uint64Size + 12 + msgp.Uint64Size + 9 + msgp.StringPrefixSize + len(z.PeerName) + 9
+	if z.Locality == nil {
+		s += msgp.NilSize
+	} else {
+		s += z.Locality.Msgsize()
+	}
 	return
 }
 
@@ -1548,8 +1663,8 @@ func (z Nodes) Msgsize() (s int) {
 func (z *Service) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(13)
-	var zb0001Mask uint16 /* 13 bits */
+	zb0001Len := uint32(19)
+	var zb0001Mask uint32 /* 19 bits */
 	_ = zb0001Mask
 	if z.Kind == "" {
 		zb0001Len--
@@ -1575,24 +1690,48 @@ func (z *Service) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x80
 	}
-	if z.SocketPath == "" {
+	if z.Ports.IsZero() {
 		zb0001Len--
 		zb0001Mask |= 0x100
 	}
-	if z.EnableTagOverride == false {
+	if z.SocketPath == "" {
 		zb0001Len--
-		zb0001Mask |= 0x400
+		zb0001Mask |= 0x200
 	}
-	if z.CreateIndex == 0 {
+	if z.EnableTagOverride == false {
 		zb0001Len--
 		zb0001Mask |= 0x800
 	}
-	if z.ModifyIndex == 0 {
+	if z.Proxy.IsZero() {
 		zb0001Len--
 		zb0001Mask |= 0x1000
 	}
+	if z.Connect.IsZero() {
+		zb0001Len--
+		zb0001Mask |= 0x2000
+	}
+	if z.AI == nil {
+		zb0001Len--
+		zb0001Mask |= 0x4000
+	}
+	if z.PeerName == "" {
+		zb0001Len--
+		zb0001Mask |= 0x8000
+	}
+	if z.Locality == nil {
+		zb0001Len--
+		zb0001Mask |= 0x10000
+	}
+	if z.CreateIndex == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x20000
+	}
+	if z.ModifyIndex == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x40000
+	}
 	// variable map header, size zb0001Len
-	o = append(o, 0x80|uint8(zb0001Len))
+	o = msgp.AppendMapHeader(o, zb0001Len)
 
 	// skip if no fields are to be emitted
 	if zb0001Len != 0 {
@@ -1650,6 +1789,15 @@ func (z *Service) MarshalMsg(b []byte) (o []byte, err error) {
 			o = msgp.AppendInt(o, z.Port)
 		}
 		if (zb0001Mask & 0x100) == 0 { // if not omitted
+			// string "Ports"
+			o = append(o, 0xa5, 0x50, 0x6f, 0x72, 0x74, 0x73)
+			o, err = z.Ports.MarshalMsg(o)
+			if err != nil {
+				err = msgp.WrapError(err, "Ports")
+				return
+			}
+		}
+		if (zb0001Mask & 0x200) == 0 { // if not omitted
 			// string "SocketPath"
 			o = append(o, 0xaa, 0x53, 0x6f, 0x63, 0x6b, 0x65, 0x74, 0x50, 0x61, 0x74, 0x68)
 			o = msgp.AppendString(o, z.SocketPath)
@@ -1663,17 +1811,66 @@ func (z *Service) MarshalMsg(b []byte) (o []byte, err error) {
 		// string "Warning"
 		o = append(o, 0xa7, 0x57, 0x61, 0x72, 0x6e, 0x69, 0x6e, 0x67)
 		o = msgp.AppendInt(o, z.Weights.Warning)
-		if (zb0001Mask & 0x400) == 0 { // if not omitted
+		if (zb0001Mask & 0x800) == 0 { // if not omitted
 			// string "EnableTagOverride"
 			o = append(o, 0xb1, 0x45, 0x6e, 0x61, 0x62, 0x6c, 0x65, 0x54, 0x61, 0x67, 0x4f, 0x76, 0x65, 0x72, 0x72, 0x69, 0x64, 0x65)
 			o = msgp.AppendBool(o, z.EnableTagOverride)
 		}
-		if (zb0001Mask & 0x800) == 0 { // if not omitted
+		if (zb0001Mask & 0x1000) == 0 { // if not omitted
+			// string "Proxy"
+			o = append(o, 0xa5, 0x50, 0x72, 0x6f, 0x78, 0x79)
+			o, err = z.Proxy.MarshalMsg(o)
+			if err != nil {
+				err = msgp.WrapError(err, "Proxy")
+				return
+			}
+		}
+		if (zb0001Mask & 0x2000) == 0 { // if not omitted
+			// string "Connect"
+			o = append(o, 0xa7, 0x43, 0x6f, 0x6e, 0x6e, 0x65, 0x63, 0x74)
+			o, err = z.Connect.MarshalMsg(o)
+			if err != nil {
+				err = msgp.WrapError(err, "Connect")
+				return
+			}
+		}
+		if (zb0001Mask & 0x4000) == 0 { // if not omitted
+			// string "AI"
+			o = append(o, 0xa2, 0x41, 0x49)
+			if z.AI == nil {
+				o = msgp.AppendNil(o)
+			} else {
+				o, err = z.AI.MarshalMsg(o)
+				if err != nil {
+					err = msgp.WrapError(err, "AI")
+					return
+				}
+			}
+		}
+		if (zb0001Mask & 0x8000) == 0 { // if not omitted
+			// string "PeerName"
+			o = append(o, 0xa8, 0x50, 0x65, 0x65, 0x72, 0x4e, 0x61, 0x6d, 0x65)
+			o = msgp.AppendString(o, z.PeerName)
+		}
+		if (zb0001Mask & 0x10000) == 0 { // if not omitted
+			// string "Locality"
+			o = append(o, 0xa8, 0x4c, 0x6f, 0x63, 0x61, 0x6c, 0x69, 0x74, 0x79)
+			if z.Locality == nil {
+				o = msgp.AppendNil(o)
+			} else {
+				o, err = z.Locality.MarshalMsg(o)
+				if err != nil {
+					err = msgp.WrapError(err, "Locality")
+					return
+				}
+			}
+		}
+		if (zb0001Mask & 0x20000) == 0 { // if not omitted
 			// string "CreateIndex"
 			o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
 			o = msgp.AppendUint64(o, z.CreateIndex)
 		}
-		if (zb0001Mask & 0x1000) == 0 { // if not omitted
+		if (zb0001Mask & 0x40000) == 0 { // if not omitted
 			// string "ModifyIndex"
 			o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
 			o = msgp.AppendUint64(o, z.ModifyIndex)
@@ -1854,6 +2051,12 @@ func (z *Service) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Port")
 				return
 			}
+		case "Ports":
+			bts, err = z.Ports.UnmarshalMsg(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Ports")
+				return
+			}
 		case "SocketPath":
 			z.SocketPath, bts, err = msgp.ReadStringBytes(bts)
 			if err != nil {
@@ -1905,6 +2108,58 @@ func (z *Service) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "EnableTagOverride")
 				return
 			}
+		case "Proxy":
+			bts, err = z.Proxy.UnmarshalMsg(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Proxy")
+				return
+			}
+		case "Connect":
+			bts, err = z.Connect.UnmarshalMsg(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Connect")
+				return
+			}
+		case "AI":
+			if msgp.IsNil(bts) {
+				bts, err = msgp.ReadNilBytes(bts)
+				if err != nil {
+					return
+				}
+				z.AI = nil
+			} else {
+				if z.AI == nil {
+					z.AI = new(mesh.AI)
+				}
+				bts, err = z.AI.UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "AI")
+					return
+				}
+			}
+		case "PeerName":
+			z.PeerName, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "PeerName")
+				return
+			}
+		case "Locality":
+			if msgp.IsNil(bts) {
+				bts, err = msgp.ReadNilBytes(bts)
+				if err != nil {
+					return
+				}
+				z.Locality = nil
+			} else {
+				if z.Locality == nil {
+					z.Locality = new(mesh.Locality)
+				}
+				bts, err = z.Locality.UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Locality")
+					return
+				}
+			}
 		case "CreateIndex":
 			z.CreateIndex, bts, err = msgp.ReadUint64Bytes(bts)
 			if err != nil {
@@ -1931,7 +2186,7 @@ func (z *Service) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Service) Msgsize() (s int) {
-	s = 1 + 5 + msgp.StringPrefixSize + len(z.Kind) + 3 + msgp.StringPrefixSize + len(z.ID) + 8 + msgp.StringPrefixSize + len(z.Service) + 5 + msgp.ArrayHeaderSize
+	s = 3 + 5 + msgp.StringPrefixSize + len(z.Kind) + 3 + msgp.StringPrefixSize + len(z.ID) + 8 + msgp.StringPrefixSize + len(z.Service) + 5 + msgp.ArrayHeaderSize
 	for za0001 := range z.Tags {
 		s += msgp.StringPrefixSize + len(z.Tags[za0001])
 	}
@@ -1949,7 +2204,19 @@ func (z *Service) Msgsize() (s int) {
 			s += msgp.StringPrefixSize + len(za0004) + msgp.StringPrefixSize + len(za0005)
 		}
 	}
-	s += 5 + msgp.IntSize + 11 + msgp.StringPrefixSize + len(z.SocketPath) + 8 + 1 + 8 + msgp.IntSize + 8 + msgp.IntSize + 18 + msgp.BoolSize + 12 + msgp.Uint64Size + 12 + msgp.Uint64Size
+	s += 5 + msgp.IntSize + 6 + z.Ports.Msgsize() + 11 + msgp.StringPrefixSize + len(z.SocketPath) + 8 + 1 + 8 + msgp.IntSize + 8 + msgp.IntSize + 18 + msgp.BoolSize + 6 + z.Proxy.Msgsize() + 8 + z.Connect.Msgsize() + 3
+	if z.AI == nil {
+		s += msgp.NilSize
+	} else {
+		s += z.AI.Msgsize()
+	}
+	s += 9 + msgp.StringPrefixSize + len(z.PeerName) + 9
+	if z.Locality == nil {
+		s += msgp.NilSize
+	} else {
+		s += z.Locality.Msgsize()
+	}
+	s += 12 + msgp.Uint64Size + 12 + msgp.Uint64Size
 	return
 }
 
@@ -2096,8 +2363,8 @@ func (z ServiceName) Msgsize() (s int) {
 func (z *ServiceNode) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(19)
-	var zb0001Mask uint32 /* 19 bits */
+	zb0001Len := uint32(23)
+	var zb0001Mask uint32 /* 23 bits */
 	_ = zb0001Mask
 	if z.ID == "" {
 		zb0001Len--
@@ -2139,13 +2406,29 @@ func (z *ServiceNode) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x4000
 	}
-	if z.ServiceSocketPath == "" {
+	if z.ServicePorts.IsZero() {
 		zb0001Len--
 		zb0001Mask |= 0x8000
 	}
-	if z.ServiceEnableTagOverride == false {
+	if z.ServiceSocketPath == "" {
 		zb0001Len--
 		zb0001Mask |= 0x10000
+	}
+	if z.ServiceEnableTagOverride == false {
+		zb0001Len--
+		zb0001Mask |= 0x20000
+	}
+	if z.ServiceProxy.IsZero() {
+		zb0001Len--
+		zb0001Mask |= 0x40000
+	}
+	if z.ServiceConnect.IsZero() {
+		zb0001Len--
+		zb0001Mask |= 0x80000
+	}
+	if z.ServiceLocality == nil {
+		zb0001Len--
+		zb0001Mask |= 0x100000
 	}
 	// variable map header, size zb0001Len
 	o = msgp.AppendMapHeader(o, zb0001Len)
@@ -2249,14 +2532,54 @@ func (z *ServiceNode) MarshalMsg(b []byte) (o []byte, err error) {
 			o = msgp.AppendInt(o, z.ServicePort)
 		}
 		if (zb0001Mask & 0x8000) == 0 { // if not omitted
+			// string "ServicePorts"
+			o = append(o, 0xac, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x50, 0x6f, 0x72, 0x74, 0x73)
+			o, err = z.ServicePorts.MarshalMsg(o)
+			if err != nil {
+				err = msgp.WrapError(err, "ServicePorts")
+				return
+			}
+		}
+		if (zb0001Mask & 0x10000) == 0 { // if not omitted
 			// string "ServiceSocketPath"
 			o = append(o, 0xb1, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x53, 0x6f, 0x63, 0x6b, 0x65, 0x74, 0x50, 0x61, 0x74, 0x68)
 			o = msgp.AppendString(o, z.ServiceSocketPath)
 		}
-		if (zb0001Mask & 0x10000) == 0 { // if not omitted
+		if (zb0001Mask & 0x20000) == 0 { // if not omitted
 			// string "ServiceEnableTagOverride"
 			o = append(o, 0xb8, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x45, 0x6e, 0x61, 0x62, 0x6c, 0x65, 0x54, 0x61, 0x67, 0x4f, 0x76, 0x65, 0x72, 0x72, 0x69, 0x64, 0x65)
 			o = msgp.AppendBool(o, z.ServiceEnableTagOverride)
+		}
+		if (zb0001Mask & 0x40000) == 0 { // if not omitted
+			// string "ServiceProxy"
+			o = append(o, 0xac, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x50, 0x72, 0x6f, 0x78, 0x79)
+			o, err = z.ServiceProxy.MarshalMsg(o)
+			if err != nil {
+				err = msgp.WrapError(err, "ServiceProxy")
+				return
+			}
+		}
+		if (zb0001Mask & 0x80000) == 0 { // if not omitted
+			// string "ServiceConnect"
+			o = append(o, 0xae, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x43, 0x6f, 0x6e, 0x6e, 0x65, 0x63, 0x74)
+			o, err = z.ServiceConnect.MarshalMsg(o)
+			if err != nil {
+				err = msgp.WrapError(err, "ServiceConnect")
+				return
+			}
+		}
+		if (zb0001Mask & 0x100000) == 0 { // if not omitted
+			// string "ServiceLocality"
+			o = append(o, 0xaf, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x4c, 0x6f, 0x63, 0x61, 0x6c, 0x69, 0x74, 0x79)
+			if z.ServiceLocality == nil {
+				o = msgp.AppendNil(o)
+			} else {
+				o, err = z.ServiceLocality.MarshalMsg(o)
+				if err != nil {
+					err = msgp.WrapError(err, "ServiceLocality")
+					return
+				}
+			}
 		}
 		// string "CreateIndex"
 		o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
@@ -2567,6 +2890,12 @@ func (z *ServiceNode) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "ServicePort")
 				return
 			}
+		case "ServicePorts":
+			bts, err = z.ServicePorts.UnmarshalMsg(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "ServicePorts")
+				return
+			}
 		case "ServiceSocketPath":
 			z.ServiceSocketPath, bts, err = msgp.ReadStringBytes(bts)
 			if err != nil {
@@ -2578,6 +2907,35 @@ func (z *ServiceNode) UnmarshalMsg(bts []byte) (o []byte, err error) {
 			if err != nil {
 				err = msgp.WrapError(err, "ServiceEnableTagOverride")
 				return
+			}
+		case "ServiceProxy":
+			bts, err = z.ServiceProxy.UnmarshalMsg(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "ServiceProxy")
+				return
+			}
+		case "ServiceConnect":
+			bts, err = z.ServiceConnect.UnmarshalMsg(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "ServiceConnect")
+				return
+			}
+		case "ServiceLocality":
+			if msgp.IsNil(bts) {
+				bts, err = msgp.ReadNilBytes(bts)
+				if err != nil {
+					return
+				}
+				z.ServiceLocality = nil
+			} else {
+				if z.ServiceLocality == nil {
+					z.ServiceLocality = new(mesh.Locality)
+				}
+				bts, err = z.ServiceLocality.UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "ServiceLocality")
+					return
+				}
 			}
 		case "CreateIndex":
 			z.CreateIndex, bts, err = msgp.ReadUint64Bytes(bts)
@@ -2637,7 +2995,13 @@ func (z *ServiceNode) Msgsize() (s int) {
 			s += msgp.StringPrefixSize + len(za0008) + msgp.StringPrefixSize + len(za0009)
 		}
 	}
-	s += 12 + msgp.IntSize + 18 + msgp.StringPrefixSize + len(z.ServiceSocketPath) + 25 + msgp.BoolSize + 12 + msgp.Uint64Size + 12 + msgp.Uint64Size
+	s += 12 + msgp.IntSize + 13 + z.ServicePorts.Msgsize() + 18 + msgp.StringPrefixSize + len(z.ServiceSocketPath) + 25 + msgp.BoolSize + 13 + z.ServiceProxy.Msgsize() + 15 + z.ServiceConnect.Msgsize() + 16
+	if z.ServiceLocality == nil {
+		s += msgp.NilSize
+	} else {
+		s += z.ServiceLocality.Msgsize()
+	}
+	s += 12 + msgp.Uint64Size + 12 + msgp.Uint64Size
 	return
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/catalog/mesh"
 )
 
 //go:generate go tool msgp -tests=false -io=false -o requests_gen.go -file requests.go
@@ -18,6 +19,8 @@ type RegisterRequest struct {
 	Datacenter      string            `msg:",omitempty"`
 	TaggedAddresses map[string]string `msg:",omitempty"`
 	NodeMeta        map[string]string `msg:",omitempty"`
+	PeerName        string            `json:",omitempty" msg:",omitempty"`
+	Locality        *mesh.Locality    `json:",omitempty" msg:",omitempty"`
 	Service         *Service          `msg:",omitempty"`
 	Check           *Check            `msg:",omitempty"`
 	Checks          []Check           `msg:",omitempty"`
@@ -64,6 +67,9 @@ type ServiceRequest struct {
 	PassingOnly bool
 	HealthyOnly bool
 	NodeMeta    []string // as in ServicesRequest
+	// Connect asks for the instances through which a mesh reaches the service:
+	// those that are a part of it themselves, and proxies.
+	Connect bool `msg:",omitempty"`
 }
 
 // StateRequest names a state of checks, or AnyState; with NodeMeta, only of

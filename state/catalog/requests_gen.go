@@ -3,6 +3,7 @@
 package catalog
 
 import (
+	"github.com/legate-project/legate/state/catalog/mesh"
 	"github.com/tinylib/msgp/msgp"
 )
 
@@ -179,8 +180,8 @@ func (z NodeRequest) Msgsize() (s int) {
 func (z *RegisterRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(11)
-	var zb0001Mask uint16 /* 11 bits */
+	zb0001Len := uint32(13)
+	var zb0001Mask uint16 /* 13 bits */
 	_ = zb0001Mask
 	if z.ID == "" {
 		zb0001Len--
@@ -202,25 +203,33 @@ func (z *RegisterRequest) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x20
 	}
-	if z.Service == nil {
+	if z.PeerName == "" {
 		zb0001Len--
 		zb0001Mask |= 0x40
 	}
-	if z.Check == nil {
+	if z.Locality == nil {
 		zb0001Len--
 		zb0001Mask |= 0x80
 	}
-	if z.Checks == nil {
+	if z.Service == nil {
 		zb0001Len--
 		zb0001Mask |= 0x100
 	}
-	if z.SkipNodeUpdate == false {
+	if z.Check == nil {
 		zb0001Len--
 		zb0001Mask |= 0x200
 	}
-	if z.Clock == 0 {
+	if z.Checks == nil {
 		zb0001Len--
 		zb0001Mask |= 0x400
+	}
+	if z.SkipNodeUpdate == false {
+		zb0001Len--
+		zb0001Mask |= 0x800
+	}
+	if z.Clock == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x1000
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -264,6 +273,24 @@ func (z *RegisterRequest) MarshalMsg(b []byte) (o []byte, err error) {
 			}
 		}
 		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "PeerName"
+			o = append(o, 0xa8, 0x50, 0x65, 0x65, 0x72, 0x4e, 0x61, 0x6d, 0x65)
+			o = msgp.AppendString(o, z.PeerName)
+		}
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
+			// string "Locality"
+			o = append(o, 0xa8, 0x4c, 0x6f, 0x63, 0x61, 0x6c, 0x69, 0x74, 0x79)
+			if z.Locality == nil {
+				o = msgp.AppendNil(o)
+			} else {
+				o, err = z.Locality.MarshalMsg(o)
+				if err != nil {
+					err = msgp.WrapError(err, "Locality")
+					return
+				}
+			}
+		}
+		if (zb0001Mask & 0x100) == 0 { // if not omitted
 			// string "Service"
 			o = append(o, 0xa7, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65)
 			if z.Service == nil {
@@ -276,7 +303,7 @@ func (z *RegisterRequest) MarshalMsg(b []byte) (o []byte, err error) {
 				}
 			}
 		}
-		if (zb0001Mask & 0x80) == 0 { // if not omitted
+		if (zb0001Mask & 0x200) == 0 { // if not omitted
 			// string "Check"
 			o = append(o, 0xa5, 0x43, 0x68, 0x65, 0x63, 0x6b)
 			if z.Check == nil {
@@ -289,7 +316,7 @@ func (z *RegisterRequest) MarshalMsg(b []byte) (o []byte, err error) {
 				}
 			}
 		}
-		if (zb0001Mask & 0x100) == 0 { // if not omitted
+		if (zb0001Mask & 0x400) == 0 { // if not omitted
 			// string "Checks"
 			o = append(o, 0xa6, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x73)
 			o = msgp.AppendArrayHeader(o, uint32(len(z.Checks)))
@@ -301,12 +328,12 @@ func (z *RegisterRequest) MarshalMsg(b []byte) (o []byte, err error) {
 				}
 			}
 		}
-		if (zb0001Mask & 0x200) == 0 { // if not omitted
+		if (zb0001Mask & 0x800) == 0 { // if not omitted
 			// string "SkipNodeUpdate"
 			o = append(o, 0xae, 0x53, 0x6b, 0x69, 0x70, 0x4e, 0x6f, 0x64, 0x65, 0x55, 0x70, 0x64, 0x61, 0x74, 0x65)
 			o = msgp.AppendBool(o, z.SkipNodeUpdate)
 		}
-		if (zb0001Mask & 0x400) == 0 { // if not omitted
+		if (zb0001Mask & 0x1000) == 0 { // if not omitted
 			// string "Clock"
 			o = append(o, 0xa5, 0x43, 0x6c, 0x6f, 0x63, 0x6b)
 			o = msgp.AppendDuration(o, z.Clock)
@@ -425,6 +452,29 @@ func (z *RegisterRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				}
 				z.NodeMeta[za0003] = za0004
 			}
+		case "PeerName":
+			z.PeerName, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "PeerName")
+				return
+			}
+		case "Locality":
+			if msgp.IsNil(bts) {
+				bts, err = msgp.ReadNilBytes(bts)
+				if err != nil {
+					return
+				}
+				z.Locality = nil
+			} else {
+				if z.Locality == nil {
+					z.Locality = new(mesh.Locality)
+				}
+				bts, err = z.Locality.UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Locality")
+					return
+				}
+			}
 		case "Service":
 			if msgp.IsNil(bts) {
 				bts, err = msgp.ReadNilBytes(bts)
@@ -522,6 +572,12 @@ func (z *RegisterRequest) Msgsize() (s int) {
 			s += msgp.StringPrefixSize + len(za0003) + msgp.StringPrefixSize + len(za0004)
 		}
 	}
+	s += 9 + msgp.StringPrefixSize + len(z.PeerName) + 9
+	if z.Locality == nil {
+		s += msgp.NilSize
+	} else {
+		s += z.Locality.Msgsize()
+	}
 	s += 8
 	if z.Service == nil {
 		s += msgp.NilSize
@@ -601,27 +657,45 @@ func (z RegisterResult) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *ServiceRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 5
-	// string "Service"
-	o = append(o, 0x85, 0xa7, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65)
-	o = msgp.AppendString(o, z.Service)
-	// string "Tags"
-	o = append(o, 0xa4, 0x54, 0x61, 0x67, 0x73)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.Tags)))
-	for za0001 := range z.Tags {
-		o = msgp.AppendString(o, z.Tags[za0001])
+	// check for omitted fields
+	zb0001Len := uint32(6)
+	var zb0001Mask uint8 /* 6 bits */
+	_ = zb0001Mask
+	if z.Connect == false {
+		zb0001Len--
+		zb0001Mask |= 0x20
 	}
-	// string "PassingOnly"
-	o = append(o, 0xab, 0x50, 0x61, 0x73, 0x73, 0x69, 0x6e, 0x67, 0x4f, 0x6e, 0x6c, 0x79)
-	o = msgp.AppendBool(o, z.PassingOnly)
-	// string "HealthyOnly"
-	o = append(o, 0xab, 0x48, 0x65, 0x61, 0x6c, 0x74, 0x68, 0x79, 0x4f, 0x6e, 0x6c, 0x79)
-	o = msgp.AppendBool(o, z.HealthyOnly)
-	// string "NodeMeta"
-	o = append(o, 0xa8, 0x4e, 0x6f, 0x64, 0x65, 0x4d, 0x65, 0x74, 0x61)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.NodeMeta)))
-	for za0002 := range z.NodeMeta {
-		o = msgp.AppendString(o, z.NodeMeta[za0002])
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "Service"
+		o = append(o, 0xa7, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65)
+		o = msgp.AppendString(o, z.Service)
+		// string "Tags"
+		o = append(o, 0xa4, 0x54, 0x61, 0x67, 0x73)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.Tags)))
+		for za0001 := range z.Tags {
+			o = msgp.AppendString(o, z.Tags[za0001])
+		}
+		// string "PassingOnly"
+		o = append(o, 0xab, 0x50, 0x61, 0x73, 0x73, 0x69, 0x6e, 0x67, 0x4f, 0x6e, 0x6c, 0x79)
+		o = msgp.AppendBool(o, z.PassingOnly)
+		// string "HealthyOnly"
+		o = append(o, 0xab, 0x48, 0x65, 0x61, 0x6c, 0x74, 0x68, 0x79, 0x4f, 0x6e, 0x6c, 0x79)
+		o = msgp.AppendBool(o, z.HealthyOnly)
+		// string "NodeMeta"
+		o = append(o, 0xa8, 0x4e, 0x6f, 0x64, 0x65, 0x4d, 0x65, 0x74, 0x61)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.NodeMeta)))
+		for za0002 := range z.NodeMeta {
+			o = msgp.AppendString(o, z.NodeMeta[za0002])
+		}
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
+			// string "Connect"
+			o = append(o, 0xa7, 0x43, 0x6f, 0x6e, 0x6e, 0x65, 0x63, 0x74)
+			o = msgp.AppendBool(o, z.Connect)
+		}
 	}
 	return
 }
@@ -712,6 +786,12 @@ func (z *ServiceRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "Connect":
+			z.Connect, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Connect")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -734,6 +814,7 @@ func (z *ServiceRequest) Msgsize() (s int) {
 	for za0002 := range z.NodeMeta {
 		s += msgp.StringPrefixSize + len(z.NodeMeta[za0002])
 	}
+	s += 8 + msgp.BoolSize
 	return
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/catalog/mesh"
 	"github.com/legate-project/legate/storage"
 )
 
@@ -36,6 +37,9 @@ func prepareRegister(l op.Leader, r *RegisterRequest) error {
 	}
 	if len(r.NodeMeta) > maxMeta {
 		return op.Errorf(op.CodeInvalid, "Node metadata cannot contain more than %d key/value pairs", maxMeta)
+	}
+	if err := r.Locality.Valid(); err != nil {
+		return op.Errorf(op.CodeInvalid, "Invalid node: %v", err)
 	}
 	if s := r.Service; s != nil {
 		if err := prepareService(s); err != nil {
@@ -78,6 +82,14 @@ func prepareService(s *Service) error {
 	}
 	if s.Port < 0 || s.Port > maxPort {
 		return op.Errorf(op.CodeInvalid, "Invalid service port %d", s.Port)
+	}
+	if err := cmp.Or(s.Ports.Valid(), s.Locality.Valid(), mesh.Valid(&s.Proxy, &s.Connect, s.AI)); err != nil {
+		return op.Errorf(op.CodeInvalid, "Invalid service %q: %v", s.Service, err)
+	}
+	if s.Port == 0 {
+		s.Port = s.Ports.Main()
+	} else if len(s.Ports) > 0 && s.Port != s.Ports.Main() {
+		return op.Errorf(op.CodeInvalid, "Invalid service %q: Port %d is not the default among Ports", s.Service, s.Port)
 	}
 	if len(s.Meta) > maxMeta {
 		return op.Errorf(op.CodeInvalid, "Service metadata cannot contain more than %d key/value pairs", maxMeta)
@@ -152,7 +164,7 @@ func ApplyRegister(tx *storage.Txn, r *RegisterRequest) (res *RegisterResult, go
 // node is the record that the request makes of one that may be stored.
 func (r *RegisterRequest) node(old *Node) *Node {
 	n := &Node{ID: r.ID, Node: r.Node, Address: r.Address, Datacenter: r.Datacenter,
-		TaggedAddresses: r.TaggedAddresses, Meta: r.NodeMeta}
+		TaggedAddresses: r.TaggedAddresses, Meta: r.NodeMeta, PeerName: r.PeerName, Locality: r.Locality}
 	if old != nil && n.ID == "" {
 		n.ID = old.ID
 	}

@@ -161,7 +161,7 @@ func (o *Op) Writes(clock time.Duration) *Writing {
 		n := &o.Node.Node
 		return writing(o.Node.Verb, n.ModifyIndex,
 			&catalog.RegisterRequest{ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter, TaggedAddresses: n.TaggedAddresses,
-				NodeMeta: n.Meta, Clock: clock},
+				NodeMeta: n.Meta, PeerName: n.PeerName, Locality: n.Locality, Clock: clock},
 			&catalog.DeregisterRequest{Node: n.Node, Clock: clock})
 	case o.Service != nil:
 		s := &o.Service.Service
