@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
@@ -94,10 +95,11 @@ func (x *exchange) address(n name, qtype uint16) int {
 // service answers about the healthy instances of a service, in random order
 // within each datacenter.
 func (x *exchange) service(n name, qtype uint16) int {
-	req := &catalog.ServiceRequest{Service: n.name, HealthyOnly: true, PassingOnly: x.conf.OnlyPassing}
+	req := &catalog.ServiceRequest{Service: n.name, HealthyOnly: true, PassingOnly: x.conf.OnlyPassing, Port: n.port}
 	if n.tag != "" {
-		req.Tags = []string{n.tag}
+		req.Tags, req.OrPort = []string{n.tag}, true
 	}
+	x.port = cmp.Or(n.port, n.tag)
 	list, meta, err := x.healthy(n, req)
 	if err != nil {
 		return x.failed(err)
@@ -134,7 +136,7 @@ func (x *exchange) srv(list catalog.Instances, ttl uint32) {
 	for _, i := range x.spread(list, maxServices) {
 		in := &list[i]
 		target, addr, ok := x.target(in)
-		at := endpoint{target, uint16(in.Service.Port)}
+		at := endpoint{target, x.portOf(in.Service)}
 		if !ok || seen[at] {
 			continue
 		}
@@ -150,6 +152,14 @@ func (x *exchange) srv(list catalog.Instances, ttl uint32) {
 		}
 		x.answer = append(x.answer, r)
 	}
+}
+
+// portOf is the port of an instance that has the name asked for, else its main one.
+func (x *exchange) portOf(s *catalog.Service) uint16 {
+	if port, ok := s.Ports.Named(x.port); ok {
+		return uint16(port)
+	}
+	return uint16(s.Port)
 }
 
 // weight of an instance by its health.

@@ -128,6 +128,7 @@ type exchange struct {
 	conf *settings
 
 	dc     string // where the instances of an answer are; empty for the own datacenter
+	port   string // the name of one of their ports, if they have one of that name
 	sorted bool   // they are in the order of the answer
 	scope  uint8  // bits of the client's subnet that the answer is for
 	domain string // that was asked, with a dot at both ends; the first for others

@@ -102,7 +102,7 @@ func (f *fake) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
 		}
 		list := catalog.Instances{}
 		for _, in := range f.services[req.Service] {
-			if len(req.Tags) == 0 || slices.Contains(in.Service.Tags, req.Tags[0]) {
+			if req.Fits(in.Service) {
 				list = append(list, in)
 			}
 		}

@@ -18,6 +18,9 @@ const (
 	kindAbove // other names are below it, as those of nodes below node.<domain>
 )
 
+// portLabel follows the name of a port.
+const portLabel = "port"
+
 // kindOf returns what a label says of the kind, if it does.
 func kindOf(label string) (kind, bool) {
 	switch label {
@@ -39,13 +42,15 @@ func kindOf(label string) (kind, bool) {
 type name struct {
 	kind kind
 	name string // of the service, node or query; hex digits of an address
-	tag  string // of a service; empty for any
+	tag  string // of a service, or the name of a port; empty for any
+	port string // name of a port of a service; empty for the main one
 	dc   string // empty for the own datacenter
 }
 
 // parse reads what precedes the domain, in lower case, from right to left:
 // [tag.]name.kind[.dc[.dc-label]], or _name._tag[.service][.dc] as in RFC 2782,
-// also of a query.
+// also of a query. A port of a service is named like a tag, or where there may be
+// a tag of that name port.port.name.service or [tag.]name.service.port.port.
 func parse(rest string) (name, bool) {
 	if strings.Count(rest, ".") >= maxLabels {
 		return name{}, false
@@ -64,11 +69,19 @@ func parse(rest string) (name, bool) {
 		default:
 			continue
 		}
+		port := ""
+		if kind == kindService && len(back) > 1 && back[1] == portLabel {
+			port, back = back[0], back[2:]
+		}
 		dc, ok := locality(back)
 		if !ok {
 			return name{}, false
 		}
-		return subject(kind, dc, front)
+		n, ok := subject(kind, dc, front)
+		if port != "" {
+			n.port = port
+		}
+		return n, ok
 	}
 	return name{}, false
 }
@@ -102,6 +115,8 @@ func subject(k kind, dc string, labels []string) (name, bool) {
 		if n.tag == "tcp" || n.tag == "udp" {
 			n.tag = ""
 		}
+	case last == 2 && labels[1] == portLabel:
+		n.name, n.port = labels[2], labels[0]
 	default:
 		n.name, n.tag = labels[last], strings.Join(labels[:last], ".")
 	}

@@ -77,8 +77,8 @@ func hasMeta(n *Node, pairs []string) bool {
 	return true
 }
 
-// instances yields the instances of a service that have all the tags and are on
-// a node that has all the metadata.
+// instances yields the instances of a service that fit and are on a node that
+// has all the metadata.
 func instances(r storage.Reader, req *ServiceRequest, each func(*Node, *ServiceRow) error) error {
 	index := servicesByName
 	if req.Connect {
@@ -88,7 +88,7 @@ func instances(r storage.Reader, req *ServiceRequest, each func(*Node, *ServiceR
 		if err != nil {
 			return err
 		}
-		if !hasTags(s.Service.Tags, req.Tags) {
+		if !req.Fits(&s.Service) {
 			continue
 		}
 		n, err := nodes.Get(r, nodeKey(s.Node))
@@ -105,13 +105,18 @@ func instances(r storage.Reader, req *ServiceRequest, each func(*Node, *ServiceR
 	return nil
 }
 
-func hasTags(have, want []string) bool {
-	for _, w := range want {
-		if !slices.ContainsFunc(have, func(h string) bool { return strings.EqualFold(h, w) }) {
+// Fits reports whether an instance has the tags and ports that are asked for.
+func (r *ServiceRequest) Fits(s *Service) bool {
+	for _, want := range r.Tags {
+		if slices.ContainsFunc(s.Tags, func(tag string) bool { return strings.EqualFold(tag, want) }) {
+			continue
+		}
+		if _, ok := s.Ports.Named(want); !ok || !r.OrPort {
 			return false
 		}
 	}
-	return true
+	_, ok := s.Ports.Named(r.Port)
+	return ok || r.Port == ""
 }
 
 func listServiceNodes(r storage.Reader, req *ServiceRequest) (*ServiceNodes, error) {

@@ -67,6 +67,10 @@ type ServiceRequest struct {
 	PassingOnly bool
 	HealthyOnly bool
 	NodeMeta    []string // as in ServicesRequest
+	// OrPort also takes instances that have no such tag, but a port of that name.
+	OrPort bool `msg:",omitempty"`
+	// Port takes only instances that have a port of this name.
+	Port string `msg:",omitempty"`
 	// Connect asks for the instances through which a mesh reaches the service:
 	// those that are a part of it themselves, and proxies.
 	Connect bool `msg:",omitempty"`

@@ -658,12 +658,20 @@ func (z RegisterResult) Msgsize() (s int) {
 func (z *ServiceRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(6)
-	var zb0001Mask uint8 /* 6 bits */
+	zb0001Len := uint32(8)
+	var zb0001Mask uint8 /* 8 bits */
 	_ = zb0001Mask
-	if z.Connect == false {
+	if z.OrPort == false {
 		zb0001Len--
 		zb0001Mask |= 0x20
+	}
+	if z.Port == "" {
+		zb0001Len--
+		zb0001Mask |= 0x40
+	}
+	if z.Connect == false {
+		zb0001Len--
+		zb0001Mask |= 0x80
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -692,6 +700,16 @@ func (z *ServiceRequest) MarshalMsg(b []byte) (o []byte, err error) {
 			o = msgp.AppendString(o, z.NodeMeta[za0002])
 		}
 		if (zb0001Mask & 0x20) == 0 { // if not omitted
+			// string "OrPort"
+			o = append(o, 0xa6, 0x4f, 0x72, 0x50, 0x6f, 0x72, 0x74)
+			o = msgp.AppendBool(o, z.OrPort)
+		}
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "Port"
+			o = append(o, 0xa4, 0x50, 0x6f, 0x72, 0x74)
+			o = msgp.AppendString(o, z.Port)
+		}
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
 			// string "Connect"
 			o = append(o, 0xa7, 0x43, 0x6f, 0x6e, 0x6e, 0x65, 0x63, 0x74)
 			o = msgp.AppendBool(o, z.Connect)
@@ -786,6 +804,18 @@ func (z *ServiceRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "OrPort":
+			z.OrPort, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "OrPort")
+				return
+			}
+		case "Port":
+			z.Port, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Port")
+				return
+			}
 		case "Connect":
 			z.Connect, bts, err = msgp.ReadBoolBytes(bts)
 			if err != nil {
@@ -814,7 +844,7 @@ func (z *ServiceRequest) Msgsize() (s int) {
 	for za0002 := range z.NodeMeta {
 		s += msgp.StringPrefixSize + len(z.NodeMeta[za0002])
 	}
-	s += 8 + msgp.BoolSize
+	s += 7 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Port) + 8 + msgp.BoolSize
 	return
 }
 
