@@ -22,6 +22,7 @@ func (a *Agent) startLocal() error {
 		ScriptsFromAPI: a.cfg.EnableScriptChecks, ScriptsFromFiles: a.cfg.EnableScriptChecks || a.cfg.EnableLocalScriptChecks,
 		ClusterSize: func() int { return len(a.lan.Members()) }, Log: a.log, Registerer: a.reg,
 	}
+	cfg.SidecarPorts = [2]int{a.cfg.Ports.SidecarMinPort, a.cfg.Ports.SidecarMaxPort}
 	if a.cfg.DevMode && cfg.CoordinatePeriod == 0 {
 		cfg.CoordinatePeriod = time.Second
 	}

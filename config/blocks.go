@@ -13,8 +13,8 @@ type Ports struct {
 
 	GRPC           int `key:"grpc" flag:"grpc-port" default:"-1" mark:"silent" doc:"Service mesh."`
 	GRPCTLS        int `key:"grpc_tls" flag:"grpc-tls-port" default:"-1" mark:"silent" doc:"Service mesh."`
-	SidecarMinPort int `key:"sidecar_min_port" default:"21000" mark:"silent" doc:"Service mesh."`
-	SidecarMaxPort int `key:"sidecar_max_port" default:"21255" mark:"silent" doc:"Service mesh."`
+	SidecarMinPort int `key:"sidecar_min_port" default:"21000" doc:"First port that a sidecar gets which is registered without one."`
+	SidecarMaxPort int `key:"sidecar_max_port" default:"21255" doc:"Last one."`
 	ExposeMinPort  int `key:"expose_min_port" default:"21500" mark:"silent" doc:"Service mesh."`
 	ExposeMaxPort  int `key:"expose_max_port" default:"21755" mark:"silent" doc:"Service mesh."`
 	ProxyMinPort   int `key:"proxy_min_port" mark:"silent" doc:"Service mesh."`

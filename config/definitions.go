@@ -29,6 +29,10 @@ type ServiceDefinition struct {
 	Ports             mesh.Ports                `key:"ports" doc:"Several named ports, one of them the default, instead of port."`
 	Namespace         string                    `key:"namespace" mark:"enterprise" doc:"Namespace."`
 	Partition         string                    `key:"partition" mark:"enterprise" doc:"Admin partition."`
+
+	// SidecarOf is the ID of the service that this one was registered with and goes
+	// with. The agent sets it.
+	SidecarOf string
 }
 
 // ServiceAddress is one tagged address of a service.

@@ -230,7 +230,7 @@ func TestBadRegistrationsLeaveNothingBehind(t *testing.T) {
 	}{
 		{"service", `{"Name":"web","Tags":["` + strings.Repeat("x", 5000) + `"]}`, 400, "Invalid service tags"},
 		{"service", `{"Name":"web","Meta":{"` + strings.Repeat("x", 200) + `":""}}`, 400, "Invalid service meta"},
-		{"service", `{"Name":"web","Connect":{"SidecarService":{}}}`, 400, "service mesh"},
+		{"service", `{"Name":"web","Connect":{"SidecarService":{"ID":"mine"}}}`, 400, "an ID cannot be chosen"},
 		{"service", `{"Name":"web","Kind":"odd"}`, 400, "Invalid service kind"},
 		{"service", `{"Name":"web","Namespace":"team"}`, 400, "Enterprise"},
 		{"service", `{"Name":"web","Checks":[{"TTL":"1s"},{"TTL":"1s","HTTP":"http://x"}]}`, 400, "both ttl and http"},

@@ -65,6 +65,8 @@ type Config struct {
 	TaggedAddresses map[string]string
 	Meta            map[string]string
 	Locality        *mesh.Locality
+	// SidecarPorts are the first and the last that sidecars get.
+	SidecarPorts [2]int
 	// Dir keeps what was registered through the API; empty keeps nothing.
 	Dir string
 	// OutputMaxSize of checks in bytes; 0 is checks.DefaultOutput.

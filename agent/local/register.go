@@ -91,18 +91,7 @@ func (s *State) carryOut(plan func(w *writes) error, do func(), d drafts, last b
 	return false, errors.Join(err, w.flush())
 }
 
-// AddService registers a service with its checks, or changes it. Checks that
-// it has and that the definition does not name stay.
-func (s *State) AddService(def config.ServiceDefinition) error {
-	return s.addService(def, false, keepOthers)
-}
-
-// ReplaceService is AddService, but checks that the definition does not name
-// go. Maintenance stays.
-func (s *State) ReplaceService(def config.ServiceDefinition) error {
-	return s.addService(def, false, dropOthers)
-}
-
+// addService registers a service; a sidecar in its definition is not looked at.
 func (s *State) addService(def config.ServiceDefinition, file bool, rest others) error {
 	record, defs, err := s.validService(&def, file)
 	if err != nil {
@@ -256,8 +245,8 @@ func (s *State) relabel(svc *service) {
 	}
 }
 
-// RemoveService deregisters a service with its checks.
-func (s *State) RemoveService(id string) error {
+// removeService deregisters a service with its checks, but not its sidecar.
+func (s *State) removeService(id string) error {
 	return s.change(func(w *writes) error {
 		svc := s.services[id]
 		if svc == nil {
@@ -486,6 +475,10 @@ func (s *State) Define(services []config.ServiceDefinition, defs []config.CheckD
 	if err := s.Defines(services, defs); err != nil {
 		return err
 	}
+	services, err := s.withSidecars(services)
+	if err != nil {
+		return err
+	}
 	keepService, keepCheck := map[string]bool{}, map[string]bool{}
 	var errs []error
 	for _, d := range services {
@@ -500,7 +493,9 @@ func (s *State) Define(services []config.ServiceDefinition, defs []config.CheckD
 	oldServices, oldChecks := s.fromFiles()
 	for _, id := range oldServices {
 		if !keepService[id] {
-			errs = append(errs, s.RemoveService(id))
+			if err := s.RemoveService(id); !errors.Is(err, ErrUnknownService) { // gone as a sidecar
+				errs = append(errs, err)
+			}
 		}
 	}
 	for _, id := range oldChecks {
@@ -534,7 +529,8 @@ func (s *State) fromFiles() (services, checks []string) {
 // Defines says what is wrong with services and checks from configuration
 // files, all of it at once, and changes nothing.
 func (s *State) Defines(services []config.ServiceDefinition, defs []config.CheckDefinition) error {
-	var errs []error
+	services, err := s.withSidecars(services)
+	errs := []error{err}
 	known := map[string]bool{}
 	for i := range services {
 		d := services[i]

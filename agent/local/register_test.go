@@ -184,7 +184,6 @@ func TestWhatTheCatalogWouldRefuseIsRefusedAtOnce(t *testing.T) {
 		"bad tagged port":   {Name: "web", TaggedAddresses: map[string]config.ServiceAddress{"lan": {Address: "a", Port: -1}}},
 		"socket and port":   {Name: "web", SocketPath: "/s", Port: 1},
 		"unknown kind":      {Name: "web", Kind: "strange"},
-		"sidecar":           {Name: "web", Connect: mesh.Connect{SidecarService: mesh.FreeForm("{}")}},
 		"no default port":   {Name: "web", Ports: mesh.Ports{{Name: "a", Port: 1}}},
 		"two defaults":      {Name: "web", Ports: mesh.Ports{{Name: "a", Port: 1, Default: true}, {Name: "b", Port: 2, Default: true}}},
 		"port named twice":  {Name: "web", Ports: mesh.Ports{{Name: "a", Port: 1, Default: true}, {Name: "a", Port: 2}}},

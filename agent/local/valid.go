@@ -107,9 +107,6 @@ func meshFault(d *config.ServiceDefinition) error {
 	default:
 		return fmt.Errorf("Invalid service kind %q", d.Kind)
 	}
-	if d.Connect.SidecarService != nil {
-		return errors.New("Invalid service: Connect.SidecarService needs a service mesh, which this agent does not have")
-	}
 	if err := cmp.Or(d.Ports.Valid(), d.Locality.Valid(), mesh.Valid(&d.Proxy, &d.Connect, d.AI)); err != nil {
 		return fmt.Errorf("Invalid service: %w", err)
 	}
