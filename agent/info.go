@@ -91,16 +91,19 @@ func (a *Agent) Reload(cfg *config.Config) error {
 	if err := a.setWatches(handlers); err != nil {
 		return fmt.Errorf("reload watches: %w", err)
 	}
+	if dns := a.dns.Load(); dns != nil {
+		if err := dns.Reload(cfg.DNSConfig, cfg.Recursors); err != nil {
+			return fmt.Errorf("reload: %w", err)
+		}
+	}
 	now := *a.live.Load()
+	now.Recursors = cfg.Recursors
 	now.NodeMeta, now.DNSConfig, now.ACL.Tokens, now.LogLevel, now.EnableDebug = cfg.NodeMeta, cfg.DNSConfig, cfg.ACL.Tokens, cfg.LogLevel, cfg.EnableDebug
 	now.Services, now.Checks, now.Watches, now.DiscardCheckOutput = cfg.Services, cfg.Checks, cfg.Watches, cfg.DiscardCheckOutput
 	a.live.Store(&now)
 	a.tokens.configure(&now)
 	s.SetNodeMeta(nodeMeta(&now))
 	s.SetDiscardOutput(now.DiscardCheckOutput)
-	if dns := a.dns.Load(); dns != nil {
-		dns.Reload(now.DNSConfig)
-	}
 	if a.opts.Level != nil {
 		a.opts.Level.Set(level)
 	}

@@ -83,8 +83,8 @@ type DNSConfig struct {
 	DisableCompression          bool                     `key:"disable_compression" doc:"Do not compress names in answers."`
 	UDPAnswerLimit              int                      `key:"udp_answer_limit" default:"3" unit:"records" doc:"Most answers in a UDP packet of 512 bytes."`
 	ARecordLimit                int                      `key:"a_record_limit" unit:"records" doc:"Most A or AAAA records in any answer; 0 means no limit."`
-	RecursorTimeout             time.Duration            `key:"recursor_timeout" default:"2s" mark:"pending" doc:"How long one recursor may take."`
-	RecursorStrategy            string                   `key:"recursor_strategy" default:"sequential" mark:"pending" doc:"Order of recursors: sequential or random."`
+	RecursorTimeout             time.Duration            `key:"recursor_timeout" default:"2s" doc:"How long one recursor may take, all of them 10 s."`
+	RecursorStrategy            string                   `key:"recursor_strategy" default:"sequential" doc:"Order of recursors: sequential or random. One that did not answer comes after the others for 10 s."`
 	SOA                         SOA                      `key:"soa" doc:"Numbers of the SOA record."`
 	UseCache                    bool                     `key:"use_cache" mark:"silent" doc:"Answers come from what the agent keeps and its owner pushes, unless allow_stale is false."`
 	CacheMaxAge                 time.Duration            `key:"cache_max_age" doc:"Oldest answer from what the agent keeps of a datacenter that cannot be reached; 0 means max_stale."`

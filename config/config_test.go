@@ -301,6 +301,8 @@ func TestWarnings(t *testing.T) {
 		{`cache { entry_fetch_rate = 5.5 }`, `a.hcl: cache.entry_fetch_rate is accepted but has no effect yet`},
 		{`cache { entry_fetch_max_burst = 9 }`, `a.hcl: cache.entry_fetch_max_burst is accepted but has no effect yet`},
 		{`node_name = "a_b"`, `cannot be found through DNS`},
+		{`recursors = ["127.0.0.1:8600"]`, `own DNS`},
+		{`recursors = ["127.0.0.1", "127.0.0.2:8600"]`, ``},
 		{`server = true bootstrap_expect = 2`, `two servers survive no failure`},
 		{`server = true bootstrap_expect = 4`, `even number`},
 		{`server = true bootstrap_expect = 3`, ``},

@@ -125,6 +125,9 @@ func (f *finisher) checkModes() {
 	}
 }
 
+// dnsPort is that of a recursor that names none.
+const dnsPort = 53
+
 func (f *finisher) checkAddresses() {
 	c := f.cfg
 	const anyAddr = "address cannot be 0.0.0.0, :: or [::]"
@@ -135,17 +138,19 @@ func (f *finisher) checkAddresses() {
 		f.fault("advertise_addr_wan", "Advertise WAN %s", anyAddr)
 	}
 	for _, recursor := range c.Recursors {
-		addr, err := parseIP(recursor)
+		at, err := netip.ParseAddrPort(recursor)
 		if err != nil {
-			var ap netip.AddrPort
-			ap, err = netip.ParseAddrPort(recursor)
-			addr = ap.Addr()
+			var addr netip.Addr
+			addr, err = parseIP(recursor)
+			at = netip.AddrPortFrom(addr, dnsPort)
 		}
 		switch {
 		case err != nil:
 			f.fault("recursors", "%q is neither an IP address nor ip:port", recursor)
-		case addr.IsUnspecified():
+		case at.Addr().IsUnspecified():
 			f.fault("recursors", "DNS recursor %s", anyAddr)
+		case slices.Contains(c.DNSAddrs(), at.String()):
+			f.note("recursors", "the recursor %s is this agent's own DNS: nobody else will be found there", at)
 		}
 	}
 	f.checkCIDRs("serf_lan_allowed_cidrs", c.SerfLANAllowedCIDRs)

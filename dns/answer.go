@@ -46,7 +46,7 @@ func (x *exchange) nameServers(qtype uint16) int {
 		ns := &mdns.NS{Hdr: head(x.domain[1:], mdns.TypeNS, ttl), Ns: target}
 		if qtype == mdns.TypeSOA {
 			x.out.Ns = append(x.out.Ns, ns)
-			x.out.Extra = append(x.out.Extra, glue(target, node.Address, ttl)...)
+			x.more = append(x.more, glue(target, node.Address, ttl)...)
 			continue
 		}
 		x.answer = append(x.answer, record{ns, glue(target, node.Address, ttl)})
@@ -68,6 +68,7 @@ func (x *exchange) node(n name, qtype uint16) int {
 	switch qtype {
 	case mdns.TypeA, mdns.TypeAAAA, mdns.TypeANY, mdns.TypeCNAME:
 		x.addresses(place{node.Address, nodeTags(node)}, qtype, ttl)
+		x.resolve(qtype)
 	}
 	if qtype == mdns.TypeTXT || qtype == mdns.TypeANY {
 		for _, rr := range metaTXT(x.owner, node.Meta, ttl) {
@@ -88,7 +89,7 @@ func (x *exchange) address(n name, qtype uint16) int {
 		x.add(rr)
 		return mdns.RcodeSuccess
 	}
-	x.out.Extra = append(x.out.Extra, rr)
+	x.more = append(x.more, rr)
 	return x.negative(mdns.RcodeSuccess)
 }
 
@@ -122,6 +123,7 @@ func (x *exchange) instances(list catalog.Instances, qtype uint16, ttl uint32) {
 			x.addresses(whereIs(&list[i]), qtype, ttl)
 		}
 		x.settle()
+		x.resolve(qtype)
 	}
 }
 
@@ -133,6 +135,7 @@ func (x *exchange) srv(list catalog.Instances, ttl uint32) {
 	}
 	seen, glued := map[endpoint]bool{}, map[string]bool{}
 	rank := x.ranks(list)
+	var hosts []int // of the answer, whose targets are host names
 	for _, i := range x.spread(list, maxServices) {
 		in := &list[i]
 		target, addr, ok := x.target(in)
@@ -144,7 +147,9 @@ func (x *exchange) srv(list catalog.Instances, ttl uint32) {
 		r := record{rr: &mdns.SRV{Hdr: head(x.owner, mdns.TypeSRV, ttl), Priority: rank[in.Node.Datacenter], Weight: weight(in), Port: at.port, Target: target}}
 		if !glued[target] {
 			glued[target] = true
-			r.extra = glue(target, addr, ttl)
+			if r.extra = glue(target, addr, ttl); r.extra == nil {
+				hosts = append(hosts, len(x.answer))
+			}
 			// A host name of another zone is not ours to say anything about.
 			if x.conf.EnableAdditionalNodeMetaTXT && strings.HasSuffix(target, x.domain) {
 				r.extra = append(r.extra, metaTXT(target, in.Node.Meta, ttl)...)
@@ -152,6 +157,7 @@ func (x *exchange) srv(list catalog.Instances, ttl uint32) {
 		}
 		x.answer = append(x.answer, r)
 	}
+	x.resolveHosts(hosts)
 }
 
 // portOf is the port of an instance that has the name asked for, else its main one.

@@ -4,7 +4,7 @@
 // It keeps no answers and has no catalog logic; the Caller decides where an
 // answer comes from, and says how old it is: an answer that is not current has a
 // short TTL. Every query is answered within a deadline, if only with
-// SERVFAIL. Names outside its domains are refused.
+// SERVFAIL. Names outside its domains are recursors' to answer, and refused without.
 package dns
 
 import (
@@ -55,6 +55,9 @@ type Config struct {
 	Node              string // of this agent
 	// DNS is the dns_config block.
 	DNS config.DNSConfig
+	// Recursors answer for names outside the domains, each an IP address with or
+	// without port. Without any such names are refused.
+	Recursors []string
 	// Token for lookups; nil uses none.
 	Token func() string
 
@@ -70,6 +73,8 @@ type Server struct {
 	domains []string // lower case, with a dot at both ends
 	conf    atomic.Pointer[settings]
 
+	recursion, hurried *recursion // for clients, and for additional records
+
 	messages sync.Pool // *exchange
 }
 
@@ -78,22 +83,30 @@ type settings struct {
 	config.DNSConfig
 	ttls     *byService[uint32]
 	failover *byService[string] // what lookups that find nothing here are asked with
+	*recursors
 }
 
-// Reload takes another dns_config: queries that come from now on are answered
-// by it.
-func (s *Server) Reload(c config.DNSConfig) {
+// Reload takes another dns_config and other recursors: queries that come from now
+// on are answered by them. With an error all stays as it is.
+func (s *Server) Reload(c config.DNSConfig, recursors []string) error {
 	if c.AnswerTimeout <= 0 {
 		c.AnswerTimeout = deadline
 	}
-	s.conf.Store(&settings{DNSConfig: c, ttls: newByService(secondsOf(c.ServiceTTL)), failover: newByService(orders(c.Failover))})
+	r, err := newRecursors(recursors, &c)
+	if err != nil {
+		return fmt.Errorf("configure DNS: %w", err)
+	}
+	s.conf.Store(&settings{DNSConfig: c, ttls: newByService(secondsOf(c.ServiceTTL)), failover: newByService(orders(c.Failover)), recursors: r})
+	return nil
 }
 
 // New returns a server, or an error that says what is wrong with the
 // configuration.
 func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, log: cfg.Log.With("component", "dns")}
-	s.Reload(cfg.DNS)
+	if err := s.Reload(cfg.DNS, cfg.Recursors); err != nil {
+		return nil, err
+	}
 	if cfg.Caller == nil {
 		return nil, errors.New("DNS needs a Caller")
 	}
@@ -111,6 +124,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("DNS needs a domain")
 	}
 	s.metrics = newMetrics(cfg.Registerer)
+	s.recursion = newRecursion(s.metrics, newPlaces(maxRecursing, maxRecursingEach))
+	s.hurried = newRecursion(s.metrics, newPlaces(maxHurried, maxHurriedEach))
 	s.messages.New = func() any { return &exchange{s: s} }
 	return s, nil
 }
@@ -118,10 +133,13 @@ func New(cfg Config) (*Server, error) {
 // exchange is one query with its answer. It lives in a pool.
 type exchange struct {
 	s   *Server
-	ctx context.Context
-	req mdns.Msg
-	out mdns.Msg
-	tcp bool
+	ctx context.Context // until the catalog must have answered
+	// lasting is for recursors, which have a time of their own.
+	lasting   context.Context
+	recursion *recursion
+	req       mdns.Msg
+	out       mdns.Msg
+	tcp       bool
 	// from is the client's address, not valid where it is unknown.
 	from netip.Addr
 	// conf is the same for the whole answer.
@@ -134,9 +152,13 @@ type exchange struct {
 	domain string // that was asked, with a dot at both ends; the first for others
 	owner  string // name as asked, whose case is kept
 	answer []record
-	cut    bool // a limit left records out
-	wide   bool // what is found may be of several datacenters
-	fresh  freshness
+	more   []mdns.RR // additional records that belong to no answer
+	depth  int       // how many host names have led here
+	// foreign is the recursors' answer, if it is one.
+	foreign *mdns.Msg
+	cut     bool // a limit left records out
+	wide    bool // what is found may be of several datacenters
+	fresh   freshness
 }
 
 // record is an answer with what belongs to it in the additional section.
@@ -147,7 +169,8 @@ type record struct {
 
 func (x *exchange) reset(ctx context.Context, tcp bool) {
 	clear(x.answer)
-	*x = exchange{s: x.s, conf: x.s.conf.Load(), ctx: ctx, req: x.req, tcp: tcp, answer: x.answer[:0],
+	clear(x.more)
+	*x = exchange{s: x.s, conf: x.s.conf.Load(), ctx: ctx, lasting: ctx, recursion: x.s.recursion, req: x.req, tcp: tcp, answer: x.answer[:0], more: x.more[:0],
 		out: mdns.Msg{Question: x.out.Question[:0], Answer: x.out.Answer[:0], Ns: x.out.Ns[:0], Extra: x.out.Extra[:0]}}
 }
 
@@ -173,12 +196,12 @@ func (x *exchange) guarded() (rcode int) {
 		if p := recover(); p != nil {
 			x.s.metrics.panics.Inc()
 			x.s.log.Error("query panicked", "question", x.owner, "panic", p)
-			x.answer, x.out.Ns = x.answer[:0], x.out.Ns[:0]
+			x.answer, x.out.Ns, x.more = x.answer[:0], x.out.Ns[:0], x.more[:0]
 			rcode = mdns.RcodeServerFailure
 		}
 	}()
 	x.out.SetReply(&x.req)
-	x.out.Compress = !x.conf.DisableCompression
+	x.out.Compress, x.out.RecursionAvailable = !x.conf.DisableCompression, x.conf.recursors != nil
 	x.domain = x.s.domains[0]
 	if x.req.Opcode != mdns.OpcodeQuery {
 		return mdns.RcodeNotImplemented

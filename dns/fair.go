@@ -6,12 +6,46 @@ import (
 	"sync"
 )
 
-// fairListener closes connections of a client that has maxTCPEach of them
-// already, so that none can take all.
+// places bounds what clients occupy: together, and each of them, so that none can
+// take all.
+type places struct {
+	all, each int // 0 in all: somebody else bounds that
+
+	mu    sync.Mutex
+	taken int
+	by    map[netip.Addr]int // by client address
+}
+
+func newPlaces(all, each int) *places {
+	return &places{all: all, each: each, by: map[netip.Addr]int{}}
+}
+
+// enter takes a place, if there is one for the client.
+func (p *places) enter(client netip.Addr) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.all > 0 && p.taken >= p.all || p.by[client] >= p.each {
+		return false
+	}
+	p.taken++
+	p.by[client]++
+	return true
+}
+
+// leave gives a place back.
+func (p *places) leave(client netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken--
+	if p.by[client]--; p.by[client] <= 0 {
+		delete(p.by, client)
+	}
+}
+
+// fairListener closes connections of a client that has its places already.
 type fairListener struct {
 	net.Listener
-	mu   sync.Mutex
-	open map[netip.Addr]int // by client address
+	places *places
 }
 
 // Accept implements net.Listener.
@@ -21,33 +55,12 @@ func (l *fairListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		addr := clientAddr(c)
-		l.mu.Lock()
-		over := l.open[addr] >= maxTCPEach
-		if !over {
-			l.open[addr]++
-		}
-		l.mu.Unlock()
-		if !over {
-			return &fairConn{Conn: c, closed: func() { l.closed(addr) }}, nil
+		client := addrOf(c.RemoteAddr())
+		if l.places.enter(client) {
+			return &fairConn{Conn: c, closed: func() { l.places.leave(client) }}, nil
 		}
 		_ = c.Close() // the client sees the end
 	}
-}
-
-func (l *fairListener) closed(addr netip.Addr) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open[addr]--; l.open[addr] <= 0 {
-		delete(l.open, addr)
-	}
-}
-
-func clientAddr(c net.Conn) netip.Addr {
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		return a.AddrPort().Addr().Unmap()
-	}
-	return netip.Addr{}
 }
 
 // fairConn tells its listener once that it is closed.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"testing"
 	"time"
 )
@@ -14,7 +13,7 @@ func TestOneClientCannotTakeAllConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &fairListener{Listener: inner, open: map[netip.Addr]int{}}
+	l := &fairListener{inner, newPlaces(0, maxTCPEach)}
 	defer l.Close()
 	accepted := make(chan net.Conn, maxTCPEach+2)
 	go func() {

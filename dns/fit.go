@@ -21,13 +21,12 @@ const (
 
 // fill makes the message of what was found, and makes it fit.
 func (x *exchange) fill() {
-	limit, opt := x.limit(), x.opt()
-	extra := len(x.out.Extra)
-	if opt != nil {
+	limit, own := x.limit(), 0
+	if opt := x.opt(); opt != nil {
 		x.out.Extra = append(x.out.Extra, opt)
-		extra++
+		own++
 	}
-	if limit == mdns.MinMsgSize {
+	if limit == mdns.MinMsgSize && x.foreign == nil {
 		small := maxSmallAnswers
 		if n := x.conf.UDPAnswerLimit; n > 0 {
 			small = min(n, small)
@@ -36,18 +35,27 @@ func (x *exchange) fill() {
 			x.answer, x.cut = x.answer[:small], true
 		}
 	}
-	x.take(len(x.answer), extra)
+	all := len(x.answer)
+	x.take(all, own)
+	x.out.Extra = append(x.out.Extra, x.more...)
+	x.out.Truncated = x.cut
 	if x.surelyFits(limit) || x.out.Len() <= limit {
-		x.out.Truncated = x.cut
 		return
 	}
-	x.out.Ns = x.out.Ns[:0]
+	if len(x.more) > 0 { // what is lost least goes first
+		if x.take(all, own); x.out.Len() <= limit {
+			return
+		}
+	}
+	if x.out.Ns = x.out.Ns[:0]; all > 0 && x.out.Len() <= limit {
+		return
+	}
 	// The largest number of answers that fits; more answers are never shorter.
-	n := sort.Search(len(x.answer)+1, func(n int) bool {
-		x.take(n, extra)
+	n := sort.Search(all+1, func(n int) bool {
+		x.take(n, own)
 		return x.out.Len() > limit
 	}) - 1
-	x.take(max(n, 0), extra)
+	x.take(max(n, 0), own)
 	x.out.Truncated = true
 }
 
@@ -119,6 +127,12 @@ func (x *exchange) opt() *mdns.OPT {
 	o := &mdns.OPT{Hdr: mdns.RR_Header{Name: ".", Rrtype: mdns.TypeOPT}}
 	o.SetUDPSize(ownSize)
 	o.SetDo(asked.Do())
+	if x.foreign != nil {
+		if said := x.foreign.IsEdns0(); said != nil {
+			o.Option = passedOn(said.Option)
+		}
+		return o
+	}
 	if subnet := x.subnet(); subnet != nil {
 		back := *subnet
 		back.SourceScope = x.scope

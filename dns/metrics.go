@@ -30,7 +30,25 @@ type metrics struct {
 	workers                              prometheus.Gauge
 	lookups                              [failed + 1]prometheus.Counter
 	age                                  prometheus.Histogram
+	recursed                             [recursionRefused + 1]prometheus.Counter
+	recursorAnswers                      [recursorSilent + 1]prometheus.Counter
+	recursing                            prometheus.Gauge
 }
+
+// What became of a question to recursors.
+const (
+	recursionAnswered = iota
+	recursionShared   // the answer is that to the same question of somebody else
+	recursionFailed
+	recursionRefused // too many wait
+)
+
+// What one recursor said.
+const (
+	recursorUsed    = iota
+	recursorRefused // that it has no answer
+	recursorSilent  // nothing that is one, or cannot be reached
+)
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -64,7 +82,20 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		Name: "legate_dns_answer_age_seconds", Help: "Age of what DNS answers were made of, of those that were not current.",
 		Buckets: prometheus.ExponentialBuckets(1, 4, 9),
 	})
-	r.MustRegister(seconds, answers, m.workers, lookups, m.age)
+	m.recursing = prometheus.NewGauge(prometheus.GaugeOpts{Name: "legate_dns_recursions", Help: "Questions that wait for recursors."})
+	recursed := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "legate_dns_recursions_total",
+		Help: "Questions to recursors, by what became of them: answered, shared (with the same question of another client), failed, or refused as too many wait.",
+	}, []string{"result"})
+	for i, name := range [...]string{recursionAnswered: "answered", recursionShared: "shared", recursionFailed: "failed", recursionRefused: "refused"} {
+		m.recursed[i] = recursed.WithLabelValues(name)
+	}
+	said := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "legate_dns_recursor_answers_total",
+		Help: "Questions to single recursors, by their answers: used, refused (SERVFAIL and the like), or silent (none that answers the question).",
+	}, []string{"answer"})
+	for i, name := range [...]string{recursorUsed: "used", recursorRefused: "refused", recursorSilent: "silent"} {
+		m.recursorAnswers[i] = said.WithLabelValues(name)
+	}
+	r.MustRegister(seconds, answers, m.workers, lookups, m.age, m.recursing, recursed, said)
 	for i, t := range types {
 		m.seconds[i] = seconds.WithLabelValues(t)
 	}

@@ -19,7 +19,9 @@ func TestReloadCountsFromTheNextAnswer(t *testing.T) {
 		return m.Answer[0].Header().Ttl
 	}
 	before := ttl()
-	s.Reload(config.DNSConfig{ServiceTTL: map[string]time.Duration{"we*": 77 * time.Second}})
+	if err := s.Reload(config.DNSConfig{ServiceTTL: map[string]time.Duration{"we*": 77 * time.Second}}, nil); err != nil {
+		t.Fatal(err)
+	}
 	if got := ttl(); got != 77 || before == 77 {
 		t.Errorf("TTL %d before and %d after the reload, want 77", before, got)
 	}

@@ -117,15 +117,20 @@ func (x *exchange) point(list catalog.NamesAt) {
 	}
 }
 
-// outside answers about names outside the domains. Of those that stand for
-// addresses the catalog may know.
+// outside answers about names outside the domains: of those that stand for addresses
+// the catalog may know, the others are recursors'.
 func (x *exchange) outside(lower string, qtype uint16) int {
 	a, kind := reverseOf(lower)
 	switch {
 	case kind == wholeReverse:
 		x.out.Authoritative = true
-		rcode, _ := x.pointers(a, qtype)
+		rcode, known := x.pointers(a, qtype)
+		if !known && rcode == mdns.RcodeNameError && x.recurses() {
+			return x.recurse()
+		}
 		return rcode
+	case x.recurses():
+		return x.recurse()
 	case kind == partReverse:
 		x.out.Authoritative = true
 		return x.negative(mdns.RcodeSuccess)
