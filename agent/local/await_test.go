@@ -210,3 +210,48 @@ func TestNobodyWaitsForLaterChanges(t *testing.T) {
 		}
 	})
 }
+
+func TestChangesOfAnsweringWait(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *State, f *fakeCatalog) {
+		s.AwaitSync(t.Context(), "", "")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		a := s.Answering(ctx)
+		has := func(what string, is bool) {
+			t.Helper()
+			if !is {
+				t.Errorf("the catalog does not have %s when it is answered", what)
+			}
+		}
+		service := func(id string) bool { _, ok := f.service(id); return ok }
+		check := func(id string) bool { _, ok := f.check(id); return ok }
+		must(t, a.AddService(web(80)))
+		has("a service", service("web") && check("service:web"))
+		must(t, a.UpdateTTL("service:web", "passing", ""))
+		c, _ := f.check("service:web")
+		has("a report", c.Status == "passing")
+		must(t, a.Maintain("web", true, ""))
+		has("maintenance", check("_service_maintenance:web"))
+		must(t, a.AddCheck(config.CheckDefinition{Name: "disk", TTL: time.Hour}))
+		has("a check", check("disk"))
+		must(t, a.RemoveCheck("disk"))
+		has("the end of a check", !check("disk"))
+		def := web(80)
+		def.Checks = nil
+		must(t, a.ReplaceService(def))
+		has("the end of a service's check", !check("service:web"))
+		must(t, a.RemoveService("web"))
+		has("the end of a service", !service("web"))
+		if err := a.RemoveService("web"); err == nil {
+			t.Error("an error is not answered")
+		}
+
+		f.set(func() { f.cut = true })
+		defer time.AfterFunc(time.Second, cancel).Stop()
+		began := time.Now()
+		must(t, a.AddService(web(80)))
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("a change is answered %s later, although the wait was ended after 1 s", took)
+		}
+	})
+}
