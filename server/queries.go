@@ -128,6 +128,7 @@ func (x *execution) answer(ctx context.Context, d *decision) error {
 	q := &(*found)[0]
 	d.answer.Service, d.answer.DNS = q.Service.Service, q.DNS
 	d.token, d.selection = cmp.Or(q.Token, x.h.Token), q.Service.Selection()
+	d.selection.Connect = d.selection.Connect || x.r.Connect
 	a, err := x.s.cfg.Authorizer(d.token)
 	if err != nil {
 		return err

@@ -63,7 +63,6 @@ func TestRefusedQueries(t *testing.T) {
 		"Failover: 'dc2>dc3' is not one datacenter":         of(func(q *query.Query) { q.Service.Failover.Targets = []query.Target{{Datacenter: "dc2>dc3"}} }),
 		"Bad NearestN '-1'":                                 of(func(q *query.Query) { q.Service.Failover.NearestN = -1 }),
 		"Bad NearestN '2000'":                               of(func(q *query.Query) { q.Service.Failover.NearestN = 2000 }),
-		"no service mesh":                                   of(func(q *query.Query) { q.Service.Connect = true }),
 		"Peer: cluster peering":                             of(func(q *query.Query) { q.Service.Peer = "p" }),
 		"Targets: cluster peering":                          of(func(q *query.Query) { q.Service.Failover.Targets = []query.Target{{Peer: "p"}} }),
 		`Bad key "a:b" of NodeMeta`:                         of(func(q *query.Query) { q.Service.NodeMeta = map[string]string{"a:b": "c"} }),

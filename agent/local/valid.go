@@ -99,8 +99,8 @@ func unprintable(name string) bool {
 	return strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
-// meshFault refuses what only a service mesh could carry out; what merely
-// describes a service to one is accepted.
+// meshFault says what is wrong with what a definition says to a service mesh,
+// which is kept, and refuses what belongs to namespaces.
 func meshFault(d *config.ServiceDefinition) error {
 	switch d.Kind {
 	case "", "typical", "connect-proxy", "mesh-gateway", "terminating-gateway", "ingress-gateway", "api-gateway":

@@ -163,12 +163,17 @@ func filterServices(a rules.Authorizer, s *ServiceTags) bool {
 	return filtered
 }
 
+// filterServiceNodes looks at the service too: proxies have names of their own.
 func filterServiceNodes(a rules.Authorizer, ns *ServiceNodes) bool {
-	return keep((*[]ServiceNode)(ns), func(n *ServiceNode) bool { return a.Allow(rules.Node, rules.Read, n.Node) })
+	return keep((*[]ServiceNode)(ns), func(n *ServiceNode) bool {
+		return a.Allow(rules.Node, rules.Read, n.Node) && a.Allow(rules.Service, rules.Read, n.ServiceName)
+	})
 }
 
 func filterInstances(a rules.Authorizer, is *Instances) bool {
-	return keep((*[]Instance)(is), func(i *Instance) bool { return a.Allow(rules.Node, rules.Read, i.Node.Node) })
+	return keep((*[]Instance)(is), func(i *Instance) bool {
+		return a.Allow(rules.Node, rules.Read, i.Node.Node) && a.Allow(rules.Service, rules.Read, i.Service.Service)
+	})
 }
 
 func filterNodeServices(a rules.Authorizer, ns *NodeServices) bool {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/catalog/mesh"
 	"github.com/legate-project/legate/storage"
 )
 
@@ -90,41 +91,72 @@ func dumpServices(r storage.Reader, _ *op.Empty) (*ServiceList, error) {
 		of[at] = append(of[at], *c)
 	}
 	byName := map[string]*ServiceParts{}
-	for s, err := range services.Scan(r, nil) {
+	named := func(name string) *ServiceParts {
+		all := byName[name]
+		if all == nil {
+			all = &ServiceParts{Name: name}
+			byName[name] = all
+		}
+		return all
+	}
+	for row, err := range services.Scan(r, nil) {
 		if err != nil {
 			return nil, err
 		}
-		all := byName[s.Service.Service]
-		if all == nil {
-			all = &ServiceParts{Name: s.Service.Service, Kind: s.Service.Kind}
-			byName[s.Service.Service] = all
+		s, on := &row.Service, of[strings.ToLower(row.Node)]
+		named(s.Service).add(row.Node, s, on)
+		if name := s.connects(); name != "" && s.Kind == mesh.ConnectProxy {
+			named(name).addProxy(row.Node, s, on)
 		}
-		all.add(s.Node, &s.Service, of[strings.ToLower(s.Node)])
 	}
 	list := make(ServiceList, 0, len(byName))
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		list = append(list, *byName[name])
+		all := byName[name]
+		all.Parts = slices.DeleteFunc(all.Parts, func(p ServicePart) bool { return p.Instances == 0 })
+		if len(all.Parts) > 0 {
+			list = append(list, *all)
+		}
 	}
 	return &list, nil
 }
 
-// add counts an instance on a node, whose checks are given. Nodes come one after
-// another.
-func (l *ServiceParts) add(node string, s *Service, checks Checks) {
-	first := len(l.Parts) == 0 || !strings.EqualFold(l.Parts[len(l.Parts)-1].Node, node)
-	if first {
+// on returns the part of a node. Nodes come one after another.
+func (l *ServiceParts) on(node string) *ServicePart {
+	if n := len(l.Parts); n == 0 || !strings.EqualFold(l.Parts[n-1].Node, node) {
 		l.Parts = append(l.Parts, ServicePart{Node: node, Tags: []string{}, Sources: []string{}})
 	}
-	p := &l.Parts[len(l.Parts)-1]
+	return &l.Parts[len(l.Parts)-1]
+}
+
+// add counts an instance on a node, whose checks are given.
+func (l *ServiceParts) add(node string, s *Service, checks Checks) {
+	p := l.on(node)
 	p.Instances++
+	if p.Instances == 1 {
+		p.count(checks, "")
+	}
+	p.count(checks, s.ID)
 	p.Tags = join(p.Tags, s.Tags...)
 	if source := s.Meta[externalSource]; source != "" {
 		p.Sources = join(p.Sources, source)
 	}
+	l.Kind, l.Native = s.Kind, l.Native || s.Connect.Native
+}
+
+// addProxy counts the checks of a proxy of the service.
+func (l *ServiceParts) addProxy(node string, s *Service, checks Checks) {
+	l.on(node).count(checks, s.ID)
+	transparent := s.Proxy.Mode == "transparent"
+	l.Transparent = transparent && (l.Transparent || !l.Proxied)
+	l.Proxied = true
+}
+
+// count counts the checks of a service, or with "" of the node.
+func (p *ServicePart) count(checks Checks, serviceID string) {
 	h := HealthSummary{}
 	for i := range checks {
-		if c := &checks[i]; c.ServiceID == s.ID || c.ServiceID == "" && first {
-			h.add(c.Status)
+		if checks[i].ServiceID == serviceID {
+			h.add(checks[i].Status)
 		}
 	}
 	p.Passing, p.Warning, p.Critical = p.Passing+h.Passing, p.Warning+h.Warning, p.Critical+h.Critical

@@ -24,7 +24,8 @@ type NodeInfo struct {
 type NodeInfos []NodeInfo
 
 // ServicePart is what one node has of a service: how many instances, with which
-// tags, and how many checks in which state, those of the node among them.
+// tags, and how many checks in which state, those of the node and of proxies of
+// the service among them. There is none without an instance.
 type ServicePart struct {
 	Node      string
 	Tags      []string
@@ -40,6 +41,11 @@ type ServiceParts struct {
 	Name  string
 	Kind  string
 	Parts []ServicePart
+	// Native says that some instance is a part of a mesh itself, Proxied that one has
+	// a proxy, and Transparent that traffic is redirected to all of those.
+	Native      bool `msg:",omitempty"`
+	Proxied     bool `msg:",omitempty"`
+	Transparent bool `msg:",omitempty"`
 }
 
 // ServiceList is services in the order of their names.

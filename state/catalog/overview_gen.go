@@ -592,21 +592,57 @@ func (z *ServicePart) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *ServiceParts) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 3
-	// string "Name"
-	o = append(o, 0x83, 0xa4, 0x4e, 0x61, 0x6d, 0x65)
-	o = msgp.AppendString(o, z.Name)
-	// string "Kind"
-	o = append(o, 0xa4, 0x4b, 0x69, 0x6e, 0x64)
-	o = msgp.AppendString(o, z.Kind)
-	// string "Parts"
-	o = append(o, 0xa5, 0x50, 0x61, 0x72, 0x74, 0x73)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.Parts)))
-	for za0001 := range z.Parts {
-		o, err = z.Parts[za0001].MarshalMsg(o)
-		if err != nil {
-			err = msgp.WrapError(err, "Parts", za0001)
-			return
+	// check for omitted fields
+	zb0001Len := uint32(6)
+	var zb0001Mask uint8 /* 6 bits */
+	_ = zb0001Mask
+	if z.Native == false {
+		zb0001Len--
+		zb0001Mask |= 0x8
+	}
+	if z.Proxied == false {
+		zb0001Len--
+		zb0001Mask |= 0x10
+	}
+	if z.Transparent == false {
+		zb0001Len--
+		zb0001Mask |= 0x20
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "Name"
+		o = append(o, 0xa4, 0x4e, 0x61, 0x6d, 0x65)
+		o = msgp.AppendString(o, z.Name)
+		// string "Kind"
+		o = append(o, 0xa4, 0x4b, 0x69, 0x6e, 0x64)
+		o = msgp.AppendString(o, z.Kind)
+		// string "Parts"
+		o = append(o, 0xa5, 0x50, 0x61, 0x72, 0x74, 0x73)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.Parts)))
+		for za0001 := range z.Parts {
+			o, err = z.Parts[za0001].MarshalMsg(o)
+			if err != nil {
+				err = msgp.WrapError(err, "Parts", za0001)
+				return
+			}
+		}
+		if (zb0001Mask & 0x8) == 0 { // if not omitted
+			// string "Native"
+			o = append(o, 0xa6, 0x4e, 0x61, 0x74, 0x69, 0x76, 0x65)
+			o = msgp.AppendBool(o, z.Native)
+		}
+		if (zb0001Mask & 0x10) == 0 { // if not omitted
+			// string "Proxied"
+			o = append(o, 0xa7, 0x50, 0x72, 0x6f, 0x78, 0x69, 0x65, 0x64)
+			o = msgp.AppendBool(o, z.Proxied)
+		}
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
+			// string "Transparent"
+			o = append(o, 0xab, 0x54, 0x72, 0x61, 0x6e, 0x73, 0x70, 0x61, 0x72, 0x65, 0x6e, 0x74)
+			o = msgp.AppendBool(o, z.Transparent)
 		}
 	}
 	return
@@ -669,6 +705,24 @@ func (z *ServiceParts) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "Native":
+			z.Native, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Native")
+				return
+			}
+		case "Proxied":
+			z.Proxied, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Proxied")
+				return
+			}
+		case "Transparent":
+			z.Transparent, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Transparent")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -687,6 +741,7 @@ func (z *ServiceParts) Msgsize() (s int) {
 	for za0001 := range z.Parts {
 		s += z.Parts[za0001].Msgsize()
 	}
+	s += 7 + msgp.BoolSize + 8 + msgp.BoolSize + 12 + msgp.BoolSize
 	return
 }
 

@@ -69,7 +69,7 @@ type Service struct {
 	Tags        []string          `msg:",limit=64"`
 	NodeMeta    map[string]string // that the node must have
 	ServiceMeta map[string]string // that the instance must have
-	Connect     bool              // refused: there is no service mesh
+	Connect     bool              // the instances through which a mesh reaches the service are wanted
 	Peer        string            // refused unless empty
 }
 
@@ -135,6 +135,7 @@ type SelectRequest struct {
 	Tags           []string `msg:"t,omitempty,limit=64"`
 	NodeMeta       []string `msg:"nm,omitempty,limit=64"` // "key:value", in order
 	ServiceMeta    []string `msg:"sm,omitempty,limit=64"` // as NodeMeta
+	Connect        bool     `msg:"c,omitempty"`           // as in Service
 }
 
 // ExecuteRequest asks for the instances behind a name.
@@ -146,6 +147,8 @@ type ExecuteRequest struct {
 	Agent           string `msg:"a,omitempty"`
 	AgentDatacenter string `msg:"ad,omitempty"`
 	Address         string `msg:"ip,omitempty"` // of the client
+	// Connect asks as if the query's Service.Connect were set.
+	Connect bool `msg:"c,omitempty"`
 }
 
 // Answer is what a query leads to.

@@ -198,8 +198,8 @@ func (z DNS) Msgsize() (s int) {
 func (z *ExecuteRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(5)
-	var zb0001Mask uint8 /* 5 bits */
+	zb0001Len := uint32(6)
+	var zb0001Mask uint8 /* 6 bits */
 	_ = zb0001Mask
 	if z.Limit == 0 {
 		zb0001Len--
@@ -216,6 +216,10 @@ func (z *ExecuteRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.Address == "" {
 		zb0001Len--
 		zb0001Mask |= 0x10
+	}
+	if z.Connect == false {
+		zb0001Len--
+		zb0001Mask |= 0x20
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -244,6 +248,11 @@ func (z *ExecuteRequest) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "ip"
 			o = append(o, 0xa2, 0x69, 0x70)
 			o = msgp.AppendString(o, z.Address)
+		}
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
+			// string "c"
+			o = append(o, 0xa1, 0x63)
+			o = msgp.AppendBool(o, z.Connect)
 		}
 	}
 	return
@@ -301,6 +310,12 @@ func (z *ExecuteRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Address")
 				return
 			}
+		case "c":
+			z.Connect, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Connect")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -315,7 +330,7 @@ func (z *ExecuteRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *ExecuteRequest) Msgsize() (s int) {
-	s = 1 + 2 + msgp.StringPrefixSize + len(z.Name) + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Agent) + 3 + msgp.StringPrefixSize + len(z.AgentDatacenter) + 3 + msgp.StringPrefixSize + len(z.Address)
+	s = 1 + 2 + msgp.StringPrefixSize + len(z.Name) + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Agent) + 3 + msgp.StringPrefixSize + len(z.AgentDatacenter) + 3 + msgp.StringPrefixSize + len(z.Address) + 2 + msgp.BoolSize
 	return
 }
 
@@ -856,8 +871,8 @@ func (z *Query) Msgsize() (s int) {
 func (z *SelectRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(6)
-	var zb0001Mask uint8 /* 6 bits */
+	zb0001Len := uint32(7)
+	var zb0001Mask uint8 /* 7 bits */
 	_ = zb0001Mask
 	if z.OnlyPassing == false {
 		zb0001Len--
@@ -878,6 +893,10 @@ func (z *SelectRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.ServiceMeta == nil {
 		zb0001Len--
 		zb0001Mask |= 0x20
+	}
+	if z.Connect == false {
+		zb0001Len--
+		zb0001Mask |= 0x40
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -923,6 +942,11 @@ func (z *SelectRequest) MarshalMsg(b []byte) (o []byte, err error) {
 			for za0004 := range z.ServiceMeta {
 				o = msgp.AppendString(o, z.ServiceMeta[za0004])
 			}
+		}
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "c"
+			o = append(o, 0xa1, 0x63)
+			o = msgp.AppendBool(o, z.Connect)
 		}
 	}
 	return
@@ -1054,6 +1078,12 @@ func (z *SelectRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "c":
+			z.Connect, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Connect")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -1084,6 +1114,7 @@ func (z *SelectRequest) Msgsize() (s int) {
 	for za0004 := range z.ServiceMeta {
 		s += msgp.StringPrefixSize + len(z.ServiceMeta[za0004])
 	}
+	s += 2 + msgp.BoolSize
 	return
 }
 

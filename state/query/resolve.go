@@ -81,7 +81,7 @@ func made(q *Query, name string) (*Query, error) {
 // Selection is what every datacenter is asked for on behalf of the query.
 func (s *Service) Selection() *SelectRequest {
 	return &SelectRequest{Service: s.Service, OnlyPassing: s.OnlyPassing, IgnoreCheckIDs: s.IgnoreCheckIDs, Tags: s.Tags,
-		NodeMeta: pairs(s.NodeMeta), ServiceMeta: pairs(s.ServiceMeta)}
+		NodeMeta: pairs(s.NodeMeta), ServiceMeta: pairs(s.ServiceMeta), Connect: s.Connect}
 }
 
 // pairs writes metadata in an order of its own. A key has no colon.
@@ -96,7 +96,7 @@ func pairs(m map[string]string) []string {
 
 // choose answers Select.
 func choose(r storage.Reader, req *SelectRequest) (*catalog.Instances, error) {
-	all, err := catalog.ListInstances.Query(r, &catalog.ServiceRequest{Service: req.Service, NodeMeta: req.NodeMeta})
+	all, err := catalog.ListInstances.Query(r, &catalog.ServiceRequest{Service: req.Service, NodeMeta: req.NodeMeta, Connect: req.Connect})
 	if err != nil {
 		return nil, err
 	}

@@ -67,8 +67,6 @@ func prepareService(s *Service) error {
 		return invalid("Targets cannot be populated with NearestN or Datacenters")
 	case f.NearestN < 0 || f.NearestN > maxNearest:
 		return invalid("Bad NearestN '%d', must be 0 to %d", f.NearestN, maxNearest)
-	case s.Connect:
-		return invalid("Connect: this datacenter has no service mesh")
 	case s.Peer != "":
 		return invalid("Peer: cluster peering is not supported, use Failover.Datacenters")
 	}
