@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/legate-project/legate/agent/checks"
+	"github.com/legate-project/legate/agent/local/disk"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/op"
@@ -143,7 +144,7 @@ type State struct {
 	metrics *metrics
 	group   *lifecycle.Group
 	sending *lifecycle.Group // what talks to the catalog
-	disk    *disk
+	disk    *disk.Disk
 	runner  *checks.Runner
 	wake    chan struct{} // capacity 1: something is to be sent
 	full    chan struct{} // capacity 1: compare everything now
@@ -196,7 +197,7 @@ func New(cfg Config) (*State, error) {
 	}
 	s := &State{cfg: cfg, log: cfg.Log.With("component", "local"), metrics: newMetrics(cfg.Registerer), group: lifecycle.New("local state"), sending: lifecycle.New("local state"), runner: checks.NewRunner(),
 		wake: make(chan struct{}, 1), full: make(chan struct{}, 1), urgent: make(chan struct{}, 1), lanes: map[string]*lane{}, fresh: map[string]struct{}{}, taken: map[string][]string{}, unkept: map[string]bool{}, toKeep: map[string]bool{},
-		services: map[string]*service{}, checks: map[string]*check{}, asleep: map[string]config.CheckDefinition{}, gone: map[goneKey]gone{}, changed: make(chan struct{}), disk: newDisk(cfg.Dir)}
+		services: map[string]*service{}, checks: map[string]*check{}, asleep: map[string]config.CheckDefinition{}, gone: map[goneKey]gone{}, changed: make(chan struct{}), disk: disk.New(cfg.Dir, serviceFolder, checkFolder)}
 	return s, s.restore()
 }
 

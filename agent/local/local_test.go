@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/legate-project/legate/agent/local/disk"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/op"
@@ -276,11 +277,11 @@ func TestRestartKeepsServicesAndResults(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, serviceFolder, "torn.json"), []byte(`{"Service":{"Na`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, serviceFolder, unfinished+"1"), []byte(`{"Ser`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, serviceFolder, disk.Unfinished+"1"), []byte(`{"Ser`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	second := start(t, d, keep)
-	if _, err := os.Stat(filepath.Join(dir, serviceFolder, unfinished+"1")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, serviceFolder, disk.Unfinished+"1")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("what was being written when the agent was killed is still there: %v", err)
 	}
 	for id, c := range second.Checks() {

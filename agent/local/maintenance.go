@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/legate-project/legate/agent/checks"
+	"github.com/legate-project/legate/agent/local/disk"
 	"github.com/legate-project/legate/config"
 )
 
@@ -39,7 +40,7 @@ func (s *State) Maintain(serviceID string, on bool, reason string) error {
 			return err
 		}
 	}
-	return s.change(func(w *writes) error {
+	return s.change(func(w *disk.Writes) error {
 		_, is := s.checks[def.ID]
 		switch {
 		case serviceID != "" && s.services[serviceID] == nil:

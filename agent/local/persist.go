@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/agent/checks"
+	"github.com/legate-project/legate/agent/local/disk"
 	"github.com/legate-project/legate/config"
 )
 
@@ -48,9 +49,9 @@ func (s *State) restore() error {
 	if err := s.restoreTags(); err != nil {
 		return err
 	}
-	disk := s.disk
-	s.disk = newDisk("") // what is read needs not be written
-	defer func() { s.disk = disk }()
+	real := s.disk
+	s.disk = disk.New("") // what is read needs not be written
+	defer func() { s.disk = real }()
 	var asleep []string
 	defer func() { s.tellAsleep(asleep) }()
 	for _, folder := range []string{serviceFolder, checkFolder} {
@@ -88,6 +89,12 @@ func (s *State) restore() error {
 		}
 		return nil
 	})
+}
+
+// forgetCheck removes what is kept of a check.
+func forgetCheck(w *disk.Writes, id string) {
+	w.Forget(checkFolder, id)
+	w.Forget(resultFolder, id)
 }
 
 // mend makes definitions valid that were taken when less was refused.
@@ -160,8 +167,8 @@ func (s *State) adopt() error {
 		err := s.addCheck(d, false)
 		if errors.Is(err, ErrUnknownService) {
 			s.log.Warn("a kept check goes: its service is not defined any more", "check", d.ID, "service", d.ServiceID)
-			err = s.change(func(w *writes) error {
-				w.forgetCheck(d.ID)
+			err = s.change(func(w *disk.Writes) error {
+				forgetCheck(w, d.ID)
 				return nil
 			}, func() {})
 		}
@@ -181,7 +188,7 @@ func (s *State) eachKept(folder string, use func(kept) error) error {
 	}
 	for _, f := range files {
 		name := filepath.Join(dir, f.Name())
-		if strings.HasPrefix(f.Name(), unfinished) { // the agent was killed while it wrote
+		if strings.HasPrefix(f.Name(), disk.Unfinished) { // the agent was killed while it wrote
 			if err := os.Remove(name); err != nil {
 				return fmt.Errorf("restore %s: %w", folder, err)
 			}
@@ -213,7 +220,7 @@ func (s *State) resumeTTL(c *check) {
 	if s.cfg.Dir == "" {
 		return
 	}
-	k, err := readKept(s.disk.path(resultFolder, c.def.ID))
+	k, err := readKept(s.disk.Path(resultFolder, c.def.ID))
 	if err != nil || k.Result == nil {
 		return // never reported, or restore has put it aside
 	}

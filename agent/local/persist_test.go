@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/legate-project/legate/agent/local/disk"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/state/catalog"
 )
@@ -87,10 +88,10 @@ func TestFoldersAreDurableBeforeWhatIsInThem(t *testing.T) {
 	dir := t.TempDir()
 	s := start(t, newDatacenter(t), func(c *Config) { c.Dir = dir })
 	var synced []string
-	s.disk.syncDir = func(name string) error {
+	s.disk.SyncDir = func(name string) error {
 		rel, err := filepath.Rel(dir, name)
 		synced = append(synced, rel)
-		return errors.Join(err, syncDir(name))
+		return errors.Join(err, disk.SyncDir(name))
 	}
 	must(t, s.AddService(web(80)))
 	must(t, s.UpdateTTL("service:web", "passing", ""))

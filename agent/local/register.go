@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/legate-project/legate/agent/local/disk"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/state/catalog"
 )
@@ -34,16 +35,16 @@ var errNotKept = errors.New("nothing was changed")
 // refuses, nothing has. Both run with s.mu held, and nothing that plan looks at
 // changes between them. An error after do tells that files are left over, or
 // that the last flush failed: what the disk then holds nobody knows.
-func (s *State) change(plan func(w *writes) error, do func()) (err error) {
-	d := drafts{}
-	defer func() { err = errors.Join(err, d.discard()) }()
+func (s *State) change(plan func(w *disk.Writes) error, do func()) (err error) {
+	d := disk.Drafts{}
+	defer func() { err = errors.Join(err, d.Discard()) }()
 	for try := 1; ; try++ {
 		w, err := s.planned(plan)
 		if err != nil {
 			return err
 		}
 		if try < maxPlans {
-			if err := d.prepare(w); err != nil {
+			if err := d.Prepare(w); err != nil {
 				return fmt.Errorf("%w: %w", errNotKept, err)
 			}
 		}
@@ -54,16 +55,16 @@ func (s *State) change(plan func(w *writes) error, do func()) (err error) {
 }
 
 // planned returns what a change writes as things are.
-func (s *State) planned(plan func(w *writes) error) (*writes, error) {
+func (s *State) planned(plan func(w *disk.Writes) error) (*disk.Writes, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := s.disk.begin()
+	w := s.disk.Begin()
 	return w, plan(w)
 }
 
 // carryOut carries a change out for which d is prepared. Where it no longer
 // fits, it prepares with last what is missing, else it asks to begin again.
-func (s *State) carryOut(plan func(w *writes) error, do func(), d drafts, last bool) (again bool, err error) {
+func (s *State) carryOut(plan func(w *disk.Writes) error, do func(), d disk.Drafts, last bool) (again bool, err error) {
 	s.changing.Lock()
 	unlock := sync.OnceFunc(s.changing.Unlock)
 	defer unlock()
@@ -72,15 +73,15 @@ func (s *State) carryOut(plan func(w *writes) error, do func(), d drafts, last b
 		return false, err
 	}
 	switch {
-	case d.ready(w):
+	case d.Ready(w):
 	case !last:
 		return true, nil
 	default:
-		if err := d.prepare(w); err != nil {
+		if err := d.Prepare(w); err != nil {
 			return false, fmt.Errorf("%w: %w", errNotKept, err)
 		}
 	}
-	done, err := w.carryOut(d)
+	done, err := w.CarryOut(d)
 	if !done {
 		return false, fmt.Errorf("%w: %w", errNotKept, err)
 	}
@@ -88,7 +89,7 @@ func (s *State) carryOut(plan func(w *writes) error, do func(), d drafts, last b
 	do()
 	s.mu.Unlock()
 	unlock()
-	return false, errors.Join(err, w.flush())
+	return false, errors.Join(err, w.Flush())
 }
 
 // addService registers a service; a sidecar in its definition is not looked at.
@@ -101,7 +102,7 @@ func (s *State) addService(def config.ServiceDefinition, file bool, rest others)
 	for i := range defs {
 		r.named[defs[i].ID] = true
 	}
-	return s.change(func(w *writes) error { return s.planService(w, &r) }, func() { s.putService(&r) })
+	return s.change(func(w *disk.Writes) error { return s.planService(w, &r) }, func() { s.putService(&r) })
 }
 
 // registration is one of a service.
@@ -135,7 +136,7 @@ func (r *registration) asleep(old *service) []config.CheckDefinition {
 }
 
 // planService says what a registration writes; s.mu is held.
-func (s *State) planService(w *writes, r *registration) error {
+func (s *State) planService(w *disk.Writes, r *registration) error {
 	id := r.record.ID
 	old := s.services[id]
 	if old == nil && len(s.services) >= maxServices {
@@ -149,23 +150,23 @@ func (s *State) planService(w *writes, r *registration) error {
 		has = old.checks
 	}
 	for i := range r.checks {
-		if err := w.keepStatus(&r.checks[i], r.at, r.file); err != nil {
+		if err := keepStatus(w, &r.checks[i], r.at, r.file); err != nil {
 			return err
 		}
 	}
 	for cid, c := range has {
 		if r.loosens(cid, c) {
-			if err := w.keep(checkFolder, cid, kept{Check: &c.def}); err != nil {
+			if err := w.Keep(checkFolder, cid, kept{Check: &c.def}); err != nil {
 				return err
 			}
 		}
 	}
 	if !r.file {
-		if err := w.keep(serviceFolder, id, stored(&r.def, r.asleep(old))); err != nil {
+		if err := w.Keep(serviceFolder, id, stored(&r.def, r.asleep(old))); err != nil {
 			return err
 		}
 	} else if old != nil && !old.file {
-		w.forget(serviceFolder, id)
+		w.Forget(serviceFolder, id)
 	}
 	if !r.def.EnableTagOverride {
 		s.forgetTags(w, id)
@@ -175,12 +176,12 @@ func (s *State) planService(w *writes, r *registration) error {
 	}
 	if r.rest == dropOthers {
 		for _, cid := range s.sleepers(id) {
-			w.forgetCheck(cid)
+			forgetCheck(w, cid)
 		}
 	}
 	for cid, c := range has {
 		if r.drops(cid, c) {
-			w.forgetCheck(cid)
+			forgetCheck(w, cid)
 		}
 	}
 	return nil
@@ -247,18 +248,18 @@ func (s *State) relabel(svc *service) {
 
 // removeService deregisters a service with its checks, but not its sidecar.
 func (s *State) removeService(id string) error {
-	return s.change(func(w *writes) error {
+	return s.change(func(w *disk.Writes) error {
 		svc := s.services[id]
 		if svc == nil {
 			return fmt.Errorf("%w %q", ErrUnknownService, id)
 		}
-		w.forget(serviceFolder, id)
+		w.Forget(serviceFolder, id)
 		s.forgetTags(w, id)
 		for cid := range svc.checks {
-			w.forgetCheck(cid)
+			forgetCheck(w, cid)
 		}
 		for _, cid := range s.sleepers(id) {
-			w.forgetCheck(cid)
+			forgetCheck(w, cid)
 		}
 		return nil
 	}, func() {
@@ -286,8 +287,8 @@ func (s *State) addCheck(def config.CheckDefinition, file bool) error {
 		return err
 	}
 	at := time.Now()
-	return s.change(func(w *writes) error {
-		return errors.Join(w.keepStatus(&def, at, file), s.planCheck(w, &def, file))
+	return s.change(func(w *disk.Writes) error {
+		return errors.Join(keepStatus(w, &def, at, file), s.planCheck(w, &def, file))
 	}, func() {
 		s.putCheck(&def, file, false)
 		s.changedOf(def.ServiceID)
@@ -297,15 +298,15 @@ func (s *State) addCheck(def config.CheckDefinition, file bool) error {
 // keepStatus keeps the state that a TTL check is registered with, as if it had
 // been reported: after a restart it is good for what is left of its time, and not
 // anew.
-func (w *writes) keepStatus(def *config.CheckDefinition, at time.Time, file bool) error {
+func keepStatus(w *disk.Writes, def *config.CheckDefinition, at time.Time, file bool) error {
 	if file || def.TTL <= 0 || def.Status == "" {
 		return nil
 	}
-	return w.keep(resultFolder, def.ID, kept{Result: &keptResult{CheckID: def.ID, Status: def.Status, Until: at.Add(def.TTL)}})
+	return w.Keep(resultFolder, def.ID, kept{Result: &keptResult{CheckID: def.ID, Status: def.Status, Until: at.Add(def.TTL)}})
 }
 
 // planCheck says what the registration of a check writes; s.mu is held.
-func (s *State) planCheck(w *writes, def *config.CheckDefinition, file bool) error {
+func (s *State) planCheck(w *disk.Writes, def *config.CheckDefinition, file bool) error {
 	if def.ServiceID != "" && s.services[def.ServiceID] == nil {
 		return fmt.Errorf("%w: ServiceID %q does not exist", ErrUnknownService, def.ServiceID)
 	}
@@ -314,7 +315,7 @@ func (s *State) planCheck(w *writes, def *config.CheckDefinition, file bool) err
 		return invalid("this agent has %d checks already, its limit", maxChecks)
 	}
 	if !file {
-		return w.keep(checkFolder, def.ID, kept{Check: def})
+		return w.Keep(checkFolder, def.ID, kept{Check: def})
 	}
 	s.forgetAlone(w, def.ID)
 	return nil
@@ -322,10 +323,10 @@ func (s *State) planCheck(w *writes, def *config.CheckDefinition, file bool) err
 
 // forgetAlone forgets a check that is kept by itself: from now on a file or its
 // service defines it. s.mu is held.
-func (s *State) forgetAlone(w *writes, id string) {
+func (s *State) forgetAlone(w *disk.Writes, id string) {
 	c := s.checks[id]
 	if _, asleep := s.asleep[id]; asleep || c != nil && !c.part && !c.file {
-		w.forget(checkFolder, id)
+		w.Forget(checkFolder, id)
 	}
 }
 
@@ -377,9 +378,9 @@ func (s *State) disown(c *check) {
 
 // RemoveCheck deregisters a check.
 func (s *State) RemoveCheck(id string) error {
-	return s.change(func(w *writes) error {
+	return s.change(func(w *disk.Writes) error {
 		if _, asleep := s.asleep[id]; asleep {
-			w.forgetCheck(id)
+			forgetCheck(w, id)
 			return nil
 		}
 		if s.checks[id] == nil {
@@ -396,14 +397,14 @@ func (s *State) RemoveCheck(id string) error {
 }
 
 // planRemoval says what removing a check that there is writes; s.mu is held.
-func (s *State) planRemoval(w *writes, id string) error {
+func (s *State) planRemoval(w *disk.Writes, id string) error {
 	if svc := s.definer(s.checks[id]); svc != nil && !svc.file {
 		def := svc.without(id)
-		if err := w.keep(serviceFolder, def.ID, stored(&def, svc.asleep)); err != nil {
+		if err := w.Keep(serviceFolder, def.ID, stored(&def, svc.asleep)); err != nil {
 			return err
 		}
 	}
-	w.forgetCheck(id)
+	forgetCheck(w, id)
 	return nil
 }
 

@@ -224,7 +224,7 @@ func TestRegistrationsAreOnDiskWhenTheyAreAnswered(t *testing.T) {
 				if err := s.AddService(def); err != nil {
 					t.Error(err)
 				}
-				b, err := os.ReadFile(s.disk.path(serviceFolder, def.Name))
+				b, err := os.ReadFile(s.disk.Path(serviceFolder, def.Name))
 				if err != nil || !strings.Contains(string(b), fmt.Sprintf(`"Port":%d,`, def.Port)) {
 					t.Errorf("registered, but the file holds %s, %v", b, err)
 				}
@@ -242,7 +242,7 @@ func TestRegistrationsAreOnDiskWhenTheyAreAnswered(t *testing.T) {
 	if n := files(); n != 17 {
 		t.Errorf("%d files, want 17", n)
 	}
-	b, err := os.ReadFile(s.disk.path(serviceFolder, "shared"))
+	b, err := os.ReadFile(s.disk.Path(serviceFolder, "shared"))
 	if want := fmt.Sprintf(`"Port":%d,`, s.Services()["shared"].Port); err != nil || !strings.Contains(string(b), want) {
 		t.Errorf("the file holds %s, %v, the agent %s", b, err, want)
 	}

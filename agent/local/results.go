@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/agent/checks"
+	"github.com/legate-project/legate/agent/local/disk"
 	"github.com/legate-project/legate/config"
 )
 
@@ -142,7 +143,7 @@ func (s *State) keepSome(outcomes []outcome) error {
 	}
 	var errs []error
 	for i := range outcomes {
-		err := os.Chtimes(s.disk.path(resultFolder, outcomes[i].result.CheckID), time.Time{}, outcomes[i].ranAt)
+		err := os.Chtimes(s.disk.Path(resultFolder, outcomes[i].result.CheckID), time.Time{}, outcomes[i].ranAt)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // the check is gone
 			errs = append(errs, fmt.Errorf("keep the time of a run: %w", err))
 		}
@@ -153,13 +154,13 @@ func (s *State) keepSome(outcomes []outcome) error {
 // writeResults writes the files of those outcomes that are not their time
 // alone.
 func (s *State) writeResults(outcomes []outcome) error {
-	return s.change(func(w *writes) error {
+	return s.change(func(w *disk.Writes) error {
 		for i := range outcomes {
 			o := &outcomes[i]
 			if !o.write || s.checks[o.result.CheckID] != o.check {
 				continue
 			}
-			if err := w.keep(resultFolder, o.result.CheckID, kept{Result: &o.result}); err != nil {
+			if err := w.Keep(resultFolder, o.result.CheckID, kept{Result: &o.result}); err != nil {
 				return err
 			}
 		}
@@ -191,7 +192,7 @@ func (s *State) resume(c *check) {
 	if s.cfg.Dir == "" || s.running {
 		return
 	}
-	name := s.disk.path(resultFolder, c.def.ID)
+	name := s.disk.Path(resultFolder, c.def.ID)
 	info, err := os.Stat(name)
 	if err != nil {
 		return // it never ran
@@ -240,7 +241,7 @@ func (s *State) sweepResults() error {
 	known := map[string]bool{}
 	s.mu.Lock()
 	for id := range s.checks {
-		known[s.disk.path(resultFolder, id)] = true
+		known[s.disk.Path(resultFolder, id)] = true
 	}
 	s.mu.Unlock()
 	for _, f := range files {

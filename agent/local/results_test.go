@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/legate-project/legate/agent/checks"
+	"github.com/legate-project/legate/agent/local/disk"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/logging"
 )
@@ -119,7 +120,7 @@ func TestOutputIsKeptNowAndThen(t *testing.T) {
 	l := newLives(t)
 	file := []config.CheckDefinition{l.check("disk")}
 	kept := func() string {
-		k, err := readKept(newDisk(l.dir).path(resultFolder, "disk"))
+		k, err := readKept(disk.New(l.dir).Path(resultFolder, "disk"))
 		must(t, err)
 		return k.Result.Status + " " + k.Result.Output
 	}

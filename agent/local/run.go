@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/agent/checks"
+	"github.com/legate-project/legate/agent/local/disk"
 )
 
 // UpdateTTL takes the report of a TTL check. It counts even when it cannot be
@@ -26,7 +27,7 @@ func (s *State) UpdateTTL(id, status, output string) error {
 		}
 		s.result(c, report)
 	}
-	err := s.change(func(w *writes) error {
+	err := s.change(func(w *disk.Writes) error {
 		c := s.checks[id]
 		if c == nil {
 			return fmt.Errorf("%w %q", ErrUnknownCheck, id)
@@ -35,7 +36,7 @@ func (s *State) UpdateTTL(id, status, output string) error {
 			return fmt.Errorf("CheckID %q: %w", id, ErrNotTTL)
 		}
 		report.Output = s.output(output[:min(len(output), c.def.OutputMaxSize)])
-		return w.keep(resultFolder, id, kept{Result: &keptResult{CheckID: id, Status: status, Output: report.Output, Until: until.Add(c.def.TTL)}})
+		return w.Keep(resultFolder, id, kept{Result: &keptResult{CheckID: id, Status: status, Output: report.Output, Until: until.Add(c.def.TTL)}})
 	}, do)
 	if err != nil && !errors.Is(err, errNotKept) {
 		return err

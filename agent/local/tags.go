@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/legate-project/legate/agent/local/disk"
 	"github.com/legate-project/legate/config"
 )
 
@@ -72,13 +73,13 @@ func (s *State) keepTags() error {
 	if n == 0 {
 		return nil
 	}
-	return s.change(func(w *writes) error {
+	return s.change(func(w *disk.Writes) error {
 		for id := range s.unkept {
 			tags, ok := s.taken[id]
 			if !ok {
 				continue // the service is gone
 			}
-			if err := w.keep(tagFolder, id, kept{Tags: &keptTags{ServiceID: id, Tags: tags}}); err != nil {
+			if err := w.Keep(tagFolder, id, kept{Tags: &keptTags{ServiceID: id, Tags: tags}}); err != nil {
 				return err
 			}
 		}
@@ -88,9 +89,9 @@ func (s *State) keepTags() error {
 
 // forgetTags forgets what settleTags noted of a service, and dropTags does so
 // when the change is carried out; s.mu is held.
-func (s *State) forgetTags(w *writes, id string) {
+func (s *State) forgetTags(w *disk.Writes, id string) {
 	if _, ok := s.taken[id]; ok {
-		w.forget(tagFolder, id)
+		w.Forget(tagFolder, id)
 	}
 }
 
@@ -113,7 +114,7 @@ func (s *State) restoreTags() error {
 // sweepTags forgets the tags of services that are not defined any more.
 func (s *State) sweepTags() error {
 	var left []string
-	return s.change(func(w *writes) error {
+	return s.change(func(w *disk.Writes) error {
 		left = nil
 		for id := range s.taken {
 			if svc := s.services[id]; svc == nil || !svc.def.EnableTagOverride {

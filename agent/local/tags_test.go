@@ -138,7 +138,7 @@ func TestTagsOfServicesThatAreGoneAreForgotten(t *testing.T) {
 	file := filepath.Join(dir, tagFolder)
 	eventually(t, "tags on disk", func() bool { list, _ := os.ReadDir(file); return len(list) == 1 })
 	must(t, s.Stop(t.Context()))
-	must(t, os.RemoveAll(filepath.Join(dir, serviceFolder, filepath.Base(s.disk.path(serviceFolder, "db")))))
+	must(t, os.RemoveAll(filepath.Join(dir, serviceFolder, filepath.Base(s.disk.Path(serviceFolder, "db")))))
 	start(t, d, keep)
 	if list, err := os.ReadDir(file); err != nil || len(list) > 0 {
 		t.Errorf("%d files are left: %v", len(list), err)

@@ -1,4 +1,7 @@
-package local
+// Package disk keeps one value for each ID of a folder in a file of its own,
+// which is replaced whole or not at all. Changes of several files are carried out
+// in the order in which they are asked for. It knows nothing of what it keeps.
+package disk
 
 import (
 	"bytes"
@@ -14,36 +17,40 @@ import (
 	"sync"
 )
 
-// unfinished begins the names of files that are being written.
-const unfinished = ".new-"
+// Unfinished begins the names of files that are being written.
+const Unfinished = ".new-"
 
-// disk keeps definitions in one file each. What may take long or find the disk
+// Disk keeps values below one directory. What may take long or find the disk
 // full, writing the bytes, is done beside the file that they are to replace, by
 // many at once and before anything changes. Then the files change in the order
 // in which the state does. Those who wait for a folder share its flush.
-type disk struct {
-	dir     string // empty keeps nothing
+type Disk struct {
+	// SyncDir makes the names in a directory durable.
+	SyncDir func(dir string) error
+
+	dir     string
 	flushes map[string]*flush
-	syncDir func(dir string) error
 }
 
-func newDisk(dir string) *disk {
-	d := &disk{dir: dir, flushes: map[string]*flush{}, syncDir: syncDir}
-	for _, folder := range []string{serviceFolder, checkFolder} {
-		d.flushes[folder] = &flush{sync: func() error { return d.syncDir(filepath.Join(dir, folder)) }}
+// New returns the disk below a directory; an empty one keeps nothing. What is in
+// the durable folders is not lost with the power, unlike what is in others.
+func New(dir string, durable ...string) *Disk {
+	d := &Disk{dir: dir, flushes: map[string]*flush{}, SyncDir: SyncDir}
+	for _, folder := range durable {
+		d.flushes[folder] = &flush{sync: func() error { return d.SyncDir(filepath.Join(dir, folder)) }}
 	}
 	return d
 }
 
-// path of the file of an ID, which may hold any bytes.
-func (d *disk) path(folder, id string) string {
+// Path of the file of an ID, which may hold any bytes.
+func (d *Disk) Path(folder, id string) string {
 	sum := sha256.Sum256([]byte(id))
 	return filepath.Join(d.dir, folder, hex.EncodeToString(sum[:16])+".json")
 }
 
-// writes are what one change of the state writes and removes.
-type writes struct {
-	disk *disk
+// Writes are what one change of the state writes and removes.
+type Writes struct {
+	disk *Disk
 	list []write
 }
 
@@ -55,34 +62,28 @@ type write struct {
 	changed    bool // it was carried out, and was not in vain
 }
 
-func (d *disk) begin() *writes { return &writes{disk: d} }
+// Begin returns writes that do nothing yet.
+func (d *Disk) Begin() *Writes { return &Writes{disk: d} }
 
-// keep writes a file, whole or not at all. Results and tags may be lost with the
-// power, definitions not. What a change keeps comes before what it forgets, and
-// last among that what the rest is nothing without.
-func (w *writes) keep(folder, id string, k kept) error {
+// Keep writes a file, whole or not at all. What a change keeps comes before what
+// it forgets, and last among that what the rest is nothing without.
+func (w *Writes) Keep(folder, id string, v any) error {
 	if w.disk.dir == "" {
 		return nil
 	}
-	b, err := json.Marshal(k)
+	b, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("keep %s of %q: %w", folder, id, err)
 	}
-	w.list = append(w.list, write{folder: folder, id: id, name: w.disk.path(folder, id), bytes: b})
+	w.list = append(w.list, write{folder: folder, id: id, name: w.disk.Path(folder, id), bytes: b})
 	return nil
 }
 
-// forget removes a file, if there is one.
-func (w *writes) forget(folder, id string) {
+// Forget removes a file, if there is one.
+func (w *Writes) Forget(folder, id string) {
 	if w.disk.dir != "" {
-		w.list = append(w.list, write{folder: folder, id: id, name: w.disk.path(folder, id)})
+		w.list = append(w.list, write{folder: folder, id: id, name: w.disk.Path(folder, id)})
 	}
-}
-
-// forgetCheck removes what is kept of a check.
-func (w *writes) forgetCheck(id string) {
-	w.forget(checkFolder, id)
-	w.forget(resultFolder, id)
 }
 
 // prepared are bytes that stand beside the file that they are to replace.
@@ -91,11 +92,11 @@ type prepared struct {
 	tmp   string
 }
 
-// drafts are what is prepared for one change, by the file's name.
-type drafts map[string]prepared
+// Drafts are what is prepared for one change, by the file's name.
+type Drafts map[string]prepared
 
-// ready reports whether all that is to be written is prepared.
-func (d drafts) ready(w *writes) bool {
+// Ready reports whether all that is to be written is prepared.
+func (d Drafts) Ready(w *Writes) bool {
 	for i := range w.list {
 		if one := &w.list[i]; one.bytes != nil && !d.holds(one) {
 			return false
@@ -104,13 +105,13 @@ func (d drafts) ready(w *writes) bool {
 	return true
 }
 
-func (d drafts) holds(one *write) bool {
+func (d Drafts) holds(one *write) bool {
 	p, ok := d[one.name]
 	return ok && bytes.Equal(p.bytes, one.bytes)
 }
 
-// prepare writes what is not yet prepared.
-func (d drafts) prepare(w *writes) error {
+// Prepare writes what is not yet prepared.
+func (d Drafts) Prepare(w *Writes) error {
 	for i := range w.list {
 		one := &w.list[i]
 		if one.bytes == nil || d.holds(one) {
@@ -131,8 +132,8 @@ func (d drafts) prepare(w *writes) error {
 	return nil
 }
 
-// discard removes what was prepared and not used.
-func (d drafts) discard() error {
+// Discard removes what was prepared and not used.
+func (d Drafts) Discard() error {
 	var errs []error
 	for _, p := range d {
 		errs = append(errs, os.Remove(p.tmp))
@@ -140,11 +141,11 @@ func (d drafts) discard() error {
 	return errors.Join(errs...)
 }
 
-// carryOut makes the files those of the change. It reports whether they are:
+// CarryOut makes the files those of the change. It reports whether they are:
 // not if the first of them, or one that is kept, did not become so. What then
 // has changed says nothing by itself. When done, an error tells of files that
 // should have gone.
-func (w *writes) carryOut(d drafts) (done bool, err error) {
+func (w *Writes) CarryOut(d Drafts) (done bool, err error) {
 	var errs []error
 	for i := range w.list {
 		one := &w.list[i]
@@ -168,8 +169,8 @@ func (w *writes) carryOut(d drafts) (done bool, err error) {
 	return true, errors.Join(errs...)
 }
 
-// flush returns when the change is durable.
-func (w *writes) flush() error {
+// Flush returns when the change is durable.
+func (w *Writes) Flush() error {
 	var errs []error
 	flushed := map[string]bool{}
 	for i := range w.list {
@@ -187,14 +188,14 @@ func (one *write) fault(err error) error {
 }
 
 // draft writes the bytes beside the file that they are to replace.
-func (d *disk) draft(one *write) (string, error) {
+func (d *Disk) draft(one *write) (string, error) {
 	dir := filepath.Dir(one.name)
-	tmp, err := os.CreateTemp(dir, unfinished+"*")
+	tmp, err := os.CreateTemp(dir, Unfinished+"*")
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := d.makeFolder(one.folder); err != nil {
 			return "", err
 		}
-		tmp, err = os.CreateTemp(dir, unfinished+"*")
+		tmp, err = os.CreateTemp(dir, Unfinished+"*")
 	}
 	if err != nil {
 		return "", err
@@ -211,7 +212,7 @@ func (d *disk) draft(one *write) (string, error) {
 
 // makeFolder makes a folder durably: a file is lost with the folder that it is
 // in.
-func (d *disk) makeFolder(folder string) error {
+func (d *Disk) makeFolder(folder string) error {
 	at := d.dir
 	for part := range strings.SplitSeq(folder, "/") {
 		parent := at
@@ -219,15 +220,15 @@ func (d *disk) makeFolder(folder string) error {
 		if err := os.MkdirAll(at, 0o700); err != nil {
 			return err
 		}
-		if err := d.syncDir(parent); err != nil {
+		if err := d.SyncDir(parent); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// syncDir makes the names in a directory durable.
-func syncDir(name string) error {
+// SyncDir makes the names in a directory durable.
+func SyncDir(name string) error {
 	dir, err := os.Open(name)
 	if err != nil {
 		return fmt.Errorf("flush %s: %w", name, err)
