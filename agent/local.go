@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"time"
@@ -66,7 +67,7 @@ func nodeMeta(c *config.Config) map[string]string {
 // taggedAddresses names the node's addresses by network and IP version. What
 // the configuration says wins.
 func taggedAddresses(c *config.Config) map[string]string {
-	m := map[string]string{"lan": c.AdvertiseAddr, "wan": c.AdvertiseAddrWAN}
+	m := map[string]string{"lan": cmp.Or(c.TaggedAddresses["lan"], c.AdvertiseAddr), "wan": cmp.Or(c.TaggedAddresses["wan"], c.AdvertiseAddrWAN)}
 	for name, addr := range maps.Clone(m) {
 		ip, err := netip.ParseAddr(addr)
 		switch {

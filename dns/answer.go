@@ -8,6 +8,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 
+	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
 )
 
@@ -56,6 +57,9 @@ func (x *exchange) nameServers(qtype uint16) int {
 
 // node answers about a node.
 func (x *exchange) node(n name, qtype uint16) int {
+	if !op.Wide(n.dc) {
+		x.dc = n.dc
+	}
 	node, meta, err := catalog.GetNode.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), &catalog.NodeRequest{Node: n.name})
 	if err != nil {
 		return x.failed(err)
@@ -67,7 +71,7 @@ func (x *exchange) node(n name, qtype uint16) int {
 	ttl := x.ttl(wholeSeconds(x.conf.NodeTTL))
 	switch qtype {
 	case mdns.TypeA, mdns.TypeAAAA, mdns.TypeANY, mdns.TypeCNAME:
-		x.addresses(place{node.Address, nodeTags(node)}, qtype, ttl)
+		x.addresses(node.Reached(x.afar(node)), qtype, ttl)
 		x.resolve(qtype)
 	}
 	if qtype == mdns.TypeTXT || qtype == mdns.TypeANY {
@@ -101,6 +105,9 @@ func (x *exchange) service(n name, qtype uint16) int {
 		req.Tags, req.OrPort = []string{n.tag}, true
 	}
 	x.port = cmp.Or(n.port, n.tag)
+	if !op.Wide(n.dc) {
+		x.dc = n.dc
+	}
 	list, meta, err := x.healthy(n, req)
 	if err != nil {
 		return x.failed(err)
@@ -120,7 +127,7 @@ func (x *exchange) instances(list catalog.Instances, qtype uint16, ttl uint32) {
 		x.srv(list, ttl)
 	case mdns.TypeA, mdns.TypeAAAA, mdns.TypeANY, mdns.TypeCNAME:
 		for _, i := range x.spread(list, maxAddresses) {
-			x.addresses(whereIs(&list[i]), qtype, ttl)
+			x.addresses(x.whereIs(&list[i]), qtype, ttl)
 		}
 		x.settle()
 		x.resolve(qtype)
@@ -139,7 +146,7 @@ func (x *exchange) srv(list catalog.Instances, ttl uint32) {
 	for _, i := range x.spread(list, maxServices) {
 		in := &list[i]
 		target, addr, ok := x.target(in)
-		at := endpoint{target, x.portOf(in.Service)}
+		at := endpoint{target, x.portOf(in)}
 		if !ok || seen[at] {
 			continue
 		}
@@ -161,11 +168,11 @@ func (x *exchange) srv(list catalog.Instances, ttl uint32) {
 }
 
 // portOf is the port of an instance that has the name asked for, else its main one.
-func (x *exchange) portOf(s *catalog.Service) uint16 {
-	if port, ok := s.Ports.Named(x.port); ok {
+func (x *exchange) portOf(in *catalog.Instance) uint16 {
+	if port, ok := in.Service.Ports.Named(x.port); ok {
 		return uint16(port)
 	}
-	return uint16(s.Port)
+	return uint16(in.Service.Reached(x.afar(in.Node)).Port)
 }
 
 // weight of an instance by its health.
@@ -183,12 +190,13 @@ func weight(in *catalog.Instance) uint16 {
 // target names where an instance is: its node, the address of its own that it
 // has, or the host name that it was registered with.
 func (x *exchange) target(in *catalog.Instance) (target, addr string, ok bool) {
-	own := in.Service.Address
-	if own == "" || own == in.Node.Address {
+	afar := x.afar(in.Node)
+	own, node := in.Service.Reached(afar).Address, in.Node.Reached(afar).Address
+	if own == "" || own == node {
 		if target, ok := x.nodeTarget(in.Node); ok {
-			return target, in.Node.Address, true
+			return target, node, true
 		}
-		own = in.Node.Address // its name cannot be said in DNS
+		own = node // its name cannot be said in DNS
 	}
 	a, err := netip.ParseAddr(own)
 	if err != nil {
@@ -225,48 +233,43 @@ func sayable(name string) bool {
 	return ok
 }
 
-// place is an address with what stands in for it in the other IP version.
-type place struct {
-	addr string
-	tags func(tag string) string
+// afar reports whether a node is reached at its WAN addresses.
+func (x *exchange) afar(n *catalog.Node) bool {
+	return x.s.cfg.TranslateWAN && catalog.Afar(x.s.cfg.Datacenter, x.dc, n.Datacenter)
 }
 
-func nodeTags(n *catalog.Node) func(string) string {
-	return func(tag string) string { return n.TaggedAddresses[tag] }
-}
-
-// whereIs returns the address that clients of an instance connect to.
-func whereIs(in *catalog.Instance) place {
-	if in.Service.Address == "" {
-		return place{in.Node.Address, nodeTags(in.Node)}
+// whereIs returns where clients of an instance connect to.
+func (x *exchange) whereIs(in *catalog.Instance) catalog.Reach {
+	afar := x.afar(in.Node)
+	if r := in.Service.Reached(afar); r.Address != "" || r.IPv4.IsValid() || r.IPv6.IsValid() {
+		return r
 	}
-	return place{in.Service.Address, func(tag string) string { return in.Service.TaggedAddresses[tag].Address }}
+	return in.Node.Reached(afar)
 }
 
-// addresses adds what a place has of the type that was asked.
-func (x *exchange) addresses(p place, qtype uint16, ttl uint32) {
-	a, err := netip.ParseAddr(p.addr)
-	if err != nil {
-		if host := mdns.Fqdn(p.addr); p.addr != "" && sayable(host) {
-			x.add(&mdns.CNAME{Hdr: head(x.owner, mdns.TypeCNAME, ttl), Target: host})
+// addresses adds what a place has of the type that was asked: of each IP version what
+// was registered for it, else the address if it is one. A host name is an alias.
+func (x *exchange) addresses(at catalog.Reach, qtype uint16, ttl uint32) {
+	v4, v6 := at.IPv4, at.IPv6
+	a, err := netip.ParseAddr(at.Address)
+	if err == nil {
+		if a = a.Unmap().WithZone(""); a.Is4() && !v4.IsValid() {
+			v4 = a
+		} else if a.Is6() && !v6.IsValid() {
+			v6 = a
 		}
+	}
+	if v4.IsValid() && (qtype == mdns.TypeA || qtype == mdns.TypeANY) {
+		x.add(addrRecord(x.owner, v4, ttl))
+	}
+	if v6.IsValid() && (qtype == mdns.TypeAAAA || qtype == mdns.TypeANY) {
+		x.add(addrRecord(x.owner, v6, ttl))
+	}
+	if v4.IsValid() || v6.IsValid() || at.Address == "" {
 		return
 	}
-	a = a.Unmap().WithZone("")
-	if qtype == mdns.TypeANY || (qtype == mdns.TypeA) == a.Is4() && (qtype == mdns.TypeAAAA) == a.Is6() {
-		x.add(addrRecord(x.owner, a, ttl))
-	}
-	for _, other := range []struct {
-		tag   string
-		qtype uint16
-		has   bool
-	}{{"lan_ipv4", mdns.TypeA, a.Is4()}, {"lan_ipv6", mdns.TypeAAAA, a.Is6()}} {
-		if other.has || (qtype != other.qtype && qtype != mdns.TypeANY) {
-			continue
-		}
-		if b, err := netip.ParseAddr(p.tags(other.tag)); err == nil && b.Unmap().Is4() == (other.qtype == mdns.TypeA) {
-			x.add(addrRecord(x.owner, b.Unmap().WithZone(""), ttl))
-		}
+	if host := mdns.Fqdn(at.Address); sayable(host) {
+		x.add(&mdns.CNAME{Hdr: head(x.owner, mdns.TypeCNAME, ttl), Target: host})
 	}
 }
 

@@ -53,6 +53,8 @@ type Config struct {
 	Domain, AltDomain string
 	Datacenter        string
 	Node              string // of this agent
+	// TranslateWAN answers about other datacenters with the WAN addresses there.
+	TranslateWAN bool
 	// DNS is the dns_config block.
 	DNS config.DNSConfig
 	// Recursors answer for names outside the domains, each an IP address with or
