@@ -97,10 +97,11 @@ func (x *exchange) address(n name, qtype uint16) int {
 	return x.negative(mdns.RcodeSuccess)
 }
 
-// service answers about the healthy instances of a service, in random order
+// service answers about the healthy instances of a service, or those through which a
+// mesh reaches it, in random order
 // within each datacenter.
 func (x *exchange) service(n name, qtype uint16) int {
-	req := &catalog.ServiceRequest{Service: n.name, HealthyOnly: true, PassingOnly: x.conf.OnlyPassing, Port: n.port}
+	req := &catalog.ServiceRequest{Service: n.name, HealthyOnly: true, PassingOnly: x.conf.OnlyPassing, Port: n.port, Connect: n.kind == kindConnect}
 	if n.tag != "" {
 		req.Tags, req.OrPort = []string{n.tag}, true
 	}

@@ -247,7 +247,7 @@ func (x *exchange) question(qtype uint16) int {
 	switch n.kind {
 	case kindNode:
 		return x.node(n, qtype)
-	case kindService:
+	case kindService, kindConnect:
 		return x.service(n, qtype)
 	case kindAddr:
 		return x.address(n, qtype)

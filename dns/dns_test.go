@@ -54,14 +54,15 @@ func newFake() *fake {
 	far := &catalog.Node{Node: "far1", Address: "10.2.0.1", Datacenter: "dc2"}
 	f := &fake{nodes: map[string]*catalog.Node{"n1": n1, "n2.rack": n2, "host": node("host", "other.example.com"), "odd": node("odd node", "10.0.0.9")},
 		services: map[string]catalog.Instances{
-			"consul": {instance(n1, catalog.Service{Service: "consul", Port: 8300}, "passing")},
-			"web":    {instance(n1, catalog.Service{Service: "web", Port: 80, Tags: []string{"v1.2"}, Weights: catalog.Weights{Passing: 5, Warning: 2}}, "warning")},
-			"six":    {instance(n2, catalog.Service{Service: "six", Port: 6}, "passing")},
-			"own":    {instance(n1, catalog.Service{Service: "own", Port: 81, Address: "10.9.0.1"}, "passing")},
-			"ext":    {instance(n1, catalog.Service{Service: "ext", Port: 443, Address: "www.example.com"}, "passing")},
-			"same":   {instance(n1, catalog.Service{ID: "a", Service: "same", Port: 1}, "passing"), instance(n1, catalog.Service{ID: "b", Service: "same", Port: 2}, "passing")},
-			"odd":    {instance(node("odd node", "10.0.0.9"), catalog.Service{Service: "odd", Port: 9}, "passing")},
-			"far":    {instance(far, catalog.Service{Service: "far", Port: 70}, "passing")},
+			"consul":            {instance(n1, catalog.Service{Service: "consul", Port: 8300}, "passing")},
+			"web":               {instance(n1, catalog.Service{Service: "web", Port: 80, Tags: []string{"v1.2"}, Weights: catalog.Weights{Passing: 5, Warning: 2}}, "warning")},
+			"six":               {instance(n2, catalog.Service{Service: "six", Port: 6}, "passing")},
+			"own":               {instance(n1, catalog.Service{Service: "own", Port: 81, Address: "10.9.0.1"}, "passing")},
+			"ext":               {instance(n1, catalog.Service{Service: "ext", Port: 443, Address: "www.example.com"}, "passing")},
+			"same":              {instance(n1, catalog.Service{ID: "a", Service: "same", Port: 1}, "passing"), instance(n1, catalog.Service{ID: "b", Service: "same", Port: 2}, "passing")},
+			"odd":               {instance(node("odd node", "10.0.0.9"), catalog.Service{Service: "odd", Port: 9}, "passing")},
+			"web-sidecar-proxy": {instance(n2, catalog.Service{Service: "web-sidecar-proxy", Port: 21000}, "passing")},
+			"far":               {instance(far, catalog.Service{Service: "far", Port: 70}, "passing")},
 		}}
 	for i := range 200 {
 		n := node(fmt.Sprintf("many%d", i), fmt.Sprintf("10.1.%d.%d", i/100, i%100+1))
@@ -101,6 +102,9 @@ func (f *fake) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
 			panic("asked for")
 		}
 		list := catalog.Instances{}
+		if req.Connect {
+			req = &catalog.ServiceRequest{Service: req.Service + "-sidecar-proxy"}
+		}
 		for _, in := range f.services[req.Service] {
 			if req.Fits(in.Service) {
 				list = append(list, in)
@@ -279,6 +283,10 @@ func TestQuestions(t *testing.T) {
 		{"none.service.dc9.consul.", mdns.TypeSOA, "NOERROR consul. 3 SOA"},
 		{"consul.", mdns.TypeIXFR, "NOTIMP"},
 		{"web.service.consul.", mdns.TypeAXFR, "NOTIMP"},
+		{"web.connect.consul.", mdns.TypeSRV, "NOERROR web.connect.consul. 5 SRV 1 1 21000 N2.rack.node.dc1.consul. + N2.rack.node.dc1.consul. 5 AAAA fd00::2"},
+		{"web.connect.dc1.consul.", mdns.TypeAAAA, "NOERROR web.connect.dc1.consul. 5 AAAA fd00::2"},
+		{"six.connect.consul.", mdns.TypeA, "NXDOMAIN" + soa},
+		{"connect.consul.", mdns.TypeA, "NOERROR" + soa},
 		{"web.virtual.consul.", mdns.TypeA, "NXDOMAIN" + soa},
 		{"web.ingress.dc2.consul.", mdns.TypeA, "NXDOMAIN" + soa},
 		{"web.consul.", mdns.TypeA, "NXDOMAIN" + soa},

@@ -15,6 +15,7 @@ const (
 	kindNode
 	kindAddr
 	kindQuery
+	kindConnect
 	kindAbove // other names are below it, as those of nodes below node.<domain>
 )
 
@@ -32,7 +33,9 @@ func kindOf(label string) (kind, bool) {
 		return kindAddr, true
 	case "query":
 		return kindQuery, true
-	case "connect", "virtual", "ingress":
+	case "connect":
+		return kindConnect, true
+	case "virtual", "ingress":
 		return kindOther, true
 	}
 	return kindOther, false
@@ -109,7 +112,7 @@ func subject(k kind, dc string, labels []string) (name, bool) {
 		n.name = strings.Join(labels, ".")
 	case k != kindService:
 		n.name = labels[last]
-		return n, last == 0 || k == kindOther
+		return n, last == 0 || k == kindOther || k == kindConnect
 	case last == 1 && strings.HasPrefix(labels[0], "_") && strings.HasPrefix(labels[1], "_"):
 		n.name, n.tag = labels[0][1:], labels[1][1:]
 		if n.tag == "tcp" || n.tag == "udp" {
