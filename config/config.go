@@ -106,7 +106,7 @@ type Config struct {
 	// Client interfaces.
 	Domain                    string        `key:"domain" flag:"domain" default:"consul." doc:"DNS domain that the agent answers for."`
 	AltDomain                 string        `key:"alt_domain" flag:"alt-domain" doc:"A second DNS domain to answer for."`
-	Recursors                 []string      `key:"recursors" flag:"recursor" mark:"reload" doc:"DNS servers (ip or ip:port) for names outside the domain. Without any such names are refused."`
+	Recursors                 []string      `key:"recursors" flag:"recursor" mark:"reload" doc:"DNS servers (ip or ip:port; go-sockaddr templates are allowed) for names outside the domain. Without any such names are refused."`
 	DNSConfig                 DNSConfig     `key:"dns_config" mark:"reload" doc:"Behaviour of the DNS interface."`
 	HTTPConfig                HTTPConfig    `key:"http_config" doc:"Behaviour of the HTTP interface."`
 	UIConfig                  UIConfig      `key:"ui_config" doc:"The web interface."`

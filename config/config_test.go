@@ -322,6 +322,10 @@ addresses { http = "unix:///run/l.sock 127.0.0.1" }`)
 	if c.BindAddr != "10.9.8.7" || c.AdvertiseAddr != "10.9.8.7" || c.SerfWANBind != "10.9.8.7" {
 		t.Errorf("bind %q, advertise %q", c.BindAddr, c.AdvertiseAddr)
 	}
+	r := mustLoad(t, `data_dir = "/d" recursors = ["{{ two }}", "10.0.0.1", "[fd00::1]", "10.0.0.2:54"]`)
+	if got := strings.Join(r.Recursors, " "); got != "10.0.0.1 10.0.0.2 fd00::1 10.0.0.2:54" {
+		t.Errorf("recursors %q", got)
+	}
 	if got := strings.Join(c.DNSAddrs(), " "); got != "10.0.0.1:8600 10.0.0.2:8600 [::1]:8600" {
 		t.Errorf("DNS on %q", got)
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -110,6 +111,7 @@ func (f *finisher) addresses() {
 	} {
 		*a.addr = f.ip(a.key, *a.addr)
 	}
+	c.Recursors = f.recursors(c.Recursors)
 	c.ClientAddrs = f.words("client_addr", c.ClientAddrs)
 	c.Addresses.DNS = f.words("addresses.dns", c.Addresses.DNS)
 	c.Addresses.HTTP = f.words("addresses.http", c.Addresses.HTTP)
@@ -181,6 +183,22 @@ func (f *finisher) ip(key, text string) string {
 
 func parseIP(s string) (netip.Addr, error) {
 	return netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
+}
+
+// recursors expands a list of DNS servers; each is asked once.
+func (f *finisher) recursors(list []string) []string {
+	var out []string
+	for _, text := range list {
+		for _, word := range strings.Fields(f.expand("recursors", text)) {
+			if addr, err := parseIP(word); err == nil {
+				word = addr.String()
+			}
+			if !slices.Contains(out, word) {
+				out = append(out, word)
+			}
+		}
+	}
+	return out
 }
 
 // words expands and splits a list of listener addresses.
