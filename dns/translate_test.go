@@ -1,12 +1,14 @@
 package dns
 
 import (
+	"context"
 	"testing"
 
 	mdns "github.com/miekg/dns"
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/query"
 )
 
 // farFake has nodes of another datacenter with WAN addresses, and of this one.
@@ -77,5 +79,20 @@ func TestTranslationIsByInstance(t *testing.T) {
 		if len(found) != 2 || !found["198.51.100.5"] || !found["10.2.0.5"] {
 			t.Errorf("%s: %v", name, found)
 		}
+	}
+}
+
+// The instances of a prepared query are where it found them.
+func TestAnswersOfPreparedQueriesAreTranslated(t *testing.T) {
+	f := farFake()
+	caller := op.CallerFunc(func(_ context.Context, c *op.Call) (*op.Reply, error) {
+		list := f.services["gate"]
+		list[0].Node.Datacenter = "" // the answer says it
+		return op.NewReply(op.Meta{}, &query.Answer{Service: "gate", Datacenter: "dc2", Nodes: list}), nil
+	})
+	s, _ := start(t, caller, func(cfg *Config) { cfg.TranslateWAN, cfg.DNS.EnableAdditionalNodeMetaTXT = true, false })
+	want := "NOERROR gate.query.consul. 2 SRV 1 1 8080 c6336409.addr.dc2.consul. + c6336409.addr.dc2.consul. 2 A 198.51.100.9"
+	if got := show(ask(t, s, "gate.query.consul.", mdns.TypeSRV)); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
 	}
 }
