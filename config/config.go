@@ -63,7 +63,7 @@ type Config struct {
 	AdvertiseAddrWANIPv4 string            `key:"advertise_addr_wan_ipv4" doc:"IPv4 WAN address among the node's tagged addresses."`
 	AdvertiseAddrWANIPv6 string            `key:"advertise_addr_wan_ipv6" doc:"IPv6 WAN address among the node's tagged addresses."`
 	TaggedAddresses      map[string]string `key:"tagged_addresses" doc:"Further addresses of the node by tag: lan, wan and their _ipv4 and _ipv6 forms."`
-	TranslateWANAddrs    bool              `key:"translate_wan_addrs" mark:"pending" doc:"Answer with WAN addresses for nodes of other datacenters."`
+	TranslateWANAddrs    bool              `key:"translate_wan_addrs" doc:"Answer HTTP and DNS with WAN addresses (tagged_addresses wan, wan_ipv4, wan_ipv6) and ports for nodes and services of other datacenters."`
 	SerfLANBind          string            `key:"serf_lan" flag:"serf-lan-bind" doc:"Address of the LAN gossip listener. Empty means bind_addr."`
 	SerfWANBind          string            `key:"serf_wan" flag:"serf-wan-bind" doc:"Address of the listener for everything between datacenters. Empty means bind_addr."`
 	SerfLANAllowedCIDRs  []string          `key:"serf_lan_allowed_cidrs" flag:"serf-lan-allowed-cidrs" mark:"pending" doc:"Networks whose members may join the LAN pool. Empty means all."`

@@ -193,7 +193,7 @@ func (x *exchange) nodeServices() (*catalog.NodeServices, error) {
 		}
 	}
 	x.meta(&meta)
-	return out, nil
+	return x.seen(out, &meta).(*catalog.NodeServices), nil
 }
 
 func catalogNode(x *exchange) error {

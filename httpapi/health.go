@@ -83,7 +83,7 @@ func (x *exchange) list(sel *selection, reply *op.Reply, pick func() (any, error
 		if err != nil {
 			return nil, err
 		}
-		return json.Marshal(out)
+		return json.Marshal(x.seen(out, &reply.Meta))
 	}
 	var b []byte
 	var err error
@@ -109,4 +109,12 @@ func fixInstance(i *catalog.Instance) {
 		fixCheck(&checks[n])
 	}
 	*i = catalog.Instance{Node: &node, Service: &service, Checks: checks}
+}
+
+// seen is a result as this agent's clients reach what is in it: see catalog.From.
+func (x *exchange) seen(result any, m *op.Meta) any {
+	if !x.s.cfg.TranslateWAN || m.Datacenter == x.s.cfg.Datacenter {
+		return result
+	}
+	return catalog.From(result, x.s.cfg.Datacenter, m.Datacenter)
 }

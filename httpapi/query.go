@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/query"
 )
 
@@ -131,5 +132,6 @@ func queryExecute(x *exchange) error {
 	if res.Nodes, err = pick(&selection{}, res.Nodes, nil, fixInstance); err != nil {
 		return err
 	}
+	res.Nodes = *x.seen(&res.Nodes, &op.Meta{Datacenter: res.Datacenter}).(*catalog.Instances)
 	return x.json(res)
 }

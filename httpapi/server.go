@@ -58,6 +58,8 @@ type Config struct {
 	Logs       *logging.Tee
 	Datacenter string
 	NodeName   string
+	// TranslateWAN shows what is in other datacenters at its WAN addresses.
+	TranslateWAN bool
 	// MaxValueSize of a key in bytes; default 512 KiB.
 	MaxValueSize int
 	// MaxTxnSize of a transaction's body in bytes; default 512 KiB.
@@ -151,6 +153,9 @@ func New(cfg Config) (*Server, error) {
 	var errs []error
 	for name, value := range cfg.HTTP.ResponseHeaders {
 		s.extra.Set(name, value)
+	}
+	if cfg.TranslateWAN {
+		s.extra["X-Consul-Translate-Addresses"] = yes
 	}
 	for _, text := range cfg.HTTP.AllowWriteHTTPFrom {
 		p, err := netip.ParsePrefix(text)

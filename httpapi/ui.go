@@ -49,7 +49,7 @@ func uiNode(x *exchange) error {
 	}
 	node := *found
 	fixNodeInfo(&node)
-	return x.json(&node)
+	return x.json(x.seen(&node, &meta))
 }
 
 func fixNodeInfo(n *catalog.NodeInfo) {

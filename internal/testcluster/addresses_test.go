@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/api"
 	mdns "github.com/miekg/dns"
 
 	"github.com/legate-project/legate/config"
@@ -65,6 +66,21 @@ func TestAddressesOfOtherDatacenters(t *testing.T) {
 	asks(c.In("dc1"), "gate.node.dc2.consul.", mdns.TypeA, "NOERROR gate.node.dc2.consul. 0 IN A 198.51.100.1")
 	asks(c.In("dc2"), "gate.node.dc2.consul.", mdns.TypeA, "NOERROR gate.node.dc2.consul. 0 IN A 10.2.0.1")
 	asks(c.In("dc3"), "gate.node.dc2.consul.", mdns.TypeA, "NOERROR gate.node.dc2.consul. 0 IN A 10.2.0.1")
+
+	for dc, want := range map[string]string{"dc1": "198.51.100.1 10.2.9.1 80 true", "dc2": "10.2.0.1 10.2.9.1 80 false", "dc3": "10.2.0.1 10.2.9.1 80 false"} {
+		client, err := api.NewClient(&api.Config{Address: c.In(dc)[1].HTTPAddr()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, meta, err := client.Health().Service("vip", "", false, &api.QueryOptions{Datacenter: "dc2", Filter: `Node.Node == "gate"`})
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%s: %v, %v", dc, list, err)
+		}
+		in := list[0]
+		if got := fmt.Sprint(in.Node.Address, " ", in.Service.Address, " ", in.Service.Port, " ", meta.AddressTranslationEnabled); got != want {
+			t.Errorf("from %s: %s, want %s", dc, got, want)
+		}
+	}
 
 	// What was asked for stays. Of other networks it is known that dc2 has nobody
 	// there, of its own not who has what.

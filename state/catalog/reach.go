@@ -84,6 +84,27 @@ var (
 	_ Foreign = (*NodeInfos)(nil)
 )
 
+// From is Foreign.From of a result, or of a list of what such results are made of;
+// everything else says of nothing where it is, and stays as it is.
+func From(result any, here, there string) any {
+	var f Foreign
+	switch r := result.(type) {
+	case []Node:
+		f = (*Nodes)(&r)
+	case []ServiceNode:
+		f = (*ServiceNodes)(&r)
+	case []Instance:
+		f = (*Instances)(&r)
+	case []NodeInfo:
+		f = (*NodeInfos)(&r)
+	case Foreign:
+		f = r
+	default:
+		return result
+	}
+	return f.From(here, there)
+}
+
 // Afar reports whether what is said to be in a datacenter, else in the one that said
 // so, is in another one than here.
 func Afar(here, there, said string) bool { return cmp.Or(said, there, here) != here }
