@@ -59,15 +59,10 @@ func serviceChecks(d *config.ServiceDefinition) []config.CheckDefinition {
 // held.
 func (s *State) checkRecord(d *config.CheckDefinition) catalog.Check {
 	c := catalog.Check{Node: s.cfg.NodeName, CheckID: d.ID, Name: d.Name, Status: orElse(d.Status, checks.Critical), Notes: d.Notes,
-		ServiceID: d.ServiceID, Type: maintenanceKind}
+		ServiceID: d.ServiceID, Type: maintenanceKind, ExposedPort: d.ExposedPort}
 	if !isMaintenance(d) {
-		c.Type, _ = checks.KindOf(d) // it has one: it is valid
-	}
-	if d.Interval > 0 {
-		c.Interval = d.Interval.String()
-	}
-	if d.Timeout > 0 {
-		c.Timeout = d.Timeout.String()
+		c.Type, _ = checks.KindOf(d)                                    // it has one: it is valid
+		c.Interval, c.Timeout = d.Interval.String(), d.Timeout.String() // "0s" of a check without them
 	}
 	if svc := s.services[d.ServiceID]; svc != nil && d.ServiceID != "" {
 		c.ServiceName, c.ServiceTags = svc.record.Service, svc.record.Tags

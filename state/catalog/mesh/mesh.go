@@ -41,20 +41,20 @@ type Ports []Port
 
 // Proxy says what a service does that is a proxy of another.
 type Proxy struct {
-	EnvoyExtensions        []EnvoyExtension  `json:",omitempty" key:"envoy_extensions" doc:"Extensions of Envoy." msg:",omitempty" bexpr:"-"`
-	DestinationServiceName string            `json:",omitempty" key:"destination_service_name" doc:"Service that it is the proxy of." msg:",omitempty"`
-	DestinationServiceID   string            `json:",omitempty" key:"destination_service_id" doc:"Instance that it is the proxy of." msg:",omitempty"`
-	LocalServiceAddress    string            `json:",omitempty" key:"local_service_address" doc:"Address of that instance." msg:",omitempty"`
-	LocalServicePort       int               `json:",omitempty" key:"local_service_port" doc:"Port of that instance." msg:",omitempty"`
-	LocalServicePorts      Ports             `json:",omitempty" key:"local_service_ports" doc:"Named ports of that instance." msg:",omitempty" bexpr:"-"`
-	LocalServiceSocketPath string            `json:",omitempty" key:"local_service_socket_path" doc:"Unix socket of that instance." msg:",omitempty"`
-	Mode                   string            `key:"mode" doc:"transparent or direct." msg:",omitempty"`
-	TransparentProxy       *TransparentProxy `json:",omitempty" key:"transparent_proxy" doc:"Settings of the mode transparent." msg:",omitempty"`
-	Config                 FreeForm          `json:",omitempty" key:"config" doc:"Whatever the proxy wants." msg:",omitzero" bexpr:"-"`
-	Upstreams              []Upstream        `json:",omitempty" key:"upstreams" doc:"Services that it leads to." msg:",omitempty"`
-	MeshGateway            Gateway           `key:"mesh_gateway" doc:"How other datacenters are reached." msg:",omitempty"`
-	Expose                 Expose            `key:"expose" doc:"Paths to be reached without the mesh." msg:",omitzero"`
-	AccessLogs             *AccessLogs       `json:",omitempty" key:"access_logs" doc:"Logs of requests." msg:",omitempty"`
+	EnvoyExtensions        []EnvoyExtension `json:",omitempty" key:"envoy_extensions" doc:"Extensions of Envoy." msg:",omitempty" bexpr:"-"`
+	DestinationServiceName string           `json:",omitempty" key:"destination_service_name" doc:"Service that it is the proxy of." msg:",omitempty"`
+	DestinationServiceID   string           `json:",omitempty" key:"destination_service_id" doc:"Instance that it is the proxy of." msg:",omitempty"`
+	LocalServiceAddress    string           `json:",omitempty" key:"local_service_address" doc:"Address of that instance." msg:",omitempty"`
+	LocalServicePort       int              `json:",omitempty" key:"local_service_port" doc:"Port of that instance." msg:",omitempty"`
+	LocalServicePorts      Ports            `json:",omitempty" key:"local_service_ports" doc:"Named ports of that instance." msg:",omitempty" bexpr:"-"`
+	LocalServiceSocketPath string           `json:",omitempty" key:"local_service_socket_path" doc:"Unix socket of that instance." msg:",omitempty"`
+	Mode                   string           `key:"mode" doc:"transparent or direct." msg:",omitempty"`
+	TransparentProxy       TransparentProxy `json:",omitzero" key:"transparent_proxy" doc:"Settings of the mode transparent." msg:",omitempty"`
+	Config                 FreeForm         `json:",omitempty" key:"config" doc:"Whatever the proxy wants." msg:",omitzero" bexpr:"-"`
+	Upstreams              []Upstream       `json:",omitempty" key:"upstreams" doc:"Services that it leads to." msg:",omitempty"`
+	MeshGateway            Gateway          `key:"mesh_gateway" doc:"How other datacenters are reached." msg:",omitempty"`
+	Expose                 Expose           `key:"expose" doc:"Paths to be reached without the mesh." msg:",omitzero"`
+	AccessLogs             AccessLogs       `json:",omitzero" key:"access_logs" doc:"Logs of requests." msg:",omitempty"`
 }
 
 // EnvoyExtension changes what Envoy is told.

@@ -2546,7 +2546,7 @@ func (z *Proxy) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x80
 	}
-	if z.TransparentProxy == nil {
+	if z.TransparentProxy == (TransparentProxy{}) {
 		zb0001Len--
 		zb0001Mask |= 0x100
 	}
@@ -2565,10 +2565,6 @@ func (z *Proxy) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.Expose.IsZero() {
 		zb0001Len--
 		zb0001Mask |= 0x1000
-	}
-	if z.AccessLogs == nil {
-		zb0001Len--
-		zb0001Mask |= 0x2000
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -2652,36 +2648,32 @@ func (z *Proxy) MarshalMsg(b []byte) (o []byte, err error) {
 		if (zb0001Mask & 0x100) == 0 { // if not omitted
 			// string "TransparentProxy"
 			o = append(o, 0xb0, 0x54, 0x72, 0x61, 0x6e, 0x73, 0x70, 0x61, 0x72, 0x65, 0x6e, 0x74, 0x50, 0x72, 0x6f, 0x78, 0x79)
-			if z.TransparentProxy == nil {
-				o = msgp.AppendNil(o)
-			} else {
-				// check for omitted fields
-				zb0003Len := uint32(2)
-				var zb0003Mask uint8 /* 2 bits */
-				_ = zb0003Mask
-				if z.TransparentProxy.OutboundListenerPort == 0 {
-					zb0003Len--
-					zb0003Mask |= 0x1
-				}
-				if z.TransparentProxy.DialedDirectly == false {
-					zb0003Len--
-					zb0003Mask |= 0x2
-				}
-				// variable map header, size zb0003Len
-				o = append(o, 0x80|uint8(zb0003Len))
+			// check for omitted fields
+			zb0003Len := uint32(2)
+			var zb0003Mask uint8 /* 2 bits */
+			_ = zb0003Mask
+			if z.TransparentProxy.OutboundListenerPort == 0 {
+				zb0003Len--
+				zb0003Mask |= 0x1
+			}
+			if z.TransparentProxy.DialedDirectly == false {
+				zb0003Len--
+				zb0003Mask |= 0x2
+			}
+			// variable map header, size zb0003Len
+			o = append(o, 0x80|uint8(zb0003Len))
 
-				// skip if no fields are to be emitted
-				if zb0003Len != 0 {
-					if (zb0003Mask & 0x1) == 0 { // if not omitted
-						// string "OutboundListenerPort"
-						o = append(o, 0xb4, 0x4f, 0x75, 0x74, 0x62, 0x6f, 0x75, 0x6e, 0x64, 0x4c, 0x69, 0x73, 0x74, 0x65, 0x6e, 0x65, 0x72, 0x50, 0x6f, 0x72, 0x74)
-						o = msgp.AppendInt(o, z.TransparentProxy.OutboundListenerPort)
-					}
-					if (zb0003Mask & 0x2) == 0 { // if not omitted
-						// string "DialedDirectly"
-						o = append(o, 0xae, 0x44, 0x69, 0x61, 0x6c, 0x65, 0x64, 0x44, 0x69, 0x72, 0x65, 0x63, 0x74, 0x6c, 0x79)
-						o = msgp.AppendBool(o, z.TransparentProxy.DialedDirectly)
-					}
+			// skip if no fields are to be emitted
+			if zb0003Len != 0 {
+				if (zb0003Mask & 0x1) == 0 { // if not omitted
+					// string "OutboundListenerPort"
+					o = append(o, 0xb4, 0x4f, 0x75, 0x74, 0x62, 0x6f, 0x75, 0x6e, 0x64, 0x4c, 0x69, 0x73, 0x74, 0x65, 0x6e, 0x65, 0x72, 0x50, 0x6f, 0x72, 0x74)
+					o = msgp.AppendInt(o, z.TransparentProxy.OutboundListenerPort)
+				}
+				if (zb0003Mask & 0x2) == 0 { // if not omitted
+					// string "DialedDirectly"
+					o = append(o, 0xae, 0x44, 0x69, 0x61, 0x6c, 0x65, 0x64, 0x44, 0x69, 0x72, 0x65, 0x63, 0x74, 0x6c, 0x79)
+					o = msgp.AppendBool(o, z.TransparentProxy.DialedDirectly)
 				}
 			}
 		}
@@ -2764,18 +2756,12 @@ func (z *Proxy) MarshalMsg(b []byte) (o []byte, err error) {
 				}
 			}
 		}
-		if (zb0001Mask & 0x2000) == 0 { // if not omitted
-			// string "AccessLogs"
-			o = append(o, 0xaa, 0x41, 0x63, 0x63, 0x65, 0x73, 0x73, 0x4c, 0x6f, 0x67, 0x73)
-			if z.AccessLogs == nil {
-				o = msgp.AppendNil(o)
-			} else {
-				o, err = z.AccessLogs.MarshalMsg(o)
-				if err != nil {
-					err = msgp.WrapError(err, "AccessLogs")
-					return
-				}
-			}
+		// string "AccessLogs"
+		o = append(o, 0xaa, 0x41, 0x63, 0x63, 0x65, 0x73, 0x73, 0x4c, 0x6f, 0x67, 0x73)
+		o, err = z.AccessLogs.MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "AccessLogs")
+			return
 		}
 	}
 	return
@@ -2925,52 +2911,41 @@ func (z *Proxy) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				return
 			}
 		case "TransparentProxy":
-			if msgp.IsNil(bts) {
-				bts, err = msgp.ReadNilBytes(bts)
-				if err != nil {
-					return
-				}
-				z.TransparentProxy = nil
-			} else {
-				if z.TransparentProxy == nil {
-					z.TransparentProxy = new(TransparentProxy)
-				}
-				var zb0005 uint32
-				zb0005, bts, err = msgp.ReadMapHeaderBytes(bts)
+			var zb0005 uint32
+			zb0005, bts, err = msgp.ReadMapHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "TransparentProxy")
+				return
+			}
+			if zb0005 > z820cd50blimitMaps {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			for zb0005 > 0 {
+				zb0005--
+				field, bts, err = msgp.ReadMapKeyZC(bts)
 				if err != nil {
 					err = msgp.WrapError(err, "TransparentProxy")
 					return
 				}
-				if zb0005 > z820cd50blimitMaps {
-					err = msgp.ErrLimitExceeded
-					return
-				}
-				for zb0005 > 0 {
-					zb0005--
-					field, bts, err = msgp.ReadMapKeyZC(bts)
+				switch msgp.UnsafeString(field) {
+				case "OutboundListenerPort":
+					z.TransparentProxy.OutboundListenerPort, bts, err = msgp.ReadIntBytes(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "TransparentProxy", "OutboundListenerPort")
+						return
+					}
+				case "DialedDirectly":
+					z.TransparentProxy.DialedDirectly, bts, err = msgp.ReadBoolBytes(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "TransparentProxy", "DialedDirectly")
+						return
+					}
+				default:
+					bts, err = msgp.Skip(bts)
 					if err != nil {
 						err = msgp.WrapError(err, "TransparentProxy")
 						return
-					}
-					switch msgp.UnsafeString(field) {
-					case "OutboundListenerPort":
-						z.TransparentProxy.OutboundListenerPort, bts, err = msgp.ReadIntBytes(bts)
-						if err != nil {
-							err = msgp.WrapError(err, "TransparentProxy", "OutboundListenerPort")
-							return
-						}
-					case "DialedDirectly":
-						z.TransparentProxy.DialedDirectly, bts, err = msgp.ReadBoolBytes(bts)
-						if err != nil {
-							err = msgp.WrapError(err, "TransparentProxy", "DialedDirectly")
-							return
-						}
-					default:
-						bts, err = msgp.Skip(bts)
-						if err != nil {
-							err = msgp.WrapError(err, "TransparentProxy")
-							return
-						}
 					}
 				}
 			}
@@ -3093,21 +3068,10 @@ func (z *Proxy) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				}
 			}
 		case "AccessLogs":
-			if msgp.IsNil(bts) {
-				bts, err = msgp.ReadNilBytes(bts)
-				if err != nil {
-					return
-				}
-				z.AccessLogs = nil
-			} else {
-				if z.AccessLogs == nil {
-					z.AccessLogs = new(AccessLogs)
-				}
-				bts, err = z.AccessLogs.UnmarshalMsg(bts)
-				if err != nil {
-					err = msgp.WrapError(err, "AccessLogs")
-					return
-				}
+			bts, err = z.AccessLogs.UnmarshalMsg(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "AccessLogs")
+				return
 			}
 		default:
 			bts, err = msgp.Skip(bts)
@@ -3131,13 +3095,7 @@ func (z *Proxy) Msgsize() (s int) {
 	for za0002 := range z.LocalServicePorts {
 		s += 1 + 5 + msgp.StringPrefixSize + len(z.LocalServicePorts[za0002].Name) + 5 + msgp.IntSize + 8 + msgp.BoolSize
 	}
-	s += 23 + msgp.StringPrefixSize + len(z.LocalServiceSocketPath) + 5 + msgp.StringPrefixSize + len(z.Mode) + 17
-	if z.TransparentProxy == nil {
-		s += msgp.NilSize
-	} else {
-		s += 1 + 21 + msgp.IntSize + 15 + msgp.BoolSize
-	}
-	s += 7 + z.Config.Msgsize() + 10 + msgp.ArrayHeaderSize
+	s += 23 + msgp.StringPrefixSize + len(z.LocalServiceSocketPath) + 5 + msgp.StringPrefixSize + len(z.Mode) + 17 + 1 + 21 + msgp.IntSize + 15 + msgp.BoolSize + 7 + z.Config.Msgsize() + 10 + msgp.ArrayHeaderSize
 	for za0003 := range z.Upstreams {
 		s += z.Upstreams[za0003].Msgsize()
 	}
@@ -3145,12 +3103,7 @@ func (z *Proxy) Msgsize() (s int) {
 	for za0004 := range z.Expose.Paths {
 		s += z.Expose.Paths[za0004].Msgsize()
 	}
-	s += 11
-	if z.AccessLogs == nil {
-		s += msgp.NilSize
-	} else {
-		s += z.AccessLogs.Msgsize()
-	}
+	s += 11 + z.AccessLogs.Msgsize()
 	return
 }
 

@@ -2,10 +2,15 @@ package mesh
 
 import (
 	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
 )
+
+var rewrite = flag.Bool("rewrite", false, "write the golden encodings anew; only for a new field")
 
 // fill sets every field to something else than nothing.
 func fill(v reflect.Value, n *int) {
@@ -90,6 +95,31 @@ func TestEveryFieldCounts(t *testing.T) {
 		if one.IsZero() {
 			t.Errorf("a proxy with %s alone is taken for none", fields.Type().Field(i).Name)
 		}
+	}
+}
+
+// What is in logs and snapshots must stay readable: a change here is a change of
+// the format. New fields change nothing where they are empty.
+func TestEncodingsDoNotChange(t *testing.T) {
+	var out strings.Builder
+	for _, v := range []codec{&Proxy{}, &Connect{}, &AI{}, &Locality{}} {
+		n := 0
+		fill(reflect.ValueOf(v).Elem(), &n)
+		b, err := v.MarshalMsg(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&out, "%T %x\n", v, b)
+	}
+	const file = "testdata/records.golden"
+	if *rewrite {
+		if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil || out.String() != string(want) {
+		t.Errorf("encodings differ from %s: %v\n%s", file, err, out.String())
 	}
 }
 
