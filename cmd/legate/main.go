@@ -1,6 +1,6 @@
 // Command legate runs an agent and talks to running ones.
 //
-// Every command but agent, keygen, validate and version speaks HTTP to an
+// Every command but agent, lab, keygen, validate and version speaks HTTP to an
 // agent. Results go to the standard output, errors to the standard error; the
 // exit code is 0 for success, 1 for an error and 2 where nothing matched. It
 // keeps no state of its own.
@@ -10,18 +10,12 @@ import (
 	"os"
 	"os/signal"
 
-	"github.com/legate-project/legate/agent"
+	"github.com/legate-project/legate/cmd/legate/command"
+	"github.com/legate-project/legate/cmd/legate/toolcmd"
 )
 
 func main() {
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, notify: signal.Notify, newProcess: newAgent}
-	os.Exit(a.run(os.Args[1:]))
-}
-
-func newAgent(o processOptions) (agentProcess, error) {
-	a, err := agent.New(agent.Options{Config: o.Config, Log: o.Log, Level: o.Level, Load: o.Load, Version: o.Version})
-	if err != nil {
-		return nil, err
-	}
-	return a, nil
+	p := command.Program{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Notify: signal.Notify,
+		Version: toolcmd.VersionText(), Commands: commands()}
+	os.Exit(p.Run(os.Args[1:]))
 }

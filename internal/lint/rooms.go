@@ -12,7 +12,7 @@ import (
 func levels() map[string]int {
 	table := map[string]int{}
 	for i, rooms := range []string{
-		"internal/lifecycle internal/logging state/catalog/mesh", // below level 0: everybody's ground
+		"internal/lifecycle internal/logging internal/version state/catalog/mesh", // below level 0: everybody's ground
 		"rtt config metrics web state/acl/rules internal/wanem internal/lint",
 		"storage transport internal/gossip agent/checks",
 		"op consensus lan wan state/archive",

@@ -1,0 +1,313 @@
+package agentcmd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/legate-project/legate/cmd/legate/command"
+	"github.com/legate-project/legate/cmd/legate/command/commandtest"
+	"github.com/legate-project/legate/config"
+)
+
+// fakeProcess records what the command does with an agent.
+type fakeProcess struct {
+	did       chan string // Start, Leave, Stop, Reload <log level>
+	done      chan struct{}
+	startErr  error
+	stopErr   error
+	badLevel  string // a reload with this log level fails
+	hangStart bool
+	hangLeave bool
+}
+
+var _ Process = (*fakeProcess)(nil)
+
+func newFakeProcess() *fakeProcess {
+	return &fakeProcess{did: make(chan string, 100), done: make(chan struct{})}
+}
+
+func (f *fakeProcess) Start(ctx context.Context) error {
+	f.did <- "Start"
+	if f.hangStart {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return f.startErr
+}
+
+func (f *fakeProcess) Leave(ctx context.Context) error {
+	f.did <- "Leave"
+	if f.hangLeave {
+		<-ctx.Done()
+	}
+	return nil
+}
+
+func (f *fakeProcess) Stop(context.Context) error { f.did <- "Stop"; return f.stopErr }
+
+func (f *fakeProcess) Reload(cfg *config.Config) error {
+	f.did <- "Reload " + cfg.LogLevel
+	if cfg.LogLevel == f.badLevel {
+		return errors.New("no such thing")
+	}
+	return nil
+}
+
+func (f *fakeProcess) Done() <-chan struct{} { return f.done }
+
+// running is the command agent in the background.
+type running struct {
+	t       *testing.T
+	process *fakeProcess
+	signals chan<- os.Signal
+	code    chan int
+	out     *lockedBuffer
+	err     *lockedBuffer
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func startAgent(t *testing.T, process *fakeProcess, args ...string) *running {
+	t.Helper()
+	got := make(chan chan<- os.Signal, 1)
+	r := &running{t: t, process: process, code: make(chan int, 1), out: &lockedBuffer{}, err: &lockedBuffer{}}
+	p := &command.Program{Stdin: strings.NewReader(""), Stdout: r.out, Stderr: r.err,
+		Notify:   func(c chan<- os.Signal, _ ...os.Signal) { got <- c },
+		Commands: []command.Command{Agent(func(Options) (Process, error) { return process, nil })},
+	}
+	go func() { r.code <- p.Run(append([]string{"agent"}, args...)) }()
+	r.signals = <-got
+	return r
+}
+
+func (r *running) expect(what string) {
+	r.t.Helper()
+	select {
+	case did := <-r.process.did:
+		if did != what {
+			r.t.Fatalf("did %s, want %s\n%s", did, what, r.err)
+		}
+	case <-time.After(commandtest.Patience):
+		r.t.Fatalf("did not %s\n%s%s", what, r.out, r.err)
+	}
+}
+
+func (r *running) expectExit(code int) {
+	r.t.Helper()
+	select {
+	case got := <-r.code:
+		if got != code {
+			r.t.Fatalf("exit code %d, want %d\n%s%s", got, code, r.out, r.err)
+		}
+	case <-time.After(commandtest.Patience):
+		r.t.Fatal("does not end")
+	}
+	select {
+	case did := <-r.process.did:
+		r.t.Errorf("also did %s", did)
+	default:
+	}
+}
+
+// started waits until the command has seen the end of Start.
+func (r *running) started() {
+	r.t.Helper()
+	r.expect("Start")
+	r.logs("agent started")
+}
+
+// logs waits for a text in the log.
+func (r *running) logs(text string) {
+	r.t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(commandtest.Patience); !strings.Contains(r.out.String(), text); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			r.t.Fatalf("the log lacks %q:\n%s", text, r.out)
+		}
+	}
+}
+
+func TestSignalsFollowTheConfiguration(t *testing.T) {
+	for _, c := range []struct {
+		args  string
+		sig   os.Signal
+		leave bool
+	}{
+		{"-server", syscall.SIGINT, false},
+		{"-server", syscall.SIGTERM, false},
+		{"-server=false", syscall.SIGINT, true},
+		{"-server=false", syscall.SIGTERM, true},
+		{`-hcl=leave_on_terminate=true`, syscall.SIGTERM, true},
+		{`-hcl=skip_leave_on_interrupt=false`, syscall.SIGINT, true},
+	} {
+		t.Run(fmt.Sprint(c.args, " ", c.sig), func(t *testing.T) {
+			r := startAgent(t, newFakeProcess(), "-dev", c.args)
+			r.started()
+			r.signals <- c.sig
+			if c.leave {
+				r.expect("Leave")
+			}
+			r.expect("Stop")
+			r.expectExit(0)
+		})
+	}
+}
+
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	p := newFakeProcess()
+	p.hangLeave = true
+	r := startAgent(t, p, "-dev", "-server=false")
+	r.started()
+	r.signals <- syscall.SIGINT
+	r.expect("Leave")
+	r.signals <- syscall.SIGINT
+	r.expectExit(1)
+	if !strings.Contains(r.err.String(), "second signal") {
+		t.Errorf("error %q", r.err)
+	}
+}
+
+func TestSignalWhileStarting(t *testing.T) {
+	p := newFakeProcess()
+	p.hangStart = true
+	r := startAgent(t, p, "-dev")
+	r.expect("Start")
+	r.signals <- syscall.SIGTERM
+	r.expect("Stop")
+	r.expectExit(0)
+}
+
+func TestAgentThatEndsByItself(t *testing.T) {
+	for _, stopErr := range []error{nil, errors.New("disk on fire")} {
+		p := newFakeProcess()
+		p.stopErr = stopErr
+		r := startAgent(t, p, "-dev")
+		r.expect("Start")
+		close(p.done)
+		r.expect("Stop")
+		if stopErr == nil {
+			r.expectExit(0)
+			continue
+		}
+		r.expectExit(1)
+		if !strings.Contains(r.err.String(), "disk on fire") {
+			t.Errorf("error %q", r.err)
+		}
+	}
+}
+
+func TestFailedStart(t *testing.T) {
+	p := newFakeProcess()
+	p.startErr = errors.New("port 8300 is taken")
+	r := startAgent(t, p, "-dev")
+	r.expect("Start")
+	r.expect("Stop")
+	r.expectExit(1)
+	if !strings.Contains(r.err.String(), "Error: start the agent: port 8300 is taken") {
+		t.Errorf("error %q", r.err)
+	}
+}
+
+func TestReloadReadsTheFilesAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.hcl")
+	pid := filepath.Join(t.TempDir(), "pid")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`log_level = "INFO"`)
+	p := newFakeProcess()
+	p.badLevel = "ERR"
+	r := startAgent(t, p, "-dev", "-config-file", file, "-pid-file", pid)
+	r.started()
+	if have, err := os.ReadFile(pid); err != nil || strings.TrimSpace(string(have)) != strconv.Itoa(os.Getpid()) {
+		t.Errorf("pid file: %q, %v", have, err)
+	}
+	write(`log_level = `)
+	r.signals <- syscall.SIGHUP
+	r.logs("reload failed")
+	write(`log_level = "WARN" ports { http = 9500 }`)
+	r.signals <- syscall.SIGHUP
+	r.expect("Reload WARN")
+	r.logs("a changed key needs a restart")
+	write(`log_level = "ERR"`)
+	r.signals <- syscall.SIGHUP
+	r.expect("Reload ERR")
+	r.logs("no such thing")
+	r.signals <- syscall.SIGTERM
+	r.expect("Stop")
+	r.expectExit(0)
+	if _, err := os.Stat(pid); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the pid file stays: %v", err)
+	}
+}
+
+func TestBadConfigurationStartsNothing(t *testing.T) {
+	p := newFakeProcess()
+	r := startAgent(t, p, "-bind=127.0.0.1", "-bootstrap")
+	r.expectExit(1)
+	for _, want := range []string{"data_dir cannot be empty", "'bootstrap = true' requires 'server = true'"} {
+		if !strings.Contains(r.err.String(), want) {
+			t.Errorf("missing %q in %q", want, r.err)
+		}
+	}
+}
+
+func TestBannerAndLogFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "node-id"), []byte("6a0c4a6e-0000-4000-8000-000000000001\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := startAgent(t, newFakeProcess(), "-server", "-bootstrap-expect=3", "-data-dir", dir, "-bind=127.0.0.1", "-node=n1", "-dc=west",
+		"-log-json", "-log-file="+dir+"/logs/", "-encrypt=MDEyMzQ1Njc4OWFiY2RlZg==")
+	r.started()
+	r.signals <- syscall.SIGTERM
+	r.expect("Stop")
+	r.expectExit(0)
+	for _, want := range []string{`Node name: n1`, `Node ID: 6a0c4a6e-0000-4000-8000-000000000001`, `Datacenter: west of federation legate`, `Mode: server \(expects 3\)`,
+		`Client addresses: \[127.0.0.1\] \(HTTP: 8500, HTTPS: -1, DNS: 8600\)`, `Cluster address: 127.0.0.1 \(LAN: 8301, WAN: 8302, server: 8300\)`,
+		`Gossip encryption: on`, `derived from the gossip key`, `"msg":"ending"`} {
+		if !regexp.MustCompile(want).MatchString(r.out.String()) {
+			t.Errorf("missing %q in\n%s", want, r.out)
+		}
+	}
+	if strings.Contains(r.out.String(), "MDEyMzQ1Njc4") {
+		t.Error("the gossip key is shown")
+	}
+	log, err := os.ReadFile(filepath.Join(dir, "logs", "legate.log"))
+	if err != nil || !strings.Contains(string(log), `"msg":"ending"`) {
+		t.Errorf("log file %q, %v", log, err)
+	}
+}
+
+func (p *fakeProcess) NodeID() string { return "6a0c4a6e-0000-4000-8000-000000000001" }

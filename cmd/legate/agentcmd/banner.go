@@ -1,0 +1,68 @@
+package agentcmd
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/internal/version"
+)
+
+// banner shows what is about to run, before the log begins.
+func banner(w io.Writer, cfg *config.Config, id string) error {
+	mode := "client"
+	if cfg.Server {
+		mode = "server"
+	}
+	switch {
+	case cfg.Bootstrap:
+		mode += " (bootstrap)"
+	case cfg.BootstrapExpect > 0:
+		mode += fmt.Sprintf(" (expects %d)", cfg.BootstrapExpect)
+	}
+	if cfg.DevMode {
+		mode += ", for development: nothing is kept"
+	}
+	cluster := fmt.Sprintf("%s (LAN: %d", cfg.AdvertiseAddr, cfg.Ports.SerfLAN)
+	if cfg.Server {
+		cluster += fmt.Sprintf(", WAN: %d, server: %d", cfg.Ports.SerfWAN, cfg.Ports.Server)
+	}
+	lines := [][2]string{
+		{"Version", version.Release},
+		{"Node name", cfg.NodeName},
+		{"Node ID", id},
+		{"Datacenter", cfg.Datacenter + " of federation " + cfg.Federation},
+		{"Mode", mode},
+		{"Client addresses", fmt.Sprintf("%v (HTTP: %d, HTTPS: %d, DNS: %d)", cfg.ClientAddrs, cfg.Ports.HTTP, cfg.Ports.HTTPS, cfg.Ports.DNS)},
+		{"Cluster address", cluster + ")"},
+		{"Gossip encryption", onOff(len(cfg.EncryptKey) > 0)},
+		{"TLS", tlsText(cfg)},
+	}
+	var b strings.Builder
+	b.WriteString("==> Starting Legate agent\n")
+	for _, line := range lines {
+		fmt.Fprintf(&b, "%20s: %s\n", line[0], line[1])
+	}
+	b.WriteString("\n==> The log follows\n\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
+// tlsText says what secures connections between agents.
+func tlsText(cfg *config.Config) string {
+	switch {
+	case cfg.TLS.Defaults.CertFile != "" || cfg.TLS.InternalRPC.CertFile != "":
+		return "own certificates"
+	case len(cfg.EncryptKey) > 0:
+		return "certificates derived from the gossip key"
+	}
+	return "self-signed certificates, identities are not checked"
+}

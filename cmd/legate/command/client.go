@@ -1,0 +1,102 @@
+package command
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"strings"
+	"syscall"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// Client is how a command reaches an agent: flags over environment variables
+// over defaults.
+type Client struct {
+	addr, token, tokenFile, caFile, caPath, cert, key, serverName string
+	namespace, partition                                          string
+
+	Datacenter string // to ask; "" for the agent's
+	Stale      bool   // any server may answer
+
+	stderr io.Writer // for what is to be known of an answer
+}
+
+// newClient declares the flags that Consul's commands share.
+func newClient(fs *flag.FlagSet, how Access) *Client {
+	c := &Client{}
+	fs.StringVar(&c.addr, "http-addr", "", "`address` of the agent: host:port, a URL or unix://path. Also CONSUL_HTTP_ADDR. Default: localhost:8500.")
+	fs.StringVar(&c.token, "token", "", "access `token`. Also CONSUL_HTTP_TOKEN.")
+	fs.StringVar(&c.tokenFile, "token-file", "", "`file` that holds the access token. Also CONSUL_HTTP_TOKEN_FILE.")
+	fs.StringVar(&c.caFile, "ca-file", "", "`file` of the authorities' certificates. Also CONSUL_CACERT.")
+	fs.StringVar(&c.caPath, "ca-path", "", "`directory` of the authorities' certificates. Also CONSUL_CAPATH.")
+	fs.StringVar(&c.cert, "client-cert", "", "`file` of the certificate to present. Also CONSUL_CLIENT_CERT.")
+	fs.StringVar(&c.key, "client-key", "", "`file` of its private key. Also CONSUL_CLIENT_KEY.")
+	fs.StringVar(&c.serverName, "tls-server-name", "", "`name` to expect in the agent's certificate. Also CONSUL_TLS_SERVER_NAME.")
+	fs.StringVar(&c.namespace, "namespace", "", "`namespace` of Consul's enterprise edition, passed on.")
+	fs.StringVar(&c.partition, "partition", "", "admin `partition` of Consul's enterprise edition, passed on.")
+	if how == ToDatacenter {
+		fs.StringVar(&c.Datacenter, "datacenter", "", "`datacenter` to ask. Default: the agent's.")
+		fs.BoolVar(&c.Stale, "stale", false, "any server may answer, not only the leader.")
+	}
+	return c
+}
+
+// Config merges flags over the environment.
+func (c *Client) Config() *api.Config {
+	config := api.DefaultConfig()
+	for _, set := range []struct {
+		value string
+		to    *string
+	}{
+		{c.addr, &config.Address}, {c.token, &config.Token}, {c.tokenFile, &config.TokenFile}, {c.Datacenter, &config.Datacenter},
+		{c.namespace, &config.Namespace}, {c.partition, &config.Partition},
+		{c.caFile, &config.TLSConfig.CAFile}, {c.caPath, &config.TLSConfig.CAPath}, {c.cert, &config.TLSConfig.CertFile},
+		{c.key, &config.TLSConfig.KeyFile}, {c.serverName, &config.TLSConfig.Address},
+	} {
+		if set.value != "" {
+			*set.to = set.value
+		}
+	}
+	return config
+}
+
+// Open returns a client of the agent. It does not connect.
+func (c *Client) Open() (*api.Client, error) {
+	config := c.Config()
+	if config.Datacenter != "" {
+		if err := listenToOutcomes(config, func(text string) { fmt.Fprintln(c.stderr, "Warning: "+text) }); err != nil {
+			return nil, err
+		}
+	}
+	client, err := api.NewClient(config)
+	if err != nil {
+		return nil, fmt.Errorf("set up the connection to the agent: %w", err)
+	}
+	return client, nil
+}
+
+// Query returns the options of a read.
+func (c *Client) Query() *api.QueryOptions { return &api.QueryOptions{AllowStale: c.Stale} }
+
+// Explain makes a message of an error: what the agent answered, or that there
+// is none.
+func (c *Client) Explain(err error) string {
+	if c == nil {
+		return err.Error()
+	}
+	if answer, ok := errors.AsType[api.StatusError](err); ok {
+		body := strings.TrimSpace(answer.Body)
+		if body == "" {
+			body = http.StatusText(answer.Code)
+		}
+		return fmt.Sprintf("the agent answered %d: %s", answer.Code, body)
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) || (errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(c.Config().Address, "unix://")) {
+		return fmt.Sprintf("no agent answers at %s (%v)\nIs one running? legate agent -dev starts one; -http-addr or CONSUL_HTTP_ADDR choose another.", c.Config().Address, err)
+	}
+	return err.Error()
+}

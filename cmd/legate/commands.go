@@ -1,0 +1,92 @@
+package main
+
+import (
+	"github.com/legate-project/legate/agent"
+	"github.com/legate-project/legate/cmd/legate/agentcmd"
+	"github.com/legate-project/legate/cmd/legate/catalogcmd"
+	"github.com/legate-project/legate/cmd/legate/clustercmd"
+	"github.com/legate-project/legate/cmd/legate/command"
+	"github.com/legate-project/legate/cmd/legate/debugcmd"
+	"github.com/legate-project/legate/cmd/legate/kvcmd"
+	"github.com/legate-project/legate/cmd/legate/labcmd"
+	"github.com/legate-project/legate/cmd/legate/runcmd"
+	"github.com/legate-project/legate/cmd/legate/snapshotcmd"
+	"github.com/legate-project/legate/cmd/legate/toolcmd"
+)
+
+// commands is the table of all commands, family by family.
+func commands() []command.Command {
+	return []command.Command{
+		// Agents that run here.
+		agentcmd.Agent(newAgent),
+		labcmd.Lab(),
+		labcmd.Set(),
+		labcmd.Cut(),
+		labcmd.Heal(),
+		labcmd.Stop(),
+		labcmd.Start(),
+
+		// Members of datacenters and the federation.
+		clustercmd.Members(),
+		clustercmd.Join(),
+		clustercmd.Leave(),
+		clustercmd.ForceLeave(),
+		clustercmd.Reload(),
+		clustercmd.RTT(),
+		command.Group("federation", "Look at the datacenters of the federation, remove and allow them"),
+		clustercmd.FederationStatus(),
+		clustercmd.FederationList(),
+		clustercmd.FederationRemove(),
+		clustercmd.FederationAllow(),
+
+		// Nodes and services.
+		command.Group("catalog", "Look at the catalog of datacenters, nodes and services"),
+		catalogcmd.Datacenters(),
+		catalogcmd.Nodes(),
+		catalogcmd.Services(),
+		command.Group("services", "Register services with the local agent"),
+		catalogcmd.Register(),
+		catalogcmd.Deregister(),
+		catalogcmd.Maint(),
+
+		// Keys and values.
+		command.Group("kv", "Read and write the key/value store"),
+		kvcmd.Get(),
+		kvcmd.Put(),
+		kvcmd.Delete(),
+		kvcmd.Export(),
+		kvcmd.Import(),
+
+		// What has other programs run.
+		runcmd.Lock(),
+		runcmd.Watch(),
+		runcmd.Exec(),
+		runcmd.Event(),
+
+		// State to keep and to bring back.
+		command.Group("snapshot", "Save, restore and look at snapshots of the state"),
+		snapshotcmd.Save(),
+		snapshotcmd.Restore(),
+		snapshotcmd.Inspect(),
+		snapshotcmd.Decode(),
+
+		// A running agent from inside.
+		debugcmd.Info(),
+		debugcmd.Monitor(),
+		debugcmd.Debug(),
+
+		// What needs no agent.
+		toolcmd.Keygen(),
+		toolcmd.Validate(),
+		toolcmd.Configtest(),
+		toolcmd.Version(),
+	}
+}
+
+func newAgent(o agentcmd.Options) (agentcmd.Process, error) {
+	a, err := agent.New(agent.Options{Config: o.Config, Log: o.Log, Level: o.Level, Load: o.Load, Version: o.Version})
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}

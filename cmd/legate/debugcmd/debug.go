@@ -1,0 +1,324 @@
+// Package debugcmd looks into a running agent: its numbers, its log, and an archive of
+// diagnostics, out of which secrets are taken.
+package debugcmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/legate-project/legate/cmd/legate/command"
+	"github.com/legate-project/legate/internal/lifecycle"
+	"github.com/legate-project/legate/internal/version"
+)
+
+const (
+	minDebugInterval = 100 * time.Millisecond
+	// maxProfile bounds the processor profile, and maxTrace the execution trace,
+	// which grows by megabytes a second.
+	maxProfile = 2 * time.Minute
+	maxTrace   = 5 * time.Second
+	// maxCapture bounds what is kept of one answer or log, in bytes.
+	maxCapture = 256 << 20
+	// endOfCapture is how long what runs may take to end after the duration.
+	endOfCapture = 10 * time.Second
+)
+
+// Debug is the command debug.
+func Debug() command.Command {
+	return command.Command{
+		Name: "debug", Synopsis: "Collect a diagnostics archive from the agent", Max: 0, Access: command.ToAgent,
+		About: "Collects for a while what the local agent knows: configuration, host, members, Raft group, metrics, log and, where\n" +
+			"enable_debug is set, profiles. The archive is readable by its owner only; tokens and keys are taken out. An interrupt\n" +
+			"ends the collection early and keeps what is there.",
+		Example: "legate debug\nlegate debug -duration=30s -interval=5s\nlegate debug -capture=metrics -capture=logs -output=/tmp/agent-7",
+		New:     func() command.Action { return &debugAction{now: time.Now} },
+	}
+}
+
+type debugAction struct {
+	captures           command.ListFlag
+	interval, duration time.Duration
+	since              time.Duration
+	archive            bool
+	output             string
+	now                func() time.Time
+}
+
+func (a *debugAction) Flags(fs *flag.FlagSet) {
+	fs.Var(&a.captures, "capture", "only this `kind`: agent, host, members, raft, metrics, logs or pprof; may be repeated.")
+	fs.DurationVar(&a.interval, "interval", 30*time.Second, "`time` between two captures of what changes.")
+	fs.DurationVar(&a.duration, "duration", 5*time.Minute, "`time` to collect for.")
+	fs.DurationVar(&a.since, "since", 0, "also keep the agent's log files written in this `time` until now, if they are on this machine (log_file).")
+	fs.BoolVar(&a.archive, "archive", true, "make one .tar.gz; else leave a directory.")
+	fs.StringVar(&a.output, "output", "", "`path` of the archive without .tar.gz, or of the directory. Default: legate-debug-<time>.")
+}
+
+// captureKinds are what -capture takes. Consul's "cluster" means members.
+func captureKinds() []string {
+	return []string{"agent", "host", "members", "raft", "metrics", "logs", "pprof"}
+}
+
+// check completes the flags.
+func (a *debugAction) check() error {
+	switch {
+	case a.interval < minDebugInterval:
+		return fmt.Errorf("-interval is %s: want at least %s", a.interval, minDebugInterval)
+	case a.duration < a.interval:
+		return fmt.Errorf("-duration (%s) is shorter than -interval (%s)", a.duration, a.interval)
+	}
+	for i, kind := range a.captures {
+		if kind == "cluster" {
+			a.captures[i] = "members"
+		} else if !slices.Contains(captureKinds(), kind) {
+			return fmt.Errorf("-capture is %q: want one of %s", kind, strings.Join(captureKinds(), ", "))
+		}
+	}
+	if len(a.captures) == 0 {
+		a.captures = captureKinds()
+	}
+	if a.output == "" {
+		a.output = "legate-debug-" + a.now().UTC().Format("20060102T150405Z")
+	}
+	for _, path := range []string{a.output, a.output + ".tar.gz"} {
+		if _, err := os.Lstat(path); err == nil {
+			return fmt.Errorf("%s is there already: choose another -output", path)
+		}
+	}
+	return nil
+}
+
+func (a *debugAction) Run(c *command.Call, _ []string) error {
+	if err := a.check(); err != nil {
+		return err
+	}
+	client, err := c.Client.Open()
+	if err != nil {
+		return err
+	}
+	self, err := client.Agent().Self()
+	if err != nil {
+		return fmt.Errorf("ask the agent about itself: %w", err)
+	}
+	if err := os.Mkdir(a.output, 0o700); err != nil {
+		return fmt.Errorf("make the directory to collect in: %w", err)
+	}
+	ctx, stop, err := c.Interruptible()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	d := &capture{debugAction: a, Call: c, client: client, index: debugIndex{
+		Legate: version.Release, AgentVersion: fmt.Sprint(self["Config"]["Version"]), Node: fmt.Sprint(self["Config"]["NodeName"]),
+		Begin: a.now().UTC(), Interval: a.interval.String(), Duration: a.duration.String(), Captures: a.captures,
+	}}
+	fmt.Fprintf(c.Stdout, "Collecting from node %s for %s, every %s: %s\n", d.index.Node, a.duration, a.interval, strings.Join(a.captures, ", "))
+	if err := d.collect(ctx, self); err != nil {
+		return err
+	}
+	return d.close()
+}
+
+// debugIndex is index.json: what was collected, when, and what could not be.
+type debugIndex struct {
+	Legate, AgentVersion, Node string
+	Begin, End                 time.Time
+	Interval, Duration         string
+	Captures                   []string
+	Missing                    []string // what could not be collected and why
+}
+
+// capture is one run of debug. Its captures run at the same time, each with
+// files of its own.
+type capture struct {
+	*debugAction
+	*command.Call
+	client *api.Client
+
+	mu    sync.Mutex
+	index debugIndex
+}
+
+func (d *capture) wants(kind string) bool { return slices.Contains(d.captures, kind) }
+
+// collect fills the directory until the duration or ctx is over.
+func (d *capture) collect(ctx context.Context, self map[string]map[string]any) error {
+	limited, cancel := context.WithTimeout(ctx, d.duration)
+	defer cancel()
+	for _, x := range []struct{ kind, path string }{
+		{"agent", "/v1/agent/self"}, {"host", "/v1/agent/host"}, {"members", "/v1/agent/members"}, {"raft", "/v1/operator/raft/configuration"},
+	} {
+		if d.wants(x.kind) {
+			d.note(x.kind, d.save(limited, x.path, x.kind+".json"))
+		}
+	}
+	if d.since > 0 {
+		logFile, _ := self["DebugConfig"]["log_file"].(string)
+		d.note("log files", d.keepLogFiles(logFile))
+	}
+	work := lifecycle.New("debug")
+	var err error
+	if d.wants("logs") {
+		err = work.Spawn("logs", func(context.Context) { d.note("logs", d.logs(limited)) })
+	}
+	profiles := d.wants("pprof") && d.profiled()
+	if profiles { // which end by themselves, a little after the duration
+		err = errors.Join(err,
+			work.Spawn("profile", func(context.Context) { d.note("profile", d.profile(ctx, "profile", maxProfile)) }),
+			work.Spawn("trace", func(context.Context) { d.note("trace", d.profile(ctx, "trace", maxTrace)) }))
+	}
+	d.repeat(limited, profiles)
+	ending, cancelEnding := context.WithTimeout(context.Background(), endOfCapture)
+	defer cancelEnding()
+	return errors.Join(err, work.Stop(ending))
+}
+
+// profiled says whether the agent serves profiles.
+func (d *capture) profiled() bool {
+	_, err := d.client.Debug().Goroutine()
+	if answer, ok := errors.AsType[api.StatusError](err); ok && answer.Code == http.StatusNotFound {
+		err = errors.New("the agent serves no profiles (they take enable_debug)")
+	}
+	d.note("pprof", err)
+	return err == nil
+}
+
+// repeat captures what changes at once and then each interval.
+func (d *capture) repeat(ctx context.Context, profiles bool) {
+	tick := time.NewTicker(d.interval)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		if d.wants("metrics") {
+			d.note("metrics", d.metrics(ctx))
+		}
+		if profiles {
+			d.note("heap", d.snapshot(fmt.Sprintf("heap-%03d.prof", n), d.client.Debug().Heap))
+			d.note("goroutine", d.snapshot(fmt.Sprintf("goroutine-%03d.prof", n), d.client.Debug().Goroutine))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// note keeps that something could not be collected; what was cut off by the
+// end was.
+func (d *capture) note(what string, err error) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return
+	}
+	line := what + ": " + d.Call.Client.Explain(err)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if slices.Contains(d.index.Missing, line) {
+		return
+	}
+	d.index.Missing = append(d.index.Missing, line)
+	fmt.Fprintln(d.Stderr, "Warning: not collected:", line)
+}
+
+// create makes a file in the directory. It is for its owner only.
+func (d *capture) create(name string) (*os.File, error) {
+	return os.OpenFile(filepath.Join(d.output, name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+}
+
+// question asks the agent for JSON.
+func (d *capture) question(ctx context.Context, path string) (any, error) {
+	var answer any
+	_, err := d.client.Raw().Query(path, &answer, (&api.QueryOptions{}).WithContext(ctx))
+	return answer, err
+}
+
+// save keeps an answer without its secrets.
+func (d *capture) save(ctx context.Context, path, name string) error {
+	answer, err := d.question(ctx, path)
+	if err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(withoutSecrets(answer), "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(d.output, name), append(text, '\n'), 0o600)
+}
+
+// metrics adds a line to metrics.json.
+func (d *capture) metrics(ctx context.Context) error {
+	answer, err := d.question(ctx, "/v1/agent/metrics")
+	if err != nil {
+		return err
+	}
+	line, err := json.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	file, err := d.create("metrics.json")
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(append(line, '\n'))
+	return errors.Join(err, file.Close())
+}
+
+// snapshot keeps a profile of one moment.
+func (d *capture) snapshot(name string, take func() ([]byte, error)) error {
+	profile, err := take()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(d.output, name), profile, 0o600)
+}
+
+// profile keeps one that runs for a while.
+func (d *capture) profile(ctx context.Context, name string, longest time.Duration) error {
+	seconds := int(min(d.duration, longest) / time.Second)
+	body, err := d.client.Debug().PProf(ctx, name, max(seconds, 1))
+	if err != nil {
+		return errors.Join(ctx.Err(), err)
+	}
+	defer body.Close()
+	return d.keep(name+".prof", body)
+}
+
+// logs keeps what the agent logs, at every level, until ctx ends.
+func (d *capture) logs(ctx context.Context) error {
+	lines, err := d.client.Agent().Monitor("TRACE", ctx.Done(), (&api.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return err
+	}
+	file, err := d.create("legate.log")
+	if err != nil {
+		return err
+	}
+	for kept := 0; kept < maxCapture && err == nil; {
+		select {
+		case <-ctx.Done():
+			return file.Close()
+		case line := <-lines:
+			if line == "" { // the client's mark for the end
+				err = ctx.Err()
+				if err == nil {
+					err = errors.New("the agent ended the stream")
+				}
+				break
+			}
+			var n int
+			n, err = fmt.Fprintln(file, line)
+			kept += n
+		}
+	}
+	return errors.Join(err, file.Close())
+}

@@ -1,0 +1,60 @@
+package toolcmd
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/legate-project/legate/cmd/legate/command"
+	"github.com/legate-project/legate/cmd/legate/command/commandtest"
+)
+
+func commands() []command.Command {
+	return []command.Command{Keygen(), Validate(), Configtest(), Version()}
+}
+
+func TestCommands(t *testing.T) {
+	commandtest.Check(t, commands(), []commandtest.Case{
+		{Args: "version -format=xml", Code: 1, Err: "unknown -format"},
+		{Args: "keygen x", Code: 1, Err: "too many"},
+		{Args: "validate", Code: 1, Err: "too few"},
+	})
+}
+
+func TestTools(t *testing.T) {
+	r := commandtest.Run(t, commands(), nil, "", "keygen")
+	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(r.Out))
+	if r.Code != 0 || err != nil || len(key) != 32 {
+		t.Errorf("keygen: %q, %v", r.Out, err)
+	}
+	if again := commandtest.Run(t, commands(), nil, "", "keygen"); again.Out == r.Out {
+		t.Error("two keys are the same")
+	}
+	r = commandtest.Run(t, commands(), nil, "", "version", "-format=json")
+	var info map[string]any
+	if err := json.Unmarshal([]byte(r.Out), &info); err != nil || info["Version"] == "" {
+		t.Errorf("version: %q, %v", r.Out, err)
+	}
+	if r := commandtest.Run(t, commands(), nil, "", "-version"); r.Code != 0 || !strings.HasPrefix(r.Out, "Legate v") {
+		t.Errorf("-version: %q", r.Out)
+	}
+	good, bad := filepath.Join(t.TempDir(), "a.hcl"), filepath.Join(t.TempDir(), "b.json")
+	_ = os.WriteFile(good, []byte(`data_dir = "/d" bind_addr = "10.0.0.1" acl { enabled = true }`), 0o600)
+	_ = os.WriteFile(bad, []byte(`{"data_dri":"/d","ports":{"http":-5}}`), 0o600)
+	for _, command := range []string{"validate", "configtest"} {
+		r = commandtest.Run(t, commands(), nil, "", command, good)
+		if r.Code != 0 || r.Out != "Configuration is valid!\n" || !strings.Contains(r.Err, "acl.enabled is accepted but has no effect yet") {
+			t.Errorf("%s: %d %q %q", command, r.Code, r.Out, r.Err)
+		}
+		r = commandtest.Run(t, commands(), nil, "", command, bad)
+		if r.Code != 1 || !strings.Contains(r.Err, bad+`: data_dri: unknown key, did you mean "data_dir"?`) {
+			t.Errorf("%s: %d %q", command, r.Code, r.Err)
+		}
+	}
+	if r = commandtest.Run(t, commands(), nil, "", "validate", "-quiet", good); r.Out != "" || r.Code != 0 {
+		t.Errorf("-quiet says %q", r.Out)
+	}
+}
