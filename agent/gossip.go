@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
@@ -52,26 +51,6 @@ func (a *Agent) forgetFailed(e gossip.Event) {
 	}
 }
 
-// startJoins begins to look for other members, as long as configured.
-func (a *Agent) startJoins() error {
-	if a.dir.moved {
-		a.log.Info("this node has moved, introducing it at its new address", "address", a.cfg.AdvertiseAddr)
-		if err := a.introduce("LAN", a.lan); err != nil {
-			return err
-		}
-		if a.server != nil && a.server.wan != nil {
-			if err := a.introduce("WAN", a.server.wan); err != nil {
-				return err
-			}
-		}
-	}
-	err := a.startJoin("LAN", a.cfg.RetryJoin, a.cfg.RetryInterval, a.cfg.RetryMax, a.lan.Join)
-	if err != nil || a.server == nil || a.server.wan == nil {
-		return err
-	}
-	return a.startJoin("WAN", a.cfg.RetryJoinWAN, a.cfg.RetryIntervalWAN, a.cfg.RetryMaxWAN, a.server.wan.Join)
-}
-
 // A node that comes back at another address is not believed as long as the
 // others think it alive, or for a moment after, at the old one. It introduces
 // itself again this often, until they surely do.
@@ -102,34 +81,6 @@ func (a *Agent) introduce(name string, p pool) error {
 			}
 			if _, err := p.Join(addrs); err != nil && len(addrs) > 0 {
 				a.log.Debug("introduce this node at its new address", "pool", name, "error", err)
-			}
-		}
-	})
-}
-
-// startJoin tries to join through the addresses until one answers. With a
-// bound on the tries, the agent gives up after the last.
-func (a *Agent) startJoin(pool string, addrs []string, interval time.Duration, most int, join func([]string) (int, error)) error {
-	if len(addrs) == 0 {
-		return nil
-	}
-	return a.group.Go("join "+pool, func(ctx context.Context) {
-		log := a.log.With("component", "agent", "pool", pool)
-		for try := 1; ; try++ {
-			n, err := join(addrs)
-			if n > 0 {
-				log.Info("joined", "through", n)
-				return
-			}
-			if most > 0 && try >= most {
-				a.finish(&FatalError{fmt.Errorf("no member of the %s pool answered at %v in %d tries: %w", pool, addrs, try, err)})
-				return
-			}
-			log.Warn("no member answered, trying again", "addresses", addrs, "in", interval, "error", err)
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(interval):
 			}
 		}
 	})

@@ -3,7 +3,6 @@ package config
 import (
 	"maps"
 	"reflect"
-	"slices"
 )
 
 // hidden stands for the value of a secret key.
@@ -81,7 +80,7 @@ func setting(v reflect.Value, f field) any {
 	case v.Kind() == reflect.Map:
 		return maps.Clone(v.Interface().(map[string]string))
 	case v.Type() == reflect.TypeFor[[]string]():
-		return slices.Clone(v.Interface().([]string))
+		return JoinEntriesToShow(v.Interface().([]string)) // of other lists all is shown
 	}
 	return v.Interface()
 }

@@ -72,10 +72,10 @@ type Config struct {
 	UnixSockets          UnixSockets       `key:"unix_sockets" mark:"pending" doc:"Rights of listeners on Unix sockets."`
 
 	// Joining and leaving.
-	RetryJoin                 []string      `key:"retry_join" alias:"start_join" flag:"retry-join,join" doc:"LAN addresses (host or host:port) to join through, tried until one answers."`
+	RetryJoin                 []string      `key:"retry_join" alias:"start_join" flag:"retry-join,join" doc:"LAN addresses (host or host:port) to join through, tried until one answers. An entry provider=NAME key=value … asks a cloud for them: aws, azure, digitalocean, gce or mdns, with the keys of hashicorp/go-discover."`
 	RetryInterval             time.Duration `key:"retry_interval" flag:"retry-interval" default:"30s" doc:"Time between attempts to join the LAN."`
 	RetryMax                  int           `key:"retry_max" flag:"retry-max" unit:"attempts" doc:"Attempts to join the LAN before the agent gives up; 0 means without end."`
-	RetryJoinWAN              []string      `key:"retry_join_wan" alias:"start_join_wan" flag:"retry-join-wan,join-wan" doc:"WAN addresses of servers of other datacenters to join through. Servers only."`
+	RetryJoinWAN              []string      `key:"retry_join_wan" alias:"start_join_wan" flag:"retry-join-wan,join-wan" doc:"WAN addresses of servers of other datacenters to join through; or a cloud to ask for them, as in retry_join. Servers only."`
 	RetryIntervalWAN          time.Duration `key:"retry_interval_wan" flag:"retry-interval-wan" default:"30s" doc:"Time between attempts to join the WAN."`
 	RetryMaxWAN               int           `key:"retry_max_wan" flag:"retry-max-wan" unit:"attempts" doc:"Attempts to join the WAN before the agent gives up; 0 means without end."`
 	RejoinAfterLeave          bool          `key:"rejoin_after_leave" flag:"rejoin" doc:"Rejoin the known members after a leave, too."`

@@ -116,6 +116,8 @@ func (f *finisher) checkModes() {
 	case n%2 == 0:
 		f.note("bootstrap_expect", "bootstrap_expect is %d: an even number of servers survives no more failures than one less", n)
 	}
+	f.checkJoins("retry_join", c.RetryJoin)
+	f.checkJoins("retry_join_wan", c.RetryJoinWAN)
 	switch {
 	case len(c.RetryJoinWAN) == 0:
 	case !c.Server:

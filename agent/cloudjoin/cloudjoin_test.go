@@ -1,0 +1,115 @@
+package cloudjoin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/internal/lifecycle"
+)
+
+func TestProvidersAreThoseOfTheConfiguration(t *testing.T) {
+	have, want := slices.Sorted(maps.Keys(providers())), slices.Sorted(slices.Values(config.CloudProviders()))
+	if !slices.Equal(have, want) {
+		t.Errorf("built in are %v, the configuration knows %v", have, want)
+	}
+}
+
+// TestArgumentsReachTheProvider asks the one that refuses arguments without
+// sending anything.
+func TestArgumentsReachTheProvider(t *testing.T) {
+	for entry, want := range map[string]string{
+		"provider=mdns":                     "Service record not provided",
+		"provider=mdns service=x timeout=y": "parse timeout",
+	} {
+		g := lifecycle.New("test")
+		_, err := NewFinder(g, []string{entry}).Addrs(t.Context())
+		if err == nil || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(want)) {
+			t.Errorf("%s: got %v, want %q", entry, err, want)
+		}
+		if err := g.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// cloud is a provider whose answers a test decides.
+type cloud func(args map[string]string) ([]string, error)
+
+func (c cloud) Addrs(args map[string]string, _ *log.Logger) ([]string, error) { return c(args) }
+
+func finder(t *testing.T, entries []string, c cloud) *Finder {
+	g := lifecycle.New("test")
+	t.Cleanup(func() {
+		if err := g.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	f := NewFinder(g, entries)
+	f.providers = map[string]provider{"aws": c, "gce": c}
+	return f
+}
+
+func TestWhatOneCloudCannotSayOthersDo(t *testing.T) {
+	down := errors.New("403")
+	f := finder(t, []string{"10.0.0.1:8301", "provider=aws tag_key=a", "provider=gce zone=b"}, func(args map[string]string) ([]string, error) {
+		if args["zone"] == "b" {
+			return []string{"10.0.0.2", "10.0.0.3"}, nil
+		}
+		return nil, fmt.Errorf("list: %w", down)
+	})
+	addrs, err := f.Addrs(t.Context())
+	if want := []string{"10.0.0.1:8301", "10.0.0.2", "10.0.0.3"}; !slices.Equal(addrs, want) {
+		t.Errorf("got %v, want %v", addrs, want)
+	}
+	if !errors.Is(err, down) || strings.Contains(err.Error(), "gce") {
+		t.Errorf("got error %v, want that of aws alone", err)
+	}
+}
+
+func TestAnAnswerOfNothingAndOneOfTooMuch(t *testing.T) {
+	f := finder(t, []string{"provider=aws", "provider=gce"}, func(args map[string]string) ([]string, error) {
+		if args["provider"] == "aws" {
+			return nil, nil
+		}
+		return slices.Repeat([]string{"10.0.0.1"}, 10*maxAddrs), nil
+	})
+	addrs, err := f.Addrs(t.Context())
+	if len(addrs) != maxAddrs || err == nil || !strings.Contains(err.Error(), "provider=aws: nothing matches") {
+		t.Errorf("got %d addresses and %v", len(addrs), err)
+	}
+}
+
+// TestAProviderThatHangsIsAskedOnce: as nothing can stop it, another question
+// beside it would only add one that hangs.
+func TestAProviderThatHangsIsAskedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked, answer := 0, make(chan struct{})
+		f := finder(t, []string{"provider=aws"}, func(map[string]string) ([]string, error) {
+			asked++
+			<-answer
+			return []string{"10.0.0.1"}, nil
+		})
+		for range 3 {
+			if _, err := f.Addrs(t.Context()); !errors.Is(err, ErrBusy) {
+				t.Errorf("got %v, want %v", err, ErrBusy)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := f.Addrs(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want that the caller has gone", err)
+		}
+		close(answer)
+		if addrs, err := f.Addrs(t.Context()); err != nil || len(addrs) != 1 || asked != 1 {
+			t.Errorf("got %v, %v after %d questions, want the late answer to the only one", addrs, err, asked)
+		}
+	})
+}

@@ -1,0 +1,110 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/legate-project/legate/agent/cloudjoin"
+	"github.com/legate-project/legate/config"
+)
+
+// startJoins begins to look for other members, as long as configured.
+func (a *Agent) startJoins() error {
+	if a.dir.moved {
+		a.log.Info("this node has moved, introducing it at its new address", "address", a.cfg.AdvertiseAddr)
+		if err := a.introduce("LAN", a.lan); err != nil {
+			return err
+		}
+		if a.server != nil && a.server.wan != nil {
+			if err := a.introduce("WAN", a.server.wan); err != nil {
+				return err
+			}
+		}
+	}
+	c := a.cfg
+	err := a.startJoin(joiner{pool: "LAN", entries: c.RetryJoin, port: c.Ports.SerfLAN, interval: c.RetryInterval, most: c.RetryMax, join: a.lan.Join})
+	if err != nil || a.server == nil || a.server.wan == nil {
+		return err
+	}
+	return a.startJoin(joiner{pool: "WAN", entries: c.RetryJoinWAN, port: c.Ports.SerfWAN, interval: c.RetryIntervalWAN, most: c.RetryMaxWAN, join: a.server.wan.Join})
+}
+
+// errOnlyThisNode is why nobody is joined when a cloud shows nobody else: so it
+// is for the first node.
+var errOnlyThisNode = errors.New("only this node is there")
+
+// joiner looks for the members of one pool.
+type joiner struct {
+	pool     string
+	entries  []string // addresses, and clouds to ask for addresses
+	interval time.Duration
+	most     int // tries; 0 has no end
+	join     func([]string) (int, error)
+	find     *cloudjoin.Finder
+	port     int      // of this node in the pool
+	own      []string // this node's addresses, as clouds show them
+}
+
+// startJoin tries to join until a member answers. With a bound on the tries,
+// the agent gives up after the last.
+func (a *Agent) startJoin(j joiner) error {
+	if len(j.entries) == 0 {
+		return nil
+	}
+	j.find = cloudjoin.NewFinder(a.group, j.entries)
+	for _, addr := range []string{a.cfg.AdvertiseAddr, a.cfg.AdvertiseAddrWAN} {
+		j.own = append(j.own, addr, net.JoinHostPort(addr, strconv.Itoa(j.port)))
+	}
+	return a.group.Go("join "+j.pool, func(ctx context.Context) {
+		log := a.log.With("component", "agent", "pool", j.pool)
+		shown := config.JoinEntriesToShow(j.entries)
+		for tries := 0; ; {
+			n, err := j.try(ctx)
+			switch {
+			case n > 0:
+				log.Info("joined", "through", n)
+				if err != nil {
+					log.Warn("some entries gave no address", "error", err)
+				}
+				return
+			case ctx.Err() != nil:
+				return
+			case !errors.Is(err, errOnlyThisNode):
+				tries++
+			}
+			if j.most > 0 && tries >= j.most {
+				a.finish(&FatalError{fmt.Errorf("no member of the %s pool answered at %v in %d tries: %w", j.pool, shown, tries, err)})
+				return
+			}
+			log.Warn("no member answered, trying again", "addresses", shown, "in", j.interval, "error", err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(j.interval):
+			}
+		}
+	})
+}
+
+// try joins through what can be found now. Clouds are asked each time: members
+// come and go while nobody answers.
+func (j *joiner) try(ctx context.Context) (int, error) {
+	addrs, found := j.find.Addrs(ctx)
+	// A cloud shows this node too. To join itself would end the search.
+	addrs = slices.DeleteFunc(addrs, func(addr string) bool {
+		return slices.Contains(j.own, addr) && !slices.Contains(j.entries, addr)
+	})
+	if len(addrs) == 0 {
+		if found == nil {
+			found = errOnlyThisNode
+		}
+		return 0, found
+	}
+	n, err := j.join(addrs)
+	return n, errors.Join(err, found)
+}
