@@ -1,6 +1,7 @@
 package state
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -185,23 +186,72 @@ func TestTransactionCascades(t *testing.T) {
 	}
 }
 
-func TestTransactionShapeIsRefused(t *testing.T) {
+func TestTransactionOfTooManyOperations(t *testing.T) {
+	s := newScene(t)
+	if _, err := s.apply(&txn.Apply, &txn.Request{Ops: make([]txn.Op, txn.MaxOps+1)}); op.CodeOf(err) != op.CodeTooLarge {
+		t.Errorf("error %v, want code %v", err, op.CodeTooLarge)
+	}
+}
+
+// A node that is left out of its registration may be new: then nothing is known
+// of it but its name. In a transaction it must be there.
+func TestServiceOfANodeThatIsNew(t *testing.T) {
+	s := newScene(t)
+	s.must(&catalog.Register, &catalog.RegisterRequest{Node: "new", SkipNodeUpdate: true, Service: &catalog.Service{Service: "web"}})
+	on, _ := read(t, s.state, &catalog.ListServiceNodes, &catalog.ServiceRequest{Service: "web"})
+	if !slices.ContainsFunc(*on, func(i catalog.ServiceNode) bool { return i.Node == "new" && i.Address == "" }) {
+		t.Errorf("instances: %+v", *on)
+	}
+	if res := s.txn(serviceOp(txn.Set, "newer", catalog.Service{ID: "w", Service: "web"})); len(res.Errors) != 1 || !strings.Contains(res.Errors[0].What, "Missing node registration") {
+		t.Errorf("in a transaction: %+v", res)
+	}
+	if _, err := s.apply(&catalog.Register, &catalog.RegisterRequest{Node: "newest"}); op.CodeOf(err) != op.CodeInvalid {
+		t.Errorf("a node without address: %v", err)
+	}
+}
+
+// What is wrong in itself is told as what fails by what is stored: an entry for
+// each operation, and nothing is done.
+func TestTransactionTellsEachWrongOperation(t *testing.T) {
 	s := newScene(t)
 	for name, c := range map[string]struct {
-		ops  []txn.Op
-		code op.Code
+		op   txn.Op
+		what string
 	}{
-		"too many":   {make([]txn.Op, txn.MaxOps+1), op.CodeTooLarge},
-		"empty":      {[]txn.Op{{}}, op.CodeInvalid},
-		"two in one": {[]txn.Op{{KV: key(kv.Set, "k").KV, Node: nodeOp(txn.Get, catalog.Node{}).Node}}, op.CodeInvalid},
-		"no verb":    {[]txn.Op{key("improve", "k")}, op.CodeInvalid},
-		"no key":     {[]txn.Op{key(kv.Set, "")}, op.CodeInvalid},
-		"no session": {[]txn.Op{key(kv.Lock, "k")}, op.CodeInvalid},
-		"no node":    {[]txn.Op{nodeOp(txn.Set, catalog.Node{Address: "10.0.0.1"})}, op.CodeInvalid},
-		"no ID":      {[]txn.Op{serviceOp(txn.Delete, "n1", catalog.Service{})}, op.CodeInvalid},
+		"empty":          {txn.Op{}, "must be one of"},
+		"two in one":     {txn.Op{KV: key(kv.Set, "k").KV, Node: nodeOp(txn.Get, catalog.Node{}).Node}, "must be one of"},
+		"two reads":      {txn.Op{KV: key(txn.Get, "k").KV, Node: nodeOp(txn.Get, catalog.Node{}).Node}, "must be one of"},
+		"no verb":        {key("improve", "k"), "improve"},
+		"no verb either": {nodeOp("improve", catalog.Node{Node: "n1"}), "unknown verb"},
+		"no key":         {key(kv.Set, ""), "key"},
+		"no session":     {key(kv.Lock, "k"), "missing session"},
+		"no node":        {nodeOp(txn.Set, catalog.Node{Address: "10.0.0.1"}), "Must provide node"},
+		"no ID":          {serviceOp(txn.Delete, "n1", catalog.Service{}), "ID"},
+		"missing key":    {key(txn.CheckIndex, "nothing", func(o *txn.KVOp) { o.Index = 1 }), "doesn't exist"},
 	} {
-		if _, err := s.apply(&txn.Apply, &txn.Request{Ops: c.ops}); op.CodeOf(err) != c.code {
-			t.Errorf("%s: error %v, want code %v", name, err, c.code)
+		res := s.txn(key(kv.Set, "done"), c.op, key(txn.Get, "nowhere"))
+		if len(res.Results) != 0 || len(res.Errors) != 2 || res.Errors[0].OpIndex != 1 || res.Errors[1].OpIndex != 2 || !strings.Contains(res.Errors[0].What, c.what) {
+			t.Errorf("%s: %+v, want %q of operation 1 and an error of operation 2", name, res, c.what)
 		}
+	}
+	if e := s.entry("done"); e != nil {
+		t.Errorf("a transaction that failed wrote %+v", e)
+	}
+	both := &txn.Request{Ops: []txn.Op{{KV: key(txn.Get, "k").KV, Node: nodeOp(txn.Get, catalog.Node{}).Node}}}
+	if !both.ReadOnly() {
+		t.Fatal("two reads in one operation write")
+	}
+	if res, _ := read(t, s.state, &txn.Read, both); len(res.Errors) != 1 {
+		t.Errorf("two reads in one operation: %+v", res)
+	}
+}
+
+// Who claims that the leader has refused an operation, or has not, is not heard.
+func TestTransactionRefusalIsTheLeaders(t *testing.T) {
+	s := newScene(t)
+	claimed := key(kv.Set, "k")
+	claimed.Refused = "because I say so"
+	if res := s.txn(claimed); len(res.Errors) != 0 || s.entry("k") == nil {
+		t.Errorf("%+v", res)
 	}
 }

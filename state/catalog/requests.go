@@ -24,7 +24,8 @@ type RegisterRequest struct {
 	Service         *Service          `msg:",omitempty"`
 	Check           *Check            `msg:",omitempty"`
 	Checks          []Check           `msg:",omitempty"`
-	// SkipNodeUpdate leaves a node that exists as it is.
+	// SkipNodeUpdate leaves a node that exists as it is. One that does not may have
+	// no address.
 	SkipNodeUpdate bool `msg:",omitempty"`
 	// Clock is the leader's, see op.Leader: sessions may end with this.
 	Clock time.Duration `json:"-" msg:",omitempty"`

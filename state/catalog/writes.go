@@ -178,9 +178,6 @@ func putNode(tx *storage.Txn, r *RegisterRequest) (isNew bool, gone string, err 
 	if err != nil || old != nil && r.SkipNodeUpdate {
 		return false, "", err
 	}
-	if old == nil && r.Address == "" {
-		return false, "", op.Errorf(op.CodeInvalid, "Must provide address if SkipNodeUpdate is not set")
-	}
 	n := r.node(old)
 	n.CreateIndex, n.ModifyIndex = tx.Index(), tx.Index()
 	if old != nil {

@@ -140,7 +140,7 @@ func prepareApply(l op.Leader, r *ApplyRequest) error {
 	switch r.Verb {
 	case Lock, Unlock:
 		if r.Entry.Session == "" {
-			return op.Errorf(op.CodeInvalid, "Missing session")
+			return op.Errorf(op.CodeInvalid, "missing session")
 		}
 		if r.Verb == Lock {
 			r.Clock = l.Clock

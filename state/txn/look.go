@@ -21,7 +21,12 @@ func lookAll(r storage.Reader, req *Request) (*Result, error) {
 func Run(r *Request, each func(*Op) ([]Item, error)) (*Result, error) {
 	res := &Result{Results: []Item{}}
 	for i := range r.Ops {
-		items, err := each(&r.Ops[i])
+		o := &r.Ops[i]
+		if why := o.Wrong(); why != "" {
+			res.Errors = append(res.Errors, Error{OpIndex: i, What: why})
+			continue
+		}
+		items, err := each(o)
 		var failed *op.Error
 		switch {
 		case errors.As(err, &failed):

@@ -73,6 +73,49 @@ type Op struct {
 	Node    *NodeOp    `json:",omitempty" msg:",omitempty"`
 	Service *ServiceOp `json:",omitempty" msg:",omitempty"`
 	Check   *CheckOp   `json:",omitempty" msg:",omitempty"`
+	// Refused is why the leader does not carry the operation out; empty if it
+	// does. Such a transaction goes through the log all the same, as only what is
+	// stored tells what else in it fails.
+	Refused string `json:"-" msg:",omitempty"`
+}
+
+// Wrong says why the operation cannot be carried out, whatever is stored; empty
+// if it may.
+func (o *Op) Wrong() string {
+	set := 0
+	for _, is := range []bool{o.KV != nil, o.Node != nil, o.Service != nil, o.Check != nil} {
+		if is {
+			set++
+		}
+	}
+	switch {
+	case o.Refused != "":
+		return o.Refused
+	case set != 1:
+		return "an operation must be one of KV, Node, Service and Check"
+	case o.KV == nil && !o.Reads() && !o.writesRecord():
+		return "unknown verb"
+	}
+	return ""
+}
+
+// writesRecord tells whether the verb is one that writes nodes, services and
+// checks. Keys have more verbs, which their domain knows.
+func (o *Op) writesRecord() bool {
+	var verb string
+	switch {
+	case o.Node != nil:
+		verb = o.Node.Verb
+	case o.Service != nil:
+		verb = o.Service.Verb
+	case o.Check != nil:
+		verb = o.Check.Verb
+	}
+	switch verb {
+	case Set, CAS, Delete, DeleteCAS:
+		return true
+	}
+	return false
 }
 
 // Request is a transaction.
@@ -196,21 +239,6 @@ func shape(r *Request) error {
 	if len(r.Ops) > MaxOps {
 		return op.Errorf(op.CodeTooLarge, "Transaction contains too many operations (%d > %d)", len(r.Ops), MaxOps)
 	}
-	for i := range r.Ops {
-		o := &r.Ops[i]
-		set := 0
-		for _, is := range []bool{o.KV != nil, o.Node != nil, o.Service != nil, o.Check != nil} {
-			if is {
-				set++
-			}
-		}
-		switch {
-		case set != 1:
-			return op.Errorf(op.CodeInvalid, "operation %d of the transaction must be one of KV, Node, Service and Check", i)
-		case !o.Reads() && o.Writes(0) == nil:
-			return op.Errorf(op.CodeInvalid, "operation %d of the transaction has an unknown verb", i)
-		}
-	}
 	return nil
 }
 
@@ -222,6 +250,9 @@ func prepare(l op.Leader, r *Request) error {
 	r.Clock = l.Clock
 	for i := range r.Ops {
 		o := &r.Ops[i]
+		if o.Refused = ""; o.Wrong() != "" {
+			continue
+		}
 		w := o.Writes(l.Clock)
 		var err error
 		switch {
@@ -239,8 +270,7 @@ func prepare(l op.Leader, r *Request) error {
 			}
 		}
 		if err != nil {
-			e := op.AsError(err)
-			return op.Errorf(e.Code, "operation %d of the transaction: %s", i, e.Text)
+			o.Refused = op.AsError(err).Text
 		}
 	}
 	return nil
@@ -253,6 +283,9 @@ func authorize(a rules.Authorizer, r *Request) error {
 	}
 	for i := range r.Ops {
 		o := &r.Ops[i]
+		if o.Wrong() != "" {
+			continue // it will fail, and show nothing
+		}
 		w := o.Writes(0)
 		var err error
 		switch {
@@ -300,6 +333,9 @@ func authorizeRead(a rules.Authorizer, r *Request) error {
 func authorizeStored(a rules.Authorizer, r storage.Reader, req *Request) error {
 	for i := range req.Ops {
 		o := &req.Ops[i]
+		if o.Wrong() != "" {
+			continue // it will fail, and show nothing
+		}
 		w := o.Writes(0)
 		var err error
 		switch {

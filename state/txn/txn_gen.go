@@ -553,8 +553,8 @@ func (z *NodeOp) Msgsize() (s int) {
 func (z *Op) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(4)
-	var zb0001Mask uint8 /* 4 bits */
+	zb0001Len := uint32(5)
+	var zb0001Mask uint8 /* 5 bits */
 	_ = zb0001Mask
 	if z.KV == nil {
 		zb0001Len--
@@ -571,6 +571,10 @@ func (z *Op) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.Check == nil {
 		zb0001Len--
 		zb0001Mask |= 0x8
+	}
+	if z.Refused == "" {
+		zb0001Len--
+		zb0001Mask |= 0x10
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -649,6 +653,11 @@ func (z *Op) MarshalMsg(b []byte) (o []byte, err error) {
 					return
 				}
 			}
+		}
+		if (zb0001Mask & 0x10) == 0 { // if not omitted
+			// string "Refused"
+			o = append(o, 0xa7, 0x52, 0x65, 0x66, 0x75, 0x73, 0x65, 0x64)
+			o = msgp.AppendString(o, z.Refused)
 		}
 	}
 	return
@@ -849,6 +858,12 @@ func (z *Op) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					}
 				}
 			}
+		case "Refused":
+			z.Refused, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Refused")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -887,6 +902,7 @@ func (z *Op) Msgsize() (s int) {
 	} else {
 		s += 1 + 5 + msgp.StringPrefixSize + len(z.Check.Verb) + 6 + z.Check.Check.Msgsize()
 	}
+	s += 8 + msgp.StringPrefixSize + len(z.Refused)
 	return
 }
 
