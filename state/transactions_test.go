@@ -246,6 +246,20 @@ func TestTransactionTellsEachWrongOperation(t *testing.T) {
 	}
 }
 
+func TestTransactionNamesTheKindOfAChecksDefinition(t *testing.T) {
+	s := newScene(t)
+	for want, c := range map[string]catalog.Check{
+		"tcp":  {Definition: catalog.CheckDefinition{TCP: "10.0.0.1:80", Interval: 1}},
+		"mine": {Type: "mine", Definition: catalog.CheckDefinition{TCP: "10.0.0.1:80"}},
+		"":     {},
+	} {
+		c.Node, c.CheckID = "n1", "c"
+		if res := s.txn(checkOp(txn.Set, c)); len(res.Errors) != 0 || res.Results[0].Check.Type != want {
+			t.Errorf("want kind %q, got %+v", want, res)
+		}
+	}
+}
+
 // Who claims that the leader has refused an operation, or has not, is not heard.
 func TestTransactionRefusalIsTheLeaders(t *testing.T) {
 	s := newScene(t)

@@ -120,6 +120,24 @@ type CheckDefinition struct {
 	DeregisterCriticalServiceAfter Duration            `json:",omitempty" msg:",omitempty"`
 }
 
+// Kind names what is run, with the names that an agent's checks have as their
+// Type; "" if nothing is. It is the first in the order in which agents look.
+func (d *CheckDefinition) Kind() string {
+	for _, k := range []struct {
+		name string
+		is   bool
+	}{
+		{"ttl", d.TTL > 0}, {"http", d.HTTP != ""}, {"tcp", d.TCP != ""}, {"udp", d.UDP != ""}, {"grpc", d.GRPC != ""},
+		{"h2ping", d.H2PING != ""}, {"docker", d.DockerContainerID != ""}, {"script", len(d.ScriptArgs) > 0},
+		{"os_service", d.OSService != ""}, {"alias", d.AliasNode != "" || d.AliasService != ""},
+	} {
+		if k.is {
+			return k.name
+		}
+	}
+	return ""
+}
+
 // Check is the result of a health check of a node or of one service on it.
 type Check struct {
 	Node        string
