@@ -19,6 +19,7 @@ import (
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/archive"
+	"github.com/legate-project/legate/state/archive/pack"
 	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/transport"
 )
@@ -194,15 +195,38 @@ func (s *Server) saveHere(ctx context.Context, h op.Header) (io.ReadCloser, op.M
 }
 
 func (s *Server) archive(w io.Writer, v *storage.View, at storage.Exported) error {
+	servers, err := s.voters()
+	if err != nil {
+		return err
+	}
 	out := bufio.NewWriterSize(w, saveBuffer)
-	_, err := archive.Write(out, archive.Meta{
+	_, err = archive.Write(out, archive.Meta{
 		Version: s.cfg.Version, Datacenter: s.cfg.Datacenter, Node: s.cfg.NodeName,
 		Index: at.Index, RaftIndex: at.Position.Index, Term: at.Position.Term, Time: time.Now().UTC().Truncate(time.Second),
+		Servers: servers, ConfigurationIndex: at.Position.ConfigurationIndex,
 	}, portable(v))
 	if err != nil {
 		return err
 	}
 	return out.Flush()
+}
+
+// voters are the servers of the Raft group, as an archive lists them for those
+// who read it; a restore does not touch the group.
+func (s *Server) voters() ([]pack.Server, error) {
+	servers, _, err := s.raft.Configuration()
+	if err != nil {
+		return nil, fmt.Errorf("describe the consensus group: %w", err)
+	}
+	var list []pack.Server
+	for _, srv := range servers {
+		one := pack.Server{ID: srv.ID, Address: srv.Address}
+		if !srv.Voter {
+			one.Suffrage = 1
+		}
+		list = append(list, one)
+	}
+	return list, nil
 }
 
 // portable yields the rows of a view as an archive wants them.

@@ -16,8 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-msgpack/v2/codec"
 	"github.com/tinylib/msgp/msgp"
 	"go.uber.org/goleak"
+
+	"github.com/legate-project/legate/state/archive/pack"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the golden archive anew; only for a new format")
@@ -83,25 +86,26 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 }
 
 // A snapshot that an earlier version wrote is read by every later one: the
-// golden file is never written anew for the same format.
-func TestGoldenArchiveOfFormatOne(t *testing.T) {
-	const golden = "testdata/format1.snap"
+// golden files are never written anew for the same format.
+func TestGoldenArchives(t *testing.T) {
 	if *rewrite {
 		b, _ := written(t, sample())
-		if err := os.WriteFile(golden, b, 0o600); err != nil {
+		if err := os.WriteFile(fmt.Sprintf("testdata/format%d.snap", Format), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, meta, err := read(b)
-	if err != nil || !reflect.DeepEqual(got, sample()) {
-		t.Errorf("%d rows: %v", len(got), err)
-	}
-	if meta.Format != 1 || meta.Index != 7 || meta.Term != 2 || meta.RaftIndex != 12 || meta.Datacenter != "dc1" || meta.Version != "0.4.0" || meta.Rows != 3 {
-		t.Errorf("%+v", meta)
+	for format := 1; format <= Format; format++ {
+		b, err := os.ReadFile(fmt.Sprintf("testdata/format%d.snap", format))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, meta, err := read(b)
+		if err != nil || !reflect.DeepEqual(got, sample()) {
+			t.Errorf("format %d: %d rows: %v", format, len(got), err)
+		}
+		if meta.Format != format || meta.Index != 7 || meta.Term != 2 || meta.RaftIndex != 12 || meta.Datacenter != "dc1" || meta.Version != "0.4.0" || meta.Rows != 3 {
+			t.Errorf("%+v", meta)
+		}
 	}
 }
 
@@ -126,7 +130,7 @@ func TestAlteredAnywhereIsRefusedOrChangesNothing(t *testing.T) {
 			bad[n] ^= flip
 			got, meta, err := read(bad)
 			switch {
-			case errors.Is(err, ErrInvalid):
+			case errors.Is(err, ErrInvalid), errors.Is(err, ErrConsul): // one of Consul is not, either
 				refused++
 			case err != nil || !reflect.DeepEqual(got, want) || !reflect.DeepEqual(meta, wrote):
 				t.Fatalf("byte %d: %v, %d rows", n, err, len(got))
@@ -159,9 +163,18 @@ func forge(t testing.TB, files ...string) []byte {
 	return buf.Bytes()
 }
 
+// stated is an archive with this description and these rows.
+func stated(t testing.TB, meta, rows string) []byte {
+	t.Helper()
+	head := appendRaw([]byte(headerIndex+"\x00\x00\x00\x00\x00\x00\x00\x07"+headerMeta), []byte(meta))
+	return forge(t, "meta.json", "{}", "state.bin", string(head)+rows)
+}
+
 func TestForgedArchivesSayWhatIsWrong(t *testing.T) {
 	good, _ := written(t, sample()[:2])
-	long := forge(t, "meta.json", `{"Format":1}`, "records", "", "SHA256SUMS", strings.Repeat("x", maxSums+1))
+	one := func(meta, records string) []byte { return forge(t, "meta.json", meta, "records", records) }
+	const row = "L\x92\xa3r\x01a\xa9\x00\x00\x00\x00\x00\x00\x00\x05\x00"
+	described := fmt.Sprintf(`{"Format":2,"Rows":2,"Bytes":%d}`, 2*len(row))
 	for name, c := range map[string]struct {
 		archive []byte
 		want    string
@@ -170,26 +183,45 @@ func TestForgedArchivesSayWhatIsWrong(t *testing.T) {
 		"empty":            {nil, "cut off"},
 		"gzip of no tar":   {gzipped(t, strings.Repeat("junk", 1000)), "tar"},
 		"another tar":      {forge(t, "etc/passwd", "root"), "etc/passwd"},
-		"no format":        {forge(t, "meta.json", `{"ID":"2-3","Index":9}`), "format"},
-		"a later format":   {forge(t, "meta.json", `{"Format":2,"Version":"9.1"}`), `"9.1"`},
-		"malformed meta":   {forge(t, "meta.json", `{`), "meta.json"},
-		"huge meta":        {forge(t, "meta.json", strings.Repeat(" ", maxMeta+1)), "allowed"},
-		"huge records":     {forge(t, "meta.json", fmt.Sprintf(`{"Format":1,"Bytes":%d}`, uint64(MaxBytes)+1)), "allowed"},
-		"wrong size":       {forge(t, "meta.json", `{"Format":1,"Bytes":9}`, "records", ""), "9"},
-		"wrong count":      {forge(t, "meta.json", `{"Format":1,"Rows":9}`, "records", ""), "description"},
-		"wrong sums":       {forge(t, "meta.json", `{"Format":1}`, "records", "", "SHA256SUMS", "0  meta.json\n"), "altered"},
-		"long sums":        {long, "allowed"},
-		"huge record":      {forge(t, "meta.json", `{"Format":1,"Bytes":6}`, "records", "\x02\xff\xff\xff\xff\x0f"), "value of"},
-		"unknown record":   {forge(t, "meta.json", `{"Format":1,"Bytes":13}`, "records", "\x02\x09m\x01123456789"), "unknown kind"},
-		"tombstone":        {forge(t, "meta.json", `{"Format":1,"Bytes":13}`, "records", "\x02\x09r\x0112345678\x01"), "unknown mark"},
-		"out of order":     {forge(t, "meta.json", `{"Format":1,"Bytes":26}`, "records", "\x02\x09r\x0212345678\x00\x02\x09r\x0112345678\x00"), "order"},
+		"another state":    {forge(t, "meta.json", "{}", "etc/passwd", "root"), "etc/passwd"},
 		"something behind": {append(bytes.Clone(good), 'x'), "follows"},
 		"another behind":   {append(bytes.Clone(good), good...), "follows"},
+
+		"no format":       {stated(t, `{"ID":"2-3","Index":9}`, ""), "format"},
+		"a later format":  {stated(t, `{"Format":3,"Version":"9.1"}`, ""), `"9.1"`},
+		"malformed meta":  {stated(t, `{`, ""), "description"},
+		"broken header":   {forge(t, "meta.json", "{}", "state.bin", headerIndex+"12345678Legate,long"), "header"},
+		"cut off header":  {forge(t, "meta.json", "{}", "state.bin", headerIndex+"1234"), "cut off"},
+		"huge meta":       {forge(t, "meta.json", "{}", "state.bin", headerIndex+"12345678"+headerMeta+"\xdb\xff\xff\xff\xff"), "allowed"},
+		"no text as meta": {forge(t, "meta.json", "{}", "state.bin", headerIndex+"12345678"+headerMeta+"\x01"), "begins with"},
+		"huge records":    {stated(t, fmt.Sprintf(`{"Format":2,"Bytes":%d}`, uint64(MaxBytes)+1), ""), "allowed"},
+		"wrong size":      {stated(t, `{"Format":2,"Bytes":9}`, ""), "9"},
+		"wrong count":     {stated(t, `{"Format":2,"Rows":9}`, ""), "description"},
+		"unknown type":    {stated(t, `{"Format":2,"Bytes":2}`, "\x00\x80"), "unknown kind"},
+		"huge record":     {stated(t, `{"Format":2,"Bytes":7}`, "L\x92\xdb\xff\xff\xff\xff"), "part of"},
+		"no checksums":    {stated(t, `{"Format":2,"Tables":[]}`, ""), "cut off"},
+		"out of order":    {stated(t, described, row+row), "order"},
+
+		"1: malformed meta": {one(`{`, ""), "description"},
+		"1: a later format": {one(`{"Format":2,"Version":"9.1"}`, ""), `"9.1"`},
+		"1: wrong size":     {one(`{"Format":1,"Bytes":9}`, ""), "9"},
+		"1: wrong count":    {one(`{"Format":1,"Rows":9}`, ""), "description"},
+		"1: huge record":    {one(`{"Format":1,"Bytes":6}`, "\x02\xff\xff\xff\xff\x0f"), "value of"},
+		"1: unknown record": {one(`{"Format":1,"Bytes":13}`, "\x02\x09m\x01123456789"), "unknown kind"},
+		"1: tombstone":      {one(`{"Format":1,"Bytes":13}`, "\x02\x09r\x0112345678\x01"), "unknown mark"},
+		"1: out of order":   {one(`{"Format":1,"Bytes":26}`, "\x02\x09r\x0212345678\x00\x02\x09r\x0112345678\x00"), "order"},
 	} {
 		_, err := Verify(bytes.NewReader(c.archive))
 		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
+	}
+}
+
+func TestSnapshotOfConsulIsSaidToBeOne(t *testing.T) {
+	b := forge(t, "meta.json", `{"Version":1}`, "state.bin", "\x81\xa9LastIndex\x07")
+	if _, err := Verify(bytes.NewReader(b)); !errors.Is(err, ErrConsul) || errors.Is(err, ErrInvalid) {
+		t.Error(err)
 	}
 }
 
@@ -296,4 +328,32 @@ func (f *filling) Write(p []byte) (int, error) {
 		return 0, f.err
 	}
 	return len(p), nil
+}
+
+// Consul's tools read a header, and then a byte and a value until the end; the
+// decoder is theirs.
+func TestStateIsFramedAsConsulsToolsReadIt(t *testing.T) {
+	b, _ := written(t, sample())
+	err := pack.Read(bytes.NewReader(b), func(c *pack.Contents) error {
+		handle := &codec.MsgpackHandle{}
+		handle.RawToString = true
+		dec := codec.NewDecoder(c.State, handle)
+		var header struct{ LastIndex uint64 }
+		if err := dec.Decode(&header); err != nil || header.LastIndex != 7 {
+			return fmt.Errorf("header %+v: %w", header, err)
+		}
+		for i := 0; ; i++ {
+			kind, err := c.State.ReadByte()
+			if errors.Is(err, io.EOF) && i == len(sample()) {
+				return nil
+			}
+			var v any
+			if err := errors.Join(err, dec.Decode(&v)); err != nil || kind != 'L' {
+				return fmt.Errorf("record %d of type %d: %w", i, kind, err)
+			}
+		}
+	}, pack.StateName)
+	if err != nil {
+		t.Error(err)
+	}
 }

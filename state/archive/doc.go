@@ -1,6 +1,6 @@
-// Package archive is the portable form of a datacenter's state: a gzip'd tar of
-// a description, all records and checksums. DESIGN.md is its format, which
-// later versions go on reading.
+// Package archive is the portable form of a datacenter's state: a description,
+// all records and checksums, in the container that Consul's tools know. DESIGN.md
+// is its format, which later versions go on reading.
 //
 // It promises that what Verify accepts is whole, unaltered and in the order in
 // which it was written, and that neither writing nor reading holds more than
@@ -11,25 +11,29 @@ package archive
 import (
 	"errors"
 	"time"
+
+	"github.com/legate-project/legate/state/archive/pack"
 )
 
 // Format is the number of the format that is written.
-const Format = 1
+const Format = 2
 
 // Bounds of what is read.
 const (
 	maxMeta = 1 << 20 // bytes of the description: some dozen tables
-	maxSums = 4 << 10 // bytes of the checksums: two lines
 	// maxKey and maxValue are above what a command can write, in bytes.
 	maxKey   = 256 << 10
 	maxValue = 16 << 20
-	// MaxBytes bounds the records of one archive, unpacked: far above what a
-	// datacenter holds, and below what a small upload can unpack to.
-	MaxBytes = 64 << 30
+	// MaxBytes bounds the records of one archive, unpacked.
+	MaxBytes = pack.MaxBytes
 )
 
 // ErrInvalid wraps everything that is wrong with an archive itself.
-var ErrInvalid = errors.New("not a valid snapshot")
+var ErrInvalid = pack.ErrInvalid
+
+// ErrConsul is returned for a snapshot that Consul wrote: package consulsnap
+// reads it.
+var ErrConsul = errors.New("a snapshot of Consul")
 
 // Meta describes an archive.
 type Meta struct {
@@ -45,6 +49,9 @@ type Meta struct {
 	RaftIndex uint64
 	Term      uint64
 	Time      time.Time
+	// Servers of the Raft group, and the index of the entry that made them so.
+	Servers            []pack.Server `json:",omitempty"`
+	ConfigurationIndex uint64        `json:",omitempty"`
 	// Rows and Bytes of all records, as Tables says for each.
 	Rows   uint64
 	Bytes  uint64

@@ -1,26 +1,24 @@
 package archive
 
 import (
-	"archive/tar"
 	"bufio"
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"slices"
 
-	"github.com/klauspost/compress/gzip"
+	"github.com/legate-project/legate/state/archive/pack"
 )
 
 // readChunk is what a length may allocate before its bytes have come.
 const readChunk = 64 << 10
 
 // Verify reads the whole archive and returns its description. An error that
-// wraps ErrInvalid says what is wrong with the archive; others are those of in.
+// wraps ErrInvalid says what is wrong with the archive; ErrConsul that it is one
+// of Consul, of which the rest was not looked at; others are those of in.
 func Verify(in io.Reader) (Meta, error) { return Read(in, nil) }
 
 // Read is Verify that hands each row to visit, in order of the keys; the row is
@@ -28,198 +26,164 @@ func Verify(in io.Reader) (Meta, error) { return Read(in, nil) }
 // and unaltered: act on them only in what can still be dropped. An error of
 // visit ends it. A nil visit is told nothing.
 func Read(in io.Reader, visit func(Row) error) (Meta, error) {
-	// A reader that reads bytes is not read beyond the end of the compression.
-	source := &origin{r: in}
-	buf := bufio.NewReaderSize(source, readChunk)
-	z, err := gzip.NewReader(buf)
-	if err != nil {
-		return Meta{}, source.explain("it is not compressed with gzip", err)
+	r := &reader{visit: visit}
+	err := pack.Read(in, r.contents, pack.StateName, recordsName)
+	if r.failed != nil {
+		return r.meta, r.failed
 	}
-	z.Multistream(false)
-	r := &reader{source: source, tar: tar.NewReader(z), visit: visit, sums: map[string]string{}}
-	meta, err := r.all()
-	if err != nil {
-		return meta, err
-	}
-	// The tar ends before its padding and the compression's checksum do.
-	if _, err := io.Copy(io.Discard, io.LimitReader(z, readChunk)); err != nil {
-		return meta, source.explain("its end is damaged", err)
-	}
-	if _, err := z.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		return meta, source.explain("something follows its last file", err)
-	}
-	if _, err := buf.ReadByte(); !errors.Is(err, io.EOF) {
-		return meta, source.explain("something follows its end", err)
-	}
-	return meta, nil
-}
-
-// origin remembers the error of the reader behind the archive, so that a
-// broken connection is not taken for a broken archive.
-type origin struct {
-	r   io.Reader
-	err error
-}
-
-// Read implements io.Reader.
-func (o *origin) Read(p []byte) (int, error) {
-	n, err := o.r.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		o.err = err
-	}
-	return n, err
-}
-
-// explain makes an error of what is wrong with the archive and of what was
-// found, if anything was.
-func (o *origin) explain(what string, err error) error {
-	switch {
-	case o.err != nil:
-		return fmt.Errorf("read the snapshot: %w", o.err)
-	case errors.Is(err, ErrInvalid):
-		return err
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("%w: it is cut off", ErrInvalid)
-	case err != nil:
-		return fmt.Errorf("%w: %s: %w", ErrInvalid, what, err)
-	}
-	return fmt.Errorf("%w: %s", ErrInvalid, what)
+	return r.meta, err
 }
 
 type reader struct {
-	source *origin
-	tar    *tar.Reader
+	meta   Meta
 	visit  func(Row) error
-	sums   map[string]string // by file
-	failed error             // of visit
+	failed error // of visit, or ErrConsul
+
+	key, last, value []byte
+	rows             uint64
+	seen             tally
 }
 
-func (r *reader) all() (Meta, error) {
-	text, err := r.small(metaName, maxMeta)
-	if err != nil {
-		return Meta{}, err
+func (r *reader) contents(c *pack.Contents) error {
+	if c.Name == recordsName {
+		return r.formatOne(c)
 	}
-	var meta Meta
-	if err := json.Unmarshal(text, &meta); err != nil {
-		return Meta{}, r.source.explain(metaName+" is malformed", fmt.Errorf("%w: %s: %w", ErrInvalid, metaName, err))
-	}
-	switch {
-	case meta.Format < 1:
-		return meta, fmt.Errorf("%w: it does not say which format it has (a snapshot of another program?)", ErrInvalid)
-	case meta.Format > Format:
-		return meta, fmt.Errorf("%w: it has format %d, written by version %q; this version reads formats up to %d", ErrInvalid, meta.Format, meta.Version, Format)
-	case meta.Bytes > MaxBytes:
-		return meta, fmt.Errorf("%w: it has %d bytes of records, %d are allowed", ErrInvalid, meta.Bytes, uint64(MaxBytes))
-	}
-	if err := r.records(&meta); err != nil {
-		if r.failed != nil {
-			return meta, r.failed
-		}
-		return meta, r.source.explain("its records are damaged", err)
-	}
-	listed, err := r.small(sumsName, maxSums)
-	if err != nil {
-		return meta, err
-	}
-	if want := r.sums[metaName] + r.sums[recordsName]; string(listed) != want {
-		return meta, fmt.Errorf("%w: the checksums do not match, it was altered", ErrInvalid)
-	}
-	if _, err := r.tar.Next(); !errors.Is(err, io.EOF) {
-		return meta, r.source.explain("more files follow "+sumsName, err)
-	}
-	return meta, nil
-}
-
-// open goes to the next file, which must have the name.
-func (r *reader) open(name string, limit int64) (int64, error) {
-	h, err := r.tar.Next()
-	switch {
-	case err != nil:
-		return 0, r.source.explain("it is no tar file", err)
-	case h.Name != name || h.Typeflag != tar.TypeReg:
-		return 0, fmt.Errorf("%w: it has the file %.64q where %q is expected", ErrInvalid, h.Name, name)
-	case h.Size > limit:
-		return 0, fmt.Errorf("%w: %s has %d bytes, %d are allowed", ErrInvalid, name, h.Size, limit)
-	}
-	return h.Size, nil
-}
-
-func (r *reader) note(name string, digest hash.Hash) {
-	r.sums[name] = fmt.Sprintf("%x  %s\n", digest.Sum(nil), name)
-}
-
-func (r *reader) small(name string, limit int64) ([]byte, error) {
-	if _, err := r.open(name, limit); err != nil {
-		return nil, err
-	}
-	text, err := io.ReadAll(io.LimitReader(r.tar, limit))
-	if err != nil {
-		return nil, r.source.explain(name+" is damaged", err)
-	}
-	digest := sha256.New()
-	digest.Write(text) // never fails
-	r.note(name, digest)
-	return text, nil
-}
-
-func (r *reader) records(meta *Meta) error {
-	size, err := r.open(recordsName, MaxBytes)
+	in := c.State
+	text, size, err := r.header(in)
 	if err != nil {
 		return err
 	}
-	if uint64(size) != meta.Bytes {
-		return fmt.Errorf("%w: it has %d bytes of records, its description says %d", ErrInvalid, size, meta.Bytes)
+	if err := r.describe(text, 2, Format); err != nil {
+		return err
 	}
-	digest := sha256.New()
-	in := bufio.NewReaderSize(io.TeeReader(r.tar, digest), readChunk)
-	var key, last, value []byte
-	var seen tally
-	for rows := uint64(0); ; rows++ {
-		keySize, err := binary.ReadUvarint(in)
-		if errors.Is(err, io.EOF) {
-			if rows != meta.Rows || !slices.Equal(seen.tables(), named(meta.Tables)) {
-				return fmt.Errorf("%w: it has %d records, its description says something else", ErrInvalid, rows)
-			}
-			r.note(recordsName, digest)
-			return nil
-		}
-		if err != nil {
+	if uint64(c.Size) != uint64(size)+r.meta.Bytes {
+		return fmt.Errorf("%w: it has %d bytes of records, its description says %d", ErrInvalid, c.Size-int64(size), r.meta.Bytes)
+	}
+	for {
+		switch err := r.frame(in); {
+		case errors.Is(err, errEnd):
+			return r.end()
+		case err != nil:
 			return err
 		}
-		valueSize, err := binary.ReadUvarint(in)
-		if err != nil {
-			return err
-		}
-		if keySize > maxKey || valueSize > maxValue {
-			return fmt.Errorf("%w: a record with a key of %d and a value of %d bytes", ErrInvalid, keySize, valueSize)
-		}
-		if key, err = fill(in, key, int(keySize)); err != nil {
-			return err
-		}
-		if value, err = fill(in, value, int(valueSize)); err != nil {
-			return err
-		}
-		row := Row{key, value}
-		if err := row.check(); err != nil {
-			return err
-		}
-		if bytes.Compare(key, last) <= 0 {
-			return fmt.Errorf("%w: its records are not in order", ErrInvalid)
-		}
-		last = append(last[:0], key...)
-		seen.add(row)
-		if err := r.show(row); err != nil {
+		if err := r.row(); err != nil {
 			return err
 		}
 	}
 }
 
-func (r *reader) show(row Row) error {
+// describe takes the description, of a format from lowest to highest.
+func (r *reader) describe(text []byte, lowest, highest int) error {
+	if err := json.Unmarshal(text, &r.meta); err != nil {
+		return fmt.Errorf("%w: its description is malformed: %w", ErrInvalid, err)
+	}
+	switch m := &r.meta; {
+	case m.Format < lowest:
+		return fmt.Errorf("%w: it does not say which format it has (a snapshot of another program?)", ErrInvalid)
+	case m.Format > highest:
+		return fmt.Errorf("%w: it has format %d, written by version %q; this version reads formats up to %d", ErrInvalid, m.Format, m.Version, Format)
+	case m.Bytes > MaxBytes:
+		return fmt.Errorf("%w: it has %d bytes of records, %d are allowed", ErrInvalid, m.Bytes, uint64(MaxBytes))
+	}
+	return nil
+}
+
+// header returns the description, and how many bytes of state.bin it takes.
+func (r *reader) header(in *bufio.Reader) ([]byte, int, error) {
+	begin, err := in.Peek(len(headerIndex))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, 0, err
+	}
+	if string(begin) != headerIndex {
+		r.failed = ErrConsul
+		return nil, 0, ErrConsul
+	}
+	middle := make([]byte, len(headerIndex)+8+len(headerMeta))
+	if _, err := io.ReadFull(in, middle); err != nil {
+		return nil, 0, err
+	}
+	if !bytes.HasSuffix(middle, []byte(headerMeta)) {
+		return nil, 0, fmt.Errorf("%w: its header is damaged", ErrInvalid)
+	}
+	text, err := raw(in, nil, maxMeta)
+	return text, len(middle) + rawSize(len(text)), err
+}
+
+// frame reads the next row; errEnd is where none begins.
+func (r *reader) frame(in *bufio.Reader) error {
+	kind, err := in.ReadByte()
+	if errors.Is(err, io.EOF) {
+		return errEnd
+	}
+	if err != nil {
+		return err
+	}
+	array, err := in.ReadByte()
+	if err != nil {
+		return err
+	}
+	if kind != rowType || array != rowHeader {
+		return fmt.Errorf("%w: a record of the unknown kind %#x", ErrInvalid, []byte{kind, array})
+	}
+	if r.key, err = raw(in, r.key, maxKey); err != nil {
+		return err
+	}
+	r.value, err = raw(in, r.value, maxValue)
+	return err
+}
+
+// raw reads what appendRaw has written into buf.
+func raw(in *bufio.Reader, buf []byte, limit uint32) ([]byte, error) {
+	lead, err := in.ReadByte()
+	if err != nil {
+		return nil, err
+	}
+	size := uint32(lead & 0x1f)
+	switch {
+	case lead&0xe0 == 0xa0:
+	case lead == 0xda || lead == 0xdb:
+		var n [4]byte
+		if _, err := io.ReadFull(in, n[2*int(0xdb-lead):]); err != nil {
+			return nil, err
+		}
+		size = binary.BigEndian.Uint32(n[:])
+	default:
+		return nil, fmt.Errorf("%w: a record begins with %#x", ErrInvalid, lead)
+	}
+	if size > limit {
+		return nil, fmt.Errorf("%w: a record has a part of %d bytes, %d are allowed", ErrInvalid, size, limit)
+	}
+	return fill(in, buf, int(size))
+}
+
+// errEnd is returned where the records end.
+var errEnd = errors.New("no more records")
+
+// row takes the row that was read.
+func (r *reader) row() error {
+	row := Row{r.key, r.value}
+	if err := row.check(); err != nil {
+		return err
+	}
+	if bytes.Compare(r.key, r.last) <= 0 {
+		return fmt.Errorf("%w: its records are not in order", ErrInvalid)
+	}
+	r.last = append(r.last[:0], r.key...)
+	r.rows++
+	r.seen.add(row)
 	if r.visit == nil {
 		return nil
 	}
 	r.failed = r.visit(row)
 	return r.failed
+}
+
+// end compares what came with the description.
+func (r *reader) end() error {
+	if r.rows != r.meta.Rows || !slices.Equal(r.seen.tables(), named(r.meta.Tables)) {
+		return fmt.Errorf("%w: it has %d records, its description says something else", ErrInvalid, r.rows)
+	}
+	return nil
 }
 
 // named gives tables the names that this version has for them.

@@ -1,40 +1,26 @@
 package archive
 
 import (
-	"archive/tar"
 	"bufio"
-	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"iter"
-	"runtime"
-	"slices"
+	"math"
 
-	"github.com/klauspost/pgzip"
-
-	"github.com/legate-project/legate/internal/lifecycle"
+	"github.com/legate-project/legate/state/archive/pack"
 )
 
-// Names of the files in the tar, in their order.
+// The header of state.bin is a map of the index, which Consul's header has too,
+// and Meta in JSON. Behind it comes each row as the byte rowType, which is a type
+// of no record of Consul's, and an array of key and value.
 const (
-	metaName    = "meta.json"
-	recordsName = "records"
-	sumsName    = "SHA256SUMS"
+	headerIndex = "\x82\xa9LastIndex\xcf" // and 8 bytes, big endian
+	headerMeta  = "\xa6Legate"            // and text
+	rowType     = 'L'
+	rowHeader   = 0x92 // an array of two
 )
-
-// fileMode of the files in the tar: a snapshot holds secrets.
-const fileMode = 0o600
-
-// compressBuffer is how many bytes go to the compressor at a time.
-const compressBuffer = 256 << 10
-
-// compressors work on as many such buffers at a time, at most.
-const compressors = 4
 
 // writeBuffer gathers rows on their way to the compressor, in bytes.
 const writeBuffer = 64 << 10
@@ -46,69 +32,60 @@ func Write(w io.Writer, meta Meta, rows iter.Seq2[Row, error]) (Meta, error) {
 	if err := meta.count(rows); err != nil {
 		return meta, fmt.Errorf("count the records: %w", err)
 	}
-	packed, plain := io.Pipe()
-	done := make(chan error, 1)
-	err := lifecycle.New("snapshot").Spawn("compress", func(context.Context) {
-		err := compress(w, packed)
-		packed.CloseWithError(err) // who writes is told
-		done <- err
-	})
+	head, err := meta.header()
 	if err != nil {
-		return meta, err
+		return meta, fmt.Errorf("describe a snapshot: %w", err)
 	}
-	buf := bufio.NewWriterSize(plain, compressBuffer)
-	out := &writer{tar: tar.NewWriter(buf), meta: meta}
-	err = out.all(rows)
-	if err == nil {
-		err = errors.Join(out.tar.Close(), buf.Flush())
-	}
-	plain.CloseWithError(err)
-	if e := <-done; err == nil {
-		err = e
-	}
+	outer := pack.Meta{Index: meta.RaftIndex, Term: meta.Term, Configuration: pack.Configuration{Servers: meta.Servers},
+		ConfigurationIndex: meta.ConfigurationIndex, Size: int64(len(head)) + int64(meta.Bytes)}
+	outer.Describe(meta.Time)
+	err = pack.Write(w, outer, meta.Time, func(w io.Writer) error { return writeRows(w, head, rows) })
 	if err != nil {
 		return meta, fmt.Errorf("write a snapshot: %w", err)
 	}
 	return meta, nil
 }
 
-// compress runs beside the reading of rows, on as many cores as there are up to
-// compressors: it takes more time than that.
-func compress(w io.Writer, from *io.PipeReader) error {
-	out := &sink{w: w, failed: from.CloseWithError}
-	z, err := pgzip.NewWriterLevel(out, pgzip.BestSpeed)
+// header is what state.bin begins with.
+func (m *Meta) header() ([]byte, error) {
+	text, err := json.Marshal(m)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := z.SetConcurrency(compressBuffer, min(compressors, runtime.GOMAXPROCS(0))); err != nil {
-		return err
-	}
-	_, err = io.CopyBuffer(z, from, make([]byte, compressBuffer))
-	err = errors.Join(err, z.Close())
-	if out.err != nil {
-		return out.err
-	}
-	return err
+	head := binary.BigEndian.AppendUint64([]byte(headerIndex), m.Index)
+	return appendRaw(append(head, headerMeta...), text), nil
 }
 
-// sink takes everything also after w failed, and has failed told of it: a
-// compressor whose writer fails would leave a goroutine behind. One goroutine
-// of the compressor's writes; after its Close, err is what w said.
-type sink struct {
-	w      io.Writer
-	failed func(error) error
-	err    error
+func writeRows(w io.Writer, head []byte, rows iter.Seq2[Row, error]) error {
+	buf := bufio.NewWriterSize(w, writeBuffer)
+	if _, err := buf.Write(head); err != nil {
+		return err
+	}
+	var frame []byte
+	for r, err := range rows {
+		if err != nil {
+			return err
+		}
+		frame = appendRaw(appendRaw(append(frame[:0], rowType, rowHeader), r.Key), r.Value)
+		if _, err := buf.Write(frame); err != nil {
+			return err
+		}
+	}
+	return buf.Flush()
 }
 
-// Write implements io.Writer.
-func (s *sink) Write(p []byte) (int, error) {
-	if s.err != nil {
-		return len(p), nil
+// appendRaw appends bytes as MessagePack had them before it told text and bytes
+// apart: the form that every decoder takes, those of Consul's tools among them.
+func appendRaw(b, raw []byte) []byte {
+	switch n := len(raw); {
+	case n < 32:
+		b = append(b, 0xa0|byte(n))
+	case n <= math.MaxUint16:
+		b = binary.BigEndian.AppendUint16(append(b, 0xda), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint32(append(b, 0xdb), uint32(n))
 	}
-	if _, s.err = s.w.Write(p); s.err != nil {
-		return len(p), s.failed(s.err)
-	}
-	return len(p), nil
+	return append(b, raw...)
 }
 
 // count fills in what there is.
@@ -156,76 +133,17 @@ func (t *tally) tables() []Table {
 	return out
 }
 
-type writer struct {
-	tar  *tar.Writer
-	meta Meta
-	sums []byte
-}
-
-func (w *writer) all(rows iter.Seq2[Row, error]) error {
-	text, err := json.MarshalIndent(w.meta, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := w.small(metaName, text); err != nil {
-		return err
-	}
-	digest := sha256.New()
-	if err := w.header(recordsName, int64(w.meta.Bytes)); err != nil {
-		return err
-	}
-	buf := bufio.NewWriterSize(io.MultiWriter(w.tar, digest), writeBuffer)
-	frame := make([]byte, 0, 2*binary.MaxVarintLen64)
-	for r, err := range rows {
-		if err != nil {
-			return err
-		}
-		frame = binary.AppendUvarint(frame[:0], uint64(len(r.Key)))
-		frame = binary.AppendUvarint(frame, uint64(len(r.Value)))
-		for _, part := range [][]byte{frame, r.Key, r.Value} {
-			if _, err := buf.Write(part); err != nil {
-				return err
-			}
-		}
-	}
-	if err := buf.Flush(); err != nil {
-		return err
-	}
-	w.sum(recordsName, digest)
-	return w.small(sumsName, w.sums)
-}
-
-func (w *writer) header(name string, size int64) error {
-	return w.tar.WriteHeader(&tar.Header{Name: name, Mode: fileMode, Size: size, ModTime: w.meta.Time, Format: tar.FormatPAX})
-}
-
-func (w *writer) small(name string, text []byte) error {
-	if err := w.header(name, int64(len(text))); err != nil {
-		return err
-	}
-	digest := sha256.New()
-	digest.Write(text) // never fails
-	w.sum(name, digest)
-	_, err := w.tar.Write(text)
-	return err
-}
-
-// sum notes a checksum in the form of the command sha256sum.
-func (w *writer) sum(name string, digest hash.Hash) {
-	w.sums = fmt.Appendf(slices.Clip(w.sums), "%x  %s\n", digest.Sum(nil), name)
-}
-
 // frameSize is how many bytes a row takes among the records.
-func frameSize(r Row) int {
-	return uvarintSize(len(r.Key)) + uvarintSize(len(r.Value)) + len(r.Key) + len(r.Value)
-}
+func frameSize(r Row) int { return 2 + rawSize(len(r.Key)) + rawSize(len(r.Value)) }
 
-func uvarintSize(n int) int {
-	size := 1
-	for ; n >= 0x80; n >>= 7 {
-		size++
+func rawSize(n int) int {
+	switch {
+	case n < 32:
+		return 1 + n
+	case n <= math.MaxUint16:
+		return 3 + n
 	}
-	return size
+	return 5 + n
 }
 
 // check says whether the row is one of the state.
