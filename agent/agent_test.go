@@ -176,6 +176,12 @@ func TestAgentTellsOfItself(t *testing.T) {
 		{"Config", "Datacenter", "dc1"}, {"Config", "NodeName", "n1"}, {"Config", "Server", "true"}, {"Config", "NodeID", o.NodeID()},
 		{"Member", "Name", "n1"}, {"Member", "Status", "1"}, {"Meta", "rack", "r1"}, {"DebugConfig", "EnableDebug", "false"},
 		{"DebugConfig", "encrypt", "hidden"}, {"DebugConfig", "DNSPort", "8600"},
+		{"DebugConfig", "SerfAdvertiseAddrLAN", "tcp://" + loopback(1) + ":8301"}, {"DebugConfig", "SerfPortWAN", "-1"}, {"DebugConfig", "SerfAdvertiseAddrWAN", ""},
+		{"DebugConfig", "RPCAdvertiseAddr", "tcp://" + loopback(1) + ":8300"}, {"DebugConfig", "AdvertiseAddrWAN", loopback(1)},
+		{"DebugConfig", "HTTPAddrs", "[tcp://" + loopback(1) + ":8500]"}, {"DebugConfig", "ClientAddrs", "[" + loopback(1) + "]"},
+		{"DebugConfig", "DNSAddrs", "[tcp://" + loopback(1) + ":8600 udp://" + loopback(1) + ":8600]"},
+		{"DebugConfig", "PrimaryDatacenter", "dc1"}, {"DebugConfig", "NodeID", o.NodeID()}, {"DebugConfig", "ReconnectTimeoutLAN", "72h0m0s"},
+		{"DebugConfig", "EncryptKey", "hidden"}, {"DebugConfig", "Version", compatibleBuild}, {"DebugConfig", "HTTPSPort", "-1"},
 	} {
 		if got := fmt.Sprint(self[c.section][c.key]); got != c.want {
 			t.Errorf("%s.%s is %q, want %q", c.section, c.key, got, c.want)
@@ -209,6 +215,24 @@ func TestAgentTellsOfItself(t *testing.T) {
 	}
 }
 
+func TestDebugConfigShowsNoSecret(t *testing.T) {
+	const key = "MTIzNDU2Nzg5MDEyMzQ1Ng=="
+	cfg, err := load(t, loopback(1), t.TempDir(), `server = true ports { serf_wan = 8302 } encrypt = "`+key+`" acl { tokens { agent = "SECRET-1" default = "SECRET-2" } }
+		retry_join = ["provider=aws tag_key=x secret_access_key=SECRET-3"] retry_join_wan = ["provider=azure secret_access_key=SECRET-4"]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &Agent{}
+	a.live.Store(cfg)
+	b, err := json.Marshal(a.debugConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(b); strings.Contains(text, "SECRET") || strings.Contains(text, key) || !strings.Contains(text, `"RetryJoinLAN":["provider=aws `) {
+		t.Errorf("%s", text)
+	}
+}
+
 func TestMonitorHearsWhatTheLogDoesNotShow(t *testing.T) {
 	o := run(t, loopback(2), t.TempDir(), "")
 	for _, path := range []string{"?loglevel=debug", "?loglevel=debug&logjson"} {
@@ -221,7 +245,7 @@ func TestMonitorHearsWhatTheLogDoesNotShow(t *testing.T) {
 			if err := json.Unmarshal(lines.Bytes(), &v); err != nil || v["@level"] != "debug" || v["@module"] != "test" {
 				t.Errorf("%v: %s", err, lines.Text())
 			}
-		} else if !strings.Contains(lines.Text(), "level=DEBUG") {
+		} else if !strings.Contains(lines.Text(), " [DEBUG] test: ") {
 			t.Errorf("line: %q", lines.Text())
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/httpapi"
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/metrics"
@@ -82,23 +81,13 @@ func (p apiAgent) Self() httpapi.SelfView {
 	v := httpapi.SelfView{
 		Config: httpapi.SelfConfig{Datacenter: a.cfg.Datacenter, PrimaryDatacenter: orElse(a.cfg.PrimaryDatacenter, a.cfg.Datacenter),
 			NodeName: a.cfg.NodeName, NodeID: a.id, Server: a.cfg.Server, Revision: buildSetting("vcs.revision"), BuildDate: buildSetting("vcs.time"), Version: compatibleBuild},
-		DebugConfig: debugConfig(a.live.Load()), Member: member(a.lan.LocalMember()), Stats: a.Stats(), Meta: nodeMeta(a.live.Load()),
+		DebugConfig: a.debugConfig(), Member: member(a.lan.LocalMember()), Stats: a.Stats(), Meta: nodeMeta(a.live.Load()),
 	}
 	if c := a.lan.Coordinate(); c != nil {
 		coord := coordinate.FromSerf(c)
 		v.Coord = &coord
 	}
 	return v
-}
-
-// debugConfig is the configuration by its own keys and, of those by which
-// clients know it, what they read: how to reach DNS, and what debugging may do.
-func debugConfig(c *config.Config) map[string]any {
-	all := c.Settings()
-	all["DNSAddrs"], all["HTTPAddrs"] = c.DNSAddrs(), c.HTTPAddrs()
-	all["DNSPort"], all["HTTPPort"], all["GRPCPort"], all["GRPCTLSPort"] = c.Ports.DNS, c.Ports.HTTP, -1, -1
-	all["EnableDebug"], all["Datacenter"], all["NodeName"], all["ServerMode"] = c.EnableDebug, c.Datacenter, c.NodeName, c.Server
-	return all
 }
 
 // SetToken implements httpapi.Agent.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 )
 
 const (
@@ -91,8 +92,9 @@ func (t *Tee) derived(with func(slog.Handler) slog.Handler) *Tee {
 }
 
 // Listen returns a listener that gets a line for each record from the level
-// on: as New writes them or, with asJSON, as one object a line with the fields
-// that clients of go-hclog know. It fails with ErrTooManyListeners.
+// on, in the forms of go-hclog, which clients know: "TIME [LEVEL] component:
+// message: key=value" or, with asJSON, one object a line. It fails with
+// ErrTooManyListeners.
 func (t *Tee) Listen(level slog.Level, asJSON bool) (*Listener, error) {
 	l := &Listener{hub: t.hub, level: level, json: asJSON, lines: make(chan []byte, listenerQueue)}
 	t.hub.mu.Lock()
@@ -164,20 +166,85 @@ func (l *Listener) lose() {
 // format returns the record as a line.
 func (l *Listener) format(ctx context.Context, with []func(slog.Handler) slog.Handler, r slog.Record) []byte {
 	var out bytes.Buffer
-	opts := &slog.HandlerOptions{Level: LevelTrace, ReplaceAttr: nameTrace}
-	var h slog.Handler = slog.NewTextHandler(&out, opts)
+	var err error
 	if l.json {
-		opts.ReplaceAttr = hclogNames
-		h = slog.NewJSONHandler(&out, opts)
+		err = through(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: LevelTrace, ReplaceAttr: hclogNames}), with).Handle(ctx, r)
+	} else {
+		err = bracketed(ctx, &out, with, r)
 	}
-	for _, f := range with {
-		h = f(h)
-	}
-	if err := h.Handle(ctx, r); err != nil { // a value that cannot be shown: its message still can
+	if err != nil { // a value that cannot be shown: its message still can
 		b, _ := json.Marshal(map[string]string{"@message": r.Message, "error": err.Error()}) // text cannot fail
 		return append(b, '\n')
 	}
 	return out.Bytes()
+}
+
+// through is the handler with what WithAttrs and WithGroup did to a Tee.
+func through(h slog.Handler, with []func(slog.Handler) slog.Handler) slog.Handler {
+	for _, f := range with {
+		h = f(h)
+	}
+	return h
+}
+
+// bracketed writes the record as go-hclog does. The attributes are written by
+// slog; its own first words, which ReplaceAttr is shown before any attribute
+// of the record, and the component are left out there and stand in front.
+func bracketed(ctx context.Context, out *bytes.Buffer, with []func(slog.Handler) slog.Handler, r slog.Record) error {
+	var attrs bytes.Buffer
+	component, own := "", 0
+	h := through(slog.NewTextHandler(&attrs, &slog.HandlerOptions{Level: LevelTrace, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		switch {
+		case own > 0:
+			own--
+			return slog.Attr{}
+		case len(groups) == 0 && a.Key == "component":
+			component = a.Value.String() + ": "
+			return slog.Attr{}
+		}
+		return a
+	}}), with)
+	at, message := r.Time, r.Message
+	r.Time = time.Time{}
+	own = 2 // level and message; without a time slog shows none
+	if err := h.Handle(ctx, r); err != nil {
+		return err
+	}
+	colon := ": "
+	if attrs.Len() <= 1 {
+		colon = ""
+	}
+	fmt.Fprintf(out, "%s %-7s %s%s%s", at.UTC().Format("2006-01-02T15:04:05.000Z0700"), "["+levelName(r.Level)+"]", component, oneLine(message), colon)
+	_, err := attrs.WriteTo(out)
+	return err
+}
+
+// levelName is the level as go-hclog writes it.
+func levelName(l slog.Level) string {
+	switch {
+	case l < slog.LevelDebug:
+		return "TRACE"
+	case l < slog.LevelInfo:
+		return "DEBUG"
+	case l < slog.LevelWarn:
+		return "INFO"
+	case l < slog.LevelError:
+		return "WARN"
+	}
+	return "ERROR"
+}
+
+// oneLine keeps a message from looking like several.
+func oneLine(s string) string {
+	if !strings.ContainsFunc(s, unicode.IsControl) {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // hclogNames gives the fields of a record the names that go-hclog has for

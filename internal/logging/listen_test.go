@@ -32,7 +32,7 @@ func TestListenersHearWhatTheLogDoesNotShow(t *testing.T) {
 	h, log, out := tee(t)
 	debug, warn := listen(t, h, slog.LevelDebug, false), listen(t, h, slog.LevelWarn, false)
 	log.With("component", "raft").WithGroup("g").Debug("hidden from the file", "a", 1)
-	if got := string(<-debug.Lines()); !strings.Contains(got, `level=DEBUG msg="hidden from the file" component=raft g.a=1`) || !strings.HasSuffix(got, "\n") {
+	if got := string(<-debug.Lines()); !strings.Contains(got, " [DEBUG] raft: hidden from the file: g.a=1") || !strings.HasSuffix(got, "\n") {
 		t.Errorf("line: %q", got)
 	}
 	if len(warn.Lines()) != 0 {
@@ -47,12 +47,24 @@ func TestListenersHearWhatTheLogDoesNotShow(t *testing.T) {
 	}
 }
 
-func TestListenersGetTheLinesOfTheLogItself(t *testing.T) {
-	h, log, out := tee(t)
-	l := listen(t, h, slog.LevelInfo, false)
-	log.With("component", "x").Info("same", "n", 1)
-	if got := string(<-l.Lines()); got != out.String() {
-		t.Errorf("listener: %q, log: %q", got, out)
+func TestTextLinesHaveTheFormOfHCLog(t *testing.T) {
+	h, log, _ := tee(t)
+	l := listen(t, h, LevelTrace, false)
+	for _, c := range []struct {
+		write func()
+		want  string
+	}{
+		{func() { log.With("component", "http").Info("request", "path", "/v1/x", "level", 7) }, "[INFO]  http: request: path=/v1/x level=7\n"},
+		{func() { log.With("msg", "mine").Debug("plain") }, "[DEBUG] plain: msg=mine\n"},
+		{func() { log.Warn("two\nlines", "text", "a \"b\"\n") }, `[WARN]  two lines: text="a \"b\"\n"` + "\n"},
+		{func() { log.Error("bare") }, "[ERROR] bare\n"},
+		{func() { HCLog(log.With("component", "raft").WithGroup("g")).Trace("vote", "term", 3, "component", "x") }, "[TRACE] raft: vote: g.term=3 g.component=x\n"},
+	} {
+		c.write()
+		at, rest, _ := strings.Cut(string(<-l.Lines()), " ")
+		if when, err := time.Parse("2006-01-02T15:04:05.000Z0700", at); err != nil || time.Since(when) > time.Minute || rest != c.want {
+			t.Errorf("%s %q, want %q; %v", at, rest, c.want, err)
+		}
 	}
 }
 
