@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/legate-project/legate/httpapi"
+	agentapi "github.com/legate-project/legate/httpapi/agent"
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/metrics"
 	"github.com/legate-project/legate/state/coordinate"
@@ -73,13 +74,13 @@ func listen(addr string) (net.Listener, error) {
 // apiAgent is the agent as the HTTP interface sees it.
 type apiAgent struct{ a *Agent }
 
-var _ httpapi.Agent = apiAgent{}
+var _ agentapi.Agent = apiAgent{}
 
-// Self implements httpapi.Agent.
-func (p apiAgent) Self() httpapi.SelfView {
+// Self implements agentapi.Agent.
+func (p apiAgent) Self() agentapi.SelfView {
 	a := p.a
-	v := httpapi.SelfView{
-		Config: httpapi.SelfConfig{Datacenter: a.cfg.Datacenter, PrimaryDatacenter: orElse(a.cfg.PrimaryDatacenter, a.cfg.Datacenter),
+	v := agentapi.SelfView{
+		Config: agentapi.SelfConfig{Datacenter: a.cfg.Datacenter, PrimaryDatacenter: orElse(a.cfg.PrimaryDatacenter, a.cfg.Datacenter),
 			NodeName: a.cfg.NodeName, NodeID: a.id, Server: a.cfg.Server, Revision: buildSetting("vcs.revision"), BuildDate: buildSetting("vcs.time"), Version: compatibleBuild},
 		DebugConfig: a.debugConfig(), Member: member(a.lan.LocalMember()), Stats: a.Stats(), Meta: nodeMeta(a.live.Load()),
 	}
@@ -90,7 +91,7 @@ func (p apiAgent) Self() httpapi.SelfView {
 	return v
 }
 
-// SetToken implements httpapi.Agent.
+// SetToken implements agentapi.Agent.
 func (p apiAgent) SetToken(target, secret string) error {
 	if err := p.a.tokens.put(target, secret); err != nil {
 		return fmt.Errorf("keep the token %s: %w", target, err)
@@ -99,11 +100,11 @@ func (p apiAgent) SetToken(target, secret string) error {
 	return nil
 }
 
-// Host implements httpapi.Agent.
+// Host implements agentapi.Agent.
 func (p apiAgent) Host() any { return readHost(orElse(p.a.dir.path, ".")) }
 
-// Members implements httpapi.Agent.
-func (p apiAgent) Members(wan bool) ([]httpapi.Member, error) {
+// Members implements agentapi.Agent.
+func (p apiAgent) Members(wan bool) ([]agentapi.Member, error) {
 	list := p.a.lan.Members()
 	if wan {
 		pool, err := p.a.wanPool()
@@ -112,20 +113,20 @@ func (p apiAgent) Members(wan bool) ([]httpapi.Member, error) {
 		}
 		list = pool.Members()
 	}
-	out := make([]httpapi.Member, 0, len(list))
+	out := make([]agentapi.Member, 0, len(list))
 	for _, m := range list {
 		out = append(out, member(m))
 	}
 	return out, nil
 }
 
-func member(m gossip.Member) httpapi.Member {
-	return httpapi.Member{Name: m.Name, Addr: m.Addr, Port: m.Port, Tags: m.Tags, Status: int(m.Status),
+func member(m gossip.Member) agentapi.Member {
+	return agentapi.Member{Name: m.Name, Addr: m.Addr, Port: m.Port, Tags: m.Tags, Status: int(m.Status),
 		ProtocolMin: m.ProtocolMin, ProtocolMax: m.ProtocolMax, ProtocolCur: m.ProtocolCur,
 		DelegateMin: m.DelegateMin, DelegateMax: m.DelegateMax, DelegateCur: m.DelegateCur}
 }
 
-// Join implements httpapi.Agent.
+// Join implements agentapi.Agent.
 func (p apiAgent) Join(_ context.Context, addrs []string, wan bool) (int, error) {
 	if !wan {
 		return p.a.lan.Join(addrs)
@@ -137,14 +138,14 @@ func (p apiAgent) Join(_ context.Context, addrs []string, wan bool) (int, error)
 	return pool.Join(addrs)
 }
 
-// Leave implements httpapi.Agent: it says goodbye and lets the process end.
+// Leave implements agentapi.Agent: it says goodbye and lets the process end.
 func (p apiAgent) Leave(ctx context.Context) error {
 	err := p.a.Leave(ctx)
 	p.a.finish(nil)
 	return err
 }
 
-// ForceLeave implements httpapi.Agent.
+// ForceLeave implements agentapi.Agent.
 func (p apiAgent) ForceLeave(_ context.Context, node string, prune, wan bool) error {
 	if !wan {
 		return p.a.lan.ForceLeave(node, prune)
@@ -159,7 +160,7 @@ func (p apiAgent) ForceLeave(_ context.Context, node string, prune, wan bool) er
 // errNoReload is the answer of an agent that was not started from files.
 var errNoReload = errors.New("this agent cannot read its configuration again")
 
-// Reload implements httpapi.Agent.
+// Reload implements agentapi.Agent.
 func (p apiAgent) Reload() error {
 	if p.a.opts.Load == nil {
 		return errNoReload

@@ -9,7 +9,7 @@ import (
 	"sync"
 
 	"github.com/legate-project/legate/config"
-	"github.com/legate-project/legate/httpapi"
+	agentapi "github.com/legate-project/legate/httpapi/agent"
 )
 
 // tokenFile keeps the tokens that were set while the agent ran.
@@ -56,8 +56,8 @@ func (t *tokens) configure(cfg *config.Config) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.configured = map[string]string{
-		httpapi.TokenDefault: c.Default, httpapi.TokenAgent: c.Agent, httpapi.TokenAgentRecovery: c.AgentRecovery,
-		httpapi.TokenReplication: c.Replication, httpapi.TokenDNS: c.DNS, httpapi.TokenConfigFile: c.ConfigFileRegistration,
+		agentapi.TokenDefault: c.Default, agentapi.TokenAgent: c.Agent, agentapi.TokenAgentRecovery: c.AgentRecovery,
+		agentapi.TokenReplication: c.Replication, agentapi.TokenDNS: c.DNS, agentapi.TokenConfigFile: c.ConfigFileRegistration,
 	}
 }
 
@@ -93,16 +93,16 @@ func (t *tokens) get(targets ...string) string {
 }
 
 // forRequests is the token of requests that bring none.
-func (t *tokens) forRequests() string { return t.get(httpapi.TokenDefault) }
+func (t *tokens) forRequests() string { return t.get(agentapi.TokenDefault) }
 
 // forDNS is the token of DNS lookups.
-func (t *tokens) forDNS() string { return t.get(httpapi.TokenDNS, httpapi.TokenDefault) }
+func (t *tokens) forDNS() string { return t.get(agentapi.TokenDNS, agentapi.TokenDefault) }
 
 // forAgent is the token of what the agent does by itself and, with file, of
 // registering what configuration files define.
 func (t *tokens) forAgent(file bool) string {
 	if file {
-		return t.get(httpapi.TokenConfigFile, httpapi.TokenAgent, httpapi.TokenDefault)
+		return t.get(agentapi.TokenConfigFile, agentapi.TokenAgent, agentapi.TokenDefault)
 	}
-	return t.get(httpapi.TokenAgent, httpapi.TokenDefault)
+	return t.get(agentapi.TokenAgent, agentapi.TokenDefault)
 }

@@ -114,6 +114,7 @@ func TestOneAddressDoesNotTakeAllMonitors(t *testing.T) {
 			t.Errorf("from %s: %q %v, want %q", from, b, err, want)
 		}
 	}
+	const maxMonitors = logging.MaxListeners / 4
 	var open []*http.Response
 	for range maxMonitors {
 		open = append(open, monitor("127.0.0.1", http.StatusOK))
@@ -169,13 +170,11 @@ func TestChecksThatARegistrationDoesNotNameStayUnlessReplaced(t *testing.T) {
 
 func TestARegistrationKeepsTheTokenOfItsRequest(t *testing.T) {
 	dir := t.TempDir()
-	var err error
-	w := start(t, func(c *Config) { c.DefaultToken = func() string { return "default" } })
-	w.local, err = local.New(local.Config{Caller: w.fake, NodeName: "n1", Dir: dir, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
+	kept, err := local.New(local.Config{Caller: newFake(), NodeName: "n1", Dir: dir, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Server.cfg.Local = w.local
+	w := start(t, func(c *Config) { c.DefaultToken, c.Local = func() string { return "default" }, kept })
 	for _, c := range []struct{ body, token string }{{`{"Name":"a"}`, "sent"}, {`{"Name":"b"}`, ""}} {
 		if rec := w.do("PUT", "/v1/agent/service/register", c.body, "X-Consul-Token", c.token); rec.Code != 200 {
 			t.Fatal(rec.Code, rec.Body)

@@ -408,19 +408,19 @@ func TestBadInputChangesNothing(t *testing.T) {
 
 // Routes that are said to block hand ?index on, and no other does.
 func TestBlockingRoutesAreMarked(t *testing.T) {
-	for _, r := range table {
-		if r.get == nil || strings.HasPrefix(r.path, "/v1/agent/") {
+	for _, r := range Routes(Config{}) {
+		if r.Get == nil || strings.HasPrefix(r.Path, "/v1/agent/") {
 			continue
 		}
 		caller := &canned{answers: records()}
 		w := start(t, func(cfg *Config) { cfg.Caller = caller })
-		target := r.path
+		target := r.Path
 		if strings.HasSuffix(target, "/") && target != "/" {
 			target += "n1"
 		}
 		w.do("GET", target+"?index=3&wait=1ms", "")
-		if got := caller.header.MinIndex == 3; got != r.blocks {
-			t.Errorf("%s: blocks %t, marked %t", r.path, got, r.blocks)
+		if got := caller.header.MinIndex == 3; got != r.Blocks {
+			t.Errorf("%s: blocks %t, marked %t", r.Path, got, r.Blocks)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/legate-project/legate/agent/local"
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/httpapi/agent"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
@@ -269,15 +270,15 @@ func (a *agentFake) note(format string, args ...any) error {
 	return nil
 }
 
-func (a *agentFake) Self() SelfView {
-	return SelfView{Config: SelfConfig{Datacenter: "dc1", NodeName: "n1", Version: "1.2.3"}, Member: Member{Name: "n1", Status: 1}}
+func (a *agentFake) Self() agent.SelfView {
+	return agent.SelfView{Config: agent.SelfConfig{Datacenter: "dc1", NodeName: "n1", Version: "1.2.3"}, Member: agent.Member{Name: "n1", Status: 1}}
 }
 
-func (a *agentFake) Members(wan bool) ([]Member, error) {
+func (a *agentFake) Members(wan bool) ([]agent.Member, error) {
 	if wan {
-		return []Member{{Name: "n1.dc1", Addr: "10.0.0.1", Port: 8302, Status: 1}}, nil
+		return []agent.Member{{Name: "n1.dc1", Addr: "10.0.0.1", Port: 8302, Status: 1}}, nil
 	}
-	return []Member{{Name: "n1", Status: 1, Tags: map[string]string{"role": "consul"}}, {Name: "n2", Status: 4}}, nil
+	return []agent.Member{{Name: "n1", Status: 1, Tags: map[string]string{"role": "consul"}}, {Name: "n2", Status: 4}}, nil
 }
 
 func (a *agentFake) Join(_ context.Context, addrs []string, wan bool) (int, error) {

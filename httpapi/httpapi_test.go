@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/config"
-	"github.com/legate-project/legate/httpapi/kvjson"
+	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/kv"
 )
@@ -53,7 +53,7 @@ func TestRequests(t *testing.T) {
 		{"PUT", "/v1/kv/", "v", 400, "Missing key name"},
 		{"PUT", "/v1/kv/a", strings.Repeat("v", 8192), 200, "true"},
 		{"PUT", "/v1/kv/a", strings.Repeat("v", 8193), 413, "~Request body(8193 bytes) too large, max size: 8192 bytes. See "},
-		{"PUT", "/v1/catalog/register", strings.Repeat(" ", maxBody+1), 413, "Request body(1048577 bytes) too large, max size: 1048576 bytes."},
+		{"PUT", "/v1/catalog/register", strings.Repeat(" ", rest.MaxBody+1), 413, "Request body(1048577 bytes) too large, max size: 1048576 bytes."},
 		{"DELETE", "/v1/kv/a", "", 200, "true"},
 		{"DELETE", "/v1/kv/a?cas=99", "", 200, "false"},
 		{"DELETE", "/v1/kv/a?cas=1&recurse", "", 400, "~Conflicting flags: "},
@@ -448,17 +448,6 @@ func TestLongListsAreSentInParts(t *testing.T) {
 			t.Errorf("%s: header %v", target, resp.Header)
 		}
 	}
-	largest := 0
-	listing, err := kv.List.InParts(t.Context(), w.fake, op.Header{}, &kv.ListRequest{Prefix: "many/"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for part := range rendered(listing, false, func(b []byte, e kv.Entry) []byte { return kvjson.AppendEntry(b, &e) }) {
-		largest = max(largest, len(part))
-	}
-	if largest > 2*partBytes {
-		t.Errorf("a part has %d bytes", largest)
-	}
 }
 
 // The documentation of Consul promises that a delete with ?cas=0 does nothing:
@@ -497,28 +486,5 @@ func TestHTTPConfig(t *testing.T) {
 	}
 	if _, err := New(Config{Log: w.log, HTTP: config.HTTPConfig{AllowWriteHTTPFrom: []string{"x"}}}); err == nil {
 		t.Error("a wrong network was taken")
-	}
-}
-
-// TestEntriesAreWrittenAsEncodingJSONDoes holds the writer by hand to the
-// library, byte for byte.
-func TestEntriesAreWrittenAsEncodingJSONDoes(t *testing.T) {
-	for _, e := range []kv.Entry{
-		{},
-		{Key: "plain/key-1_2.3", Value: []byte("v"), Flags: 1<<64 - 1, CreateIndex: 1, ModifyIndex: 2, LockIndex: 3},
-		{Key: `"quoted\" <b>&amp;`, Session: "s<>", Value: bytes.Repeat([]byte{0, 255}, 100)},
-		{Key: "ünïcödé \u2028 \x7f \x00\n\t", Value: []byte{0}},
-		{Key: "broken \xff utf8", Value: []byte("12")},
-	} {
-		want, err := json.Marshal(e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := kvjson.AppendEntry(nil, &e); string(got) != string(want) {
-			t.Errorf("wrote %s\nwant  %s", got, want)
-		}
-	}
-	if got := string(kvjson.AppendEntry(nil, &kv.Entry{Value: []byte{}})); !strings.Contains(got, `"Value":null`) {
-		t.Errorf("an empty value is %s", got)
 	}
 }

@@ -1,154 +1,48 @@
 package httpapi
 
-// table is the whole API, from top to bottom.
-var table = []route{
-	{path: "/", get: root},
-	{path: "/robots.txt", get: robots},
-	{path: "/metrics", get: prometheusMetrics},
-	{path: "/debug/pprof/", get: debugProfile},
+import (
+	"slices"
 
-	{path: "/v1/kv/", get: kvGet, put: kvPut, delete: kvDelete, blocks: true},
-	{path: "/v1/txn", put: txnPut},
+	"github.com/legate-project/legate/httpapi/acl"
+	"github.com/legate-project/legate/httpapi/agent"
+	"github.com/legate-project/legate/httpapi/catalog"
+	"github.com/legate-project/legate/httpapi/coordinate"
+	"github.com/legate-project/legate/httpapi/event"
+	"github.com/legate-project/legate/httpapi/federation"
+	"github.com/legate-project/legate/httpapi/health"
+	"github.com/legate-project/legate/httpapi/kv"
+	"github.com/legate-project/legate/httpapi/mesh"
+	"github.com/legate-project/legate/httpapi/operator"
+	"github.com/legate-project/legate/httpapi/query"
+	"github.com/legate-project/legate/httpapi/rest"
+	"github.com/legate-project/legate/httpapi/session"
+	"github.com/legate-project/legate/httpapi/snapshot"
+	"github.com/legate-project/legate/httpapi/status"
+	"github.com/legate-project/legate/httpapi/txn"
+	"github.com/legate-project/legate/httpapi/ui"
+)
 
-	{path: "/v1/catalog/register", put: catalogRegister},
-	{path: "/v1/catalog/deregister", put: catalogDeregister},
-	{path: "/v1/catalog/datacenters", get: catalogDatacenters},
-	{path: "/v1/catalog/nodes", get: catalogNodes, blocks: true},
-	{path: "/v1/catalog/services", get: catalogServices, blocks: true},
-	{path: "/v1/catalog/service/", get: catalogService, blocks: true},
-	{path: "/v1/catalog/node/", get: catalogNode, blocks: true},
-	{path: "/v1/catalog/node-services/", get: catalogNodeServices, blocks: true},
-	{path: "/v1/catalog/connect/", mesh: "GET"},
-	{path: "/v1/catalog/gateway-services/", mesh: "GET"},
-
-	{path: "/v1/health/node/", get: healthNode, blocks: true},
-	{path: "/v1/health/checks/", get: healthChecks, blocks: true},
-	{path: "/v1/health/state/", get: healthState, blocks: true},
-	{path: "/v1/health/service/", get: healthService, blocks: true},
-	{path: "/v1/health/connect/", mesh: "GET"},
-	{path: "/v1/health/ingress/", mesh: "GET"},
-
-	{path: "/v1/agent/self", get: agentSelf},
-	{path: "/v1/agent/host", get: agentHost},
-	{path: "/v1/agent/version", get: agentVersion},
-	{path: "/v1/agent/members", get: agentMembers},
-	{path: "/v1/agent/join/", put: agentJoin},
-	{path: "/v1/agent/leave", put: agentLeave},
-	{path: "/v1/agent/force-leave/", put: agentForceLeave},
-	{path: "/v1/agent/reload", put: agentReload},
-	{path: "/v1/agent/metrics", get: agentMetrics},
-	{path: "/v1/agent/metrics/stream", get: agentMetricsStream},
-	{path: "/v1/agent/monitor", get: agentMonitor},
-	{path: "/v1/agent/maintenance", put: agentMaintenance},
-	{path: "/v1/agent/token/", put: agentToken},
-	{path: "/v1/agent/services", get: agentServices},
-	{path: "/v1/agent/service/", get: agentService},
-	{path: "/v1/agent/service/register", put: agentServiceRegister},
-	{path: "/v1/agent/service/deregister/", put: agentServiceDeregister},
-	{path: "/v1/agent/service/maintenance/", put: agentServiceMaintenance},
-	{path: "/v1/agent/health/service/id/", get: agentHealthByID},
-	{path: "/v1/agent/health/service/name/", get: agentHealthByName},
-	{path: "/v1/agent/checks", get: agentChecks},
-	{path: "/v1/agent/check/register", put: agentCheckRegister},
-	{path: "/v1/agent/check/deregister/", put: agentCheckDeregister},
-	{path: "/v1/agent/check/pass/", put: agentCheckPass},
-	{path: "/v1/agent/check/warn/", put: agentCheckWarn},
-	{path: "/v1/agent/check/fail/", put: agentCheckFail},
-	{path: "/v1/agent/check/update/", put: agentCheckUpdate},
-	{path: "/v1/agent/connect/authorize", mesh: "POST"},
-	{path: "/v1/agent/connect/ca/roots", mesh: "GET"},
-	{path: "/v1/agent/connect/ca/leaf/", mesh: "GET"},
-
-	{path: "/v1/status/leader", get: statusLeader},
-	{path: "/v1/status/peers", get: statusPeers},
-
-	{path: "/v1/federation/status", get: federationStatus},
-	{path: "/v1/federation/leave", put: agentQuit},
-	{path: "/v1/federation/datacenters", get: federationDatacenters},
-	{path: "/v1/federation/datacenters/", put: federationChange, delete: federationChange},
-	{path: "/v1/coordinate/datacenters", get: coordinateDatacenters},
-	{path: "/v1/coordinate/nodes", get: coordinateNodes, blocks: true},
-	{path: "/v1/coordinate/node/", get: coordinateNode, blocks: true},
-	{path: "/v1/coordinate/update", put: coordinateUpdate},
-
-	{path: "/v1/operator/raft/configuration", get: operatorRaft},
-	{path: "/v1/operator/raft/transfer-leader", later: "POST"},
-	{path: "/v1/operator/raft/peer", later: "DELETE"},
-	{path: "/v1/operator/keyring", later: "GET POST PUT DELETE"},
-	{path: "/v1/operator/usage", later: "GET"},
-	{path: "/v1/operator/autopilot/configuration", later: "GET PUT"},
-	{path: "/v1/operator/autopilot/health", later: "GET"},
-	{path: "/v1/operator/autopilot/state", later: "GET"},
-
-	{path: "/v1/session/create", put: sessionCreate},
-	{path: "/v1/session/destroy/", put: sessionDestroy},
-	{path: "/v1/session/renew/", put: sessionRenew},
-	{path: "/v1/session/info/", get: sessionInfo, blocks: true},
-	{path: "/v1/session/node/", get: sessionNode, blocks: true},
-	{path: "/v1/session/list", get: sessionList, blocks: true},
-
-	{path: "/v1/query", get: queryList, post: queryCreate, blocks: true},
-	{path: "/v1/query/", get: queryGet, put: queryUpdate, delete: queryDelete, blocks: true},
-	{path: "/v1/query/*/execute", get: queryExecute, blocks: true},
-	{path: "/v1/query/*/explain", get: queryExplain, blocks: true},
-	{path: "/v1/event/fire/", put: eventFire},
-	{path: "/v1/event/list", get: eventList},
-	{path: "/v1/snapshot", get: snapshotSave, put: snapshotRestore},
-
-	{path: "/v1/acl/bootstrap", later: "PUT"},
-	{path: "/v1/acl/login", later: "POST"},
-	{path: "/v1/acl/logout", later: "POST"},
-	{path: "/v1/acl/replication", later: "GET"},
-	{path: "/v1/acl/policies", later: "GET"},
-	{path: "/v1/acl/policy", later: "PUT"},
-	{path: "/v1/acl/policy/", later: "GET PUT DELETE"},
-	{path: "/v1/acl/policy/name/", later: "GET"},
-	{path: "/v1/acl/roles", later: "GET"},
-	{path: "/v1/acl/role", later: "PUT"},
-	{path: "/v1/acl/role/name/", later: "GET"},
-	{path: "/v1/acl/role/", later: "GET PUT DELETE"},
-	{path: "/v1/acl/binding-rules", later: "GET"},
-	{path: "/v1/acl/binding-rule", later: "PUT"},
-	{path: "/v1/acl/binding-rule/", later: "GET PUT DELETE"},
-	{path: "/v1/acl/auth-methods", later: "GET"},
-	{path: "/v1/acl/auth-method", later: "PUT"},
-	{path: "/v1/acl/auth-method/", later: "GET PUT DELETE"},
-	{path: "/v1/acl/tokens", later: "GET"},
-	{path: "/v1/acl/token", later: "PUT"},
-	{path: "/v1/acl/token/self", later: "GET"},
-	{path: "/v1/acl/token/", later: "GET PUT DELETE"},
-	{path: "/v1/acl/templated-policies", later: "GET"},
-	{path: "/v1/acl/templated-policy/name/", later: "GET"},
-	{path: "/v1/acl/templated-policy/preview/", later: "POST"},
-
-	{path: "/v1/internal/ui/nodes", get: uiNodes, blocks: true},
-	{path: "/v1/internal/ui/node/", get: uiNode, blocks: true},
-	{path: "/v1/internal/ui/services", get: uiServices, blocks: true},
-	{path: "/v1/internal/ui/catalog-overview", get: uiOverview, blocks: true},
-	{path: "/v1/internal/acl/authorize", later: "POST"},
-
-	{path: "/v1/internal/ui/exported-services", mesh: "GET"},
-	{path: "/v1/internal/ui/metrics-proxy/", mesh: "GET"},
-	{path: "/v1/internal/ui/gateway-services-nodes/", mesh: "GET"},
-	{path: "/v1/internal/ui/gateway-intentions/", mesh: "GET"},
-	{path: "/v1/internal/ui/service-topology/", mesh: "GET"},
-	{path: "/v1/internal/service-virtual-ip", mesh: "PUT"},
-	{path: "/v1/internal/federation-states", mesh: "GET"},
-	{path: "/v1/internal/federation-states/mesh-gateways", mesh: "GET"},
-	{path: "/v1/internal/federation-state/", mesh: "GET"},
-	{path: "/v1/config", mesh: "PUT"},
-	{path: "/v1/config/", mesh: "GET DELETE"},
-	{path: "/v1/connect/ca/configuration", mesh: "GET PUT"},
-	{path: "/v1/connect/ca/roots", mesh: "GET"},
-	{path: "/v1/connect/intentions", mesh: "GET POST"},
-	{path: "/v1/connect/intentions/match", mesh: "GET"},
-	{path: "/v1/connect/intentions/check", mesh: "GET"},
-	{path: "/v1/connect/intentions/exact", mesh: "GET PUT DELETE"},
-	{path: "/v1/connect/intentions/", mesh: "GET PUT DELETE"},
-	{path: "/v1/discovery-chain/", mesh: "GET POST"},
-	{path: "/v1/exported-services", mesh: "GET"},
-	{path: "/v1/peering/token", mesh: "POST"},
-	{path: "/v1/peering/establish", mesh: "POST"},
-	{path: "/v1/peering/", mesh: "GET DELETE"},
-	{path: "/v1/peerings", mesh: "GET"},
+// Routes is the whole API, from top to bottom. The rows of an area are in its package.
+func Routes(c Config) []rest.Route {
+	fed := &federation.API{Caller: c.Caller, Server: func() bool { return c.Agent.Self().Config.Server }}
+	return slices.Concat(
+		(&front{&c}).rows(),
+		(&kv.API{Caller: c.Caller, MaxValueSize: c.MaxValueSize}).Routes(),
+		(&txn.API{Caller: c.Caller, MaxValueSize: c.MaxValueSize, MaxTxnSize: c.MaxTxnSize}).Routes(),
+		(&catalog.API{Caller: c.Caller}).Routes(),
+		(&health.API{Caller: c.Caller}).Routes(),
+		(&agent.API{Agent: c.Agent, Local: c.Local, Quit: fed.Quit, Metrics: c.AgentMetrics, MetricsStream: c.MetricsStream, Logs: c.Logs,
+			Datacenter: c.Datacenter, DefaultQueryTime: c.DefaultQueryTime, MaxQueryTime: c.MaxQueryTime}).Routes(),
+		(&status.API{Caller: c.Caller}).Routes(),
+		fed.Routes(),
+		(&coordinate.API{Caller: c.Caller}).Routes(),
+		(&operator.API{Caller: c.Caller}).Routes(),
+		(&session.API{Caller: c.Caller, NodeName: c.NodeName}).Routes(),
+		(&query.API{Caller: c.Caller, NodeName: c.NodeName, Datacenter: c.Datacenter}).Routes(),
+		(&event.API{Caller: c.Caller, Events: c.Events, Datacenter: c.Datacenter}).Routes(),
+		(&snapshot.API{Source: c.Snapshots}).Routes(),
+		acl.Routes(),
+		(&ui.API{Caller: c.Caller}).Routes(),
+		mesh.Routes(),
+	)
 }

@@ -1,56 +1,48 @@
 // Package httpapi is the HTTP API of an agent: the routes, parameters,
 // headers, JSON shapes and errors that users of Consul already have.
 //
-// It parses, calls an operation or the agent, and renders; it knows no
+// Its areas parse, call an operation or the agent, and render; they know no
 // storage, no other server and no catalog logic. Whether it is a client or a
-// server that answers is the business of its Caller.
+// server that answers is the business of their Caller. Here are the listener and
+// the list of routes; what all of them share is in package rest.
 package httpapi
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/legate-project/legate/config"
-	"github.com/legate-project/legate/httpapi/conns"
-	"github.com/legate-project/legate/httpapi/known"
+	"github.com/legate-project/legate/httpapi/agent"
+	"github.com/legate-project/legate/httpapi/event"
+	"github.com/legate-project/legate/httpapi/rest"
+	"github.com/legate-project/legate/httpapi/snapshot"
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/op"
-	"github.com/legate-project/legate/state/catalog"
 )
 
-// Bounds on what a client may send and for how long it may hold the server up.
+// Bounds on how long a client may hold the server up.
 const (
 	readHeaderTimeout = 10 * time.Second // for the request line and headers
-	bodyTimeout       = time.Minute      // for the body; a value of 512 KiB needs 9 KB/s
 	idleTimeout       = 5 * time.Minute  // between requests; longer than clients keep connections
 	drainTimeout      = 5 * time.Second  // for requests in flight while the server stops
-	maxBody           = 1 << 20          // of a JSON body, in bytes
-	maxParams         = 64               // in a query string
-	maxPooledBuffer   = 1 << 20          // larger buffers go back to the garbage collector
-	minCompressed     = 1 << 10          // shorter answers are not worth compressing
 )
 
 // Config says what the API speaks for.
 type Config struct {
 	Caller op.Caller
-	Agent  Agent
-	Local  Local
+	Agent  agent.Agent
+	Local  agent.Local
 	// Events answers /v1/event/list; nil answers 404.
-	Events Events
+	Events event.Events
 	// Snapshots answers /v1/snapshot; nil answers 404.
-	Snapshots Snapshots
+	Snapshots snapshot.Snapshots
 	// Metrics answers /metrics, AgentMetrics /v1/agent/metrics and MetricsStream
 	// its stream; nil answers 404.
 	Metrics, AgentMetrics, MetricsStream http.Handler
@@ -80,57 +72,13 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// Agent is what the API needs of the agent that it runs in.
-type Agent interface {
-	Self() SelfView
-	Members(wan bool) ([]Member, error)
-	// Join contacts the addresses and returns how many answered.
-	Join(ctx context.Context, addrs []string, wan bool) (int, error)
-	Leave(ctx context.Context) error
-	ForceLeave(ctx context.Context, node string, prune, wan bool) error
-	Reload() error
-	// SetToken takes one of the tokens that the agent uses itself.
-	SetToken(target, secret string) error
-	// Host describes the machine: memory, processors, system and disk.
-	Host() any
-}
-
-// Local is the agent's own services and checks; *local.State is one, and its
-// errors are those of package agent/local.
-type Local interface {
-	Services() map[string]catalog.Service
-	// Service returns one service and a channel that is closed when it changes
-	// or goes.
-	Service(id string) (s catalog.Service, changed <-chan struct{}, ok bool)
-	Checks() map[string]catalog.Check
-	// AddService leaves checks alone that the service has and that are not in
-	// the definition; ReplaceService removes them.
-	AddService(config.ServiceDefinition) error
-	ReplaceService(config.ServiceDefinition) error
-	RemoveService(id string) error
-	AddCheck(config.CheckDefinition) error
-	RemoveCheck(id string) error
-	UpdateTTL(id, status, output string) error
-	// Maintain takes the node, or the service with the ID, into maintenance or out.
-	Maintain(serviceID string, on bool, reason string) error
-}
-
 // Server answers HTTP requests. It is an http.Handler, safe for concurrent
 // use.
 type Server struct {
-	cfg      Config
-	log      *slog.Logger
-	routes   *router
-	metrics  *metrics
-	extra    http.Header    // response_headers
-	here     []string       // the own datacenter as the value of a header
-	writers  []netip.Prefix // allow_write_http_from; empty for all
-	limit    *conns.Limit
-	monitors *conns.Places // of the log, by client address
-	known    *known.Answers
-	active   atomic.Int64 // requests being answered
-
-	exchanges, buffers, gzips sync.Pool
+	cfg   Config
+	log   *slog.Logger
+	api   *rest.API
+	limit *connLimit
 }
 
 // New returns a server, or an error that names every fault of the
@@ -148,42 +96,26 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MaxQueryTime == 0 {
 		cfg.MaxQueryTime = 10 * time.Minute
 	}
-	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"), extra: http.Header{}, here: []string{cfg.Datacenter}, limit: conns.NewLimit(cfg.MaxConnsPerClient),
-		monitors: conns.NewPlaces(maxMonitors), known: known.New()}
-	var errs []error
-	for name, value := range cfg.HTTP.ResponseHeaders {
-		s.extra.Set(name, value)
-	}
-	if cfg.TranslateWAN {
-		s.extra["X-Consul-Translate-Addresses"] = yes
-	}
-	for _, text := range cfg.HTTP.AllowWriteHTTPFrom {
-		p, err := netip.ParsePrefix(text)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("http_config.allow_write_http_from: %w", err))
-			continue
-		}
-		s.writers = append(s.writers, p.Masked())
-	}
+	faults := rest.Validate(cfg.HTTP)
 	if cfg.Caller == nil || cfg.Agent == nil || cfg.Local == nil {
-		errs = append(errs, errors.New("the HTTP API needs a Caller, an Agent and a Local"))
+		faults = errors.Join(faults, errors.New("the HTTP API needs a Caller, an Agent and a Local"))
 	}
-	if err := errors.Join(errs...); err != nil {
+	if faults != nil {
+		return nil, faults
+	}
+	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"), limit: newConnLimit(cfg.MaxConnsPerClient)}
+	api, err := rest.New(rest.Config{Datacenter: cfg.Datacenter, NodeName: cfg.NodeName, TranslateWAN: cfg.TranslateWAN,
+		DefaultQueryTime: cfg.DefaultQueryTime, MaxQueryTime: cfg.MaxQueryTime, HTTP: cfg.HTTP, DefaultToken: cfg.DefaultToken,
+		Log: s.log, Registerer: cfg.Registerer}, Routes(cfg))
+	if err != nil {
 		return nil, err
 	}
-	s.metrics = newMetrics(cfg.Registerer)
-	s.routes = newRouter(table, s.metrics)
-	s.exchanges.New = func() any { return &exchange{} }
-	s.buffers.New = func() any { return new(bytes.Buffer) }
-	s.gzips.New = func() any {
-		z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
-		return z
-	}
+	s.api = api
 	return s, nil
 }
 
 // Handler returns the handler of all routes.
-func (s *Server) Handler() http.Handler { return s }
+func (s *Server) Handler() http.Handler { return s.api }
 
 // Serve answers requests on the listener until ctx ends; then it takes no
 // more, ends those that wait for a change, and lets the others finish. It
@@ -192,9 +124,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	hs := &http.Server{
-		Handler: s, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: s.cfg.HTTP.MaxHeaderBytes,
+		Handler: s.api, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: s.cfg.HTTP.MaxHeaderBytes,
 		BaseContext: func(net.Listener) context.Context { return base },
-		ConnState:   s.limit.State,
+		ConnState:   s.limit.state,
 		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	drained := make(chan error, 1)
@@ -220,7 +152,7 @@ func (s *Server) drain(hs *http.Server, addr net.Addr) error {
 		switch {
 		case err == nil:
 			return nil
-		case s.active.Load() == 0:
+		case s.api.Active() == 0:
 			return hs.Close()
 		case time.Now().After(end):
 			return errors.Join(fmt.Errorf("stop HTTP server on %s: requests still run: %w", addr, err), hs.Close())
@@ -229,11 +161,4 @@ func (s *Server) drain(hs *http.Server, addr net.Addr) error {
 }
 
 // ServeHTTP implements http.Handler.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := s.exchanges.Get().(*exchange)
-	*x = exchange{s: s, w: w, r: r, ctx: r.Context(), start: time.Now(), params: x.params[:0], end: s.routes.unknown}
-	s.metrics.inFlight.Inc()
-	s.active.Add(1)
-	defer x.finish()
-	x.serve()
-}
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.api.ServeHTTP(w, r) }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/legate-project/legate/httpapi/snapshot"
 	"github.com/legate-project/legate/op"
 )
 
@@ -38,7 +39,7 @@ func TestSeveralDatacenters(t *testing.T) {
 }
 
 func TestSnapshotIsOfOneDatacenter(t *testing.T) {
-	w := start(t, func(cfg *Config) { cfg.Snapshots = struct{ Snapshots }{} }) // that would panic
+	w := start(t, func(cfg *Config) { cfg.Snapshots = struct{ snapshot.Snapshots }{} }) // that would panic
 	for _, method := range []string{"GET", "PUT"} {
 		for _, dc := range []string{"all", "nearest", "dc1,dc2"} {
 			if r := w.do(method, "/v1/snapshot?dc="+dc, "x"); r.Code != http.StatusBadRequest {

@@ -7,6 +7,10 @@ import (
 	"strings"
 )
 
+// areas are the parts of the HTTP API: none knows another.
+const areas = "httpapi/acl httpapi/agent httpapi/catalog httpapi/coordinate httpapi/event httpapi/federation httpapi/health httpapi/kv " +
+	"httpapi/mesh httpapi/operator httpapi/query httpapi/session httpapi/snapshot httpapi/status httpapi/txn httpapi/ui"
+
 // levels is the table of rooms: a room imports only rooms of lower levels.
 // What lies below a room's folder without a row of its own belongs to it.
 func levels() map[string]int {
@@ -19,9 +23,9 @@ func levels() map[string]int {
 		"state/catalog state/coordinate state/acl state/status federation client op/view agent/events",
 		"state/session agent/local",
 		"state/kv state/query",
-		"state/txn",
-		"state dns httpapi agent/exec agent/watches",
-		"server",
+		"state/txn httpapi/rest",
+		"state dns agent/exec agent/watches " + areas,
+		"server httpapi",
 		"agent",
 		"internal/testcluster internal/gossipsim", // what tests and the lab share
 		"cmd deployments internal/proctest internal/e2e internal/linear",
@@ -38,10 +42,14 @@ func levels() map[string]int {
 func walls() map[string][]string {
 	outside := strings.Fields("server state consensus federation transport client")
 	domains := strings.Fields("state state/catalog state/kv state/session state/query state/acl state/coordinate")
-	return map[string][]string{
-		"dns": outside, "httpapi": outside, "agent/local": outside,
+	table := map[string][]string{
+		"dns": outside, "httpapi": outside, "httpapi/rest": outside, "agent/local": outside,
 		"consensus": domains, "lan": domains, "wan": domains, "transport": domains, "storage": domains,
 	}
+	for _, area := range strings.Fields(areas) {
+		table[area] = outside
+	}
+	return table
 }
 
 // roomOf returns the room of a package below the root.

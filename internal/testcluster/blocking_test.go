@@ -404,7 +404,11 @@ func TestEveryBlockingEndpointWakesExactly(t *testing.T) {
 // The table knows every route that blocks, with a write and a deletion that wake
 // it and one that does not.
 func TestNoBlockingEndpointIsForgotten(t *testing.T) {
-	for _, route := range httpapi.BlockingPaths() {
+	for _, row := range httpapi.Routes(httpapi.Config{}) {
+		if !row.Blocks {
+			continue
+		}
+		route := row.Path
 		var names []string
 		for _, r := range watchedRequests() {
 			if r.route == route {

@@ -1,0 +1,132 @@
+// Package agent is the agent that clients talk to, over HTTP: its services and checks,
+// its membership, its metrics and its log. It asks the catalog nothing.
+package agent
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/httpapi/rest"
+	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/state/catalog"
+)
+
+// API is what the area depends on.
+type API struct {
+	Agent Agent
+	Local Local
+	// Quit answers /v1/agent/leave?wan.
+	Quit rest.Handler
+	// Metrics answers /v1/agent/metrics and MetricsStream its stream; nil answers
+	// 404.
+	Metrics, MetricsStream http.Handler
+	// Logs is what /v1/agent/monitor listens to; nil answers 404.
+	Logs       *logging.Tee
+	Datacenter string
+	// DefaultQueryTime and MaxQueryTime bound waiting for another hash.
+	DefaultQueryTime, MaxQueryTime time.Duration
+}
+
+// Routes returns the rows of the area.
+func (a *API) Routes() []rest.Route {
+	m := &monitors{logs: a.Logs, places: newPlaces(maxMonitors)}
+	return []rest.Route{
+		{Path: "/v1/agent/self", Get: a.self},
+		{Path: "/v1/agent/host", Get: a.host},
+		{Path: "/v1/agent/version", Get: a.version},
+		{Path: "/v1/agent/members", Get: a.members},
+		{Path: "/v1/agent/join/", Put: a.join},
+		{Path: "/v1/agent/leave", Put: a.leave},
+		{Path: "/v1/agent/force-leave/", Put: a.forceLeave},
+		{Path: "/v1/agent/reload", Put: a.reload},
+		{Path: "/v1/agent/metrics", Get: a.metrics},
+		{Path: "/v1/agent/metrics/stream", Get: a.metricsStream},
+		{Path: "/v1/agent/monitor", Get: m.serve},
+		{Path: "/v1/agent/maintenance", Put: a.maintenance},
+		{Path: "/v1/agent/token/", Put: a.token},
+		{Path: "/v1/agent/services", Get: a.services},
+		{Path: "/v1/agent/service/", Get: a.service},
+		{Path: "/v1/agent/service/register", Put: a.serviceRegister},
+		{Path: "/v1/agent/service/deregister/", Put: a.serviceDeregister},
+		{Path: "/v1/agent/service/maintenance/", Put: a.serviceMaintenance},
+		{Path: "/v1/agent/health/service/id/", Get: a.healthByID},
+		{Path: "/v1/agent/health/service/name/", Get: a.healthByName},
+		{Path: "/v1/agent/checks", Get: a.checks},
+		{Path: "/v1/agent/check/register", Put: a.checkRegister},
+		{Path: "/v1/agent/check/deregister/", Put: a.checkDeregister},
+		{Path: "/v1/agent/check/pass/", Put: a.checkPass},
+		{Path: "/v1/agent/check/warn/", Put: a.checkWarn},
+		{Path: "/v1/agent/check/fail/", Put: a.checkFail},
+		{Path: "/v1/agent/check/update/", Put: a.checkUpdate},
+		{Path: "/v1/agent/connect/authorize", Mesh: "POST"},
+		{Path: "/v1/agent/connect/ca/roots", Mesh: "GET"},
+		{Path: "/v1/agent/connect/ca/leaf/", Mesh: "GET"},
+	}
+}
+
+// Agent is what the API needs of the agent that it runs in.
+type Agent interface {
+	Facts
+	Membership
+	Settings
+}
+
+// Facts are what an agent tells of itself.
+type Facts interface {
+	Self() SelfView
+	Members(wan bool) ([]Member, error)
+	// Host describes the machine: memory, processors, system and disk.
+	Host() any
+}
+
+// Membership is an agent's part in its gossip pools.
+type Membership interface {
+	// Join contacts the addresses and returns how many answered.
+	Join(ctx context.Context, addrs []string, wan bool) (int, error)
+	Leave(ctx context.Context) error
+	ForceLeave(ctx context.Context, node string, prune, wan bool) error
+}
+
+// Settings are what can be changed of an agent while it runs.
+type Settings interface {
+	Reload() error
+	// SetToken takes one of the tokens that the agent uses itself.
+	SetToken(target, secret string) error
+}
+
+// Local is the agent's own services and checks; *local.State is one, and its
+// errors are those of package agent/local.
+type Local interface {
+	Records
+	Services
+	Checks
+	// Maintain takes the node, or the service with the ID, into maintenance or out.
+	Maintain(serviceID string, on bool, reason string) error
+}
+
+// Records are the services and checks that an agent has.
+type Records interface {
+	Services() map[string]catalog.Service
+	// Service returns one service and a channel that is closed when it changes
+	// or goes.
+	Service(id string) (s catalog.Service, changed <-chan struct{}, ok bool)
+	Checks() map[string]catalog.Check
+}
+
+// Services takes and removes services.
+type Services interface {
+	// AddService leaves checks alone that the service has and that are not in
+	// the definition; ReplaceService removes them.
+	AddService(config.ServiceDefinition) error
+	ReplaceService(config.ServiceDefinition) error
+	RemoveService(id string) error
+}
+
+// Checks takes and removes checks, and what a service reports of its own.
+type Checks interface {
+	AddCheck(config.CheckDefinition) error
+	RemoveCheck(id string) error
+	UpdateTTL(id, status, output string) error
+}

@@ -1,0 +1,138 @@
+// Package event is user events over HTTP: it fires them and lists those that this
+// agent has heard of.
+package event
+
+import (
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/legate-project/legate/agent/events"
+	"github.com/legate-project/legate/httpapi/rest"
+	"github.com/legate-project/legate/op"
+)
+
+// API is what the area depends on.
+type API struct {
+	Caller op.Caller
+	// Events answers /v1/event/list; nil answers 404.
+	Events     Events
+	Datacenter string
+}
+
+// Routes returns the rows of the area.
+func (a *API) Routes() []rest.Route {
+	return []rest.Route{
+		{Path: "/v1/event/fire/", Put: a.fire},
+		{Path: "/v1/event/list", Get: a.list},
+	}
+}
+
+// Events are the user events that this agent has heard of; *events.Ring is one.
+type Events interface {
+	// List returns those of the name, or all for "", oldest first, and a channel
+	// that is closed when another one comes.
+	List(name string) ([]events.Event, <-chan struct{})
+}
+
+// fire tells all agents of a datacenter of an event.
+func (a *API) fire(x *rest.Exchange) error {
+	name, err := x.Argument("Missing name")
+	if err != nil {
+		return err
+	}
+	h, err := x.Current()
+	if err != nil {
+		return err
+	}
+	payload, err := x.Body(rest.MaxBody)
+	if err != nil {
+		return err
+	}
+	e := events.Event{Name: name, Payload: payload, NodeFilter: x.Get("node"), ServiceFilter: x.Get("service"), TagFilter: x.Get("tag")}
+	if err := e.Validate(); err != nil {
+		return err
+	}
+	sent, _, err := events.Fire.Call(x.Ctx, a.Caller, h, &e)
+	if err != nil {
+		return err
+	}
+	if len(sent.Payload) == 0 {
+		sent.Payload = nil // clients know null
+	}
+	return x.JSON(sent)
+}
+
+// list answers with the events that this agent keeps. Its index says which
+// event is the last; it blocks while that is the one that the client knows.
+func (a *API) list(x *rest.Exchange) error {
+	h, err := x.Header()
+	if err != nil {
+		return err
+	}
+	if a.Events == nil {
+		return rest.Refuse(http.StatusNotFound, "This agent keeps no events")
+	}
+	var end <-chan time.Time
+	if h.MinIndex > 0 {
+		t := time.NewTimer(h.MaxWait)
+		defer t.Stop()
+		end = t.C
+	}
+	for {
+		all, changed := a.Events.List(x.Get("name"))
+		list := a.meantFor(x, all)
+		index := eventIndex(list)
+		if h.MinIndex == index {
+			select {
+			case <-changed:
+				continue
+			case <-end:
+			case <-x.Ctx.Done():
+				return x.Ctx.Err()
+			}
+		}
+		x.Meta(&op.Meta{Index: index, KnownLeader: true, Datacenter: a.Datacenter})
+		return x.JSON(list)
+	}
+}
+
+// meantFor keeps the events whose filters mean the node, service and tag that
+// are asked for.
+func (a *API) meantFor(x *rest.Exchange, all []events.Event) []events.Event {
+	means := func(filter, name string) bool {
+		if filter == "" || name == "" {
+			return true
+		}
+		ok, err := regexp.MatchString(filter, name)
+		return err == nil && ok
+	}
+	out := make([]events.Event, 0, len(all))
+	for _, e := range all {
+		if means(e.NodeFilter, x.Get("node")) && means(e.ServiceFilter, x.Get("service")) && means(e.TagFilter, x.Get("tag")) {
+			if len(e.Payload) == 0 {
+				e.Payload = nil
+			}
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// eventIndex is the number that clients make of the last event's UUID to find
+// it again: its two halves, combined by exclusive or. 1 where there is none.
+func eventIndex(list []events.Event) uint64 {
+	if len(list) == 0 {
+		return 1
+	}
+	id := strings.ReplaceAll(list[len(list)-1].ID, "-", "")
+	half := len(id) / 2
+	lower, errLower := strconv.ParseUint(id[:half], 16, 64)
+	upper, errUpper := strconv.ParseUint(id[half:], 16, 64)
+	if errLower != nil || errUpper != nil {
+		return 1 // no UUID: Pack makes only such
+	}
+	return lower ^ upper
+}

@@ -1,0 +1,61 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/http/pprof"
+	"strconv"
+	"time"
+
+	"github.com/legate-project/legate/httpapi/rest"
+)
+
+// front is what belongs to no area.
+type front struct{ cfg *Config }
+
+// rows are its routes.
+func (f *front) rows() []rest.Route {
+	return []rest.Route{
+		{Path: "/", Get: f.root},
+		{Path: "/robots.txt", Get: robots},
+		{Path: "/metrics", Get: f.prometheusMetrics},
+		{Path: "/debug/pprof/", Get: f.debugProfile},
+	}
+}
+
+func (f *front) root(x *rest.Exchange) error {
+	return x.Text(http.StatusOK, "Legate agent "+f.cfg.NodeName+" of datacenter "+f.cfg.Datacenter+". The API is below /v1/.\n")
+}
+
+func robots(x *rest.Exchange) error { return x.Text(http.StatusOK, "User-agent: *\nDisallow: /\n") }
+
+func (f *front) prometheusMetrics(x *rest.Exchange) error { return x.Delegate(f.cfg.Metrics) }
+
+// maxProfile bounds how long a profile or trace may run.
+const maxProfile = 10 * time.Minute
+
+// debugProfile answers the run-time profiles of net/http/pprof, one at a time
+// for those that take a while, if the configuration allows it.
+func (f *front) debugProfile(x *rest.Exchange) error {
+	if f.cfg.Debug == nil || !f.cfg.Debug() {
+		return rest.Refuse(http.StatusForbidden, "Profiles are not served by this agent: set enable_debug = true in its configuration")
+	}
+	switch x.Rest {
+	case "cmdline": // arguments may hold secrets
+		return rest.Refuse(http.StatusForbidden, "The command line is not shown")
+	case "symbol":
+		return x.Delegate(http.HandlerFunc(pprof.Symbol))
+	case "profile", "trace":
+		if text := x.Get("seconds"); text != "" {
+			n, err := strconv.ParseFloat(text, 64)
+			if err != nil || n <= 0 || n > maxProfile.Seconds() {
+				return rest.Refuse(http.StatusBadRequest, "Invalid value for ?seconds: want a number above 0 and at most "+strconv.Itoa(int(maxProfile.Seconds())))
+			}
+		}
+		x.Waits = true // its time says nothing about the server
+		if x.Rest == "trace" {
+			return x.Delegate(http.HandlerFunc(pprof.Trace))
+		}
+		return x.Delegate(http.HandlerFunc(pprof.Profile))
+	}
+	return x.Delegate(http.HandlerFunc(pprof.Index))
+}

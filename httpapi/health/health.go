@@ -1,0 +1,92 @@
+// Package health is the health of nodes and services over HTTP. It runs no checks.
+package health
+
+import (
+	"github.com/legate-project/legate/httpapi/rest"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/catalog"
+)
+
+// API is what the area depends on.
+type API struct {
+	Caller op.Caller
+}
+
+// Routes returns the rows of the area.
+func (a *API) Routes() []rest.Route {
+	return []rest.Route{
+		{Path: "/v1/health/node/", Get: a.node, Blocks: true},
+		{Path: "/v1/health/checks/", Get: a.checks, Blocks: true},
+		{Path: "/v1/health/state/", Get: a.state, Blocks: true},
+		{Path: "/v1/health/service/", Get: a.service, Blocks: true},
+		{Path: "/v1/health/connect/", Mesh: "GET"},
+		{Path: "/v1/health/ingress/", Mesh: "GET"},
+	}
+}
+
+// checkList answers with the checks that an operation returns. The request is
+// made of the argument and of what ?node-meta asks for.
+func checkList[Req any](x *rest.Exchange, caller op.Caller, o *op.Read[Req, catalog.Checks], missing string, req func(arg string, meta []string) *Req) error {
+	h, err := x.Header()
+	if err != nil {
+		return err
+	}
+	arg, err := x.Argument(missing)
+	if err != nil {
+		return err
+	}
+	sel, err := x.SelectionOf(&catalog.Check{ServiceTags: []string{""}})
+	if err != nil {
+		return err
+	}
+	list, reply, err := o.Ask(x.Ctx, caller, h, req(arg, sel.TakePairs()))
+	if err != nil {
+		return err
+	}
+	return x.List(sel, reply, func() (any, error) { return rest.Pick(sel, rest.OrEmpty(list), nil, rest.FixCheck) })
+}
+
+// node is about one node: ?node-meta says nothing more.
+func (a *API) node(x *rest.Exchange) error {
+	return checkList(x, a.Caller, &catalog.ListNodeChecks, "Missing node name", func(arg string, _ []string) *catalog.NodeRequest {
+		return &catalog.NodeRequest{Node: arg}
+	})
+}
+
+func (a *API) checks(x *rest.Exchange) error {
+	return checkList(x, a.Caller, &catalog.ListServiceChecks, "Missing service name", func(arg string, meta []string) *catalog.ServiceRequest {
+		return &catalog.ServiceRequest{Service: arg, NodeMeta: meta}
+	})
+}
+
+func (a *API) state(x *rest.Exchange) error {
+	return checkList(x, a.Caller, &catalog.ListStateChecks, "Missing check state", func(arg string, meta []string) *catalog.StateRequest {
+		return &catalog.StateRequest{State: arg, NodeMeta: meta}
+	})
+}
+
+func (a *API) service(x *rest.Exchange) error {
+	h, err := x.Header()
+	if err != nil {
+		return err
+	}
+	name, err := x.Argument("Missing service name")
+	if err != nil {
+		return err
+	}
+	req := &catalog.ServiceRequest{Service: name, Tags: x.All("tag")}
+	if req.PassingOnly, err = x.Flag("passing"); err != nil {
+		return err
+	}
+	sel, err := x.SelectionOf(&catalog.Instance{Node: &catalog.Node{}, Service: &catalog.Service{Tags: []string{""}},
+		Checks: catalog.Checks{{ServiceTags: []string{""}}}})
+	if err != nil {
+		return err
+	}
+	req.NodeMeta = sel.TakePairs()
+	list, reply, err := catalog.ListInstances.Ask(x.Ctx, a.Caller, h, req)
+	if err != nil {
+		return err
+	}
+	return x.List(sel, reply, func() (any, error) { return rest.Pick(sel, rest.OrEmpty(list), nil, rest.FixInstance) })
+}

@@ -1,0 +1,161 @@
+package rest
+
+import (
+	"net/http"
+	"strings"
+)
+
+// Handler answers one kind of request. What it returns as an error is rendered
+// by the caller.
+type Handler func(*Exchange) error
+
+// Route is one row of the list of routes. A path that ends in / is a prefix: the
+// rest is an argument. With /*/ in it, what stands there is the argument; a row
+// for what is before comes first.
+type Route struct {
+	Path                   string
+	Get, Put, Post, Delete Handler
+	// Blocks says that Get waits for something newer than ?index.
+	Blocks bool
+	// Later and Mesh list the methods that are known but not served: yet, or
+	// because they belong to the service mesh.
+	Later, Mesh string
+}
+
+// endpoint is a handler with its metrics.
+type endpoint struct {
+	handle Handler
+	endpointMetrics
+}
+
+// target is a route as the router holds it.
+type target struct {
+	allow   []string // value of the Allow header
+	options *endpoint
+	by      [4]*endpoint // by methodIndex
+	behind  map[string]*target
+}
+
+func methodIndex(method string) int {
+	switch method {
+	case http.MethodGet:
+		return 0
+	case http.MethodPut:
+		return 1
+	case http.MethodPost:
+		return 2
+	case http.MethodDelete:
+		return 3
+	}
+	return -1
+}
+
+func (t *target) endpoint(method string) *endpoint {
+	if i := methodIndex(method); i >= 0 {
+		return t.by[i]
+	}
+	return nil
+}
+
+// router finds the route of a path with a few look-ups in a map. It does not
+// change once made.
+type router struct {
+	exact, prefixes   map[string]*target
+	depth             int // most slashes in a prefix
+	unknown, redirect *endpoint
+}
+
+func newRouter(table []Route, m *metrics) *router {
+	other := m.endpoint("other", "other")
+	r := &router{exact: map[string]*target{}, prefixes: map[string]*target{},
+		unknown:  &endpoint{nil, other},
+		redirect: &endpoint{addSlash, other},
+	}
+	for _, row := range table {
+		t := &target{behind: map[string]*target{}}
+		methods := []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete}
+		var allow []string
+		for i, h := range []Handler{row.Get, row.Put, row.Post, row.Delete} {
+			switch {
+			case h != nil:
+				t.by[i] = &endpoint{h, m.endpoint(row.Path, methods[i])}
+			case strings.Contains(row.Later, methods[i]):
+				t.by[i] = &endpoint{notYet, other}
+			case strings.Contains(row.Mesh, methods[i]):
+				t.by[i] = &endpoint{NoMesh, other}
+			default:
+				continue
+			}
+			allow = append(allow, methods[i])
+		}
+		t.allow = []string{strings.Join(append([]string{http.MethodOptions}, allow...), ",")}
+		allowed := t.allow
+		t.options = &endpoint{func(x *Exchange) error {
+			x.W.Header()["Allow"] = allowed
+			x.Empty(http.StatusOK)
+			return nil
+		}, other}
+		if before, after, ok := strings.Cut(row.Path, "*"); ok {
+			r.prefixes[before].behind[after] = t
+			continue
+		}
+		if strings.HasSuffix(row.Path, "/") && row.Path != "/" {
+			r.prefixes[row.Path] = t
+			r.depth = max(r.depth, strings.Count(row.Path, "/"))
+			continue
+		}
+		r.exact[row.Path] = t
+	}
+	return r
+}
+
+// find returns the route with the longest match and the rest of the path; nil
+// if there is none.
+func (r *router) find(path string) (*target, string) {
+	if t := r.exact[path]; t != nil {
+		return t, ""
+	}
+	var found *target
+	end, at := 0, 0
+	for range r.depth {
+		i := strings.IndexByte(path[at:], '/')
+		if i < 0 {
+			break
+		}
+		at += i + 1
+		if t := r.prefixes[path[:at]]; t != nil {
+			found, end = t, at
+		}
+	}
+	if found == nil {
+		return nil, ""
+	}
+	rest := path[end:]
+	if i := strings.LastIndexByte(rest, '/'); i >= 0 && found.behind[rest[i:]] != nil {
+		return found.behind[rest[i:]], rest[:i]
+	}
+	return found, rest
+}
+
+func (r *router) isPrefix(path string) bool { return r.prefixes[path] != nil }
+
+// addSlash sends a client that left out the slash behind a prefix there.
+func addSlash(x *Exchange) error {
+	u := *x.R.URL
+	u.Path += "/"
+	u.Scheme, u.Host = "", ""
+	x.W.Header().Set("Location", u.String())
+	x.Empty(http.StatusMovedPermanently)
+	return nil
+}
+
+func notYet(x *Exchange) error {
+	return Reasoned(http.StatusNotImplemented, "unsupported", x.R.Method+" "+x.R.URL.Path+" is not served yet")
+}
+
+// NoMesh is for tools that probe for the service mesh: a stable answer that
+// says there is none.
+func NoMesh(x *Exchange) error {
+	x.W.Header().Set(headerReason, "unsupported")
+	return x.JSONStatus(http.StatusNotImplemented, struct{ Error string }{"This agent has no service mesh"})
+}

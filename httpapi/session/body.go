@@ -1,0 +1,78 @@
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/session"
+)
+
+// LockDelay is a delay as clients write it: text with a unit, or a number, of
+// seconds below secondsBelow and else of nanoseconds.
+type LockDelay time.Duration
+
+const secondsBelow = 1000
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *LockDelay) UnmarshalJSON(b []byte) error {
+	var v any
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	switch v := v.(type) {
+	case nil:
+	case float64:
+		if v < 0 || v > float64(session.MaxTTL) { // far above what is allowed; no overflow
+			return fmt.Errorf("LockDelay %v is out of range", v)
+		}
+		if v < secondsBelow {
+			v *= float64(time.Second)
+		}
+		*d = LockDelay(v)
+	case string:
+		t, err := time.ParseDuration(v)
+		if err != nil {
+			return fmt.Errorf("LockDelay %q: use a number with a unit, such as 15s", v)
+		}
+		*d = LockDelay(t)
+	default:
+		return errors.New("LockDelay: use text such as \"15s\"")
+	}
+	return nil
+}
+
+// Session is what a client sends to make a session. Nil is what it left out.
+type Session struct {
+	Name          string
+	Node          string
+	LockDelay     *LockDelay
+	Behavior      string
+	TTL           string
+	NodeChecks    []string
+	Checks        []string // the old name of NodeChecks
+	ServiceChecks []session.ServiceCheck
+}
+
+// Session fills in what the client left out: the node is this one, its check
+// what gossip says of it.
+func (b *Session) Session(node string) session.Session {
+	s := session.Session{Name: b.Name, Node: b.Node, LockDelay: session.DefaultLockDelay, Behavior: b.Behavior, TTL: b.TTL,
+		NodeChecks: b.NodeChecks, ServiceChecks: b.ServiceChecks}
+	if s.Node == "" {
+		s.Node = node
+	}
+	if b.LockDelay != nil {
+		s.LockDelay = time.Duration(*b.LockDelay)
+	}
+	switch {
+	case s.NodeChecks != nil:
+	case b.Checks != nil:
+		s.NodeChecks = b.Checks
+	default:
+		s.NodeChecks = []string{catalog.SerfHealth}
+	}
+	return s
+}
