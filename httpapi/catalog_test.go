@@ -108,7 +108,7 @@ func TestShapes(t *testing.T) {
 		{"/v1/internal/ui/nodes", `[{"ID":"","Node":"n1","Address":"10.0.0.1","Datacenter":"","TaggedAddresses":null,"Meta":null,"Services":[` + webJSON + `],"Checks":[` + checkJSON + `]},` +
 			`{"ID":"","Node":"n2","Address":"","Datacenter":"","TaggedAddresses":null,"Meta":null,"Services":[],"Checks":[]}]`, nil},
 		{"/v1/internal/ui/node/nobody", ``, nil},
-		{"/v1/internal/ui/services", `[{"Kind":"","Name":"web","Datacenter":"dc1","Tags":["a","b","c"],"Nodes":["n1","n2"],"ExternalSources":["k8s"],"InstanceCount":3,"ChecksPassing":3,"ChecksWarning":1,"ChecksCritical":1,"GatewayConfig":{},"TransparentProxy":false,"ConnectNative":false,"ConnectedWithProxy":false,"ConnectedWithGateway":false}]`, nil},
+		{"/v1/internal/ui/services", `[{"Name":"web","Datacenter":"dc1","Tags":["a","b","c"],"Nodes":["n1","n2"],"ExternalSources":["k8s"],"InstanceCount":3,"ChecksPassing":3,"ChecksWarning":1,"ChecksCritical":1,"GatewayConfig":{},"TransparentProxy":false,"ConnectNative":false,"ConnectedWithProxy":false,"ConnectedWithGateway":false}]`, nil},
 		{"/v1/internal/ui/catalog-overview", `{"Nodes":[{"Total":2,"Passing":1,"Warning":0,"Critical":1}],"Services":[{"Name":"web","Total":1,"Passing":1,"Warning":0,"Critical":0}],"Checks":[]}`, nil},
 	} {
 		w := start(t, func(cfg *Config) { cfg.Caller = &canned{answers: records()} })

@@ -23,7 +23,7 @@ func (f queries) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := query.Query{ID: "i1", Name: "q", Session: "s", Token: "<hidden>", DNS: query.DNS{TTL: "3s"}, Service: query.Service{Service: "web", Tags: []string{"!a"}}, CreateIndex: 3, ModifyIndex: 4}
+	q := query.Query{ID: "i1", Name: "q", Session: "s", Token: "<hidden>", DNS: query.DNS{TTL: "3s"}, Service: query.Service{Service: "web", Tags: []string{"!a"}, NodeMeta: map[string]string{}, ServiceMeta: map[string]string{}}, CreateIndex: 3, ModifyIndex: 4}
 	list := &query.Queries{q}
 	meta := op.Meta{Index: 7, KnownLeader: true, Datacenter: "dc1"}
 	var res any = list
@@ -83,12 +83,16 @@ func startQueries(t *testing.T) *world {
 	return w
 }
 
+// metaJSON is what answers say of themselves.
+const metaJSON = `"Index":7,"LastContact":0,"KnownLeader":true,"ConsistencyLevel":"leader","NotModified":false,"Backend":0,"ResultsFilteredByACLs":false}`
+
 // TestQueryRequests: one row is one request with its answer. A body that begins
 // with ~ is one that the answer contains.
 func TestQueryRequests(t *testing.T) {
 	const shown = `{"ID":"i1","Name":"q","Session":"s","Token":"\u003chidden\u003e","Template":{"Type":"","Regexp":"","RemoveEmptyTags":false},` +
-		`"Service":{"Service":"web","Failover":{"NearestN":0,"Datacenters":null,"Targets":null},"OnlyPassing":false,"IgnoreCheckIDs":null,"Near":"",` +
-		`"Tags":["!a"],"NodeMeta":null,"ServiceMeta":null,"Connect":false,"Peer":""},"DNS":{"TTL":"3s"},"CreateIndex":3,"ModifyIndex":4}`
+		`"DNS":{"TTL":"3s"},"CreateIndex":3,"ModifyIndex":4,"Service":{"Service":"web","OnlyPassing":false,"IgnoreCheckIDs":null,"Near":"",` +
+		`"Tags":["!a"],"NodeMeta":null,"ServiceMeta":null,"Connect":false,"Peer":"","Failover":{"NearestN":0,"Datacenters":null,"Targets":null,` +
+		`"SkipLocalDatacenter":false},"SamenessGroup":"","IncludeAll":false}}`
 	for _, c := range []struct {
 		method, target, body string
 		status               int
@@ -118,12 +122,12 @@ func TestQueryRequests(t *testing.T) {
 		{"GET", "/v1/query/a/b/explain", "", 200, `{"Query":` + shown + "}"},
 		{"GET", "/v1/query/none/explain", "", 404, "Query not found"},
 		{"GET", "/v1/query/q/execute", "", 200, `~{"Service":"web","Nodes":[{"Node":{"ID":"","Node":"n1",`},
-		{"GET", "/v1/query/q/execute", "", 200, `~"Checks":[]}],"DNS":{"TTL":"3s"},"Datacenter":"dc2","Failovers":1}`},
+		{"GET", "/v1/query/q/execute", "", 200, `~"Checks":[]}],"DNS":{"TTL":"3s"},"Datacenter":"dc2","Failovers":1,` + metaJSON},
 		{"GET", "/v1/query/a/b/execute", "", 200, `~"Datacenter":"dc2"`},
-		{"GET", "/v1/query/q/execute?limit=9", "", 200, `{"Service":"web","Nodes":[],"DNS":{"TTL":"3s"},"Datacenter":"dc2","Failovers":1}`},
+		{"GET", "/v1/query/q/execute?limit=9", "", 200, `{"Service":"web","Nodes":[],"DNS":{"TTL":"3s"},"Datacenter":"dc2","Failovers":1,` + metaJSON},
 		{"GET", "/v1/query/q/execute?limit=x", "", 400, "~Invalid value for ?limit"},
 		{"GET", "/v1/query/q/execute?limit=-1", "", 400, "~Invalid value for ?limit"},
-		{"GET", "/v1/query/q/execute?connect=true", "", 501, `{"Error":"This agent has no service mesh"}`},
+		{"GET", "/v1/query/q/execute?connect=true", "", 200, `~"Datacenter":"dc2"`},
 		{"GET", "/v1/query/q/execute?connect=false", "", 200, `~"Datacenter":"dc2"`},
 		{"GET", "/v1/query/q/execute?connect=x", "", 400, "~Invalid value for ?connect"},
 		{"GET", "/v1/query/none/execute", "", 404, "Query not found"},
@@ -162,12 +166,12 @@ func TestQueryMethodsAreTold(t *testing.T) {
 // What a client says beside the name reaches the datacenter.
 func TestQueryExecutionIsAskedWithAllThatWasSaid(t *testing.T) {
 	w := startQueries(t)
-	rec := w.do("GET", "/v1/query/a%2Fb/execute?limit=2&near=_agent&dc=dc1&stale&index=5&wait=10ms", "", "X-Consul-Token", "secret")
+	rec := w.do("GET", "/v1/query/a%2Fb/execute?limit=2&connect&near=_agent&dc=dc1&stale&index=5&wait=10ms", "", "X-Consul-Token", "secret")
 	if rec.Code != 200 || rec.Header().Get("X-Consul-Index") != "7" || rec.Header().Get("X-Consul-KnownLeader") != "true" {
 		t.Fatalf("%d %v", rec.Code, rec.Header())
 	}
 	r, _ := w.fake.request.(*query.ExecuteRequest)
-	if r == nil || *r != (query.ExecuteRequest{Name: "a/b", Limit: 2, Agent: "n1", AgentDatacenter: "dc1", Address: "192.0.2.1"}) {
+	if r == nil || *r != (query.ExecuteRequest{Name: "a/b", Limit: 2, Agent: "n1", AgentDatacenter: "dc1", Address: "192.0.2.1", Connect: true}) {
 		t.Errorf("request %+v", r)
 	}
 	h := w.fake.header

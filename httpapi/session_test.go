@@ -44,10 +44,10 @@ func TestSessionAndTxnRequests(t *testing.T) {
 		{"GET", "/v1/session/list", "", 200, "~["},
 		{"GET", "/v1/session/create", "", 405, "method GET not allowed"},
 
-		{"PUT", "/v1/txn", `[{"KV":{"Verb":"get","Key":"a"}}]`, 200, `{"Results":[{"KV":` + entryA + `}],"Errors":null}`},
+		{"PUT", "/v1/txn", `[{"KV":{"Verb":"get","Key":"a"}}]`, 200, `{"Results":[{"KV":` + entryA + `}],"Errors":null,` + metaJSON},
 		{"PUT", "/v1/txn", `[{"KV":{"Verb":"set","Key":"a","Value":"b25l"}}]`, 200, `~"Value":null`},
 		{"PUT", "/v1/txn", `[{"KV":{"Verb":"set","Key":"a"}},{"KV":{"Verb":"set","Key":"x"}}]`, 409, `{"Results":null,"Errors":[{"OpIndex":1,"What":"no"}]}`},
-		{"PUT", "/v1/txn", `[]`, 200, `{"Results":[],"Errors":null}`},
+		{"PUT", "/v1/txn", `[]`, 200, `{"Results":[],"Errors":null,` + metaJSON},
 		{"PUT", "/v1/txn", `{`, 400, "~Request decode failed: "},
 		{"PUT", "/v1/txn", "[" + strings.Repeat(`{"KV":{"Verb":"get","Key":"a"}},`, 128) + `{"KV":{"Verb":"get","Key":"a"}}]`, 413, "Transaction contains too many operations (129 > 128)"},
 		{"GET", "/v1/txn", "", 405, "method GET not allowed"},

@@ -39,7 +39,7 @@ func (a *API) list(x *rest.Exchange) error {
 		return err
 	}
 	x.Meta(&meta)
-	return x.JSON(rest.Some(rest.OrEmpty(list)))
+	return x.JSON(shown(rest.OrEmpty(list)))
 }
 
 func (a *API) create(x *rest.Exchange) error {
@@ -98,15 +98,15 @@ func (a *API) delete(x *rest.Exchange) error {
 }
 
 func (a *API) get(x *rest.Exchange) error {
-	return show(x, a.Caller, &query.Get, &query.IDRequest{ID: x.Rest}, func(q query.Queries) any { return q })
+	return show(x, a.Caller, &query.Get, &query.IDRequest{ID: x.Rest}, func(q []shownQuery) any { return q })
 }
 
 func (a *API) explain(x *rest.Exchange) error {
-	return show(x, a.Caller, &query.Explain, &query.NameRequest{Name: x.Rest}, func(q query.Queries) any { return struct{ Query query.Query }{q[0]} })
+	return show(x, a.Caller, &query.Explain, &query.NameRequest{Name: x.Rest}, func(q []shownQuery) any { return struct{ Query shownQuery }{q[0]} })
 }
 
 // show answers with what an operation finds of a query, in a shape.
-func show[Req any](x *rest.Exchange, caller op.Caller, o *op.Read[Req, query.Queries], req *Req, shape func(query.Queries) any) error {
+func show[Req any](x *rest.Exchange, caller op.Caller, o *op.Read[Req, query.Queries], req *Req, shape func([]shownQuery) any) error {
 	h, err := x.Header()
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func show[Req any](x *rest.Exchange, caller op.Caller, o *op.Read[Req, query.Que
 	x.Meta(&meta)
 	switch {
 	case len(rest.OrEmpty(list)) > 0:
-		return x.JSON(shape(*list))
+		return x.JSON(shape(shown(*list)))
 	case meta.Filtered:
 		return rest.Reasoned(http.StatusForbidden, op.CodeDenied.String(), "Permission denied: token lacks permission 'query:read'")
 	}
@@ -134,16 +134,15 @@ func (a *API) execute(x *rest.Exchange) error {
 		return rest.Reasoned(http.StatusBadRequest, op.CodeInvalid.String(), "a prepared query is executed in one datacenter, and says itself which others stand in: "+
 			"in its Service.Failover.Datacenters, "+op.Nearest+" is all others by distance")
 	}
-	if mesh, err := x.Flag("connect"); mesh {
-		return rest.NoMesh(x)
-	} else if err != nil {
+	connect, err := x.Flag("connect")
+	if err != nil {
 		return err
 	}
 	limit, _, err := x.Number("limit")
 	if err != nil {
 		return err
 	}
-	req := &query.ExecuteRequest{Name: x.Rest, Limit: limit, Agent: a.NodeName, AgentDatacenter: a.Datacenter}
+	req := &query.ExecuteRequest{Name: x.Rest, Limit: limit, Connect: connect, Agent: a.NodeName, AgentDatacenter: a.Datacenter}
 	req.Address, _, _ = net.SplitHostPort(x.R.RemoteAddr) // none of a client on a Unix socket
 	res, meta, err := query.Execute.Call(x.Ctx, a.Caller, h, req)
 	if err != nil {
@@ -154,5 +153,5 @@ func (a *API) execute(x *rest.Exchange) error {
 		return err
 	}
 	res.Nodes = *x.Seen(&res.Nodes, &op.Meta{Datacenter: res.Datacenter}).(*catalog.Instances)
-	return x.JSON(res)
+	return x.JSON(shownAnswer{res, rest.QueryMetaOf(&meta)})
 }

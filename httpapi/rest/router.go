@@ -82,7 +82,7 @@ func newRouter(table []Route, m *metrics) *router {
 			case strings.Contains(row.Later, methods[i]):
 				t.by[i] = &endpoint{notYet, other}
 			case strings.Contains(row.Mesh, methods[i]):
-				t.by[i] = &endpoint{NoMesh, other}
+				t.by[i] = &endpoint{noMesh, other}
 			default:
 				continue
 			}
@@ -153,9 +153,9 @@ func notYet(x *Exchange) error {
 	return Reasoned(http.StatusNotImplemented, "unsupported", x.R.Method+" "+x.R.URL.Path+" is not served yet")
 }
 
-// NoMesh is for tools that probe for the service mesh: a stable answer that
+// noMesh is for tools that probe for the service mesh: a stable answer that
 // says there is none.
-func NoMesh(x *Exchange) error {
+func noMesh(x *Exchange) error {
 	x.W.Header().Set(headerReason, "unsupported")
 	return x.JSONStatus(http.StatusNotImplemented, struct{ Error string }{"This agent has no service mesh"})
 }

@@ -27,8 +27,9 @@ func (a *API) Routes() []rest.Route {
 
 // txnAnswer is a transaction's result in the shape that clients know.
 type txnAnswer struct {
-	Results []txn.Item
-	Errors  []txn.Error
+	Results         []txn.Item
+	Errors          []txn.Error
+	*rest.QueryMeta // of what was read
 }
 
 func (a *API) put(x *rest.Exchange) error {
@@ -46,13 +47,15 @@ func (a *API) put(x *rest.Exchange) error {
 		}
 	}
 	var res *txn.Result
+	var about *rest.QueryMeta
 	if req.ReadOnly() {
 		found, meta, err := txn.Read.Call(x.Ctx, a.Caller, h, req)
 		if err != nil {
 			return err
 		}
 		x.Meta(&meta)
-		res = found
+		read := rest.QueryMetaOf(&meta)
+		res, about = found, &read
 	} else {
 		done, meta, err := txn.Apply.Call(x.Ctx, a.Caller, h, req)
 		if err != nil {
@@ -65,9 +68,9 @@ func (a *API) put(x *rest.Exchange) error {
 		res = &txn.Result{}
 	}
 	if len(res.Errors) > 0 {
-		return x.JSONStatus(http.StatusConflict, txnAnswer{Errors: res.Errors})
+		return x.JSONStatus(http.StatusConflict, txnAnswer{Errors: res.Errors, QueryMeta: about})
 	}
-	return x.JSON(txnAnswer{Results: shownItems(res.Results)})
+	return x.JSON(txnAnswer{Results: shownItems(res.Results), QueryMeta: about})
 }
 
 // decodeTxn reads the operations, within the limits of a transaction.
@@ -90,7 +93,8 @@ func (a *API) decodeTxn(x *rest.Exchange, req *txn.Request) error {
 	return nil
 }
 
-// shownItems gives items the shape that clients know.
+// shownItems gives items the shape that clients know: unlike in other answers, tags
+// that are none are null.
 func shownItems(items []txn.Item) []txn.Item {
 	out := make([]txn.Item, 0, len(items))
 	for _, it := range items {
@@ -105,14 +109,21 @@ func shownItems(items []txn.Item) []txn.Item {
 			it.Node = &n
 		case it.Service != nil:
 			s := *it.Service
-			rest.FixService(&s)
+			s.Tags, s.Meta = noneIsNull(s.Tags), rest.OrNull(s.Meta)
 			it.Service = &s
 		case it.Check != nil:
 			c := *it.Check
-			rest.FixCheck(&c)
+			c.ServiceTags = noneIsNull(c.ServiceTags)
 			it.Check = &c
 		}
 		out = append(out, it)
 	}
 	return out
+}
+
+func noneIsNull(list []string) []string {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
 }

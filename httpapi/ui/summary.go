@@ -6,10 +6,9 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 )
 
-// Summary is a service as the web interface lists it. What belongs to
-// the service mesh is always false here.
+// Summary is a service as the web interface lists it.
 type Summary struct {
-	Kind                 string
+	Kind                 string `json:",omitempty"`
 	Name                 string
 	Datacenter           string
 	Tags                 []string
@@ -28,7 +27,8 @@ type Summary struct {
 
 // SummaryOf adds up the parts of a service.
 func SummaryOf(dc string, s *catalog.ServiceParts) Summary {
-	out := Summary{Kind: s.Kind, Name: s.Name, Datacenter: dc, Tags: []string{}, Nodes: []string{}, ExternalSources: []string{}}
+	out := Summary{Kind: s.Kind, Name: s.Name, Datacenter: dc, Nodes: []string{},
+		TransparentProxy: s.Transparent, ConnectNative: s.Native, ConnectedWithProxy: s.Proxied}
 	for i := range s.Parts {
 		p := &s.Parts[i]
 		out.Tags = append(out.Tags, p.Tags...)
