@@ -13,42 +13,22 @@ import (
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/catalog/mesh"
 )
 
 var _ Local = (*local.State)(nil)
 
-// localService is a service of this agent as clients see it.
-type localService struct {
-	Kind              string `json:",omitempty"`
-	ID                string
-	Service           string
-	Tags              []string
-	Meta              map[string]string
-	Port              int
-	Address           string
-	SocketPath        string                            `json:",omitempty"`
-	TaggedAddresses   map[string]catalog.ServiceAddress `json:",omitempty"`
-	Weights           catalog.Weights
-	EnableTagOverride bool
-	ContentHash       string `json:",omitempty"`
-	Datacenter        string
-}
-
-func (a *API) localService(s *catalog.Service) localService {
-	return localService{Kind: s.Kind, ID: s.ID, Service: s.Service, Tags: rest.Some(s.Tags), Meta: rest.Pairs(s.Meta), Port: s.Port,
-		Address: s.Address, SocketPath: s.SocketPath, TaggedAddresses: s.TaggedAddresses, Weights: s.Weights,
-		EnableTagOverride: s.EnableTagOverride, Datacenter: a.Datacenter}
-}
-
 func (a *API) services(x *rest.Exchange) error {
-	sel, err := x.Selection()
+	sel, err := x.SelectionOf(&localService{Tags: []string{""}, Proxy: &mesh.Proxy{}, Connect: &mesh.Connect{}})
 	if err != nil {
 		return err
 	}
 	out := map[string]localService{}
 	for id, s := range a.Local.Services() {
 		view := a.localService(&s)
-		ok, err := sel.Pass(&view)
+		said := view // ?filter sees nothing said as empty
+		said.Proxy, said.Connect = &s.Proxy, &s.Connect
+		ok, err := sel.Pass(&said)
 		if err != nil {
 			return err
 		}

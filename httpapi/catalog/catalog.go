@@ -27,7 +27,7 @@ func (a *API) Routes() []rest.Route {
 		{Path: "/v1/catalog/service/", Get: a.service, Blocks: true},
 		{Path: "/v1/catalog/node/", Get: a.node, Blocks: true},
 		{Path: "/v1/catalog/node-services/", Get: a.nodeServices, Blocks: true},
-		{Path: "/v1/catalog/connect/", Mesh: "GET"},
+		{Path: "/v1/catalog/connect/", Get: a.connect, Blocks: true},
 		{Path: "/v1/catalog/gateway-services/", Mesh: "GET"},
 	}
 }
@@ -144,7 +144,12 @@ func (a *API) services(x *rest.Exchange) error {
 	return x.JSON(out)
 }
 
-func (a *API) service(x *rest.Exchange) error {
+func (a *API) service(x *rest.Exchange) error { return a.instances(x, false) }
+
+// connect lists the instances through which a mesh reaches a service.
+func (a *API) connect(x *rest.Exchange) error { return a.instances(x, true) }
+
+func (a *API) instances(x *rest.Exchange, connect bool) error {
 	h, err := x.Header()
 	if err != nil {
 		return err
@@ -157,7 +162,7 @@ func (a *API) service(x *rest.Exchange) error {
 	if err != nil {
 		return err
 	}
-	req := &catalog.ServiceRequest{Service: name, Tags: x.All("tag"), NodeMeta: sel.TakePairs()}
+	req := &catalog.ServiceRequest{Service: name, Tags: x.All("tag"), NodeMeta: sel.TakePairs(), Connect: connect}
 	list, reply, err := catalog.ListServiceNodes.Ask(x.Ctx, a.Caller, h, req)
 	if err != nil {
 		return err

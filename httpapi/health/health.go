@@ -19,8 +19,8 @@ func (a *API) Routes() []rest.Route {
 		{Path: "/v1/health/checks/", Get: a.checks, Blocks: true},
 		{Path: "/v1/health/state/", Get: a.state, Blocks: true},
 		{Path: "/v1/health/service/", Get: a.service, Blocks: true},
-		{Path: "/v1/health/connect/", Mesh: "GET"},
-		{Path: "/v1/health/ingress/", Mesh: "GET"},
+		{Path: "/v1/health/connect/", Get: a.connect, Blocks: true},
+		{Path: "/v1/health/ingress/", Get: a.ingress, Blocks: true},
 	}
 }
 
@@ -65,7 +65,14 @@ func (a *API) state(x *rest.Exchange) error {
 	})
 }
 
-func (a *API) service(x *rest.Exchange) error {
+func (a *API) service(x *rest.Exchange) error { return a.instances(x, false) }
+
+// connect lists the instances through which a mesh reaches a service.
+func (a *API) connect(x *rest.Exchange) error { return a.instances(x, true) }
+
+// ingress lists the gateways through which a service is reached from outside a
+// mesh: none, as nothing here says which gateway leads where.
+func (a *API) ingress(x *rest.Exchange) error {
 	h, err := x.Header()
 	if err != nil {
 		return err
@@ -74,7 +81,26 @@ func (a *API) service(x *rest.Exchange) error {
 	if err != nil {
 		return err
 	}
-	req := &catalog.ServiceRequest{Service: name, Tags: x.All("tag")}
+	_, meta, err := catalog.ListInstances.Call(x.Ctx, a.Caller, h, &catalog.ServiceRequest{Service: name, Connect: true})
+	if err != nil {
+		return err
+	}
+	x.Meta(&meta)
+	return x.JSON(catalog.Instances{})
+}
+
+// instances answers with the instances of a service or, with connect, those
+// through which a mesh reaches it.
+func (a *API) instances(x *rest.Exchange, connect bool) error {
+	h, err := x.Header()
+	if err != nil {
+		return err
+	}
+	name, err := x.Argument("Missing service name")
+	if err != nil {
+		return err
+	}
+	req := &catalog.ServiceRequest{Service: name, Tags: x.All("tag"), Connect: connect}
 	if req.PassingOnly, err = x.Flag("passing"); err != nil {
 		return err
 	}
