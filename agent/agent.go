@@ -124,7 +124,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a.self = transport.Peer{Federation: o.Config.Federation, Datacenter: o.Config.Datacenter, NodeID: a.id, Name: o.Config.NodeName, Server: o.Config.Server}
 	a.reg = metrics.NewRegistry(o.Config.NodeName, o.Config.NodeName+"."+o.Config.Datacenter)
-	registerMetrics(a.reg, a.logs)
+	registerMetrics(a.reg, a.logs, o.Version)
 	a.events = a.newEvents()
 	a.watches = watches.New(watches.Config{Client: a.ownClient, Log: a.log})
 	if _, err := watches.Parse(o.Config.Watches); err != nil {
@@ -171,6 +171,9 @@ func (a *Agent) start(ctx context.Context) error {
 		return err
 	}
 	if err := a.startExec(); err != nil {
+		return err
+	}
+	if err := a.startMetrics(); err != nil {
 		return err
 	}
 	if err := a.startJoins(); err != nil {

@@ -215,6 +215,51 @@ func TestAgentTellsOfItself(t *testing.T) {
 	}
 }
 
+// TestMetricsHaveConsulsNames asks for what monitoring of Consul reads.
+func TestMetricsHaveConsulsNames(t *testing.T) {
+	o := run(t, loopback(3), t.TempDir(), "")
+	if _, err := o.client.KV().Put(&api.KVPair{Key: "a"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.client.Catalog().Register(&api.CatalogRegistration{Node: "n1", Address: loopback(3), Check: &api.AgentCheck{Node: "n1", CheckID: "c", Name: "c"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	d, err := o.client.Agent().Metrics()
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, _ := os.Hostname()
+	values := map[string]float64{}
+	for _, g := range d.Gauges {
+		values[g.Name] = float64(g.Value)
+	}
+	for _, s := range append(d.Counters, d.Samples...) {
+		values[s.Name] += float64(s.Count)
+	}
+	for name, least := range map[string]float64{
+		"version": 1, "runtime.alloc_bytes": 1, "runtime.sys_bytes": 1, "runtime.num_goroutines": 1, "runtime.heap_objects": 1,
+		"runtime.malloc_count": 1, "runtime.free_count": 1, "runtime.total_gc_pause_ns": 0, "runtime.total_gc_runs": 0,
+		"server.isLeader": 1, "autopilot.healthy": 1, "autopilot.failure_tolerance": 0, "raft.peers": 1, "raft.applied_index": 1, "raft.last_index": 1,
+		"members.servers": 1, "members.clients": 0, "session_ttl.active": 0, "rpc.queries_blocking": 0, "memberlist.health.score": 0,
+		"state.nodes": 1, "state.services": 1, "state.service_instances": 1, "state.kv_entries": 0, "state.checks": 1, "state.sessions": 0,
+	} {
+		if v, ok := values["consul."+host+"."+name]; !ok || v < least {
+			t.Errorf("gauge %s is %v (there: %v), want at least %v", name, v, ok, least)
+		}
+	}
+	for name, least := range map[string]float64{
+		"raft.apply": 1, "raft.commitTime": 1, "raft.fsm.apply": 1, "raft.leader.lastContact": 1, "raft.leader.dispatchLog": 1,
+		"raft.state.leader": 1, "raft.state.candidate": 1, "raft.state.follower": 0, "raft.verify_leader": 0, "leader.reconcile": 1,
+		"serf.member.join": 1, "memberlist.msg.alive": 1, "serf.queue.Intent": 1, "rpc.request": 1, "rpc.request_error": 0, "rpc.server.call": 1,
+		"api.http": 1, "kvs.apply": 1, "catalog.register": 1, "session_ttl.expired": 0, "dns.stale_queries": 0,
+		"catalog.service.query": 0, "health.service.query": 0,
+	} {
+		if v, ok := values["consul."+name]; !ok || v < least {
+			t.Errorf("%s counted %v (there: %v), want at least %v", name, v, ok, least)
+		}
+	}
+}
+
 func TestDebugConfigShowsNoSecret(t *testing.T) {
 	const key = "MTIzNDU2Nzg5MDEyMzQ1Ng=="
 	cfg, err := load(t, loopback(1), t.TempDir(), `server = true ports { serf_wan = 8302 } encrypt = "`+key+`" acl { tokens { agent = "SECRET-1" default = "SECRET-2" } }

@@ -28,8 +28,8 @@ func (a *Agent) startInterfaces() error {
 
 func (a *Agent) startHTTP() error {
 	api, err := httpapi.New(httpapi.Config{
-		Caller: a.caller, Agent: apiAgent{a}, Local: a.local.Answering(a.group.Context()), Snapshots: a.snapshots, Events: a.events, Metrics: a.reg.Handler(), AgentMetrics: a.reg.AgentHandler(),
-		MetricsStream: a.reg.StreamHandler(cmp.Or(a.opts.Timing.MetricsInterval, metrics.StreamInterval)), Logs: a.logs, DefaultToken: a.tokens.forRequests,
+		Caller: a.caller, Agent: apiAgent{a}, Local: a.local.Answering(a.group.Context()), Snapshots: a.snapshots, Events: a.events, Metrics: a.reg.Handler(), AgentMetrics: a.reg.AgentHandler(a.metricNames()),
+		MetricsStream: a.reg.StreamHandler(a.metricNames(), cmp.Or(a.opts.Timing.MetricsInterval, metrics.StreamInterval)), Logs: a.logs, DefaultToken: a.tokens.forRequests,
 		Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, TranslateWAN: a.cfg.TranslateWANAddrs, MaxValueSize: a.cfg.Limits.KVMaxValueSize, MaxTxnSize: a.cfg.Limits.TxnMaxReqLen,
 		DefaultQueryTime: a.cfg.DefaultQueryTime, MaxQueryTime: a.cfg.MaxQueryTime, MaxConnsPerClient: a.cfg.Limits.HTTPMaxConnsPerClient,
 		HTTP: a.cfg.HTTPConfig, Debug: func() bool { return a.live.Load().EnableDebug }, Log: a.log, Registerer: a.reg,

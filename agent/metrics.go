@@ -1,17 +1,154 @@
 package agent
 
 import (
+	"context"
+	"os"
+	"sync"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/metrics"
+	"github.com/legate-project/legate/state"
+	"github.com/legate-project/legate/storage"
 )
 
 // registerMetrics shows what the agent itself counts; the rest is its parts'.
-func registerMetrics(r prometheus.Registerer, logs *logging.Tee) {
+func registerMetrics(r prometheus.Registerer, logs *logging.Tee, version string) {
 	r.MustRegister(
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "legate_agent_monitor_dropped_lines_total",
 			Help: "Log lines that clients of /v1/agent/monitor were too slow for."}, func() float64 { return float64(logs.Lost()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "legate_agent_monitors",
 			Help: "Clients of /v1/agent/monitor."}, func() float64 { return float64(logs.Listeners()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "legate_version", Help: "1, with this build's version and the one of Consul's interfaces that it speaks.",
+			ConstLabels: prometheus.Labels{"version": version, "compatible": compatibleBuild}}, func() float64 { return 1 }),
 	)
+}
+
+// startMetrics shows what can be counted once gossip and, on a server, the
+// state are there, and ends the intervals of /v1/agent/metrics.
+func (a *Agent) startMetrics() error {
+	a.reg.MustRegister(&memberCount{a: a,
+		members:   prometheus.NewDesc("legate_agent_lan_members", "Live members of the datacenter, by role.", []string{"role"}, nil),
+		healthy:   prometheus.NewDesc("legate_server_healthy", "1 while all servers of Raft's configuration are alive in gossip.", nil, nil),
+		tolerance: prometheus.NewDesc("legate_server_failure_tolerance", "Voters that may fail before the datacenter has no leader, as this server sees it.", nil, nil),
+	})
+	if a.server != nil {
+		a.reg.MustRegister(&rowCount{state: a.server.state,
+			desc: prometheus.NewDesc("legate_state_rows", "Records of the replicated state by table; at most a minute old.", []string{"table"}, nil)})
+	}
+	return a.group.Go("intervals of metrics", func(ctx context.Context) { a.reg.Run(ctx, metrics.Interval) })
+}
+
+// metricNames is how metrics are called under Consul's names.
+func (a *Agent) metricNames() metrics.Names {
+	n := metrics.Names{Prefix: a.cfg.Telemetry.MetricsPrefix, Datacenter: a.cfg.Datacenter}
+	if !a.cfg.Telemetry.DisableHostname {
+		n.Host, _ = os.Hostname() // without one names go without
+	}
+	return n
+}
+
+// memberCount counts the agents of the datacenter.
+type memberCount struct {
+	a                           *Agent
+	members, healthy, tolerance *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (c *memberCount) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.members
+	if c.a.server != nil {
+		ch <- c.healthy
+		ch <- c.tolerance
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *memberCount) Collect(ch chan<- prometheus.Metric) {
+	alive, servers, clients := map[string]bool{}, 0, 0
+	for _, m := range c.a.lan.Members() {
+		switch {
+		case m.Status != gossip.Alive:
+		case m.Role() == gossip.RoleServer:
+			servers++
+			alive[m.ID()] = true
+		default:
+			clients++
+		}
+	}
+	ch <- prometheus.MustNewConstMetric(c.members, prometheus.GaugeValue, float64(servers), "server")
+	ch <- prometheus.MustNewConstMetric(c.members, prometheus.GaugeValue, float64(clients), "client")
+	if c.a.server == nil {
+		return
+	}
+	healthy, tolerance := c.health(alive)
+	ch <- prometheus.MustNewConstMetric(c.healthy, prometheus.GaugeValue, healthy)
+	ch <- prometheus.MustNewConstMetric(c.tolerance, prometheus.GaugeValue, tolerance)
+}
+
+// health says whether all servers live, and how many voters may go before
+// there is no quorum.
+func (c *memberCount) health(alive map[string]bool) (healthy, tolerance float64) {
+	list, _, err := c.a.server.raft.Configuration()
+	if err != nil || len(list) == 0 { // it is stopping, or has not begun
+		return 0, 0
+	}
+	voters, live := 0, 0
+	healthy = 1
+	for _, s := range list {
+		if !alive[s.ID] {
+			healthy = 0
+		}
+		if s.Voter {
+			voters++
+			if alive[s.ID] {
+				live++
+			}
+		}
+	}
+	return healthy, float64(max(live-(voters/2+1), 0))
+}
+
+// rowsKept is how long the numbers of records are good for although the state
+// has changed: counting reads every record.
+const rowsKept = time.Minute
+
+// rowCount counts the records of the state.
+type rowCount struct {
+	state *storage.State
+	desc  *prometheus.Desc
+
+	mu    sync.Mutex
+	at    time.Time
+	index uint64
+	rows  map[string]int
+}
+
+// Describe implements prometheus.Collector.
+func (c *rowCount) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
+
+// Collect implements prometheus.Collector.
+func (c *rowCount) Collect(ch chan<- prometheus.Metric) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if index := c.state.Position().Index; c.rows == nil || index != c.index && time.Since(c.at) > rowsKept {
+		rows := map[string]int{}
+		v := c.state.View()
+		defer func() { _ = v.Close() }() // a view that only read
+		for _, t := range state.Tables() {
+			n, err := v.Count(t)
+			if err != nil {
+				ch <- prometheus.NewInvalidMetric(c.desc, err)
+				return
+			}
+			rows[t.Name()] = n
+		}
+		c.rows, c.index, c.at = rows, index, time.Now()
+	}
+	for table, n := range c.rows {
+		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(n), table)
+	}
 }

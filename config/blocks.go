@@ -157,8 +157,8 @@ type RequestLimits struct {
 // Telemetry is where metrics go, beside /metrics.
 type Telemetry struct {
 	PrometheusRetentionTime time.Duration `key:"prometheus_retention_time" mark:"silent" doc:"Metrics are always served; nothing has to be switched on."`
-	MetricsPrefix           string        `key:"metrics_prefix" default:"consul" mark:"pending" doc:"Prefix of the metrics' names in /v1/agent/metrics."`
-	DisableHostname         bool          `key:"disable_hostname" mark:"silent" doc:"No metric has the host's name in its own."`
+	MetricsPrefix           string        `key:"metrics_prefix" default:"consul" doc:"Prefix of the names in /v1/agent/metrics that Consul has for metrics."`
+	DisableHostname         bool          `key:"disable_hostname" doc:"Leave the host's name out of the names of gauges in /v1/agent/metrics."`
 	FilterDefault           bool          `key:"filter_default" default:"true" mark:"pending" doc:"What happens to metrics that no prefix_filter names."`
 	PrefixFilter            []string      `key:"prefix_filter" mark:"reload,pending" doc:"Prefixes of metrics to keep (+) or to drop (-)."`
 	EnableHostMetrics       bool          `key:"enable_host_metrics" mark:"pending" doc:"Metrics about the host."`

@@ -193,6 +193,12 @@ func (n *Node) observe(ctx context.Context, observations <-chan raft.Observation
 				since(n.metrics.election, candidate)
 				candidate = time.Time{}
 			}
+			switch data {
+			case raft.Leader:
+				n.metrics.led.Inc()
+			case raft.Follower:
+				n.metrics.followed.Inc()
+			}
 		case raft.LeaderObservation:
 			if data.LeaderID != "" && data.LeaderID != leader {
 				leader = data.LeaderID

@@ -26,6 +26,7 @@ type metrics struct {
 	elections     prometheus.Counter
 	election      prometheus.Histogram
 	leaderChanges prometheus.Counter
+	led, followed prometheus.Counter
 	verify        prometheus.Histogram
 	mark          prometheus.Histogram
 	checkpoint    prometheus.Histogram
@@ -54,6 +55,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m.elections = counter("elections_total", "Elections that this node began.")
 	m.election = histogram("election_seconds", "Time from beginning an election to the end of being a candidate.", buckets())
 	m.leaderChanges = counter("leader_changes_total", "Times that this node learned of another leader.")
+	m.led = counter("leaderships_total", "Times that this node became the leader.")
+	m.followed = counter("followerships_total", "Times that this node became a follower again.")
 	m.verify = histogram("verify_leader_seconds", "Time to confirm leadership with a quorum.", buckets())
 	m.mark = histogram("snapshot_seconds", "Time of a local snapshot.", buckets())
 	m.checkpoint = histogram("checkpoint_seconds", "Time to prepare the state for sending.", buckets())
@@ -89,6 +92,13 @@ func (m *metrics) watch(n *Node) error {
 		{"applied_index", "Newest entry applied to the state.", func() float64 { return float64(n.cfg.State.Position().Index) }},
 		{"last_contact_seconds", "Time since the last word from the leader; 0 on the leader.", func() float64 {
 			return n.LastContact().Seconds()
+		}},
+		{"servers", "Servers of the newest configuration that this node knows.", func() float64 {
+			servers, _, err := n.Configuration()
+			if err != nil { // the node is stopping
+				return 0
+			}
+			return float64(len(servers))
 		}},
 		{"commands_waiting", "Commands that wait to be handed to Raft.", func() float64 { return float64(len(n.queue)) }},
 	}

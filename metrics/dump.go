@@ -12,8 +12,9 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// Dump is all metrics at one time in the shape of /v1/agent/metrics. Unlike
-// Consul's, which covers the last ten seconds, it covers the agent's life.
+// Dump is all metrics at one time in the shape of /v1/agent/metrics, twice:
+// under our names, where counters and samples cover the agent's life, and under
+// Consul's, where they cover the last whole Interval.
 type Dump struct {
 	Timestamp string
 	Gauges    []Gauge
@@ -31,11 +32,12 @@ type Gauge struct {
 
 // Sample is a counter, with its value as Count and Sum, or a histogram: Max is
 // the upper bound of its highest bucket with an observation (its greatest
-// finite bound above that); Min and Stddev are not known and 0.
+// finite bound above that). Min is the lower bound of the lowest under Consul's
+// names and 0 under ours; Stddev is not known and 0.
 type Sample struct {
 	Name   string
 	Count  uint64
-	Rate   float64 // Sum for each second of the agent's life
+	Rate   float64 // Sum for each second
 	Sum    float64
 	Min    float64
 	Max    float64
@@ -46,14 +48,14 @@ type Sample struct {
 
 // AgentHandler serves /v1/agent/metrics: the format of Prometheus if asked for
 // by ?format=prometheus or the Accept header, else a Dump as JSON.
-func (r *Registry) AgentHandler() http.Handler {
-	prom, born := r.Handler(), time.Now()
+func (r *Registry) AgentHandler(names Names) http.Handler {
+	prom := r.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if wantsPrometheus(req) {
 			prom.ServeHTTP(w, req)
 			return
 		}
-		b, err := r.dump(born)
+		b, err := r.dump(names)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
@@ -64,7 +66,7 @@ func (r *Registry) AgentHandler() http.Handler {
 }
 
 // dump gathers all metrics as the JSON of a Dump.
-func (r *Registry) dump(born time.Time) ([]byte, error) {
+func (r *Registry) dump(names Names) ([]byte, error) {
 	families, err := r.reg.Gather()
 	if err != nil {
 		r.failed.Inc()
@@ -72,7 +74,9 @@ func (r *Registry) dump(born time.Time) ([]byte, error) {
 	if unusable(families, err) {
 		return nil, errors.New("metrics cannot be gathered")
 	}
-	b, err := json.Marshal(dump(families, time.Now(), time.Since(born)))
+	d := dump(families, time.Now(), time.Since(r.intervals.born))
+	d.inConsulsNames(names, families, r.lately(families))
+	b, err := json.Marshal(d)
 	if err != nil {
 		return nil, fmt.Errorf("metrics cannot be encoded: %w", err)
 	}

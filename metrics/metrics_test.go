@@ -115,7 +115,7 @@ func TestAgentMetricsAreJSONUnlessPrometheusIsAskedFor(t *testing.T) {
 			req.Header.Set("Accept", c.accept)
 		}
 		rec := httptest.NewRecorder()
-		r.AgentHandler().ServeHTTP(rec, req)
+		r.AgentHandler(Names{}).ServeHTTP(rec, req)
 		if got := rec.Header().Get("Content-Type"); rec.Code != 200 || !strings.HasPrefix(got, c.kind) {
 			t.Errorf("%s, accept %q: %d %s", c.target, c.accept, rec.Code, got)
 		}
@@ -174,7 +174,7 @@ func TestScrapingWhileWriting(t *testing.T) {
 	}
 	for range 20 {
 		rec := httptest.NewRecorder()
-		r.AgentHandler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/v1/agent/metrics?format=prometheus", nil))
+		r.AgentHandler(Names{}).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/v1/agent/metrics?format=prometheus", nil))
 		if rec.Code != 200 {
 			t.Fatalf("scrape answers %d", rec.Code)
 		}

@@ -2,13 +2,15 @@
 // register with it, the Go runtime and the process, and what memberlist and
 // Serf count, brought over from the process-wide go-metrics.
 //
-// Several agents in one process have a registry each. The package names no
-// metrics of other packages and sends nothing anywhere: it is scraped.
+// Several agents in one process have a registry each. Of other packages'
+// metrics it names those that Consul has names for, to show them under these as
+// well. It sends nothing anywhere: it is scraped.
 package metrics
 
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -26,6 +28,8 @@ type Registry struct {
 	names  []string
 	gossip *gossip
 	failed prometheus.Counter
+
+	intervals intervals
 }
 
 var (
@@ -43,6 +47,7 @@ func NewRegistry(node string, others ...string) *Registry {
 		failed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "legate_metrics_gather_errors_total", Help: "Errors while metrics were gathered for a scrape.",
 		})}
+	r.intervals.born = time.Now()
 	r.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), r.failed)
 	r.gossip = newGossip(r.reg)
 	shared().claim(r.names, r.gossip)

@@ -17,8 +17,8 @@ const (
 // StreamHandler serves /v1/agent/metrics/stream: a Dump as one line of JSON at
 // once and then in each interval, until the client goes or its request's
 // context ends.
-func (r *Registry) StreamHandler(interval time.Duration) http.Handler {
-	born, turns := time.Now(), make(chan struct{}, maxStreams)
+func (r *Registry) StreamHandler(names Names, interval time.Duration) http.Handler {
+	turns := make(chan struct{}, maxStreams)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		select {
 		case turns <- struct{}{}:
@@ -32,7 +32,7 @@ func (r *Registry) StreamHandler(interval time.Duration) http.Handler {
 		tick := time.NewTicker(interval)
 		defer tick.Stop()
 		for {
-			b, err := r.dump(born)
+			b, err := r.dump(names)
 			if err != nil {
 				return // counted; the client sees the stream end
 			}

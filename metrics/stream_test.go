@@ -27,7 +27,7 @@ func open(t *testing.T, ctx context.Context, url string) *http.Response {
 func TestStreamSendsADumpEachInterval(t *testing.T) {
 	r := NewRegistry("n1")
 	t.Cleanup(r.Close)
-	s := httptest.NewServer(r.StreamHandler(10 * time.Millisecond))
+	s := httptest.NewServer(r.StreamHandler(Names{}, 10*time.Millisecond))
 	t.Cleanup(s.Close)
 	lines := bufio.NewScanner(open(t, t.Context(), s.URL).Body)
 	lines.Buffer(nil, 1<<20)
@@ -45,7 +45,7 @@ func TestStreamSendsADumpEachInterval(t *testing.T) {
 func TestStreamsAreBoundedAndEndWithTheirClient(t *testing.T) {
 	r := NewRegistry("n1")
 	t.Cleanup(r.Close)
-	s := httptest.NewServer(r.StreamHandler(10 * time.Millisecond))
+	s := httptest.NewServer(r.StreamHandler(Names{}, 10*time.Millisecond))
 	t.Cleanup(s.Close)
 	ctx, cancel := context.WithCancel(t.Context())
 	for range maxStreams {

@@ -32,6 +32,23 @@ func (v *View) Export() (e Exported, err error) {
 	return Exported{Index: m.index, Position: m.position}, err
 }
 
+// Count returns how many live rows a table has. It reads them all, and leaves
+// Index as it is.
+func (v *View) Count(t AnyTable) (int, error) {
+	n := 0
+	err := v.each(appendRowKey(nil, t.ID(), nil), func(_, row []byte) (bool, error) {
+		_, live, _, err := splitRow(row)
+		if live {
+			n++
+		}
+		return true, err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count the rows of table %s: %w", t.Name(), err)
+	}
+	return n, nil
+}
+
 // Rows yields every live row of every table and index, in order of the keys.
 // After an error it ends. It leaves Index as it is and is for views that are
 // not watched.
