@@ -23,21 +23,21 @@ func Run(r *Request, each func(*Op) ([]Item, error)) (*Result, error) {
 	for i := range r.Ops {
 		o := &r.Ops[i]
 		if why := o.Wrong(); why != "" {
-			res.Errors = append(res.Errors, Error{OpIndex: i, What: why})
+			res.Errors = append(res.Errors, Error{OpIndex: i, What: why, op: o})
 			continue
 		}
 		items, err := each(o)
 		var failed *op.Error
 		switch {
 		case errors.As(err, &failed):
-			res.Errors = append(res.Errors, Error{OpIndex: i, What: failed.Text})
+			res.Errors = append(res.Errors, Error{OpIndex: i, What: failed.Text, op: o})
 		case err != nil:
 			return nil, err
 		}
 		res.Results = append(res.Results, items...)
 	}
 	if len(res.Errors) > 0 {
-		res.Results = nil
+		res.Results, res.found = nil, res.Results
 	}
 	return res, nil
 }

@@ -7,7 +7,9 @@
 package txn
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/legate-project/legate/op"
@@ -82,6 +84,15 @@ type Op struct {
 // Wrong says why the operation cannot be carried out, whatever is stored; empty
 // if it may.
 func (o *Op) Wrong() string {
+	if o.Refused != "" {
+		return o.Refused
+	}
+	return o.malformed()
+}
+
+// malformed says why it is no operation; empty if it is one. Unlike Wrong it does
+// not hear what the operation says of itself.
+func (o *Op) malformed() string {
 	set := 0
 	for _, is := range []bool{o.KV != nil, o.Node != nil, o.Service != nil, o.Check != nil} {
 		if is {
@@ -89,8 +100,6 @@ func (o *Op) Wrong() string {
 		}
 	}
 	switch {
-	case o.Refused != "":
-		return o.Refused
 	case set != 1:
 		return "an operation must be one of KV, Node, Service and Check"
 	case o.KV == nil && !o.Reads() && !o.writesRecord():
@@ -137,6 +146,8 @@ type Item struct {
 type Error struct {
 	OpIndex int
 	What    string
+
+	op *Op // that failed; nil in what came from elsewhere
 }
 
 // Result is what a transaction gave: items in the order of the operations, or
@@ -144,6 +155,8 @@ type Error struct {
 type Result struct {
 	Results []Item
 	Errors  []Error
+
+	found []Item // beside the errors
 }
 
 // Apply carries out a transaction that may write.
@@ -286,12 +299,11 @@ func authorize(a rules.Authorizer, r *Request) error {
 	}
 	for i := range r.Ops {
 		o := &r.Ops[i]
-		if o.Wrong() != "" {
-			continue // it will fail, and show nothing
-		}
 		w := o.Writes(0)
 		var err error
 		switch {
+		case o.malformed() != "": // it will fail; but what the leader is to note must be the caller's to write
+			err = authorizeNamed(a, o)
 		case w == nil:
 			err = authorizeLook(a, o)
 		case w.KV != nil:
@@ -306,6 +318,24 @@ func authorize(a rules.Authorizer, r *Request) error {
 		}
 	}
 	return nil
+}
+
+// authorizeNamed asks for all that something names that is no operation.
+func authorizeNamed(a rules.Authorizer, o *Op) error {
+	var errs []error
+	if o.KV != nil {
+		errs = append(errs, rules.Require(a, rules.Key, rules.Write, o.KV.Key))
+	}
+	if o.Node != nil {
+		errs = append(errs, rules.Require(a, rules.Node, rules.Write, o.Node.Node.Node))
+	}
+	if o.Service != nil {
+		errs = append(errs, rules.Require(a, rules.Service, rules.Write, o.Service.Service.Service))
+	}
+	if o.Check != nil {
+		errs = append(errs, rules.Require(a, rules.Node, rules.Write, o.Check.Check.Node))
+	}
+	return cmp.Or(errs...)
 }
 
 // authorizeLook asks for a key or a node that is read. What is below a prefix,
@@ -331,9 +361,27 @@ func authorizeRead(a rules.Authorizer, r *Request) error {
 	return nil
 }
 
+// asked counts what an authorizer is asked for.
+type asked struct {
+	rules.Authorizer
+	times int
+}
+
+// Allow implements rules.Authorizer.
+func (a *asked) Allow(r rules.Resource, access rules.Access, name string) bool {
+	a.times++
+	return a.Authorizer.Allow(r, access, name)
+}
+
 // authorizeStored holds the operations against what is committed. A write's
 // results are not filtered afterwards, so what it reads must be readable whole.
+// A transaction that needs no right at all does nothing: who may do nothing is not
+// to fill the log with such.
 func authorizeStored(a rules.Authorizer, r storage.Reader, req *Request) error {
+	c := &asked{Authorizer: a}
+	if err := authorize(c, req); err != nil {
+		return err
+	}
 	for i := range req.Ops {
 		o := &req.Ops[i]
 		if o.Wrong() != "" {
@@ -343,15 +391,18 @@ func authorizeStored(a rules.Authorizer, r storage.Reader, req *Request) error {
 		var err error
 		switch {
 		case w == nil:
-			err = authorizeFound(a, r, o)
+			err = authorizeFound(c, r, o)
 		case w.Register != nil:
-			err = catalog.Register.AuthorizeStored(a, r, w.Register)
+			err = catalog.Register.AuthorizeStored(c, r, w.Register)
 		case w.Deregister != nil:
-			err = catalog.Deregister.AuthorizeStored(a, r, w.Deregister)
+			err = catalog.Deregister.AuthorizeStored(c, r, w.Deregister)
 		}
 		if err != nil {
 			return err
 		}
+	}
+	if c.times == 0 {
+		return rules.Require(a, rules.Key, rules.Write, "")
 	}
 	return nil
 }
@@ -360,7 +411,7 @@ func authorizeFound(a rules.Authorizer, r storage.Reader, o *Op) error {
 	items, err := Look(r, o)
 	var nothing *op.Error
 	if errors.As(err, &nothing) {
-		return nil // it will fail, and show nothing
+		return o.missable(a)
 	}
 	if err != nil {
 		return err
@@ -371,6 +422,24 @@ func authorizeFound(a rules.Authorizer, r storage.Reader, o *Op) error {
 		}
 	}
 	return nil
+}
+
+// missable asks for what tells a caller that there is no such service or check:
+// its node, or what it is of. Keys and nodes were asked for before.
+func (o *Op) missable(a rules.Authorizer) error {
+	var node, service string
+	switch {
+	case o.Service != nil:
+		node, service = o.Service.Node, orElse(o.Service.Service.ID, o.Service.Service.Service)
+	case o.Check != nil:
+		node, service = o.Check.Check.Node, orElse(o.Check.Check.ServiceName, o.Check.Check.ServiceID)
+	default:
+		return nil
+	}
+	if service != "" && a.Allow(rules.Service, rules.Read, service) {
+		return nil
+	}
+	return rules.Require(a, rules.Node, rules.Read, node)
 }
 
 // readable asks for what an item shows.
@@ -391,14 +460,26 @@ func (it *Item) readable(a rules.Authorizer) error {
 	return rules.Require(a, rules.Node, rules.Read, it.Check.Node)
 }
 
+// filterItems hides items, and that there are none where the caller may not know
+// that either.
 func filterItems(a rules.Authorizer, res *Result) bool {
-	shown := make([]Item, 0, len(res.Results))
-	for _, it := range res.Results {
+	var told []Error
+	for _, e := range res.Errors {
+		if e.op == nil || e.op.Wrong() != "" || e.op.missable(a) == nil {
+			told = append(told, e)
+		}
+	}
+	filtered := len(told) < len(res.Errors)
+	if res.Errors = told; len(told) > 0 {
+		return filtered
+	}
+	all := slices.Concat(res.Results, res.found)
+	shown := make([]Item, 0, len(all))
+	for _, it := range all {
 		if it.readable(a) == nil {
 			shown = append(shown, it)
 		}
 	}
-	filtered := len(shown) < len(res.Results)
-	res.Results = shown
-	return filtered
+	res.Results, res.found = shown, nil
+	return filtered || len(shown) < len(all)
 }
