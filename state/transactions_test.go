@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
@@ -256,6 +257,24 @@ func TestTransactionNamesTheKindOfAChecksDefinition(t *testing.T) {
 		c.Node, c.CheckID = "n1", "c"
 		if res := s.txn(checkOp(txn.Set, c)); len(res.Errors) != 0 || res.Results[0].Check.Type != want {
 			t.Errorf("want kind %q, got %+v", want, res)
+		}
+	}
+}
+
+func TestTransactionTellsWhatIsWrongInFewWords(t *testing.T) {
+	s := newScene(t)
+	long := strings.Repeat("ü", 100_000)
+	req := &txn.Request{Ops: []txn.Op{key(kv.Set, "done"), key(long, "k"), serviceOp(txn.Get, long, catalog.Service{ID: "x"})}}
+	if err := txn.Apply.Ready(op.Leader{}, req); err != nil || len(req.Ops[1].Refused) > 2000 {
+		t.Errorf("%d bytes of why the leader refuses are in the log, error %v", len(req.Ops[1].Refused), err)
+	}
+	res := s.txn(req.Ops...)
+	if len(res.Errors) != 2 {
+		t.Fatalf("%+v", res)
+	}
+	for _, e := range res.Errors {
+		if len(e.What) > 2000 || !strings.Contains(e.What, "ü") || !utf8.ValidString(e.What) {
+			t.Errorf("%d bytes say what is wrong: %.40q", len(e.What), e.What)
 		}
 	}
 }

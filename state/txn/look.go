@@ -23,14 +23,14 @@ func Run(r *Request, each func(*Op) ([]Item, error)) (*Result, error) {
 	for i := range r.Ops {
 		o := &r.Ops[i]
 		if why := o.Wrong(); why != "" {
-			res.Errors = append(res.Errors, Error{OpIndex: i, What: why, op: o})
+			res.Errors = append(res.Errors, Error{OpIndex: i, What: cut(why), op: o})
 			continue
 		}
 		items, err := each(o)
 		var failed *op.Error
 		switch {
 		case errors.As(err, &failed):
-			res.Errors = append(res.Errors, Error{OpIndex: i, What: failed.Text, op: o})
+			res.Errors = append(res.Errors, Error{OpIndex: i, What: cut(failed.Text), op: o})
 		case err != nil:
 			return nil, err
 		}
@@ -40,6 +40,17 @@ func Run(r *Request, each func(*Op) ([]Item, error)) (*Result, error) {
 		res.Results, res.found = nil, res.Results
 	}
 	return res, nil
+}
+
+// maxWhat is how many bytes of text say what is wrong with one operation: names of
+// any length may be in it.
+const maxWhat = 1024
+
+func cut(text string) string {
+	if len(text) <= maxWhat {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxWhat], "") + "…"
 }
 
 // failed is an operation's failure.

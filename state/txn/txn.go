@@ -286,7 +286,7 @@ func prepare(l op.Leader, r *Request) error {
 			}
 		}
 		if err != nil {
-			o.Refused = op.AsError(err).Text
+			o.Refused = cut(op.AsError(err).Text)
 		}
 	}
 	return nil
