@@ -104,6 +104,10 @@ type Local interface {
 	Checks
 	// Maintain takes the node, or the service with the ID, into maintenance or out.
 	Maintain(serviceID string, on bool, reason string) error
+	// AwaitSync waits until the catalog has taken or refused what was changed before
+	// of a service with its checks, or of a check; with neither, of the node's own
+	// checks. It gives up after a while, and when ctx ends.
+	AwaitSync(ctx context.Context, service, checkID string)
 }
 
 // Records are the services and checks that an agent has.

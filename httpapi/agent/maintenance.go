@@ -30,6 +30,7 @@ func (a *API) maintain(x *rest.Exchange, id string) error {
 	if err := a.Local.Maintain(id, on, x.Get("reason")); err != nil {
 		return localFault(err, id)
 	}
+	a.Local.AwaitSync(x.Ctx, id, "")
 	x.Empty(http.StatusOK)
 	return nil
 }

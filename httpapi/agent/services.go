@@ -136,10 +136,12 @@ func (a *API) serviceRegister(x *rest.Exchange) error {
 	if replace {
 		add = a.Local.ReplaceService
 	}
-	old, _, known := a.Local.Service(cmp.Or(def.ID, def.Name))
+	id := cmp.Or(def.ID, def.Name)
+	old, _, known := a.Local.Service(id)
 	if err := add(*def); err != nil {
 		return localFault(err, def.ID)
 	}
+	a.Local.AwaitSync(x.Ctx, id, "")
 	if known && old.Service == def.Name { // those who register again and again have been told
 		x.Empty(http.StatusOK)
 		return nil
@@ -167,6 +169,7 @@ func (a *API) serviceDeregister(x *rest.Exchange) error {
 	if err := a.Local.RemoveService(id); err != nil {
 		return localFault(err, id)
 	}
+	a.Local.AwaitSync(x.Ctx, id, "")
 	x.Empty(http.StatusOK)
 	return nil
 }
@@ -214,6 +217,7 @@ func (a *API) checkRegister(x *rest.Exchange) error {
 		}
 		return localFault(err, def.ID)
 	}
+	a.Local.AwaitSync(x.Ctx, "", cmp.Or(def.ID, def.Name))
 	x.Empty(http.StatusOK)
 	return nil
 }
@@ -226,6 +230,7 @@ func (a *API) checkDeregister(x *rest.Exchange) error {
 	if err := a.Local.RemoveCheck(id); err != nil {
 		return localFault(err, id)
 	}
+	a.Local.AwaitSync(x.Ctx, "", id)
 	x.Empty(http.StatusOK)
 	return nil
 }
@@ -257,6 +262,7 @@ func (a *API) report(x *rest.Exchange, status, output string) error {
 	if err := a.Local.UpdateTTL(id, status, output); err != nil {
 		return localFault(err, id)
 	}
+	a.Local.AwaitSync(x.Ctx, "", id)
 	x.Empty(http.StatusOK)
 	return nil
 }
