@@ -45,8 +45,7 @@ func (a *API) get(x *rest.Exchange) error {
 	}
 	x.Meta(&reply.Meta)
 	if e == nil {
-		x.Empty(http.StatusNotFound)
-		return nil
+		return x.Missing()
 	}
 	if x.Has("raw") {
 		return x.Raw(e.Value)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"iter"
-	"net/http"
 
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/op"
@@ -24,8 +23,7 @@ func (a *API) list(x *rest.Exchange) error {
 	x.Meta(&list.Meta)
 	all, whole := list.Whole()
 	if whole && (all == nil || len(*all) == 0) {
-		x.Empty(http.StatusNotFound)
-		return nil
+		return x.Missing()
 	}
 	return x.JSONParts(rendered(list, x.Pretty(), func(b []byte, e kv.Entry) []byte { return AppendEntry(b, &e) }))
 }
@@ -48,8 +46,7 @@ func (a *API) keys(x *rest.Exchange) error {
 	all, whole := list.Whole()
 	if whole && (all == nil || len(*all) == 0) {
 		if x.Rest != "" {
-			x.Empty(http.StatusNotFound)
-			return nil
+			return x.Missing()
 		}
 		return x.JSON([]string{})
 	}

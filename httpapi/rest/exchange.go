@@ -43,6 +43,9 @@ type param struct{ key, value string }
 
 // serve finds the route and answers.
 func (x *Exchange) serve() {
+	if strings.HasPrefix(x.R.URL.Path, "/v1/") {
+		x.W.Header()["X-Consul-Default-Acl-Policy"] = allow
+	}
 	for name, value := range x.api.extra {
 		x.W.Header()[name] = value
 	}
@@ -226,6 +229,7 @@ func (x *Exchange) finish() {
 		x.end.seconds.Observe(time.Since(x.start).Seconds())
 	}
 	x.end.answers[class(x.status)].Inc()
+	x.log()
 	x.api, x.W, x.R, x.Ctx = nil, nil, nil, nil
 	x.selects, x.wait, x.index = false, known.Wait{}, 0
 	clear(x.params)

@@ -63,7 +63,6 @@ func (x *Exchange) Meta(m *op.Meta) {
 		h["X-Consul-Effective-Consistency"] = byLeader
 	}
 	h["X-Consul-Query-Backend"] = blockingQuery
-	h["X-Consul-Default-Acl-Policy"] = allow
 	if m.Filtered {
 		h["X-Consul-Results-Filtered-By-Acls"] = yes
 	}
@@ -205,8 +204,7 @@ func (x *Exchange) JSONParts(parts iter.Seq2[[]byte, error]) error {
 		}
 	}
 	if out == nil { // a long list is empty by now
-		x.Empty(http.StatusNotFound)
-		return nil
+		return x.Missing()
 	}
 	if z != nil {
 		_ = z.Close()
@@ -258,6 +256,14 @@ func (x *Exchange) BreakOff(control *http.ResponseController, what string, err e
 func (x *Exchange) Empty(status int) {
 	x.status = status
 	x.W.WriteHeader(status)
+}
+
+// Missing answers 404 to who asked for a key or for keys: with where the datacenter
+// stands, to wait for one, and without how the read was made, as clients know it.
+func (x *Exchange) Missing() error {
+	delete(x.W.Header(), "X-Consul-Effective-Consistency")
+	x.Empty(http.StatusNotFound)
+	return nil
 }
 
 // Reply sends the answer, compressed if that is worth it. Short ones are the same
