@@ -373,7 +373,40 @@ func TestRestoredStateFindsNamesByAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	after, err := archive.Verify(bytes.NewReader(save(t, h)))
-	if err != nil || after.Format != 1 || fmt.Sprint(after.Tables) != fmt.Sprint(before.Tables) {
+	if err != nil || after.Format != archive.Format || fmt.Sprint(after.Tables) != fmt.Sprint(before.Tables) {
 		t.Errorf("saved again: %+v %v, was %+v", after.Tables, err, before.Tables)
+	}
+}
+
+// What Consul wrote becomes the state: with its indexes, locks and all; and what
+// is no snapshot of either changes nothing.
+func TestSnapshotOfConsulIsRestored(t *testing.T) {
+	dir := t.TempDir()
+	h := filled(t, func(c *Config) { c.SpoolDir = dir })
+	b, err := os.ReadFile("../state/archive/consulsnap/testdata/plain.snap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.RestoreSnapshot(t.Context(), op.Header{}, bytes.NewReader(b[:len(b)-50])); op.CodeOf(err) != op.CodeInvalid {
+		t.Errorf("cut off: %v", err)
+	}
+	if e, err := get(t.Context(), h, op.Header{}, "k1"); err != nil || e == nil {
+		t.Fatalf("a snapshot that is refused changed the state: %v", err)
+	}
+	if err := h.RestoreSnapshot(t.Context(), op.Header{}, bytes.NewReader(b)); err != nil {
+		t.Fatal(err)
+	}
+	e, err := get(t.Context(), h, op.Header{}, "locks/one")
+	if err != nil || e == nil || string(e.Value) != "held" || e.LockIndex != 1 || e.CreateIndex != 79 || e.ModifyIndex != 79 || e.Session != "b275ee8a-5ade-ec48-079b-bf899a8adbc2" {
+		t.Errorf("%+v %v", e, err)
+	}
+	if e, err := get(t.Context(), h, op.Header{}, "k1"); err != nil || e != nil {
+		t.Errorf("a key of the old state: %v %v", e, err)
+	}
+	if h.cfg.State.Index() <= 87 {
+		t.Errorf("the index is %d", h.cfg.State.Index())
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("files stay behind: %v %v", left, err)
 	}
 }
