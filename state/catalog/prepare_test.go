@@ -28,3 +28,16 @@ func TestRegistrationsThatNobodyCouldAskForAreRefused(t *testing.T) {
 		t.Errorf("names that only DNS cannot carry: %v", err)
 	}
 }
+
+func TestTheKindOfACheckIsThatOfItsDefinition(t *testing.T) {
+	r := RegisterRequest{Node: "n", Address: "10.0.0.1", Check: &Check{CheckID: "a", Definition: CheckDefinition{TCP: "x:1"}},
+		Checks: []Check{{CheckID: "b", Type: "mine", Definition: CheckDefinition{TCP: "x:1"}}, {CheckID: "c"}}}
+	if err := prepareRegister(op.Leader{}, &r); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"tcp", "mine", ""} {
+		if got := r.Checks[i].Type; got != want {
+			t.Errorf("%s is of kind %q, want %q", r.Checks[i].CheckID, got, want)
+		}
+	}
+}

@@ -127,6 +127,9 @@ func prepareCheck(r *RegisterRequest, c *Check) error {
 	default:
 		return op.Errorf(op.CodeInvalid, "Bad check status %q: use passing, warning or critical", c.Status)
 	}
+	if c.Type == "" {
+		c.Type = c.Definition.Kind()
+	}
 	if r.Service != nil && c.ServiceID == r.Service.ID {
 		c.ServiceName = r.Service.Service
 	}

@@ -275,9 +275,6 @@ func prepare(l op.Leader, r *Request) error {
 		case w.Register != nil:
 			if err = catalog.Register.Prepare(l, w.Register); err == nil && o.Check != nil {
 				o.Check.Check = w.Register.Checks[0] // a service is readied in its place
-				if c := &o.Check.Check; c.Type == "" {
-					c.Type = c.Definition.Kind()
-				}
 			}
 		default:
 			err = catalog.Deregister.Prepare(l, w.Deregister)
