@@ -3,6 +3,9 @@
 GO       ?= go
 BIN      := bin/legate
 PACKAGE  := ./cmd/legate
+# The version of the program is the tag of its source, wherever it is shown.
+VERSION  := $(patsubst v%,%,$(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || echo v0.0.0-dev))
+LINK     := -X github.com/legate-project/legate/internal/version.linked=$(VERSION)
 TIMEOUT  ?= 10m
 FUZZTIME ?= 30s
 TIME     ?= 10m
@@ -16,7 +19,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/legate
-	$(GO) build -trimpath -o $(BIN) $(PACKAGE)
+	$(GO) build -trimpath -ldflags '$(LINK)' -o $(BIN) $(PACKAGE)
 
 run: build ## start a federation of several datacenters on this machine and try things on it
 	./$(BIN) lab

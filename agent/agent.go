@@ -32,10 +32,6 @@ import (
 	"github.com/legate-project/legate/transport"
 )
 
-// compatibleBuild is the version of Consul's interfaces that this build
-// speaks; members show it where tools compare versions.
-const compatibleBuild = "1.21.0"
-
 // Options make an Agent.
 type Options struct {
 	Config *config.Config

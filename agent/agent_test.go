@@ -23,6 +23,7 @@ import (
 
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/internal/version"
 )
 
 // safeBuffer is a log that tests look at while it is written.
@@ -181,7 +182,7 @@ func TestAgentTellsOfItself(t *testing.T) {
 		{"DebugConfig", "HTTPAddrs", "[tcp://" + loopback(1) + ":8500]"}, {"DebugConfig", "ClientAddrs", "[" + loopback(1) + "]"},
 		{"DebugConfig", "DNSAddrs", "[tcp://" + loopback(1) + ":8600 udp://" + loopback(1) + ":8600]"},
 		{"DebugConfig", "PrimaryDatacenter", "dc1"}, {"DebugConfig", "NodeID", o.NodeID()}, {"DebugConfig", "ReconnectTimeoutLAN", "72h0m0s"},
-		{"DebugConfig", "EncryptKey", "hidden"}, {"DebugConfig", "Version", compatibleBuild}, {"DebugConfig", "HTTPSPort", "-1"},
+		{"DebugConfig", "EncryptKey", "hidden"}, {"DebugConfig", "Version", version.Consul}, {"DebugConfig", "HTTPSPort", "-1"},
 	} {
 		if got := fmt.Sprint(self[c.section][c.key]); got != c.want {
 			t.Errorf("%s.%s is %q, want %q", c.section, c.key, got, c.want)
@@ -204,7 +205,7 @@ func TestAgentTellsOfItself(t *testing.T) {
 	if memory["total"].(float64) < memory["available"].(float64) || memory["total"].(float64) == 0 || disk["total"].(float64) == 0 || len(host["CPU"].([]any)) == 0 {
 		t.Errorf("host: %v", host)
 	}
-	if v, err := o.client.Agent().Version(); err != nil || v["HumanVersion"] != compatibleBuild {
+	if v, err := o.client.Agent().Version(); err != nil || v["HumanVersion"] != version.Consul {
 		t.Errorf("version: %v, %v", v, err)
 	}
 	lines := get(t, o.url+"/v1/agent/metrics/stream")

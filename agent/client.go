@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/client"
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op/feed"
 	"github.com/legate-project/legate/op/rpc"
@@ -31,7 +32,7 @@ func (a *Agent) startClient(_ context.Context, id transport.Identity) error {
 		return err
 	}
 	a.snapshots = remoteSnapshots{list, endpoint}
-	self := lan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, Build: compatibleBuild}
+	self := lan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, Build: version.Build()}
 	if err := a.openLAN(self, list, a.serversChanged); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/internal/version"
 )
 
 // secretShown stands for a secret that is set, as in config.Settings.
@@ -31,8 +32,8 @@ func (a *Agent) debugIdentity(c *config.Config) map[string]any {
 		"NodeName": c.NodeName, "NodeID": a.id, "Datacenter": c.Datacenter, "PrimaryDatacenter": orElse(c.PrimaryDatacenter, c.Datacenter),
 		"NodeMeta": nodeMeta(c), "TaggedAddresses": taggedAddresses(c), "DisableHostNodeID": c.DisableHostNodeID,
 		"DataDir": c.DataDir, "DevMode": c.DevMode, "ServerMode": c.Server, "Bootstrap": c.Bootstrap, "BootstrapExpect": c.BootstrapExpect,
-		"ReadReplica": c.ReadReplica, "Version": compatibleBuild, "VersionPrerelease": "", "VersionMetadata": "",
-		"Revision": buildSetting("vcs.revision"), "BuildDate": buildSetting("vcs.time"),
+		"ReadReplica": c.ReadReplica, "Version": version.Consul, "VersionPrerelease": "", "VersionMetadata": "",
+		"Revision": version.Revision(), "BuildDate": buildDate(),
 		"ACLsEnabled": c.ACL.Enabled, "ACLTokenReplication": c.ACL.EnableTokenReplication, "ACLEnableKeyListPolicy": c.ACL.EnableKeyListPolicy,
 		"ConnectEnabled": false, "PeeringEnabled": false, "SegmentName": "", "PartitionName": "",
 	}

@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"runtime/debug"
 	"strconv"
+	"time"
 
 	"github.com/legate-project/legate/agent/watches"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/internal/version"
 )
 
 // Stats are what `info` shows: sections of key and value, under the names
@@ -21,7 +22,7 @@ func (a *Agent) Stats() map[string]map[string]string {
 			"check_monitors": strconv.Itoa(run), "check_ttls": strconv.Itoa(reported),
 			"checks": strconv.Itoa(len(a.local.Checks())), "services": strconv.Itoa(len(a.local.Services())),
 		},
-		"build":    {"version": compatibleBuild, "legate_version": a.opts.Version, "version_metadata": "", "prerelease": "", "revision": buildSetting("vcs.revision")},
+		"build":    {"version": version.Consul, "legate_version": a.opts.Version, "version_metadata": "", "prerelease": "", "revision": version.Revision()},
 		"runtime":  runtimeStats(),
 		"serf_lan": a.lan.Stats(),
 	}
@@ -54,15 +55,11 @@ func runtimeStats() map[string]string {
 	}
 }
 
-// buildSetting is what the build knows of itself under a key, such as the
-// commit that it is of; empty if it does not.
-func buildSetting(key string) string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == key {
-				return s.Value
-			}
-		}
+// buildDate is the time of the commit that this was built from, as clients
+// read it; empty if it is not known.
+func buildDate() string {
+	if d := version.Date(); !d.IsZero() {
+		return d.Format(time.RFC3339)
 	}
 	return ""
 }

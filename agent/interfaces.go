@@ -13,6 +13,7 @@ import (
 	"github.com/legate-project/legate/httpapi"
 	agentapi "github.com/legate-project/legate/httpapi/agent"
 	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/metrics"
 	"github.com/legate-project/legate/state/coordinate"
 )
@@ -81,7 +82,7 @@ func (p apiAgent) Self() agentapi.SelfView {
 	a := p.a
 	v := agentapi.SelfView{
 		Config: agentapi.SelfConfig{Datacenter: a.cfg.Datacenter, PrimaryDatacenter: orElse(a.cfg.PrimaryDatacenter, a.cfg.Datacenter),
-			NodeName: a.cfg.NodeName, NodeID: a.id, Server: a.cfg.Server, Revision: buildSetting("vcs.revision"), BuildDate: buildSetting("vcs.time"), Version: compatibleBuild},
+			NodeName: a.cfg.NodeName, NodeID: a.id, Server: a.cfg.Server, Revision: version.Revision(), BuildDate: buildDate(), Version: version.Consul},
 		DebugConfig: a.debugConfig(), Member: member(a.lan.LocalMember()), Stats: a.Stats(), Meta: nodeMeta(a.live.Load()),
 	}
 	if c := a.lan.Coordinate(); c != nil {

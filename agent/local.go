@@ -9,6 +9,7 @@ import (
 	"github.com/legate-project/legate/agent/local"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/state/catalog/mesh"
 )
 
@@ -57,7 +58,7 @@ func (a *Agent) serversChanged() {
 
 // nodeMeta is the configured meta and what clients expect to find besides.
 func nodeMeta(c *config.Config) map[string]string {
-	meta := map[string]string{"consul-network-segment": "", "consul-version": compatibleBuild}
+	meta := map[string]string{"consul-network-segment": "", "consul-version": version.Consul}
 	for k, v := range c.NodeMeta {
 		meta[k] = v
 	}

@@ -10,20 +10,21 @@ import (
 
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/metrics"
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/storage"
 )
 
 // registerMetrics shows what the agent itself counts; the rest is its parts'.
-func registerMetrics(r prometheus.Registerer, logs *logging.Tee, version string) {
+func registerMetrics(r prometheus.Registerer, logs *logging.Tee, release string) {
 	r.MustRegister(
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "legate_agent_monitor_dropped_lines_total",
 			Help: "Log lines that clients of /v1/agent/monitor were too slow for."}, func() float64 { return float64(logs.Lost()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "legate_agent_monitors",
 			Help: "Clients of /v1/agent/monitor."}, func() float64 { return float64(logs.Listeners()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "legate_version", Help: "1, with this build's version and the one of Consul's interfaces that it speaks.",
-			ConstLabels: prometheus.Labels{"version": version, "compatible": compatibleBuild}}, func() float64 { return 1 }),
+			ConstLabels: prometheus.Labels{"version": release, "compatible": version.Consul}}, func() float64 { return 1 }),
 	)
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/legate-project/legate/federation"
 	"github.com/legate-project/legate/federation/removal"
 	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/feed"
@@ -292,7 +293,7 @@ func (s *serverParts) openStorage() (*storage.Log, error) {
 func (s *serverParts) startLAN(list *serverList) error {
 	a := s.a
 	self := lan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, RPCPort: a.cfg.Ports.Server,
-		WANPort: max(a.cfg.Ports.SerfWAN, 0), Build: compatibleBuild}
+		WANPort: max(a.cfg.Ports.SerfWAN, 0), Build: version.Build()}
 	if a.cfg.AdvertiseAddrWAN != a.cfg.AdvertiseAddr {
 		self.WANAddr = a.cfg.AdvertiseAddrWAN
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/legate-project/legate/federation"
 	"github.com/legate-project/legate/federation/removal"
 	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/server"
@@ -51,7 +52,7 @@ func (s *serverParts) startWAN(id transport.Identity) error {
 	s.refresh = refresh
 	p, err := wan.Take(wan.Config{
 		Self: wan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, RPCPort: a.cfg.Ports.Server,
-			WANPort: a.cfg.Ports.SerfWAN, Build: compatibleBuild, Version: a.opts.Version, Removals: s.records.Digest()},
+			WANPort: a.cfg.Ports.SerfWAN, Build: version.Build(), Version: a.opts.Version, Removals: s.records.Digest()},
 		Refuse:     s.refuse,
 		Federation: a.cfg.Federation, Endpoint: s.between, AdvertiseAddr: a.cfg.AdvertiseAddrWAN, AdvertisePort: a.cfg.Ports.SerfWAN,
 		SnapshotPath: a.dir.sub(gossipFolder, "remote.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,

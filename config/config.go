@@ -160,6 +160,7 @@ type Config struct {
 	AutoConfig  any         `key:"auto_config" mark:"pending" doc:"Configuration for clients from the servers."`
 
 	// Accepted, without a use here.
+	Version                string   `key:"version" mark:"silent" doc:"Version of the agent that the file was written for."`
 	Connect                any      `key:"connect" mark:"silent" doc:"Service mesh."`
 	ConfigEntries          any      `key:"config_entries" mark:"silent" doc:"Service mesh."`
 	Peering                any      `key:"peering" mark:"silent" doc:"Service mesh."`

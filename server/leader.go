@@ -127,6 +127,7 @@ func (s *Server) memberAlive(ctx context.Context, m lan.Member) error {
 // serverMeta is what clients know a server by.
 func serverMeta(m lan.Member, build string) map[string]string {
 	number := func(n uint8) string { return strconv.Itoa(int(n)) }
+	build, _, _ = strings.Cut(build, ":") // the revision is no part of what is compared
 	return map[string]string{
 		"version": build, "raft_version": "3", "non_voter": "false", "read_replica": "false",
 		"serf_protocol_current": number(m.ProtocolCur), "serf_protocol_min": number(m.ProtocolMin), "serf_protocol_max": number(m.ProtocolMax),

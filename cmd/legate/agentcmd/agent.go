@@ -108,7 +108,7 @@ func (a *agentAction) Run(c *command.Call, _ []string) error {
 		return err
 	}
 	defer removePid()
-	a.process, err = a.build(Options{Config: cfg, Log: a.log, Level: &a.level, Version: version.Release, Load: a.load})
+	a.process, err = a.build(Options{Config: cfg, Log: a.log, Level: &a.level, Version: version.Release(), Load: a.load})
 	if err != nil {
 		return fmt.Errorf("build the agent: %w", err)
 	}

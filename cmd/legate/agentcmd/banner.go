@@ -29,7 +29,7 @@ func banner(w io.Writer, cfg *config.Config, id string) error {
 		cluster += fmt.Sprintf(", WAN: %d, server: %d", cfg.Ports.SerfWAN, cfg.Ports.Server)
 	}
 	lines := [][2]string{
-		{"Version", version.Release},
+		{"Version", version.Release()},
 		{"Node name", cfg.NodeName},
 		{"Node ID", id},
 		{"Datacenter", cfg.Datacenter + " of federation " + cfg.Federation},

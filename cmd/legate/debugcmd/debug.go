@@ -120,7 +120,7 @@ func (a *debugAction) Run(c *command.Call, _ []string) error {
 	}
 	defer stop()
 	d := &capture{debugAction: a, Call: c, client: client, index: debugIndex{
-		Legate: version.Release, AgentVersion: fmt.Sprint(self["Config"]["Version"]), Node: fmt.Sprint(self["Config"]["NodeName"]),
+		Legate: version.Release(), AgentVersion: fmt.Sprint(self["Config"]["Version"]), Node: fmt.Sprint(self["Config"]["NodeName"]),
 		Begin: a.now().UTC(), Interval: a.interval.String(), Duration: a.duration.String(), Captures: a.captures,
 	}}
 	fmt.Fprintf(c.Stdout, "Collecting from node %s for %s, every %s: %s\n", d.index.Node, a.duration, a.interval, strings.Join(a.captures, ", "))

@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/legate-project/legate/cmd/legate/command"
 	"github.com/legate-project/legate/cmd/legate/command/commandtest"
+	"github.com/legate-project/legate/internal/version"
 )
 
 func commands() []command.Command {
@@ -34,12 +36,15 @@ func TestTools(t *testing.T) {
 		t.Error("two keys are the same")
 	}
 	r = commandtest.Run(t, commands(), nil, "", "version", "-format=json")
-	var info map[string]any
-	if err := json.Unmarshal([]byte(r.Out), &info); err != nil || info["Version"] == "" {
-		t.Errorf("version: %q, %v", r.Out, err)
+	var info struct {
+		Version, Revision, Prerelease, Legate string
+		BuildDate                             time.Time
+		RPC                                   struct{ Default, Min, Max int }
 	}
-	if r := commandtest.Run(t, commands(), nil, "", "-version"); r.Code != 0 || !strings.HasPrefix(r.Out, "Legate v") {
-		t.Errorf("-version: %q", r.Out)
+	d := json.NewDecoder(strings.NewReader(r.Out))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&info); err != nil || info.Version != version.Consul || info.Legate != version.Release() || info.RPC.Default != 2 {
+		t.Errorf("version: %q, %v", r.Out, err)
 	}
 	good, bad := filepath.Join(t.TempDir(), "a.hcl"), filepath.Join(t.TempDir(), "b.json")
 	_ = os.WriteFile(good, []byte(`data_dir = "/d" bind_addr = "10.0.0.1" acl { enabled = true }`), 0o600)
