@@ -30,6 +30,7 @@ import (
 	"github.com/legate-project/legate/op/transfer"
 	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/identity"
 )
 
 // Options make an Agent.
@@ -74,7 +75,7 @@ type Agent struct {
 	group  *lifecycle.Group
 	dir    *dataDir
 	id     string
-	self   transport.Peer
+	self   identity.Peer
 	reg    *metrics.Registry
 	lan    *lan.Pool
 	known  *serverList         // servers of the datacenter
@@ -118,7 +119,7 @@ func New(o Options) (*Agent, error) {
 	if a.tokens, err = openTokens(o.Config, a.dir); err != nil {
 		return nil, errors.Join(err, a.dir.close())
 	}
-	a.self = transport.Peer{Federation: o.Config.Federation, Datacenter: o.Config.Datacenter, NodeID: a.id, Name: o.Config.NodeName, Server: o.Config.Server}
+	a.self = identity.Peer{Federation: o.Config.Federation, Datacenter: o.Config.Datacenter, NodeID: a.id, Name: o.Config.NodeName, Server: o.Config.Server}
 	a.reg = metrics.NewRegistry(o.Config.NodeName, o.Config.NodeName+"."+o.Config.Datacenter)
 	registerMetrics(a.reg, a.logs, o.Version)
 	a.events = a.newEvents()
@@ -185,14 +186,14 @@ func (a *Agent) start(ctx context.Context) error {
 // gossip key or, without a key, self-signed.
 func (a *Agent) identity() (transport.Identity, error) {
 	if len(a.cfg.EncryptKey) > 0 {
-		id, err := transport.NewDerivedIdentity(a.cfg.EncryptKey, a.self)
+		id, err := identity.NewDerived(a.cfg.EncryptKey, a.self)
 		if err != nil {
 			return nil, fmt.Errorf("derive the node's certificate from the gossip key: %w", err)
 		}
 		return id, nil
 	}
 	a.log.Warn("NO GOSSIP KEY IS SET: gossip is not encrypted and anybody who reaches the ports can join; set \"encrypt\" (make a key with: legate keygen)")
-	id, err := transport.NewSelfSignedIdentity(a.self)
+	id, err := identity.NewSelfSigned(a.self)
 	if err != nil {
 		return nil, fmt.Errorf("make the node's certificate: %w", err)
 	}

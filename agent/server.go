@@ -35,6 +35,7 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/identity"
 	"github.com/legate-project/legate/wan"
 )
 
@@ -397,7 +398,7 @@ func orElse(s, other string) string {
 func (s *serverParts) serve() error {
 	operations := append(state.Operations(), events.Operations()...)
 	answers := rpc.NewAnswerer(s.server, operations)
-	here := func(p transport.Peer) error {
+	here := func(p identity.Peer) error {
 		if p.Datacenter != s.a.cfg.Datacenter {
 			return fmt.Errorf("this server is of datacenter %s", s.a.cfg.Datacenter)
 		}
@@ -409,7 +410,7 @@ func (s *serverParts) serve() error {
 	if err != nil || s.between == nil {
 		return err
 	}
-	servers := func(p transport.Peer) error {
+	servers := func(p identity.Peer) error {
 		if !p.Server {
 			return errors.New("only servers call other datacenters")
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/legate-project/legate/server"
 	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/identity"
 	"github.com/legate-project/legate/wan"
 )
 
@@ -148,7 +149,7 @@ func (s *serverParts) removalsChanged(changed []removal.Record) {
 	for _, rec := range changed {
 		if why := s.refuse(rec.Datacenter); why != nil {
 			s.a.views.Forget(rec.Datacenter, &op.Error{Code: op.CodeRemovedDatacenter, Text: "No path to datacenter", Datacenter: rec.Datacenter})
-			s.between.Expel(func(p transport.Peer) bool { return p.Datacenter == rec.Datacenter }, why.Error())
+			s.between.Expel(func(p identity.Peer) bool { return p.Datacenter == rec.Datacenter }, why.Error())
 		}
 	}
 	if err := s.wan.Announce(s.records.Digest()); err != nil {

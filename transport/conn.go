@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+
+	"github.com/legate-project/legate/transport/identity"
 )
 
 // conn is one verified connection, dialled or accepted.
@@ -241,7 +243,7 @@ func (e *Endpoint) forgetConn(c *conn, cause error) {
 // Expel closes the connections to peers that match, as refused for the reason, and
 // returns how many there were. Whether they come back is for Protocol.Admit to
 // say.
-func (e *Endpoint) Expel(match func(Peer) bool, why string) int {
+func (e *Endpoint) Expel(match func(identity.Peer) bool, why string) int {
 	n := 0
 	for _, c := range e.snapshot() {
 		if match(c.remote.Peer) {

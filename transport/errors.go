@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/quic-go/quic-go"
+
+	"github.com/legate-project/legate/transport/identity"
 )
 
 // What a caller can tell about a call that failed. An error of RoundTrip or
@@ -28,14 +30,12 @@ var (
 	ErrClosed = errors.New("transport endpoint is closed")
 )
 
-// Why an identity is refused.
+// Why a peer is refused whose identity is a valid one; those of package identity
+// say what else is wrong.
 var (
-	ErrBadCertificate  = errors.New("certificate carries no valid identity")
-	ErrWrongAuthority  = errors.New("certificate is not signed with a key of this federation")
-	ErrWrongFederation = errors.New("certificate is of another federation")
-	ErrWrongNode       = errors.New("another node answers at this address")
-	ErrNotAdmitted     = errors.New("not admitted to this protocol")
-	ErrNoProtocol      = errors.New("protocol is not served")
+	ErrWrongNode   = errors.New("another node answers at this address")
+	ErrNotAdmitted = errors.New("not admitted to this protocol")
+	ErrNoProtocol  = errors.New("protocol is not served")
 )
 
 // Application error codes of Legate's QUIC connections and streams. They
@@ -72,9 +72,9 @@ type reason struct {
 
 func reasons() []reason {
 	return []reason{
-		{codeBadCertificate, ErrBadCertificate, "bad_certificate"},
-		{codeWrongAuthority, ErrWrongAuthority, "wrong_authority"},
-		{codeWrongFederation, ErrWrongFederation, "wrong_federation"},
+		{codeBadCertificate, identity.ErrBadCertificate, "bad_certificate"},
+		{codeWrongAuthority, identity.ErrWrongAuthority, "wrong_authority"},
+		{codeWrongFederation, identity.ErrWrongFederation, "wrong_federation"},
 		{codeWrongNode, ErrWrongNode, "wrong_node"},
 		{codeNotAdmitted, ErrNotAdmitted, "not_admitted"},
 		{codeNoProtocol, ErrNoProtocol, "no_protocol"},

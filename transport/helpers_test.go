@@ -11,19 +11,20 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/transport/identity"
 )
 
 const testProtocol = "legate-test/1"
 
 func testKey(fill byte) []byte { return bytes.Repeat([]byte{fill}, 32) }
 
-func server(name string) Peer {
-	return Peer{Federation: "fed", Datacenter: "dc1", NodeID: "id-" + name, Name: name, Server: true}
+func server(name string) identity.Peer {
+	return identity.Peer{Federation: "fed", Datacenter: "dc1", NodeID: "id-" + name, Name: name, Server: true}
 }
 
-func derived(t testing.TB, key []byte, p Peer, others ...[]byte) *Derived {
+func derived(t testing.TB, key []byte, p identity.Peer, others ...[]byte) *identity.Derived {
 	t.Helper()
-	id, err := NewDerivedIdentity(key, p, others...)
+	id, err := identity.NewDerived(key, p, others...)
 	if err != nil {
 		t.Fatal(err)
 	}

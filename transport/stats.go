@@ -5,13 +5,15 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/legate-project/legate/transport/identity"
 )
 
 // PathStats says how the connections to one target for one protocol are.
 type PathStats struct {
 	Target      Target
 	Protocol    string
-	Peer        Peer          // who answered there last; zero if nobody did yet
+	Peer        identity.Peer // who answered there last; zero if nobody did yet
 	Connections int           // open, those that the peer made included
 	InFlight    int           // streams in progress, both directions
 	RTT         time.Duration // smallest smoothed round trip; 0 if unknown

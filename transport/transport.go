@@ -31,6 +31,7 @@ import (
 
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/transport/identity"
 )
 
 // Bounds of what peers may cause; see also frame.go.
@@ -97,7 +98,7 @@ type Target struct {
 
 // Remote is the other end of a connection.
 type Remote struct {
-	Peer Peer
+	Peer identity.Peer
 	Addr net.Addr
 }
 
@@ -115,6 +116,20 @@ type Stream interface {
 	// Remote is the other end.
 	Remote() Remote
 }
+
+// Identity is what one end shows and how it judges the other end.
+type Identity interface {
+	// Certificate is what this end shows; asked for each handshake.
+	Certificate() *tls.Certificate
+	// Verify says who the certificates belong to, or why they are refused: an
+	// error that wraps one of package identity.
+	Verify(rawCerts [][]byte) (identity.Peer, error)
+}
+
+var (
+	_ Identity = (*identity.Derived)(nil)
+	_ Identity = (*identity.SelfSigned)(nil)
+)
 
 // Protocol is how one ALPN is served and dialled.
 type Protocol struct {
@@ -145,7 +160,7 @@ type Protocol struct {
 	Datagram func(from Remote, b []byte, received time.Time)
 	// Admit says who may use the protocol; nil admits all that the identity
 	// verifies. Its error is sent to the peer: name no secrets.
-	Admit func(Peer) error
+	Admit func(identity.Peer) error
 	// PoolSize overrides Config.PoolSize; 0 keeps it.
 	PoolSize int
 	// IdleDrop overrides Config.IdleDrop; 0 keeps it.
@@ -410,7 +425,7 @@ func (e *Endpoint) clientTLS(protocol string) *tls.Config {
 
 // admit verifies who is at the other end. On refusal it closes the connection
 // with the reason and returns an error that is ErrRefused and that reason.
-func (e *Endpoint) admit(qc *quic.Conn, protocol string, t *Target) (Peer, error) {
+func (e *Endpoint) admit(qc *quic.Conn, protocol string, t *Target) (identity.Peer, error) {
 	peer, err := e.judge(qc, protocol, t)
 	if err == nil {
 		return peer, nil
@@ -423,35 +438,35 @@ func (e *Endpoint) admit(qc *quic.Conn, protocol string, t *Target) (Peer, error
 	// The connection is given up either way.
 	_ = qc.CloseWithError(why.code, text)
 	e.metrics.handshakeFailed(why.label)
-	return Peer{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	return identity.Peer{}, fmt.Errorf("%w: %w", ErrRefused, err)
 }
 
-func (e *Endpoint) judge(qc *quic.Conn, protocol string, t *Target) (Peer, error) {
+func (e *Endpoint) judge(qc *quic.Conn, protocol string, t *Target) (identity.Peer, error) {
 	var raw [][]byte
 	for _, c := range qc.ConnectionState().TLS.PeerCertificates {
 		raw = append(raw, c.Raw)
 	}
 	peer, err := e.cfg.Identity.Verify(raw)
 	if err != nil {
-		return Peer{}, err
+		return identity.Peer{}, err
 	}
 	if t != nil && !t.matches(peer) {
-		return Peer{}, fmt.Errorf("%w: expected %s, met %s", ErrWrongNode, t.who(), peer)
+		return identity.Peer{}, fmt.Errorf("%w: expected %s, met %s", ErrWrongNode, t.who(), peer)
 	}
 	p, ok := e.protocol(protocol)
 	if !ok {
-		return Peer{}, fmt.Errorf("%w: %q", ErrNoProtocol, protocol)
+		return identity.Peer{}, fmt.Errorf("%w: %q", ErrNoProtocol, protocol)
 	}
 	if p.Admit == nil {
 		return peer, nil
 	}
 	if err := p.Admit(peer); err != nil {
-		return Peer{}, fmt.Errorf("%w %s: %w", ErrNotAdmitted, protocol, err)
+		return identity.Peer{}, fmt.Errorf("%w %s: %w", ErrNotAdmitted, protocol, err)
 	}
 	return peer, nil
 }
 
-func (t *Target) matches(p Peer) bool {
+func (t *Target) matches(p identity.Peer) bool {
 	if t.NodeID != "" && t.NodeID != p.NodeID {
 		return false
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/legate-project/legate/transport/identity"
 )
 
 func TestRoundTripCarriesHeadAndBody(t *testing.T) {
@@ -43,17 +45,17 @@ func TestStrangersAreRefusedWithTheReason(t *testing.T) {
 	client.Server = false
 	foreign := server("a")
 	foreign.Federation = "other"
-	self, err := NewSelfSignedIdentity(server("a"))
+	self, err := identity.NewSelfSigned(server("a"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := derived(t, testKey(1), server("b"))
 	for _, c := range []refusal{
-		{"another key", derived(t, testKey(2), server("a")), b, ErrWrongAuthority},
-		{"another federation", derived(t, testKey(1), foreign), b, ErrWrongFederation},
-		{"no authority", self, b, ErrWrongAuthority},
+		{"another key", derived(t, testKey(2), server("a")), b, identity.ErrWrongAuthority},
+		{"another federation", derived(t, testKey(1), foreign), b, identity.ErrWrongFederation},
+		{"no authority", self, b, identity.ErrWrongAuthority},
 		{"a client", derived(t, testKey(1), client), b, ErrNotAdmitted},
-		{"a stranger who does not look", credulous{self}, b, ErrWrongAuthority},
+		{"a stranger who does not look", credulous{self}, b, identity.ErrWrongAuthority},
 	} {
 		t.Run(c.name, func(t *testing.T) { testRefused(t, c) })
 	}
@@ -62,10 +64,7 @@ func TestStrangersAreRefusedWithTheReason(t *testing.T) {
 // credulous shows one identity and believes every other.
 type credulous struct{ Identity }
 
-func (c credulous) Verify(raw [][]byte) (Peer, error) {
-	_, p, err := readIdentity(raw)
-	return p, err
-}
+func (credulous) Verify([][]byte) (identity.Peer, error) { return server("b"), nil }
 
 func testRefused(t *testing.T, c refusal) {
 	var reached atomic.Int64
@@ -74,7 +73,7 @@ func testRefused(t *testing.T, c refusal) {
 		cfg.Protocols = map[string]Protocol{testProtocol: {
 			Serve:    func(context.Context, Remote, Stream) { reached.Add(1) },
 			Datagram: func(Remote, []byte, time.Time) { reached.Add(1) },
-			Admit: func(p Peer) error {
+			Admit: func(p identity.Peer) error {
 				if !p.Server {
 					return errors.New("only servers")
 				}
@@ -165,7 +164,7 @@ func TestKeysRotateWithoutAnInterruption(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := call(derived(t, testKey(1), server("late"))); !errors.Is(err, ErrWrongAuthority) {
+	if err := call(derived(t, testKey(1), server("late"))); !errors.Is(err, identity.ErrWrongAuthority) {
 		t.Fatalf("the removed key: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/identity"
 )
 
 const (
@@ -61,7 +62,7 @@ func (c *carrier) protocol() transport.Protocol {
 	return transport.Protocol{
 		Serve:    c.serve,
 		Datagram: c.receive,
-		Admit: func(p transport.Peer) error {
+		Admit: func(p identity.Peer) error {
 			if !p.Server {
 				return ErrNotServer
 			}

@@ -19,6 +19,7 @@ import (
 	"github.com/legate-project/legate/internal/wanem"
 	"github.com/legate-project/legate/rtt"
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/identity"
 )
 
 const federation = "test"
@@ -66,7 +67,7 @@ func tryNode(t *testing.T, dc, name string, s settings) (*node, error) {
 	if s.addr == "" {
 		s.addr = "127.0.0.1:0"
 	}
-	id, err := transport.NewDerivedIdentity(s.key, transport.Peer{
+	id, err := identity.NewDerived(s.key, identity.Peer{
 		Federation: s.federation, Datacenter: dc, NodeID: "id-" + name, Name: name, Server: !s.client})
 	if err != nil {
 		t.Fatal(err)
@@ -266,8 +267,8 @@ func TestStrangersDoNotGetIn(t *testing.T) {
 		s    settings
 		want string
 	}{
-		"another key":        {settings{key: key(2)}, transport.ErrWrongAuthority.Error()},
-		"another federation": {settings{federation: "other"}, transport.ErrWrongFederation.Error()},
+		"another key":        {settings{key: key(2)}, identity.ErrWrongAuthority.Error()},
+		"another federation": {settings{federation: "other"}, identity.ErrWrongFederation.Error()},
 		"a client agent":     {settings{client: true}, ErrNotServer.Error()},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -398,7 +399,7 @@ func TestCoordinatesComeCloseToTheRoundTrips(t *testing.T) {
 
 func TestGarbageFromAMemberHarmsNobody(t *testing.T) {
 	a1 := startNode(t, "dc1", "a1", settings{})
-	id, err := transport.NewDerivedIdentity(key(1), transport.Peer{Federation: federation, Datacenter: "dc2", NodeID: "x", Name: "x", Server: true})
+	id, err := identity.NewDerived(key(1), identity.Peer{Federation: federation, Datacenter: "dc2", NodeID: "x", Name: "x", Server: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/identity"
 	"github.com/legate-project/legate/wan"
 )
 
@@ -128,7 +129,7 @@ func TestWhoWasRemovedDecidesNothing(t *testing.T) {
 				Changed: func([]Record) {}, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
 			told := body
 			if way == "asks" {
-				told = s.answer(t.Context(), transport.Remote{Peer: transport.Peer{Datacenter: from.dc, Name: "s2", Server: true}}, body)
+				told = s.answer(t.Context(), transport.Remote{Peer: identity.Peer{Datacenter: from.dc, Name: "s2", Server: true}}, body)
 			} else if err := s.exchange(t.Context(), wan.Server{Name: "s2", Datacenter: from.dc}); err != nil {
 				t.Fatal(err)
 			}

@@ -18,6 +18,7 @@ import (
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/identity"
 	"github.com/legate-project/legate/wan"
 )
 
@@ -88,7 +89,7 @@ func (s *Spreader) MembersChanged() {
 // Handler answers exchanges. Every server is admitted, also of a datacenter that
 // is removed: it learns here that it is.
 func (s *Spreader) Handler() transport.Protocol {
-	return transport.Protocol{PoolSize: 1, Answer: s.answer, Admit: func(p transport.Peer) error {
+	return transport.Protocol{PoolSize: 1, Answer: s.answer, Admit: func(p identity.Peer) error {
 		if !p.Server {
 			return errors.New("only servers exchange which datacenters are removed")
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/identity"
 )
 
 func read() *op.Read[op.Text, op.Text] {
@@ -83,7 +84,7 @@ func endpoint(t *testing.T, name string, p transport.Protocol) (*transport.Endpo
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := transport.NewSelfSignedIdentity(transport.Peer{Federation: "f", Datacenter: "dc1", NodeID: name, Name: name})
+	id, err := identity.NewSelfSigned(identity.Peer{Federation: "f", Datacenter: "dc1", NodeID: name, Name: name})
 	if err != nil {
 		t.Fatal(err)
 	}

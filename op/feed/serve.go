@@ -10,6 +10,7 @@ import (
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/identity"
 )
 
 // Bounds of what peers may have pushed to them. Each subscription is a
@@ -49,7 +50,7 @@ func NewServer(source op.Subscriber, operations []op.Operation, network string, 
 }
 
 // Protocol serves those that admit lets in.
-func (s *Server) Protocol(admit func(transport.Peer) error) transport.Protocol {
+func (s *Server) Protocol(admit func(identity.Peer) error) transport.Protocol {
 	return transport.Protocol{Admit: admit, PoolSize: poolSize, Serve: func(ctx context.Context, from transport.Remote, stream transport.Stream) {
 		if err := s.serve(ctx, from.Peer, stream); err != nil {
 			stream.Cancel()
@@ -59,7 +60,7 @@ func (s *Server) Protocol(admit func(transport.Peer) error) transport.Protocol {
 
 // serve answers one stream. An error says that the peer cannot be told anything
 // any more.
-func (s *Server) serve(ctx context.Context, from transport.Peer, stream transport.Stream) error {
+func (s *Server) serve(ctx context.Context, from identity.Peer, stream transport.Stream) error {
 	if err := stream.SetReadDeadline(time.Now().Add(askTimeout)); err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func (s *Server) serve(ctx context.Context, from transport.Peer, stream transpor
 
 // follow pushes until the peer is gone or the source ends; the error is for the
 // peer.
-func (s *Server) follow(ctx context.Context, from transport.Peer, out *steady, request []byte) error {
+func (s *Server) follow(ctx context.Context, from identity.Peer, out *steady, request []byte) error {
 	name, h, body, err := op.ReadHead(request)
 	if err != nil {
 		return op.Errorf(op.CodeInvalid, "read subscription: %v", err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/identity"
 )
 
 // PartsProtocol is the ALPN of long results: connections of their own, so that
@@ -127,7 +128,7 @@ func (p *incoming) frame(limit int) ([]byte, error) {
 func (p *incoming) Close() { p.once.Do(p.s.Cancel) }
 
 // Parts serves long results to those that admit lets in.
-func (a *Answerer) Parts(admit func(transport.Peer) error) transport.Protocol {
+func (a *Answerer) Parts(admit func(identity.Peer) error) transport.Protocol {
 	return transport.Protocol{Admit: admit, PoolSize: partsPool, Serve: func(ctx context.Context, _ transport.Remote, s transport.Stream) {
 		if a.answerInParts(ctx, s) != nil {
 			s.Cancel() // the other end cannot be told anything any more

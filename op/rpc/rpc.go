@@ -12,6 +12,7 @@ import (
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/identity"
 )
 
 // Protocol is the ALPN of calls.
@@ -169,7 +170,7 @@ func (a *Answerer) read(request []byte) (*op.Call, error) {
 
 // Protocol serves calls from those that admit lets in. With shared, small
 // calls of this end share streams: see transport.Protocol.
-func (a *Answerer) Protocol(shared bool, admit func(transport.Peer) error) transport.Protocol {
+func (a *Answerer) Protocol(shared bool, admit func(identity.Peer) error) transport.Protocol {
 	return transport.Protocol{Admit: admit, Shared: shared, Answer: func(ctx context.Context, _ transport.Remote, request []byte) []byte {
 		return a.Answer(ctx, request)
 	}}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/identity"
 )
 
 // Handler makes snapshots of a datacenter and takes them.
@@ -17,7 +18,7 @@ type Handler interface {
 }
 
 // Serve answers those that admit lets in.
-func Serve(h Handler, admit func(transport.Peer) error) transport.Protocol {
+func Serve(h Handler, admit func(identity.Peer) error) transport.Protocol {
 	return transport.Protocol{Admit: admit, PoolSize: poolSize, Serve: func(ctx context.Context, _ transport.Remote, s transport.Stream) {
 		if err := answer(ctx, h, s); err != nil {
 			s.Cancel()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/identity"
 )
 
 func endpoint(t *testing.T, name string, p transport.Protocol) *transport.Endpoint {
@@ -21,7 +22,7 @@ func endpoint(t *testing.T, name string, p transport.Protocol) *transport.Endpoi
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := transport.NewDerivedIdentity(make([]byte, 32), transport.Peer{Federation: "f", Datacenter: "dc1", NodeID: name, Name: name, Server: true})
+	id, err := identity.NewDerived(make([]byte, 32), identity.Peer{Federation: "f", Datacenter: "dc1", NodeID: name, Name: name, Server: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,11 @@
-package transport
+// Package identity says who stands at an end of a connection: a Peer, written as
+// a URI into an X.509 certificate, and how each end shows its own and judges the
+// other's.
+//
+// It promises that Derived lets in only who holds one of its keys, and that both
+// kinds refuse another federation. SelfSigned proves nothing. It keeps no
+// certificate on disk, knows no revocation, and does not say what a Peer may do.
+package identity
 
 import (
 	"crypto/ed25519"
@@ -42,23 +49,20 @@ func (p Peer) String() string {
 		p.role(), p.Name, p.NodeID, p.Datacenter, p.Federation)
 }
 
-// Identity is what one end shows and how it judges the other end.
-type Identity interface {
-	// Certificate is what this end shows; asked for each handshake.
-	Certificate() *tls.Certificate
-	// Verify says who the certificates belong to, or why they are refused:
-	// an error that wraps ErrBadCertificate, ErrWrongAuthority or
-	// ErrWrongFederation.
-	Verify(rawCerts [][]byte) (Peer, error)
-}
+// Why an identity is refused.
+var (
+	ErrBadCertificate  = errors.New("certificate carries no valid identity")
+	ErrWrongAuthority  = errors.New("certificate is not signed with a key of this federation")
+	ErrWrongFederation = errors.New("certificate is of another federation")
+)
 
 const (
-	identityScheme = "legate"
-	identityForm   = "v1"
-	roleServer     = "server"
-	roleClient     = "client"
-	// maxIdentity bounds the URI that carries a Peer, in bytes.
-	maxIdentity = 1024
+	scheme     = "legate"
+	form       = "v1"
+	roleServer = "server"
+	roleClient = "client"
+	// maxURI bounds the URI that carries a Peer, in bytes.
+	maxURI = 1024
 	// certLife is how long a certificate is valid. It is made anew at each
 	// start and never stored, so it need not expire soon.
 	certLife = 10 * 365 * 24 * time.Hour
@@ -66,30 +70,30 @@ const (
 	clockSkew = time.Hour
 )
 
-// identityURI is the form in which a Peer stands in its certificate.
-func identityURI(p Peer) (*url.URL, error) {
-	parts := []string{identityForm, p.Federation, p.Datacenter, p.NodeID, p.Name, p.role()}
+// uriOf is the form in which a Peer stands in its certificate.
+func uriOf(p Peer) (*url.URL, error) {
+	parts := []string{form, p.Federation, p.Datacenter, p.NodeID, p.Name, p.role()}
 	for i, s := range parts {
 		parts[i] = url.PathEscape(s)
 	}
-	text := identityScheme + ":///" + strings.Join(parts, "/")
-	if len(text) > maxIdentity {
-		return nil, fmt.Errorf("make identity of %q: names are longer than %d bytes together", p.Name, maxIdentity)
+	text := scheme + ":///" + strings.Join(parts, "/")
+	if len(text) > maxURI {
+		return nil, fmt.Errorf("make identity of %q: names are longer than %d bytes together", p.Name, maxURI)
 	}
 	return url.Parse(text)
 }
 
-// parseIdentity is the reverse of identityURI.
-func parseIdentity(u *url.URL) (Peer, error) {
-	if u.Scheme != identityScheme || u.Host != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+// parseURI is the reverse of uriOf.
+func parseURI(u *url.URL) (Peer, error) {
+	if u.Scheme != scheme || u.Host != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return Peer{}, ErrBadCertificate
 	}
 	path := u.EscapedPath()
-	if len(path) > maxIdentity {
+	if len(path) > maxURI {
 		return Peer{}, ErrBadCertificate
 	}
 	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
-	if len(parts) != 6 || parts[0] != identityForm {
+	if len(parts) != 6 || parts[0] != form {
 		return Peer{}, ErrBadCertificate
 	}
 	for i, s := range parts {
@@ -106,8 +110,8 @@ func parseIdentity(u *url.URL) (Peer, error) {
 	return p, nil
 }
 
-// readIdentity parses the leaf and the Peer it claims to be; it proves nothing.
-func readIdentity(rawCerts [][]byte) (*x509.Certificate, Peer, error) {
+// readLeaf parses the leaf and the Peer it claims to be; it proves nothing.
+func readLeaf(rawCerts [][]byte) (*x509.Certificate, Peer, error) {
 	if len(rawCerts) == 0 {
 		return nil, Peer{}, fmt.Errorf("%w: none was sent", ErrBadCertificate)
 	}
@@ -118,7 +122,7 @@ func readIdentity(rawCerts [][]byte) (*x509.Certificate, Peer, error) {
 	if len(leaf.URIs) != 1 {
 		return nil, Peer{}, fmt.Errorf("%w: %d URIs in it", ErrBadCertificate, len(leaf.URIs))
 	}
-	p, err := parseIdentity(leaf.URIs[0])
+	p, err := parseURI(leaf.URIs[0])
 	return leaf, p, err
 }
 
@@ -141,12 +145,10 @@ type derivedState struct {
 	roots *x509.CertPool
 }
 
-var _ Identity = (*Derived)(nil)
-
-// NewDerivedIdentity makes self's identity under the authority of key.
+// NewDerived makes self's identity under the authority of key.
 // Identities made with one of the other keys are accepted too, so that keys
 // can be rotated.
-func NewDerivedIdentity(key []byte, self Peer, others ...[]byte) (*Derived, error) {
+func NewDerived(key []byte, self Peer, others ...[]byte) (*Derived, error) {
 	d := &Derived{self: self}
 	if err := d.SetKeys(key, others...); err != nil {
 		return nil, err
@@ -178,12 +180,12 @@ func (d *Derived) SetKeys(primary []byte, others ...[]byte) error {
 	return nil
 }
 
-// Certificate implements Identity.
+// Certificate is what this end shows; asked for each handshake.
 func (d *Derived) Certificate() *tls.Certificate { return d.state.Load().cert }
 
-// Verify implements Identity.
+// Verify says who the certificates belong to, or why they are refused.
 func (d *Derived) Verify(rawCerts [][]byte) (Peer, error) {
-	leaf, p, err := readIdentity(rawCerts)
+	leaf, p, err := readLeaf(rawCerts)
 	if err != nil {
 		return Peer{}, err
 	}
@@ -243,10 +245,8 @@ type SelfSigned struct {
 	cert *tls.Certificate
 }
 
-var _ Identity = (*SelfSigned)(nil)
-
-// NewSelfSignedIdentity makes an identity without an authority.
-func NewSelfSignedIdentity(self Peer) (*SelfSigned, error) {
+// NewSelfSigned makes an identity without an authority.
+func NewSelfSigned(self Peer) (*SelfSigned, error) {
 	cert, err := issue(self, nil, nil)
 	if err != nil {
 		return nil, err
@@ -254,12 +254,12 @@ func NewSelfSignedIdentity(self Peer) (*SelfSigned, error) {
 	return &SelfSigned{self: self, cert: cert}, nil
 }
 
-// Certificate implements Identity.
+// Certificate is what this end shows; asked for each handshake.
 func (s *SelfSigned) Certificate() *tls.Certificate { return s.cert }
 
-// Verify implements Identity.
+// Verify says who the certificates belong to, or why they are refused.
 func (s *SelfSigned) Verify(rawCerts [][]byte) (Peer, error) {
-	_, p, err := readIdentity(rawCerts)
+	_, p, err := readLeaf(rawCerts)
 	if err != nil {
 		return Peer{}, err
 	}
@@ -268,11 +268,11 @@ func (s *SelfSigned) Verify(rawCerts [][]byte) (Peer, error) {
 
 // issue makes a key and its certificate for self, signed by ca or by itself.
 func issue(self Peer, ca *x509.Certificate, caKey ed25519.PrivateKey) (*tls.Certificate, error) {
-	uri, err := identityURI(self)
+	uri, err := uriOf(self)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := parseIdentity(uri); err != nil {
+	if _, err := parseURI(uri); err != nil {
 		return nil, fmt.Errorf("make identity of %s: name and datacenter are needed", self)
 	}
 	pub, priv, err := ed25519.GenerateKey(rand.Reader)

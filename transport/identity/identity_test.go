@@ -1,11 +1,27 @@
-package transport
+package identity
 
 import (
+	"bytes"
 	"errors"
 	"net/url"
 	"strings"
 	"testing"
 )
+
+func testKey(fill byte) []byte { return bytes.Repeat([]byte{fill}, 32) }
+
+func server(name string) Peer {
+	return Peer{Federation: "fed", Datacenter: "dc1", NodeID: "id-" + name, Name: name, Server: true}
+}
+
+func derived(t *testing.T, key []byte, p Peer) *Derived {
+	t.Helper()
+	id, err := NewDerived(key, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
 
 func TestIdentityNamesSurviveTheCertificate(t *testing.T) {
 	for _, p := range []Peer{
@@ -13,11 +29,11 @@ func TestIdentityNamesSurviveTheCertificate(t *testing.T) {
 		{Datacenter: "dc/2", NodeID: "", Name: "näme with %2F, / and ?", Server: false},
 		{Federation: "..", Datacenter: ".", NodeID: "//", Name: "#"},
 	} {
-		id, err := NewSelfSignedIdentity(p)
+		id, err := NewSelfSigned(p)
 		if err != nil {
 			t.Fatalf("%+v: %v", p, err)
 		}
-		_, got, err := readIdentity(id.Certificate().Certificate)
+		_, got, err := readLeaf(id.Certificate().Certificate)
 		if err != nil || got != p {
 			t.Errorf("%+v came back as %+v, %v", p, got, err)
 		}
@@ -25,13 +41,13 @@ func TestIdentityNamesSurviveTheCertificate(t *testing.T) {
 }
 
 func TestUnusableIdentitiesAreNotMade(t *testing.T) {
-	long := server(strings.Repeat("n", maxIdentity))
+	long := server(strings.Repeat("n", maxURI))
 	for _, p := range []Peer{{Name: "a"}, {Datacenter: "dc1"}, long} {
-		if _, err := NewSelfSignedIdentity(p); err == nil {
+		if _, err := NewSelfSigned(p); err == nil {
 			t.Errorf("%+v was accepted", p)
 		}
 	}
-	if _, err := NewDerivedIdentity([]byte("short"), server("a")); err == nil {
+	if _, err := NewDerived([]byte("short"), server("a")); err == nil {
 		t.Error("a key of 5 bytes was accepted")
 	}
 }
@@ -63,29 +79,29 @@ func FuzzParseIdentity(f *testing.F) {
 		if err != nil {
 			return
 		}
-		p, err := parseIdentity(u)
+		p, err := parseURI(u)
 		if err != nil {
 			if !errors.Is(err, ErrBadCertificate) {
 				t.Fatalf("%q: %v", text, err)
 			}
 			return
 		}
-		again, err := identityURI(p)
+		again, err := uriOf(p)
 		if err != nil {
 			return
 		}
-		if q, err := parseIdentity(again); err != nil || q != p {
+		if q, err := parseURI(again); err != nil || q != p {
 			t.Fatalf("%q: %+v came back as %+v, %v", text, p, q, err)
 		}
 	})
 }
 
 func FuzzVerify(f *testing.F) {
-	id, err := NewDerivedIdentity(testKey(1), server("a"))
+	id, err := NewDerived(testKey(1), server("a"))
 	if err != nil {
 		f.Fatal(err)
 	}
-	other, err := NewDerivedIdentity(testKey(2), server("a"))
+	other, err := NewDerived(testKey(2), server("a"))
 	if err != nil {
 		f.Fatal(err)
 	}
