@@ -242,6 +242,9 @@ func (x *exchange) question(qtype uint16) int {
 	}
 	n, ok := parse(rest)
 	if !ok {
+		if x.s.above(rest) {
+			return x.negative(mdns.RcodeSuccess)
+		}
 		return x.negative(mdns.RcodeNameError)
 	}
 	switch n.kind {
@@ -257,6 +260,17 @@ func (x *exchange) question(qtype uint16) int {
 		return x.negative(mdns.RcodeSuccess)
 	}
 	return x.negative(mdns.RcodeNameError)
+}
+
+// above reports whether the names of the own datacenter, or of ports, are below a
+// name: that it did not exist would say that neither do they (RFC 8020).
+func (s *Server) above(rest string) bool {
+	dc := strings.ToLower(s.cfg.Datacenter)
+	switch rest {
+	case dc, dcLabel, dc + "." + dcLabel, portLabel:
+		return true
+	}
+	return false
 }
 
 // within strips the domain from a name in lower case.

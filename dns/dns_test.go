@@ -278,6 +278,11 @@ func TestQuestions(t *testing.T) {
 		{"consul.", mdns.TypeAXFR, "NOTIMP"},
 		{"service.consul.", mdns.TypeA, "NOERROR" + soa}, // names are below it
 		{"Node.dc1.CONSUL.", mdns.TypeA, "NOERROR" + soa},
+		{"dc1.consul.", mdns.TypeA, "NOERROR" + soa},
+		{"DC.consul.", mdns.TypeA, "NOERROR" + soa},
+		{"dc1.dc.consul.", mdns.TypeA, "NOERROR" + soa},
+		{"port.consul.", mdns.TypeA, "NOERROR" + soa},
+		{"dc8.consul.", mdns.TypeA, "NXDOMAIN" + soa},
 		{"node.dc1.more.consul.", mdns.TypeA, "NXDOMAIN" + soa},
 		{"n1.node.consul.", mdns.TypeNS, "NOERROR consul. 7 NS n1.node.dc1.consul. + n1.node.dc1.consul. 7 A 10.0.0.1"},
 		{"none.service.dc9.consul.", mdns.TypeSOA, "NOERROR consul. 3 SOA"},

@@ -57,6 +57,9 @@ func (x *exchange) fill() {
 	}) - 1
 	x.take(max(n, 0), own)
 	x.out.Truncated = true
+	if opt := x.out.IsEdns0(); n < 0 && opt != nil { // a recursor's options may have any length
+		opt.Option = nil
+	}
 }
 
 // take sets the first n answers with what belongs to them; the first of the
@@ -69,11 +72,11 @@ func (x *exchange) take(n, own int) {
 	}
 }
 
-// surelyFits spares short answers the exact count: one address or one SOA
-// record with names of 100 bytes is below the smallest limit.
+// surelyFits spares short answers the exact count: one address or one SOA record of
+// ours with names of 100 bytes is below the smallest limit.
 func (x *exchange) surelyFits(limit int) bool {
 	const short = 100
-	return len(x.out.Answer)+len(x.out.Ns) <= 1 && len(x.out.Extra) <= 1 && len(x.owner) <= short && len(x.domain) <= short &&
+	return x.foreign == nil && len(x.out.Answer)+len(x.out.Ns) <= 1 && len(x.out.Extra) <= 1 && len(x.owner) <= short && len(x.domain) <= short &&
 		limit >= mdns.MinMsgSize && x.plain()
 }
 

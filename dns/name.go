@@ -22,6 +22,9 @@ const (
 // portLabel follows the name of a port.
 const portLabel = "port"
 
+// dcLabel may follow the name of a datacenter.
+const dcLabel = "dc"
+
 // kindOf returns what a label says of the kind, if it does.
 func kindOf(label string) (kind, bool) {
 	switch label {
@@ -95,7 +98,7 @@ func locality(labels []string) (string, bool) {
 	switch {
 	case len(labels) == 0:
 		return "", true
-	case len(labels) == 1, len(labels) == 2 && labels[1] == "dc":
+	case len(labels) == 1, len(labels) == 2 && labels[1] == dcLabel:
 		return labels[0], labels[0] != ""
 	}
 	return "", false

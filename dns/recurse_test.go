@@ -333,6 +333,30 @@ func TestAnswersOfRecursorsFitTheClient(t *testing.T) {
 	}
 }
 
+// What a recursor says beside answers has any length, too.
+func TestWhatRecursorsAddFitsTheClient(t *testing.T) {
+	u := newUpstream(t, func(network string, q *mdns.Msg) *mdns.Msg {
+		m := new(mdns.Msg).SetReply(q)
+		if m.Truncated = network == "udp"; m.Truncated {
+			return m
+		}
+		if strings.HasPrefix(q.Question[0].Name, "option.") {
+			o := &mdns.OPT{Hdr: mdns.RR_Header{Name: ".", Rrtype: mdns.TypeOPT}}
+			o.Option = append(o.Option, &mdns.EDNS0_EDE{InfoCode: mdns.ExtendedErrorCodeOther, ExtraText: strings.Repeat("no ", 500)})
+			m.Extra = append(m.Extra, o)
+			return m
+		}
+		m.Ns = append(m.Ns, &mdns.TXT{Hdr: head("example.com.", mdns.TypeTXT, 60), Txt: []string{strings.Repeat("x", 255), strings.Repeat("y", 255)}})
+		return m
+	})
+	s, _ := start(t, newFake(), recursing(u.addr))
+	for _, name := range []string{"authority.example.com.", "option.example.com."} {
+		if m := ask(t, s, name, mdns.TypeA, edns(mdns.MinMsgSize)); !m.Truncated {
+			t.Errorf("%s: %s", name, m)
+		}
+	}
+}
+
 // hostile is a recursor that says what a function makes of a question, packet by
 // packet.
 func hostile(t *testing.T, say func(q *mdns.Msg) [][]byte) string {

@@ -55,6 +55,8 @@ type stream struct {
 	ended atomic.Bool // nothing is read any more
 
 	read, write sync.Mutex
+
+	broken bool // an answer has left in part, if at all; guarded by write
 }
 
 func (s *Server) serveStream(g *lifecycle.Group, conn net.Conn) {
@@ -169,6 +171,9 @@ func (c *stream) end() {
 func (c *stream) send(b []byte) {
 	c.write.Lock()
 	defer c.write.Unlock()
+	if c.broken { // what is written now would be taken for the rest of another answer
+		return
+	}
 	err := c.conn.SetWriteDeadline(time.Now().Add(tcpTimeout))
 	if err == nil {
 		length := binary.BigEndian.AppendUint16(nil, uint16(len(b)))
@@ -176,6 +181,7 @@ func (c *stream) send(b []byte) {
 	}
 	if err != nil {
 		c.s.metrics.failed.Inc()
+		c.broken = true
 		c.end() // a client that takes no answers has no more questions
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -163,6 +164,35 @@ func TestConnectionsThatSpeakNoDNSAreClosed(t *testing.T) {
 		if took := time.Since(begin); took > 2*tcpTimeout {
 			t.Errorf("after %s the connection is open for %s", name, took)
 		}
+	}
+}
+
+// reluctant is a connection that takes a few bytes of an answer and then no more.
+type reluctant struct {
+	net.Conn
+	took []byte
+}
+
+func (r *reluctant) Write(b []byte) (int, error) {
+	n := min(len(b), 3)
+	r.took = append(r.took, b[:n]...)
+	return n, os.ErrDeadlineExceeded
+}
+
+// After an answer that has left in part nothing is sent: it would be read as the
+// rest of that, and each of the others would wait for its time again.
+func TestNothingFollowsHalfAnAnswer(t *testing.T) {
+	s, _ := start(t, newFake())
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	conn := &reluctant{Conn: ours}
+	c := &stream{s: s, conn: conn}
+	for range 3 {
+		c.send([]byte("an answer"))
+	}
+	if len(conn.took) != 2 && len(conn.took) != 3 || !c.ended.Load() {
+		t.Errorf("after an answer that did not leave, %d bytes were sent, questions are read: %t", len(conn.took), !c.ended.Load())
 	}
 }
 
