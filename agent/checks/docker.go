@@ -24,6 +24,11 @@ const (
 	// maxDockerAnswer is how many bytes of an answer are read, output aside: the
 	// engine sends a few hundred.
 	maxDockerAnswer = 64 << 10
+	// dockerPort is where an engine listens that is reached over TCP.
+	dockerPort = "2375"
+	// maxFrames of one command's output are read: the engine sends what the command
+	// wrote at a time, and never an empty one.
+	maxFrames = 1 << 20
 	// dockerPoll is the time between two looks at a command whose output has ended:
 	// the engine notes the exit code a little later.
 	dockerPoll = 20 * time.Millisecond
@@ -62,6 +67,10 @@ func newDocker(d *config.CheckDefinition) (Prober, error) {
 	case scheme == "unix":
 		p.base = "http://docker"
 	case scheme == "tcp" && os.Getenv("DOCKER_TLS_VERIFY") == "":
+		var err error
+		if addr, err = dockerAddr(host, addr); err != nil {
+			return nil, fmt.Errorf("check %q: %w", d.Name, err)
+		}
 		p.base = "http://" + addr
 	case scheme == "tcp":
 		return nil, fmt.Errorf("check %q: DOCKER_TLS_VERIFY is set, but this agent speaks to the Docker engine without TLS: let it use the engine's socket", d.Name)
@@ -74,8 +83,20 @@ func newDocker(d *config.CheckDefinition) (Prober, error) {
 		},
 		DisableKeepAlives:      true, // one that outlives the engine would fail a run
 		MaxResponseHeaderBytes: maxHTTPHeader,
-	}}
+	}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }} // the engine sends none
 	return p, nil
+}
+
+// dockerAddr returns host and port of a DOCKER_HOST that is a TCP address.
+func dockerAddr(host, addr string) (string, error) {
+	u, err := url.Parse(host)
+	if err == nil && u.Host == addr && u.Port() == "" {
+		addr = net.JoinHostPort(u.Hostname(), dockerPort)
+	}
+	if name, port, split := net.SplitHostPort(addr); err != nil || split != nil || name == "" || port != u.Port() && port != dockerPort {
+		return "", fmt.Errorf("DOCKER_HOST is %q: want tcp://host:port", host)
+	}
+	return addr, nil
 }
 
 // Probe implements Prober.
@@ -111,6 +132,9 @@ func (p *dockerProbe) run(ctx context.Context, out *tail) (code int, err error) 
 	create := map[string]any{"AttachStdout": true, "AttachStderr": true, "Cmd": p.command}
 	if err := p.call(ctx, "POST", "/containers/"+url.PathEscape(p.container)+"/exec", create, &made); err != nil {
 		return 0, fmt.Errorf("run a command in the container %s: %w", p.container, err)
+	}
+	if made.ID == "" {
+		return 0, fmt.Errorf("run a command in the container %s: the Docker engine gave it no ID", p.container)
 	}
 	p.last = made.ID
 	if err := p.output(ctx, made.ID, out); err != nil {
@@ -200,12 +224,13 @@ func (p *dockerProbe) output(ctx context.Context, id string, out *tail) error {
 		return err
 	}
 	defer resp.Body.Close()
-	for err == nil {
+	for frames := 0; err == nil && !flooded; frames++ {
 		err = copyFrame(out, resp.Body)
+		flooded = flooded || frames == maxFrames
 	}
 	switch {
 	case flooded:
-		return fmt.Errorf("the command wrote more than %d bytes and is not heard any more", maxScriptOutput)
+		return fmt.Errorf("the command wrote more than %d bytes, or a little at a time without end, and is not heard any more", maxScriptOutput)
 	case errors.Is(err, io.EOF):
 		return nil
 	}

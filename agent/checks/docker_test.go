@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -96,6 +97,12 @@ func (e *engine) start(w http.ResponseWriter, r *http.Request) {
 				return // and the command runs on
 			}
 		}
+	case "nothing":
+		for block := bytes.Repeat(frame(1, ""), 1<<10); ; {
+			if _, err := rw.Write(block); err != nil {
+				return
+			}
+		}
 	case "odd":
 		fmt.Fprint(rw, "no frames at all")
 	case "short":
@@ -162,6 +169,7 @@ func TestCommandsInContainers(t *testing.T) {
 		{"web", "/bin/bash", []string{"curl x | grep ok"}, Passing, "/bin/bash|-c|curl x | grep ok"},
 		{"web", "/bin/bash", []string{"check", "-v"}, Passing, "check|-v"},
 		{"web", "", []string{"flood"}, Critical, "wrote more than"},
+		{"web", "", []string{"nothing"}, Critical, "without end"},
 		{"web", "", []string{"odd"}, Critical, "no frames"},
 		{"web", "", []string{"short"}, Critical, "4 of 7 bytes"},
 		{"gone", "", []string{"true"}, Critical, "404 Not Found: No such container: gone"},
@@ -231,12 +239,42 @@ func TestWhereTheDockerEngineIs(t *testing.T) {
 	if err != nil || p.(*dockerProbe).base != "http://docker" {
 		t.Errorf("by default: %+v, %v", p, err)
 	}
+	for host, base := range map[string]string{"tcp://engine": "http://engine:2375", "tcp://[::1]": "http://[::1]:2375", "tcp://[::1]:99/": "http://[::1]:99", "tcp://::1": "", "tcp://e:1/v1": "", "tcp://:2375": ""} {
+		t.Setenv("DOCKER_HOST", host)
+		p, err := newDocker(&d)
+		if (err != nil) != (base == "") || err == nil && p.(*dockerProbe).base != base {
+			t.Errorf("%s: %+v, %v", host, p, err)
+		}
+	}
 	t.Setenv("DOCKER_TLS_VERIFY", "1")
 	for _, host := range []string{"ssh://host", "/var/run/docker.sock", "tcp://", "tcp://127.0.0.1:2376"} {
 		t.Setenv("DOCKER_HOST", host)
 		if err := Validate(&d); err == nil || !strings.Contains(err.Error(), "DOCKER_") {
 			t.Errorf("%s: %v", host, err)
 		}
+	}
+}
+
+// What is no engine is told from one, and is sent nowhere else.
+func TestWhatIsNoDockerEngine(t *testing.T) {
+	elsewhere := 0
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /containers/moved/exec", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("POST /containers/empty/exec", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") })
+	mux.HandleFunc("/elsewhere", func(w http.ResponseWriter, _ *http.Request) { elsewhere++; fmt.Fprint(w, `{"Id":"x"}`) })
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	t.Setenv("DOCKER_HOST", "tcp://"+server.Listener.Addr().String())
+	for container, want := range map[string]string{"moved": "307", "empty": "no ID", "none": "404"} {
+		d := config.CheckDefinition{Name: "c", DockerContainerID: container, Args: []string{"true"}, Interval: time.Second}
+		if r := probe(t, d, 20*time.Second); r.Status != Critical || !strings.Contains(r.Output, want) {
+			t.Errorf("%s: %+v, want %q", container, r, want)
+		}
+	}
+	if elsewhere > 0 {
+		t.Error("the check went where it was sent")
 	}
 }
 
