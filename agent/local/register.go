@@ -192,7 +192,7 @@ func (s *State) putService(r *registration) {
 	id := r.record.ID
 	svc := &service{def: r.def, file: r.file, record: r.record, changed: make(chan struct{}), checks: map[string]*check{}}
 	old := s.services[id]
-	svc.asserts = s.assertsTags(&r.def, old, r.file)
+	svc.asserts = s.assertsTags(&r.def, old)
 	if old != nil {
 		svc.inherit(old)
 		svc.asleep = r.asleep(old)

@@ -193,7 +193,7 @@ func (s *State) compare(ctx context.Context) error {
 	for id, svc := range s.services {
 		theirs := services[id]
 		if theirs != nil {
-			s.compareTags(svc, theirs.Tags)
+			s.compareTags(svc, theirs)
 		}
 		svc.synced = theirs != nil && theirs.Same(&svc.record)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/legate-project/legate/agent/local/disk"
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/state/catalog"
 )
 
 // Others may change the tags of a service with enable_tag_override in the
@@ -23,7 +24,7 @@ type keptTags struct {
 
 // assertsTags reports whether the tags of a definition go before the catalog's;
 // s.mu is held. old is the service as it was, or nil.
-func (s *State) assertsTags(def *config.ServiceDefinition, old *service, file bool) bool {
+func (s *State) assertsTags(def *config.ServiceDefinition, old *service) bool {
 	if !def.EnableTagOverride {
 		return false
 	}
@@ -33,12 +34,16 @@ func (s *State) assertsTags(def *config.ServiceDefinition, old *service, file bo
 	if taken, ok := s.taken[def.ID]; ok {
 		return !slices.Equal(def.Tags, taken)
 	}
-	return s.running && !file // what was there before this start says nothing new
+	return s.running // what was there before this start says nothing new
 }
 
 // compareTags takes the catalog's tags over where they may differ; s.mu is held.
-func (s *State) compareTags(svc *service, theirs []string) {
+func (s *State) compareTags(svc *service, at *catalog.Service) {
+	theirs := at.Tags
 	same := slices.Equal(svc.record.Tags, theirs)
+	if _, known := s.taken[svc.def.ID]; svc.def.EnableTagOverride && !known && !at.EnableTagOverride {
+		svc.asserts = true // they are this agent's, from before others might change them
+	}
 	if !svc.def.EnableTagOverride || svc.asserts && !same {
 		return
 	}

@@ -124,6 +124,21 @@ func TestTagsOutliveARestart(t *testing.T) {
 	})
 	filed.EnableTagOverride = false
 	life(filed, func(*State) { want("others may not change it any more", "filed", "two") })
+	filed.EnableTagOverride, filed.Tags = true, []string{"three"}
+	life(filed, func(s *State) {
+		want("others may change it again, and the file says something else", "filed", "three")
+		f.retag("filed", "theirs")
+		after(2 * time.Minute)
+		want("changed by others since", "filed", "theirs")
+		f.set(func() { f.cut = true })
+		must(t, s.Define(nil, nil))
+		filed.Tags = []string{"four"}
+		must(t, s.Define([]config.ServiceDefinition{filed}, nil))
+		f.set(func() { f.cut = false })
+		after(2 * time.Minute)
+		want("gone from the file and there again, unheard", "filed", "four")
+		must(t, s.Define(nil, nil))
+	})
 	left, err := os.ReadDir(filepath.Join(dir, tagFolder))
 	if must(t, err); len(left) > 0 {
 		t.Errorf("%d files are left of services that are gone or have no such tags", len(left))
