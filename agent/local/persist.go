@@ -84,6 +84,11 @@ func (s *State) restore() error {
 		if k.Result == nil {
 			return errors.New("holds no result")
 		}
+		switch k.Result.Status {
+		case checks.Passing, checks.Warning, checks.Critical:
+		default:
+			return fmt.Errorf("holds the state %.32q, which is none", k.Result.Status)
+		}
 		if c := s.checks[k.Result.CheckID]; c != nil && c.def.TTL > 0 && time.Now().Before(k.Result.Until) {
 			c.record.Status, c.record.Output = k.Result.Status, s.output(k.Result.Output)
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -136,13 +137,15 @@ func (s *State) keepSome(outcomes []outcome) error {
 			writes = true
 		}
 	}
-	if writes {
-		if err := s.writeResults(outcomes); err != nil {
-			return err
-		}
-	}
 	var errs []error
+	if writes {
+		errs = append(errs, s.writeResults(outcomes))
+	}
+	lost := errors.Join(errs...) != nil
 	for i := range outcomes {
+		if lost && outcomes[i].write {
+			continue // the file has an older state; the times of the others need no space
+		}
 		err := os.Chtimes(s.disk.Path(resultFolder, outcomes[i].result.CheckID), time.Time{}, outcomes[i].ranAt)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // the check is gone
 			errs = append(errs, fmt.Errorf("keep the time of a run: %w", err))
@@ -221,12 +224,24 @@ func (c *check) period() time.Duration {
 	return max(c.def.Interval, checks.MinInterval)
 }
 
+// maxKept is the longest file that is read, in bytes: some times what the longest
+// definition has.
+const maxKept = 64 << 20
+
 func readKept(name string) (k kept, err error) {
-	b, err := os.ReadFile(name)
-	if err == nil {
-		err = json.Unmarshal(b, &k)
+	f, err := os.Open(name)
+	if err != nil {
+		return k, err
 	}
-	return k, err
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxKept+1))
+	switch {
+	case err != nil:
+		return k, err
+	case len(b) > maxKept:
+		return k, fmt.Errorf("is longer than %d bytes", maxKept)
+	}
+	return k, json.Unmarshal(b, &k)
 }
 
 // sweepResults removes the results of checks that are not defined any more.

@@ -154,6 +154,51 @@ func TestOutputIsKeptNowAndThen(t *testing.T) {
 	}
 }
 
+// One state that cannot be written makes no other older than it is.
+func TestTimesAreKeptWhileNothingCanBeWritten(t *testing.T) {
+	l := newLives(t)
+	file := []config.CheckDefinition{l.check("calm"), l.check("full")}
+	calm, full := disk.New(l.dir).Path(resultFolder, "calm"), disk.New(l.dir).Path(resultFolder, "full")
+	l.live(0, true, file, func(t *testing.T, s *State) {
+		after(4 * time.Second) // they have run by themselves
+		must(t, os.Remove(full))
+		must(t, os.MkdirAll(filepath.Join(full, "in the way"), 0o700))
+		s.runs("calm", "warning", "")
+		after(2 * keepPeriod)
+		at := time.Now()
+		s.runs("calm", "warning", "")
+		s.runs("full", "warning", "")
+		after(2 * keepPeriod)
+		info, err := os.Stat(calm)
+		if must(t, err); info.ModTime().Before(at) {
+			t.Errorf("it ran at %s, and its file says %s", at, info.ModTime())
+		}
+	})
+}
+
+// What is no state of a check is not taken up as one, whatever the file says.
+func TestDamagedStatesArePutAside(t *testing.T) {
+	for name, text := range map[string]string{
+		"no state":  `{"Result":{"CheckID":"ttl","Status":"passhng","Until":"2100-01-01T00:00:00Z"}}`,
+		"truncated": `{"Result":{"CheckID":"ttl","Sta`,
+		"empty":     ``,
+		"too long":  strings.Repeat(" ", maxKept) + `{"Result":{"CheckID":"ttl","Status":"passing","Until":"2100-01-01T00:00:00Z"}}`,
+	} {
+		l := newLives(t)
+		path := disk.New(l.dir).Path(resultFolder, "ttl")
+		must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		must(t, os.WriteFile(path, []byte(text), 0o600))
+		l.live(0, false, []config.CheckDefinition{{ID: "ttl", TTL: time.Hour}}, func(t *testing.T, s *State) {
+			if got := s.Checks()["ttl"].Status; got != "critical" {
+				t.Errorf("%s: the check is %s", name, got)
+			}
+		})
+		if _, err := os.Stat(path + ".bad"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestStatesOfChecksThatAreGoneGo(t *testing.T) {
 	l := newLives(t)
 	count := func(want int) {
