@@ -190,11 +190,11 @@ func listServiceChecks(r storage.Reader, req *ServiceRequest) (*Checks, error) {
 }
 
 func listStateChecks(r storage.Reader, req *StateRequest) (*Checks, error) {
-	var prefix []byte
-	if req.State != AnyState {
-		prefix = storage.Key(req.State)
+	found := checksByState.Scan(r, storage.Key(req.State))
+	if req.State == AnyState { // in the order of Checks, not of their states
+		found = checks.Scan(r, nil)
 	}
-	return checksOn(r, checksByState.Scan(r, prefix), req.NodeMeta)
+	return checksOn(r, found, req.NodeMeta)
 }
 
 // checksOn collects the checks that are on nodes with all the metadata.
