@@ -19,6 +19,7 @@ import (
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/archive"
+	"github.com/legate-project/legate/state/archive/consulsnap"
 	"github.com/legate-project/legate/state/archive/pack"
 	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/transport"
@@ -317,10 +318,16 @@ func (s *Server) spool(from io.Reader) (_ *os.File, _ archive.Meta, err error) {
 		return nil, archive.Meta{}, fmt.Errorf("read a snapshot: %w", err)
 	}
 	meta, err := verify(file)
-	if err != nil {
-		return nil, meta, err
+	if errors.Is(err, archive.ErrConsul) {
+		var report *consulsnap.Report
+		if report, err = consulsnap.Replace(file, s.cfg.SpoolDir); err == nil {
+			s.log.Warn("the snapshot is one of Consul", "version", report.Version, "id", report.ID, "left out", report.LeftOut(), "keys unlocked", report.Unlocked)
+			meta, err = verify(file)
+		} else if errors.Is(err, archive.ErrInvalid) {
+			err = op.Errorf(op.CodeInvalid, "the snapshot is refused, nothing was changed: %v", err)
+		}
 	}
-	return file, meta, nil
+	return file, meta, err
 }
 
 // verify reads an archive whole: that it is as it was written, and that what was

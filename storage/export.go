@@ -75,6 +75,25 @@ func (v *View) Rows() iter.Seq2[Row, error] {
 	}
 }
 
+// Rows returns the row of a record that was written at index, and behind it
+// those of its indexes that leave a State: for who makes a state from what came
+// from elsewhere.
+func (t *Table[T, P]) Rows(key []byte, index uint64, v *T) ([]Row, error) {
+	row, err := P(v).MarshalMsg(newRow(index, flagLive, P(v).Msgsize()))
+	if err != nil {
+		return nil, fmt.Errorf("make a row of table %s: %w", t.name, err)
+	}
+	pointers, err := t.pointers(key, row[rowHeader:])
+	if err != nil {
+		return nil, fmt.Errorf("make a row of table %s: %w", t.name, err)
+	}
+	rows := []Row{{Key: appendRowKey(nil, t.id, key), Value: row}}
+	for _, k := range pointers {
+		rows = append(rows, Row{Key: []byte(k), Value: newRow(index, flagLive, 0)})
+	}
+	return rows, nil
+}
+
 // floorKey holds the index below which no view's is: that of the command that
 // replaced the state as a whole. None where that never was.
 func floorKey() []byte { return []byte{spaceMeta, 'f'} }

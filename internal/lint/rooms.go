@@ -23,7 +23,7 @@ func levels() map[string]int {
 		"state/catalog state/coordinate state/acl state/status federation client op/view agent/events",
 		"state/session agent/local",
 		"state/kv state/query",
-		"state/txn httpapi/rest",
+		"state/txn state/archive/consulsnap httpapi/rest",
 		"state dns agent/exec agent/watches " + areas,
 		"server httpapi",
 		"agent",

@@ -170,5 +170,9 @@ func NodeGone(tx *storage.Txn, node string) error {
 	return err
 }
 
+// Rows returns the rows of a coordinate that was written at index: what a state
+// holds that was made elsewhere.
+func Rows(e *Entry, index uint64) ([]storage.Row, error) { return entries.Rows(key(e.Node), index, e) }
+
 // Tables lists the tables of the domain.
 func Tables() []storage.AnyTable { return []storage.AnyTable{entries} }

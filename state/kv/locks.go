@@ -140,5 +140,9 @@ func ApplyPass(tx *storage.Txn, r *PassRequest) (*op.Empty, error) {
 	return nil, nil
 }
 
+// Rows returns the rows of an entry with the indexes that it has: what a state
+// holds that was made elsewhere.
+func Rows(e *Entry) ([]storage.Row, error) { return entries.Rows([]byte(e.Key), e.ModifyIndex, e) }
+
 // Tables lists the tables of the domain.
 func Tables() []storage.AnyTable { return []storage.AnyTable{entries, delays} }

@@ -243,5 +243,9 @@ func folded(name string) string {
 	return string(b)
 }
 
+// Rows returns the rows of a query with the indexes that it has: what a state
+// holds that was made elsewhere.
+func Rows(q *Query) ([]storage.Row, error) { return queries.Rows(idKey(q.ID), q.ModifyIndex, q) }
+
 // Tables lists the tables of the domain.
 func Tables() []storage.AnyTable { return []storage.AnyTable{queries} }

@@ -404,5 +404,9 @@ func Advance(tx *storage.Txn, clock time.Duration) (time.Duration, error) {
 	return clock, axis.Put(tx, []byte("now"), &Axis{Clock: clock})
 }
 
+// Rows returns the rows of a session with the indexes that it has: what a state
+// holds that was made elsewhere.
+func Rows(s *Session) ([]storage.Row, error) { return sessions.Rows(idKey(s.ID), s.ModifyIndex, s) }
+
 // Tables lists the tables of the domain.
 func Tables() []storage.AnyTable { return []storage.AnyTable{sessions, axis} }

@@ -43,7 +43,9 @@ type Options struct {
 
 // Report is what a snapshot holds.
 type Report struct {
-	Meta archive.Meta
+	// Program that wrote it.
+	Program string
+	Meta    archive.Meta
 	// KV counts keys by prefix, largest first; empty without KVDetails.
 	KV []Prefix `json:",omitempty"`
 }
@@ -58,38 +60,83 @@ type Prefix struct {
 // Archive reads the whole archive and reports. Errors are those of
 // archive.Read.
 func Archive(r io.Reader, o Options) (*Report, error) {
-	found := map[string]*Prefix{}
+	found := NewPrefixes(o)
 	meta, err := archive.Read(r, func(row archive.Row) error {
-		if o.KVDetails && row.Record() && row.Table() == keys && bytes.HasPrefix(row.PrimaryKey(), []byte(o.KVFilter)) {
-			add(found, prefix(string(row.PrimaryKey()), o.KVDepth), len(row.Key)+len(row.Value))
+		if row.Record() && row.Table() == keys {
+			found.Add(string(row.PrimaryKey()), len(row.Key)+len(row.Value))
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	report := &Report{Meta: meta}
-	for _, p := range slices.SortedFunc(maps.Values(found), func(a, b *Prefix) int {
-		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Name, b.Name))
-	}) {
-		report.KV = append(report.KV, *p)
-	}
-	return report, nil
+	return &Report{Program: "Legate", Meta: meta, KV: found.List()}, nil
 }
 
-func add(found map[string]*Prefix, name string, size int) {
-	p := found[name]
-	if p == nil {
-		if len(found) >= maxPrefixes {
+// Prefixes counts keys by prefix.
+type Prefixes struct {
+	o     Options
+	found map[string]*Prefix
+}
+
+// NewPrefixes counts what the options ask for.
+func NewPrefixes(o Options) *Prefixes { return &Prefixes{o: o, found: map[string]*Prefix{}} }
+
+// Add counts a key whose record has size bytes.
+func (p *Prefixes) Add(key string, size int) {
+	if !p.o.KVDetails || !strings.HasPrefix(key, p.o.KVFilter) {
+		return
+	}
+	name := prefix(key, p.o.KVDepth)
+	one := p.found[name]
+	if one == nil {
+		if len(p.found) >= maxPrefixes {
 			name = "(others)"
 		}
-		if p = found[name]; p == nil {
-			p = &Prefix{Name: name}
-			found[name] = p
+		if one = p.found[name]; one == nil {
+			one = &Prefix{Name: name}
+			p.found[name] = one
 		}
 	}
-	p.Count++
-	p.Bytes += uint64(size)
+	one.Count++
+	one.Bytes += uint64(size)
+}
+
+// List is what was counted, largest first.
+func (p *Prefixes) List() (list []Prefix) {
+	for _, one := range slices.SortedFunc(maps.Values(p.found), func(a, b *Prefix) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Name, b.Name))
+	}) {
+		list = append(list, *one)
+	}
+	return list
+}
+
+// Write writes what was counted in columns, and nothing where that was not asked
+// for.
+func (p *Prefixes) Write(to io.Writer) error {
+	return columns(to, func(w io.Writer) { writeKV(w, p.List()) })
+}
+
+func writeKV(w io.Writer, list []Prefix) {
+	if list != nil {
+		fmt.Fprint(w, "\nKey Name\tCount\tSize\n")
+	}
+	for _, p := range list {
+		fmt.Fprintf(w, "%s\t%d\t%s\n", p.Name, p.Count, Size(p.Bytes))
+	}
+}
+
+// columns aligns what write writes, parted by tabs.
+func columns(to io.Writer, write func(io.Writer)) error {
+	var buf bytes.Buffer
+	w := tabwriter.NewWriter(&buf, 0, 0, 2, ' ', 0)
+	write(w)
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := to.Write(buf.Bytes())
+	return err
 }
 
 // prefix is the first parts of a key, up to depth of them.
@@ -102,12 +149,12 @@ func prefix(key string, depth int) string {
 }
 
 // Write writes the report in columns.
-func (r *Report) Write(to io.Writer) error {
-	var buf bytes.Buffer
-	w := tabwriter.NewWriter(&buf, 0, 0, 2, ' ', 0)
+func (r *Report) Write(to io.Writer) error { return columns(to, r.write) }
+
+func (r *Report) write(w io.Writer) {
 	m := &r.Meta
-	fmt.Fprintf(w, "Format\t%d\nVersion\t%s\nDatacenter\t%s\nNode\t%s\nTime\t%s\nIndex\t%d\nRaft Index\t%d\nTerm\t%d\n",
-		m.Format, m.Version, m.Datacenter, m.Node, m.Time.Format("2006-01-02 15:04:05 MST"), m.Index, m.RaftIndex, m.Term)
+	fmt.Fprintf(w, "Program\t%s\nFormat\t%d\nVersion\t%s\nDatacenter\t%s\nNode\t%s\nTime\t%s\nIndex\t%d\nRaft Index\t%d\nTerm\t%d\n",
+		r.Program, m.Format, m.Version, m.Datacenter, m.Node, m.Time.Format("2006-01-02 15:04:05 MST"), m.Index, m.RaftIndex, m.Term)
 	fmt.Fprint(w, "\nType\tCount\tSize\n")
 	tables := slices.SortedFunc(slices.Values(m.Tables), func(a, b archive.Table) int { return cmp.Compare(b.Bytes, a.Bytes) })
 	for _, t := range tables {
@@ -115,24 +162,14 @@ func (r *Report) Write(to io.Writer) error {
 		if t.Indexes {
 			name += " (index)"
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\n", name, t.Rows, size(t.Bytes))
+		fmt.Fprintf(w, "%s\t%d\t%s\n", name, t.Rows, Size(t.Bytes))
 	}
-	fmt.Fprintf(w, "Total\t%d\t%s\n", m.Rows, size(m.Bytes))
-	if r.KV != nil {
-		fmt.Fprint(w, "\nKey Name\tCount\tSize\n")
-	}
-	for _, p := range r.KV {
-		fmt.Fprintf(w, "%s\t%d\t%s\n", p.Name, p.Count, size(p.Bytes))
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	_, err := to.Write(buf.Bytes())
-	return err
+	fmt.Fprintf(w, "Total\t%d\t%s\n", m.Rows, Size(m.Bytes))
+	writeKV(w, r.KV)
 }
 
-// size is a number of bytes for people.
-func size(n uint64) string {
+// Size is a number of bytes for people.
+func Size(n uint64) string {
 	f, unit := float64(n), 0
 	for ; f >= 1024 && unit < 4; unit++ {
 		f /= 1024
