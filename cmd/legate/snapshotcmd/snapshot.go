@@ -18,6 +18,7 @@ import (
 
 	"github.com/legate-project/legate/cmd/legate/command"
 	"github.com/legate-project/legate/state/archive"
+	"github.com/legate-project/legate/state/archive/consulsnap"
 	"github.com/legate-project/legate/state/archive/inspect"
 )
 
@@ -128,7 +129,8 @@ func verify(file io.ReadSeeker) (archive.Meta, error) {
 func Restore() command.Command {
 	return command.Command{
 		Name: "snapshot restore", Synopsis: "Restore a snapshot", Args: "FILE", Min: 1, Max: 1, Access: command.ToDatacenter,
-		About:   "Replaces the state of the datacenter by that of a snapshot. A damaged one is refused before anything changes.",
+		About: "Replaces the state of the datacenter by that of a snapshot. A damaged one is refused before anything changes.\n" +
+			"Snapshots of Consul are taken as well; what of one is left out is said.",
 		Example: "legate snapshot restore backup.snap", New: func() command.Action { return &restoreAction{} },
 	}
 }
@@ -143,7 +145,12 @@ func (a *restoreAction) Run(c *command.Call, args []string) error {
 		return err
 	}
 	defer file.Close()
-	if _, err := verify(file); err != nil { // before it goes over the network
+	_, err = verify(file) // before it goes over the network
+	var foreign *consulsnap.Report
+	if errors.Is(err, archive.ErrConsul) {
+		foreign, err = consul(file, nil)
+	}
+	if err != nil {
 		return err
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
@@ -158,15 +165,32 @@ func (a *restoreAction) Run(c *command.Call, args []string) error {
 		return fmt.Errorf("restore a snapshot: %w", err)
 	}
 	shown.end()
-	_, err = fmt.Fprintln(c.Stdout, "Restored snapshot")
+	if foreign == nil {
+		_, err = fmt.Fprintln(c.Stdout, "Restored snapshot")
+		return err
+	}
+	text := fmt.Sprintf("Restored snapshot of Consul %s. Left out:\n", foreign.Version)
+	for _, line := range foreign.LeftOut() {
+		text += "  " + line + "\n"
+	}
+	_, err = io.WriteString(c.Stdout, text)
 	return err
+}
+
+// consul reads a snapshot of Consul from its beginning.
+func consul(file io.ReadSeeker, key func(string, int)) (*consulsnap.Report, error) {
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return consulsnap.Inspect(file, key)
 }
 
 // Inspect is the command snapshot inspect.
 func Inspect() command.Command {
 	return command.Command{
 		Name: "snapshot inspect", Synopsis: "Show what a snapshot holds", Args: "FILE", Min: 1, Max: 1,
-		About:   "Verifies a snapshot and prints when and where it was made and how much of what is in it.",
+		About: "Verifies a snapshot and prints when and where it was made and how much of what is in it. Of one of Consul it says\n" +
+			"what would be taken over and what is left out.",
 		Example: "legate snapshot inspect backup.snap\nlegate snapshot inspect -kvdetails -kvdepth=1 backup.snap", New: func() command.Action { return &inspectAction{} },
 	}
 }
@@ -193,6 +217,9 @@ func (a *inspectAction) Run(c *command.Call, args []string) error {
 	}
 	defer file.Close()
 	report, err := inspect.Archive(file, a.Options)
+	if errors.Is(err, archive.ErrConsul) {
+		return a.foreign(c, file)
+	}
 	if err != nil {
 		return err
 	}
@@ -200,6 +227,25 @@ func (a *inspectAction) Run(c *command.Call, args []string) error {
 		return report.Write(c.Stdout)
 	}
 	return command.JSON(c.Stdout, report)
+}
+
+// foreign shows a snapshot of Consul.
+func (a *inspectAction) foreign(c *command.Call, file io.ReadSeeker) error {
+	keys := inspect.NewPrefixes(a.Options)
+	report, err := consul(file, keys.Add)
+	if err != nil {
+		return err
+	}
+	if a.format == "json" {
+		return command.JSON(c.Stdout, struct {
+			*consulsnap.Report
+			KV []inspect.Prefix `json:",omitempty"`
+		}{report, keys.List()})
+	}
+	if err := report.Write(c.Stdout); err != nil {
+		return err
+	}
+	return keys.Write(c.Stdout)
 }
 
 // Decode is the command snapshot decode.
