@@ -393,7 +393,9 @@ func TestBadInputChangesNothing(t *testing.T) {
 		{"PUT", "/v1/coordinate/update", `{"Node":"n","Coord":{"Vec":[1e999]}}`, "Request decode failed: "},
 		{"PUT", "/v1/coordinate/update", `{"Node":"n","Coord":{"Vec":[NaN]}}`, "Request decode failed: "},
 		{"PUT", "/v1/catalog/register", `{`, "Request decode failed: "},
-		{"PUT", "/v1/catalog/register", `{"Check":{"Definition":{"Interval":"x"}}}`, "Request decode failed: "},
+		{"PUT", "/v1/catalog/register", `{"Check":{"Definition":{"Interval":"x"}}}`, `Request decode failed: invalid duration "x"`},
+		{"PUT", "/v1/catalog/register", `{"Check":{"Definition":{"Timeout":1e300}}}`, "Request decode failed: invalid duration"},
+		{"PUT", "/v1/catalog/register", `{"Check":{"Definition":{"Timeout":true}}}`, "Request decode failed: invalid duration"},
 		{"PUT", "/v1/catalog/deregister", `[]`, "Request decode failed: "},
 		{"PUT", "/v1/catalog/deregister", ``, "Request decode failed: "},
 	} {

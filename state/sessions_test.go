@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -159,11 +160,11 @@ func TestSessionCreateRefusals(t *testing.T) {
 		{session.Session{Node: "n1", Behavior: "keep"}, "Invalid Behavior setting 'keep'"},
 		{session.Session{Node: "n1", TTL: "9s"}, "Invalid Session TTL '9s', must be between [10s=24h0m0s]"},
 		{session.Session{Node: "n1", TTL: "25h"}, "Invalid Session TTL '25h', must be between [10s=24h0m0s]"},
-		{session.Session{Node: "n1", TTL: "soon"}, "Session TTL 'soon' invalid"},
+		{session.Session{Node: "n1", TTL: "soon"}, "Session TTL 'soon' invalid: invalid duration"},
 		{session.Session{Node: "n1", TTL: strings.Repeat("0", 1000) + "20s"}, "longer than 128 bytes"},
 		{session.Session{Node: "n1", Name: strings.Repeat("x", 5000)}, "longer than 4096 bytes"},
 		{session.Session{Node: "n1", ServiceChecks: []session.ServiceCheck{{ID: "c-w1", Namespace: strings.Repeat("x", 200)}}}, "longer than 128 bytes"},
-		{session.Session{Node: "n1", LockDelay: time.Hour}, "Invalid LockDelay"},
+		{session.Session{Node: "n1", LockDelay: -1}, "Invalid LockDelay"},
 		{session.Session{Node: "n1", NodeChecks: make([]string, 65)}, "at most 64"},
 	} {
 		_, err := s.apply(&session.Create, &session.CreateRequest{Session: c.make})
@@ -254,25 +255,31 @@ func TestBehaviorDeleteDeletesWhatIsHeld(t *testing.T) {
 }
 
 func TestLockDelayRunsOnTheAxisOfTime(t *testing.T) {
-	s := newScene(t)
-	const delay = session.DefaultLockDelay
-	s.leader.Clock = 100 * time.Second
-	a, b := s.session(session.Release), s.session(session.Release)
-	s.kv(kv.Lock, "k", a)
-	s.must(&session.Destroy, &session.DestroyRequest{ID: a})
-	for _, c := range []struct {
-		clock time.Duration
-		ok    bool
-	}{
-		{100 * time.Second, false},
-		{0, false}, // a leader that knows nothing of time
-		{100*time.Second + delay - 1, false},
-		{50 * time.Second, false}, // time does not go back
-		{100*time.Second + delay, true},
-	} {
-		s.leader.Clock = c.clock
-		if got := s.kv(kv.Lock, "k", b); got != c.ok {
-			t.Errorf("at %v: %v, want %v", c.clock, got, c.ok)
+	for _, delay := range []time.Duration{session.DefaultLockDelay, 5 * time.Minute, math.MaxInt64} {
+		s := newScene(t)
+		s.leader.Clock = 100 * time.Second
+		b := s.session(session.Release)
+		a := s.must(&session.Create, &session.CreateRequest{Session: session.Session{Node: "n1", LockDelay: delay}}).(*session.CreateResult).ID
+		s.kv(kv.Lock, "k", a)
+		s.must(&session.Destroy, &session.DestroyRequest{ID: a})
+		end := 100*time.Second + delay
+		if delay == math.MaxInt64 { // for as long as the axis goes
+			end = math.MaxInt64
+		}
+		for _, c := range []struct {
+			clock time.Duration
+			ok    bool
+		}{
+			{100 * time.Second, false},
+			{0, false}, // a leader that knows nothing of time
+			{end - 1, false},
+			{50 * time.Second, false}, // time does not go back
+			{end, true},
+		} {
+			s.leader.Clock = c.clock
+			if got := s.kv(kv.Lock, "k", b); got != c.ok {
+				t.Errorf("a delay of %v at %v: %v, want %v", delay, c.clock, got, c.ok)
+			}
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/legate-project/legate/state/catalog"
@@ -25,8 +26,8 @@ func (d *LockDelay) UnmarshalJSON(b []byte) error {
 	switch v := v.(type) {
 	case nil:
 	case float64:
-		if v < 0 || v > float64(session.MaxTTL) { // far above what is allowed; no overflow
-			return fmt.Errorf("LockDelay %v is out of range", v)
+		if v < 0 || v >= math.MaxInt64 {
+			return fmt.Errorf("LockDelay: invalid duration %v: want a number from 0", v)
 		}
 		if v < secondsBelow {
 			v *= float64(time.Second)
@@ -35,11 +36,11 @@ func (d *LockDelay) UnmarshalJSON(b []byte) error {
 	case string:
 		t, err := time.ParseDuration(v)
 		if err != nil {
-			return fmt.Errorf("LockDelay %q: use a number with a unit, such as 15s", v)
+			return fmt.Errorf("LockDelay: invalid duration %.64q: use a number with a unit, such as 15s", v)
 		}
 		*d = LockDelay(t)
 	default:
-		return errors.New("LockDelay: use text such as \"15s\"")
+		return errors.New("LockDelay: invalid duration: use text such as \"15s\"")
 	}
 	return nil
 }

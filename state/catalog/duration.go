@@ -3,6 +3,7 @@ package catalog
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -22,6 +23,9 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 	switch v := v.(type) {
 	case nil:
 	case float64:
+		if v <= math.MinInt64 || v >= math.MaxInt64 {
+			return fmt.Errorf("invalid duration %v: more nanoseconds than can be counted", v)
+		}
 		*d = Duration(v)
 	case string:
 		if v == "" {
@@ -29,11 +33,11 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 		}
 		t, err := time.ParseDuration(v)
 		if err != nil {
-			return fmt.Errorf("duration %q: use a number with a unit, such as 10s", v)
+			return fmt.Errorf("invalid duration %.64q: use a number with a unit, such as 10s", v)
 		}
 		*d = Duration(t)
 	default:
-		return fmt.Errorf("duration %s: use text such as \"10s\"", b)
+		return fmt.Errorf("invalid duration %.64s: use text such as \"10s\"", b)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"encoding/binary"
+	"math"
 	"strings"
 	"time"
 
@@ -103,11 +104,19 @@ func ReleaseAll(tx *storage.Txn, s *session.Session, now time.Duration) error {
 		if s.LockDelay == 0 {
 			continue
 		}
-		if err := delays.Put(tx, key, &Delay{Key: e.Key, Until: now + s.LockDelay}); err != nil {
+		if err := delays.Put(tx, key, &Delay{Key: e.Key, Until: after(now, s.LockDelay)}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// after is the end of a delay, at most that of the axis of time.
+func after(now, delay time.Duration) time.Duration {
+	if delay > math.MaxInt64-now {
+		return math.MaxInt64
+	}
+	return now + delay
 }
 
 // NextDelay returns the delay that is over first, nil if none is remembered.

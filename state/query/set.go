@@ -101,7 +101,7 @@ func prepareTTL(text string) error {
 	}
 	switch d, err := time.ParseDuration(text); {
 	case len(text) > maxText || err != nil:
-		return invalid("Bad DNS TTL '%.64s': use a number with a unit, such as 30s", text)
+		return invalid("Bad DNS TTL '%.64s': invalid duration: use a number with a unit, such as 30s", text)
 	case d < 0:
 		return invalid("DNS TTL '%s' must be 0 or more", text)
 	}

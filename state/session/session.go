@@ -25,11 +25,11 @@ const (
 	Delete  = "delete"  // they are deleted
 )
 
-// Bounds of a session: how long keys stay locked behind it, how long its TTL may
-// be, how many checks it may depend on, and how long its texts may be, in bytes.
+// Bounds of a session: how long keys stay locked behind it unless it says so
+// itself, how long its TTL may be, how many checks it may depend on, and how long
+// its texts may be, in bytes.
 const (
 	DefaultLockDelay = 15 * time.Second
-	MaxLockDelay     = 60 * time.Second
 	MaxTTL           = 24 * time.Hour
 	DefaultMinTTL    = 10 * time.Second
 	maxChecks        = 64
@@ -249,8 +249,8 @@ func prepareCreate(l op.Leader, r *CreateRequest) error {
 	default:
 		return op.Errorf(op.CodeInvalid, "Invalid Behavior setting '%s'", s.Behavior)
 	}
-	if s.LockDelay < 0 || s.LockDelay > MaxLockDelay {
-		return op.Errorf(op.CodeInvalid, "Invalid LockDelay '%v', must be between [0s=%v]", s.LockDelay, MaxLockDelay)
+	if s.LockDelay < 0 {
+		return op.Errorf(op.CodeInvalid, "Invalid LockDelay '%v', must be 0s or more", s.LockDelay)
 	}
 	if err := prepareTTL(l, s); err != nil {
 		return err
@@ -273,7 +273,7 @@ func prepareTTL(l op.Leader, s *Session) error {
 	case len(s.TTL) > maxWord:
 		return op.Errorf(op.CodeInvalid, "Session TTL is longer than %d bytes", maxWord)
 	case err != nil:
-		return op.Errorf(op.CodeInvalid, "Session TTL '%s' invalid: use a number with a unit, such as 30s", s.TTL)
+		return op.Errorf(op.CodeInvalid, "Session TTL '%s' invalid: invalid duration: use a number with a unit, such as 30s", s.TTL)
 	case d == 0:
 		s.TTL = ""
 	case d < shortest || d > MaxTTL:
