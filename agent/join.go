@@ -11,6 +11,7 @@ import (
 
 	"github.com/legate-project/legate/agent/cloudjoin"
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/internal/gossip"
 )
 
 // startJoins begins to look for other members, as long as configured.
@@ -27,16 +28,23 @@ func (a *Agent) startJoins() error {
 		}
 	}
 	c := a.cfg
-	err := a.startJoin(joiner{pool: "LAN", entries: c.RetryJoin, port: c.Ports.SerfLAN, interval: c.RetryInterval, most: c.RetryMax, join: a.lan.Join})
+	err := a.startJoin(joiner{pool: "LAN", entries: c.RetryJoin, port: c.Ports.SerfLAN, interval: c.RetryInterval, most: c.RetryMax, join: a.lan.Join, members: a.lan.Members})
 	if err != nil || a.server == nil || a.server.wan == nil {
 		return err
 	}
-	return a.startJoin(joiner{pool: "WAN", entries: c.RetryJoinWAN, port: c.Ports.SerfWAN, interval: c.RetryIntervalWAN, most: c.RetryMaxWAN, join: a.server.wan.Join})
+	return a.startJoin(joiner{pool: "WAN", entries: c.RetryJoinWAN, port: c.Ports.SerfWAN, interval: c.RetryIntervalWAN, most: c.RetryMaxWAN, join: a.server.wan.Join, members: a.server.wan.Members})
 }
 
 // errOnlyThisNode is why nobody is joined when a cloud shows nobody else: so it
 // is for the first node.
 var errOnlyThisNode = errors.New("only this node is there")
+
+// finder finds the addresses that clouds know.
+type finder interface {
+	Addrs(ctx context.Context) ([]string, error)
+}
+
+var _ finder = (*cloudjoin.Finder)(nil)
 
 // joiner looks for the members of one pool.
 type joiner struct {
@@ -45,7 +53,9 @@ type joiner struct {
 	interval time.Duration
 	most     int // tries; 0 has no end
 	join     func([]string) (int, error)
-	find     *cloudjoin.Finder
+	members  func() []gossip.Member
+	plain    []string // of entries, the addresses
+	find     finder   // of the clouds among them; nil for none
 	port     int      // of this node in the pool
 	own      []string // this node's addresses, as clouds show them
 }
@@ -56,7 +66,17 @@ func (a *Agent) startJoin(j joiner) error {
 	if len(j.entries) == 0 {
 		return nil
 	}
-	j.find = cloudjoin.NewFinder(a.group, j.entries)
+	var clouds []string
+	for _, e := range j.entries {
+		if config.IsCloudJoin(e) {
+			clouds = append(clouds, e)
+		} else {
+			j.plain = append(j.plain, e)
+		}
+	}
+	if len(clouds) > 0 {
+		j.find = cloudjoin.NewFinder(clouds)
+	}
 	for _, addr := range []string{a.cfg.AdvertiseAddr, a.cfg.AdvertiseAddrWAN} {
 		j.own = append(j.own, addr, net.JoinHostPort(addr, strconv.Itoa(j.port)))
 	}
@@ -91,20 +111,29 @@ func (a *Agent) startJoin(j joiner) error {
 	})
 }
 
-// try joins through what can be found now. Clouds are asked each time: members
-// come and go while nobody answers.
-func (j *joiner) try(ctx context.Context) (int, error) {
+// try joins through what can be found now: first through addresses, which need no
+// cloud to answer. Clouds are asked each time: members come and go while nobody
+// answers.
+func (j *joiner) try(ctx context.Context) (n int, err error) {
+	if len(j.plain) > 0 {
+		n, err = j.join(j.plain)
+	}
+	if n > 0 || j.find == nil {
+		return n, err
+	}
 	addrs, found := j.find.Addrs(ctx)
 	// A cloud shows this node too. To join itself would end the search.
-	addrs = slices.DeleteFunc(addrs, func(addr string) bool {
-		return slices.Contains(j.own, addr) && !slices.Contains(j.entries, addr)
-	})
-	if len(addrs) == 0 {
-		if found == nil {
-			found = errOnlyThisNode
-		}
-		return 0, found
+	addrs = slices.DeleteFunc(addrs, func(addr string) bool { return slices.Contains(j.own, addr) })
+	if len(addrs) > 0 {
+		var failed error
+		n, failed = j.join(addrs)
+		found = errors.Join(failed, found)
 	}
-	n, err := j.join(addrs)
+	if len(j.members()) < 2 { // it may show this node at an address that this node does not know
+		n = 0
+	}
+	if n == 0 && err == nil && found == nil {
+		found = errOnlyThisNode
+	}
 	return n, errors.Join(err, found)
 }

@@ -3,7 +3,8 @@
 //
 // It keeps no answers and tries nothing again: who joins does. What a provider
 // logs is kept from the log, since it may have secrets in it; its error is
-// returned.
+// returned without the values of the entry, and not at any length. A provider
+// that panics or hangs hurts nothing but its answer.
 package cloudjoin
 
 import (
@@ -12,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-discover/provider/aws"
@@ -21,6 +23,7 @@ import (
 	"github.com/hashicorp/go-discover/provider/mdns"
 
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/internal/lifecycle"
 )
 
 const (
@@ -30,6 +33,12 @@ const (
 	// maxAddrs are taken of one answer. Joining asks one after the other, and
 	// any one member is enough.
 	maxAddrs = 256
+	// maxFault is how many bytes of a provider's error are told: some return what a
+	// proxy says in its place.
+	maxFault = 1024
+	// shortestSecret is how many bytes a value has at least that is hidden in errors:
+	// words as short as regions are no secrets.
+	shortestSecret = 8
 )
 
 // ErrBusy is returned while the last question to a provider goes on: providers
@@ -53,15 +62,12 @@ func providers() map[string]provider {
 	}
 }
 
-// Runner starts a goroutine that has an owner.
-type Runner interface {
-	Spawn(name string, run func(context.Context)) error
-}
-
 // Finder turns entries of one setting into addresses. One caller uses it at a
 // time.
 type Finder struct {
-	run       Runner
+	// run has those who ask. Nobody stops it: providers cannot be told to stop, and
+	// an agent that ends must not wait for one that hangs.
+	run       *lifecycle.Group
 	providers map[string]provider
 	entries   []string
 	asked     []chan found // by entry; nil if nobody asks
@@ -73,65 +79,111 @@ type found struct {
 }
 
 // NewFinder returns a Finder of entries that config has found to be right.
-func NewFinder(run Runner, entries []string) *Finder {
-	return &Finder{run: run, providers: providers(), entries: entries, asked: make([]chan found, len(entries))}
+func NewFinder(entries []string) *Finder {
+	return &Finder{run: lifecycle.New("clouds"), providers: providers(), entries: entries, asked: make([]chan found, len(entries))}
 }
 
-// Addrs returns the addresses of all entries in their order. An entry that
-// cannot be resolved is left out; why not is in the error, beside the addresses
-// of the others.
+// Addrs returns the addresses of all entries in their order. All clouds are asked
+// at once. An entry that cannot be resolved is left out; why not is in the error,
+// beside the addresses of the others.
 func (f *Finder) Addrs(ctx context.Context) ([]string, error) {
 	var addrs []string
 	var errs []error
+	joins := make([]config.CloudJoin, len(f.entries))
 	for i, entry := range f.entries {
 		if !config.IsCloudJoin(entry) {
+			continue
+		}
+		var err error
+		if joins[i], err = config.ParseCloudJoin(entry); err != nil {
+			return nil, err
+		}
+		if err := f.ask(i, joins[i]); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, ErrBusy)
+	defer cancel()
+	for i, entry := range f.entries {
+		if f.asked[i] == nil {
 			addrs = append(addrs, entry)
 			continue
 		}
-		join, err := config.ParseCloudJoin(entry)
-		if err != nil {
-			return nil, err
-		}
-		more, err := f.ask(ctx, i, join)
+		more, err := f.answer(ctx, i)
 		switch {
 		case err != nil:
-			errs = append(errs, fmt.Errorf("%s: %w", join, err))
+			errs = append(errs, fmt.Errorf("%s: %w", joins[i], err))
 		case len(more) == 0:
-			errs = append(errs, fmt.Errorf("%s: nothing matches", join))
+			errs = append(errs, fmt.Errorf("%s: nothing matches", joins[i]))
 		}
 		addrs = append(addrs, more[:min(len(more), maxAddrs)]...)
 	}
 	return addrs, errors.Join(errs...)
 }
 
-// ask waits for the answer of one provider. Its goroutine may outlive the wait,
-// never the process; there is one for an entry at a time.
-func (f *Finder) ask(ctx context.Context, i int, join config.CloudJoin) ([]string, error) {
-	answer := f.asked[i]
-	if answer == nil {
-		answer = make(chan found, 1)
-		args := map[string]string{"provider": join.Provider}
-		for k, v := range join.Args {
-			args[k] = v
-		}
-		err := f.run.Spawn("ask "+join.Provider, func(context.Context) {
-			addrs, err := f.providers[join.Provider].Addrs(args, log.New(io.Discard, "", 0))
-			answer <- found{addrs, err}
-		})
-		if err != nil {
-			return nil, err
-		}
-		f.asked[i] = answer
+// ask has one provider asked, unless it is being asked. Its goroutine may outlive
+// the wait, never the process.
+func (f *Finder) ask(i int, join config.CloudJoin) error {
+	if f.asked[i] != nil {
+		return nil
 	}
-	wait := time.NewTimer(patience)
-	defer wait.Stop()
+	answer := make(chan found, 1)
+	f.asked[i] = answer
+	return f.run.Spawn("ask "+join.Provider, func(context.Context) {
+		addrs, err := addrsOf(f.providers[join.Provider], join)
+		answer <- found{addrs, err}
+	})
+}
+
+// answer waits for what a provider says.
+func (f *Finder) answer(ctx context.Context, i int) ([]string, error) {
 	select {
-	case got := <-answer:
+	case got := <-f.asked[i]:
 		f.asked[i] = nil
 		return got.addrs, got.err
-	case <-wait.C:
-		return nil, ErrBusy
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, context.Cause(ctx)
 	}
 }
+
+// errPanicked says no more: what a panic says may be secret.
+var errPanicked = errors.New("the provider failed in a way that it does not tell")
+
+func addrsOf(p provider, join config.CloudJoin) (addrs []string, err error) {
+	defer func() {
+		if recover() != nil {
+			addrs, err = nil, errPanicked
+		}
+	}()
+	args := map[string]string{"provider": join.Provider}
+	for k, v := range join.Args {
+		args[k] = v
+	}
+	if addrs, err = p.Addrs(args, log.New(io.Discard, "", 0)); err != nil {
+		err = &fault{err: err, join: join}
+	}
+	return addrs, err
+}
+
+// fault is a provider's error as it may be told.
+type fault struct {
+	err  error
+	join config.CloudJoin
+}
+
+// Error implements error.
+func (f *fault) Error() string {
+	text := f.err.Error()
+	for _, v := range f.join.Args {
+		if len(v) >= shortestSecret {
+			text = strings.ReplaceAll(text, v, "<hidden>")
+		}
+	}
+	if len(text) > maxFault { // not before: half a value would stay
+		text = strings.ToValidUTF8(text[:maxFault], "") + "…"
+	}
+	return text
+}
+
+// Unwrap returns the error as the provider says it.
+func (f *fault) Unwrap() error { return f.err }

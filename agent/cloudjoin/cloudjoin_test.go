@@ -10,9 +10,9 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/legate-project/legate/config"
-	"github.com/legate-project/legate/internal/lifecycle"
 )
 
 func TestProvidersAreThoseOfTheConfiguration(t *testing.T) {
@@ -29,13 +29,9 @@ func TestArgumentsReachTheProvider(t *testing.T) {
 		"provider=mdns":                     "Service record not provided",
 		"provider=mdns service=x timeout=y": "parse timeout",
 	} {
-		g := lifecycle.New("test")
-		_, err := NewFinder(g, []string{entry}).Addrs(t.Context())
+		_, err := NewFinder([]string{entry}).Addrs(t.Context())
 		if err == nil || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(want)) {
 			t.Errorf("%s: got %v, want %q", entry, err, want)
-		}
-		if err := g.Stop(t.Context()); err != nil {
-			t.Error(err)
 		}
 	}
 }
@@ -46,13 +42,12 @@ type cloud func(args map[string]string) ([]string, error)
 func (c cloud) Addrs(args map[string]string, _ *log.Logger) ([]string, error) { return c(args) }
 
 func finder(t *testing.T, entries []string, c cloud) *Finder {
-	g := lifecycle.New("test")
+	f := NewFinder(entries)
 	t.Cleanup(func() {
-		if err := g.Stop(context.Background()); err != nil {
+		if err := f.run.Stop(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
-	f := NewFinder(g, entries)
 	f.providers = map[string]provider{"aws": c, "gce": c}
 	return f
 }
@@ -111,5 +106,49 @@ func TestAProviderThatHangsIsAskedOnce(t *testing.T) {
 		if addrs, err := f.Addrs(t.Context()); err != nil || len(addrs) != 1 || asked != 1 {
 			t.Errorf("got %v, %v after %d questions, want the late answer to the only one", addrs, err, asked)
 		}
+	})
+}
+
+// What a provider says goes into logs: no secret of the entry, no page of a proxy.
+func TestFaultsOfProviders(t *testing.T) {
+	const secret = "wJalrXUtnFEMI"
+	entry := "provider=aws region=eu secret_access_key=" + secret
+	for what, c := range map[string]struct {
+		fault func() error
+		want  string
+	}{
+		"a secret":            {func() error { return fmt.Errorf("401 in eu for %s", secret) }, "401 in eu for <hidden>"},
+		"a page":              {func() error { return errors.New(strings.Repeat("<p>", 10_000)) }, "<…"},
+		"a secret at the cut": {func() error { return errors.New(strings.Repeat(".", maxFault-5) + secret) }, "<hidd…"},
+		"a panic":             {func() error { panic(secret) }, errPanicked.Error()},
+	} {
+		f := finder(t, []string{entry}, func(map[string]string) ([]string, error) { return nil, c.fault() })
+		addrs, err := f.Addrs(t.Context())
+		if err == nil {
+			t.Errorf("%s: %v", what, addrs)
+			continue
+		}
+		if text := err.Error(); !strings.HasSuffix(text, c.want) || strings.Contains(text, secret[:5]) || len(text) > maxFault+100 {
+			t.Errorf("%s: %.200q, want %q", what, text, c.want)
+		}
+	}
+}
+
+// One cloud that hangs costs no other its time.
+func TestCloudsAreAskedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		f := finder(t, []string{"provider=aws tag_key=1", "provider=aws tag_key=2", "provider=gce"}, func(args map[string]string) ([]string, error) {
+			if args["provider"] == "aws" {
+				<-hang
+			}
+			return []string{"10.0.0.1"}, nil
+		})
+		begin := time.Now()
+		addrs, err := f.Addrs(t.Context())
+		if took := time.Since(begin); len(addrs) != 1 || !errors.Is(err, ErrBusy) || took != patience {
+			t.Errorf("%v, %v after %s", addrs, err, took)
+		}
+		close(hang)
 	})
 }
