@@ -11,12 +11,12 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/consensus"
-	"github.com/legate-project/legate/storage"
+	"github.com/legate-project/legate/storage/raftlog"
 	"github.com/legate-project/legate/transport"
 )
 
 // startRaft starts this server's consensus node on the listener.
-func (s *serverParts) startRaft(id transport.Identity, listener net.Listener, log *storage.Log, list *serverList) error {
+func (s *serverParts) startRaft(id transport.Identity, listener net.Listener, log *raftlog.Log, list *serverList) error {
 	a := s.a
 	check := verifyServer(id, a.cfg.Datacenter)
 	addressOf := func(id string) (string, bool) {

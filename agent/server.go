@@ -34,6 +34,7 @@ import (
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/storage"
+	"github.com/legate-project/legate/storage/raftlog"
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/transport/identity"
 	"github.com/legate-project/legate/wan"
@@ -262,7 +263,7 @@ func (a *Agent) endpoint(name, addr string, id transport.Identity, wrap func(net
 	return e, a.group.OnStop(name+" endpoint", e.Close)
 }
 
-func (s *serverParts) openStorage() (*storage.Log, error) {
+func (s *serverParts) openStorage() (*raftlog.Log, error) {
 	a := s.a
 	var fs vfs.FS = vfs.Default
 	dir := a.dir.sub("raft")
@@ -275,16 +276,14 @@ func (s *serverParts) openStorage() (*storage.Log, error) {
 		return storage.Options{Dir: filepath.Join(dir, name), FS: fs, Cache: cache, Log: a.log,
 			Registerer: a.reg, OnFatal: func(err error) { a.finish(&FatalError{err}) }}
 	}
-	log, err := storage.OpenLog(open("log"))
+	log, err := raftlog.Open(open("log"))
 	if err != nil {
 		return nil, fmt.Errorf("open the Raft log in %s: %w", dir, err)
 	}
 	if err := a.group.OnStop("raft log", func(context.Context) error { return log.Close() }); err != nil {
 		return nil, err
 	}
-	opts := open("state")
-	opts.Tables = state.Tables()
-	if s.state, err = storage.OpenState(opts); err != nil {
+	if s.state, err = storage.OpenState(open("state"), state.Tables()...); err != nil {
 		return nil, fmt.Errorf("open the state in %s: %w", dir, err)
 	}
 	return log, a.group.OnStop("state", func(context.Context) error { return s.state.Close() })

@@ -16,6 +16,7 @@ import (
 
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/storage"
+	"github.com/legate-project/legate/storage/raftlog"
 )
 
 // row is what the test's machine stores.
@@ -62,7 +63,7 @@ type member struct {
 	net   *network
 	tune  func(*Config)
 	sick  bool // its disk fails: so may closing it
-	log   *storage.Log
+	log   *raftlog.Log
 	state *storage.State
 	node  *Node
 }
@@ -118,7 +119,7 @@ func newMember(t testing.TB, n *network, id string, fs vfs.FS) *member {
 // open opens the disks; start runs the node on them.
 func (m *member) open() error {
 	var err error
-	if m.log, err = storage.OpenLog(storage.Options{Dir: m.fs.PathJoin(m.dir, "log"), FS: m.fs}); err != nil {
+	if m.log, err = raftlog.Open(storage.Options{Dir: m.fs.PathJoin(m.dir, "log"), FS: m.fs}); err != nil {
 		return err
 	}
 	m.state, err = storage.OpenState(storage.Options{Dir: m.fs.PathJoin(m.dir, "state"), FS: m.fs})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/storage"
+	"github.com/legate-project/legate/storage/raftlog"
 )
 
 // Errors that callers tell apart.
@@ -64,7 +65,7 @@ type Timing struct {
 type Config struct {
 	NodeID    string         // identity, for ever. Required
 	Address   string         // what peers are told. Required
-	Log       *storage.Log   // Required; closed by the caller after Stop
+	Log       *raftlog.Log   // Required; closed by the caller after Stop
 	State     *storage.State // Required; closed by the caller after Stop
 	Machine   Machine        // Required
 	Transport raft.Transport // Required; closed by Stop

@@ -1,4 +1,4 @@
-// Package consensus runs one Raft node over a storage.Log and a storage.State.
+// Package consensus runs one Raft node over a raftlog.Log and a storage.State.
 //
 // It promises: what Propose returned without an error is committed and applied
 // here; an error says whether the command surely was not applied

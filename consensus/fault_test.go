@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/legate-project/legate/storage"
+	"github.com/legate-project/legate/storage/raftlog"
 )
 
 // single starts one voter on the file system; it bootstraps a new one.
@@ -227,7 +228,7 @@ func TestStateAheadOfLogStands(t *testing.T) {
 				t.Fatal(err)
 			}
 			var err error
-			if m.log, err = storage.OpenLog(storage.Options{Dir: m.fs.PathJoin(m.dir, "log"), FS: m.fs}); err != nil {
+			if m.log, err = raftlog.Open(storage.Options{Dir: m.fs.PathJoin(m.dir, "log"), FS: m.fs}); err != nil {
 				t.Fatal(err)
 			}
 		},

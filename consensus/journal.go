@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/legate-project/legate/storage"
+	"github.com/legate-project/legate/storage/raftlog"
 )
 
 // A state that is being sent needs the entries after it once it has arrived:
@@ -22,7 +23,7 @@ const (
 
 // journal is the Log as Raft sees it.
 type journal struct {
-	*storage.Log
+	*raftlog.Log
 	fail func(error)
 
 	mu   sync.Mutex
@@ -40,7 +41,7 @@ var (
 	_ raft.MonotonicLogStore = (*journal)(nil)
 )
 
-func newJournal(log *storage.Log, fail func(error)) *journal {
+func newJournal(log *raftlog.Log, fail func(error)) *journal {
 	return &journal{Log: log, fail: fail, pins: map[*pin]struct{}{}}
 }
 
@@ -113,7 +114,7 @@ const (
 // reconcile makes the log continue the state. What the state has applied is
 // committed and stays, whatever became of the log; entries that contradict it
 // cannot be committed and go.
-func reconcile(log *storage.Log, state *storage.State, address string) error {
+func reconcile(log *raftlog.Log, state *storage.State, address string) error {
 	p := start(state)
 	first, err := log.FirstIndex()
 	if err != nil {
@@ -153,9 +154,9 @@ func reconcile(log *storage.Log, state *storage.State, address string) error {
 // raiseTerm sees to it that the node is not in a term before that of what it
 // has applied. Where it was, its vote of that term is gone too: it counts as
 // given to itself, so that no other gets it a second time.
-func raiseTerm(log *storage.Log, term uint64, address string) error {
+func raiseTerm(log *raftlog.Log, term uint64, address string) error {
 	current, err := log.GetUint64([]byte(keyCurrentTerm))
-	if errors.Is(err, storage.ErrNotFound) {
+	if errors.Is(err, raftlog.ErrNotFound) {
 		current, err = 0, nil
 	}
 	if err != nil || current >= term {

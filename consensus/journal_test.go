@@ -8,12 +8,13 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/legate-project/legate/storage"
+	"github.com/legate-project/legate/storage/raftlog"
 )
 
 // While a state is on its way, and for a while after, the entries that its
 // receiver needs next are kept.
 func TestLogWaitsForAStateThatIsSent(t *testing.T) {
-	log, err := storage.OpenLog(storage.Options{Dir: "log", FS: vfs.NewMem()})
+	log, err := raftlog.Open(storage.Options{Dir: "log", FS: vfs.NewMem()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -344,7 +344,7 @@ func TestRestoredStateFindsNamesByAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := newHarness(t, func(c *Config) {
-		s, err := storage.OpenState(storage.Options{Dir: "other", FS: vfs.NewMem(), Tables: state.Tables()})
+		s, err := storage.OpenState(storage.Options{Dir: "other", FS: vfs.NewMem()}, state.Tables()...)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,9 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/legate-project/legate/storage/engine"
+	"github.com/legate-project/legate/storage/raftlog"
 )
 
 // Memtables take their memory out of the cache: what is left must be enough to
@@ -17,7 +20,7 @@ func TestBlocksStayInTheCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer state.Close()
-	log, err := OpenLog(Options{Dir: t.TempDir(), Cache: cache})
+	log, err := raftlog.Open(Options{Dir: t.TempDir(), Cache: cache})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,9 +39,9 @@ func TestBlocksStayInTheCache(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	db := state.current.Load().db
+	db := state.current.Load().DB
 	// Memtables grow with use: this is what they take when they are grown.
-	defer cache.Reserve(logMemTable + stateMemTable)()
+	defer cache.Reserve(2 * engine.MemTable)()
 	for range 2 {
 		if err := db.Flush(); err != nil {
 			t.Fatal(err)

@@ -8,13 +8,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/hashicorp/raft"
+
+	"github.com/legate-project/legate/storage/raftlog"
 )
 
 // facts is what was acknowledged at a moment.
@@ -49,7 +49,7 @@ type world struct {
 	rng     *rand.Rand
 	mem     *vfs.MemFS
 	fs      vfs.FS
-	log     *Log
+	log     *raftlog.Log
 	state   *State
 	term    uint64
 	history map[string]string // what the state holds, by lineage and position
@@ -237,7 +237,7 @@ func (w *world) restart() {
 
 func (w *world) open() {
 	var err error
-	if w.log, err = OpenLog(Options{Dir: "data/log", FS: w.fs}); err != nil {
+	if w.log, err = raftlog.Open(Options{Dir: "data/log", FS: w.fs}); err != nil {
 		w.t.Fatal(err)
 	}
 	if w.state, err = OpenState(Options{Dir: "data/state", FS: w.fs}); err != nil {
@@ -247,7 +247,7 @@ func (w *world) open() {
 
 // check opens the copy and compares.
 func (w *world) check(c crash) error {
-	l, err := OpenLog(Options{Dir: "data/log", FS: c.fs})
+	l, err := raftlog.Open(Options{Dir: "data/log", FS: c.fs})
 	if err != nil {
 		return err
 	}
@@ -262,10 +262,10 @@ func (w *world) check(c crash) error {
 	return errors.Join(err, s.Close(), l.Close())
 }
 
-func (c crash) checkLog(l *Log) error {
-	first, last := l.bounds()
+func (c crash) checkLog(l *raftlog.Log) error {
+	first, last := bounds(l)
 	vote, err := l.GetUint64([]byte("CurrentTerm"))
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil && !errors.Is(err, raftlog.ErrNotFound) {
 		return err
 	}
 	if vote != c.acked.vote && vote != c.pending.vote {
@@ -303,8 +303,8 @@ func (w *world) checkState(c crash, s *State) error {
 }
 
 // goesOn writes once more to what was recovered.
-func (c crash) goesOn(l *Log, s *State) error {
-	_, last := l.bounds()
+func (c crash) goesOn(l *raftlog.Log, s *State) error {
+	_, last := bounds(l)
 	if err := l.StoreLog(&raft.Log{Index: last + 1, Term: 99}); err != nil {
 		return err
 	}
@@ -385,7 +385,7 @@ func TestFailedDiskAcknowledgesNothing(t *testing.T) {
 			var bad faulty
 			fs := errorfs.Wrap(mem, bad.injector(broken))
 			told := make(chan error, 2)
-			l, err := OpenLog(Options{Dir: "log", FS: fs, OnFatal: func(err error) { told <- err }})
+			l, err := raftlog.Open(Options{Dir: "log", FS: fs, OnFatal: func(err error) { told <- err }})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -409,7 +409,7 @@ func TestFailedDiskAcknowledgesNothing(t *testing.T) {
 			if err := l.Close(); err != nil {
 				t.Error(err)
 			}
-			again, err := OpenLog(Options{Dir: "log", FS: mem.CrashClone(vfs.CrashCloneCfg{})})
+			again, err := raftlog.Open(Options{Dir: "log", FS: mem.CrashClone(vfs.CrashCloneCfg{})})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -419,31 +419,6 @@ func TestFailedDiskAcknowledgesNothing(t *testing.T) {
 				t.Errorf("after the repair: %q, %v", e.Data, err)
 			}
 		})
-	}
-}
-
-// A disk that hangs: the append returns in the end, as failed.
-func TestHungDiskFailsTheWrite(t *testing.T) {
-	release := make(chan struct{})
-	defer close(release)
-	var hung atomic.Bool
-	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if hung.Load() && op.Kind == errorfs.OpFileSync || hung.Load() && op.Kind == errorfs.OpFileSyncData {
-			<-release
-		}
-		return nil
-	}))
-	l, err := OpenLog(Options{Dir: "log", FS: fs})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.limit = 20 * time.Millisecond
-	hung.Store(true)
-	if err := l.StoreLog(&raft.Log{Index: 1, Term: 1}); !errors.Is(err, ErrFailed) {
-		t.Errorf("append to a hung disk: %v", err)
-	}
-	if err := l.Close(); err != nil {
-		t.Error(err)
 	}
 }
 

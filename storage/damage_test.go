@@ -11,6 +11,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
+
+	"github.com/legate-project/legate/storage/raftlog"
 )
 
 const damageRows = 40
@@ -25,7 +27,7 @@ func damageState(t *testing.T) *vfs.MemFS {
 	for i := range damageRows {
 		put(t, s, plain, fmt.Sprintf("k%02d", i), "")
 		if i%4 == 3 {
-			if err := s.current.Load().db.Flush(); err != nil {
+			if err := s.current.Load().DB.Flush(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -40,18 +42,23 @@ func damageState(t *testing.T) *vfs.MemFS {
 // first of them in tables when asked for.
 func damageLog(t *testing.T, tables bool) *vfs.MemFS {
 	mem := vfs.NewCrashableMem()
-	l, err := OpenLog(Options{Dir: "log", FS: mem})
-	if err != nil {
-		t.Fatal(err)
+	open := func() *raftlog.Log {
+		l, err := raftlog.Open(Options{Dir: "log", FS: mem})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
 	}
+	l := open()
 	for i := range uint64(damageRows) {
 		if err := l.StoreLog(&raft.Log{Index: i + 1, Term: 1, Data: bytes.Repeat([]byte("d"), 40)}); err != nil {
 			t.Fatal(err)
 		}
 		if tables && i%4 == 3 {
-			if err := l.db.Flush(); err != nil {
+			if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}
+			l = open() // what the log before held becomes a table
 		}
 	}
 	if err := l.Close(); err != nil {
@@ -80,13 +87,20 @@ func wholeState(fs vfs.FS) error {
 	return errors.Join(err, v.Close(), s.Close())
 }
 
+// bounds are the indexes of the oldest and the newest entry, which cannot fail.
+func bounds(l *raftlog.Log) (first, last uint64) {
+	first, _ = l.FirstIndex()
+	last, _ = l.LastIndex()
+	return first, last
+}
+
 // wholeLog opens the log: nil when every entry is there.
 func wholeLog(fs vfs.FS) error {
-	l, err := OpenLog(Options{Dir: "log", FS: fs})
+	l, err := raftlog.Open(Options{Dir: "log", FS: fs})
 	if err != nil {
 		return err
 	}
-	first, last := l.bounds()
+	first, last := bounds(l)
 	if first != 1 || last != damageRows {
 		err = fmt.Errorf("entries %d to %d of %d", first, last, damageRows)
 	}
@@ -141,7 +155,7 @@ func only(t *testing.T, fs vfs.FS, dir, part string) string {
 	}
 	found := ""
 	for _, n := range names {
-		if strings.Contains(n, part) && !strings.HasPrefix(n, markerFile) {
+		if strings.Contains(n, part) && !strings.HasPrefix(n, "marker.") {
 			found = max(found, n)
 		}
 	}

@@ -54,11 +54,11 @@ func (s *State) complete(in *instance, index uint64) error {
 	if err := s.derive(in); err != nil {
 		return err
 	}
-	b := in.db.NewBatch()
+	b := in.DB.NewBatch()
 	if err := b.Set(derivedKey(), want, nil); err != nil {
 		return errors.Join(err, b.Close())
 	}
-	if err := in.write(b, false); err != nil {
+	if err := in.Write(b, false); err != nil {
 		return err
 	}
 	if index > 0 {
@@ -68,7 +68,7 @@ func (s *State) complete(in *instance, index uint64) error {
 }
 
 func (in *instance) noteOfDerived() (note []byte, err error) {
-	row, closer, err := in.db.Get(derivedKey())
+	row, closer, err := in.DB.Get(derivedKey())
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
 	}
@@ -82,9 +82,9 @@ func (in *instance) noteOfDerived() (note []byte, err error) {
 // derive makes the rows of all derived indexes anew. A row has the index of its
 // record, as if it had been written with it.
 func (s *State) derive(in *instance) error {
-	w := &filling{in: in, b: in.db.NewBatch()}
+	w := &filling{in: in, b: in.DB.NewBatch()}
 	err := w.b.DeleteRange([]byte{spaceDerived}, []byte{spaceDerived + 1}, nil)
-	for _, t := range s.opts.Tables {
+	for _, t := range s.tables {
 		if err == nil && len(t.derived()) > 0 {
 			err = w.derive(t)
 		}
@@ -92,13 +92,13 @@ func (s *State) derive(in *instance) error {
 	if err != nil {
 		return fmt.Errorf("derive indexes: %w", errors.Join(err, w.b.Close()))
 	}
-	return in.write(w.b, false)
+	return in.Write(w.b, false)
 }
 
 // derive sets the rows of the derived indexes of a table.
 func (w *filling) derive(t AnyTable) error {
 	prefix := appendRowKey(nil, t.ID(), nil)
-	return eachRow(w.in.db, prefix, prefix, func(key, row []byte) (bool, error) {
+	return eachRow(w.in.DB, prefix, prefix, func(key, row []byte) (bool, error) {
 		index, live, body, err := splitRow(row)
 		if err != nil || !live {
 			return true, err

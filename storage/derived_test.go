@@ -29,7 +29,7 @@ func derivedThings() (table *Table[record, *record], bySize, byEnd *Index[record
 
 func openWith(t *testing.T, fs vfs.FS, tables ...AnyTable) *State {
 	t.Helper()
-	s, err := OpenState(Options{Dir: "state", FS: fs, Tables: tables})
+	s, err := OpenState(Options{Dir: "state", FS: fs}, tables...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestACheckpointOfAVersionWithoutTheIndexIsCompleted(t *testing.T) {
 	}
 	// The same file system holds the state of a server with the indexes.
 	now, _, byEnd := derivedThings()
-	other, err := OpenState(Options{Dir: "other", FS: fs, Tables: []AnyTable{now}})
+	other, err := OpenState(Options{Dir: "other", FS: fs}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestACheckpointOfAVersionWithoutTheIndexIsCompleted(t *testing.T) {
 	if err := other.Close(); err != nil {
 		t.Fatal(err)
 	}
-	other, err = OpenState(Options{Dir: "other", FS: fs, Tables: []AnyTable{now}})
+	other, err = OpenState(Options{Dir: "other", FS: fs}, now)
 	if err != nil {
 		t.Fatal(err)
 	}

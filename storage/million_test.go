@@ -14,6 +14,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/hashicorp/raft"
+
+	"github.com/legate-project/legate/storage/raftlog"
 )
 
 // Many keys of 512 bytes: a local snapshot is quick, and another process opens
@@ -58,10 +60,10 @@ func TestManyKeysOpenFast(t *testing.T) {
 	t.Logf("opened with the first read in %v, %d MiB resident", took, rss)
 }
 
-func openBoth(t *testing.T, dir string) (*Log, *State, func()) {
+func openBoth(t *testing.T, dir string) (*raftlog.Log, *State, func()) {
 	t.Helper()
 	cache := pebble.NewCache(64 << 20)
-	l, err := OpenLog(Options{Dir: filepath.Join(dir, "log"), Cache: cache})
+	l, err := raftlog.Open(Options{Dir: filepath.Join(dir, "log"), Cache: cache})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +74,7 @@ func openBoth(t *testing.T, dir string) (*Log, *State, func()) {
 	return l, s, cache.Unref
 }
 
-func store(t *testing.T, l *Log, from, to int) {
+func store(t *testing.T, l *raftlog.Log, from, to int) {
 	t.Helper()
 	data := bytes.Repeat([]byte("d"), 560)
 	for from <= to {

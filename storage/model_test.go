@@ -274,7 +274,7 @@ func TestTombstonesLeaveNothingBehind(t *testing.T) {
 		}
 	}
 	in := s.current.Load()
-	it, err := in.db.NewIter(nil)
+	it, err := in.DB.NewIter(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,90 +2,28 @@ package storage
 
 import (
 	"errors"
-	"fmt"
-	"log/slog"
 
-	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/legate-project/legate/storage/damage"
+	"github.com/legate-project/legate/storage/engine"
 )
 
 // Errors that callers tell apart.
 var (
 	// ErrFailed wraps the first failure of the disk; every later write returns it.
-	ErrFailed = errors.New("storage: the disk has failed")
+	ErrFailed = engine.ErrFailed
 	// ErrClosed is returned by everything after Close.
-	ErrClosed = errors.New("storage: closed")
+	ErrClosed = engine.ErrClosed
+	// ErrCorrupt wraps what cannot be decoded.
+	ErrCorrupt = engine.ErrCorrupt
 	// ErrReplaced is returned by Mark when the state that it speaks of was
 	// replaced in the meantime.
 	ErrReplaced = errors.New("storage: the state was replaced")
-	// ErrCorrupt wraps what cannot be decoded.
-	ErrCorrupt = damage.ErrCorrupt
 	// ErrTooManyWaiters is returned by Block when MaxWaiters queries wait.
 	ErrTooManyWaiters = errors.New("storage: too many blocking queries")
 )
 
-// DefaultMemory is a cache size that a Log and a State do well with: up to
-// 64 MiB for their memtables and 32 MiB or more for blocks.
-const DefaultMemory = 2*logMemTable + 2*stateMemTable + 32<<20
+// DefaultMemory is a cache size that a Raft log and a State do well with, in
+// bytes: up to 64 MiB for their memtables and 32 MiB or more for blocks.
+const DefaultMemory = 4*engine.MemTable + 32<<20
 
-// DefaultTailCacheBytes bounds the entries of the Raft log that are kept
-// decoded in memory. It covers what replication and apply read again within
-// seconds: 16 MiB are about 30,000 entries of a busy datacenter.
-const DefaultTailCacheBytes = 16 << 20
-
-// Options say where an instance lives. The zero value of a field means what
-// its comment says.
-type Options struct {
-	// Dir is the directory of this instance alone; it is created. Required.
-	Dir string
-	// FS is the file system; nil is the operating system's.
-	FS vfs.FS
-	// Cache is the block cache, shared between instances; nil gives this
-	// instance a small one of its own. Memtables take their memory out of it
-	// (16 MiB for each instance, double while one is flushed): a cache that is
-	// not larger than that keeps no block at all. The caller keeps its reference.
-	Cache *pebble.Cache
-	// Tables whose derived indexes the State keeps, see NewDerivedIndex; the Log
-	// does not use it.
-	Tables []AnyTable
-	// Log gets what is worth knowing; nil discards it.
-	Log *slog.Logger
-	// Registerer gets the metrics; nil means none are exported. They are
-	// unregistered by Close.
-	Registerer prometheus.Registerer
-	// OnFatal is called once, with the first failure of the disk. Locks of the
-	// failed instance may be held: it must return at once and must not call
-	// this package. After it the directory is only good for another process.
-	OnFatal func(error)
-	// TailCacheBytes bounds the decoded tail of the Log; 0 is
-	// DefaultTailCacheBytes. The State does not use it.
-	TailCacheBytes int64
-}
-
-// withDefaults fills in what was left out.
-func (o Options) withDefaults(component string) (Options, error) {
-	if o.Dir == "" {
-		return o, fmt.Errorf("storage: %s: Options.Dir is empty", component)
-	}
-	if o.TailCacheBytes < 0 {
-		return o, fmt.Errorf("storage: %s: Options.TailCacheBytes is %d, below zero", component, o.TailCacheBytes)
-	}
-	if o.FS == nil {
-		o.FS = vfs.Default
-	}
-	o.FS = orderedFS{o.FS}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	o.Log = o.Log.With("component", "storage", "db", component)
-	if o.Registerer == nil {
-		o.Registerer = prometheus.NewRegistry()
-	}
-	if o.TailCacheBytes == 0 {
-		o.TailCacheBytes = DefaultTailCacheBytes
-	}
-	return o, nil
-}
+// Options say where the State lives.
+type Options = engine.Options

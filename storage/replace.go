@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/legate-project/legate/storage/engine"
 )
 
 // Scratch returns the path of a new directory, not made yet, on the same file
@@ -22,11 +24,11 @@ func (s *State) Checkpoint(dir string) (Position, error) {
 		return Position{}, err
 	}
 	defer in.release()
-	err = in.rare("checkpoint", func() error {
-		if err := in.db.Flush(); err != nil {
+	err = in.Rare("checkpoint", func() error {
+		if err := in.DB.Flush(); err != nil {
 			return err
 		}
-		return in.db.Checkpoint(dir, pebble.WithFlushedWAL())
+		return in.DB.Checkpoint(dir, pebble.WithFlushedWAL())
 	})
 	if err == nil {
 		p, err := s.Inspect(dir)
@@ -41,11 +43,11 @@ func (s *State) Checkpoint(dir string) (Position, error) {
 // position: that of its last command, or of its mark when that is newer.
 func (s *State) Inspect(dir string) (p Position, err error) {
 	opts := &pebble.Options{FS: s.opts.FS, Cache: s.opts.Cache, ReadOnly: true, ErrorIfNotExists: true}
-	f := newFault(s.opts.Log, nil) // a bad checkpoint is not a bad disk
-	opts.Logger = pebbleLogger{f}
+	f := engine.NewFault(s.opts.Log, nil) // a bad checkpoint is not a bad disk
+	opts.Logger = f.Logger()
 	opts.EventListener = &pebble.EventListener{}
 	opts.EventListener.EnsureDefaults(nil)
-	db, err := openPebble(dir, opts, f)
+	db, err := engine.OpenPebble(dir, opts, f)
 	if err != nil {
 		return Position{}, fmt.Errorf("inspect a checkpoint: %w", err)
 	}
@@ -75,7 +77,7 @@ func (s *State) Replace(dir string, p Position) error {
 	if old == nil {
 		return ErrClosed
 	}
-	if err := s.fault.err(); err != nil {
+	if err := s.fault.Err(); err != nil {
 		return err
 	}
 	in, m, err := s.adopt(dir, old, p)
@@ -113,7 +115,7 @@ func (s *State) adopt(dir string, old *instance, p Position) (*instance, meta, e
 	if err := fs.Rename(dir, s.path(name)); err != nil {
 		return nil, meta{}, err
 	}
-	if err := syncDir(fs, s.opts.Dir); err != nil {
+	if err := engine.SyncDir(fs, s.opts.Dir); err != nil {
 		return nil, meta{}, err
 	}
 	in, err := s.openInstance(name)
@@ -128,33 +130,33 @@ func (s *State) adopt(dir string, old *instance, p Position) (*instance, meta, e
 		err = s.moveMarker(name)
 	}
 	if err != nil {
-		return nil, meta{}, errors.Join(err, in.engine.close())
+		return nil, meta{}, errors.Join(err, in.Engine.Close())
 	}
 	return in, m, nil
 }
 
 // reposition durably writes p as the position, and takes the sender's mark away.
 func (in *instance) reposition(p Position) (meta, error) {
-	m, err := readMeta(in.db, metaKey())
+	m, err := readMeta(in.DB, metaKey())
 	if err != nil {
 		return m, err
 	}
 	m.position = p
-	b := in.db.NewBatch()
+	b := in.DB.NewBatch()
 	if err := b.Set(metaKey(), m.encode(), nil); err != nil {
 		return m, err
 	}
 	if err := b.Delete(markKey(), nil); err != nil {
 		return m, err
 	}
-	return m, in.write(b, true)
+	return m, in.Write(b, true)
 }
 
 // moveMarker is a write like any other: after a failure nobody knows which
 // instance a restart finds, so the State has failed.
 func (s *State) moveMarker(name string) error {
 	if err := s.marker.Move(name); err != nil {
-		return s.fault.fail(fmt.Errorf("move the marker to %s: %w", name, err))
+		return s.fault.Fail(fmt.Errorf("move the marker to %s: %w", name, err))
 	}
 	return nil
 }

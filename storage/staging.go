@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/legate-project/legate/storage/engine"
 )
 
 // A state that is to replace this one is staged by commands, row by row, beside
@@ -232,7 +234,7 @@ func (s *State) drop(in *instance) error {
 
 // fillInstance copies the staged rows and returns how many there are.
 func (tx *Txn) fillInstance(in *instance) (rows uint64, err error) {
-	w := &filling{in: in, b: in.db.NewBatchWithSize(adoptBatch)}
+	w := &filling{in: in, b: in.DB.NewBatchWithSize(adoptBatch)}
 	err = tx.each([]byte{spaceStaged}, func(key, row []byte) (bool, error) {
 		if len(key) == 1 {
 			return true, nil
@@ -248,7 +250,7 @@ func (tx *Txn) fillInstance(in *instance) (rows uint64, err error) {
 		return 0, errors.Join(err, w.b.Close())
 	}
 	in.floor = tx.meta.index
-	return rows, in.write(w.b, false)
+	return rows, in.Write(w.b, false)
 }
 
 // filling writes rows to an instance that nobody reads yet, a batch at a time.
@@ -262,22 +264,22 @@ func (w *filling) set(key, row []byte) error {
 		return err
 	}
 	full := w.b
-	w.b = w.in.db.NewBatchWithSize(adoptBatch)
-	return w.in.write(full, false)
+	w.b = w.in.DB.NewBatchWithSize(adoptBatch)
+	return w.in.Write(full, false)
 }
 
 // commitAdopted writes the batch to the new instance, makes that durable and
 // moves the marker: the moment from which a restart finds it.
 func (tx *Txn) commitAdopted(b *pebble.Batch) error {
 	s := tx.s
-	if err := tx.in.write(b, true); err != nil {
+	if err := tx.in.Write(b, true); err != nil {
 		return err
 	}
-	if err := tx.in.rare("flush", func() error { return tx.in.db.Flush() }); err != nil {
+	if err := tx.in.Rare("flush", func() error { return tx.in.DB.Flush() }); err != nil {
 		return err
 	}
-	if err := syncDir(s.opts.FS, s.opts.Dir); err != nil {
-		return s.fault.fail(fmt.Errorf("make the adopted state durable: %w", err))
+	if err := engine.SyncDir(s.opts.FS, s.opts.Dir); err != nil {
+		return s.fault.Fail(fmt.Errorf("make the adopted state durable: %w", err))
 	}
 	if err := s.moveMarker(tx.in.name); err != nil {
 		return err

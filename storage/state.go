@@ -14,6 +14,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/atomicfs"
+
+	"github.com/legate-project/legate/storage/engine"
 )
 
 // Names in the directory of a State: instances, the marker that says which of
@@ -24,10 +26,8 @@ const (
 	markerName     = "current"
 )
 
-// State memory and layout. 32 MiB memtables hold some seconds of writes; with
-// the log's they stay far below the memory that a server is expected to have.
+// State memory and layout.
 const (
-	stateMemTable   = 16 << 20
 	stateMemTables  = 4 // before writes are held back
 	bloomBitsPerKey = 10
 	// Tables flushed gather until there are half as many above each other as this;
@@ -39,8 +39,9 @@ const (
 // State holds the tables of the state machine.
 type State struct {
 	opts    Options
-	fault   *fault
-	engine  *engineMetrics
+	tables  []AnyTable
+	fault   *engine.Fault
+	series  *engine.Metrics
 	metrics *stateMetrics
 	watches *watches
 
@@ -54,24 +55,25 @@ type State struct {
 }
 
 // OpenState opens the state in opts.Dir or creates it. What an interrupted
-// Replace or transfer left there is removed.
-func OpenState(opts Options) (*State, error) {
-	opts, err := opts.withDefaults("state")
+// Replace or transfer left there is removed. tables are those whose derived
+// indexes it keeps: see NewDerivedIndex.
+func OpenState(opts Options, tables ...AnyTable) (*State, error) {
+	opts, err := opts.WithDefaults("state")
 	if err != nil {
 		return nil, err
 	}
-	s := &State{opts: opts, fault: newFault(opts.Log, opts.OnFatal), watches: newWatches(), derived: derivedIn(opts.Tables)}
-	if s.engine, err = newEngineMetrics(opts.Registerer, "state"); err != nil {
+	s := &State{opts: opts, fault: engine.NewFault(opts.Log, opts.OnFatal), watches: newWatches(), tables: tables, derived: derivedIn(tables)}
+	if s.series, err = engine.NewMetrics(opts.Registerer, "state"); err != nil {
 		return nil, err
 	}
-	if s.metrics, err = newStateMetrics(s.engine, s); err != nil {
+	if s.metrics, err = newStateMetrics(s.series, s); err != nil {
 		return nil, err
 	}
-	if err := s.engine.register(sizeGauge("state", s.diskBytes)); err != nil {
+	if err := s.series.Register(engine.SizeGauge("state", s.diskBytes)); err != nil {
 		return nil, err
 	}
 	if err := s.open(); err != nil {
-		s.engine.unregister()
+		s.series.Unregister()
 		return nil, fmt.Errorf("open the state in %s: %w", opts.Dir, err)
 	}
 	return s, nil
@@ -79,7 +81,7 @@ func OpenState(opts Options) (*State, error) {
 
 func (s *State) open() (err error) {
 	fs := s.opts.FS
-	if err := makeDir(fs, s.opts.Dir); err != nil {
+	if err := engine.MakeDir(fs, s.opts.Dir); err != nil {
 		return err
 	}
 	marker, name, err := atomicfs.LocateMarker(fs, s.opts.Dir, markerName)
@@ -105,16 +107,16 @@ func (s *State) open() (err error) {
 	if err != nil {
 		return err
 	}
-	m, err := readMeta(in.db, metaKey())
+	m, err := readMeta(in.DB, metaKey())
 	if err == nil {
 		err = s.complete(in, m.index)
 	}
 	if err != nil {
-		return errors.Join(err, in.engine.close())
+		return errors.Join(err, in.Engine.Close())
 	}
-	mark, err := readMeta(in.db, markKey())
+	mark, err := readMeta(in.DB, markKey())
 	if err != nil {
-		return errors.Join(err, in.engine.close())
+		return errors.Join(err, in.Engine.Close())
 	}
 	s.meta.Store(&m)
 	s.mark.Store(&mark.position)
@@ -147,7 +149,7 @@ func (s *State) sweep(current string) error {
 // instance is one Pebble database of the State. Views hold references; the
 // State holds one for the current instance.
 type instance struct {
-	*engine
+	*engine.Engine
 	snaps   snapshots
 	state   *State
 	name    string
@@ -161,20 +163,20 @@ type instance struct {
 func (s *State) openInstance(name string) (*instance, error) {
 	opts := &pebble.Options{
 		FS: s.opts.FS, Cache: s.opts.Cache,
-		MemTableSize: stateMemTable, MemTableStopWritesThreshold: stateMemTables, L0CompactionThreshold: stateL0Compaction,
+		MemTableSize: engine.MemTable, MemTableStopWritesThreshold: stateMemTables, L0CompactionThreshold: stateL0Compaction,
 	}
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBitsPerKey)
 	}
-	e, err := openEngine(s.path(name), opts, s.fault, s.engine)
+	e, err := engine.Open(s.path(name), opts, s.fault, s.series)
 	if err != nil {
 		return nil, err
 	}
-	floor, err := readFloor(e.db)
+	floor, err := readFloor(e.DB)
 	if err != nil {
-		return nil, errors.Join(err, e.close())
+		return nil, errors.Join(err, e.Close())
 	}
-	in := &instance{engine: e, state: s, name: name, floor: floor, gone: make(chan struct{})}
+	in := &instance{Engine: e, state: s, name: name, floor: floor, gone: make(chan struct{})}
 	in.refs.Store(1)
 	return in, nil
 }
@@ -199,7 +201,7 @@ func (in *instance) release() {
 	if in.refs.Add(-1) > 0 {
 		return
 	}
-	in.err = errors.Join(in.snaps.outdate(), in.engine.close())
+	in.err = errors.Join(in.snaps.outdate(), in.Engine.Close())
 	if in.retired.Load() {
 		s := in.state
 		if err := s.opts.FS.RemoveAll(s.path(in.name)); err != nil {
@@ -219,10 +221,10 @@ func (s *State) Position() Position { return s.meta.Load().position }
 func (s *State) Index() uint64 { return s.meta.Load().index }
 
 // Failed is closed when the disk has failed; Err then says why.
-func (s *State) Failed() <-chan struct{} { return s.fault.done }
+func (s *State) Failed() <-chan struct{} { return s.fault.Done() }
 
 // Err is nil, or wraps ErrFailed.
-func (s *State) Err() error { return s.fault.err() }
+func (s *State) Err() error { return s.fault.Err() }
 
 // FS is the file system that the State lives on.
 func (s *State) FS() vfs.FS { return s.opts.FS }
@@ -234,7 +236,7 @@ func (s *State) Sync() error {
 		return err
 	}
 	defer in.release()
-	if err := in.sync(); err != nil {
+	if err := in.Sync(); err != nil {
 		return fmt.Errorf("sync the state: %w", err)
 	}
 	return nil
@@ -262,12 +264,12 @@ func (s *State) Mark(generation string, p Position) error {
 		return ErrReplaced
 	}
 	m := meta{position: p}
-	err = in.rare("mark", func() error {
-		b := in.db.NewBatch()
+	err = in.Rare("mark", func() error {
+		b := in.DB.NewBatch()
 		if err := b.Set(markKey(), m.encode(), nil); err != nil {
 			return err
 		}
-		return in.apply(b, true)
+		return in.Apply(b, true)
 	})
 	if err != nil {
 		return fmt.Errorf("mark the state at %d: %w", p.Index, err)
@@ -291,7 +293,7 @@ func (s *State) diskBytes() float64 {
 		return 0
 	}
 	defer in.release()
-	return float64(in.db.Metrics().DiskSpaceUsage())
+	return float64(in.DB.Metrics().DiskSpaceUsage())
 }
 
 // Close ends the State: it waits for the open Txn, wakes every waiter with
@@ -304,36 +306,16 @@ func (s *State) Close() error {
 		return nil
 	}
 	s.watches.everyone(ErrClosed)
-	s.engine.unregister()
+	s.series.Unregister()
 	in.release()
-	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), engine.StopLimit)
 	defer cancel()
 	select {
 	case <-in.gone:
 		return errors.Join(in.err, s.marker.Close())
 	case <-ctx.Done():
-		return fmt.Errorf("close the state: %d views are still open after %v", in.refs.Load(), stopLimit)
+		return fmt.Errorf("close the state: %d views are still open after %v", in.refs.Load(), engine.StopLimit)
 	}
-}
-
-// makeDir makes a directory with those above it, and their entries durable.
-func makeDir(fs vfs.FS, dir string) error {
-	var missing []string
-	for d := dir; ; d = fs.PathDir(d) {
-		if _, err := fs.Stat(d); err == nil || d == fs.PathDir(d) {
-			break
-		}
-		missing = append(missing, d)
-	}
-	if err := fs.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	for _, d := range missing {
-		if err := syncDir(fs, fs.PathDir(d)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // instanceNumber is the number in an instance's name.

@@ -10,6 +10,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/legate-project/legate/storage/raftlog"
 )
 
 func TestViewsFinishOnTheStateTheyBeganOn(t *testing.T) {
@@ -128,7 +130,7 @@ func TestMetricsAreNamedWellAndUnregistered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := OpenLog(Options{Dir: "log", FS: mem, Registerer: reg})
+		l, err := raftlog.Open(Options{Dir: "log", FS: mem, Registerer: reg})
 		if err != nil {
 			t.Fatal(err)
 		}

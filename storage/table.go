@@ -81,7 +81,7 @@ func NewIndex[T any, P Codec[T]](id byte, name string, keys func(*T) [][]byte) *
 }
 
 // NewDerivedIndex is NewIndex for a table that had records before the index: a
-// State that is told of the table (Options.Tables) makes the rows that are
+// State that is told of the table (OpenState) makes the rows that are
 // missing. They never leave it, so that it does not matter which other servers
 // have the index. Who changes what keys returns takes another id.
 func NewDerivedIndex[T any, P Codec[T]](id byte, name string, keys func(*T) [][]byte) *Index[T, P] {

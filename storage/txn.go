@@ -36,7 +36,7 @@ func (s *State) Begin() *Txn {
 	tx := &Txn{s: s, in: s.current.Load(), over: newOverlay(), meta: *s.meta.Load()}
 	if tx.in == nil {
 		tx.end(ErrClosed)
-	} else if err := s.fault.err(); err != nil {
+	} else if err := s.fault.Err(); err != nil {
 		tx.end(err)
 	}
 	return tx
@@ -103,7 +103,7 @@ func (tx *Txn) Commit() error {
 		return nil
 	}
 	if err == nil {
-		err = tx.in.write(b, false)
+		err = tx.in.Write(b, false)
 	}
 	if err == nil {
 		err = tx.in.snaps.outdate()
@@ -119,7 +119,7 @@ func (tx *Txn) Commit() error {
 }
 
 func (tx *Txn) batch() (*pebble.Batch, error) {
-	b := tx.in.db.NewBatchWithSize(tx.over.bytes + 1024)
+	b := tx.in.DB.NewBatchWithSize(tx.over.bytes + 1024)
 	if tx.unstaged {
 		if err := b.DeleteRange([]byte{spaceStaged}, []byte{spaceStaged + 1}, nil); err != nil {
 			return nil, err
@@ -194,7 +194,7 @@ func (tx *Txn) get(key []byte) ([]byte, io.Closer, error) {
 	if e, ok := tx.over.entries[string(key)]; ok {
 		return e.row, nil, nil // nil when gone
 	}
-	row, closer, err := tx.in.db.Get(key)
+	row, closer, err := tx.in.DB.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil, nil
 	}
@@ -206,7 +206,7 @@ func (tx *Txn) each(prefix []byte, visit func(key, row []byte) (bool, error)) (e
 	if tx.err != nil {
 		return tx.err
 	}
-	it, err := tx.in.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
+	it, err := tx.in.DB.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func (v *View) snapshot() (*snapshot, error) {
 	if v.err != nil {
 		return nil, v.err
 	}
-	v.snap = v.in.snaps.acquire(v.in.db)
+	v.snap = v.in.snaps.acquire(v.in.DB)
 	return v.snap, nil
 }
 

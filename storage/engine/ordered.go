@@ -1,4 +1,4 @@
-package storage
+package engine
 
 import (
 	"fmt"
@@ -21,7 +21,7 @@ const markerFile = "marker."
 // Create implements vfs.FS.
 func (fs orderedFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	if strings.HasPrefix(fs.PathBase(name), markerFile) {
-		if err := syncDir(fs.FS, fs.PathDir(name)); err != nil {
+		if err := SyncDir(fs.FS, fs.PathDir(name)); err != nil {
 			return nil, fmt.Errorf("sync before the marker %s: %w", name, err)
 		}
 	}

@@ -1,4 +1,12 @@
-package storage
+// Package raftlog is Raft's log and its stable store, in a Pebble instance of
+// their own.
+//
+// It promises that what a method acknowledged is on disk, that an append is one
+// synced batch, and that the log never has a gap. A Log whose write-ahead log is
+// damaged before its last record is refused (engine.ErrCorrupt), never opened in
+// part; a damaged last record cannot be told from a write that a power loss cut
+// off. It does not know what entries mean and removes none by itself.
+package raftlog
 
 import (
 	"encoding/binary"
@@ -10,7 +18,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/hashicorp/raft"
 
-	"github.com/legate-project/legate/storage/damage"
+	"github.com/legate-project/legate/storage/engine"
+	"github.com/legate-project/legate/storage/engine/damage"
 )
 
 // Errors of the Log.
@@ -32,7 +41,6 @@ const (
 // Log memory and layout: entries live in the memtable until they are
 // truncated or flushed once; a large memtable keeps most from being compacted.
 const (
-	logMemTable     = 16 << 20
 	logMemTables    = 4
 	logL0StopWrites = 1000
 )
@@ -41,7 +49,8 @@ const (
 // Its methods are safe for concurrent use; appends and removals are Raft's,
 // one after the other.
 type Log struct {
-	*engine
+	engine  *engine.Engine
+	series  *engine.Metrics
 	metrics *logMetrics
 
 	change sync.Mutex // held while the log changes
@@ -57,32 +66,39 @@ var (
 	_ raft.MonotonicLogStore = (*Log)(nil)
 )
 
-// OpenLog opens the log in opts.Dir or creates it.
-func OpenLog(opts Options) (*Log, error) {
-	opts, err := opts.withDefaults("log")
+// tailCacheBytes bounds the entries that are kept decoded in memory. It covers
+// what replication and apply read again within seconds: 16 MiB are about 30,000
+// entries of a busy datacenter.
+const tailCacheBytes = 16 << 20
+
+// Open opens the log in opts.Dir or creates it.
+func Open(opts engine.Options) (*Log, error) { return openCaching(opts, tailCacheBytes) }
+
+func openCaching(opts engine.Options, cacheBytes int64) (*Log, error) {
+	opts, err := opts.WithDefaults("log")
 	if err != nil {
 		return nil, err
 	}
-	em, err := newEngineMetrics(opts.Registerer, "log")
+	em, err := engine.NewMetrics(opts.Registerer, "log")
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{tail: tail{limit: opts.TailCacheBytes}}
+	l := &Log{series: em, tail: tail{limit: cacheBytes}}
 	if l.metrics, err = newLogMetrics(em, l); err != nil {
 		return nil, err
 	}
-	if err := em.register(sizeGauge("log", l.diskBytes)); err != nil {
+	if err := em.Register(engine.SizeGauge("log", l.diskBytes)); err != nil {
 		return nil, err
 	}
-	if err := l.open(opts, em); err != nil {
-		em.unregister()
+	if err := l.open(opts); err != nil {
+		em.Unregister()
 		return nil, fmt.Errorf("open the log in %s: %w", opts.Dir, err)
 	}
 	return l, nil
 }
 
-func (l *Log) open(opts Options, em *engineMetrics) error {
-	if err := makeDir(opts.FS, opts.Dir); err != nil {
+func (l *Log) open(opts engine.Options) error {
+	if err := engine.MakeDir(opts.FS, opts.Dir); err != nil {
 		return err
 	}
 	if err := damage.WAL(opts.FS, opts.Dir); err != nil {
@@ -90,17 +106,17 @@ func (l *Log) open(opts Options, em *engineMetrics) error {
 	}
 	po := &pebble.Options{
 		FS: opts.FS, Cache: opts.Cache,
-		MemTableSize: logMemTable, MemTableStopWritesThreshold: logMemTables,
+		MemTableSize: engine.MemTable, MemTableStopWritesThreshold: logMemTables,
 		L0StopWritesThreshold: logL0StopWrites,
 	}
 	po.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
-	e, err := openEngine(opts.Dir, po, newFault(opts.Log, opts.OnFatal), em)
+	e, err := engine.Open(opts.Dir, po, engine.NewFault(opts.Log, opts.OnFatal), l.series)
 	if err != nil {
 		return err
 	}
-	first, last, err := readBounds(e.db)
+	first, last, err := readBounds(e.DB)
 	if err != nil {
-		return errors.Join(err, e.close())
+		return errors.Join(err, e.Close())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -114,7 +130,7 @@ func readBounds(db *pebble.DB) (first, last uint64, err error) {
 	lower := entryKey(0)
 	if row, closer, err := db.Get(firstKey()); err == nil {
 		if len(row) != 8 {
-			return 0, 0, errors.Join(fmt.Errorf("the first index: %w", ErrCorrupt), closer.Close())
+			return 0, 0, errors.Join(fmt.Errorf("the first index: %w", engine.ErrCorrupt), closer.Close())
 		}
 		lower = entryKey(binary.BigEndian.Uint64(row))
 		if err := closer.Close(); err != nil {
@@ -175,7 +191,7 @@ func (l *Log) GetLog(index uint64, out *raft.Log) error {
 		return raft.ErrLogNotFound
 	}
 	l.metrics.cacheMiss.Inc()
-	row, closer, err := l.db.Get(entryKey(index))
+	row, closer, err := l.engine.DB.Get(entryKey(index))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return raft.ErrLogNotFound
 	}
@@ -204,7 +220,7 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 		return fmt.Errorf("append entries %d to %d: %w", entries[0].Index, entries[len(entries)-1].Index, err)
 	}
 	began := time.Now()
-	if err := l.engine.write(b, true); err != nil {
+	if err := l.engine.Write(b, true); err != nil {
 		return fmt.Errorf("append entries %d to %d: %w", entries[0].Index, entries[len(entries)-1].Index, err)
 	}
 	l.metrics.fsync.Observe(time.Since(began).Seconds())
@@ -225,7 +241,7 @@ func (l *Log) appendBatch(last uint64, entries []*raft.Log) (*pebble.Batch, erro
 	for _, e := range entries {
 		size += entrySize(e) + 24
 	}
-	b := l.db.NewBatchWithSize(size)
+	b := l.engine.DB.NewBatchWithSize(size)
 	if last == 0 {
 		first := binary.BigEndian.AppendUint64(nil, entries[0].Index)
 		if err := b.Set(firstKey(), first, nil); err != nil {
@@ -261,7 +277,7 @@ func (l *Log) DeleteRange(low, high uint64) error {
 	if low > first && high < last {
 		return fmt.Errorf("remove entries %d to %d of %d to %d: %w", low, high, first, last, ErrGap)
 	}
-	b := l.db.NewBatch()
+	b := l.engine.DB.NewBatch()
 	err := b.DeleteRange(entryKey(low), entryKey(high+1), nil)
 	switch {
 	case low == first && high == last:
@@ -274,7 +290,7 @@ func (l *Log) DeleteRange(low, high uint64) error {
 		last = low - 1
 	}
 	if err == nil {
-		err = l.engine.write(b, true)
+		err = l.engine.Write(b, true)
 	}
 	if err != nil {
 		return fmt.Errorf("remove entries %d to %d: %w", low, high, err)
@@ -289,10 +305,10 @@ func (l *Log) DeleteRange(low, high uint64) error {
 
 // Set durably stores a value of Raft under key.
 func (l *Log) Set(key, value []byte) error {
-	b := l.db.NewBatch()
+	b := l.engine.DB.NewBatch()
 	err := b.Set(stableKey(key), value, nil)
 	if err == nil {
-		err = l.engine.write(b, true)
+		err = l.engine.Write(b, true)
 	}
 	if err != nil {
 		return fmt.Errorf("store %s: %w", key, err)
@@ -302,7 +318,7 @@ func (l *Log) Set(key, value []byte) error {
 
 // Get returns the value under key, or ErrNotFound itself.
 func (l *Log) Get(key []byte) ([]byte, error) {
-	row, closer, err := l.db.Get(stableKey(key))
+	row, closer, err := l.engine.DB.Get(stableKey(key))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, ErrNotFound
 	}
@@ -325,21 +341,21 @@ func (l *Log) GetUint64(key []byte) (uint64, error) {
 		return 0, err
 	}
 	if len(value) != 8 {
-		return 0, fmt.Errorf("read %s: %d bytes are not a number: %w", key, len(value), ErrCorrupt)
+		return 0, fmt.Errorf("read %s: %d bytes are not a number: %w", key, len(value), engine.ErrCorrupt)
 	}
 	return binary.BigEndian.Uint64(value), nil
 }
 
 // Failed is closed when the disk has failed; Err then says why.
-func (l *Log) Failed() <-chan struct{} { return l.fault.done }
+func (l *Log) Failed() <-chan struct{} { return l.engine.Failed() }
 
 // Err is nil, or wraps ErrFailed.
-func (l *Log) Err() error { return l.fault.err() }
+func (l *Log) Err() error { return l.engine.Err() }
 
-func (l *Log) diskBytes() float64 { return float64(l.db.Metrics().DiskSpaceUsage()) }
+func (l *Log) diskBytes() float64 { return float64(l.engine.DB.Metrics().DiskSpaceUsage()) }
 
 // Close ends the log. Nothing else may be called after it.
 func (l *Log) Close() error {
-	l.engine.metrics.unregister()
-	return l.engine.close()
+	l.series.Unregister()
+	return l.engine.Close()
 }

@@ -1,4 +1,4 @@
-package storage
+package raftlog
 
 import (
 	"bytes"
@@ -9,11 +9,13 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
+
+	"github.com/legate-project/legate/storage/engine"
 )
 
 func openTestLog(t testing.TB, fs vfs.FS, cache int64) *Log {
 	t.Helper()
-	l, err := OpenLog(Options{Dir: "log", FS: fs, TailCacheBytes: cache})
+	l, err := openCaching(engine.Options{Dir: "log", FS: fs}, cache)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +68,7 @@ func TestLogKeepsEntries(t *testing.T) {
 	for name, cache := range map[string]int64{"cached": 0, "hardly cached": 1000} {
 		t.Run(name, func(t *testing.T) {
 			mem := vfs.NewMem()
-			l, err := OpenLog(Options{Dir: "log", FS: mem, TailCacheBytes: cache})
+			l, err := openCaching(engine.Options{Dir: "log", FS: mem}, cache)
 			if err != nil {
 				t.Fatal(err)
 			}

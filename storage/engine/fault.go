@@ -1,4 +1,4 @@
-package storage
+package engine
 
 import (
 	"fmt"
@@ -9,9 +9,9 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// fault keeps the first failure of a disk. From then on nothing that was
+// Fault keeps the first failure of a disk. From then on nothing that was
 // written counts: whoever waits for a write gets the failure instead.
-type fault struct {
+type Fault struct {
 	log     *slog.Logger
 	onFatal func(error)
 
@@ -20,12 +20,14 @@ type fault struct {
 	cause error
 }
 
-func newFault(log *slog.Logger, onFatal func(error)) *fault {
-	return &fault{log: log, onFatal: onFatal, done: make(chan struct{})}
+// NewFault returns one that has not happened. onFatal is told of it, once; nil
+// for nobody.
+func NewFault(log *slog.Logger, onFatal func(error)) *Fault {
+	return &Fault{log: log, onFatal: onFatal, done: make(chan struct{})}
 }
 
-// fail records the first failure and tells of it. It returns what err does.
-func (f *fault) fail(cause error) error {
+// Fail records the first failure and tells of it. It returns what err does.
+func (f *Fault) Fail(cause error) error {
 	f.once.Do(func() {
 		f.cause = fmt.Errorf("%w: %w", ErrFailed, cause)
 		close(f.done)
@@ -33,11 +35,17 @@ func (f *fault) fail(cause error) error {
 			f.onFatal(f.cause)
 		}
 	})
-	return f.err()
+	return f.Err()
 }
 
-// err is nil, or wraps ErrFailed.
-func (f *fault) err() error {
+// Done is closed when the disk has failed.
+func (f *Fault) Done() <-chan struct{} { return f.done }
+
+// Logger is Pebble's log, whose fatal errors are failures of the disk.
+func (f *Fault) Logger() pebble.Logger { return pebbleLogger{f} }
+
+// Err is nil, or wraps ErrFailed.
+func (f *Fault) Err() error {
 	select {
 	case <-f.done:
 		return f.cause
@@ -47,7 +55,7 @@ func (f *fault) err() error {
 }
 
 // pebbleLogger hands Pebble's log to slog and its fatal errors to the fault.
-type pebbleLogger struct{ *fault }
+type pebbleLogger struct{ *Fault }
 
 var _ pebble.Logger = pebbleLogger{}
 
@@ -66,7 +74,7 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 // nobody waits for such a goroutine alone: writes are made by the engine's own
 // goroutines and their callers also wait for the fault.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
-	_ = l.fail(newFatalError(format, args))
+	_ = l.Fail(newFatalError(format, args))
 	select {}
 }
 
@@ -95,10 +103,10 @@ func (e fatalError) Unwrap() error { return e.cause }
 
 // recovered turns a panic of Pebble that carries an I/O error into the fault.
 // Other panics are programmers' errors and go on.
-func (f *fault) recovered(p any) error {
+func (f *Fault) recovered(p any) error {
 	err, ok := p.(error)
 	if _, bug := p.(runtime.Error); !ok || bug {
 		panic(p)
 	}
-	return f.fail(err)
+	return f.Fail(err)
 }

@@ -1,4 +1,4 @@
-package storage
+package raftlog
 
 import (
 	"encoding/binary"
@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/legate-project/legate/storage/engine"
 )
 
 // An entry of the log is its term (8 bytes), type (1), time of appending (8
@@ -33,7 +35,7 @@ func encodeEntry(buf []byte, e *raft.Log) {
 // decodeEntry copies what it needs out of buf.
 func decodeEntry(index uint64, buf []byte, out *raft.Log) error {
 	if len(buf) < entryHeader || uint64(binary.BigEndian.Uint32(buf[17:])) > uint64(len(buf)-entryHeader) {
-		return fmt.Errorf("entry %d of the log has %d bytes: %w", index, len(buf), ErrCorrupt)
+		return fmt.Errorf("entry %d of the log has %d bytes: %w", index, len(buf), engine.ErrCorrupt)
 	}
 	*out = raft.Log{Index: index, Term: binary.BigEndian.Uint64(buf), Type: raft.LogType(buf[8])}
 	if at := binary.BigEndian.Uint64(buf[9:]); at != 0 {

@@ -1,4 +1,12 @@
-package storage
+// Package engine is one Pebble instance whose disk may fail: what storage/raftlog
+// and storage have in common.
+//
+// It promises that a failed write never counts as done: the first failure of the
+// disk is kept, every later write returns it (ErrFailed), and OnFatal is told
+// once. A write that hangs is a failure after 20 s. An instance whose manifest is
+// damaged is refused (ErrCorrupt), never opened in part. It does not know what the
+// keys are, and does not repair.
+package engine
 
 import (
 	"context"
@@ -8,10 +16,9 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/legate-project/legate/internal/lifecycle"
-	"github.com/legate-project/legate/storage/damage"
+	"github.com/legate-project/legate/storage/engine/damage"
 )
 
 // writeLimit is how long one write may take before the disk counts as failed.
@@ -19,16 +26,17 @@ import (
 // take over; virtual disks do freeze for some seconds and come back.
 const writeLimit = 20 * time.Second
 
-// stopLimit bounds the wait for the writing goroutine when an engine closes.
-const stopLimit = 10 * time.Second
+// StopLimit bounds the wait for the writing goroutine when an engine closes.
+const StopLimit = 10 * time.Second
 
-// engine is one open Pebble instance whose writes are made by a goroutine of
+// Engine is one open Pebble instance whose writes are made by a goroutine of
 // its own. A write that Pebble never returns from (a fatal error, a stall that
 // does not end) thereby costs that goroutine and not the caller's.
-type engine struct {
-	db      *pebble.DB
-	fault   *fault
-	metrics *engineMetrics
+type Engine struct {
+	// DB is for reading; what is written to it goes through the Engine.
+	DB      *pebble.DB
+	fault   *Fault
+	metrics *Metrics
 	group   *lifecycle.Group
 	writes  chan writeRequest
 	closing chan struct{}
@@ -37,23 +45,29 @@ type engine struct {
 	err     error // of close
 }
 
+// Failed is closed when the disk has failed; Err then says why.
+func (e *Engine) Failed() <-chan struct{} { return e.fault.done }
+
+// Err is nil, or wraps ErrFailed.
+func (e *Engine) Err() error { return e.fault.Err() }
+
 type writeRequest struct {
 	batch *pebble.Batch
 	sync  bool
 	done  chan error // capacity 1: the writer never waits for its caller
 }
 
-// openEngine opens or creates the instance in dir.
-func openEngine(dir string, opts *pebble.Options, f *fault, m *engineMetrics) (*engine, error) {
+// Open opens or creates the instance in dir.
+func Open(dir string, opts *pebble.Options, f *Fault, m *Metrics) (*Engine, error) {
 	opts.FormatMajorVersion = pebble.FormatNewest
-	opts.Logger = pebbleLogger{f}
+	opts.Logger = f.Logger()
 	opts.EventListener = m.listener(f)
-	db, err := openPebble(dir, opts, f)
+	db, err := OpenPebble(dir, opts, f)
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{
-		db: db, fault: f, metrics: m, group: lifecycle.New("storage engine"),
+	e := &Engine{
+		DB: db, fault: f, metrics: m, group: lifecycle.New("storage engine"),
 		writes: make(chan writeRequest), closing: make(chan struct{}), limit: writeLimit,
 	}
 	if err := e.group.Go("writer", e.writeLoop); err != nil {
@@ -62,9 +76,9 @@ func openEngine(dir string, opts *pebble.Options, f *fault, m *engineMetrics) (*
 	return e, nil
 }
 
-// openPebble opens an instance whose manifest is whole, and gives ErrCorrupt for
+// OpenPebble opens an instance whose manifest is whole, and gives ErrCorrupt for
 // another. It calls Pebble on a goroutine that a fatal error may take.
-func openPebble(dir string, opts *pebble.Options, f *fault) (*pebble.DB, error) {
+func OpenPebble(dir string, opts *pebble.Options, f *Fault) (*pebble.DB, error) {
 	type result struct {
 		db  *pebble.DB
 		err error
@@ -89,23 +103,23 @@ func openPebble(dir string, opts *pebble.Options, f *fault) (*pebble.DB, error) 
 		}
 		return r.db, nil
 	case <-f.done:
-		return nil, fmt.Errorf("open %s: %w", dir, f.err())
+		return nil, fmt.Errorf("open %s: %w", dir, f.Err())
 	}
 }
 
-func (e *engine) writeLoop(ctx context.Context) {
+func (e *Engine) writeLoop(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case req := <-e.writes:
-			req.done <- e.apply(req.batch, req.sync)
+			req.done <- e.Apply(req.batch, req.sync)
 		}
 	}
 }
 
-// apply is the only place that commits a batch.
-func (e *engine) apply(b *pebble.Batch, sync bool) (err error) {
+// Apply is the only place that commits a batch.
+func (e *Engine) Apply(b *pebble.Batch, sync bool) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = e.fault.recovered(p)
@@ -115,17 +129,17 @@ func (e *engine) apply(b *pebble.Batch, sync bool) (err error) {
 	if sync {
 		opts = pebble.Sync
 	}
-	if err := e.db.Apply(b, opts); err != nil {
-		return e.fault.fail(err)
+	if err := e.DB.Apply(b, opts); err != nil {
+		return e.fault.Fail(err)
 	}
 	return b.Close()
 }
 
-// write commits the batch and takes it over. An error means that the batch
+// Write commits the batch and takes it over. An error means that the batch
 // may or may not be there after a restart; then it is always ErrFailed, or
 // ErrClosed.
-func (e *engine) write(b *pebble.Batch, sync bool) error {
-	if err := e.fault.err(); err != nil {
+func (e *Engine) Write(b *pebble.Batch, sync bool) error {
+	if err := e.fault.Err(); err != nil {
 		return err
 	}
 	req := writeRequest{batch: b, sync: sync, done: make(chan error, 1)}
@@ -134,15 +148,15 @@ func (e *engine) write(b *pebble.Batch, sync bool) error {
 	case <-e.closing:
 		return ErrClosed
 	case <-e.fault.done:
-		return e.fault.err()
+		return e.fault.Err()
 	}
 	return e.await(req.done, "write")
 }
 
-// rare runs an operation that may take long or be taken by a fatal error on a
+// Rare runs an operation that may take long or be taken by a fatal error on a
 // goroutine of its own, beside the writes.
-func (e *engine) rare(name string, run func() error) error {
-	if err := e.fault.err(); err != nil {
+func (e *Engine) Rare(name string, run func() error) error {
+	if err := e.fault.Err(); err != nil {
 		return err
 	}
 	done := make(chan error, 1)
@@ -161,59 +175,50 @@ func (e *engine) rare(name string, run func() error) error {
 	case err := <-done:
 		return err
 	case <-e.fault.done:
-		return e.fault.err()
+		return e.fault.Err()
 	}
 }
 
 // await waits for the end of a write, for the disk's failure, or for writeLimit.
-func (e *engine) await(done chan error, what string) error {
+func (e *Engine) await(done chan error, what string) error {
 	limit := time.NewTimer(e.limit)
 	defer limit.Stop()
 	select {
 	case err := <-done:
 		return err
 	case <-e.fault.done:
-		return e.fault.err()
+		return e.fault.Err()
 	case <-limit.C:
-		return e.fault.fail(fmt.Errorf("a %s has not ended after %v", what, e.limit))
+		return e.fault.Fail(fmt.Errorf("a %s has not ended after %v", what, e.limit))
 	}
 }
 
-// sync makes everything written so far durable. It runs beside the writes.
-func (e *engine) sync() error {
-	return e.rare("sync", func() error {
-		b := e.db.NewBatch()
+// Sync makes everything written so far durable. It runs beside the writes.
+func (e *Engine) Sync() error {
+	return e.Rare("sync", func() error {
+		b := e.DB.NewBatch()
 		if err := b.LogData(nil, nil); err != nil {
 			return err
 		}
-		return e.apply(b, true)
+		return e.Apply(b, true)
 	})
 }
 
-// close ends the writer and closes Pebble. After a fault Pebble is left open:
+// Close ends the writer and closes Pebble. After a fault Pebble is left open:
 // its locks may be held for ever, and what it still has in memory must not
 // reach a directory that was reported as failed.
-func (e *engine) close() error {
+func (e *Engine) Close() error {
 	e.once.Do(func() {
 		close(e.closing)
-		if e.fault.err() != nil {
+		if e.fault.Err() != nil {
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+		ctx, cancel := context.WithTimeout(context.Background(), StopLimit)
 		defer cancel()
 		if e.err = e.group.Stop(ctx); e.err != nil {
 			return
 		}
-		e.err = e.db.Close()
+		e.err = e.DB.Close()
 	})
 	return e.err
-}
-
-// syncDir makes the entries of a directory durable.
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
