@@ -137,13 +137,18 @@ func (f *Finder) ask(i int, join config.CloudJoin) error {
 
 // answer waits for what a provider says.
 func (f *Finder) answer(ctx context.Context, i int) ([]string, error) {
+	var got found
 	select {
-	case got := <-f.asked[i]:
-		f.asked[i] = nil
-		return got.addrs, got.err
+	case got = <-f.asked[i]:
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		select {
+		case got = <-f.asked[i]: // it has come while others were waited for
+		default:
+			return nil, context.Cause(ctx)
+		}
 	}
+	f.asked[i] = nil
+	return got.addrs, got.err
 }
 
 // errPanicked says no more: what a panic says may be secret.
