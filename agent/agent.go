@@ -7,6 +7,7 @@ package agent
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -76,14 +77,16 @@ type Agent struct {
 	dir    *dataDir
 	id     string
 	self   identity.Peer
-	reg    *metrics.Registry
-	lan    *lan.Pool
-	known  *serverList         // servers of the datacenter
-	calls  *transport.Endpoint // to servers of the datacenter
-	caller op.Caller
-	views  *view.Views // nil on a server without WAN
-	events *events.Ring
-	exec   atomic.Pointer[exec.Exec] // nil unless remote execution is enabled
+	// authority returns the certificate under which agents trust each other.
+	authority func() *x509.Certificate
+	reg       *metrics.Registry
+	lan       *lan.Pool
+	known     *serverList         // servers of the datacenter
+	calls     *transport.Endpoint // to servers of the datacenter
+	caller    op.Caller
+	views     *view.Views // nil on a server without WAN
+	events    *events.Ring
+	exec      atomic.Pointer[exec.Exec] // nil unless remote execution is enabled
 	// watches run the handlers of the configuration.
 	watches *watches.Watches
 	// snapshots makes and restores them.
@@ -190,6 +193,7 @@ func (a *Agent) identity() (transport.Identity, error) {
 		if err != nil {
 			return nil, fmt.Errorf("derive the node's certificate from the gossip key: %w", err)
 		}
+		a.authority = id.Authority
 		return id, nil
 	}
 	a.log.Warn("NO GOSSIP KEY IS SET: gossip is not encrypted and anybody who reaches the ports can join; set \"encrypt\" (make a key with: legate keygen)")
@@ -197,6 +201,7 @@ func (a *Agent) identity() (transport.Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the node's certificate: %w", err)
 	}
+	a.authority = id.Authority
 	return id, nil
 }
 

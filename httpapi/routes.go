@@ -43,6 +43,6 @@ func Routes(c Config) []rest.Route {
 		(&snapshot.API{Source: c.Snapshots}).Routes(),
 		acl.Routes(),
 		(&ui.API{Caller: c.Caller}).Routes(),
-		mesh.Routes(),
+		(&mesh.API{Authority: c.Authority}).Routes(),
 	)
 }

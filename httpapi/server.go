@@ -9,6 +9,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -50,6 +51,9 @@ type Config struct {
 	Logs       *logging.Tee
 	Datacenter string
 	NodeName   string
+	// Authority returns the certificate of the authority that signs those of agents;
+	// nil answers that there is none.
+	Authority func() *x509.Certificate
 	// TranslateWAN shows what is in other datacenters at its WAN addresses.
 	TranslateWAN bool
 	// MaxValueSize of a key in bytes; default 512 KiB.

@@ -61,7 +61,6 @@ func (a *API) Routes() []rest.Route {
 		{Path: "/v1/agent/check/fail/", Put: a.checkFail},
 		{Path: "/v1/agent/check/update/", Put: a.checkUpdate},
 		{Path: "/v1/agent/connect/authorize", Mesh: "POST"},
-		{Path: "/v1/agent/connect/ca/roots", Mesh: "GET"},
 		{Path: "/v1/agent/connect/ca/leaf/", Mesh: "GET"},
 	}
 }

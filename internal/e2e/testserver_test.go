@@ -40,6 +40,7 @@ func TestTheOfficialTestServer(t *testing.T) {
 	srv.WaitForLeader(t)
 	srv.WaitForSerfCheck(t)
 	srv.WaitForVoting(t)
+	srv.WaitForActiveCARoot(t)
 	config := api.DefaultConfig()
 	config.Address = srv.HTTPAddr
 	client, err := api.NewClient(config)

@@ -142,6 +142,7 @@ type Derived struct {
 
 type derivedState struct {
 	cert  *tls.Certificate
+	ca    *x509.Certificate
 	roots *x509.CertPool
 }
 
@@ -176,12 +177,16 @@ func (d *Derived) SetKeys(primary []byte, others ...[]byte) error {
 	if err != nil {
 		return err
 	}
-	d.state.Store(&derivedState{cert: cert, roots: roots})
+	d.state.Store(&derivedState{cert: cert, ca: ca, roots: roots})
 	return nil
 }
 
 // Certificate is what this end shows; asked for each handshake.
 func (d *Derived) Certificate() *tls.Certificate { return d.state.Load().cert }
+
+// Authority returns the certificate of the authority that signed what this end
+// shows.
+func (d *Derived) Authority() *x509.Certificate { return d.state.Load().ca }
 
 // Verify says who the certificates belong to, or why they are refused.
 func (d *Derived) Verify(rawCerts [][]byte) (Peer, error) {
@@ -243,6 +248,7 @@ func deriveAuthority(key []byte) (*x509.Certificate, ed25519.PrivateKey, error) 
 type SelfSigned struct {
 	self Peer
 	cert *tls.Certificate
+	leaf *x509.Certificate
 }
 
 // NewSelfSigned makes an identity without an authority.
@@ -251,11 +257,18 @@ func NewSelfSigned(self Peer) (*SelfSigned, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &SelfSigned{self: self, cert: cert}, nil
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		return nil, fmt.Errorf("make certificate of %s: %w", self, err)
+	}
+	return &SelfSigned{self: self, cert: cert, leaf: leaf}, nil
 }
 
 // Certificate is what this end shows; asked for each handshake.
 func (s *SelfSigned) Certificate() *tls.Certificate { return s.cert }
+
+// Authority returns what this end shows: it is signed by itself.
+func (s *SelfSigned) Authority() *x509.Certificate { return s.leaf }
 
 // Verify says who the certificates belong to, or why they are refused.
 func (s *SelfSigned) Verify(rawCerts [][]byte) (Peer, error) {
