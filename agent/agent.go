@@ -116,7 +116,7 @@ func New(o Options) (*Agent, error) {
 	if a.dir, err = openDataDir(o.Config); err != nil {
 		return nil, err
 	}
-	if a.id, err = a.dir.nodeID(o.Config.NodeID); err != nil {
+	if a.id, err = a.dir.nodeID(o.Config.NodeID, a.freshID); err != nil {
 		return nil, errors.Join(err, a.dir.close())
 	}
 	if a.tokens, err = openTokens(o.Config, a.dir); err != nil {
@@ -162,6 +162,9 @@ func (a *Agent) start(ctx context.Context) error {
 	}
 	build := a.startClient
 	if a.cfg.Server {
+		if err := a.startSeen(); err != nil {
+			return err
+		}
 		build = a.startServer
 	}
 	if err := build(ctx, identity); err != nil {

@@ -105,6 +105,37 @@ func begin(t *testing.T, ip, dir, hcl string) *one {
 	return o
 }
 
+// made makes an agent that never starts, and returns its ID.
+func made(t *testing.T, cfg *config.Config) string {
+	t.Helper()
+	a, err := New(Options{Config: cfg, Log: logging.Discard()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return a.NodeID()
+}
+
+// started starts an agent, stops it, and returns why it did not start.
+func started(t *testing.T, ip, dir, hcl string) error {
+	t.Helper()
+	cfg, err := load(t, ip, dir, hcl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := New(Options{Config: cfg, Log: logging.Discard(), Timing: Timing{FastGossip: true, RaftHeartbeat: 100 * time.Millisecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = a.Start(t.Context())
+	if stopped := a.Stop(context.Background()); err == nil && stopped != nil {
+		t.Error(stopped)
+	}
+	return err
+}
+
 func (o *one) stop(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -111,14 +111,14 @@ func (d *dataDir) claim(me owner) error {
 }
 
 // nodeID returns the configured ID, else the one kept in the directory, else
-// a new one, and keeps it.
-func (d *dataDir) nodeID(configured string) (string, error) {
+// a fresh one, and keeps it.
+func (d *dataDir) nodeID(configured string, fresh func() string) (string, error) {
 	configured = strings.ToLower(configured)
 	if d.path == "" {
 		if configured != "" {
 			return configured, nil
 		}
-		return uuid.NewString(), nil
+		return fresh(), nil
 	}
 	file := filepath.Join(d.path, nodeIDFile)
 	b, err := os.ReadFile(file)
@@ -136,7 +136,7 @@ func (d *dataDir) nodeID(configured string) (string, error) {
 		return kept, nil
 	}
 	if configured == "" {
-		configured = uuid.NewString()
+		configured = fresh()
 	}
 	return configured, writeFile(file, []byte(configured+"\n"))
 }

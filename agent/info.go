@@ -97,6 +97,7 @@ func (a *Agent) Reload(cfg *config.Config) error {
 	now.Recursors = cfg.Recursors
 	now.NodeMeta, now.DNSConfig, now.ACL.Tokens, now.LogLevel, now.EnableDebug = cfg.NodeMeta, cfg.DNSConfig, cfg.ACL.Tokens, cfg.LogLevel, cfg.EnableDebug
 	now.Services, now.Checks, now.Watches, now.DiscardCheckOutput = cfg.Services, cfg.Checks, cfg.Watches, cfg.DiscardCheckOutput
+	now.DiscoveryMaxStale = cfg.DiscoveryMaxStale
 	a.live.Store(&now)
 	a.tokens.configure(&now)
 	s.SetNodeMeta(nodeMeta(&now))

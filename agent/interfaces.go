@@ -9,7 +9,9 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
+	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/httpapi"
 	agentapi "github.com/legate-project/legate/httpapi/agent"
 	"github.com/legate-project/legate/internal/gossip"
@@ -34,12 +36,13 @@ func (a *Agent) startHTTP() error {
 		Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, TranslateWAN: a.cfg.TranslateWANAddrs, MaxValueSize: a.cfg.Limits.KVMaxValueSize, MaxTxnSize: a.cfg.Limits.TxnMaxReqLen,
 		DefaultQueryTime: a.cfg.DefaultQueryTime, MaxQueryTime: a.cfg.MaxQueryTime, MaxConnsPerClient: a.cfg.Limits.HTTPMaxConnsPerClient,
 		HTTP: a.cfg.HTTPConfig, Debug: func() bool { return a.live.Load().EnableDebug }, Log: a.log, Registerer: a.reg, Authority: a.authority,
+		DiscoveryMaxStale: func() time.Duration { return a.live.Load().DiscoveryMaxStale },
 	})
 	if err != nil {
 		return fmt.Errorf("set up the HTTP interface: %w", err)
 	}
 	for _, addr := range a.cfg.HTTPAddrs() {
-		l, err := listen(addr)
+		l, err := listen(addr, a.cfg.UnixSockets)
 		if err != nil {
 			return fmt.Errorf("listen for HTTP on %s (client_addr, ports.http): %w", addr, err)
 		}
@@ -58,7 +61,7 @@ func (a *Agent) startHTTP() error {
 
 // listen opens a TCP address or the socket of a unix:// path. A socket that an
 // earlier run left behind is replaced, unless somebody still answers there.
-func listen(addr string) (net.Listener, error) {
+func listen(addr string, rights config.UnixSockets) (net.Listener, error) {
 	path, unix := strings.CutPrefix(addr, "unix://")
 	if !unix {
 		return net.Listen("tcp", addr)
@@ -69,7 +72,7 @@ func listen(addr string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return net.Listen("unix", path)
+	return listenUnix(path, rights)
 }
 
 // apiAgent is the agent as the HTTP interface sees it.

@@ -43,7 +43,7 @@ func (s *serverParts) startRaft(id transport.Identity, listener net.Listener, lo
 		return errors.Join(fmt.Errorf("start Raft's transport: %w", err), listener.Close())
 	}
 	cfg := consensus.Config{NodeID: a.id, Address: a.raftAddress(), Log: log, State: s.state, Machine: s.server.Machine(), Transport: raftTransport,
-		Multiplier: uint(a.cfg.Performance.RaftMultiplier), Timing: a.raftTiming(),
+		Multiplier: uint(a.cfg.Performance.RaftMultiplier), Timing: a.raftTiming(), PreVoteDisabled: a.cfg.RaftPreVoteDisabled,
 		SnapshotThreshold: uint64(a.cfg.RaftSnapshotThreshold), SnapshotInterval: a.cfg.RaftSnapshotInterval, TrailingLogs: uint64(a.cfg.RaftTrailingLogs),
 		Logger: a.log, Registerer: a.reg, OnLeadership: s.server.LeadershipChanged}
 	if s.raft, err = consensus.Start(cfg); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -323,7 +324,7 @@ func (a *Agent) openLAN(self lan.Server, list *serverList, changed func()) error
 	}
 	p, err := lan.Start(lan.Config{
 		Self: self, Client: !a.cfg.Server, BindAddr: orElse(a.cfg.SerfLANBind, a.cfg.BindAddr), BindPort: a.cfg.Ports.SerfLAN,
-		AdvertiseAddr: a.cfg.AdvertiseAddr, AdvertisePort: a.cfg.Ports.SerfLAN, Keys: a.keys(),
+		AdvertiseAddr: a.cfg.AdvertiseAddr, AdvertisePort: a.cfg.Ports.SerfLAN, Keys: a.keys(), Allowed: networks(a.cfg.SerfLANAllowedCIDRs), ForgetAfter: a.cfg.AdvertiseReconnectTimeout,
 		SnapshotPath: a.dir.sub(gossipFolder, "local.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
 		Profile: a.profile(gossip.LAN), Timing: a.lanTiming(), OnChange: func(e lan.Event) {
 			if e.Kind == gossip.User {
@@ -343,6 +344,17 @@ func (a *Agent) openLAN(self lan.Server, list *serverList, changed func()) error
 	pool.Store(p)
 	refresh()
 	return a.group.OnStop("LAN pool", p.Stop)
+}
+
+// networks parses networks that the configuration has checked.
+func networks(list []string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, text := range list {
+		if p, err := netip.ParsePrefix(text); err == nil {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 func (a *Agent) keys() [][]byte {

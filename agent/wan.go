@@ -54,7 +54,7 @@ func (s *serverParts) startWAN(id transport.Identity) error {
 	p, err := wan.Take(wan.Config{
 		Self: wan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, RPCPort: a.cfg.Ports.Server,
 			WANPort: a.cfg.Ports.SerfWAN, Build: version.Build(), Version: a.opts.Version, Removals: s.records.Digest()},
-		Refuse:     s.refuse,
+		Refuse: s.refuse, Allowed: networks(a.cfg.SerfWANAllowedCIDRs),
 		Federation: a.cfg.Federation, Endpoint: s.between, AdvertiseAddr: a.cfg.AdvertiseAddrWAN, AdvertisePort: a.cfg.Ports.SerfWAN,
 		SnapshotPath: a.dir.sub(gossipFolder, "remote.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
 		Profile: a.profile(gossip.WAN), Timing: a.wanTiming(), OnChange: func(e wan.Event) { a.logEvent("WAN", e, damped); refresh() },

@@ -33,9 +33,9 @@ type Addresses struct {
 
 // UnixSockets are the rights of listeners on Unix sockets.
 type UnixSockets struct {
-	User  string `key:"user" doc:"Owner: a name or a number."`
-	Group string `key:"group" doc:"Group: a number."`
-	Mode  string `key:"mode" doc:"Permission bits in octal."`
+	User  string `key:"user" doc:"Owner: a name or a number. Empty means who runs the agent."`
+	Group string `key:"group" doc:"Group: a name or a number. Empty means that of who runs the agent."`
+	Mode  string `key:"mode" doc:"Permission bits in octal, such as 0660. Who may write may use the API. Empty goes by the umask."`
 }
 
 // Gossip is the timing of one pool. Zero means the pool's own default.
@@ -169,19 +169,19 @@ type Telemetry struct {
 	RetryFailedConnection   bool          `key:"retry_failed_connection" default:"true" mark:"pending" doc:"Try a failed metrics server again."`
 
 	DisablePerTenancyUsageMetrics bool   `key:"disable_per_tenancy_usage_metrics" mark:"silent" doc:"There are no tenancies."`
-	CirconusAPIToken              string `key:"circonus_api_token" mark:"pending,secret" doc:"Circonus."`
-	CirconusAPIApp                string `key:"circonus_api_app" mark:"pending" doc:"Circonus."`
-	CirconusAPIURL                string `key:"circonus_api_url" mark:"pending" doc:"Circonus."`
-	CirconusSubmissionInterval    string `key:"circonus_submission_interval" mark:"pending" doc:"Circonus."`
-	CirconusSubmissionURL         string `key:"circonus_submission_url" mark:"pending" doc:"Circonus."`
-	CirconusCheckID               string `key:"circonus_check_id" mark:"pending" doc:"Circonus."`
-	CirconusCheckForceActivation  string `key:"circonus_check_force_metric_activation" mark:"pending" doc:"Circonus."`
-	CirconusCheckInstanceID       string `key:"circonus_check_instance_id" mark:"pending" doc:"Circonus."`
-	CirconusCheckSearchTag        string `key:"circonus_check_search_tag" mark:"pending" doc:"Circonus."`
-	CirconusCheckDisplayName      string `key:"circonus_check_display_name" mark:"pending" doc:"Circonus."`
-	CirconusCheckTags             string `key:"circonus_check_tags" mark:"pending" doc:"Circonus."`
-	CirconusBrokerID              string `key:"circonus_broker_id" mark:"pending" doc:"Circonus."`
-	CirconusBrokerSelectTag       string `key:"circonus_broker_select_tag" mark:"pending" doc:"Circonus."`
+	CirconusAPIToken              string `key:"circonus_api_token" mark:"silent,secret" doc:"Circonus is no more: without effect."`
+	CirconusAPIApp                string `key:"circonus_api_app" mark:"silent" doc:"Circonus is no more: without effect."`
+	CirconusAPIURL                string `key:"circonus_api_url" mark:"silent" doc:"Circonus is no more: without effect."`
+	CirconusSubmissionInterval    string `key:"circonus_submission_interval" mark:"silent" doc:"Circonus is no more: without effect."`
+	CirconusSubmissionURL         string `key:"circonus_submission_url" mark:"silent" doc:"Circonus is no more: without effect."`
+	CirconusCheckID               string `key:"circonus_check_id" mark:"silent" doc:"Circonus is no more: without effect."`
+	CirconusCheckForceActivation  string `key:"circonus_check_force_metric_activation" mark:"silent" doc:"Circonus is no more: without effect."`
+	CirconusCheckInstanceID       string `key:"circonus_check_instance_id" mark:"silent" doc:"Circonus is no more: without effect."`
+	CirconusCheckSearchTag        string `key:"circonus_check_search_tag" mark:"silent" doc:"Circonus is no more: without effect."`
+	CirconusCheckDisplayName      string `key:"circonus_check_display_name" mark:"silent" doc:"Circonus is no more: without effect."`
+	CirconusCheckTags             string `key:"circonus_check_tags" mark:"silent" doc:"Circonus is no more: without effect."`
+	CirconusBrokerID              string `key:"circonus_broker_id" mark:"silent" doc:"Circonus is no more: without effect."`
+	CirconusBrokerSelectTag       string `key:"circonus_broker_select_tag" mark:"silent" doc:"Circonus is no more: without effect."`
 }
 
 // ACL is access control.

@@ -45,7 +45,7 @@ type Config struct {
 	Federation        string            `key:"federation" default:"legate" doc:"Name of the federation. Servers of different federations refuse each other."`
 	NodeName          string            `key:"node_name" flag:"node" doc:"Name of this node, unique in its datacenter. Empty means the host's name."`
 	NodeID            string            `key:"node_id" flag:"node-id" doc:"UUID of this node. Empty means a random one that is kept in data_dir."`
-	DisableHostNodeID bool              `key:"disable_host_node_id" flag:"disable-host-node-id" default:"true" mark:"pending" doc:"False derives the node ID from the host instead of choosing it at random."`
+	DisableHostNodeID bool              `key:"disable_host_node_id" flag:"disable-host-node-id" default:"true" doc:"False derives the node ID of a new data_dir from the host, so that a host which loses its data stays the same node; two agents of one host must then say which they are by node_id. Where the host tells nothing, or by default, the ID is chosen at random."`
 	NodeMeta          map[string]string `key:"node_meta" flag:"node-meta" mark:"reload" doc:"At most 64 pairs kept with the node; keys of at most 128 and values of at most 512 bytes."`
 	DataDir           string            `key:"data_dir" flag:"data-dir" doc:"Directory for everything the agent keeps. Required, except with -dev."`
 	Server            bool              `key:"server" flag:"server" doc:"Server mode: the agent takes part in its datacenter's Raft group."`
@@ -66,10 +66,10 @@ type Config struct {
 	TranslateWANAddrs    bool              `key:"translate_wan_addrs" doc:"Answer HTTP and DNS with WAN addresses (tagged_addresses wan, wan_ipv4, wan_ipv6) and ports for nodes and services of other datacenters."`
 	SerfLANBind          string            `key:"serf_lan" flag:"serf-lan-bind" doc:"Address of the LAN gossip listener. Empty means bind_addr."`
 	SerfWANBind          string            `key:"serf_wan" flag:"serf-wan-bind" doc:"Address of the listener for everything between datacenters. Empty means bind_addr."`
-	SerfLANAllowedCIDRs  []string          `key:"serf_lan_allowed_cidrs" flag:"serf-lan-allowed-cidrs" mark:"pending" doc:"Networks whose members may join the LAN pool. Empty means all."`
-	SerfWANAllowedCIDRs  []string          `key:"serf_wan_allowed_cidrs" flag:"serf-wan-allowed-cidrs" mark:"pending" doc:"Networks whose members may join the WAN pool. Empty means all."`
+	SerfLANAllowedCIDRs  []string          `key:"serf_lan_allowed_cidrs" flag:"serf-lan-allowed-cidrs" doc:"Networks whose members may join the LAN pool; this agent's own address must be in one. Empty means all."`
+	SerfWANAllowedCIDRs  []string          `key:"serf_wan_allowed_cidrs" flag:"serf-wan-allowed-cidrs" doc:"Networks whose members may join the WAN pool; this agent's own address must be in one. Empty means all."`
 	Ports                Ports             `key:"ports" doc:"Port numbers; -1 switches a listener off."`
-	UnixSockets          UnixSockets       `key:"unix_sockets" mark:"pending" doc:"Rights of listeners on Unix sockets."`
+	UnixSockets          UnixSockets       `key:"unix_sockets" doc:"Rights of listeners on Unix sockets."`
 
 	// Joining and leaving.
 	RetryJoin                 []string      `key:"retry_join" alias:"start_join" flag:"retry-join,join" doc:"LAN addresses (host or host:port) to join through, tried until one answers. An entry provider=NAME key=value … asks a cloud for them: aws, azure, digitalocean, gce or mdns, with the keys of hashicorp/go-discover."`
@@ -79,10 +79,10 @@ type Config struct {
 	RetryIntervalWAN          time.Duration `key:"retry_interval_wan" flag:"retry-interval-wan" default:"30s" doc:"Time between attempts to join the WAN."`
 	RetryMaxWAN               int           `key:"retry_max_wan" flag:"retry-max-wan" unit:"attempts" doc:"Attempts to join the WAN before the agent gives up; 0 means without end."`
 	RejoinAfterLeave          bool          `key:"rejoin_after_leave" flag:"rejoin" doc:"Rejoin the known members after a leave, too."`
-	ServerRejoinAgeMax        time.Duration `key:"server_rejoin_age_max" default:"168h" mark:"pending" doc:"A server that was away longer refuses to start; at least 6h."`
+	ServerRejoinAgeMax        time.Duration `key:"server_rejoin_age_max" default:"168h" doc:"A server that was away longer refuses to start, since the others may have gone on without it: its data_dir is to be emptied first. At least 6h."`
 	ReconnectTimeoutLAN       time.Duration `key:"reconnect_timeout" default:"72h" doc:"Failed LAN members are forgotten after this time; at least 8h."`
 	ReconnectTimeoutWAN       time.Duration `key:"reconnect_timeout_wan" default:"72h" doc:"Failed WAN members are forgotten after this time; at least 8h."`
-	AdvertiseReconnectTimeout time.Duration `key:"advertise_reconnect_timeout" mark:"pending" doc:"Others forget this client after this time when it has failed."`
+	AdvertiseReconnectTimeout time.Duration `key:"advertise_reconnect_timeout" doc:"The others forget this client when it has been failed for this time; for clients that come and go. 0 means their own reconnect_timeout. Not for servers."`
 	LeaveOnTerminate          bool          `key:"leave_on_terminate" doc:"Leave gracefully on SIGTERM. The default is true for clients, false for servers."`
 	SkipLeaveOnInterrupt      bool          `key:"skip_leave_on_interrupt" doc:"Stop without leaving on SIGINT. The default is false for clients, true for servers."`
 
@@ -98,7 +98,7 @@ type Config struct {
 	RaftSnapshotThreshold int           `key:"raft_snapshot_threshold" default:"16384" unit:"entries" doc:"Log entries after which a snapshot is taken."`
 	RaftSnapshotInterval  time.Duration `key:"raft_snapshot_interval" default:"30s" doc:"Time between looks at whether a snapshot is due."`
 	RaftTrailingLogs      int           `key:"raft_trailing_logs" default:"10240" unit:"entries" doc:"Log entries kept behind a snapshot."`
-	RaftPreVoteDisabled   bool          `key:"raft_prevote_disabled" mark:"pending" doc:"Switch Raft's pre-vote off."`
+	RaftPreVoteDisabled   bool          `key:"raft_prevote_disabled" doc:"Switch Raft's pre-vote off. Then a server that was cut off ends the term of the leader when it comes back."`
 	RaftLogStore          any           `key:"raft_logstore" mark:"silent" doc:"Choice of log store; there is only one here."`
 	Autopilot             Autopilot     `key:"autopilot" mark:"pending" doc:"First settings of autopilot; later ones come through the API."`
 	Performance           Performance   `key:"performance" doc:"Raft timing, and how long to wait for a leader or for a leave."`
@@ -112,7 +112,7 @@ type Config struct {
 	UIConfig                  UIConfig      `key:"ui_config" doc:"The web interface."`
 	DefaultQueryTime          time.Duration `key:"default_query_time" flag:"default-query-time" default:"300s" doc:"How long a blocking query waits when it does not say."`
 	MaxQueryTime              time.Duration `key:"max_query_time" flag:"max-query-time" default:"600s" doc:"The longest that a blocking query may wait."`
-	DiscoveryMaxStale         time.Duration `key:"discovery_max_stale" mark:"reload,pending" doc:"Above 0, catalog and health reads are answered by any server that is no staler than this."`
+	DiscoveryMaxStale         time.Duration `key:"discovery_max_stale" mark:"reload" doc:"Above 0, reads of the catalog and of health that ask for no consistency are answered by any server that is no staler than this."`
 	ViewMaxStale              time.Duration `key:"view_max_stale" default:"1h" doc:"Oldest answer that is given from what is kept of a datacenter while it cannot be reached."`
 	Cache                     Cache         `key:"cache" mark:"reload,pending" doc:"Limits of the agent's cache."`
 	RPC                       RPC           `key:"rpc" mark:"silent" doc:"Streaming of health reads on servers; always on here."`
@@ -147,10 +147,10 @@ type Config struct {
 	LogRotateBytes    int           `key:"log_rotate_bytes" flag:"log-rotate-bytes" unit:"bytes" doc:"Start a new log file at this size; 0 means no limit."`
 	LogRotateDuration time.Duration `key:"log_rotate_duration" flag:"log-rotate-duration" default:"24h" doc:"Start a new log file at this age."`
 	LogRotateMaxFiles int           `key:"log_rotate_max_files" flag:"log-rotate-max-files" unit:"files" doc:"Old log files to keep; 0 means all, -1 none."`
-	EnableSyslog      bool          `key:"enable_syslog" flag:"syslog" mark:"pending" doc:"Send the log to syslog, too."`
-	SyslogFacility    string        `key:"syslog_facility" default:"LOCAL0" mark:"pending" doc:"Syslog facility."`
+	EnableSyslog      bool          `key:"enable_syslog" flag:"syslog" doc:"Send the log to syslog, too."`
+	SyslogFacility    string        `key:"syslog_facility" default:"LOCAL0" doc:"Syslog facility: KERN, USER, MAIL, DAEMON, AUTH, SYSLOG, LPR, NEWS, UUCP, CRON, AUTHPRIV, FTP or LOCAL0 to LOCAL7."`
 	PidFile           string        `key:"pid_file" flag:"pid-file" doc:"File that holds the process ID while the agent runs."`
-	AutoReloadConfig  bool          `key:"auto_reload_config" flag:"auto-reload-config" mark:"pending" doc:"Reload when configuration or certificate files change."`
+	AutoReloadConfig  bool          `key:"auto_reload_config" flag:"auto-reload-config" doc:"Reload when configuration files change, come or go, as soon as they are the same for a second."`
 	Telemetry         Telemetry     `key:"telemetry" doc:"Metrics."`
 
 	// Security.

@@ -257,6 +257,13 @@ func TestValidation(t *testing.T) {
 		{`client_addr = "localhost"`, `is not an IP address`},
 		{`federation = "a b"`, `federation`},
 		{`serf_lan_allowed_cidrs = ["10.0.0.0"]`, `is not a network`},
+		{`advertise_addr = "10.0.0.1" serf_lan_allowed_cidrs = ["10.1.0.0/16"]`, `this agent's own address, 10.0.0.1, is in none`},
+		{`server = true advertise_addr_wan = "10.0.0.1" serf_wan_allowed_cidrs = ["10.1.0.0/16"]`, `serf_wan_allowed_cidrs: this agent's own address`},
+		{`server = true advertise_reconnect_timeout = "1h"`, `advertise_reconnect_timeout: is for clients`},
+		{`server_rejoin_age_max = "1h"`, `at least 6h`},
+		{`syslog_facility = "LOCAL8"`, `must be one of`},
+		{`unix_sockets { mode = "888" }`, `no permission in octal`},
+		{`unix_sockets { mode = "01777" }`, `no permission in octal`},
 		{`service { name = "a" } service { name = "a" }`, `"a" is given twice`},
 		{`service { name = "a" port = 70000 }`, `no port`},
 		{`service { name = "a" check { interval = "1s" } }`, `sets none of`},
@@ -285,6 +292,22 @@ func TestValidation(t *testing.T) {
 	}
 }
 
+func TestAnEmptyFileIsNoConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a.hcl", "b.json"} {
+		for _, text := range []string{"", " \n\t\r\n"} {
+			path := write(t, dir, name, text)
+			if _, _, err := Load(Sources{Paths: []string{path}, Flags: flagsOf(t, "-dev"), Environment: fixed()}); err != nil {
+				t.Errorf("%s with %q: %v", name, text, err)
+			}
+		}
+	}
+	path := write(t, dir, "c.json", "null x")
+	if _, _, err := Load(Sources{Paths: []string{path}, Flags: flagsOf(t, "-dev"), Environment: fixed()}); err == nil {
+		t.Error("a file that is no JSON is taken")
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{`acl { enabled = true }`, `a.hcl: acl.enabled is accepted but has no effect yet`},
@@ -294,6 +317,8 @@ func TestWarnings(t *testing.T) {
 		{`acl { tokens { initial_management = "x" } }`, `acl.tokens.initial_management is accepted but has no effect yet`},
 		{`acl { tokens { agent_recovery = "x" } }`, `acl.tokens.agent_recovery is accepted but has no effect yet`},
 		{`connect { enabled = true } config_entries { bootstrap = [{}] } ports { grpc = 8502 }`, ``},
+		{`telemetry { circonus_api_token = "x" circonus_broker_id = "1" }`, ``},
+		{`version = "1.21.0"`, ``},
 		{`segment = "x"`, `a.hcl: segment belongs to Consul's enterprise edition`},
 		{`verify_incoming = true`, `a.hcl: verify_incoming is now called tls.defaults.verify_incoming`},
 		{`retry_join_wan = ["x"]`, `only servers join the WAN`},

@@ -67,6 +67,19 @@ func filesOf(path, override string) ([]string, error) {
 	return files, nil
 }
 
+// Files are the files that the flags name, now, in the order in which they are
+// read. What cannot be listed is left out: reading it is what says why.
+func (f *Flags) Files() []string {
+	var all []string
+	for _, path := range f.Paths {
+		files, err := filesOf(path, f.Format)
+		if err == nil {
+			all = append(all, files...)
+		}
+	}
+	return all
+}
+
 // readTree reads one file into maps, lists and scalars.
 func readTree(path, override string) (map[string]any, error) {
 	format, err := formatOf(path, override)
@@ -94,6 +107,9 @@ func readTree(path, override string) (map[string]any, error) {
 
 // parseTree parses a text in the format hcl or json.
 func parseTree(data []byte, format string) (map[string]any, error) {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return map[string]any{}, nil // such as a file that is filled later
+	}
 	if deep(data) {
 		return nil, fmt.Errorf("nested deeper than %d", maxNesting)
 	}

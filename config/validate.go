@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -100,6 +101,9 @@ func (f *finisher) checkFailover() {
 
 func (f *finisher) checkModes() {
 	c := f.cfg
+	if c.Server && c.AdvertiseReconnectTimeout > 0 {
+		f.fault("advertise_reconnect_timeout", "is for clients: the others remember a server for their own reconnect_timeout")
+	}
 	if c.Bootstrap && !c.Server {
 		f.fault("bootstrap", "'bootstrap = true' requires 'server = true'")
 	}
@@ -156,7 +160,11 @@ func (f *finisher) checkAddresses() {
 		}
 	}
 	f.checkCIDRs("serf_lan_allowed_cidrs", c.SerfLANAllowedCIDRs)
+	f.checkAllowed("serf_lan_allowed_cidrs", c.SerfLANAllowedCIDRs, c.AdvertiseAddr)
 	f.checkCIDRs("serf_wan_allowed_cidrs", c.SerfWANAllowedCIDRs)
+	if c.Server && c.Ports.SerfWAN > 0 {
+		f.checkAllowed("serf_wan_allowed_cidrs", c.SerfWANAllowedCIDRs, c.AdvertiseAddrWAN)
+	}
 	f.checkCIDRs("http_config.allow_write_http_from", c.HTTPConfig.AllowWriteHTTPFrom)
 }
 
@@ -166,6 +174,20 @@ func (f *finisher) checkCIDRs(key string, list []string) {
 			f.fault(key, "%q is not a network such as 10.0.0.0/8", cidr)
 		}
 	}
+}
+
+// checkAllowed keeps an agent from shutting itself out.
+func (f *finisher) checkAllowed(key string, list []string, own string) {
+	addr, err := parseIP(own)
+	if err != nil || len(list) == 0 {
+		return
+	}
+	for _, cidr := range list {
+		if p, err := netip.ParsePrefix(cidr); err != nil || p.Contains(addr.Unmap()) {
+			return
+		}
+	}
+	f.fault(key, "this agent's own address, %s, is in none of the networks", own)
 }
 
 // checkPorts keeps ports in range and apart.
@@ -204,6 +226,7 @@ func (f *finisher) checkTimes() {
 		{"reconnect_timeout", c.ReconnectTimeoutLAN, minReconnect},
 		{"reconnect_timeout_wan", c.ReconnectTimeoutWAN, minReconnect},
 		{"server_rejoin_age_max", c.ServerRejoinAgeMax, minRejoinAge},
+		{"advertise_reconnect_timeout", c.AdvertiseReconnectTimeout, 0},
 		{"retry_interval", c.RetryInterval, time.Millisecond},
 		{"retry_interval_wan", c.RetryIntervalWAN, time.Millisecond},
 		{"default_query_time", c.DefaultQueryTime, time.Second},
@@ -235,6 +258,12 @@ func (f *finisher) checkChoices() {
 	c := f.cfg
 	f.choice("log_level", strings.ToUpper(c.LogLevel), "TRACE", "DEBUG", "INFO", "WARN", "ERR", "ERROR")
 	f.choice("dns_config.recursor_strategy", c.DNSConfig.RecursorStrategy, "sequential", "random")
+	f.choice("syslog_facility", strings.ToUpper(c.SyslogFacility), syslogFacilities()...)
+	if mode := c.UnixSockets.Mode; mode != "" {
+		if n, err := strconv.ParseUint(mode, 8, 32); err != nil || n > 0o777 {
+			f.fault("unix_sockets.mode", "%q is no permission in octal, such as 0660", mode)
+		}
+	}
 	f.choice("limits.request_limits.mode", c.Limits.RequestLimits.Mode, "disabled", "permissive", "enforcing")
 	f.choice("acl.default_policy", c.ACL.DefaultPolicy, "allow", "deny")
 	f.choice("acl.down_policy", c.ACL.DownPolicy, "allow", "deny", "extend-cache", "async-cache")
@@ -259,6 +288,13 @@ func (f *finisher) checkChoices() {
 			f.fault(n.key, "%d must be at least %d", n.value, n.min)
 		}
 	}
+}
+
+// syslogFacilities are the words of RFC 5424, section 6.2.1, that programs other
+// than the kernel use, in the order of their numbers.
+func syslogFacilities() []string {
+	return []string{"KERN", "USER", "MAIL", "DAEMON", "AUTH", "SYSLOG", "LPR", "NEWS", "UUCP", "CRON", "AUTHPRIV", "FTP",
+		"LOCAL0", "LOCAL1", "LOCAL2", "LOCAL3", "LOCAL4", "LOCAL5", "LOCAL6", "LOCAL7"}
 }
 
 func (f *finisher) choice(key, value string, allowed ...string) {

@@ -75,6 +75,9 @@ type Config struct {
 	// Timing replaces what Multiplier gives, where not 0: for tests and development.
 	Timing Timing
 
+	// PreVoteDisabled lets a node raise the term without asking whether it could win.
+	PreVoteDisabled bool
+
 	SnapshotThreshold uint64        // entries after which the log is cut; 0 is 50,000
 	SnapshotInterval  time.Duration // between looks at that; 0 is 30 s
 	TrailingLogs      uint64        // entries kept for slow followers; 0 is 10,240, NoTrailingLogs none
@@ -176,6 +179,7 @@ func (c *Config) raftConfig() *raft.Config {
 	rc.SnapshotThreshold = c.SnapshotThreshold
 	rc.NoSnapshotRestoreOnStart = true
 	rc.NoLegacyTelemetry = true
+	rc.PreVoteDisabled = c.PreVoteDisabled
 	rc.Logger = logging.HCLog(c.Logger)
 	return rc
 }

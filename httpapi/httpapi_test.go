@@ -244,6 +244,22 @@ func TestParameters(t *testing.T) {
 			t.Errorf("%s: header %+v, want %+v", c.target, w.fake.header, c.want)
 		}
 	}
+	for _, c := range []struct {
+		target string
+		want   op.Header
+	}{
+		{"/v1/catalog/nodes", op.Header{Consistency: op.Stale, MaxStale: time.Minute}},
+		{"/v1/health/service/web?dc=dc1", op.Header{Datacenter: "dc1", Consistency: op.Stale, MaxStale: time.Minute}},
+		{"/v1/health/service/web?max_stale=5s", op.Header{Consistency: op.Stale, MaxStale: 5 * time.Second}},
+		{"/v1/catalog/nodes?consistent", op.Header{Consistency: op.Consistent}},
+		{"/v1/catalog/nodes?leader", op.Header{}},
+		{"/v1/kv/a", op.Header{}},
+	} {
+		w := start(t, func(c *Config) { c.DiscoveryMaxStale = func() time.Duration { return time.Minute } })
+		if w.do("GET", c.target, ""); w.fake.header != c.want {
+			t.Errorf("with discovery_max_stale, %s: header %+v, want %+v", c.target, w.fake.header, c.want)
+		}
+	}
 	w := start(t, func(c *Config) { c.DefaultToken = func() string { return "own" } })
 	if w.do("GET", "/v1/kv/a", ""); w.fake.header.Token != "own" {
 		t.Error("the agent's own token was not used")

@@ -63,6 +63,9 @@ type Config struct {
 	// DefaultQueryTime and MaxQueryTime bound blocking queries; default 5 and 10
 	// minutes.
 	DefaultQueryTime, MaxQueryTime time.Duration
+	// DiscoveryMaxStale is how stale reads of catalog and health may be that ask for no
+	// consistency; nil or 0 leaves them to the leader.
+	DiscoveryMaxStale func() time.Duration
 	// MaxConnsPerClient bounds connections of one client address; 0 is no limit.
 	MaxConnsPerClient int
 	// HTTP is the http_config block.

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -39,6 +41,9 @@ type Config struct {
 	// Build, and Client.
 	Self   Server
 	Client bool
+	// ForgetAfter is how long after its failure the others forget this client; 0
+	// leaves that to them.
+	ForgetAfter time.Duration
 
 	// BindAddr and BindPort are for UDP and TCP both; port 0 is any.
 	BindAddr         string
@@ -51,6 +56,8 @@ type Config struct {
 	RejoinAfterLeave bool
 	Profile          gossip.Profile // gossip.LAN or gossip.Local
 	Timing           gossip.Timing
+	// Allowed are the networks whose members may join; none means all.
+	Allowed []netip.Prefix
 	// OnChange may be called before Start returns.
 	OnChange func(Event)
 
@@ -60,7 +67,7 @@ type Config struct {
 
 func (c Config) tags() map[string]string {
 	if c.Client {
-		return gossip.ClientTags(c.Self.Datacenter, c.Self.ID, c.Self.Build)
+		return gossip.ForgetAfter(gossip.ClientTags(c.Self.Datacenter, c.Self.ID, c.Self.Build), c.ForgetAfter)
 	}
 	return c.Self.Tags()
 }
@@ -90,6 +97,7 @@ func Start(cfg Config) (*Pool, error) {
 		KeyringFile:      cfg.KeyringFile,
 		SnapshotPath:     cfg.SnapshotPath,
 		RejoinAfterLeave: cfg.RejoinAfterLeave,
+		Allowed:          cfg.Allowed,
 		Accept:           cfg.accept,
 		OnChange:         cfg.OnChange,
 		Log:              cfg.Log,

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,6 +71,8 @@ type Config struct {
 	RejoinAfterLeave bool
 	Profile          gossip.Profile // gossip.WAN or gossip.Local
 	Timing           gossip.Timing
+	// Allowed are the networks whose servers may join; none means all.
+	Allowed []netip.Prefix
 	// Refuse returns why no server of a datacenter is a member, nil if they may be.
 	// What it refuses is not connected to and not listed. Nil refuses none.
 	Refuse func(datacenter string) error
@@ -144,6 +147,7 @@ func (p *Pool) start(cfg Config) error {
 		Label:            label(cfg.Federation),
 		SnapshotPath:     cfg.SnapshotPath,
 		RejoinAfterLeave: cfg.RejoinAfterLeave,
+		Allowed:          cfg.Allowed,
 		Accept:           accept,
 		OnChange:         func(e Event) { p.changed(cfg, e) },
 		Log:              cfg.Log,

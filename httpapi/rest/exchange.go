@@ -36,6 +36,8 @@ type Exchange struct {
 	selects bool       // parts of a result are left out here, by ?filter
 	wait    known.Wait // of who selects
 	index   uint64     // of the result
+
+	maxStale time.Duration // of reads that ask for no consistency; 0 asks the leader
 }
 
 // param is one pair of the query string.

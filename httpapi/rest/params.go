@@ -17,6 +17,7 @@ import (
 func (x *Exchange) Header() (op.Header, error) {
 	h := op.Header{Token: x.Token()}
 	if len(x.params) == 0 {
+		x.anyServer(&h)
 		return h, nil
 	}
 	if h.Datacenter = x.Get("dc"); h.Datacenter == "" {
@@ -94,10 +95,21 @@ func (x *Exchange) consistency(h *op.Header) error {
 			return err
 		}
 	}
-	if stale {
+	switch {
+	case stale:
 		h.Consistency = op.Stale
+	case !x.Has("leader"):
+		x.anyServer(h)
 	}
 	return nil
+}
+
+// anyServer lets any server answer a read of a discovery route that asks for no
+// consistency, as far as the configuration allows.
+func (x *Exchange) anyServer(h *op.Header) {
+	if x.maxStale > 0 {
+		h.Consistency, h.MaxStale = op.Stale, x.maxStale
+	}
 }
 
 // cacheControl reads what ?cached is to mean. What is kept is pushed by its

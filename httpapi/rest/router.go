@@ -3,6 +3,7 @@ package rest
 import (
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Handler answers one kind of request. What it returns as an error is rendered
@@ -20,6 +21,23 @@ type Route struct {
 	// Later and Mesh list the methods that are known but not served: yet, or
 	// because they belong to the service mesh.
 	Later, Mesh string
+}
+
+// Discovery returns the rows with reads that, where they ask for no consistency, any
+// server answers which is no staler than a limit; 0 leaves them to the leader.
+func Discovery(limit func() time.Duration, rows []Route) []Route {
+	if limit == nil {
+		return rows
+	}
+	for i, row := range rows {
+		if row.Get != nil {
+			rows[i].Get = func(x *Exchange) error {
+				x.maxStale = limit()
+				return row.Get(x)
+			}
+		}
+	}
+	return rows
 }
 
 // endpoint is a handler with its metrics.

@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,6 +85,9 @@ type Config struct {
 	SnapshotPath string
 	// RejoinAfterLeave rejoins even if this node left on purpose.
 	RejoinAfterLeave bool
+	// Allowed are the networks whose members may join; none means all. The own
+	// address must be in one of them.
+	Allowed []netip.Prefix
 	// Accept refuses members, with the reason; nil accepts all. It must be
 	// quick and must not call the pool.
 	Accept func(Member) error
@@ -193,6 +198,10 @@ func (p *Pool) serfConfig() (*serf.Config, error) {
 		conf.Merge = accept{cfg.Accept}
 	}
 
+	conf.ReconnectTimeoutOverride = ownTimeout{}
+	for _, p := range cfg.Allowed {
+		ml.CIDRsAllowed = append(ml.CIDRsAllowed, net.IPNet{IP: p.Masked().Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())})
+	}
 	ml.Logger = conf.Logger
 	ml.Transport = cfg.Transport
 	ml.Label = cfg.Label
@@ -216,6 +225,22 @@ func (p *Pool) serfConfig() (*serf.Config, error) {
 		ml.Keyring = p.keyring
 	}
 	return conf, nil
+}
+
+// ownTimeout lets clients say when they are to be forgotten.
+type ownTimeout struct{}
+
+var _ serf.ReconnectTimeoutOverrider = ownTimeout{}
+
+// ReconnectTimeout implements serf.ReconnectTimeoutOverrider.
+func (ownTimeout) ReconnectTimeout(m *serf.Member, usual time.Duration) time.Duration {
+	if m.Tags[tagRole] != RoleClient {
+		return usual
+	}
+	if d, err := time.ParseDuration(m.Tags[tagReconnect]); err == nil && d > 0 {
+		return d
+	}
+	return usual
 }
 
 // accept adapts Config.Accept to Serf.

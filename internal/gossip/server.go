@@ -3,6 +3,7 @@ package gossip
 import (
 	"net"
 	"strconv"
+	"time"
 )
 
 // Tags of members, as Consul's users know them.
@@ -23,6 +24,7 @@ const (
 	tagSegment    = "segment"
 	tagRemovals   = "removals"
 	tagVersion    = "legate"
+	tagReconnect  = "rc_tm"
 )
 
 // Server is a member that is a server, read from its tags.
@@ -80,6 +82,15 @@ func (s Server) Tags() map[string]string {
 // ClientTags returns the tags of a client agent.
 func ClientTags(datacenter, id, build string) map[string]string {
 	return commonTags(RoleClient, datacenter, id, build)
+}
+
+// ForgetAfter adds to the tags of a client agent how long after its failure the
+// others forget it; 0 leaves that to them.
+func ForgetAfter(tags map[string]string, d time.Duration) map[string]string {
+	if d > 0 {
+		tags[tagReconnect] = d.String()
+	}
+	return tags
 }
 
 func commonTags(role, datacenter, id, build string) map[string]string {

@@ -100,6 +100,14 @@ func (a *agentAction) Run(c *command.Call, _ []string) error {
 		return err
 	}
 	a.log = logging.New(out, &a.level, cfg.LogJSON)
+	if cfg.EnableSyslog {
+		s, err := openSyslog("", "", cfg.SyslogFacility)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		a.log = slog.New(slog.NewMultiHandler(a.log.Handler(), s.handler(&a.level)))
+	}
 	if os.Getenv("GOGC") == "" {
 		paceGC()
 	}
@@ -135,8 +143,15 @@ func (a *agentAction) drive(signals <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
+	files := watchFiles(a.conf, a.cfg.AutoReloadConfig)
+	defer files.stop()
 	for {
 		select {
+		case <-files.tick:
+			if files.changed() {
+				a.log.Info("configuration files changed")
+				a.reload(started != nil)
+			}
 		case err := <-started:
 			if err != nil {
 				return errors.Join(fmt.Errorf("start the agent: %w", err), a.stop())

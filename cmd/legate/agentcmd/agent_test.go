@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -269,6 +272,83 @@ func TestReloadReadsTheFilesAgain(t *testing.T) {
 	r.expectExit(0)
 	if _, err := os.Stat(pid); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the pid file stays: %v", err)
+	}
+}
+
+func TestChangedFilesAreReloaded(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("a.hcl", `log_level = "INFO"`)
+	p := newFakeProcess()
+	r := startAgent(t, p, "-dev", "-config-dir", dir, "-auto-reload-config")
+	r.started()
+	write("a.hcl", `log_level = "WARN"`)
+	r.expect("Reload WARN")
+	write("b.hcl", `log_level = "DEBUG"`)
+	r.expect("Reload DEBUG")
+	if err := os.Remove(filepath.Join(dir, "b.hcl")); err != nil {
+		t.Fatal(err)
+	}
+	r.expect("Reload WARN")
+	r.signals <- syscall.SIGTERM
+	r.expect("Stop")
+	r.expectExit(0)
+}
+
+// Files that change again and again are reloaded when they are left alone, once.
+func TestFilesAreReloadedWhenTheyAreLeftAlone(t *testing.T) {
+	state := "old"
+	w := &watchedFiles{look: func() string { return state }, loaded: state, seen: state}
+	var got []bool
+	for _, state = range []string{"old", "1", "2", "2", "2", "old", "old", "3", "old"} {
+		got = append(got, w.changed())
+	}
+	if want := []bool{false, false, false, true, false, false, true, false, false}; !slices.Equal(got, want) {
+		t.Errorf("reloads %v, want %v", got, want)
+	}
+}
+
+func TestSyslogGetsTheLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	l, err := net.ListenPacket("unixgram", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s, err := openSyslog("unixgram", path, "local3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	level := new(slog.LevelVar)
+	log := slog.New(s.handler(level)).With("component", "x")
+	log.Debug("not shown")
+	log.Info("one")
+	log.Warn("two", "n", 2)
+	log.Error("three")
+	level.Set(slog.LevelDebug)
+	log.Debug("four")
+	const local3 = 19 << 3
+	for i, want := range []string{`msg=one component=x`, `msg=two component=x n=2`, `msg=three component=x`, `msg=four component=x`} {
+		b := make([]byte, 1024)
+		if err := l.SetReadDeadline(time.Now().Add(commandtest.Patience)); err != nil {
+			t.Fatal(err)
+		}
+		n, _, err := l.ReadFrom(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		priority := fmt.Sprintf("<%d>", local3+[]int{6, 4, 3, 7}[i])
+		if line := strings.TrimSpace(string(b[:n])); !strings.HasPrefix(line, priority) || !strings.HasSuffix(line, want) || !strings.Contains(line, "legate[") {
+			t.Errorf("syslog got %q, want %s … %s", line, priority, want)
+		}
+	}
+	if _, err := openSyslog("unixgram", path+"x", "LOCAL0"); err == nil || !strings.Contains(err.Error(), "enable_syslog") {
+		t.Errorf("without a syslog: %v", err)
 	}
 }
 

@@ -1,0 +1,88 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"strconv"
+	"syscall"
+
+	"github.com/legate-project/legate/config"
+)
+
+// listenUnix opens a socket with the rights that the configuration gives it.
+// Until it has them it is its owner's alone.
+func listenUnix(path string, rights config.UnixSockets) (net.Listener, error) {
+	if rights == (config.UnixSockets{}) {
+		return net.Listen("unix", path)
+	}
+	uid, gid, err := ownerOf(rights)
+	if err != nil {
+		return nil, err
+	}
+	var narrow net.ListenConfig
+	narrow.Control = func(_, _ string, c syscall.RawConn) error {
+		// Where the system knows no rights of a socket without a name, they are set
+		// a moment later.
+		return c.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), 0o600) })
+	}
+	l, err := narrow.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	mode := os.FileMode(0o600)
+	if rights.Mode != "" {
+		n, err := strconv.ParseUint(rights.Mode, 8, 32)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("unix_sockets.mode: %w", err), l.Close())
+		}
+		mode = os.FileMode(n)
+	}
+	if err := errors.Join(os.Chown(path, uid, gid), os.Chmod(path, mode)); err != nil {
+		return nil, errors.Join(fmt.Errorf("unix_sockets: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// ownerOf returns the numbers of the owner and the group, -1 for none given.
+func ownerOf(rights config.UnixSockets) (uid, gid int, err error) {
+	uid, gid = -1, -1
+	if rights.User != "" {
+		if uid, err = number(rights.User, func() (string, error) {
+			u, err := user.Lookup(rights.User)
+			if err != nil {
+				return "", err
+			}
+			return u.Uid, nil
+		}); err != nil {
+			return 0, 0, fmt.Errorf("unix_sockets.user: %w", err)
+		}
+	}
+	if rights.Group != "" {
+		if gid, err = number(rights.Group, func() (string, error) {
+			g, err := user.LookupGroup(rights.Group)
+			if err != nil {
+				return "", err
+			}
+			return g.Gid, nil
+		}); err != nil {
+			return 0, 0, fmt.Errorf("unix_sockets.group: %w", err)
+		}
+	}
+	return uid, gid, nil
+}
+
+// number reads an ID, or looks the name up.
+func number(text string, look func() (string, error)) (int, error) {
+	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return int(n), nil
+	}
+	id, err := look()
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(id)
+}
