@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
-	"strconv"
 	"time"
 
 	"github.com/legate-project/legate/internal/gossip"
@@ -46,7 +44,7 @@ func (a *Agent) forgetFailed(e gossip.Event) {
 	}
 	for _, m := range e.Members {
 		if s, ok := gossip.ServerOf(m); ok {
-			a.calls.Forget(transport.Target{Addr: net.JoinHostPort(s.Addr, strconv.Itoa(s.RPCPort)), NodeID: s.ID, Name: s.Name})
+			a.calls.Forget(transport.Target{Addr: s.RPCAddr(), NodeID: s.ID, Name: s.Name})
 		}
 	}
 }

@@ -157,7 +157,7 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		}
 		parts.WAN, parts.Remote, parts.Federation, parts.Between, parts.Views = s.wan, remote{a.views, s.router, s.several}, federated{s}, s.between, a.views
 	}
-	a.caller, a.snapshots = s.server, s.server
+	a.caller, a.snapshots = s.server, s.server.Snapshots()
 	if err := s.server.Start(parts); err != nil {
 		return err
 	}
@@ -417,7 +417,7 @@ func (s *serverParts) serve() error {
 	}
 	pushes := feed.NewServer(s.server, operations, "lan", s.a.reg)
 	err := errors.Join(s.rpc.Handle(rpc.Protocol, answers.Protocol(true, here)), s.rpc.Handle(rpc.PartsProtocol, answers.Parts(here)),
-		s.rpc.Handle(transfer.Protocol, transfer.Serve(s.server, here)), s.rpc.Handle(feed.Protocol, pushes.Protocol(here)))
+		s.rpc.Handle(transfer.Protocol, transfer.Serve(s.server.Snapshots(), here)), s.rpc.Handle(feed.Protocol, pushes.Protocol(here)))
 	if err != nil || s.between == nil {
 		return err
 	}
@@ -433,7 +433,7 @@ func (s *serverParts) serve() error {
 	bulk.Grow = 1
 	pushes = feed.NewServer(s.server.Between(), append(operations, &catalog.GetDigest), "wan", s.a.reg)
 	return errors.Join(s.between.Handle(removal.Protocol, s.removals.Handler()), s.between.Handle(rpc.Protocol, small), s.between.Handle(rpc.BulkProtocol, bulk),
-		s.between.Handle(rpc.PartsProtocol, answers.Parts(servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server, servers)),
+		s.between.Handle(rpc.PartsProtocol, answers.Parts(servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server.Snapshots(), servers)),
 		s.between.Handle(feed.Protocol, pushes.Protocol(servers)))
 }
 

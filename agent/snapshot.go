@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/op"
@@ -39,7 +37,7 @@ func (r remoteSnapshots) targets() []transport.Target {
 	var out []transport.Target
 	for _, s := range r.list.Servers() {
 		if s.Status == gossip.Alive {
-			out = append(out, transport.Target{Addr: net.JoinHostPort(s.Addr, strconv.Itoa(s.RPCPort)), NodeID: s.ID, Name: s.Name})
+			out = append(out, transport.Target{Addr: s.RPCAddr(), NodeID: s.ID, Name: s.Name})
 		}
 	}
 	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })

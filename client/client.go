@@ -8,9 +8,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"slices"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -213,7 +211,7 @@ func (c *Client) alive() []transport.Target {
 	l := &live{of: servers}
 	for _, s := range servers {
 		if s.Status == gossip.Alive {
-			l.targets = append(l.targets, transport.Target{Addr: net.JoinHostPort(s.Addr, strconv.Itoa(s.RPCPort)), NodeID: s.ID, Name: s.Name})
+			l.targets = append(l.targets, transport.Target{Addr: s.RPCAddr(), NodeID: s.ID, Name: s.Name})
 		}
 	}
 	c.live.Store(l)

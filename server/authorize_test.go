@@ -5,17 +5,10 @@ import (
 	"testing"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server/servertest"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/catalog"
 )
-
-// writer may write one service and read everything.
-type writer string
-
-func (w writer) Allow(r rules.Resource, access rules.Access, name string) bool {
-	return access == rules.Read || r == rules.Service && name == string(w)
-}
-func (w writer) Who() string { return "writer of " + string(w) }
 
 // A caller's rights are held against what the leader has stored, not only
 // against what the request says of itself.
@@ -25,11 +18,11 @@ func TestWritesAreHeldAgainstWhatIsStored(t *testing.T) {
 			if token == "" {
 				return rules.AllowAll(), nil
 			}
-			return writer(token), nil
+			return servertest.Writer(token), nil
 		}
 	})
 	h.start(t, nil)
-	h.register(t, runs("n", "", "web"))
+	h.register(t, &catalog.RegisterRequest{Node: "n", Address: "10.0.0.9", Service: &catalog.Service{ID: "web", Service: "web"}})
 	takeOver := &catalog.RegisterRequest{Node: "n", SkipNodeUpdate: true, Service: &catalog.Service{ID: "web", Service: "mine"}}
 	newNode := &catalog.RegisterRequest{Node: "n2", Address: "10.0.0.2", SkipNodeUpdate: true, Service: &catalog.Service{Service: "mine"}}
 	for name, r := range map[string]*catalog.RegisterRequest{"over another service": takeOver, "on a node that is new": newNode} {
@@ -43,7 +36,7 @@ func TestWritesAreHeldAgainstWhatIsStored(t *testing.T) {
 	if _, _, err := catalog.Deregister.Call(t.Context(), h, op.Header{Token: "mine"}, gone); op.CodeOf(err) != op.CodeDenied {
 		t.Errorf("another's service: %v, want a refusal", err)
 	}
-	if h.services(t, "n")["web"].Service != "web" || h.node(t, "n2") != nil {
+	if h.services(t, "n")["web"].Service != "web" || h.services(t, "n2") != nil {
 		t.Error("a refused write changed something")
 	}
 	own := &catalog.RegisterRequest{Node: "n", Address: "10.0.0.9", Service: &catalog.Service{Service: "mine"}}

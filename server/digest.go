@@ -13,10 +13,10 @@ func (s *Server) followDigest(ctx context.Context, call *op.Call, push func(*op.
 	if s.own == nil {
 		return op.Errorf(op.CodeUnsupported, "this server keeps no digest")
 	}
-	if !s.followed.enter() {
-		return op.Errorf(op.CodeBusy, "server has %d subscriptions, its limit", s.followed.max)
+	if !s.followed.Enter() {
+		return op.Errorf(op.CodeBusy, "server has %d subscriptions, its limit", s.followed.Max())
 	}
-	defer s.followed.leave()
+	defer s.followed.Leave()
 	beat := time.NewTimer(heartbeat())
 	defer beat.Stop()
 	for version := uint64(0); ; {

@@ -10,19 +10,14 @@ import (
 	"github.com/legate-project/legate/rtt"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/query"
-	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/wan"
 )
 
 // directHandlers lists what this server answers from what it holds itself.
 func (s *Server) directHandlers() map[string]op.Handler {
-	update := coordinate.Update.Handle(s.updateCoordinate)
-	update.LeaderOnly = true
-	renew := session.Renew.Handle(s.renewSession)
-	renew.LeaderOnly = true
 	m := map[string]op.Handler{}
-	for _, h := range []op.Handler{
+	for _, h := range append(s.leader.Handlers(),
 		status.Leader.Handle(s.statusLeader),
 		status.Peers.Handle(s.statusPeers),
 		status.Raft.Handle(s.statusRaft),
@@ -32,10 +27,9 @@ func (s *Server) directHandlers() map[string]op.Handler {
 		status.Change.Handle(s.changeMembership),
 		status.Quit.Handle(s.quitFederation),
 		coordinate.Datacenters.Handle(s.coordinateDatacenters),
-		update, renew,
-		query.Execute.Handle(s.executeQuery),
+		query.Execute.Handle(s.queries.Execute),
 		events.Fire.Handle(s.fireEvent),
-	} {
+	) {
 		m[h.Operation.OpName()] = h
 	}
 	return m

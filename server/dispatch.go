@@ -3,17 +3,16 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
-
-	"github.com/legate-project/legate/consensus"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
+	"github.com/legate-project/legate/server/leader"
+	"github.com/legate-project/legate/server/listing"
+	"github.com/legate-project/legate/server/results"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/transport"
@@ -50,14 +49,14 @@ func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error)
 	dc := call.Header.Datacenter
 	elsewhere := dc != "" && dc != s.cfg.Datacenter
 	if !elsewhere || op.Wide(dc) { // federation has bounds for each datacenter: one that hangs costs no local caller
-		limit := &s.flight
+		limit := s.flight
 		if call.Header.MinIndex > 0 {
-			limit = &s.blocked
+			limit = s.blocked
 		}
-		if !limit.enter() {
-			return nil, op.Errorf(op.CodeBusy, "server has %d calls in progress, its limit", limit.max)
+		if !limit.Enter() {
+			return nil, op.Errorf(op.CodeBusy, "server has %d calls in progress, its limit", limit.Max())
 		}
-		defer limit.leave()
+		defer limit.Leave()
 	}
 	authorizer, err := s.cfg.Authorizer(call.Header.Token)
 	switch {
@@ -167,12 +166,12 @@ func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o 
 	}
 	if h.Consistency == op.Consistent {
 		if _, err := s.raft.ConfirmLeadership(ctx); err != nil {
-			return nil, raftError(err)
+			return nil, leader.Refusal(err)
 		}
 	}
 	p, inParts := o.(op.Partial)
 	if inParts = inParts && p.HasParts() && call.Take != op.TakeWhole; inParts {
-		o = brief{p, h.MinIndex > 0}
+		o = listing.Short(p, h.MinIndex > 0)
 	}
 	res, err := s.query(ctx, o, call, request, !anywhere)
 	if errors.Is(err, storage.ErrClosed) {
@@ -181,42 +180,40 @@ func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o 
 	if err != nil {
 		return nil, err
 	}
-	defer res.release()
-	meta := s.local(h, anywhere, res.index)
-	if _, long := res.value.(long); long {
-		return s.list(ctx, a, call, p, meta)
+	defer res.Release()
+	meta := s.local(h, anywhere, res.Index)
+	if listing.IsLong(res.Value) {
+		return s.long.Begin(ctx, a, call, p, meta)
 	}
-	shown, filtered := o.Hide(a, res.value)
-	sorted, err := s.sort(h.Near, &shown)
+	shown, filtered := o.Hide(a, res.Value)
+	sorted, err := s.near.Sort(h.Near, &shown)
 	if err != nil {
 		return nil, err
 	}
-	if filtered || sorted || res.watch == nil {
+	if filtered || sorted || res.Watch == nil {
 		meta.Filtered = filtered
 		return op.NewReply(meta, shown), nil
 	}
-	return op.Share(meta, res.value, &res.rendered), nil
+	return op.Share(meta, res.Value, &res.Rendered), nil
 }
 
 // query runs the read once or, with a minimum index, until it is newer or its
 // time is over. As leader it ends early when leadership is lost.
-func (s *Server) query(ctx context.Context, o op.Queryable, call *op.Call, request any, leads bool) (*result, error) {
+func (s *Server) query(ctx context.Context, o op.Queryable, call *op.Call, request any, leads bool) (*results.Result, error) {
 	h := &call.Header
 	if h.MinIndex == 0 {
-		return s.once(o, call, request)
+		return s.results.Once(o, call, request)
 	}
-	var ends ends
+	var ends results.Ends
 	if leads {
-		r := s.reigning.Load()
-		if r == nil {
+		if ends.Reign = s.leader.Reign(); ends.Reign == nil {
 			return nil, op.ErrNotLeader
 		}
-		ends.reign = r.ctx.Done()
 	}
 	timer := time.NewTimer(s.wait(h.MaxWait))
 	defer timer.Stop()
-	ends.time = timer.C
-	res, err := s.until(ctx, o, call, request, ends)
+	ends.Time = timer.C
+	res, err := s.results.Until(ctx, o, call, request, ends)
 	if err != nil {
 		return nil, err
 	}
@@ -227,65 +224,10 @@ func (s *Server) query(ctx context.Context, o op.Queryable, call *op.Call, reque
 		err = op.ErrNotLeader
 	}
 	if err != nil {
-		res.release()
+		res.Release()
 		return nil, err
 	}
 	return res, nil
-}
-
-// once runs the read, or takes its kept result.
-func (s *Server) once(o op.Queryable, call *op.Call, request any) (*result, error) {
-	if o.Sharable() {
-		return s.kept(o, call, request)
-	}
-	v := s.cfg.State.View()
-	defer v.Close()
-	value, err := o.Run(v, request)
-	return &result{value: value, index: v.Index()}, err
-}
-
-func (s *Server) kept(o op.Queryable, call *op.Call, request any) (*result, error) {
-	body, err := call.Body()
-	if err != nil {
-		return nil, err
-	}
-	return s.results.get(o, request, o.OpName()+"\x00"+string(body), call.Header.MinIndex > 0)
-}
-
-// ends is what ends a wait besides a change and the caller's context. A wait is
-// cheap: thousands wake together, so they share no context that each would have
-// to be added to and taken from.
-type ends struct {
-	time  <-chan time.Time
-	reign <-chan struct{} // nil unless this server must lead
-}
-
-// until returns the read's result when it is newer than the call's index and says
-// something else, or when the wait ends. All who wait for the same wait for one
-// result. What the caller has is known only if it is what was read at the call's
-// index: who has an older index, perhaps of another server, is answered with
-// whatever is newer.
-func (s *Server) until(ctx context.Context, o op.Queryable, call *op.Call, request any, end ends) (*result, error) {
-	var has *content
-	for {
-		res, err := s.kept(o, call, request)
-		if err != nil || res.index > call.Header.MinIndex && res.content != has {
-			return res, err
-		}
-		if res.index == call.Header.MinIndex {
-			has = res.content
-		}
-		select {
-		case <-res.watch.Changed():
-			res.release()
-		case <-ctx.Done():
-			return res, nil
-		case <-end.time:
-			return res, nil
-		case <-end.reign:
-			return res, nil
-		}
-	}
 }
 
 // wait bounds what a caller asked for and adds up to a sixteenth, so that many
@@ -311,56 +253,11 @@ func (s *Server) write(ctx context.Context, a rules.Authorizer, call *op.Call, o
 	if err := o.Allow(a, request); err != nil {
 		return nil, err
 	}
-	return s.commit(ctx, a, call, o)
-}
-
-// commit prepares the command, asks whether the caller may do that to what is
-// stored, replicates it and returns what applying it gave.
-func (s *Server) commit(ctx context.Context, a rules.Authorizer, call *op.Call, o op.Preparable) (*op.Reply, error) {
-	request, err := call.Request()
+	result, err := s.leader.Commit(ctx, a, call, o)
 	if err != nil {
 		return nil, err
-	}
-	if err := o.Ready(op.Leader{Now: time.Now(), NewID: uuid.NewString, Clock: s.clock(), MinTTL: s.cfg.SessionTTLMin}, request); err != nil {
-		return nil, err
-	}
-	if !rules.Unlimited(a) {
-		v := s.cfg.State.View()
-		err := o.AllowStored(a, v, request)
-		if err = errors.Join(err, v.Close()); err != nil {
-			return nil, err
-		}
-	}
-	call.Changed()
-	body, err := call.Body()
-	if err != nil {
-		return nil, err
-	}
-	// What the servers could not decode would end all of them, again at every
-	// start: requests made in this process have met no bounds yet.
-	if _, err := o.DecodeRequest(body); err != nil {
-		return nil, op.Malformed(o, err)
-	}
-	command, err := s.machine.Encode(o, body)
-	if err != nil {
-		return nil, err
-	}
-	result, err := s.raft.Propose(ctx, command)
-	if err != nil {
-		return nil, raftError(err)
 	}
 	return op.NewReply(s.meta(op.Default, 0), result), nil
-}
-
-// self is the Caller of leader tasks: it commits without asking who calls.
-func (s *Server) self() op.Caller {
-	return op.CallerFunc(func(ctx context.Context, call *op.Call) (*op.Reply, error) {
-		o, ok := call.Operation.(op.Preparable)
-		if !ok {
-			return nil, fmt.Errorf("%s is not a command", call.Operation.OpName())
-		}
-		return s.commit(ctx, rules.AllowAll(), call, o)
-	})
 }
 
 // toLeader hands the call to the leader, once.
@@ -372,7 +269,7 @@ func (s *Server) toLeader(ctx context.Context, call *op.Call) (*op.Reply, error)
 	if id == "" || id == s.cfg.NodeID { // elected but not established yet
 		return nil, op.ErrNoLeader
 	}
-	leader, ok := s.findServer(id)
+	to, ok := s.findServer(id)
 	if !ok {
 		return nil, op.Errorf(op.CodeNoLeader, "Raft leader not found in server lookup mapping")
 	}
@@ -381,7 +278,7 @@ func (s *Server) toLeader(ctx context.Context, call *op.Call) (*op.Reply, error)
 	}
 	led := *call
 	led.Header.Led = true
-	reply, err := rpc.TryEach(ctx, s.cfg.Transport, []transport.Target{{Addr: rpcAddr(leader), NodeID: leader.ID, Name: leader.Name}}, &led, nil)
+	reply, err := rpc.TryEach(ctx, s.cfg.Transport, []transport.Target{{Addr: to.RPCAddr(), NodeID: to.ID, Name: to.Name}}, &led, nil)
 	if err == nil {
 		reply.Meta.Leader = id
 	}
@@ -405,26 +302,4 @@ func (s *Server) meta(c op.Consistency, index uint64) op.Meta {
 		m.LastContact = min(s.raft.LastContact(), op.Longest)
 	}
 	return m
-}
-
-// raftError turns what consensus says into what crosses the wire.
-func raftError(err error) error {
-	var e *op.Error
-	switch {
-	case errors.As(err, &e):
-		return e
-	case errors.Is(err, consensus.ErrNotLeader):
-		return op.ErrNotLeader
-	case errors.Is(err, consensus.ErrOverloaded):
-		return op.Errorf(op.CodeBusy, "too many commands wait to be replicated")
-	case errors.Is(err, consensus.ErrTooLarge):
-		return op.Errorf(op.CodeTooLarge, "command is larger than %d bytes", consensus.MaxCommandBytes)
-	case errors.Is(err, consensus.ErrStopped):
-		return op.ErrStopping
-	case errors.Is(err, consensus.ErrLost):
-		return op.Errorf(op.CodeLost, "leadership was lost before the command was known to be committed: %v", err)
-	case errors.Is(err, context.DeadlineExceeded):
-		return op.Errorf(op.CodeTimeout, "command was not committed before the deadline")
-	}
-	return err
 }

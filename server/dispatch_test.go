@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,10 +11,11 @@ import (
 
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server/limit"
+	"github.com/legate-project/legate/server/servertest"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/storage"
-	"github.com/legate-project/legate/transport"
 )
 
 // frozen is a federation whose one datacenter never answers.
@@ -39,7 +39,7 @@ func TestFrozenDatacenterCostsLocalCallersNothing(t *testing.T) {
 	h := newHarness(t, nil)
 	remote := frozen{make(chan struct{})}
 	h.start(t, remote)
-	h.flight.max = 1
+	h.flight = limit.New(1)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
@@ -95,7 +95,7 @@ func TestAbandonedReadLeavesNoWatch(t *testing.T) {
 		c.State = s
 	})
 	h.start(t, nil)
-	write(t, h.cfg.State, "large", string(make([]byte, maxKeptOne)))
+	servertest.Write(t, h.cfg.State, "large", string(make([]byte, 4<<20)))
 	waiters := func() float64 {
 		families, err := reg.Gather()
 		if err != nil {
@@ -112,10 +112,10 @@ func TestAbandonedReadLeavesNoWatch(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := h.Do(ctx, op.NewCall(counting(new(atomic.Int64)), op.Header{Consistency: op.Stale, MinIndex: 100}, &kv.GetRequest{Key: "large"}))
+		_, err := h.Do(ctx, op.NewCall(servertest.Counting(new(atomic.Int64)), op.Header{Consistency: op.Stale, MinIndex: 100}, &kv.GetRequest{Key: "large"}))
 		done <- err
 	}()
-	eventually(t, "it waits", func() bool { return waiters() == 1 })
+	servertest.Eventually(t, "it waits", func() bool { return waiters() == 1 })
 	cancel()
 	if err := <-done; err == nil {
 		t.Error("an abandoned read was answered")
@@ -158,7 +158,7 @@ func TestWaitEndsWithAnotherAnswer(t *testing.T) {
 			took = time.Since(begin)
 			done <- err
 		}()
-		eventually(t, "it waits", func() bool { return h.blocked.n.Load() == 1 })
+		servertest.Eventually(t, "it waits", func() bool { return h.blocked.InUse() == 1 })
 		do()
 		if err := <-done; err != nil {
 			t.Fatal(err)
@@ -219,7 +219,7 @@ func TestStoppingIsSaid(t *testing.T) {
 type counted struct{ started chan struct{} }
 
 func (c *counted) read() *op.Read[kv.GetRequest, kv.Entry] {
-	o := counting(new(atomic.Int64))
+	o := servertest.Counting(new(atomic.Int64))
 	o.Shared = false
 	query := o.Query
 	o.Query = func(r storage.Reader, req *kv.GetRequest) (*kv.Entry, error) {
@@ -229,38 +229,21 @@ func (c *counted) read() *op.Read[kv.GetRequest, kv.Entry] {
 	return o
 }
 
-// losing is a transport that loses the first answers.
-type losing struct {
-	lost  int64
-	tries atomic.Int64
-}
-
-func (l *losing) RoundTrip(context.Context, transport.Target, string, []byte, []byte) ([]byte, error) {
-	if n := l.tries.Add(1); n <= l.lost {
-		return nil, fmt.Errorf("try %d: %w", n, transport.ErrLost)
-	}
-	return op.AppendReply(nil, op.NewReply(op.Meta{}, &kv.Entry{Key: "k"}))
-}
-
-func (*losing) Open(context.Context, transport.Target, string) (transport.Stream, error) {
-	return nil, transport.ErrUnreachable
-}
-
 // What was on its way to a leader that died is asked of the next one, if it is
 // a read; a write may have been done.
 func TestOnlyReadsOutliveALostLeader(t *testing.T) {
-	via := &losing{lost: 1}
+	via := &servertest.Losing{Lost: 1}
 	h := newHarness(t, func(c *Config) { c.Transport, c.HoldTimeout = via, 5*time.Second })
-	h.group.leads.Store(false)
-	h.group.other = uid("2")
-	h.pool.set(serverMember("s2", uid("2"), "10.0.0.2", gossip.Alive))
+	h.group.Leads.Store(false)
+	h.group.Other = servertest.UID("2")
+	h.pool.Set(servertest.ServerMember("s2", servertest.UID("2"), "10.0.0.2", gossip.Alive))
 	h.start(t, nil)
 	if e, err := get(t.Context(), h, op.Header{}, "k"); err != nil || e == nil {
 		t.Errorf("read: %v", err)
 	}
-	via.tries.Store(0)
+	via.Tries.Store(0)
 	_, _, err := kv.Apply.Call(t.Context(), h, op.Header{}, &kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: "k"}})
-	if op.CodeOf(err) != op.CodeLost || via.tries.Load() != 1 {
-		t.Errorf("write: %v after %d tries, want one that is lost", err, via.tries.Load())
+	if op.CodeOf(err) != op.CodeLost || via.Tries.Load() != 1 {
+		t.Errorf("write: %v after %d tries, want one that is lost", err, via.Tries.Load())
 	}
 }

@@ -193,7 +193,7 @@ func (s *Server) quitOthers(ctx context.Context, h op.Header, out *status.Change
 		}
 		g.Go(func() error {
 			call := op.NewCall(&status.Quit, op.Header{Token: h.Token}, &status.QuitRequest{})
-			_, err := rpc.Send(ctx, s.cfg.Transport, transport.Target{Addr: rpcAddr(srv), NodeID: srv.ID, Name: srv.Name}, call)
+			_, err := rpc.Send(ctx, s.cfg.Transport, transport.Target{Addr: srv.RPCAddr(), NodeID: srv.ID, Name: srv.Name}, call)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

@@ -3,40 +3,21 @@ package server
 import (
 	"fmt"
 	"io"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/legate-project/legate/op"
-	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/server/servertest"
 	"github.com/legate-project/legate/state/kv"
 )
 
-// except may read all keys but those with a prefix.
-type except string
-
-func (e except) Allow(_ rules.Resource, _ rules.Access, name string) bool {
-	return !strings.HasPrefix(name, string(e))
-}
-func (e except) Who() string { return "somebody" }
-
-// listed is all that comes, and how many parts it took.
-func listed(t *testing.T, l *op.Listing[kv.Entries]) (all kv.Entries, parts int) {
+// filled is a server with a list that is longer than a message.
+func filled(t *testing.T) *harness {
 	t.Helper()
-	for part, err := range l.All() {
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, *part...)
-		parts++
-	}
-	return all, parts
-}
-
-// unpinned waits until no long result holds a view.
-func unpinned(t *testing.T, h *harness) {
-	t.Helper()
-	eventually(t, "no view is held", func() bool { return h.listings.n.Load() == 0 })
+	h := newHarness(t, nil)
+	h.start(t, nil)
+	servertest.Fill(t, h.cfg.State)
+	return h
 }
 
 func beginListing(t *testing.T, h *harness, header op.Header, prefix string) *op.Listing[kv.Entries] {
@@ -49,84 +30,8 @@ func beginListing(t *testing.T, h *harness, header op.Header, prefix string) *op
 	return l
 }
 
-func TestLongListingIsOfOneMoment(t *testing.T) {
-	h := filled(t, nil)
-	want, meta, err := kv.List.Call(t.Context(), h, op.Header{}, &kv.ListRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, h.cfg.State, "k", "") // the newest, and not the last
-	l := beginListing(t, h, op.Header{}, "")
-	if _, whole := l.Whole(); whole || l.Meta.Index != meta.Index+1 {
-		t.Fatalf("index %d, want %d; whole: %v", l.Meta.Index, meta.Index+1, whole)
-	}
-	write(t, h.cfg.State, "k9", "changed")
-	write(t, h.cfg.State, "k99", "new")
-	got, parts := listed(t, l)
-	if len(got) != len(*want)+1 || got[0].Key != "k" || parts < 5 {
-		t.Fatalf("%d entries in %d parts, want %d", len(got), parts, len(*want)+1)
-	}
-	for i, e := range *want {
-		if got[i+1].Key != e.Key || string(got[i+1].Value) != string(e.Value) {
-			t.Errorf("entry %s, want %s", got[i+1].Key, e.Key)
-		}
-	}
-	unpinned(t, h)
-	if l := beginListing(t, h, op.Header{}, "k1"); l.Meta.Index == 0 {
-		t.Error("no index")
-	} else if list, whole := l.Whole(); !whole || len(*list) != 11 {
-		t.Errorf("a short list does not come whole")
-	}
-}
-
-func TestLongListingShowsWhatTheCallerMaySee(t *testing.T) {
-	h := filled(t, func(c *Config) {
-		c.Authorizer = func(token string) (rules.Authorizer, error) { return except(token), nil }
-	})
-	l := beginListing(t, h, op.Header{Token: "k1"}, "")
-	if got, _ := listed(t, l); len(got) != 29 || !l.Meta.Filtered {
-		t.Errorf("%d entries of 29 that may be read, filtered %v", len(got), l.Meta.Filtered)
-	}
-	l = beginListing(t, h, op.Header{Token: "k"}, "")
-	if list, whole := l.Whole(); !whole || list != nil || !l.Meta.Filtered {
-		t.Errorf("nothing may be read: whole %v, %v, filtered %v", whole, list, l.Meta.Filtered)
-	}
-	unpinned(t, h)
-}
-
-func TestLongListingThatNobodyReadsEnds(t *testing.T) {
-	h := filled(t, nil)
-	h.stall = 20 * time.Millisecond
-	l := beginListing(t, h, op.Header{}, "")
-	unpinned(t, h)
-	for _, err := range l.All() {
-		if op.CodeOf(err) != op.CodeTimeout {
-			t.Errorf("after it was dropped: %v", err)
-		}
-	}
-	h.stall = time.Minute
-	l = beginListing(t, h, op.Header{}, "")
-	l.Close()
-	unpinned(t, h)
-	for _, err := range l.All() {
-		if err == nil {
-			t.Error("a listing that was closed goes on")
-		}
-	}
-}
-
-func TestLongListingsAreBounded(t *testing.T) {
-	h := filled(t, nil)
-	for range maxListings {
-		beginListing(t, h, op.Header{}, "")
-	}
-	if _, err := kv.List.InParts(t.Context(), h, op.Header{}, &kv.ListRequest{}); op.CodeOf(err) != op.CodeBusy {
-		t.Errorf("one more: %v", err)
-	}
-}
-
 func TestLongResultIsNoMessage(t *testing.T) {
-	h := filled(t, nil)
+	h := filled(t)
 	call := op.NewCall(&kv.List, op.Header{}, &kv.ListRequest{})
 	call.Take = op.TakeShort
 	if _, err := h.Do(t.Context(), call); op.CodeOf(err) != op.CodeLong {
@@ -135,7 +40,7 @@ func TestLongResultIsNoMessage(t *testing.T) {
 }
 
 func TestWaitForLongListing(t *testing.T) {
-	h := filled(t, nil)
+	h := filled(t)
 	h.LeadershipChanged(true)
 	l := beginListing(t, h, op.Header{}, "")
 	l.Close()
@@ -156,8 +61,8 @@ func TestWaitForLongListing(t *testing.T) {
 		}
 		done <- err
 	}()
-	eventually(t, "the read waits", func() bool { return h.blocked.n.Load() == 1 })
-	write(t, h.cfg.State, "k/new", "x")
+	servertest.Eventually(t, "the read waits", func() bool { return h.blocked.InUse() == 1 })
+	servertest.Write(t, h.cfg.State, "k/new", "x")
 	if err := <-done; err != nil {
 		t.Error(err)
 	}

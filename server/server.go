@@ -1,5 +1,8 @@
 // Package server answers operations on a server: it is the Caller that local
-// interfaces and remote agents share, and it carries out the leader's duties.
+// interfaces and remote agents share. It decides who answers a call, answers what
+// one domain can answer, and puts the rest together: the leader's duties (leader),
+// results that are kept (results) and sorted (near), long ones (listing), prepared
+// queries (queries), snapshots (snapshot).
 //
 // It owns no sockets and no gossip pool; it is told of members and asks its
 // collaborators through the interfaces below.
@@ -10,8 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/serf/coordinate"
@@ -24,6 +25,13 @@ import (
 	"github.com/legate-project/legate/op/rpc"
 	"github.com/legate-project/legate/op/transfer"
 	"github.com/legate-project/legate/server/directory"
+	"github.com/legate-project/legate/server/leader"
+	"github.com/legate-project/legate/server/limit"
+	"github.com/legate-project/legate/server/listing"
+	"github.com/legate-project/legate/server/near"
+	"github.com/legate-project/legate/server/queries"
+	"github.com/legate-project/legate/server/results"
+	"github.com/legate-project/legate/server/snapshot"
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/storage"
@@ -132,7 +140,12 @@ type Server struct {
 	metrics    *metrics
 	machine    *state.Machine
 	direct     map[string]op.Handler
-	results    *results
+	results    *results.Store
+	near       *near.Order
+	long       *listing.Lister
+	leader     *leader.Duties
+	queries    *queries.Executor
+	snapshots  *snapshot.Snapshots
 	group      *lifecycle.Group
 	raft       Raft
 	lan        LAN
@@ -143,32 +156,9 @@ type Server struct {
 	views      op.Subscriber  // results of other datacenters
 	own        *directory.Own // nil without WAN gossip
 
-	snapshots snapshotting
-
-	flight   limiter
-	blocked  limiter
-	listings limiter
-	followed limiter
-	stall    time.Duration // how long a long result waits for its reader
-	members  chan struct{} // wakes the reconciler; capacity 1
-	coords   coordinates
-	seen     atomic.Pointer[map[string]bool] // members, lower-cased, as the last round of reconciling saw them
-	reigning atomic.Pointer[reign]
-
-	mu       sync.Mutex // guards starting and ending reigns
-	leads    bool       // as consensus said last
-	started  time.Time  // when Start was called; zero before
-	stopping bool
-}
-
-// reign is one time of leadership.
-type reign struct {
-	ctx    context.Context // ends with it
-	end    context.CancelFunc
-	group  *lifecycle.Group
-	began  time.Time     // with a monotonic reading
-	axis   time.Duration // how far the state's axis of time had got then
-	timers *sessionTimers
+	flight   *limit.Limit
+	blocked  *limit.Limit
+	followed *limit.Limit
 }
 
 var _ op.Caller = (*Server)(nil)
@@ -176,18 +166,33 @@ var _ op.Caller = (*Server)(nil)
 // New returns a server that answers nothing until Start.
 func New(cfg Config) (*Server, error) {
 	cfg.setDefaults()
-	kept, err := newResults(cfg.State)
+	kept, err := results.New(cfg.State)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log.With("component", "server"), metrics: newMetrics(cfg.Registerer),
-		machine: state.New(), group: lifecycle.New("server"), members: make(chan struct{}, 1),
-		flight: limiter{max: maxInFlight}, blocked: limiter{max: maxBlocked}, listings: limiter{max: maxListings}, followed: limiter{max: maxFollowed},
-		stall: rpc.Stall, results: kept, snapshots: newSnapshotting(),
+		machine: state.New(), group: lifecycle.New("server"), results: kept, near: near.New(kept),
+		flight: limit.New(maxInFlight), blocked: limit.New(maxBlocked), followed: limit.New(maxFollowed),
 	}
+	s.long = listing.New(cfg.State, s.group.Context())
+	s.leader = leader.New(s.leaderConfig())
+	s.queries = queries.New(site{s}, queries.Config{Datacenter: cfg.Datacenter, Authorizer: cfg.Authorizer, Results: kept, Near: s.near,
+		Group: s.group, Log: s.log, Registerer: cfg.Registerer})
+	s.snapshots = snapshot.New(site{s}, s.leader, snapshot.Config{Datacenter: cfg.Datacenter, NodeName: cfg.NodeName, Version: cfg.Version,
+		SpoolDir: cfg.SpoolDir, State: cfg.State, Authorizer: cfg.Authorizer, Group: s.group, Log: s.log, Registerer: cfg.Registerer})
 	s.direct = s.directHandlers()
 	return s, nil
+}
+
+func (s *Server) leaderConfig() leader.Config {
+	c := &s.cfg
+	return leader.Config{
+		Datacenter: c.Datacenter, NodeName: c.NodeName, NodeID: c.NodeID, Expect: c.Expect,
+		CoordinatePeriod: c.CoordinatePeriod, ReconcilePeriod: c.ReconcilePeriod,
+		TombstoneTTL: c.TombstoneTTL, TombstonePeriod: c.TombstonePeriod, SessionTTLMin: c.SessionTTLMin,
+		State: c.State, Machine: s.machine, Transport: c.Transport, Authorizer: c.Authorizer, Log: s.log, Registerer: c.Registerer,
+	}
 }
 
 // Parts are the collaborators that come to life after the server was made.
@@ -206,17 +211,11 @@ type Parts struct {
 
 // Start begins the server's own work.
 func (s *Server) Start(p Parts) error {
-	s.mu.Lock()
 	s.raft, s.lan, s.wan, s.remote, s.federation, s.between, s.views = p.Raft, p.LAN, p.WAN, p.Remote, p.Federation, p.Between, p.Views
-	s.started = time.Now()
 	if s.wan != nil {
 		s.own = directory.NewOwn(s.cfg.State, s.log)
 	}
-	if s.leads && !s.stopping { // elected while gossip was still opening
-		s.beginReign()
-	}
-	s.mu.Unlock()
-	if err := s.group.Go("bootstrap", s.bootstrap); err != nil {
+	if err := s.leader.Start(s.raft, s.lan); err != nil {
 		return err
 	}
 	if s.wan == nil {
@@ -228,68 +227,21 @@ func (s *Server) Start(p Parts) error {
 // Machine applies what consensus commits.
 func (s *Server) Machine() *state.Machine { return s.machine }
 
+// Snapshots saves and restores the state for operators.
+func (s *Server) Snapshots() *snapshot.Snapshots { return s.snapshots }
+
 // MembersChanged tells the server that gossip in its datacenter changed. It
 // never blocks.
-func (s *Server) MembersChanged() {
-	select {
-	case s.members <- struct{}{}:
-	default:
-	}
-}
+func (s *Server) MembersChanged() { s.leader.MembersChanged() }
 
 // LeadershipChanged tells the server that it became leader, after an entry of
 // its term was applied, or ceased to be. Calls come one after another.
-func (s *Server) LeadershipChanged(leads bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.endReign()
-	if s.leads = leads; leads && !s.stopping && !s.started.IsZero() {
-		s.beginReign()
-	}
-}
-
-// endReign ends the leader's tasks, if there are any; s.mu is held.
-func (s *Server) endReign() {
-	old := s.reigning.Swap(nil)
-	if old == nil {
-		return
-	}
-	old.end()
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	if err := old.group.Stop(ctx); err != nil {
-		s.log.Warn("leader tasks did not end in time", "error", err)
-	}
-}
-
-// beginReign starts the leader's tasks; s.mu is held.
-func (s *Server) beginReign() {
-	r := &reign{group: lifecycle.New("leader tasks"), timers: newSessionTimers()}
-	r.ctx, r.end = context.WithCancel(context.Background())
-	if err := s.readAxis(r); err != nil {
-		// The disk has failed or the server stops: nothing will be committed. If
-		// it is neither, no delay ends before the next reign.
-		s.log.Error("read how far time has got", "error", err)
-	}
-	s.reigning.Store(r)
-	s.log.Info("this server leads the datacenter", "datacenter", s.cfg.Datacenter)
-	for name, task := range map[string]func(context.Context){
-		"reconcile": s.reconcileLoop, "coordinates": s.coordinateLoop, "tombstones": s.tombstoneLoop,
-		"sessions": func(ctx context.Context) { s.sessionLoop(ctx, r) },
-	} {
-		if err := r.group.Go(name, task); err != nil {
-			s.log.Error("start leader task", "task", name, "error", err)
-		}
-	}
-}
+func (s *Server) LeadershipChanged(leads bool) { s.leader.LeadershipChanged(leads) }
 
 // Stop ends the server's own work. Calls in progress end with their contexts.
 func (s *Server) Stop(ctx context.Context) error {
-	s.mu.Lock()
-	s.stopping = true
-	s.mu.Unlock()
-	s.LeadershipChanged(false)
-	return s.group.Stop(ctx)
+	err := s.leader.Stop(ctx)
+	return errors.Join(err, s.group.Stop(ctx))
 }
 
 // Leads reports whether this server leads and may answer as leader.
@@ -314,21 +266,4 @@ func (s *Server) Leave(ctx context.Context) error {
 const (
 	maxInFlight = 8192    // calls being carried out or forwarded
 	maxBlocked  = 1 << 16 // reads waiting for something newer
-	stopTimeout = 5 * time.Second
 )
-
-// limiter counts work in progress up to a bound.
-type limiter struct {
-	max int64
-	n   atomic.Int64
-}
-
-func (l *limiter) enter() bool {
-	if l.n.Add(1) > l.max {
-		l.n.Add(-1)
-		return false
-	}
-	return true
-}
-
-func (l *limiter) leave() { l.n.Add(-1) }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server/results"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/storage"
@@ -96,10 +97,10 @@ func (s *Server) subscribe(ctx context.Context, call *op.Call, who rights, push 
 	}
 	dc := call.Header.Datacenter
 	if dc == "" || dc == s.cfg.Datacenter {
-		if !s.followed.enter() {
-			return op.Errorf(op.CodeBusy, "server has %d subscriptions, its limit", s.followed.max)
+		if !s.followed.Enter() {
+			return op.Errorf(op.CodeBusy, "server has %d subscriptions, its limit", s.followed.Max())
 		}
-		defer s.followed.leave()
+		defer s.followed.Leave()
 		f := following{s: s, o: o, call: call, request: request, may: may, push: push}
 		return f.run(ctx)
 	}
@@ -158,7 +159,7 @@ func (f *following) run(ctx context.Context) error {
 		if f.call.Header.MustCurrent && f.s.leaderSilence() > leaderLost {
 			return op.ErrNoLeader
 		}
-		res, err := f.s.kept(f.o, f.call, f.request)
+		res, err := f.s.results.Of(f.o, f.call, f.request)
 		if errors.Is(err, storage.ErrClosed) {
 			return op.ErrStopping
 		}
@@ -166,12 +167,12 @@ func (f *following) run(ctx context.Context) error {
 			return err
 		}
 		if err := f.tell(res, &last); err != nil {
-			res.release()
+			res.Release()
 			return err
 		}
 		for same := true; same; {
 			select {
-			case <-res.watch.Changed():
+			case <-res.Watch.Changed():
 				same = false
 			case <-beat.C:
 				beat.Reset(heartbeat())
@@ -182,11 +183,11 @@ func (f *following) run(ctx context.Context) error {
 				err = op.ErrStopping
 			}
 			if err != nil {
-				res.release()
+				res.Release()
 				return err
 			}
 		}
-		res.release()
+		res.Release()
 	}
 }
 
@@ -207,8 +208,8 @@ func (f *following) beat() error {
 }
 
 // tell pushes a result unless it is the last one again.
-func (f *following) tell(res *result, last *uint64) error {
-	meta := f.s.meta(op.Cached, res.index)
+func (f *following) tell(res *results.Result, last *uint64) error {
+	meta := f.s.meta(op.Cached, res.Index)
 	if meta.Index == *last {
 		return nil
 	}
@@ -217,8 +218,8 @@ func (f *following) tell(res *result, last *uint64) error {
 		return err
 	}
 	*last = meta.Index
-	shown, filtered := f.o.Hide(a, res.value)
-	sorted, err := f.s.sort(f.call.Header.Near, &shown)
+	shown, filtered := f.o.Hide(a, res.Value)
+	sorted, err := f.s.near.Sort(f.call.Header.Near, &shown)
 	if err != nil {
 		return err
 	}
@@ -226,7 +227,7 @@ func (f *following) tell(res *result, last *uint64) error {
 		meta.Filtered = filtered
 		return f.push(op.NewReply(meta, shown))
 	}
-	return f.push(op.Share(meta, res.value, &res.rendered))
+	return f.push(op.Share(meta, res.Value, &res.Rendered))
 }
 
 // heartbeat is the time to the next one.

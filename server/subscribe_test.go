@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server/limit"
+	"github.com/legate-project/legate/server/servertest"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/kv"
 )
 
 // behind is a consensus group whose leader was heard a while ago.
 type behind struct {
-	*group
+	*servertest.Group
 	lag atomic.Int64
 }
 
@@ -25,8 +27,8 @@ func (b *behind) LastContact() time.Duration { return time.Duration(b.lag.Load()
 // startBehind starts the harness with a server that follows.
 func (h *harness) startBehind(t *testing.T) *behind {
 	t.Helper()
-	b := &behind{group: h.group}
-	h.group.leads.Store(false)
+	b := &behind{Group: h.group}
+	h.group.Leads.Store(false)
 	if err := h.Start(Parts{Raft: b, LAN: h.pool}); err != nil {
 		t.Fatal(err)
 	}
@@ -105,15 +107,15 @@ func TestSubscriptionsPushWhatTheTokenMaySee(t *testing.T) {
 		}
 	})
 	h.start(t, nil)
-	write(t, h.cfg.State, "a", "1")
-	write(t, h.cfg.State, "b", "1")
+	servertest.Write(t, h.cfg.State, "a", "1")
+	servertest.Write(t, h.cfg.State, "b", "1")
 	some, _ := keys(t, h, op.Header{Token: "a"})
 	all, ended := keys(t, h.Between(), op.Header{Token: "a"}) // the token counts where it leaves
 	expect(t, some, "a=1 true")
 	expect(t, all, "a=1 b=1 false")
-	write(t, h.cfg.State, "b", "2")
+	servertest.Write(t, h.cfg.State, "b", "2")
 	expect(t, all, "a=1 b=2 false")
-	write(t, h.cfg.State, "a", "2")
+	servertest.Write(t, h.cfg.State, "a", "2")
 	expect(t, all, "a=2 b=2 false")
 	if _, ended := keys(t, h, op.Header{Token: "bad"}); op.CodeOf(<-ended) != op.CodeDenied {
 		t.Error("a token that is unknown may follow")
@@ -147,13 +149,13 @@ func TestSubscriptionsEndWithTheToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Stop(t.Context())
-	write(t, h.cfg.State, "a", "1")
+	servertest.Write(t, h.cfg.State, "a", "1")
 	own, ownEnded := keys(t, h, op.Header{Token: "a"})
 	other, otherEnded := keys(t, h, op.Header{Token: "a", Datacenter: "dc2"})
 	expect(t, own, "a=1 false")
 	expect(t, other, "a= false")
 	gone.Store(true)
-	write(t, h.cfg.State, "a", "2")
+	servertest.Write(t, h.cfg.State, "a", "2")
 	close(remote.change)
 	for _, f := range []struct {
 		pushed chan string
@@ -191,10 +193,10 @@ func (c *changing) Subscribe(ctx context.Context, _ *op.Call, push func(*op.Repl
 func TestWhatChangesWhilePushingIsPushedOnce(t *testing.T) {
 	h := newHarness(t, nil)
 	h.start(t, nil)
-	write(t, h.cfg.State, "a", "0")
+	servertest.Write(t, h.cfg.State, "a", "0")
 	pushed, _ := keys(t, h, op.Header{})
 	for i := range 100 {
-		write(t, h.cfg.State, "a", fmt.Sprint(i+1))
+		servertest.Write(t, h.cfg.State, "a", fmt.Sprint(i+1))
 	}
 	got := 0
 	for text := ""; text != "a=100 false"; got++ {
@@ -212,11 +214,11 @@ func TestWhatChangesWhilePushingIsPushedOnce(t *testing.T) {
 func TestSubscriptionsOfAServerThatLostItsLeader(t *testing.T) {
 	h := newHarness(t, nil)
 	b := h.startBehind(t)
-	write(t, h.cfg.State, "a", "1")
+	servertest.Write(t, h.cfg.State, "a", "1")
 	pushed, ended := keys(t, h, op.Header{MustCurrent: true})
 	expect(t, pushed, "a=1 false")
 	b.lag.Store(int64(leaderLost + time.Second))
-	write(t, h.cfg.State, "a", "2")
+	servertest.Write(t, h.cfg.State, "a", "2")
 	if err := <-ended; op.CodeOf(err) != op.CodeNoLeader {
 		t.Errorf("who insists on what is current is told %v", err)
 	}
@@ -227,7 +229,7 @@ func TestSubscriptionsOfAServerThatLostItsLeader(t *testing.T) {
 func TestSubscriptionsAreBounded(t *testing.T) {
 	h := newHarness(t, nil)
 	h.start(t, nil)
-	h.followed.max = 1
+	h.followed = limit.New(1)
 	pushed, _ := keys(t, h, op.Header{})
 	expect(t, pushed, "false")
 	if _, ended := keys(t, h, op.Header{}); op.CodeOf(<-ended) != op.CodeBusy {
@@ -240,7 +242,7 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 func TestCachedReadsAtHome(t *testing.T) {
 	h := newHarness(t, nil)
 	b := h.startBehind(t)
-	write(t, h.cfg.State, "k", "v")
+	servertest.Write(t, h.cfg.State, "k", "v")
 	ask := func(hd op.Header) (op.Meta, error) {
 		hd.Consistency = op.Cached
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

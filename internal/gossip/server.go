@@ -79,6 +79,12 @@ func (s Server) Tags() map[string]string {
 	return tags
 }
 
+// RPCAddr is where the server takes calls of its datacenter, host and port.
+func (s Server) RPCAddr() string { return net.JoinHostPort(s.Addr, strconv.Itoa(s.RPCPort)) }
+
+// RaftAddr is where it takes part in consensus, host and port.
+func (s Server) RaftAddr() string { return net.JoinHostPort(s.Addr, strconv.Itoa(s.RaftPort)) }
+
 // ClientTags returns the tags of a client agent.
 func ClientTags(datacenter, id, build string) map[string]string {
 	return commonTags(RoleClient, datacenter, id, build)

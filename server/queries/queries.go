@@ -1,16 +1,29 @@
-package server
+// Package queries carries out prepared queries: the query and the instances of
+// this datacenter are kept results, other datacenters that stand in are asked at
+// once and chosen by order, and who waits is answered when what the answer was
+// decided from has moved.
+//
+// It keeps no queries (state/query does) and knows no way to another datacenter:
+// it asks and follows through the server.
+package queries
 
 import (
 	"cmp"
 	"context"
 	"encoding/binary"
 	"hash/fnv"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server/near"
+	"github.com/legate-project/legate/server/results"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/query"
@@ -37,14 +50,58 @@ const (
 	answerEmpty    = "empty"
 )
 
-// executeQuery answers query.Execute.
-func (s *Server) executeQuery(ctx context.Context, h op.Header, r *query.ExecuteRequest) (*query.Answer, error) {
+// Server is what carrying out queries needs of the server that does. As a Caller
+// and a Subscriber it reaches the other datacenters.
+type Server interface {
+	op.Caller
+	op.Subscriber
+	// Nearest lists the other datacenters in an order that does not sway.
+	Nearest() []string
+	// Anywhere reports whether this server may answer although it does not lead.
+	Anywhere(h *op.Header) bool
+	// Answer describes an answer of this datacenter.
+	Answer(h *op.Header, anywhere bool) op.Meta
+	// ConfirmLeadership fails unless this server leads right now.
+	ConfirmLeadership(ctx context.Context) error
+	// Leads reports whether this server leads and may answer as leader.
+	Leads() bool
+	// Reign is closed when this time of leadership ends; nil if there is none.
+	Reign() <-chan struct{}
+	// Wait bounds how long a caller wants to wait.
+	Wait(asked time.Duration) time.Duration
+}
+
+// Config says where queries are carried out.
+type Config struct {
+	Datacenter string
+	Authorizer func(token string) (rules.Authorizer, error)
+	Results    *results.Store
+	Near       *near.Order
+	Group      *lifecycle.Group // of the goroutines that ask the others
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Executor carries out queries. It is safe for concurrent use.
+type Executor struct {
+	cfg     Config
+	server  Server
+	metrics *metrics
+}
+
+// New returns an executor for the server.
+func New(s Server, cfg Config) *Executor {
+	return &Executor{cfg: cfg, server: s, metrics: newMetrics(cfg.Registerer)}
+}
+
+// Execute answers query.Execute.
+func (e *Executor) Execute(ctx context.Context, h op.Header, r *query.ExecuteRequest) (*query.Answer, error) {
 	if h.Consistency == op.Consistent {
-		if _, err := s.raft.ConfirmLeadership(ctx); err != nil {
-			return nil, raftError(err)
+		if err := e.server.ConfirmLeadership(ctx); err != nil {
+			return nil, err
 		}
 	}
-	x := &execution{s: s, h: h, r: r}
+	x := &execution{e: e, h: h, r: r}
 	if h.MinIndex > 0 {
 		return x.wait(ctx)
 	}
@@ -58,7 +115,7 @@ func (s *Server) executeQuery(ctx context.Context, h op.Header, r *query.Execute
 
 // execution is one call of query.Execute.
 type execution struct {
-	s *Server
+	e *Executor
 	h op.Header
 	r *query.ExecuteRequest
 }
@@ -68,7 +125,7 @@ type execution struct {
 // some. Release it after use.
 type decision struct {
 	answer      *query.Answer
-	query, here *result
+	query, here *results.Result
 	token       string
 	selection   *query.SelectRequest
 	failover    *query.Failover // nil if this datacenter has instances
@@ -97,21 +154,21 @@ func (s *source) outcome() op.Outcome {
 }
 
 func (d *decision) release() {
-	d.query.release()
+	d.query.Release()
 	if d.here != nil {
-		d.here.release()
+		d.here.Release()
 	}
 }
 
 // decide carries the query out once.
 func (x *execution) decide(ctx context.Context) (*decision, error) {
 	name := &query.NameRequest{Name: x.r.Name}
-	res, err := x.s.kept(&query.Explain, op.NewCall(&query.Explain, op.Header{}, name), name)
+	res, err := x.e.cfg.Results.Of(&query.Explain, op.NewCall(&query.Explain, op.Header{}, name), name)
 	if err != nil {
 		return nil, err
 	}
-	d := &decision{query: res, answer: &query.Answer{Datacenter: x.s.cfg.Datacenter, Nodes: catalog.Instances{}}}
-	d.answer.Meta = x.s.local(&x.h, x.s.anywhere(&x.h), 0)
+	d := &decision{query: res, answer: &query.Answer{Datacenter: x.e.cfg.Datacenter, Nodes: catalog.Instances{}}}
+	d.answer.Meta = x.e.server.Answer(&x.h, x.e.server.Anywhere(&x.h))
 	if err := x.answer(ctx, d); err != nil {
 		d.release()
 		return nil, err
@@ -121,7 +178,7 @@ func (x *execution) decide(ctx context.Context) (*decision, error) {
 }
 
 func (x *execution) answer(ctx context.Context, d *decision) error {
-	found, _ := d.query.value.(*query.Queries)
+	found, _ := d.query.Value.(*query.Queries)
 	if found == nil || len(*found) == 0 {
 		return op.Errorf(op.CodeNotFound, "Query not found")
 	}
@@ -129,7 +186,7 @@ func (x *execution) answer(ctx context.Context, d *decision) error {
 	d.answer.Service, d.answer.DNS = q.Service.Service, q.DNS
 	d.token, d.selection = cmp.Or(q.Token, x.h.Token), q.Service.Selection()
 	d.selection.Connect = d.selection.Connect || x.r.Connect
-	a, err := x.s.cfg.Authorizer(d.token)
+	a, err := x.e.cfg.Authorizer(d.token)
 	if err != nil {
 		return err
 	}
@@ -138,7 +195,7 @@ func (x *execution) answer(ctx context.Context, d *decision) error {
 		return err
 	}
 	if len(*list) > 0 {
-		x.s.metrics.executed.WithLabelValues(answerLocal).Inc()
+		x.e.metrics.executed.WithLabelValues(answerLocal).Inc()
 		return x.arrange(d.answer, list, x.near(q))
 	}
 	d.failover = &q.Service.Failover
@@ -147,10 +204,10 @@ func (x *execution) answer(ctx context.Context, d *decision) error {
 	d.answer.Failovers = len(d.asked)
 	x.tell(d)
 	if chosen == nil {
-		x.s.metrics.executed.WithLabelValues(answerEmpty).Inc()
+		x.e.metrics.executed.WithLabelValues(answerEmpty).Inc()
 		return nil
 	}
-	x.s.metrics.executed.WithLabelValues(answerFailover).Inc()
+	x.e.metrics.executed.WithLabelValues(answerFailover).Inc()
 	d.answer.Datacenter = chosen.dc
 	m := &d.answer.Meta
 	m.Age, m.Hit, m.Filtered = chosen.meta.Age, chosen.meta.Hit, m.Filtered || chosen.meta.Filtered
@@ -164,7 +221,7 @@ func (x *execution) tell(d *decision) {
 		return
 	}
 	m := &d.answer.Meta
-	own := source{dc: x.s.cfg.Datacenter, index: max(d.here.index, 1), meta: *m}
+	own := source{dc: x.e.cfg.Datacenter, index: max(d.here.Index, 1), meta: *m}
 	m.Outcomes = []op.Outcome{own.outcome()}
 	for i := range d.asked[:min(len(d.asked), op.MaxListed-1)] {
 		m.Outcomes = append(m.Outcomes, d.asked[i].outcome())
@@ -178,10 +235,10 @@ func (x *execution) local(d *decision, a rules.Authorizer) (*catalog.Instances, 
 		return nil, err
 	}
 	var err error
-	if d.here, err = x.s.kept(&query.Select, op.NewCall(&query.Select, op.Header{}, sel), sel); err != nil {
+	if d.here, err = x.e.cfg.Results.Of(&query.Select, op.NewCall(&query.Select, op.Header{}, sel), sel); err != nil {
 		return nil, err
 	}
-	shown, filtered := query.Select.Hide(a, d.here.value)
+	shown, filtered := query.Select.Hide(a, d.here.Value)
 	d.answer.Meta.Filtered = filtered
 	list, _ := shown.(*catalog.Instances)
 	if list == nil {
@@ -202,7 +259,7 @@ func (x *execution) near(q *query.Query) string {
 		return op.NearAddress + x.r.Address
 	case near == query.NearAddress:
 		return ""
-	case near == x.r.Agent && x.r.AgentDatacenter != "" && x.r.AgentDatacenter != x.s.cfg.Datacenter:
+	case near == x.r.Agent && x.r.AgentDatacenter != "" && x.r.AgentDatacenter != x.e.cfg.Datacenter:
 		return "" // a node of that name here is another one
 	}
 	return near
@@ -211,7 +268,7 @@ func (x *execution) near(q *query.Query) string {
 // arrange sorts or shuffles the instances and takes as many as are wanted.
 func (x *execution) arrange(answer *query.Answer, list *catalog.Instances, near string) error {
 	var shown any = list
-	sorted, err := x.s.sort(near, &shown)
+	sorted, err := x.e.cfg.Near.Sort(near, &shown)
 	if err != nil {
 		return err
 	}
@@ -235,10 +292,7 @@ func (x *execution) arrange(answer *query.Answer, list *catalog.Instances, near 
 // standIns lists the datacenters that are known here and stand in for this one,
 // each once: the nearest, then those listed. In a list op.Nearest is all others.
 func (x *execution) standIns(f *query.Failover) []string {
-	if x.s.remote == nil {
-		return nil
-	}
-	known := x.s.remote.Nearest()
+	known := x.e.server.Nearest()
 	var out []string
 	add := func(dcs ...string) {
 		for _, dc := range dcs {
@@ -280,7 +334,7 @@ func (x *execution) ask(ctx context.Context, d *decision) *source {
 	}
 	answers := make(chan said, len(d.standIns))
 	for i, dc := range d.standIns {
-		err := x.s.group.Spawn("query", func(context.Context) { answers <- said{i, x.askOne(ctx, d, dc)} })
+		err := x.e.cfg.Group.Spawn("query", func(context.Context) { answers <- said{i, x.askOne(ctx, d, dc)} })
 		if err != nil { // stopping
 			answers <- said{i, source{dc: dc, err: err}}
 		}
@@ -308,9 +362,9 @@ func (x *execution) ask(ctx context.Context, d *decision) *source {
 // not stand in.
 func (x *execution) askOne(ctx context.Context, d *decision, dc string) source {
 	out := source{dc: dc}
-	list, meta, err := query.Select.Call(ctx, x.s, x.toward(dc, d.token), d.selection)
+	list, meta, err := query.Select.Call(ctx, x.e.server, x.toward(dc, d.token), d.selection)
 	if err != nil {
-		x.s.log.Debug("datacenter does not stand in", "datacenter", dc, "service", d.selection.Service, "error", err)
+		x.e.cfg.Log.Debug("datacenter does not stand in", "datacenter", dc, "service", d.selection.Service, "error", err)
 		out.err = err
 		return out
 	}
@@ -342,8 +396,8 @@ func (d *decision) index() uint64 {
 		b := append([]byte(dc), 0)
 		_, _ = hash.Write(binary.BigEndian.AppendUint64(b, index)) // does not fail
 	}
-	write("", max(d.query.index, 1))
-	write("", max(d.here.index, 1))
+	write("", max(d.query.Index, 1))
+	write("", max(d.here.Index, 1))
 	for _, src := range d.asked {
 		write(src.dc, src.index)
 	}

@@ -1,4 +1,4 @@
-package server
+package leader
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server/servertest"
 	"github.com/legate-project/legate/transport"
 )
 
@@ -37,18 +38,18 @@ func TestConsensusIsNotStartedTwice(t *testing.T) {
 		"not in one": {[]string{}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			via := answers{uid("2"): {}}
+			via := answers{servertest.UID("2"): {}}
 			if c.old != nil {
-				via[uid("9")] = c.old
+				via[servertest.UID("9")] = c.old
 			}
 			h := newHarness(t, func(cfg *Config) { cfg.Expect, cfg.Transport = 2, via })
-			h.group.servers = nil
+			h.group.Members = nil
 			expecting := func(m lan.Member, n string) lan.Member { m.Tags["expect"] = n; return m }
-			h.pool.set(expecting(serverMember("s1", uid("1"), "10.0.0.1", gossip.Alive), "2"),
-				expecting(serverMember("s2", uid("2"), "10.0.0.2", gossip.Alive), "2"), serverMember("s9", uid("9"), "10.0.0.9", gossip.Alive))
-			h.start(t, nil)
+			h.pool.Set(expecting(servertest.ServerMember("s1", servertest.UID("1"), "10.0.0.1", gossip.Alive), "2"),
+				expecting(servertest.ServerMember("s2", servertest.UID("2"), "10.0.0.2", gossip.Alive), "2"), servertest.ServerMember("s9", servertest.UID("9"), "10.0.0.9", gossip.Alive))
+			h.start(t)
 			if c.want > 0 {
-				eventually(t, "consensus is started", func() bool { return len(h.group.addresses()) == c.want })
+				servertest.Eventually(t, "consensus is started", func() bool { return len(h.group.Addresses()) == c.want })
 				return
 			}
 			if h.noneStarted(t.Context()) {

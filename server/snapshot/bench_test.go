@@ -1,4 +1,4 @@
-package server
+package snapshot
 
 import (
 	"bytes"
@@ -42,7 +42,7 @@ func BenchmarkRestore(b *testing.B) {
 		b.Fatal(err)
 	}
 	h := newHarness(b, func(c *Config) { c.State = s })
-	h.start(b, nil)
+	h.start(b)
 	for b.Loop() {
 		if err := h.RestoreSnapshot(b.Context(), op.Header{}, bytes.NewReader(file.Bytes())); err != nil {
 			b.Fatal(err)

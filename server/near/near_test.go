@@ -1,6 +1,7 @@
-package server
+package near
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/rtt"
+	"github.com/legate-project/legate/server/results"
+	"github.com/legate-project/legate/server/servertest"
+	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 )
@@ -19,40 +23,65 @@ func point(ms float64) coordinate.Coord {
 	return coordinate.Coord{Vec: []float64{ms / 1000, 0, 0, 0, 0, 0, 0, 0}}
 }
 
+// harness is an order over a state that commands change.
+type harness struct {
+	*Order
+	group *servertest.Group
+}
+
+func newHarness(t *testing.T) *harness {
+	t.Helper()
+	s := servertest.OpenState(t)
+	r, err := results.New(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &harness{New(r), servertest.NewGroup(s, state.New())}
+}
+
+func (h *harness) register(t *testing.T, node string) {
+	t.Helper()
+	h.group.Commit(t, &catalog.Register, &catalog.RegisterRequest{Node: node, Address: "10.1.0." + strings.TrimPrefix(node, "n")})
+}
+
 // place registers nodes and writes their coordinates past the door.
 func (h *harness) place(t *testing.T, at map[string]coordinate.Coord) {
 	t.Helper()
 	batch := coordinate.Entries{}
 	for node, c := range at {
-		h.register(t, &catalog.RegisterRequest{Node: node, Address: "10.1.0." + strings.TrimPrefix(node, "n")})
+		h.register(t, node)
 		batch = append(batch, coordinate.Entry{Node: node, Coord: c})
 	}
-	if _, _, err := coordinate.Batch.Call(t.Context(), h.self(), op.Header{}, &batch); err != nil {
-		t.Fatal(err)
-	}
+	h.group.Commit(t, &coordinate.Batch, &batch)
 }
 
-// order lists the nodes that begin with n as they come near something.
+// order lists the nodes as they come near something.
 func (h *harness) order(t *testing.T, near string) string {
 	t.Helper()
-	list, _, err := catalog.ListNodes.Call(t.Context(), h, op.Header{Near: near}, &op.Empty{})
+	v := h.group.State.View()
+	list, err := catalog.ListNodes.Query(v, &op.Empty{})
+	if err = errors.Join(err, v.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var shown any = list
+	sorted, err := h.Sort(near, &shown)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out []string
-	for _, n := range *list {
-		if strings.HasPrefix(n.Node, "n") {
-			out = append(out, n.Node)
-		}
+	for _, n := range *shown.(*catalog.Nodes) {
+		out = append(out, n.Node)
+	}
+	if was := len(*list); len(out) != was || sorted && near == "" {
+		t.Errorf("%d nodes became %d", was, len(out))
 	}
 	return strings.Join(out, " ")
 }
 
 func TestNearSortsByDistance(t *testing.T) {
-	h := newHarness(t, nil)
-	h.start(t, nil)
+	h := newHarness(t)
 	h.place(t, map[string]coordinate.Coord{"n1": point(30), "n2": point(10), "n3": point(20)})
-	h.register(t, &catalog.RegisterRequest{Node: "n0", Address: "10.1.0.0"}) // without a coordinate
+	h.register(t, "n0") // without a coordinate
 	for near, want := range map[string]string{
 		"":                            "n0 n1 n2 n3",
 		"n2":                          "n2 n3 n1 n0",
@@ -69,45 +98,10 @@ func TestNearSortsByDistance(t *testing.T) {
 	}
 }
 
-func TestBrokenCoordinatesAreRefusedAtTheDoor(t *testing.T) {
-	h := newHarness(t, nil)
-	h.start(t, nil)
-	with := func(change func(*coordinate.Coord)) coordinate.Entry {
-		c := point(1)
-		change(&c)
-		return coordinate.Entry{Node: "s1", Coord: c}
-	}
-	for name, e := range map[string]coordinate.Entry{
-		"not a number":    with(func(c *coordinate.Coord) { c.Vec[7] = math.NaN() }),
-		"infinite":        with(func(c *coordinate.Coord) { c.Vec[0] = math.Inf(1) }),
-		"infinite height": with(func(c *coordinate.Coord) { c.Height = math.Inf(1) }),
-		"adjustment":      with(func(c *coordinate.Coord) { c.Adjustment = math.Inf(-1) }),
-		"error":           with(func(c *coordinate.Coord) { c.Error = math.NaN() }),
-		"negative error":  with(func(c *coordinate.Coord) { c.Error = -1 }),
-		"far":             with(func(c *coordinate.Coord) { c.Vec[0] = 1e6 }),
-		"few dimensions":  with(func(c *coordinate.Coord) { c.Vec = c.Vec[:3] }),
-		"many dimensions": with(func(c *coordinate.Coord) { c.Vec = make([]float64, 64) }),
-		"none":            {Node: "s1"},
-		"long name":       {Node: strings.Repeat("n", maxCoordinateName+1), Coord: point(1)},
-	} {
-		if _, _, err := coordinate.Update.Call(t.Context(), h, op.Header{}, &e); op.CodeOf(err) != op.CodeInvalid {
-			t.Errorf("%s: %v, want a refusal", name, err)
-		}
-	}
-	good := coordinate.Entry{Node: "s1", Coord: point(1)}
-	if _, _, err := coordinate.Update.Call(t.Context(), h, op.Header{}, &good); err != nil {
-		t.Error(err)
-	}
-	if n := len(h.coords.take(10)); n != 1 {
-		t.Errorf("%d updates are kept, want the good one", n)
-	}
-}
-
 // Whatever the tables hold, a sorted list has each item once, the known ones
 // first and nearest first.
 func TestNoCoordinateBreaksASort(t *testing.T) {
-	h := newHarness(t, nil)
-	h.start(t, nil)
+	h := newHarness(t)
 	float := rapid.OneOf(rapid.Float64(), rapid.SampledFrom([]float64{math.NaN(), math.Inf(1), math.Inf(-1), 0, 1e300, -1e300, 0.01, 0.02}))
 	names := []string{"n1", "n2", "n3", "n4", "n5", "n6"}
 	rapid.Check(t, func(rt *rapid.T) {

@@ -1,4 +1,4 @@
-package server
+package leader
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server/servertest"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/kv"
@@ -113,14 +114,14 @@ func TestTimersEndManyInOrder(t *testing.T) {
 
 func TestSessionThatIsNotRenewedEndsWithItsLocks(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.SessionTTLMin = 100 * time.Millisecond })
-	h.start(t, nil)
+	h.start(t)
 	h.LeadershipChanged(true)
 	kept := h.newSession(t, session.Session{TTL: "500ms"})
 	lost := h.newSession(t, session.Session{TTL: "500ms", LockDelay: time.Millisecond})
 	if !h.lock(t, "k", lost) {
 		t.Fatal("the key cannot be locked")
 	}
-	eventually(t, "the session ends", func() bool {
+	servertest.Eventually(t, "the session ends", func() bool {
 		if _, _, err := session.Renew.Call(t.Context(), h, op.Header{}, &session.IDRequest{ID: kept}); err != nil {
 			t.Fatalf("renew: %v", err)
 		}
@@ -129,12 +130,12 @@ func TestSessionThatIsNotRenewedEndsWithItsLocks(t *testing.T) {
 	if _, _, err := session.Renew.Call(t.Context(), h, op.Header{}, &session.IDRequest{ID: lost}); op.CodeOf(err) != op.CodeNotFound || !strings.Contains(err.Error(), "Session id '"+lost+"' not found") {
 		t.Errorf("renew of what has ended: %v", err)
 	}
-	eventually(t, "its lock is free", func() bool { return h.lock(t, "k", kept) })
+	servertest.Eventually(t, "its lock is free", func() bool { return h.lock(t, "k", kept) })
 }
 
 func TestShortestTTLIsConfigured(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.SessionTTLMin = time.Minute })
-	h.start(t, nil)
+	h.start(t)
 	h.register(t, &catalog.RegisterRequest{Node: "n", Address: "10.0.0.9"})
 	_, _, err := session.Create.Call(t.Context(), h, op.Header{}, &session.CreateRequest{Session: session.Session{Node: "n", TTL: "59s"}})
 	if err == nil || !strings.Contains(err.Error(), "must be between [1m0s=24h0m0s]") {
@@ -148,10 +149,10 @@ func TestRenewalAsksForTheNodeOfTheSession(t *testing.T) {
 			if token == "" {
 				return rules.AllowAll(), nil
 			}
-			return writer(token), nil
+			return servertest.Writer(token), nil
 		}
 	})
-	h.start(t, nil)
+	h.start(t)
 	h.LeadershipChanged(true)
 	id := h.newSession(t, session.Session{TTL: "10s"})
 	_, _, err := session.Renew.Call(t.Context(), h, op.Header{Token: "mine"}, &session.IDRequest{ID: id})
@@ -207,7 +208,7 @@ func TestElectionsNeverShortenALockDelay(t *testing.T) {
 // nothing where there are none.
 func TestDelaysThatAreOverAreForgotten(t *testing.T) {
 	h := newHarness(t, nil)
-	h.start(t, nil)
+	h.start(t)
 	id := h.newSession(t, session.Session{LockDelay: time.Millisecond})
 	const keys = 2500
 	for i := range keys {
@@ -232,7 +233,7 @@ func TestDelaysThatAreOverAreForgotten(t *testing.T) {
 	if next() == nil {
 		t.Fatal("no delays to forget")
 	}
-	eventually(t, "all delays are forgotten", func() bool {
+	servertest.Eventually(t, "all delays are forgotten", func() bool {
 		h.passDelays(t.Context())
 		return next() == nil
 	})

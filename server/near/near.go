@@ -1,4 +1,8 @@
-package server
+// Package near puts results in the order of their distance from a node or an
+// address of this datacenter. Distances are those of network coordinates; what
+// has none, or a broken one, comes last. Distances between datacenters are not
+// known here.
+package near
 
 import (
 	"strings"
@@ -7,24 +11,31 @@ import (
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/rtt"
+	"github.com/legate-project/legate/server/results"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 )
 
-// sort replaces a result by one whose items are in the order of their distance
+// Order knows where the nodes of this datacenter are.
+type Order struct{ results *results.Store }
+
+// New returns the order by the coordinates that are kept there.
+func New(r *results.Store) *Order { return &Order{results: r} }
+
+// Sort replaces a result by one whose items are in the order of their distance
 // from the node near, those of unknown distance last. It reports whether it
 // did: without a node, or with one that has no coordinate, the order stays.
-func (s *Server) sort(near string, result *any) (bool, error) {
+func (o *Order) Sort(near string, result *any) (bool, error) {
 	list, ok := (*result).(op.Located)
 	if near == "" || !ok {
 		return false, nil
 	}
-	where, err := s.coordinates()
+	where, err := o.coordinates()
 	if err != nil {
 		return false, err
 	}
 	if addr, ok := strings.CutPrefix(near, op.NearAddress); ok {
-		if near, err = s.nodeAt(addr); err != nil {
+		if near, err = o.nodeAt(addr); err != nil {
 			return false, err
 		}
 	}
@@ -43,13 +54,13 @@ func (s *Server) sort(near string, result *any) (bool, error) {
 }
 
 // coordinates are those of all nodes, by lower-cased name.
-func (s *Server) coordinates() (map[string]*serf.Coordinate, error) {
-	res, err := s.results.get(&coordinate.Nodes, &op.Empty{}, "coordinates by node", false)
+func (o *Order) coordinates() (map[string]*serf.Coordinate, error) {
+	res, err := o.results.Get(&coordinate.Nodes, &op.Empty{}, "coordinates by node", false)
 	if err != nil {
 		return nil, err
 	}
-	defer res.release()
-	entries, _ := res.value.(*coordinate.Entries)
+	defer res.Release()
+	entries, _ := res.Value.(*coordinate.Entries)
 	if entries == nil {
 		return nil, nil
 	}
@@ -61,13 +72,13 @@ func (s *Server) coordinates() (map[string]*serf.Coordinate, error) {
 }
 
 // nodeAt names the node with the address, empty if none has it.
-func (s *Server) nodeAt(addr string) (string, error) {
-	res, err := s.results.get(&catalog.ListNodes, &op.Empty{}, "nodes by address", false)
+func (o *Order) nodeAt(addr string) (string, error) {
+	res, err := o.results.Get(&catalog.ListNodes, &op.Empty{}, "nodes by address", false)
 	if err != nil {
 		return "", err
 	}
-	defer res.release()
-	nodes, _ := res.value.(*catalog.Nodes)
+	defer res.Release()
+	nodes, _ := res.Value.(*catalog.Nodes)
 	if nodes == nil {
 		return "", nil
 	}

@@ -1,4 +1,4 @@
-package server
+package leader
 
 import (
 	"maps"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server/servertest"
 	"github.com/legate-project/legate/state/catalog"
 )
 
@@ -51,12 +52,12 @@ func runs(node, id, service string) *catalog.RegisterRequest {
 
 func TestRenamedNodeLeavesNoGhost(t *testing.T) {
 	h := newHarness(t, nil)
-	h.start(t, nil)
-	h.pool.set(clientMember("old", uid("n"), "10.0.0.9", gossip.Alive))
+	h.start(t)
+	h.pool.Set(servertest.ClientMember("old", servertest.UID("n"), "10.0.0.9", gossip.Alive))
 	h.settle(t)
-	h.register(t, runs("old", uid("n"), "web"))
+	h.register(t, runs("old", servertest.UID("n"), "web"))
 	// While the old name lives, the new one is refused.
-	h.pool.set(clientMember("new", uid("n"), "10.0.0.9", gossip.Alive), clientMember("old", uid("n"), "10.0.0.9", gossip.Alive))
+	h.pool.Set(servertest.ClientMember("new", servertest.UID("n"), "10.0.0.9", gossip.Alive), servertest.ClientMember("old", servertest.UID("n"), "10.0.0.9", gossip.Alive))
 	if err := h.reconcile(t.Context()); op.CodeOf(err) != op.CodeConflict {
 		t.Errorf("an ID that a live node has: %v, want a conflict", err)
 	}
@@ -64,7 +65,7 @@ func TestRenamedNodeLeavesNoGhost(t *testing.T) {
 		t.Error("a refused rename changed something")
 	}
 	// Once it is dead, its registrations go with the command that brings the new.
-	h.pool.set(clientMember("new", uid("n"), "10.0.0.9", gossip.Alive), clientMember("old", uid("n"), "10.0.0.9", gossip.Failed))
+	h.pool.Set(servertest.ClientMember("new", servertest.UID("n"), "10.0.0.9", gossip.Alive), servertest.ClientMember("old", servertest.UID("n"), "10.0.0.9", gossip.Failed))
 	if err := h.reconcile(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -75,25 +76,25 @@ func TestRenamedNodeLeavesNoGhost(t *testing.T) {
 	if err != nil || len(*list) != 0 {
 		t.Errorf("service of the old name: %v %v", *list, err)
 	}
-	if n := h.node(t, "new"); n == nil || n.ID != uid("n") || h.health(t, "new") != catalog.Passing {
+	if n := h.node(t, "new"); n == nil || n.ID != servertest.UID("n") || h.health(t, "new") != catalog.Passing {
 		t.Errorf("the new name: %+v", n)
 	}
 }
 
 func TestNameOfALiveNodeIsReserved(t *testing.T) {
 	h := newHarness(t, nil)
-	h.start(t, nil)
-	h.pool.set(clientMember("n", uid("1"), "10.0.0.9", gossip.Alive))
+	h.start(t)
+	h.pool.Set(servertest.ClientMember("n", servertest.UID("1"), "10.0.0.9", gossip.Alive))
 	h.settle(t)
-	take := runs("N", uid("2"), "web")
+	take := runs("N", servertest.UID("2"), "web")
 	_, _, err := catalog.Register.Call(t.Context(), h, op.Header{}, take)
-	if op.CodeOf(err) != op.CodeConflict || h.node(t, "n").ID != uid("1") || len(h.services(t, "n")) != 0 {
+	if op.CodeOf(err) != op.CodeConflict || h.node(t, "n").ID != servertest.UID("1") || len(h.services(t, "n")) != 0 {
 		t.Errorf("name of a live node: %v, want a conflict and nothing changed", err)
 	}
-	h.pool.set(clientMember("n", uid("1"), "10.0.0.9", gossip.Failed))
+	h.pool.Set(servertest.ClientMember("n", servertest.UID("1"), "10.0.0.9", gossip.Failed))
 	h.settle(t)
 	h.register(t, take)
-	if n := h.node(t, "n"); n.ID != uid("2") || h.services(t, "n")["web"] == nil {
+	if n := h.node(t, "n"); n.ID != servertest.UID("2") || h.services(t, "n")["web"] == nil {
 		t.Errorf("name of a dead node: %+v", n)
 	}
 }
@@ -102,15 +103,15 @@ func TestNameOfALiveNodeIsReserved(t *testing.T) {
 // says, the other one is gone.
 func TestMachineThatWasReplacedUnderItsName(t *testing.T) {
 	h := newHarness(t, nil)
-	h.start(t, nil)
-	h.pool.set(clientMember("n", uid("1"), "10.0.0.9", gossip.Alive))
+	h.start(t)
+	h.pool.Set(servertest.ClientMember("n", servertest.UID("1"), "10.0.0.9", gossip.Alive))
 	h.settle(t)
-	h.register(t, &catalog.RegisterRequest{ID: uid("1"), Node: "n", Address: "10.0.0.9", NodeMeta: map[string]string{"rack": "r1"},
+	h.register(t, &catalog.RegisterRequest{ID: servertest.UID("1"), Node: "n", Address: "10.0.0.9", NodeMeta: map[string]string{"rack": "r1"},
 		TaggedAddresses: map[string]string{"lan": "10.0.0.9", "wan": "192.0.2.9"}})
-	h.pool.set(clientMember("n", uid("2"), "10.0.0.10", gossip.Alive))
+	h.pool.Set(servertest.ClientMember("n", servertest.UID("2"), "10.0.0.10", gossip.Alive))
 	h.settle(t)
 	n := h.node(t, "n")
-	if n.ID != uid("2") || n.Address != "10.0.0.10" || h.health(t, "n") != catalog.Passing {
+	if n.ID != servertest.UID("2") || n.Address != "10.0.0.10" || h.health(t, "n") != catalog.Passing {
 		t.Errorf("%+v", n)
 	}
 	if n.Meta["rack"] != "r1" || n.TaggedAddresses["wan"] != "192.0.2.9" || n.TaggedAddresses["lan"] != "10.0.0.10" {
@@ -120,12 +121,12 @@ func TestMachineThatWasReplacedUnderItsName(t *testing.T) {
 
 func TestFailedMemberThatComesBackIsPassing(t *testing.T) {
 	h := newHarness(t, nil)
-	h.start(t, nil)
+	h.start(t)
 	for _, step := range []struct {
 		status gossip.Status
 		want   string
 	}{{gossip.Alive, catalog.Passing}, {gossip.Failed, catalog.Critical}, {gossip.Alive, catalog.Passing}, {gossip.Left, ""}, {gossip.Alive, catalog.Passing}} {
-		h.pool.set(clientMember("n", uid("n"), "10.0.0.9", step.status))
+		h.pool.Set(servertest.ClientMember("n", servertest.UID("n"), "10.0.0.9", step.status))
 		h.settle(t)
 		if got := h.health(t, "n"); got != step.want {
 			t.Errorf("%s: serfHealth is %q, want %q", step.status, got, step.want)
@@ -135,15 +136,15 @@ func TestFailedMemberThatComesBackIsPassing(t *testing.T) {
 
 func TestNodesFromOutsideAreLeftAlone(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.ReconcilePeriod = time.Millisecond })
-	h.start(t, nil)
+	h.start(t)
 	outside := runs("printer", "", "print")
 	outside.Checks = []catalog.Check{{CheckID: "ping", Name: "ping", Status: catalog.Critical}}
 	h.register(t, outside)
-	h.pool.set(clientMember("n", uid("n"), "10.0.0.9", gossip.Alive))
+	h.pool.Set(servertest.ClientMember("n", servertest.UID("n"), "10.0.0.9", gossip.Alive))
 	h.LeadershipChanged(true)
-	eventually(t, "the leader has gone round", func() bool { return h.health(t, "n") == catalog.Passing })
-	h.pool.set() // n is forgotten by gossip
-	eventually(t, "a member that gossip forgot is removed", func() bool { return h.node(t, "n") == nil })
+	servertest.Eventually(t, "the leader has gone round", func() bool { return h.health(t, "n") == catalog.Passing })
+	h.pool.Set() // n is forgotten by gossip
+	servertest.Eventually(t, "a member that gossip forgot is removed", func() bool { return h.node(t, "n") == nil })
 	if h.node(t, "printer") == nil || h.services(t, "printer")["print"] == nil || h.health(t, "printer") != "" {
 		t.Error("a node that never was a member was changed")
 	}
@@ -151,10 +152,10 @@ func TestNodesFromOutsideAreLeftAlone(t *testing.T) {
 
 func TestServersAreRegisteredWithWhatTheySpeak(t *testing.T) {
 	h := newHarness(t, nil)
-	h.start(t, nil)
-	m := serverMember("s2", uid("2"), "10.0.0.2", gossip.Alive)
+	h.start(t)
+	m := servertest.ServerMember("s2", servertest.UID("2"), "10.0.0.2", gossip.Alive)
 	m.ProtocolMin, m.ProtocolCur, m.ProtocolMax = 1, 4, 5
-	h.pool.set(serverMember("s1", uid("1"), "10.0.0.1", gossip.Alive), m)
+	h.pool.Set(servertest.ServerMember("s1", servertest.UID("1"), "10.0.0.1", gossip.Alive), m)
 	h.settle(t)
 	s := h.services(t, "s2")["consul"]
 	if s == nil {
@@ -179,14 +180,14 @@ func TestServersAreRegisteredWithWhatTheySpeak(t *testing.T) {
 // by a leader however young.
 func TestReapedMemberIsRemovedAtOnce(t *testing.T) {
 	h := newHarness(t, nil)
-	h.start(t, nil)
-	h.pool.set(clientMember("n", uid("n"), "10.0.0.9", gossip.Failed), clientMember("m", uid("m"), "10.0.0.8", gossip.Alive))
+	h.start(t)
+	h.pool.Set(servertest.ClientMember("n", servertest.UID("n"), "10.0.0.9", gossip.Failed), servertest.ClientMember("m", servertest.UID("m"), "10.0.0.8", gossip.Alive))
 	h.register(t, &catalog.RegisterRequest{Node: "n", Address: "10.0.0.9", Checks: []catalog.Check{{CheckID: catalog.SerfHealth, Status: catalog.Critical}}})
 	h.settle(t)
 	if h.node(t, "n") == nil {
 		t.Fatal("a failed member was removed")
 	}
-	h.pool.set(clientMember("m", uid("m"), "10.0.0.8", gossip.Alive))
+	h.pool.Set(servertest.ClientMember("m", servertest.UID("m"), "10.0.0.8", gossip.Alive))
 	h.settle(t)
 	if h.node(t, "n") != nil || h.node(t, "m") == nil {
 		t.Error("the reaped member, and no other, was to be removed")

@@ -1,4 +1,4 @@
-package server
+package snapshot
 
 import (
 	"context"
@@ -22,8 +22,8 @@ type parts struct {
 	slots chan struct{} // one for each command on its way
 }
 
-func (s *Server) newParts(ctx context.Context, self op.Caller, id string) *parts {
-	p := &parts{self: self, group: s.group, id: id, slots: make(chan struct{}, restoreInFlight)}
+func (s *Snapshots) newParts(ctx context.Context, self op.Caller, id string) *parts {
+	p := &parts{self: self, group: s.cfg.Group, id: id, slots: make(chan struct{}, restoreInFlight)}
 	p.ctx, p.end = context.WithCancelCause(ctx)
 	return p
 }

@@ -1,4 +1,4 @@
-package server
+package queries
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server/results"
 	"github.com/legate-project/legate/state/query"
 )
 
@@ -27,20 +28,18 @@ const (
 // wait answers when the index is another one than the caller has, or with what
 // there is when the time is over.
 func (x *execution) wait(ctx context.Context) (*query.Answer, error) {
-	var ends ends
-	leads := !x.s.anywhere(&x.h)
+	var ends results.Ends
+	leads := !x.e.server.Anywhere(&x.h)
 	if leads {
-		r := x.s.reigning.Load()
-		if r == nil {
+		if ends.Reign = x.e.server.Reign(); ends.Reign == nil {
 			return nil, op.ErrNotLeader
 		}
-		ends.reign = r.ctx.Done()
 	}
-	timer := time.NewTimer(x.s.wait(x.h.MaxWait))
+	timer := time.NewTimer(x.e.server.Wait(x.h.MaxWait))
 	defer timer.Stop()
-	ends.time = timer.C
-	x.s.metrics.waiting.Inc()
-	defer x.s.metrics.waiting.Dec()
+	ends.Time = timer.C
+	x.e.metrics.waiting.Inc()
+	defer x.e.metrics.waiting.Dec()
 	for first := true; ; first = false {
 		d, err := x.decide(ctx)
 		if err != nil {
@@ -66,7 +65,7 @@ func (x *execution) wait(ctx context.Context) (*query.Answer, error) {
 
 // vouched is the answer, unless it is the leader's and this server leads no more.
 func (x *execution) vouched(a *query.Answer, leads bool) (*query.Answer, error) {
-	if leads && !x.s.raft.LeaseRead() {
+	if leads && !x.e.server.Leads() {
 		return nil, op.ErrNotLeader
 	}
 	return a, nil
@@ -74,12 +73,12 @@ func (x *execution) vouched(a *query.Answer, leads bool) (*query.Answer, error) 
 
 // await reports true when the answer may be another one, false when the time is
 // over.
-func (x *execution) await(ctx context.Context, d *decision, end ends) (bool, error) {
+func (x *execution) await(ctx context.Context, d *decision, end results.Ends) (bool, error) {
 	following, stop := context.WithCancel(ctx)
 	defer stop()
 	moved := make(chan struct{}, len(d.asked))
 	for _, src := range d.asked {
-		if err := x.s.group.Spawn("query watch", func(context.Context) { x.follow(following, d, src, moved) }); err != nil {
+		if err := x.e.cfg.Group.Spawn("query watch", func(context.Context) { x.follow(following, d, src, moved) }); err != nil {
 			return false, op.ErrStopping
 		}
 	}
@@ -87,9 +86,9 @@ func (x *execution) await(ctx context.Context, d *decision, end ends) (bool, err
 	defer review.Stop()
 	for {
 		select {
-		case <-d.query.watch.Changed():
+		case <-d.query.Watch.Changed():
 			return true, nil
-		case <-d.here.watch.Changed():
+		case <-d.here.Watch.Changed():
 			return true, nil
 		case <-moved:
 			return true, nil
@@ -97,13 +96,13 @@ func (x *execution) await(ctx context.Context, d *decision, end ends) (bool, err
 			if x.reviewed(d) {
 				return true, nil
 			}
-		case <-end.time:
+		case <-end.Time:
 			return false, nil
-		case <-end.reign:
+		case <-end.Reign:
 			return false, op.ErrNotLeader
 		case <-ctx.Done():
 			return false, ctx.Err()
-		case <-x.s.group.Context().Done():
+		case <-x.e.cfg.Group.Context().Done():
 			return false, op.ErrStopping
 		}
 	}
@@ -122,7 +121,7 @@ func (x *execution) follow(ctx context.Context, d *decision, src source, moved c
 	h := x.toward(src.dc, d.token)
 	h.MustCurrent = true
 	for {
-		err := x.s.Subscribe(ctx, op.NewCall(&query.Select, h, d.selection), func(r *op.Reply) error {
+		err := x.e.server.Subscribe(ctx, op.NewCall(&query.Select, h, d.selection), func(r *op.Reply) error {
 			if r.Meta.Index == 0 || r.Meta.Index == src.index {
 				return nil
 			}

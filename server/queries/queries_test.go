@@ -1,4 +1,4 @@
-package server
+package queries_test
 
 import (
 	"context"
@@ -11,10 +11,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server"
+	"github.com/legate-project/legate/server/queries"
+	"github.com/legate-project/legate/server/servertest"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
@@ -184,8 +185,8 @@ func TestFailover(t *testing.T) {
 		"one that is not known": {far("dc9", "dc2"), nil, map[string]site{"dc2": {nodes: []string{"m"}}}, "dc2 [m] 1", 0},
 		"itself in the list":    {far("dc1", "dc2"), nil, map[string]site{"dc2": {nodes: []string{"m"}}}, "dc2 [m] 1", 0},
 		"one that is cut off":   {far("dc3", "dc2"), nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc3": {cut: true}}, "dc2 [m] 2", 0},
-		"one that hangs":        {far("dc3", "dc2"), nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc3": {hangs: true}}, "dc2 [m] 2", standInDeadline},
-		"all hang":              {far("dc3", "dc2"), nil, map[string]site{"dc2": {hangs: true}, "dc3": {hangs: true}}, "dc1 [] 2", standInDeadline},
+		"one that hangs":        {far("dc3", "dc2"), nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc3": {hangs: true}}, "dc2 [m] 2", queries.StandInDeadline},
+		"all hang":              {far("dc3", "dc2"), nil, map[string]site{"dc2": {hangs: true}, "dc3": {hangs: true}}, "dc1 [] 2", queries.StandInDeadline},
 		"one of old":            {far("dc2", "dc3"), nil, map[string]site{"dc2": {nodes: []string{"m"}, age: second}, "dc3": {nodes: []string{"o"}}}, "dc3 [o] 2", 0},
 		"all of old":            {far("dc3", "dc2"), nil, map[string]site{"dc2": {nodes: []string{"m"}, age: second}, "dc3": {nodes: []string{"o"}, age: second}}, "dc3 [o] 2", 0},
 		"one behind hangs":      {far("dc2", "dc3"), nil, map[string]site{"dc2": {nodes: []string{"m"}}, "dc3": {hangs: true}}, "dc2 [m] 1", 0},
@@ -206,7 +207,7 @@ func TestFailover(t *testing.T) {
 				}
 				h := newHarness(t, nil)
 				h.start(t, f)
-				h.views = polled{h.Server}
+
 				h.LeadershipChanged(true)
 				h.web(t, catalog.Passing, c.here...)
 				h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: c.failover}})
@@ -231,7 +232,6 @@ func TestAnswersOfAFailoverSayHowOldTheyAre(t *testing.T) {
 		f := newSites("dc2", "dc3", "dc4")
 		h := newHarness(t, nil)
 		h.start(t, f)
-		h.views = polled{h.Server}
 		h.LeadershipChanged(true)
 		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{NearestN: 3}}})
 		look := func() (string, time.Duration) {
@@ -269,7 +269,6 @@ func TestFailoverLeavesTimeToAnswer(t *testing.T) {
 		f.has("dc3", "o")
 		h := newHarness(t, nil)
 		h.start(t, f)
-		h.views = polled{h.Server}
 		h.LeadershipChanged(true)
 		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{NearestN: 2}}})
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -289,7 +288,6 @@ func TestQueryIsNotTurnedAroundByRoundTrips(t *testing.T) {
 		f.has("dc3", "o")
 		h := newHarness(t, nil)
 		h.start(t, f)
-		h.views = polled{h.Server}
 		h.LeadershipChanged(true)
 		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{NearestN: 1}}})
 		_, first, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{})
@@ -309,7 +307,6 @@ func TestAbandonedQueryLeavesNothing(t *testing.T) {
 		f := newSites("dc2")
 		h := newHarness(t, nil)
 		h.start(t, f)
-		h.views = polled{h.Server}
 		h.LeadershipChanged(true)
 		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{NearestN: 1}}})
 		_, first, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{})
@@ -323,7 +320,7 @@ func TestAbandonedQueryLeavesNothing(t *testing.T) {
 			done <- err
 		}()
 		synctest.Wait()
-		if n := testutil.ToFloat64(h.metrics.waiting); n != 1 {
+		if n := h.waiting(t); n != 1 {
 			t.Errorf("%v wait", n)
 		}
 		cancel()
@@ -333,7 +330,7 @@ func TestAbandonedQueryLeavesNothing(t *testing.T) {
 		synctest.Wait()
 		asked := len(f.asked())
 		<-time.After(time.Minute)
-		if now := len(f.asked()); now != asked || testutil.ToFloat64(h.metrics.waiting) != 0 {
+		if now := len(f.asked()); now != asked || h.waiting(t) != 0 {
 			t.Errorf("%d calls to others after it was abandoned", now-asked)
 		}
 	})
@@ -409,7 +406,7 @@ func TestQueryNear(t *testing.T) {
 func TestQueryRunsWithItsToken(t *testing.T) {
 	f := newSites("dc2")
 	f.has("dc2", "m")
-	h := newHarness(t, func(c *Config) {
+	h := newHarness(t, func(c *server.Config) {
 		c.Authorizer = func(token string) (rules.Authorizer, error) {
 			if token == "good" {
 				return rules.AllowAll(), nil
@@ -418,7 +415,7 @@ func TestQueryRunsWithItsToken(t *testing.T) {
 		}
 	})
 	h.start(t, f)
-	h.views = polled{h.Server}
+
 	h.LeadershipChanged(true)
 	write := func(q query.Query) {
 		q.Service = query.Service{Service: "web", Failover: query.Failover{NearestN: 1}}
@@ -442,11 +439,11 @@ func TestQueryRunsWithItsToken(t *testing.T) {
 
 // Without its leader a server answers who takes what it has, and sends others on.
 func TestQueryGoesWhereReadsGo(t *testing.T) {
-	h := newHarness(t, func(c *Config) { c.HoldTimeout = 50 * time.Millisecond })
+	h := newHarness(t, func(c *server.Config) { c.HoldTimeout = 50 * time.Millisecond })
 	h.start(t, nil)
 	h.web(t, catalog.Passing, "n1")
 	h.prepared(t, query.Query{Name: "q"})
-	h.group.leads.Store(false)
+	h.group.Leads.Store(false)
 	a, meta, err := h.executed(t.Context(), op.Header{Consistency: op.Stale}, query.ExecuteRequest{})
 	if got := outcomeOf(a, err); got != "dc1 [n1] 0" || meta.Consistency != op.Stale {
 		t.Errorf("%s, %+v", got, meta)
@@ -458,14 +455,14 @@ func TestQueryGoesWhereReadsGo(t *testing.T) {
 
 // One that was on its way to a leader that died is asked of the next one.
 func TestQueryOutlivesALostLeader(t *testing.T) {
-	via := &losing{lost: 1}
-	h := newHarness(t, func(c *Config) { c.Transport, c.HoldTimeout = via, 5*time.Second })
-	h.group.leads.Store(false)
-	h.group.other = uid("2")
-	h.pool.set(serverMember("s2", uid("2"), "10.0.0.2", gossip.Alive))
+	via := &servertest.Losing{Lost: 1}
+	h := newHarness(t, func(c *server.Config) { c.Transport, c.HoldTimeout = via, 5*time.Second })
+	h.group.Leads.Store(false)
+	h.group.Other = servertest.UID("2")
+	h.pool.Set(servertest.ServerMember("s2", servertest.UID("2"), "10.0.0.2", gossip.Alive))
 	h.start(t, nil)
-	if _, _, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{}); err != nil || via.tries.Load() != 2 {
-		t.Errorf("%v after %d tries, want an answer to the second", err, via.tries.Load())
+	if _, _, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{}); err != nil || via.Tries.Load() != 2 {
+		t.Errorf("%v after %d tries, want an answer to the second", err, via.Tries.Load())
 	}
 }
 

@@ -1,10 +1,9 @@
-package server
+package leader
 
 import (
 	"context"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/rtt"
@@ -29,23 +28,23 @@ type coordinates struct {
 }
 
 // updateCoordinate takes one node's update.
-func (s *Server) updateCoordinate(_ context.Context, _ op.Header, e *coordinate.Entry) (*op.Empty, error) {
+func (d *Duties) updateCoordinate(_ context.Context, _ op.Header, e *coordinate.Entry) (*op.Empty, error) {
 	if len(e.Node) > maxCoordinateName || len(e.Segment) > maxCoordinateName {
 		return nil, op.Errorf(op.CodeInvalid, "coordinate of a node: its name or segment is longer than %d bytes", maxCoordinateName)
 	}
 	if err := rtt.Validate(e.Coord.Serf()); err != nil {
 		return nil, op.Errorf(op.CodeInvalid, "coordinate of node %q: %v", e.Node, err)
 	}
-	s.coords.mu.Lock()
-	defer s.coords.mu.Unlock()
-	if s.coords.pending == nil {
-		s.coords.pending = map[string]coordinate.Entry{}
+	d.coords.mu.Lock()
+	defer d.coords.mu.Unlock()
+	if d.coords.pending == nil {
+		d.coords.pending = map[string]coordinate.Entry{}
 	}
 	name := strings.ToLower(e.Node)
-	if _, ok := s.coords.pending[name]; !ok && len(s.coords.pending) >= maxPendingCoordinates {
+	if _, ok := d.coords.pending[name]; !ok && len(d.coords.pending) >= maxPendingCoordinates {
 		return nil, op.Errorf(op.CodeBusy, "leader keeps updates of %d nodes until the next write, its limit", maxPendingCoordinates)
 	}
-	s.coords.pending[name] = *e
+	d.coords.pending[name] = *e
 	return nil, nil
 }
 
@@ -64,31 +63,17 @@ func (c *coordinates) take(n int) coordinate.Entries {
 }
 
 // coordinateLoop writes what was gathered. It runs while this server leads.
-func (s *Server) coordinateLoop(ctx context.Context) {
-	every(ctx, s.cfg.CoordinatePeriod, func() {
+func (d *Duties) coordinateLoop(ctx context.Context) {
+	every(ctx, d.cfg.CoordinatePeriod, func() {
 		for ctx.Err() == nil {
-			batch := s.coords.take(coordinateBatch)
+			batch := d.coords.take(coordinateBatch)
 			if len(batch) == 0 {
 				return
 			}
-			if _, _, err := coordinate.Batch.Call(ctx, s.self(), op.Header{}, &batch); err != nil && ctx.Err() == nil {
-				s.log.Warn("write coordinates", "nodes", len(batch), "error", err)
+			if _, _, err := coordinate.Batch.Call(ctx, d.Self(), op.Header{}, &batch); err != nil && ctx.Err() == nil {
+				d.log.Warn("write coordinates", "nodes", len(batch), "error", err)
 				return
 			}
 		}
 	})
-}
-
-// every calls f each period until ctx ends.
-func every(ctx context.Context, period time.Duration, f func()) {
-	t := time.NewTicker(period)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			f()
-		}
-	}
 }

@@ -1,4 +1,11 @@
-package server
+// Package snapshot saves the state of a datacenter for its operator and restores
+// it: an archive of one view's rows, made while it is sent; an upload that is
+// spooled and verified whole, then replicated as commands. It also passes both on
+// to the server that is to do it.
+//
+// Snapshots by which consensus brings a follower up are another thing and in
+// package consensus. What an archive looks like is in state/archive.
+package snapshot
 
 import (
 	"bufio"
@@ -7,15 +14,18 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
 	"os"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/legate-project/legate/federation"
-	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/consensus"
+	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/transfer"
+	"github.com/legate-project/legate/server/limit"
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/archive"
@@ -43,22 +53,63 @@ const (
 	saveBuffer = 64 << 10
 )
 
-// snapshotting counts the snapshots in progress.
-type snapshotting struct {
-	saves, restores, forwarded limiter
-	// stall is how long a save waits for its reader.
-	stall time.Duration
+// Server is what snapshots need of the server that makes them.
+type Server interface {
+	// Route says which servers a request is for, and how they are reached; no
+	// targets are this server. The header becomes that of the forwarded request.
+	Route(h *op.Header, anywhere bool) ([]transport.Target, transfer.Opener, error)
+	// ConfirmLeadership fails unless this server leads right now.
+	ConfirmLeadership(ctx context.Context) error
+	// Group lists the servers of the consensus group.
+	Group() ([]consensus.Server, error)
+	// Meta describes an answer of this server.
+	Meta(c op.Consistency, index uint64) op.Meta
 }
 
-func newSnapshotting() snapshotting {
-	return snapshotting{saves: limiter{max: maxSaves}, restores: limiter{max: 1}, forwarded: limiter{max: maxForwarded}, stall: transfer.Stall}
+// Leader commits what a restore consists of.
+type Leader interface {
+	Self() op.Caller
+	// Renew begins the reign anew, after the state was replaced.
+	Renew()
 }
 
-var _ transfer.Handler = (*Server)(nil)
+// Config says what snapshots are made of.
+type Config struct {
+	Datacenter, NodeName string
+	// Version of the program, for people who look at a snapshot.
+	Version string
+	// SpoolDir is where uploads are kept meanwhile; "" is the system's directory
+	// for temporary files.
+	SpoolDir   string
+	State      *storage.State
+	Authorizer func(token string) (rules.Authorizer, error)
+	Group      *lifecycle.Group // of the goroutines that write
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Snapshots saves and restores. It is safe for concurrent use.
+type Snapshots struct {
+	cfg     Config
+	server  Server
+	leader  Leader
+	metrics *metrics
+
+	saves, restores, forwarded *limit.Limit
+	stall                      time.Duration // how long a save waits for its reader
+}
+
+var _ transfer.Handler = (*Snapshots)(nil)
+
+// New returns what saves and restores for the server.
+func New(s Server, l Leader, cfg Config) *Snapshots {
+	return &Snapshots{cfg: cfg, server: s, leader: l, metrics: newMetrics(cfg.Registerer),
+		saves: limit.New(maxSaves), restores: limit.New(1), forwarded: limit.New(maxForwarded), stall: transfer.Stall}
+}
 
 // mayRestore is asked of who saves or restores: both are everything there is,
 // secrets included.
-func (s *Server) mayRestore(h op.Header) error {
+func (s *Snapshots) mayRestore(h op.Header) error {
 	a, err := s.cfg.Authorizer(h.Token)
 	if err != nil {
 		return err
@@ -69,28 +120,28 @@ func (s *Server) mayRestore(h op.Header) error {
 // SaveSnapshot returns an archive of the state as it is made: the leader's or,
 // with stale reads, this server's. Close ends it early. Where nobody reads for
 // transfer.Stall, Read returns an error from then on.
-func (s *Server) SaveSnapshot(ctx context.Context, h op.Header) (io.ReadCloser, op.Meta, error) {
-	targets, via, err := s.snapshotTargets(&h, h.Consistency == op.Stale)
+func (s *Snapshots) SaveSnapshot(ctx context.Context, h op.Header) (io.ReadCloser, op.Meta, error) {
+	targets, via, err := s.server.Route(&h, h.Consistency == op.Stale)
 	if err != nil {
 		return nil, op.Meta{}, err
 	}
 	if targets != nil {
-		if !s.snapshots.forwarded.enter() {
+		if !s.forwarded.Enter() {
 			return nil, op.Meta{}, op.Errorf(op.CodeBusy, "server forwards %d snapshots, its limit", maxForwarded)
 		}
 		out, meta, err := transfer.Save(ctx, via, targets, h)
 		if err != nil {
-			s.snapshots.forwarded.leave()
+			s.forwarded.Leave()
 			return nil, op.Meta{}, err
 		}
-		return &passing{ReadCloser: out, done: s.snapshots.forwarded.leave}, meta, nil
+		return &passing{ReadCloser: out, done: s.forwarded.Leave}, meta, nil
 	}
 	if err := s.mayRestore(h); err != nil {
 		return nil, op.Meta{}, err
 	}
 	if h.Consistency == op.Consistent {
-		if _, err := s.raft.ConfirmLeadership(ctx); err != nil {
-			return nil, op.Meta{}, raftError(err)
+		if err := s.server.ConfirmLeadership(ctx); err != nil {
+			return nil, op.Meta{}, err
 		}
 	}
 	return s.saveHere(ctx, h)
@@ -112,74 +163,25 @@ func (p *passing) Close() error {
 	return p.ReadCloser.Close()
 }
 
-// snapshotTargets says where a request about snapshots goes; nil targets are
-// this server. The header is made that of the forwarded request.
-func (s *Server) snapshotTargets(h *op.Header, anywhere bool) ([]transport.Target, transfer.Opener, error) {
-	if s.group.Context().Err() != nil {
-		return nil, nil, op.ErrStopping
-	}
-	if dc := h.Datacenter; dc != "" && dc != s.cfg.Datacenter {
-		return s.remoteTargets(dc)
-	}
-	if anywhere || s.raft.LeaseRead() {
-		return nil, nil, nil
-	}
-	if h.Led {
-		return nil, nil, op.ErrNotLeader
-	}
-	id, _ := s.raft.Leader()
-	if id == "" || id == s.cfg.NodeID {
-		return nil, nil, op.ErrNoLeader
-	}
-	leader, ok := s.findServer(id)
-	if !ok || s.cfg.Streams == nil {
-		return nil, nil, op.Errorf(op.CodeNoLeader, "Raft leader not found in server lookup mapping")
-	}
-	h.Led = true
-	return []transport.Target{{Addr: rpcAddr(leader), NodeID: leader.ID, Name: leader.Name}}, s.cfg.Streams, nil
-}
-
-// remoteTargets are the live servers of another datacenter.
-func (s *Server) remoteTargets(dc string) ([]transport.Target, transfer.Opener, error) {
-	unknown := &op.Error{Code: op.CodeUnknownDatacenter, Text: "No path to datacenter", Datacenter: dc}
-	if s.wan == nil || s.between == nil {
-		return nil, nil, unknown
-	}
-	var targets []transport.Target
-	for _, srv := range s.wan.Servers() {
-		if srv.Datacenter != dc {
-			continue
-		}
-		unknown = &op.Error{Code: op.CodeUnreachableDatacenter, Text: "No path to datacenter", Datacenter: dc}
-		if srv.Status == gossip.Alive {
-			targets = append(targets, federation.TargetOf(srv))
-		}
-	}
-	if targets == nil {
-		return nil, nil, unknown
-	}
-	return targets, s.between, nil
-}
-
 // saveHere makes an archive of one view of this server's state.
-func (s *Server) saveHere(ctx context.Context, h op.Header) (io.ReadCloser, op.Meta, error) {
-	if !s.snapshots.saves.enter() {
+func (s *Snapshots) saveHere(ctx context.Context, h op.Header) (io.ReadCloser, op.Meta, error) {
+	if !s.saves.Enter() {
 		return nil, op.Meta{}, op.Errorf(op.CodeBusy, "server makes %d snapshots, its limit", maxSaves)
 	}
 	v := s.cfg.State.View()
 	at, err := v.Export()
 	if err != nil {
-		s.snapshots.saves.leave()
+		s.saves.Leave()
 		return nil, op.Meta{}, errors.Join(fmt.Errorf("begin a snapshot: %w", err), v.Close())
 	}
 	r, w := io.Pipe()
 	began := time.Now()
-	err = s.group.Spawn("save a snapshot", func(stopping context.Context) {
-		defer s.snapshots.saves.leave()
+	err = s.cfg.Group.Spawn("save a snapshot", func(stopping context.Context) {
+		defer s.saves.Leave()
 		for _, end := range []context.Context{ctx, stopping} {
 			defer context.AfterFunc(end, func() { w.CloseWithError(op.ErrStopping) })()
 		}
-		err := s.archive(&patient{w: w, stall: s.snapshots.stall}, v, at)
+		err := s.archive(&patient{w: w, stall: s.stall}, v, at)
 		if e := v.Close(); err == nil {
 			err = e
 		}
@@ -189,13 +191,13 @@ func (s *Server) saveHere(ctx context.Context, h op.Header) (io.ReadCloser, op.M
 		w.CloseWithError(err)
 	})
 	if err != nil {
-		s.snapshots.saves.leave()
+		s.saves.Leave()
 		return nil, op.Meta{}, errors.Join(op.ErrStopping, v.Close())
 	}
-	return r, s.meta(h.Consistency, at.Index), nil
+	return r, s.server.Meta(h.Consistency, at.Index), nil
 }
 
-func (s *Server) archive(w io.Writer, v *storage.View, at storage.Exported) error {
+func (s *Snapshots) archive(w io.Writer, v *storage.View, at storage.Exported) error {
 	servers, err := s.voters()
 	if err != nil {
 		return err
@@ -214,8 +216,8 @@ func (s *Server) archive(w io.Writer, v *storage.View, at storage.Exported) erro
 
 // voters are the servers of the Raft group, as an archive lists them for those
 // who read it; a restore does not touch the group.
-func (s *Server) voters() ([]pack.Server, error) {
-	servers, _, err := s.raft.Configuration()
+func (s *Snapshots) voters() ([]pack.Server, error) {
+	servers, err := s.server.Group()
 	if err != nil {
 		return nil, fmt.Errorf("describe the consensus group: %w", err)
 	}
@@ -256,25 +258,25 @@ func (p *patient) Write(b []byte) (int, error) {
 
 // RestoreSnapshot makes the archive that from yields the state of the
 // datacenter. It is read and verified whole before anything changes.
-func (s *Server) RestoreSnapshot(ctx context.Context, h op.Header, from io.Reader) error {
-	targets, via, err := s.snapshotTargets(&h, false)
+func (s *Snapshots) RestoreSnapshot(ctx context.Context, h op.Header, from io.Reader) error {
+	targets, via, err := s.server.Route(&h, false)
 	if err != nil {
 		return err
 	}
 	if targets != nil {
-		if !s.snapshots.forwarded.enter() {
+		if !s.forwarded.Enter() {
 			return op.Errorf(op.CodeBusy, "server forwards %d snapshots, its limit", maxForwarded)
 		}
-		defer s.snapshots.forwarded.leave()
+		defer s.forwarded.Leave()
 		return transfer.Restore(ctx, via, targets, h, from)
 	}
 	if err := s.mayRestore(h); err != nil {
 		return err
 	}
-	if !s.snapshots.restores.enter() {
+	if !s.restores.Enter() {
 		return op.Errorf(op.CodeBusy, "another snapshot is being restored")
 	}
-	defer s.snapshots.restores.leave()
+	defer s.restores.Leave()
 	began := time.Now()
 	file, meta, err := s.spool(from)
 	if err != nil {
@@ -282,22 +284,22 @@ func (s *Server) RestoreSnapshot(ctx context.Context, h op.Header, from io.Reade
 	}
 	defer func() {
 		if err := errors.Join(file.Close(), os.Remove(file.Name())); err != nil {
-			s.log.Warn("remove an uploaded snapshot", "file", file.Name(), "error", err)
+			s.cfg.Log.Warn("remove an uploaded snapshot", "file", file.Name(), "error", err)
 		}
 	}()
-	s.log.Warn("restoring a snapshot: what the datacenter holds now is replaced", "datacenter", meta.Datacenter,
+	s.cfg.Log.Warn("restoring a snapshot: what the datacenter holds now is replaced", "datacenter", meta.Datacenter,
 		"index", meta.Index, "made", meta.Time, "rows", meta.Rows)
 	index, err := s.replicate(ctx, file, meta)
 	if err != nil {
 		return err
 	}
 	s.metrics.restored.Observe(time.Since(began).Seconds())
-	s.log.Info("the snapshot is restored", "index", index, "took", time.Since(began))
+	s.cfg.Log.Info("the snapshot is restored", "index", index, "took", time.Since(began))
 	return nil
 }
 
 // spool writes the upload to a file and verifies it.
-func (s *Server) spool(from io.Reader) (_ *os.File, _ archive.Meta, err error) {
+func (s *Snapshots) spool(from io.Reader) (_ *os.File, _ archive.Meta, err error) {
 	file, err := os.CreateTemp(s.cfg.SpoolDir, "restore-*.snap")
 	if err != nil {
 		return nil, archive.Meta{}, fmt.Errorf("make room for a snapshot: %w", err)
@@ -350,11 +352,11 @@ func verify(file io.Reader) (archive.Meta, error) {
 }
 
 // replicate sends the rows as commands and then makes them the state.
-func (s *Server) replicate(ctx context.Context, file *os.File, meta archive.Meta) (uint64, error) {
+func (s *Snapshots) replicate(ctx context.Context, file *os.File, meta archive.Meta) (uint64, error) {
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return 0, fmt.Errorf("read a snapshot: %w", err)
 	}
-	self, id := s.self(), uuid.NewString()
+	self, id := s.leader.Self(), uuid.NewString()
 	if _, _, err := state.RestoreBegin.Call(ctx, self, op.Header{}, &state.RestoreBeginRequest{ID: id}); err != nil {
 		return 0, err
 	}
@@ -374,28 +376,16 @@ func (s *Server) replicate(ctx context.Context, file *os.File, meta archive.Meta
 		s.abort(id)
 		return 0, fmt.Errorf("restore a snapshot: %w", err)
 	}
-	s.renewReign()
+	s.leader.Renew()
 	return res.Index, nil
 }
 
 // abort drops what a restore that failed has left; a later restore would, too.
-func (s *Server) abort(id string) {
-	ctx, cancel := context.WithTimeout(s.group.Context(), abortLimit)
+func (s *Snapshots) abort(id string) {
+	ctx, cancel := context.WithTimeout(s.cfg.Group.Context(), abortLimit)
 	defer cancel()
-	_, _, err := state.RestoreAbort.Call(ctx, s.self(), op.Header{}, &state.RestoreBeginRequest{ID: id})
+	_, _, err := state.RestoreAbort.Call(ctx, s.leader.Self(), op.Header{}, &state.RestoreBeginRequest{ID: id})
 	if err != nil {
-		s.log.Warn("what a failed restore has left takes room until the next one", "error", err)
+		s.cfg.Log.Warn("what a failed restore has left takes room until the next one", "error", err)
 	}
-}
-
-// renewReign begins the reign anew after the state was replaced: who waits and
-// what the leader knew of the old state ends with the old one.
-func (s *Server) renewReign() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.reigning.Load() == nil || s.stopping {
-		return // the next leader begins with the new state anyway
-	}
-	s.endReign()
-	s.beginReign()
 }

@@ -1,7 +1,6 @@
-package server
+package leader
 
 import (
-	"context"
 	"maps"
 	"testing"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server/servertest"
 	"github.com/legate-project/legate/state/catalog"
 )
 
@@ -35,47 +35,21 @@ func (h *harness) register(t *testing.T, r *catalog.RegisterRequest) {
 	}
 }
 
-// addresses maps the IDs of the consensus group to addresses.
-func (g *group) addresses() map[string]string {
-	servers, _, _ := g.Configuration()
-	out := map[string]string{}
-	for _, s := range servers {
-		out[s.ID] = s.Address
-	}
-	return out
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: not in time", what)
-		case <-tick.C:
-		}
-	}
-}
-
-// A server that restarts may be elected while its gossip is still opening.
 func TestLeadershipBeforeStart(t *testing.T) {
 	h := newHarness(t, nil)
 	h.LeadershipChanged(true)
 	if h.reigning.Load() != nil {
 		t.Fatal("leader tasks run without a pool to look at")
 	}
-	h.start(t, nil)
-	eventually(t, "the leader's tasks run", func() bool { return h.health(t, "s1") == catalog.Passing })
+	h.start(t)
+	servertest.Eventually(t, "the leader's tasks run", func() bool { return h.health(t, "s1") == catalog.Passing })
 }
 
 func TestLeadershipLostBeforeStart(t *testing.T) {
 	h := newHarness(t, nil)
 	h.LeadershipChanged(true)
 	h.LeadershipChanged(false)
-	h.start(t, nil)
+	h.start(t)
 	if h.reigning.Load() != nil {
 		t.Error("leader tasks run on a server that does not lead")
 	}
@@ -83,10 +57,10 @@ func TestLeadershipLostBeforeStart(t *testing.T) {
 
 func TestRefusedMemberDoesNotKeepTheOthersBack(t *testing.T) {
 	h := newHarness(t, nil)
-	h.start(t, nil)
-	h.register(t, &catalog.RegisterRequest{Node: "elsewhere", ID: uid("twice"), Address: "10.0.0.8",
+	h.start(t)
+	h.register(t, &catalog.RegisterRequest{Node: "elsewhere", ID: servertest.UID("twice"), Address: "10.0.0.8",
 		Checks: []catalog.Check{{CheckID: catalog.SerfHealth, Status: catalog.Passing}}})
-	h.pool.set(clientMember("a", uid("twice"), "10.0.0.9", gossip.Alive), clientMember("b", uid("b"), "10.0.0.10", gossip.Alive))
+	h.pool.Set(servertest.ClientMember("a", servertest.UID("twice"), "10.0.0.9", gossip.Alive), servertest.ClientMember("b", servertest.UID("b"), "10.0.0.10", gossip.Alive))
 	if err := h.reconcile(t.Context()); op.CodeOf(err) != op.CodeConflict {
 		t.Errorf("error %v, want the conflict", err)
 	}
@@ -97,12 +71,12 @@ func TestRefusedMemberDoesNotKeepTheOthersBack(t *testing.T) {
 
 func TestFailedNodeIsCriticalWhereverTheCatalogHasIt(t *testing.T) {
 	h := newHarness(t, nil)
-	h.start(t, nil)
-	h.pool.set(clientMember("n", uid("n"), "10.0.0.9", gossip.Alive))
+	h.start(t)
+	h.pool.Set(servertest.ClientMember("n", servertest.UID("n"), "10.0.0.9", gossip.Alive))
 	if err := h.reconcile(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	h.pool.set(clientMember("n", uid("n"), "10.0.0.99", gossip.Failed), clientMember("never seen", uid("x"), "10.0.0.98", gossip.Failed))
+	h.pool.Set(servertest.ClientMember("n", servertest.UID("n"), "10.0.0.99", gossip.Failed), servertest.ClientMember("never seen", servertest.UID("x"), "10.0.0.98", gossip.Failed))
 	if err := h.reconcile(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -118,9 +92,9 @@ func TestFailedNodeIsCriticalWhereverTheCatalogHasIt(t *testing.T) {
 // write it back each time in its own way.
 func TestAddressesAreComparedNotSpelled(t *testing.T) {
 	h := newHarness(t, nil)
-	h.start(t, nil)
-	h.pool.set(clientMember("n", uid("n"), "fe80::1", gossip.Alive))
-	h.register(t, &catalog.RegisterRequest{Node: "n", ID: uid("n"), Address: "FE80:0::1"})
+	h.start(t)
+	h.pool.Set(servertest.ClientMember("n", servertest.UID("n"), "fe80::1", gossip.Alive))
+	h.register(t, &catalog.RegisterRequest{Node: "n", ID: servertest.UID("n"), Address: "FE80:0::1"})
 	if err := h.reconcile(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -134,14 +108,14 @@ func TestAddressesAreComparedNotSpelled(t *testing.T) {
 func TestUnseenNodesAreNotForgottenAtTheStart(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.ReconcilePeriod = 300 * time.Millisecond })
 	h.seenOnce(t)
-	h.start(t, nil)
+	h.start(t)
 	if err := h.reconcile(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if h.health(t, "n") != catalog.Passing {
 		t.Fatal("a node was forgotten before gossip could show it")
 	}
-	eventually(t, "the node is forgotten later", func() bool {
+	servertest.Eventually(t, "the node is forgotten later", func() bool {
 		if err := h.reconcile(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +132,7 @@ func (h *harness) seenOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command, err := h.machine.Encode(&catalog.Register, body)
+	command, err := h.cfg.Machine.Encode(&catalog.Register, body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,45 +143,45 @@ func (h *harness) seenOnce(t *testing.T) {
 
 func TestVotersFollowGossip(t *testing.T) {
 	const own = "10.0.0.1:8300"
-	self := serverMember("s1", uid("1"), "10.0.0.1", gossip.Alive)
+	self := servertest.ServerMember("s1", servertest.UID("1"), "10.0.0.1", gossip.Alive)
 	for name, c := range map[string]struct {
 		have []consensus.Server
 		list []lan.Member
 		want map[string]string
 	}{
-		"a new server": {nil, []lan.Member{self, serverMember("s2", uid("2"), "10.0.0.2", gossip.Alive)},
-			map[string]string{uid("1"): own, uid("2"): "10.0.0.2:8300"}},
-		"a failed one stays": {[]consensus.Server{{ID: uid("2"), Address: "10.0.0.2:8300"}},
-			[]lan.Member{self, serverMember("s2", uid("2"), "10.0.0.2", gossip.Failed)}, map[string]string{uid("1"): own, uid("2"): "10.0.0.2:8300"}},
-		"one that left goes": {[]consensus.Server{{ID: uid("2"), Address: "10.0.0.2:8300"}},
-			[]lan.Member{self, serverMember("s2", uid("2"), "10.0.0.2", gossip.Left)}, map[string]string{uid("1"): own}},
-		"a changed address": {[]consensus.Server{{ID: uid("2"), Address: "10.0.0.2:8300"}},
-			[]lan.Member{self, serverMember("s2", uid("2"), "10.0.0.22", gossip.Alive)}, map[string]string{uid("1"): own, uid("2"): "10.0.0.22:8300"}},
-		"the leader's own address": {nil, []lan.Member{serverMember("s1", uid("1"), "10.0.0.11", gossip.Alive)}, map[string]string{uid("1"): "10.0.0.11:8300"}},
-		"one that lost its data": {[]consensus.Server{{ID: uid("2"), Address: "10.0.0.2:8300"}},
-			[]lan.Member{self, serverMember("s2", uid("2-new"), "10.0.0.2", gossip.Alive)}, map[string]string{uid("1"): own, uid("2-new"): "10.0.0.2:8300"}},
-		"two that swapped addresses": {[]consensus.Server{{ID: uid("2"), Address: "10.0.0.2:8300"}, {ID: uid("3"), Address: "10.0.0.3:8300"}},
-			[]lan.Member{self, serverMember("s2", uid("2"), "10.0.0.3", gossip.Alive), serverMember("s3", uid("3"), "10.0.0.2", gossip.Alive)},
-			map[string]string{uid("1"): own, uid("2"): "10.0.0.3:8300", uid("3"): "10.0.0.2:8300"}},
-		"one under a new name": {[]consensus.Server{{ID: uid("2"), Address: "10.0.0.2:8300"}},
-			[]lan.Member{self, serverMember("s2", uid("2"), "10.0.0.2", gossip.Left), serverMember("s2-new", uid("2"), "10.0.0.2", gossip.Alive)},
-			map[string]string{uid("1"): own, uid("2"): "10.0.0.2:8300"}},
+		"a new server": {nil, []lan.Member{self, servertest.ServerMember("s2", servertest.UID("2"), "10.0.0.2", gossip.Alive)},
+			map[string]string{servertest.UID("1"): own, servertest.UID("2"): "10.0.0.2:8300"}},
+		"a failed one stays": {[]consensus.Server{{ID: servertest.UID("2"), Address: "10.0.0.2:8300"}},
+			[]lan.Member{self, servertest.ServerMember("s2", servertest.UID("2"), "10.0.0.2", gossip.Failed)}, map[string]string{servertest.UID("1"): own, servertest.UID("2"): "10.0.0.2:8300"}},
+		"one that left goes": {[]consensus.Server{{ID: servertest.UID("2"), Address: "10.0.0.2:8300"}},
+			[]lan.Member{self, servertest.ServerMember("s2", servertest.UID("2"), "10.0.0.2", gossip.Left)}, map[string]string{servertest.UID("1"): own}},
+		"a changed address": {[]consensus.Server{{ID: servertest.UID("2"), Address: "10.0.0.2:8300"}},
+			[]lan.Member{self, servertest.ServerMember("s2", servertest.UID("2"), "10.0.0.22", gossip.Alive)}, map[string]string{servertest.UID("1"): own, servertest.UID("2"): "10.0.0.22:8300"}},
+		"the leader's own address": {nil, []lan.Member{servertest.ServerMember("s1", servertest.UID("1"), "10.0.0.11", gossip.Alive)}, map[string]string{servertest.UID("1"): "10.0.0.11:8300"}},
+		"one that lost its data": {[]consensus.Server{{ID: servertest.UID("2"), Address: "10.0.0.2:8300"}},
+			[]lan.Member{self, servertest.ServerMember("s2", servertest.UID("2-new"), "10.0.0.2", gossip.Alive)}, map[string]string{servertest.UID("1"): own, servertest.UID("2-new"): "10.0.0.2:8300"}},
+		"two that swapped addresses": {[]consensus.Server{{ID: servertest.UID("2"), Address: "10.0.0.2:8300"}, {ID: servertest.UID("3"), Address: "10.0.0.3:8300"}},
+			[]lan.Member{self, servertest.ServerMember("s2", servertest.UID("2"), "10.0.0.3", gossip.Alive), servertest.ServerMember("s3", servertest.UID("3"), "10.0.0.2", gossip.Alive)},
+			map[string]string{servertest.UID("1"): own, servertest.UID("2"): "10.0.0.3:8300", servertest.UID("3"): "10.0.0.2:8300"}},
+		"one under a new name": {[]consensus.Server{{ID: servertest.UID("2"), Address: "10.0.0.2:8300"}},
+			[]lan.Member{self, servertest.ServerMember("s2", servertest.UID("2"), "10.0.0.2", gossip.Left), servertest.ServerMember("s2-new", servertest.UID("2"), "10.0.0.2", gossip.Alive)},
+			map[string]string{servertest.UID("1"): own, servertest.UID("2"): "10.0.0.2:8300"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t, nil)
-			h.group.servers = append(h.group.servers, c.have...)
-			h.start(t, nil)
-			h.pool.set(c.list...)
+			h.group.Members = append(h.group.Members, c.have...)
+			h.start(t)
+			h.pool.Set(c.list...)
 			for range 2 { // the second round changes nothing
 				if err := h.reconcileVoters(t.Context(), h.pool.Members()); err != nil {
 					t.Error(err)
 				}
-				if got := h.group.addresses(); !maps.Equal(got, c.want) {
+				if got := h.group.Addresses(); !maps.Equal(got, c.want) {
 					t.Errorf("group %v, want %v", got, c.want)
 				}
 			}
-			if name == "one under a new name" && len(h.group.removed) > 0 {
-				t.Errorf("%v were removed meanwhile", h.group.removed)
+			if name == "one under a new name" && len(h.group.Removed) > 0 {
+				t.Errorf("%v were removed meanwhile", h.group.Removed)
 			}
 		})
 	}

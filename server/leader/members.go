@@ -1,4 +1,4 @@
-package server
+package leader
 
 import (
 	"cmp"
@@ -11,11 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/legate-project/legate/consensus"
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
-	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/catalog"
 )
 
@@ -35,25 +33,25 @@ const reconcileRetry = time.Second
 // reconcileLoop keeps the catalog and the consensus group in line with gossip.
 // It runs while this server leads: at once, when members change, and each
 // ReconcilePeriod.
-func (s *Server) reconcileLoop(ctx context.Context) {
-	t := time.NewTicker(s.cfg.ReconcilePeriod)
+func (d *Duties) reconcileLoop(ctx context.Context) {
+	t := time.NewTicker(d.cfg.ReconcilePeriod)
 	defer t.Stop()
 	pause := reconcileRetry
 	for {
 		start := time.Now()
-		err := s.reconcile(ctx)
-		s.metrics.reconciles.Observe(time.Since(start).Seconds())
+		err := d.reconcile(ctx)
+		d.metrics.reconciles.Observe(time.Since(start).Seconds())
 		var again <-chan time.Time
 		if err != nil && ctx.Err() == nil {
-			s.log.Warn("reconcile members", "error", err, "again in", pause)
-			again, pause = time.After(pause), min(2*pause, s.cfg.ReconcilePeriod)
+			d.log.Warn("reconcile members", "error", err, "again in", pause)
+			again, pause = time.After(pause), min(2*pause, d.cfg.ReconcilePeriod)
 		} else {
 			pause = reconcileRetry
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.members:
+		case <-d.members:
 		case <-again:
 		case <-t.C:
 		}
@@ -62,15 +60,15 @@ func (s *Server) reconcileLoop(ctx context.Context) {
 
 // reconcile goes through all members once. What is refused for one of them
 // does not keep it from the others.
-func (s *Server) reconcile(ctx context.Context) error {
-	members := s.lan.Members()
+func (d *Duties) reconcile(ctx context.Context) error {
+	members := d.lan.Members()
 	// Who is gone makes room first for who is there under its name or ID.
 	slices.SortStableFunc(members, func(a, b lan.Member) int { return cmp.Compare(alive(a), alive(b)) })
-	errs := []error{s.reconcileVoters(ctx, members)}
+	errs := []error{d.reconcileVoters(ctx, members)}
 	seen := map[string]bool{}
 	for _, m := range members {
 		seen[strings.ToLower(m.Name)] = true
-		err := s.reconcileMember(ctx, m)
+		err := d.reconcileMember(ctx, m)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("member %s: %w", m.Name, err))
 		}
@@ -78,8 +76,8 @@ func (s *Server) reconcile(ctx context.Context) error {
 			return errors.Join(errs...)
 		}
 	}
-	before := s.seen.Swap(&seen)
-	return errors.Join(append(errs, s.forgetUnseen(ctx, seen, before))...)
+	before := d.seen.Swap(&seen)
+	return errors.Join(append(errs, d.forgetUnseen(ctx, seen, before))...)
 }
 
 // alive is 1 for a live member, else 0.
@@ -100,28 +98,28 @@ func refused(err error) bool {
 	return false
 }
 
-func (s *Server) reconcileMember(ctx context.Context, m lan.Member) error {
+func (d *Duties) reconcileMember(ctx context.Context, m lan.Member) error {
 	switch m.Status {
 	case gossip.Alive:
-		return s.memberAlive(ctx, m)
+		return d.memberAlive(ctx, m)
 	case gossip.Failed:
-		return s.memberHealth(ctx, m, catalog.Critical, serfHealthFailed)
+		return d.memberHealth(ctx, m, catalog.Critical, serfHealthFailed)
 	case gossip.Left:
-		return s.forget(ctx, m.Name)
+		return d.forget(ctx, m.Name)
 	}
 	return nil
 }
 
 // memberAlive registers a live member; what is so already is not written.
-func (s *Server) memberAlive(ctx context.Context, m lan.Member) error {
+func (d *Duties) memberAlive(ctx context.Context, m lan.Member) error {
 	if srv, ok := gossip.ServerOf(m); ok {
-		return s.register(ctx, m, catalog.Passing, serfHealthAlive, &catalog.Service{
+		return d.register(ctx, m, catalog.Passing, serfHealthAlive, &catalog.Service{
 			ID: consulService, Service: consulService, Port: srv.RaftPort, Tags: []string{},
 			Weights: catalog.Weights{Passing: 1, Warning: 1},
 			Meta:    serverMeta(m, srv.Build),
 		})
 	}
-	return s.memberHealth(ctx, m, catalog.Passing, serfHealthAlive)
+	return d.memberHealth(ctx, m, catalog.Passing, serfHealthAlive)
 }
 
 // serverMeta is what clients know a server by.
@@ -134,13 +132,13 @@ func serverMeta(m lan.Member, build string) map[string]string {
 	}
 }
 
-func (s *Server) memberHealth(ctx context.Context, m lan.Member, health, output string) error {
-	return s.register(ctx, m, health, output, nil)
+func (d *Duties) memberHealth(ctx context.Context, m lan.Member, health, output string) error {
+	return d.register(ctx, m, health, output, nil)
 }
 
-func (s *Server) register(ctx context.Context, m lan.Member, health, output string, svc *catalog.Service) error {
+func (d *Duties) register(ctx context.Context, m lan.Member, health, output string, svc *catalog.Service) error {
 	check := catalog.Check{Node: m.Name, CheckID: catalog.SerfHealth, Name: serfHealthName, Status: health, Output: output}
-	at, old, err := s.inCatalog(m, &check, svc)
+	at, old, err := d.inCatalog(m, &check, svc)
 	if err != nil {
 		return err
 	}
@@ -152,23 +150,23 @@ func (s *Server) register(ctx context.Context, m lan.Member, health, output stri
 		return nil
 	}
 	r := &catalog.RegisterRequest{
-		ID: m.Tags["id"], Node: m.Name, Address: m.Addr, Datacenter: s.cfg.Datacenter,
+		ID: m.Tags["id"], Node: m.Name, Address: m.Addr, Datacenter: d.cfg.Datacenter,
 		TaggedAddresses: taggedAddresses(m.Addr),
 		SkipNodeUpdate:  failed || at == differs, Service: svc, Checks: []catalog.Check{check},
 	}
 	if at == moved {
-		if err := s.succeed(ctx, r, old); err != nil {
+		if err := d.succeed(ctx, r, old); err != nil {
 			return err
 		}
 	}
-	_, _, err = catalog.Register.Call(ctx, s.self(), op.Header{}, r)
+	_, _, err = catalog.Register.Call(ctx, d.Self(), op.Header{}, r)
 	return err
 }
 
 // succeed prepares the registration of a node that the catalog has with another
 // address or ID. The node's metadata stays: its agent writes it. Gossip has one
 // member of a name, so who had the name with another ID is not there any more.
-func (s *Server) succeed(ctx context.Context, r *catalog.RegisterRequest, old *catalog.Node) error {
+func (d *Duties) succeed(ctx context.Context, r *catalog.RegisterRequest, old *catalog.Node) error {
 	r.NodeMeta, r.Locality = old.Meta, old.Locality
 	for name, addr := range old.TaggedAddresses {
 		if !strings.HasPrefix(name, "lan") {
@@ -178,8 +176,8 @@ func (s *Server) succeed(ctx context.Context, r *catalog.RegisterRequest, old *c
 	if old.ID == "" || strings.EqualFold(old.ID, r.ID) {
 		return nil
 	}
-	s.log.Info("a node's name has another ID now", "node", r.Node, "id", r.ID, "was", old.ID)
-	_, _, err := catalog.Register.Call(ctx, s.self(), op.Header{}, &catalog.RegisterRequest{Node: r.Node, SkipNodeUpdate: true,
+	d.log.Info("a node's name has another ID now", "node", r.Node, "id", r.ID, "was", old.ID)
+	_, _, err := catalog.Register.Call(ctx, d.Self(), op.Header{}, &catalog.RegisterRequest{Node: r.Node, SkipNodeUpdate: true,
 		Checks: []catalog.Check{{CheckID: catalog.SerfHealth, Name: serfHealthName, Status: catalog.Critical, Output: serfHealthFailed}}})
 	return err
 }
@@ -202,8 +200,8 @@ const (
 )
 
 // inCatalog also returns the node that the catalog has, nil for none.
-func (s *Server) inCatalog(m lan.Member, check *catalog.Check, svc *catalog.Service) (standing, *catalog.Node, error) {
-	v := s.cfg.State.View()
+func (d *Duties) inCatalog(m lan.Member, check *catalog.Check, svc *catalog.Service) (standing, *catalog.Node, error) {
+	v := d.cfg.State.View()
 	defer v.Close()
 	res, err := catalog.GetNodeServices.Query(v, &catalog.NodeRequest{Node: m.Name})
 	if err != nil || res == nil {
@@ -239,18 +237,18 @@ func sameAddress(a, b string) bool {
 }
 
 // forget removes a node that left from the catalog.
-func (s *Server) forget(ctx context.Context, node string) error {
-	if strings.EqualFold(node, s.cfg.NodeName) {
+func (d *Duties) forget(ctx context.Context, node string) error {
+	if strings.EqualFold(node, d.cfg.NodeName) {
 		return nil // ourselves, on the way out: the next leader does it
 	}
-	v := s.cfg.State.View()
+	v := d.cfg.State.View()
 	known, err := catalog.HasNode(v, node)
 	v.Close()
 	if err != nil || !known {
 		return err
 	}
-	s.log.Info("node left, removing it from the catalog", "node", node)
-	_, _, err = catalog.Deregister.Call(ctx, s.self(), op.Header{}, &catalog.DeregisterRequest{Node: node})
+	d.log.Info("node left, removing it from the catalog", "node", node)
+	_, _, err = catalog.Deregister.Call(ctx, d.Self(), op.Header{}, &catalog.DeregisterRequest{Node: node})
 	return err
 }
 
@@ -259,12 +257,12 @@ func (s *Server) forget(ctx context.Context, node string) error {
 // no such check and stay. A server that has just started sees itself alone at
 // first: until it has had time to meet the others, it forgets only whom it saw
 // in the round before.
-func (s *Server) forgetUnseen(ctx context.Context, seen map[string]bool, before *map[string]bool) error {
-	young := time.Since(s.started) < s.cfg.ReconcilePeriod
+func (d *Duties) forgetUnseen(ctx context.Context, seen map[string]bool, before *map[string]bool) error {
+	young := time.Since(d.started) < d.cfg.ReconcilePeriod
 	if young && before == nil {
 		return nil
 	}
-	v := s.cfg.State.View()
+	v := d.cfg.State.View()
 	checks, err := catalog.ListStateChecks.Query(v, &catalog.StateRequest{State: catalog.AnyState})
 	v.Close()
 	if err != nil {
@@ -276,108 +274,9 @@ func (s *Server) forgetUnseen(ctx context.Context, seen map[string]bool, before 
 		if c.CheckID != catalog.SerfHealth || seen[name] || young && !(*before)[name] {
 			continue
 		}
-		if err := s.forget(ctx, c.Node); err != nil {
+		if err := d.forget(ctx, c.Node); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// reconcileVoters adds live servers to the consensus group, follows their
-// addresses, and removes those that left. Failed ones stay: they may be back.
-func (s *Server) reconcileVoters(ctx context.Context, members []lan.Member) error {
-	servers, _, err := s.raft.Configuration()
-	if err != nil {
-		return fmt.Errorf("read raft configuration: %w", err)
-	}
-	have := map[string]consensus.Server{}
-	for _, srv := range servers {
-		have[srv.ID] = srv
-	}
-	alive := map[string]bool{} // by ID: a server that was renamed left under its old name
-	for _, m := range members {
-		if srv, ok := gossip.ServerOf(m); ok && m.Status == gossip.Alive {
-			alive[srv.ID] = true
-		}
-	}
-	var errs []error
-	for _, m := range members {
-		srv, ok := gossip.ServerOf(m)
-		if !ok || ctx.Err() != nil {
-			continue
-		}
-		var err error
-		old, in := have[srv.ID]
-		own := srv.ID == s.cfg.NodeID
-		switch {
-		case m.Status == gossip.Alive && (in || !own) && old.Address != raftAddr(srv):
-			err = s.addVoter(ctx, srv, have)
-		case m.Status == gossip.Left && in && !own && !alive[srv.ID]:
-			s.log.Info("removing server that left from the consensus group", "node", m.Name, "id", srv.ID)
-			err = s.raft.RemoveServer(ctx, srv.ID)
-			delete(have, srv.ID)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("server %s: %w", m.Name, raftError(err)))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// addVoter brings a server into the group or changes its address there. Who is
-// in the group at that address is not there any more: a server that lost its
-// data comes back with another ID. Raft permits an address only once.
-func (s *Server) addVoter(ctx context.Context, srv lan.Server, have map[string]consensus.Server) error {
-	addr := raftAddr(srv)
-	for id, other := range have {
-		if id == srv.ID || other.Address != addr || id == s.cfg.NodeID {
-			continue
-		}
-		s.log.Info("removing server whose address another has now from the consensus group", "id", id, "address", addr, "node", srv.Name)
-		if err := s.raft.RemoveServer(ctx, id); err != nil {
-			return err
-		}
-		delete(have, id)
-	}
-	s.log.Info("adding server to the consensus group", "node", srv.Name, "id", srv.ID, "address", addr)
-	if err := s.raft.AddVoter(ctx, srv.ID, addr); err != nil {
-		return err
-	}
-	have[srv.ID] = consensus.Server{ID: srv.ID, Address: addr, Voter: true}
-	return nil
-}
-
-// tombstoneLoop forgets deletions that are older than TombstoneTTL. It runs
-// while this server leads; a new leader counts from its own start.
-func (s *Server) tombstoneLoop(ctx context.Context) {
-	type mark struct {
-		at    time.Time
-		index uint64
-	}
-	var marks []mark // bounded by TombstoneTTL / TombstonePeriod
-	var quiet uint64 // index after our own last command: nobody has written since
-	every(ctx, s.cfg.TombstonePeriod, func() {
-		now := time.Now()
-		if index := s.cfg.State.Index(); index != quiet {
-			marks = append(marks, mark{now, index})
-			quiet = index
-		}
-		upTo := uint64(0)
-		for len(marks) > 0 && now.Sub(marks[0].at) >= s.cfg.TombstoneTTL {
-			upTo, marks = marks[0].index, marks[1:]
-		}
-		for upTo > 0 && ctx.Err() == nil {
-			res, _, err := state.Collect.Call(ctx, s.self(), op.Header{}, &state.CollectRequest{UpTo: upTo})
-			if err != nil {
-				s.log.Warn("collect tombstones", "error", err)
-				return
-			}
-			if !res.More {
-				if index := s.cfg.State.Index(); len(marks) == 0 && index == quiet+1 {
-					quiet = index // an idle datacenter stays idle
-				}
-				return
-			}
-		}
-	})
 }

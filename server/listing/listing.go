@@ -1,4 +1,8 @@
-package server
+// Package listing makes results that are too long for one message: read from one
+// view of the state, handed out in parts, filtered for who asked. It bounds how
+// many there are at a time and how long each may hold its view. It does not
+// decide which server reads, nor how parts travel.
+package listing
 
 import (
 	"context"
@@ -8,6 +12,8 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/op/rpc"
+	"github.com/legate-project/legate/server/limit"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/storage"
 )
@@ -24,33 +30,55 @@ const (
 // long stands for a result that is longer than op.ShortBytes.
 type long struct{}
 
-// brief reads no more of a result than what is short. Where somebody waits for
-// it to change, it goes through the rest, too, for the index.
-type brief struct {
+// IsLong reports whether that is what a read by Short found: too much.
+func IsLong(result any) bool {
+	_, ok := result.(long)
+	return ok
+}
+
+// Short is the read that goes no further into a result than what is short: it
+// yields the result, or one that IsLong. Where somebody waits for a change it goes
+// through the rest, too, for the index.
+func Short(o op.Partial, waits bool) op.Queryable { return short{o, waits} }
+
+type short struct {
 	op.Partial
 	through bool
 }
 
 // OpName keeps what it yields apart from whole results.
-func (b brief) OpName() string { return b.Partial.OpName() + " in brief" }
+func (s short) OpName() string { return s.Partial.OpName() + " in brief" }
 
 // Run implements op.Queryable.
-func (b brief) Run(r storage.Reader, request any) (any, error) {
-	part, next, err := b.RunPart(r, request, nil, op.ShortBytes)
+func (s short) Run(r storage.Reader, request any) (any, error) {
+	part, next, err := s.RunPart(r, request, nil, op.ShortBytes)
 	if err != nil || next == nil {
 		return part, err
 	}
-	for b.through && next != nil {
-		if _, next, err = b.RunPart(r, request, next, op.PartBytes); err != nil {
+	for s.through && next != nil {
+		if _, next, err = s.RunPart(r, request, next, op.PartBytes); err != nil {
 			return nil, err
 		}
 	}
 	return long{}, nil
 }
 
-// list begins a long result. It goes through all of it once before: the index
+// Lister makes long results of one state. It is safe for concurrent use.
+type Lister struct {
+	state    *storage.State
+	stopping context.Context // ends every result that is being read
+	limit    *limit.Limit
+	stall    time.Duration // how long a result waits for its reader
+}
+
+// New returns a lister whose results end with the context.
+func New(state *storage.State, stopping context.Context) *Lister {
+	return &Lister{state: state, stopping: stopping, limit: limit.New(maxListings), stall: rpc.Stall}
+}
+
+// Begin begins a long result. It goes through all of it once before: the index
 // and whether anything was hidden are told before the first part.
-func (s *Server) list(ctx context.Context, a rules.Authorizer, call *op.Call, o op.Partial, meta op.Meta) (*op.Reply, error) {
+func (l *Lister) Begin(ctx context.Context, a rules.Authorizer, call *op.Call, o op.Partial, meta op.Meta) (*op.Reply, error) {
 	if call.Take != op.TakeParts {
 		return nil, op.Errorf(op.CodeLong, "the result of %s is longer than %d bytes: ask for it in parts", o.OpName(), op.ShortBytes)
 	}
@@ -58,14 +86,14 @@ func (s *Server) list(ctx context.Context, a rules.Authorizer, call *op.Call, o 
 	if err != nil {
 		return nil, err
 	}
-	if !s.listings.enter() {
+	if !l.limit.Enter() {
 		return nil, op.Errorf(op.CodeBusy, "server makes %d long results, its limit", maxListings)
 	}
-	l := &listing{o: o, a: a, request: request, view: s.cfg.State.View(), leave: s.listings.leave, stall: s.stall}
-	index, some, err := l.survey(ctx, &meta)
+	one := &listing{o: o, a: a, request: request, view: l.state.View(), leave: l.limit.Leave, stall: l.stall}
+	index, some, err := one.survey(ctx, &meta)
 	meta.Index = max(index, 1)
 	if err != nil || !some {
-		l.Close()
+		one.Close()
 	}
 	switch {
 	case errors.Is(err, storage.ErrClosed):
@@ -75,8 +103,8 @@ func (s *Server) list(ctx context.Context, a rules.Authorizer, call *op.Call, o 
 	case !some:
 		return op.NewReply(meta, nil), nil
 	}
-	l.begin(s.group.Context())
-	return op.ReplyInParts(meta, l), nil
+	one.begin(l.stopping)
+	return op.ReplyInParts(meta, one), nil
 }
 
 // listing is a long result, read from one view part by part. The view goes when

@@ -1,4 +1,4 @@
-package server
+package queries_test
 
 import (
 	"fmt"
@@ -6,9 +6,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server"
+	"github.com/legate-project/legate/server/queries"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/query"
 )
@@ -21,7 +21,6 @@ func TestWaitingQuerySeesFailoverAndFailback(t *testing.T) {
 		f.has("dc3", "o")
 		h := newHarness(t, nil)
 		h.start(t, f)
-		h.views = polled{h.Server}
 		h.LeadershipChanged(true)
 		h.web(t, catalog.Passing, "n1")
 		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{Datacenters: []string{"dc2", "dc3"}}}})
@@ -43,8 +42,8 @@ func TestWaitingQuerySeesFailoverAndFailback(t *testing.T) {
 			{"another instance there", func() { f.has("dc2", "m", "m2") }, "dc2 [m m2] 1", 0},
 			{"none there any more", func() { f.has("dc2") }, "dc3 [o] 2", 0},
 			{"some there again", func() { f.has("dc2", "m") }, "dc2 [m] 1", 0},
-			{"that one is lost", func() { f.set("dc2", func(s *site) { s.cut = true }) }, "dc3 [o] 2", 2 * reaskAfter},
-			{"and comes back", func() { f.set("dc2", func(s *site) { s.cut = false }) }, "dc2 [m] 1", 2 * reaskAfter},
+			{"that one is lost", func() { f.set("dc2", func(s *site) { s.cut = true }) }, "dc3 [o] 2", 2 * queries.ReaskAfter},
+			{"and comes back", func() { f.set("dc2", func(s *site) { s.cut = false }) }, "dc2 [m] 1", 2 * queries.ReaskAfter},
 			{"none anywhere", func() { f.has("dc3"); f.has("dc2") }, "dc1 [] 2", 0},
 			{"fail-back", func() { h.web(t, catalog.Passing, "n1") }, "dc1 [n1] 0", 0},
 			{"another query of the name", func() {
@@ -94,7 +93,6 @@ func TestWaitingQueryEndsWithItsTime(t *testing.T) {
 		f.has("dc2", "m")
 		h := newHarness(t, nil)
 		h.start(t, f)
-		h.views = polled{h.Server}
 		h.LeadershipChanged(true)
 		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{NearestN: 1}}})
 		_, first, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{})
@@ -107,7 +105,7 @@ func TestWaitingQueryEndsWithItsTime(t *testing.T) {
 		if got := outcomeOf(a, err); got != "dc2 [m] 1" || meta.Index != first.Index || took < 16*time.Second || took > 17*time.Second {
 			t.Errorf("%s with index %d after %s, first it was %d", got, meta.Index, took, first.Index)
 		}
-		if n := testutil.ToFloat64(h.metrics.waiting); n != 0 {
+		if n := h.waiting(t); n != 0 {
 			t.Errorf("%v wait", n)
 		}
 	})
@@ -116,7 +114,7 @@ func TestWaitingQueryEndsWithItsTime(t *testing.T) {
 // One that was the leader does not answer for it when the time is over.
 func TestWaitingQueryNeedsTheLeaderToTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHarness(t, func(c *Config) { c.HoldTimeout = time.Second })
+		h := newHarness(t, func(c *server.Config) { c.HoldTimeout = time.Second })
 		h.start(t, nil)
 		h.LeadershipChanged(true)
 		h.prepared(t, query.Query{Name: "q"})
@@ -124,7 +122,7 @@ func TestWaitingQueryNeedsTheLeaderToTheEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.AfterFunc(time.Second, func() { h.group.leads.Store(false) }) // it has not noticed yet
+		time.AfterFunc(time.Second, func() { h.group.Leads.Store(false) }) // it has not noticed yet
 		if _, _, err := h.executed(t.Context(), op.Header{MinIndex: first.Index, MaxWait: 5 * time.Second}, query.ExecuteRequest{}); op.CodeOf(err) != op.CodeNoLeader {
 			t.Errorf("who takes only the leader's word is told %v", err)
 		}
@@ -140,7 +138,6 @@ func TestWaitingQuerySeesANewDatacenter(t *testing.T) {
 		f := newSites("dc2")
 		h := newHarness(t, nil)
 		h.start(t, f)
-		h.views = polled{h.Server}
 		h.LeadershipChanged(true)
 		h.prepared(t, query.Query{Name: "q", Service: query.Service{Failover: query.Failover{Datacenters: []string{"dc2", "dc3"}}}})
 		_, first, err := h.executed(t.Context(), op.Header{}, query.ExecuteRequest{})
@@ -157,7 +154,7 @@ func TestWaitingQuerySeesANewDatacenter(t *testing.T) {
 		f.order, f.by["dc3"] = append(f.order, "dc3"), &site{index: 1, nodes: []string{"o"}}
 		f.mu.Unlock()
 		begin := time.Now()
-		if got := <-done; got != "dc3 [o] 2" || time.Since(begin) > reviewEvery {
+		if got := <-done; got != "dc3 [o] 2" || time.Since(begin) > queries.ReviewEvery {
 			t.Errorf("%s after %s", got, time.Since(begin))
 		}
 	})
