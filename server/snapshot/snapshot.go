@@ -323,7 +323,7 @@ func (s *Snapshots) spool(from io.Reader) (_ *os.File, _ archive.Meta, err error
 	if errors.Is(err, archive.ErrConsul) {
 		var report *consulsnap.Report
 		if report, err = consulsnap.Replace(file, s.cfg.SpoolDir); err == nil {
-			s.log.Warn("the snapshot is one of Consul", "version", report.Version, "id", report.ID, "left out", report.LeftOut(), "keys unlocked", report.Unlocked)
+			s.cfg.Log.Warn("the snapshot is one of Consul", "version", report.Version, "id", report.ID, "left out", report.LeftOut(), "keys unlocked", report.Unlocked)
 			meta, err = verify(file)
 		} else if errors.Is(err, archive.ErrInvalid) {
 			err = op.Errorf(op.CodeInvalid, "the snapshot is refused, nothing was changed: %v", err)
