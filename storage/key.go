@@ -29,17 +29,6 @@ func Key(parts ...string) []byte {
 	return key
 }
 
-// Prefix is Key with an open end: keys whose first parts are the given ones
-// and whose next part begins with the last. With an empty last part it is Key
-// of the others.
-func Prefix(parts ...string) []byte {
-	if len(parts) == 0 {
-		return nil
-	}
-	last := len(parts) - 1
-	return appendEscaped(Key(parts[:last]...), parts[last])
-}
-
 func appendEscaped(key []byte, part string) []byte {
 	for i := range len(part) {
 		key = append(key, part[i])
