@@ -15,7 +15,7 @@ import (
 const behind = 5
 
 // answer serves one stream of a protocol that answers requests: one request,
-// or a lane of them.
+// or a multiplexed stream of them.
 func (c *conn) answer(ctx context.Context, s *stream) {
 	var mark [frameHeader]byte
 	if _, err := io.ReadFull(s, mark[:]); err != nil {
@@ -23,12 +23,12 @@ func (c *conn) answer(ctx context.Context, s *stream) {
 		return
 	}
 	switch binary.BigEndian.Uint32(mark[:]) {
-	case twinMark:
-		c.answerTwin(ctx, s)
+	case duplicateMark:
+		c.answerDuplicate(ctx, s)
 		return
-	case laneMark:
-		s.release() // the lane's requests count, not the lane
-		a := &laneAnswers{c: c, out: newLaneWriter(s), running: map[uint32]context.CancelFunc{}}
+	case muxMark:
+		s.release() // its requests count, not the stream
+		a := &muxAnswers{c: c, out: newChunkWriter(s), running: map[uint32]context.CancelFunc{}}
 		a.serve(ctx, s)
 		s.Cancel()
 		return
@@ -39,7 +39,7 @@ func (c *conn) answer(ctx context.Context, s *stream) {
 		return
 	}
 	answer := c.serve.Answer(ctx, c.remote, request)
-	if len(answer) > laneChunk {
+	if len(answer) > maxChunk {
 		s.SetPriority(behind, true)
 	}
 	if err := WriteFrame(s, answer); err != nil {
@@ -47,27 +47,27 @@ func (c *conn) answer(ctx context.Context, s *stream) {
 	}
 }
 
-// laneAnswers is the answering end of a lane.
-type laneAnswers struct {
+// muxAnswers is the answering end of a multiplexed stream.
+type muxAnswers struct {
 	c   *conn
-	out laneWriter
+	out chunkWriter
 
 	mu      sync.Mutex
 	running map[uint32]context.CancelFunc // by request
 }
 
-// What ends a lane whose other end does not keep to the protocol.
+// What ends a multiplexed stream whose other end does not keep to the protocol.
 var (
 	errRepeated = errors.New("a request has the number of one that is still in progress")
 	errDeluge   = errors.New("requests go on coming while no answers are read")
 )
 
-// serve answers requests until the lane ends; then those in progress are
+// serve answers requests until the multiplexed stream ends; then those in progress are
 // cancelled.
-func (a *laneAnswers) serve(ctx context.Context, s *stream) {
+func (a *muxAnswers) serve(ctx context.Context, s *stream) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	err := a.c.e.group.Spawn("lane writer", func(context.Context) {
+	err := a.c.e.group.Spawn("multiplexed stream writer", func(context.Context) {
 		if a.out.run() != nil {
 			s.Cancel()
 		}
@@ -76,12 +76,12 @@ func (a *laneAnswers) serve(ctx context.Context, s *stream) {
 		return
 	}
 	defer a.out.stop()
-	_ = a.read(ctx, bufio.NewReaderSize(s, laneRead)) // whatever ended it: the other end sees the stream end
+	_ = a.read(ctx, bufio.NewReaderSize(s, muxRead)) // whatever ended it: the other end sees the stream end
 }
 
-func (a *laneAnswers) read(ctx context.Context, r *bufio.Reader) error {
+func (a *muxAnswers) read(ctx context.Context, r *bufio.Reader) error {
 	for {
-		id, flags, length, err := readLaneHeader(r)
+		id, flags, length, err := readChunkHeader(r)
 		if err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func (a *laneAnswers) read(ctx context.Context, r *bufio.Reader) error {
 		if _, err := io.ReadFull(r, request); err != nil {
 			return fmt.Errorf("read request: %w", err)
 		}
-		if flags&laneCancel != 0 {
+		if flags&chunkCancel != 0 {
 			a.mu.Lock()
 			stop := a.running[id]
 			a.mu.Unlock()
@@ -106,7 +106,7 @@ func (a *laneAnswers) read(ctx context.Context, r *bufio.Reader) error {
 
 // begin answers one request on a goroutine of its own, or says that there are
 // too many.
-func (a *laneAnswers) begin(ctx context.Context, id uint32, request []byte) error {
+func (a *muxAnswers) begin(ctx context.Context, id uint32, request []byte) error {
 	c := a.c
 	ctx, cancel := context.WithCancel(ctx)
 	a.mu.Lock()
@@ -122,7 +122,7 @@ func (a *laneAnswers) begin(ctx context.Context, id uint32, request []byte) erro
 		return errRepeated
 	case busy:
 		cancel()
-		if !a.out.put(laneMessage{id: id, flags: laneBusy}) {
+		if !a.out.put(chunkedMessage{id: id, flags: chunkBusy}) {
 			return errDeluge
 		}
 		return nil
@@ -139,8 +139,8 @@ func (a *laneAnswers) begin(ctx context.Context, id uint32, request []byte) erro
 		answer := c.serve.Answer(ctx, c.remote, request)
 		// It is in progress until it is written: answers that nobody reads count.
 		done := func() { a.forget(id) }
-		if ctx.Err() != nil || !a.out.put(laneMessage{id: id, body: answer, sent: done}) {
-			done() // who asked gave up, or the lane has ended
+		if ctx.Err() != nil || !a.out.put(chunkedMessage{id: id, body: answer, sent: done}) {
+			done() // who asked gave up, or the multiplexed stream has ended
 		}
 	})
 	if err != nil {
@@ -151,7 +151,7 @@ func (a *laneAnswers) begin(ctx context.Context, id uint32, request []byte) erro
 	return err
 }
 
-func (a *laneAnswers) forget(id uint32) {
+func (a *muxAnswers) forget(id uint32) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.running, id)

@@ -45,7 +45,7 @@ func (e *Endpoint) RoundTrip(ctx context.Context, t Target, protocol string, hea
 // send sends a request on a connection, and a small one on another as well if
 // there is one.
 func (p *path) send(ctx context.Context, c, other *conn, head, body []byte) ([]byte, error) {
-	if other != nil && len(head)+len(body) <= maxTwin {
+	if other != nil && len(head)+len(body) <= maxDuplicate {
 		if answer, ok, err := p.twice(ctx, [2]*conn{c, other}, head, body); ok {
 			return answer, err
 		}
@@ -55,7 +55,7 @@ func (p *path) send(ctx context.Context, c, other *conn, head, body []byte) ([]b
 
 // message is what a stream of its own carries: one request.
 type message struct {
-	mark       []byte // identity of a twin; nil for none
+	mark       []byte // identity of a duplicate request; nil for none
 	head, body []byte
 }
 
@@ -66,7 +66,7 @@ func (m message) write(w io.Writer) error {
 	}
 	n := len(m.head) + len(m.body)
 	b := make([]byte, 0, frameHeader+len(m.mark)+frameHeader+n)
-	b = binary.BigEndian.AppendUint32(b, twinMark)
+	b = binary.BigEndian.AppendUint32(b, duplicateMark)
 	b = append(b, m.mark...)
 	b = binary.BigEndian.AppendUint32(b, uint32(n))
 	if _, err := w.Write(append(append(b, m.head...), m.body...)); err != nil {
@@ -77,7 +77,7 @@ func (m message) write(w io.Writer) error {
 
 // call sends one request and waits for its answer.
 func (c *conn) call(ctx context.Context, head, body []byte) ([]byte, error) {
-	if c.serve.Shared && len(head)+len(body) <= laneChunk {
+	if c.serve.Shared && len(head)+len(body) <= maxChunk {
 		if l := c.shared(); l != nil {
 			answer, ok, err := l.roundTrip(ctx, head, body)
 			if ok && err != nil {
@@ -88,11 +88,11 @@ func (c *conn) call(ctx context.Context, head, body []byte) ([]byte, error) {
 			}
 		}
 	}
-	return c.alone(ctx, message{head: head, body: body})
+	return c.onOwnStream(ctx, message{head: head, body: body})
 }
 
-// alone sends one request on a stream of its own and waits for its answer.
-func (c *conn) alone(ctx context.Context, m message) ([]byte, error) {
+// onOwnStream sends one request on a stream of its own and waits for its answer.
+func (c *conn) onOwnStream(ctx context.Context, m message) ([]byte, error) {
 	s, err := c.open(ctx)
 	if err != nil {
 		return nil, err

@@ -26,8 +26,8 @@ type conn struct {
 	path     *path // nil for an accepted one
 	out      chan []byte
 
-	laneMu sync.Mutex
-	lane   *lane // the stream that small requests share; nil until the first, and after it broke
+	muxMu sync.Mutex
+	mux   *muxStream // the stream that small requests share; nil until the first, and after it broke
 
 	sent, read traffic // bytes of requests and of their answers
 

@@ -46,7 +46,7 @@ const (
 	codeIdle            = 0x02 // closed because nothing used it; nothing was in flight
 	codeCancelled       = 0x03 // stream: who asked gave up
 	codeBusy            = 0x04 // stream: not begun, too many already
-	codeTwin            = 0x06 // stream: the same request is answered on another connection
+	codeDuplicate       = 0x06 // stream: the same request is answered on another connection
 	codeDeaf            = 0x05 // the peer acknowledges nothing: it will hardly read this
 	codeRefused         = 0x10 // and the reasons that follow
 	codeBadCertificate  = 0x11
@@ -116,8 +116,8 @@ func connError(err error, written bool) error {
 	if errors.As(err, &se) && se.Remote && se.ErrorCode == codeBusy {
 		return fmt.Errorf("%w: peer serves too many requests", ErrUnreachable)
 	}
-	if se != nil && se.Remote && se.ErrorCode == codeTwin {
-		return fmt.Errorf("%w: %w", ErrLost, errTwinTaken)
+	if se != nil && se.Remote && se.ErrorCode == codeDuplicate {
+		return fmt.Errorf("%w: %w", ErrLost, errDuplicateTaken)
 	}
 	if written {
 		return fmt.Errorf("%w: %w", ErrLost, err)

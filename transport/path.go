@@ -372,7 +372,7 @@ func (e *Endpoint) dropIdle(now time.Time) {
 		paths = append(paths, p)
 	}
 	e.mu.Unlock()
-	e.twins.sweep(now, connected)
+	e.duplicates.sweep(now, connected)
 	for _, c := range idle {
 		c.close(codeIdle, "idle")
 	}

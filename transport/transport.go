@@ -241,20 +241,20 @@ func (c Config) validate() error {
 // Endpoint is one socket with everything that runs over it. Its methods are
 // safe for concurrent use.
 type Endpoint struct {
-	cfg       Config
-	log       *slog.Logger
-	metrics   *metrics
-	group     *lifecycle.Group
-	transport *quic.Transport
-	listener  *quic.Listener
-	quic      *quic.Config
-	protocols atomic.Pointer[map[string]Protocol]
-	warn      *rate.Limiter
-	admission admission
-	served    atomic.Int64
-	numbers   numbers
-	twins     twins
-	workers   *lifecycle.Workers // serve streams and requests
+	cfg        Config
+	log        *slog.Logger
+	metrics    *metrics
+	group      *lifecycle.Group
+	transport  *quic.Transport
+	listener   *quic.Listener
+	quic       *quic.Config
+	protocols  atomic.Pointer[map[string]Protocol]
+	warn       *rate.Limiter
+	admission  admission
+	served     atomic.Int64
+	numbers    numbers
+	duplicates duplicates
+	workers    *lifecycle.Workers // serve streams and requests
 
 	mu     sync.Mutex
 	closed bool
@@ -271,14 +271,14 @@ func New(cfg Config) (*Endpoint, error) {
 	}
 	cfg = cfg.withDefaults()
 	e := &Endpoint{
-		cfg:    cfg,
-		log:    cfg.Log,
-		group:  lifecycle.New("transport"),
-		warn:   rate.NewLimiter(rate.Every(warnEvery), warnBurst),
-		paths:  map[pathKey]*path{},
-		conns:  map[*conn]struct{}{},
-		byAddr: map[addrKey][]*conn{},
-		twins:  twins{origins: map[originKey]*origin{}},
+		cfg:        cfg,
+		log:        cfg.Log,
+		group:      lifecycle.New("transport"),
+		warn:       rate.NewLimiter(rate.Every(warnEvery), warnBurst),
+		paths:      map[pathKey]*path{},
+		conns:      map[*conn]struct{}{},
+		byAddr:     map[addrKey][]*conn{},
+		duplicates: duplicates{origins: map[originKey]*origin{}},
 		quic: &quic.Config{
 			HandshakeIdleTimeout:           cfg.HandshakeTimeout,
 			MaxIdleTimeout:                 cfg.IdleTimeout,

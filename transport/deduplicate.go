@@ -13,7 +13,7 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// Bounds of what is remembered of twins.
+// Bounds of what is remembered of duplicate requests.
 const (
 	// maxOrigins bounds the asking endpoints that are remembered; there is one for
 	// each life of a peer's process. The request of one more is refused as
@@ -27,22 +27,22 @@ const (
 	// can only come on a connection that was open when the request was sent, and
 	// those of a process that ended are closed by then.
 	originIdle = time.Minute
-	// twinKeep is how long an answer is there for the second copy, and how long the
+	// duplicateKeep is how long an answer is there for the second copy, and how long the
 	// work goes on after a copy was lost or given up while there is no other.
-	twinKeep = 3 * time.Second
-	// maxTwinAnswer bounds an answer that both copies bring; a longer one comes on
+	duplicateKeep = 3 * time.Second
+	// maxDuplicateAnswer bounds an answer that both copies bring; a longer one comes on
 	// the first alone, it would take room from others twice.
-	maxTwinAnswer = 16 << 10
-	// maxTwinBytes bounds the answers that are kept for second copies; above it
+	maxDuplicateAnswer = 16 << 10
+	// maxDuplicateBytes bounds the answers that are kept for second copies; above it
 	// answers come on the first alone.
-	maxTwinBytes = 16 << 20
+	maxDuplicateBytes = 16 << 20
 )
 
 // Why a copy is not answered.
 var (
-	errTwinTaken   = errors.New("answered on the other connection")
-	errTwinBusy    = errors.New("too many origins of requests that come twice")
-	errTwinForeign = errors.New("request comes twice and is too long for that")
+	errDuplicateTaken   = errors.New("answered on the other connection")
+	errDuplicateBusy    = errors.New("too many origins of requests that come twice")
+	errDuplicateForeign = errors.New("request comes twice and is too long for that")
 )
 
 // originKey names who asks: the verified node, and which life of its process.
@@ -51,13 +51,13 @@ type originKey struct {
 	origin [16]byte
 }
 
-// twins joins the copies of requests: each is carried out once, by the copy
+// duplicates joins the copies of requests: each is carried out once, by the copy
 // that comes first. It is exact, not a matter of time: numbers are remembered as
 // long as a copy may still come.
-type twins struct {
+type duplicates struct {
 	mu      sync.Mutex
 	origins map[originKey]*origin
-	kept    []*twin // answered, waiting for the second copy, oldest first
+	kept    []*duplicate // answered, waiting for the second copy, oldest first
 	bytes   int
 }
 
@@ -65,12 +65,12 @@ type twins struct {
 type origin struct {
 	began time.Time
 	used  time.Time
-	top   uint64           // newest number
-	seen  map[uint64]*twin // those above top - twinWindow
+	top   uint64                // newest number
+	seen  map[uint64]*duplicate // those above top - duplicateWindow
 }
 
-// twin is one request.
-type twin struct {
+// duplicate is one request of which a second copy has come or may come.
+type duplicate struct {
 	done   chan struct{} // closed when it is answered
 	answer []byte        // nil: not kept, or taken
 	at     time.Time     // when it was answered
@@ -78,34 +78,34 @@ type twin struct {
 	end    func()        // ends the work; nil before and after it
 }
 
-// join returns the request's twin and whether this is its first copy.
-func (t *twins) join(k originKey, number uint64, now time.Time) (tw *twin, first bool, err error) {
+// join returns what is known of the request and whether this is its first copy.
+func (t *duplicates) join(k originKey, number uint64, now time.Time) (tw *duplicate, first bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	o := t.origins[k]
 	if o == nil {
-		if !t.room(k.node) {
-			return nil, false, errTwinBusy
+		if !t.makeRoom(k.node) {
+			return nil, false, errDuplicateBusy
 		}
-		o = &origin{began: now, seen: map[uint64]*twin{}, top: number}
+		o = &origin{began: now, seen: map[uint64]*duplicate{}, top: number}
 		t.origins[k] = o
 	}
 	o.used = now
-	if number+twinWindow <= o.top {
-		return nil, false, errTwinTaken
+	if number+duplicateWindow <= o.top {
+		return nil, false, errDuplicateTaken
 	}
 	if tw := o.seen[number]; tw != nil {
 		return tw, false, nil
 	}
 	o.advance(number)
-	tw = &twin{done: make(chan struct{})}
+	tw = &duplicate{done: make(chan struct{})}
 	o.seen[number] = tw
 	return tw, true, nil
 }
 
-// room makes room for another origin of a node and reports whether there is any; t.mu
+// makeRoom makes room for another origin of a node and reports whether there is any; t.mu
 // is held.
-func (t *twins) room(node string) bool {
+func (t *duplicates) makeRoom(node string) bool {
 	var oldest originKey
 	n := 0
 	for k, o := range t.origins {
@@ -127,12 +127,12 @@ func (o *origin) advance(number uint64) {
 	if number <= o.top {
 		return
 	}
-	if number-o.top >= twinWindow {
+	if number-o.top >= duplicateWindow {
 		clear(o.seen)
 	} else {
 		for n := o.top; n < number; n++ {
-			if n >= twinWindow-1 { // below, nothing falls out yet
-				delete(o.seen, n-(twinWindow-1))
+			if n >= duplicateWindow-1 { // below, nothing falls out yet
+				delete(o.seen, n-(duplicateWindow-1))
 			}
 		}
 	}
@@ -140,11 +140,11 @@ func (o *origin) advance(number uint64) {
 }
 
 // answered keeps the answer for the second copy.
-func (t *twins) answered(tw *twin, answer []byte, now time.Time) {
+func (t *duplicates) answered(tw *duplicate, answer []byte, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.expire(now)
-	if len(answer) <= maxTwinAnswer && t.bytes+len(answer) <= maxTwinBytes {
+	if len(answer) <= maxDuplicateAnswer && t.bytes+len(answer) <= maxDuplicateBytes {
 		tw.answer, tw.at = answer, now
 		t.bytes += len(answer)
 		t.kept = append(t.kept, tw)
@@ -154,9 +154,9 @@ func (t *twins) answered(tw *twin, answer []byte, now time.Time) {
 }
 
 // expire drops answers whose second copy did not come in time; t.mu is held.
-func (t *twins) expire(now time.Time) {
+func (t *duplicates) expire(now time.Time) {
 	n := 0
-	for n < len(t.kept) && (t.kept[n].answer == nil || now.Sub(t.kept[n].at) > twinKeep) {
+	for n < len(t.kept) && (t.kept[n].answer == nil || now.Sub(t.kept[n].at) > duplicateKeep) {
 		t.bytes -= len(t.kept[n].answer)
 		t.kept[n].answer = nil
 		n++
@@ -165,7 +165,7 @@ func (t *twins) expire(now time.Time) {
 }
 
 // take returns the answer for the second copy, nil if it is not kept.
-func (t *twins) take(tw *twin) []byte {
+func (t *duplicates) take(tw *duplicate) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	answer := tw.answer
@@ -175,7 +175,7 @@ func (t *twins) take(tw *twin) []byte {
 }
 
 // sweep forgets origins that no longer ask and have no connection.
-func (t *twins) sweep(now time.Time, connected map[string]bool) {
+func (t *duplicates) sweep(now time.Time, connected map[string]bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.expire(now)
@@ -190,10 +190,10 @@ func (t *twins) sweep(now time.Time, connected map[string]bool) {
 	})
 }
 
-// attach notes that a copy waits for the twin's answer, until detach is called or
+// attach notes that a copy waits for the request's answer, until detach is called or
 // the copy's context ends; the first one says what ends the work. That is called
-// when no copy has waited for twinKeep: who asked has given up.
-func (t *twins) attach(ctx context.Context, tw *twin, end func()) (detach func() bool) {
+// when no copy has waited for duplicateKeep: who asked has given up.
+func (t *duplicates) attach(ctx context.Context, tw *duplicate, end func()) (detach func() bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	tw.waits++
@@ -204,12 +204,12 @@ func (t *twins) attach(ctx context.Context, tw *twin, end func()) (detach func()
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if tw.waits--; tw.waits == 0 {
-			time.AfterFunc(twinKeep, func() { t.abandon(tw) })
+			time.AfterFunc(duplicateKeep, func() { t.abandon(tw) })
 		}
 	})
 }
 
-func (t *twins) abandon(tw *twin) {
+func (t *duplicates) abandon(tw *duplicate) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if tw.waits == 0 && tw.end != nil {
@@ -217,35 +217,35 @@ func (t *twins) abandon(tw *twin) {
 	}
 }
 
-// answerTwin serves a stream that opened with twinMark.
-func (c *conn) answerTwin(ctx context.Context, s *stream) {
-	answer, err := c.twinAnswer(ctx, s)
+// answerDuplicate serves a stream that opened with duplicateMark.
+func (c *conn) answerDuplicate(ctx context.Context, s *stream) {
+	answer, err := c.duplicateAnswer(ctx, s)
 	switch {
 	case err == nil:
 		if err := WriteFrame(s, answer); err != nil {
 			s.Cancel()
 		}
-	case errors.Is(err, errTwinBusy):
+	case errors.Is(err, errDuplicateBusy):
 		s.refuse(codeBusy)
-	case errors.Is(err, errTwinTaken):
-		s.refuse(codeTwin)
+	case errors.Is(err, errDuplicateTaken):
+		s.refuse(codeDuplicate)
 	default:
 		s.Cancel()
 	}
 }
 
-func (c *conn) twinAnswer(ctx context.Context, s *stream) ([]byte, error) {
-	var id twinID
+func (c *conn) duplicateAnswer(ctx context.Context, s *stream) ([]byte, error) {
+	var id duplicateID
 	if _, err := io.ReadFull(s, id[:]); err != nil {
 		return nil, err
 	}
-	request, err := ReadFrame(s, maxTwin)
+	request, err := ReadFrame(s, maxDuplicate)
 	if err != nil {
-		return nil, errors.Join(errTwinForeign, err)
+		return nil, errors.Join(errDuplicateForeign, err)
 	}
 	k := originKey{node: c.remote.Peer.NodeID}
 	copy(k.origin[:], id[:])
-	t := &c.e.twins
+	t := &c.e.duplicates
 	tw, first, err := t.join(k, binary.BigEndian.Uint64(id[len(k.origin):]), time.Now())
 	switch {
 	case err != nil:
@@ -268,7 +268,7 @@ func (c *conn) twinAnswer(ctx context.Context, s *stream) ([]byte, error) {
 	if answer := t.take(tw); answer != nil {
 		return answer, nil
 	}
-	return nil, errTwinTaken
+	return nil, errDuplicateTaken
 }
 
 // refuse ends both directions with a code for the peer.

@@ -15,14 +15,14 @@ const (
 	// perMessage is what a message costs a window beside its own bytes: a packet's
 	// and a stream's overhead, and the acknowledgement.
 	perMessage = 60
-	// roomBelow is the used share of its window up to which a connection takes
+	// copiesBelow is the used share of its window up to which a connection takes
 	// second copies: they must not make first ones wait. moreAbove is the mean
 	// share above which another connection is dialled. In a simulation of 512
 	// callers over 80 ms with 1 % loss, up to 16 connections with these carried
 	// 5,400 to 5,600 calls a second. On 8 with both at 0.5 it was 4,900: calls
 	// waited for the windows.
-	roomBelow = 0.3
-	moreAbove = 0.4
+	copiesBelow = 0.3
+	moreAbove   = 0.4
 	// lossyConns is how many connections a path that loses packets has at
 	// least: each loss shrinks one window only.
 	lossyConns = 4
@@ -180,7 +180,7 @@ func (p *path) choose(now time.Time) (first, second *conn, healthy int, fill flo
 			second, next = c, f
 		}
 	}
-	if next > roomBelow {
+	if next > copiesBelow {
 		second = nil
 	}
 	return first, second, healthy, fill / float64(max(healthy, 1))

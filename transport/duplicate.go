@@ -10,41 +10,41 @@ import (
 	"time"
 )
 
-// A twin is a request that is sent on two connections to the same endpoint at
+// A duplicate request is a request that is sent on two connections to the same endpoint at
 // once, so that a lost packet delays the answer only if the other copy loses
-// one, too. Its stream opens with twinMark in place of a frame's length, then
+// one, too. Its stream opens with duplicateMark in place of a frame's length, then
 //
 //	origin   16 bytes, random for each asking endpoint
 //	number   8 bytes, big endian, counted by the origin
 //
-// and the frame. Whoever is asked joins the two: see twins.go.
+// and the frame. Whoever is asked joins the two: see deduplicate.go.
 const (
-	twinMark   = 0xfffffffe
-	twinHeader = 16 + 8
-	// maxTwin bounds the request, in bytes: what fits a packet with the rest.
-	maxTwin = 1100
-	// twinWindow is how many numbers of an origin are told apart; one that is
+	duplicateMark   = 0xfffffffe
+	duplicateHeader = 16 + 8
+	// maxDuplicate bounds the request, in bytes: what fits a packet with the rest.
+	maxDuplicate = 1100
+	// duplicateWindow is how many numbers of an origin are told apart; one that is
 	// further behind the newest is refused. Half of it bounds how far those that
-	// began within twinHold are apart: both copies of an older request have come, or
+	// began within duplicateHold are apart: both copies of an older request have come, or
 	// their connections are deaf and dropped.
-	twinWindow = 8192
-	twinHold   = 5 * time.Second
+	duplicateWindow = 8192
+	duplicateHold   = 5 * time.Second
 	// minGrace and maxGrace bound how long the slower answer may still come,
 	// which is a round trip: to stop it costs more packets than to take it.
 	minGrace = 10 * time.Millisecond
 	maxGrace = 500 * time.Millisecond
 )
 
-// twinID tells requests apart, for ever.
-type twinID [twinHeader]byte
+// duplicateID tells requests apart, for ever.
+type duplicateID [duplicateHeader]byte
 
-// numbers hands out the numbers of this endpoint's twins.
+// numbers hands out the numbers of this endpoint's duplicate requests.
 type numbers struct {
 	origin [16]byte
 
 	mu   sync.Mutex
 	next uint64
-	low  uint64               // all below have ended, or are older than twinHold
+	low  uint64               // all below have ended, or are older than duplicateHold
 	open map[uint64]time.Time // at or above low, not ended: when they began
 }
 
@@ -55,12 +55,12 @@ func (n *numbers) init() {
 
 // begin returns a number for a request; false while those in progress are too
 // far apart.
-func (n *numbers) begin() (number uint64, id twinID, ok bool) {
+func (n *numbers) begin() (number uint64, id duplicateID, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
-	if n.next-n.low >= twinWindow/2 {
-		if now.Sub(n.open[n.low]) < twinHold {
+	if n.next-n.low >= duplicateWindow/2 {
+		if now.Sub(n.open[n.low]) < duplicateHold {
 			return 0, id, false
 		}
 		n.close(n.low) // it waits for long: it must not keep others from going twice
@@ -117,7 +117,7 @@ func (p *path) newCopies(ctx context.Context) *copies {
 }
 
 func (p *copies) send(c *conn, m message, second bool) {
-	answer, err := c.alone(p.ctx, m)
+	answer, err := c.onOwnStream(p.ctx, m)
 	p.results <- copyOf{answer, err, second}
 	p.end(c, err)
 }
@@ -133,7 +133,7 @@ func (p *copies) end(c *conn, err error) {
 		return
 	}
 	p.cancel()
-	if p.first.IsZero() || errors.Is(err, errTwinTaken) {
+	if p.first.IsZero() || errors.Is(err, errDuplicateTaken) {
 		return // nothing to compare with
 	}
 	p.path.pair(time.Since(p.first) > lateGap(c.span()))

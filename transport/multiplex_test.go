@@ -23,15 +23,15 @@ func sharing(t testing.TB, answer func(context.Context, Remote, []byte) []byte) 
 	return endpoint(t, derived(t, testKey(1), server("x")), protocol), endpoint(t, derived(t, testKey(1), server("y")), protocol)
 }
 
-// laneOf returns the open lane from x to y.
-func laneOf(t *testing.T, x *Endpoint) *lane {
+// muxOf returns the open multiplexed stream from x to y.
+func muxOf(t *testing.T, x *Endpoint) *muxStream {
 	t.Helper()
 	for _, c := range x.snapshot() {
 		if l := c.shared(); l != nil {
 			return l
 		}
 	}
-	t.Fatal("no lane is open")
+	t.Fatal("no multiplexed stream is open")
 	return nil
 }
 
@@ -40,7 +40,7 @@ func TestRequestsShareAStream(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 200 {
 		wg.Go(func() {
-			for _, size := range []int{0, 1, 300, laneChunk - 1, laneChunk, laneChunk + 1, 3*laneChunk + 5} {
+			for _, size := range []int{0, 1, 300, maxChunk - 1, maxChunk, maxChunk + 1, 3*maxChunk + 5} {
 				body := bytes.Repeat([]byte{byte(i)}, size)
 				got, err := x.RoundTrip(t.Context(), to(y), testProtocol, body[:size/3], body[size/3:])
 				if err != nil || !bytes.Equal(got, body) {
@@ -50,7 +50,7 @@ func TestRequestsShareAStream(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	l := laneOf(t, x)
+	l := muxOf(t, x)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.calls) != 0 || l.c.inFlight.Load() != 0 {
@@ -143,13 +143,13 @@ func TestDeafPeerEndsSharedRequests(t *testing.T) {
 		failed <- err
 	}()
 	<-begun
-	laneOf(t, x).listenAs(0)
+	muxOf(t, x).listenAs(0)
 	select {
 	case err := <-failed:
 		t.Fatalf("dropped although packets came: %v", err)
 	default:
 	}
-	l := laneOf(t, x)
+	l := muxOf(t, x)
 	l.listenAs(l.c.listen().packets)
 	if err := <-failed; !errors.Is(err, ErrLost) {
 		t.Errorf("%v", err)
@@ -158,7 +158,7 @@ func TestDeafPeerEndsSharedRequests(t *testing.T) {
 
 // listenAs is listen as if the watched request had been sent when so many
 // packets had come.
-func (l *lane) listenAs(packets uint64) {
+func (l *muxStream) listenAs(packets uint64) {
 	l.mu.Lock()
 	l.mark = heard{packets: packets, at: time.Now().Add(-time.Hour)}
 	l.mu.Unlock()
@@ -191,7 +191,7 @@ func TestAPeerThatDiesBetweenRequestsIsNoticed(t *testing.T) {
 	}
 }
 
-// chunks is a raw lane to y.
+// chunks is a raw multiplexed stream to y.
 func chunks(t *testing.T, x, y *Endpoint) Stream {
 	t.Helper()
 	s, err := x.Open(t.Context(), to(y), testProtocol)
@@ -230,7 +230,7 @@ func TestWhoBreaksTheRulesOfALaneIsCutOff(t *testing.T) {
 		}
 	}
 	s := chunks(t, x, y) // cancelling what is unknown is no fault
-	if _, err := s.Write(append(chunk(9, laneCancel, ""), append(chunk(2, 0, "x"), chunk(2, laneCancel, "")...)...)); err != nil {
+	if _, err := s.Write(append(chunk(9, chunkCancel, ""), append(chunk(2, 0, "x"), chunk(2, chunkCancel, "")...)...)); err != nil {
 		t.Fatal(err)
 	}
 }

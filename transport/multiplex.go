@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// A lane is one long-lived stream of a connection that carries many requests
-// and their answers at once, cut into chunks. It opens with laneMark in place
+// A multiplexed stream is one long-lived stream of a connection that carries many requests
+// and their answers at once, cut into chunks. It opens with muxMark in place
 // of a frame's length. Each chunk is
 //
 //	id of the request   4 bytes, big endian, chosen by who asks
@@ -25,58 +25,58 @@ import (
 // packet, which is several times cheaper than a stream for each. The price is
 // that a lost packet holds up what follows it: see DESIGN.md.
 const (
-	laneMark = 0xffffffff
-	// laneChunk bounds the data of a chunk, so that a long answer does not keep
+	muxMark = 0xffffffff
+	// maxChunk bounds the data of a chunk, so that a long answer does not keep
 	// short ones waiting. Longer requests get a stream of their own.
-	laneChunk  = 16 << 10
-	laneHeader = 7
-	// laneWrite is how much is gathered for one write.
-	laneWrite = 64 << 10
-	// laneRead is what is read from the stream at once, at most.
-	laneRead = 32 << 10
-	// laneQueue bounds the messages that wait to be written: each request in
+	maxChunk    = 16 << 10
+	chunkHeader = 7
+	// muxWrite is how much is gathered for one write.
+	muxWrite = 64 << 10
+	// muxRead is what is read from the stream at once, at most.
+	muxRead = 32 << 10
+	// muxQueue bounds the messages that wait to be written: each request in
 	// progress has one, and one more if it is given up.
-	laneQueue = 2 * maxStreams
+	muxQueue = 2 * maxStreams
 )
 
 // Flags of a chunk.
 const (
-	laneMore   = 1 << iota // the answer goes on in another chunk
-	laneCancel             // who asked gave up
-	laneBusy               // not begun, too many already
+	chunkMore   = 1 << iota // the answer goes on in another chunk
+	chunkCancel             // who asked gave up
+	chunkBusy               // not begun, too many already
 )
 
-// lane is the asking end. Owner: its connection; its two goroutines end with
+// muxStream is the asking end. Owner: its connection; its two goroutines end with
 // the stream.
-type lane struct {
+type muxStream struct {
 	c   *conn
 	s   *stream
-	out laneWriter
+	out chunkWriter
 
 	mu    sync.Mutex
-	calls map[uint32]*laneCall
+	calls map[uint32]*muxCall
 	next  uint32
-	err   error // why the lane ended
+	err   error // why the multiplexed stream ended
 
 	watch *time.Timer // looks whether the peer acknowledges
 	armed bool        // the timer runs
 	mark  heard       // when the first request was sent since a packet came
 }
 
-// laneCall is one request that waits for its answer.
-type laneCall struct {
+// muxCall is one request that waits for its answer.
+type muxCall struct {
 	done    chan struct{} // closed when answer or err is set
 	answer  []byte
 	err     error
 	written atomic.Bool // the request may have reached the peer
 }
 
-// shared returns the connection's lane, opened when it is first asked for; nil
+// shared returns the connection's multiplexed stream, opened when it is first asked for; nil
 // if there cannot be one now.
-func (c *conn) shared() *lane {
-	c.laneMu.Lock()
-	defer c.laneMu.Unlock()
-	if l := c.lane; l != nil {
+func (c *conn) shared() *muxStream {
+	c.muxMu.Lock()
+	defer c.muxMu.Unlock()
+	if l := c.mux; l != nil {
 		return l
 	}
 	qs, err := c.qc.OpenStream()
@@ -84,26 +84,26 @@ func (c *conn) shared() *lane {
 		return nil
 	}
 	s := c.wrap(qs, "out")
-	s.release() // the lane's requests count, not the lane
-	l := &lane{c: c, s: s, calls: map[uint32]*laneCall{}, out: newLaneWriter(s)}
+	s.release() // its requests count, not the stream
+	l := &muxStream{c: c, s: s, calls: map[uint32]*muxCall{}, out: newChunkWriter(s)}
 	l.watch = time.AfterFunc(time.Hour, l.listen)
 	l.watch.Stop()
 	var mark [frameHeader]byte
-	binary.BigEndian.PutUint32(mark[:], laneMark)
+	binary.BigEndian.PutUint32(mark[:], muxMark)
 	l.out.prefix = mark[:]
-	if c.e.group.Spawn("lane reader", func(context.Context) { l.end(l.read()) }) != nil ||
-		c.e.group.Spawn("lane writer", func(context.Context) { l.end(l.out.run()) }) != nil {
+	if c.e.group.Spawn("multiplexed stream reader", func(context.Context) { l.end(l.read()) }) != nil ||
+		c.e.group.Spawn("multiplexed stream writer", func(context.Context) { l.end(l.out.run()) }) != nil {
 		s.Cancel()
 		return nil
 	}
-	c.lane = l
+	c.mux = l
 	return l
 }
 
 // roundTrip sends one request and waits for its answer. ok is false if the
-// lane takes no more: nothing was sent.
-func (l *lane) roundTrip(ctx context.Context, head, body []byte) (answer []byte, ok bool, err error) {
-	call := &laneCall{done: make(chan struct{})}
+// multiplexed stream takes no more: nothing was sent.
+func (l *muxStream) roundTrip(ctx context.Context, head, body []byte) (answer []byte, ok bool, err error) {
+	call := &muxCall{done: make(chan struct{})}
 	l.mu.Lock()
 	if l.err != nil || len(l.calls) >= maxStreams {
 		l.mu.Unlock()
@@ -121,7 +121,7 @@ func (l *lane) roundTrip(ctx context.Context, head, body []byte) (answer []byte,
 	defer func() { l.c.touch(); l.c.inFlight.Add(-1) }()
 
 	since := l.c.listen()
-	if !l.out.put(laneMessage{id: id, head: head, body: body, sent: func() { call.written.Store(true) }}) {
+	if !l.out.put(chunkedMessage{id: id, head: head, body: body, sent: func() { call.written.Store(true) }}) {
 		l.forget(id)
 		return nil, false, nil
 	}
@@ -132,7 +132,7 @@ func (l *lane) roundTrip(ctx context.Context, head, body []byte) (answer []byte,
 	case <-ctx.Done():
 	}
 	l.forget(id)
-	if !l.out.put(laneMessage{id: id, flags: laneCancel}) {
+	if !l.out.put(chunkedMessage{id: id, flags: chunkCancel}) {
 		l.end(fmt.Errorf("%w: requests that were given up are not taken", ErrLost))
 	}
 	l.c.gaveUp(since)
@@ -140,7 +140,7 @@ func (l *lane) roundTrip(ctx context.Context, head, body []byte) (answer []byte,
 }
 
 // forget takes a request out; what comes for it is dropped.
-func (l *lane) forget(id uint32) {
+func (l *muxStream) forget(id uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.calls, id)
@@ -148,7 +148,7 @@ func (l *lane) forget(id uint32) {
 
 // expect has listen look, in time, whether the peer acknowledges a request
 // that is sent now.
-func (l *lane) expect(since heard) {
+func (l *muxStream) expect(since heard) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.mark.at.IsZero() || l.mark.packets != since.packets {
@@ -162,7 +162,7 @@ func (l *lane) expect(since heard) {
 
 // listen drops the connection if nothing came for too long since a request was
 // sent, whatever came between those before it.
-func (l *lane) listen() {
+func (l *muxStream) listen() {
 	l.mu.Lock()
 	since := l.mark
 	silent := len(l.calls) > 0 && l.c.listen().packets == since.packets
@@ -179,10 +179,10 @@ func (l *lane) listen() {
 }
 
 // read hands answers to those who wait, until the stream ends.
-func (l *lane) read() error {
-	r := bufio.NewReaderSize(l.s, laneRead)
+func (l *muxStream) read() error {
+	r := bufio.NewReaderSize(l.s, muxRead)
 	for {
-		id, flags, length, err := readLaneHeader(r)
+		id, flags, length, err := readChunkHeader(r)
 		if err != nil {
 			return err
 		}
@@ -198,7 +198,7 @@ func (l *lane) read() error {
 		if err := call.receive(r, length); err != nil {
 			return err
 		}
-		if flags&laneMore != 0 {
+		if flags&chunkMore != 0 {
 			continue
 		}
 		l.mu.Lock()
@@ -211,8 +211,8 @@ func (l *lane) read() error {
 	}
 }
 
-// receive takes one chunk of the answer. An error ends the lane.
-func (call *laneCall) receive(r io.Reader, length int) error {
+// receive takes one chunk of the answer. An error ends the multiplexed stream.
+func (call *muxCall) receive(r io.Reader, length int) error {
 	have := len(call.answer)
 	if have+length > MaxResponse {
 		return fmt.Errorf("read answer of more than %d bytes: %w", MaxResponse, ErrTooLarge)
@@ -228,9 +228,9 @@ func (call *laneCall) receive(r io.Reader, length int) error {
 	return nil
 }
 
-// finish wakes who waits. Only who took the call out of the lane may.
-func (call *laneCall) finish(flags byte) {
-	if flags&laneBusy != 0 {
+// finish wakes who waits. Only who took the call out of the multiplexed stream may.
+func (call *muxCall) finish(flags byte) {
+	if flags&chunkBusy != 0 {
 		call.err = fmt.Errorf("%w: peer serves too many requests", ErrUnreachable)
 	}
 	close(call.done)
@@ -238,13 +238,13 @@ func (call *laneCall) finish(flags byte) {
 
 // end fails the requests that wait. It is called by both goroutines: the first
 // error counts.
-func (l *lane) end(cause error) {
+func (l *muxStream) end(cause error) {
 	l.mu.Lock()
 	if l.err == nil {
 		l.err = cause
 	}
 	calls := l.calls
-	l.calls = map[uint32]*laneCall{}
+	l.calls = map[uint32]*muxCall{}
 	l.mu.Unlock()
 	l.watch.Stop()
 	l.out.stop()
@@ -253,54 +253,54 @@ func (l *lane) end(cause error) {
 		call.answer, call.err = nil, connError(cause, call.written.Load())
 		close(call.done)
 	}
-	l.c.laneMu.Lock()
-	if l.c.lane == l {
-		l.c.lane = nil
+	l.c.muxMu.Lock()
+	if l.c.mux == l {
+		l.c.mux = nil
 	}
-	l.c.laneMu.Unlock()
+	l.c.muxMu.Unlock()
 }
 
-func readLaneHeader(r *bufio.Reader) (id uint32, flags byte, length int, err error) {
-	h, err := r.Peek(laneHeader)
+func readChunkHeader(r *bufio.Reader) (id uint32, flags byte, length int, err error) {
+	h, err := r.Peek(chunkHeader)
 	if err != nil {
 		return 0, 0, 0, fmt.Errorf("read header of a chunk: %w", err)
 	}
 	id, flags, length = binary.BigEndian.Uint32(h), h[4], int(binary.BigEndian.Uint16(h[5:]))
-	if length > laneChunk {
-		return 0, 0, 0, fmt.Errorf("read chunk of %d bytes, %d allowed: %w", length, laneChunk, ErrTooLarge)
+	if length > maxChunk {
+		return 0, 0, 0, fmt.Errorf("read chunk of %d bytes, %d allowed: %w", length, maxChunk, ErrTooLarge)
 	}
-	_, _ = r.Discard(laneHeader) // it was peeked: it is there
+	_, _ = r.Discard(chunkHeader) // it was peeked: it is there
 	return id, flags, length, nil
 }
 
-// laneMessage is a request or an answer on its way into chunks.
-type laneMessage struct {
+// chunkedMessage is a request or an answer on its way into chunks.
+type chunkedMessage struct {
 	id         uint32
 	flags      byte
 	head, body []byte
 	sent       func() // called when the last chunk is about to be written; nil for none
 }
 
-// laneWriter gathers what several put and writes it together.
-type laneWriter struct {
+// chunkWriter gathers what several put and writes it together.
+type chunkWriter struct {
 	w      io.Writer
 	prefix []byte // written first
 	wake   chan struct{}
 	done   chan struct{} // closed by stop
 
 	mu      sync.Mutex
-	queue   []laneMessage
+	queue   []chunkedMessage
 	stopped bool
 }
 
-func newLaneWriter(w io.Writer) laneWriter {
-	return laneWriter{w: w, wake: make(chan struct{}, 1), done: make(chan struct{})}
+func newChunkWriter(w io.Writer) chunkWriter {
+	return chunkWriter{w: w, wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-// put queues a message; false if the queue is full or the lane has ended.
-func (w *laneWriter) put(m laneMessage) bool {
+// put queues a message; false if the queue is full or the multiplexed stream has ended.
+func (w *chunkWriter) put(m chunkedMessage) bool {
 	w.mu.Lock()
-	if w.stopped || len(w.queue) >= laneQueue {
+	if w.stopped || len(w.queue) >= muxQueue {
 		w.mu.Unlock()
 		return false
 	}
@@ -313,7 +313,7 @@ func (w *laneWriter) put(m laneMessage) bool {
 	return true
 }
 
-func (w *laneWriter) stop() {
+func (w *chunkWriter) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.stopped {
@@ -323,9 +323,9 @@ func (w *laneWriter) stop() {
 }
 
 // run writes until stop or an error.
-func (w *laneWriter) run() error {
-	buf := append(make([]byte, 0, laneWrite+laneChunk+laneHeader), w.prefix...)
-	var batch, rest []laneMessage
+func (w *chunkWriter) run() error {
+	buf := append(make([]byte, 0, muxWrite+maxChunk+chunkHeader), w.prefix...)
+	var batch, rest []chunkedMessage
 	for {
 		select {
 		case <-w.done:
@@ -351,7 +351,7 @@ func (w *laneWriter) run() error {
 }
 
 // round writes one chunk of each message and returns those that have more.
-func (w *laneWriter) round(buf []byte, batch, rest []laneMessage) ([]byte, []laneMessage, error) {
+func (w *chunkWriter) round(buf []byte, batch, rest []chunkedMessage) ([]byte, []chunkedMessage, error) {
 	for i := range batch {
 		m := &batch[i]
 		if buf = m.appendChunk(buf); len(m.head)+len(m.body) > 0 {
@@ -359,7 +359,7 @@ func (w *laneWriter) round(buf []byte, batch, rest []laneMessage) ([]byte, []lan
 		} else if m.sent != nil {
 			m.sent()
 		}
-		if len(buf) < laneWrite && i+1 < len(batch) {
+		if len(buf) < muxWrite && i+1 < len(batch) {
 			continue
 		}
 		if _, err := w.w.Write(buf); err != nil {
@@ -371,11 +371,11 @@ func (w *laneWriter) round(buf []byte, batch, rest []laneMessage) ([]byte, []lan
 }
 
 // appendChunk appends the next chunk and leaves what follows in the message.
-func (m *laneMessage) appendChunk(b []byte) []byte {
-	n := min(len(m.head)+len(m.body), laneChunk)
+func (m *chunkedMessage) appendChunk(b []byte) []byte {
+	n := min(len(m.head)+len(m.body), maxChunk)
 	flags := m.flags
 	if n < len(m.head)+len(m.body) {
-		flags |= laneMore
+		flags |= chunkMore
 	}
 	b = binary.BigEndian.AppendUint32(b, m.id)
 	b = append(b, flags, byte(n>>8), byte(n))

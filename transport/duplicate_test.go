@@ -184,17 +184,17 @@ func TestConnectionLostOnTheWayCarriesNothingOutTwice(t *testing.T) {
 func TestLongAnswerComesOnce(t *testing.T) {
 	_, a, b, l := lossyPair(t, wanem.Link{RTT: 10 * time.Millisecond})
 	double(t, a, b)
-	l.size = 10 * maxTwinAnswer
+	l.size = 10 * maxDuplicateAnswer
 	for i := range 10 {
 		got, err := a.RoundTrip(within(t, 10*time.Second), to(b), testProtocol, nil, []byte{byte(i)})
 		if err != nil || len(got) != l.size+1 {
 			t.Fatal(len(got), err)
 		}
 	}
-	b.twins.mu.Lock()
-	defer b.twins.mu.Unlock()
-	if b.twins.bytes > 1000 {
-		t.Errorf("%d bytes of answers are kept", b.twins.bytes)
+	b.duplicates.mu.Lock()
+	defer b.duplicates.mu.Unlock()
+	if b.duplicates.bytes > 1000 {
+		t.Errorf("%d bytes of answers are kept", b.duplicates.bytes)
 	}
 }
 
@@ -224,7 +224,7 @@ func TestEveryOrderOfCopiesHasOneFirst(t *testing.T) {
 	for seed := range uint64(4) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		now := time.Now()
-		w := twins{origins: map[originKey]*origin{}}
+		w := duplicates{origins: map[originKey]*origin{}}
 		var send numbers
 		send.init()
 		firsts := map[uint64]int{}
@@ -270,7 +270,7 @@ func TestEveryOrderOfCopiesHasOneFirst(t *testing.T) {
 				t.Fatalf("seed %d: number %d was first %d times", seed, number, firsts[number])
 			}
 		}
-		if o := w.origins[originKey{node: "n"}]; len(o.seen) > twinWindow || len(w.kept) > 30_000 {
+		if o := w.origins[originKey{node: "n"}]; len(o.seen) > duplicateWindow || len(w.kept) > 30_000 {
 			t.Errorf("%d numbers and %d answers are remembered", len(o.seen), len(w.kept))
 		}
 	}
@@ -278,7 +278,7 @@ func TestEveryOrderOfCopiesHasOneFirst(t *testing.T) {
 
 func TestCopiesBeyondTheBoundsAreRefused(t *testing.T) {
 	now := time.Now()
-	w := twins{origins: map[originKey]*origin{}}
+	w := duplicates{origins: map[originKey]*origin{}}
 	k := originKey{node: "n"}
 	if _, first, err := w.join(k, 0, now); !first || err != nil {
 		t.Fatal(first, err)
@@ -286,7 +286,7 @@ func TestCopiesBeyondTheBoundsAreRefused(t *testing.T) {
 	if _, first, err := w.join(k, 1<<40, now); !first || err != nil {
 		t.Fatal(first, err)
 	}
-	if _, _, err := w.join(k, 0, now); !errors.Is(err, errTwinTaken) {
+	if _, _, err := w.join(k, 0, now); !errors.Is(err, errDuplicateTaken) {
 		t.Errorf("a number far behind the newest: %v", err)
 	}
 	if n := len(w.origins[k].seen); n != 1 {
@@ -297,7 +297,7 @@ func TestCopiesBeyondTheBoundsAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err := w.join(originKey{node: "one more"}, 0, now); !errors.Is(err, errTwinBusy) {
+	if _, _, err := w.join(originKey{node: "one more"}, 0, now); !errors.Is(err, errDuplicateBusy) {
 		t.Errorf("one origin more: %v", err)
 	}
 	w.sweep(now.Add(2*originIdle), map[string]bool{"n": true})
@@ -308,10 +308,10 @@ func TestCopiesBeyondTheBoundsAreRefused(t *testing.T) {
 
 func TestAnswersWaitForTheSecondCopyWithinBounds(t *testing.T) {
 	now := time.Now()
-	w := twins{origins: map[originKey]*origin{}}
-	answer := make([]byte, maxTwinAnswer)
-	var all []*twin
-	for i := range uint64(twinWindow) {
+	w := duplicates{origins: map[originKey]*origin{}}
+	answer := make([]byte, maxDuplicateAnswer)
+	var all []*duplicate
+	for i := range uint64(duplicateWindow) {
 		tw, _, err := w.join(originKey{}, i, now)
 		if err != nil {
 			t.Fatal(err)
@@ -319,13 +319,13 @@ func TestAnswersWaitForTheSecondCopyWithinBounds(t *testing.T) {
 		w.answered(tw, answer, now)
 		all = append(all, tw)
 	}
-	if w.bytes > maxTwinBytes {
+	if w.bytes > maxDuplicateBytes {
 		t.Errorf("%d bytes kept", w.bytes)
 	}
 	if w.take(all[0]) == nil || w.take(all[0]) != nil {
 		t.Error("an answer is for one second copy")
 	}
-	w.sweep(now.Add(2*twinKeep), nil)
+	w.sweep(now.Add(2*duplicateKeep), nil)
 	if w.bytes != 0 || len(w.kept) != 0 || w.take(all[1]) != nil {
 		t.Errorf("%d bytes kept of what nobody came for", w.bytes)
 	}
@@ -383,7 +383,7 @@ func TestLossIsRememberedForAWhileAndNotAtTheEdge(t *testing.T) {
 // forgotten although the peer is connected again.
 func TestOriginsOfProcessesThatEndedAreForgotten(t *testing.T) {
 	now := time.Now()
-	w := twins{origins: map[originKey]*origin{}}
+	w := duplicates{origins: map[originKey]*origin{}}
 	for life := range byte(200) {
 		if _, _, err := w.join(originKey{node: "n", origin: [16]byte{life}}, 0, now); err != nil {
 			t.Fatalf("life %d: %v", life, err)
@@ -405,7 +405,7 @@ func TestOriginsOfProcessesThatEndedAreForgotten(t *testing.T) {
 // One peer that invents origins leaves room for the others.
 func TestOriginsOfOneNodeAreBounded(t *testing.T) {
 	now := time.Now()
-	w := twins{origins: map[originKey]*origin{}}
+	w := duplicates{origins: map[originKey]*origin{}}
 	for i := range 2 * maxOrigins {
 		k := originKey{node: "liar"}
 		binary.BigEndian.PutUint32(k.origin[:], uint32(i))
@@ -437,7 +437,7 @@ func TestLongRequestDoesNotEndRedundancy(t *testing.T) {
 		if !ok {
 			t.Fatal("no number for the first request")
 		}
-		for range 2 * twinWindow {
+		for range 2 * duplicateWindow {
 			<-time.After(10 * time.Millisecond)
 			number, _, ok := n.begin()
 			if !ok {
@@ -473,7 +473,7 @@ func TestWorkOfARequestGivenUpEnds(t *testing.T) {
 	}
 	select {
 	case <-ended:
-	case <-time.After(3 * twinKeep):
+	case <-time.After(3 * duplicateKeep):
 		t.Error("the work goes on although nobody waits for it")
 	}
 }
