@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ import (
 	"github.com/legate-project/legate/federation"
 	"github.com/legate-project/legate/federation/removal"
 	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
@@ -31,6 +33,7 @@ import (
 	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/server"
 	"github.com/legate-project/legate/server/directory"
+	"github.com/legate-project/legate/server/neighbors"
 	"github.com/legate-project/legate/server/wide"
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/catalog"
@@ -174,8 +177,13 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 // them.
 func (s *serverParts) openViews() error {
 	a := s.a
-	waits := view.NewWaits(s.router)
-	err := a.group.OnStop("calls to other datacenters", waits.Stop)
+	group := lifecycle.New("neighbors")
+	around := neighbors.New(neighbors.Config{
+		Calls: s.router, Follow: s.router.Subscriber(s.between), Servers: s.others, Transport: s.rpc, Streams: s.rpc, Group: group,
+		Knows: func(dc string) bool { return slices.Contains(s.router.Datacenters(), dc) },
+	})
+	waits := view.NewWaits(around)
+	err := errors.Join(a.group.OnStop("neighbors", group.Stop), a.group.OnStop("calls to other datacenters", waits.Stop))
 	if err != nil {
 		return err
 	}
@@ -183,17 +191,27 @@ func (s *serverParts) openViews() error {
 	if err := a.group.OnStop("answers of several datacenters", s.several.Stop); err != nil {
 		return err
 	}
-	there := s.router.Subscriber(s.between)
-	if a.views, err = view.New(view.Config{Datacenter: a.cfg.Datacenter, Next: s.several.Calls(waits), Source: s.several.Results(there), Waits: true,
+	if a.views, err = view.New(view.Config{Datacenter: a.cfg.Datacenter, Next: s.several.Calls(waits), Source: s.several.Results(around), Waits: true,
 		MaxStale: a.cfg.ViewMaxStale, Log: a.log, Registerer: a.reg}); err != nil {
 		return err
 	}
 	if err := a.group.OnStop("views of other datacenters", a.views.Stop); err != nil {
 		return err
 	}
-	s.directory = directory.New(directory.Config{Source: there, Datacenters: s.router.Datacenters, Log: a.log, Registerer: a.reg})
+	s.directory = directory.New(directory.Config{Source: s.router.Subscriber(s.between), Datacenters: s.router.Datacenters, Log: a.log, Registerer: a.reg})
 	s.several.Start(a.views, s.directory)
 	return a.group.OnStop("directory", s.directory.Stop)
+}
+
+// others are the other live servers of this datacenter.
+func (s *serverParts) others() []transport.Target {
+	var out []transport.Target
+	for _, srv := range s.a.lan.Servers() {
+		if srv.ID != s.a.id && srv.Status == gossip.Alive {
+			out = append(out, transport.Target{Addr: srv.RPCAddr(), NodeID: srv.ID, Name: srv.Name})
+		}
+	}
+	return out
 }
 
 func (a *Agent) expect() int {

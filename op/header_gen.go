@@ -93,8 +93,8 @@ func (z Empty) Msgsize() (s int) {
 func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(13)
-	var zb0001Mask uint16 /* 13 bits */
+	zb0001Len := uint32(14)
+	var zb0001Mask uint16 /* 14 bits */
 	_ = zb0001Mask
 	if z.Datacenter == "" {
 		zb0001Len--
@@ -136,17 +136,21 @@ func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x200
 	}
-	if z.Hops == 0 {
+	if z.Passed == false {
 		zb0001Len--
 		zb0001Mask |= 0x400
 	}
-	if z.Timeout == 0 {
+	if z.Hops == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x800
 	}
-	if z.Brief == false {
+	if z.Timeout == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x1000
+	}
+	if z.Brief == false {
+		zb0001Len--
+		zb0001Mask |= 0x2000
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -204,16 +208,21 @@ func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 			o = msgp.AppendBool(o, z.Led)
 		}
 		if (zb0001Mask & 0x400) == 0 { // if not omitted
+			// string "pass"
+			o = append(o, 0xa4, 0x70, 0x61, 0x73, 0x73)
+			o = msgp.AppendBool(o, z.Passed)
+		}
+		if (zb0001Mask & 0x800) == 0 { // if not omitted
 			// string "hops"
 			o = append(o, 0xa4, 0x68, 0x6f, 0x70, 0x73)
 			o = msgp.AppendUint8(o, z.Hops)
 		}
-		if (zb0001Mask & 0x800) == 0 { // if not omitted
+		if (zb0001Mask & 0x1000) == 0 { // if not omitted
 			// string "left"
 			o = append(o, 0xa4, 0x6c, 0x65, 0x66, 0x74)
 			o = msgp.AppendDuration(o, z.Timeout)
 		}
-		if (zb0001Mask & 0x1000) == 0 { // if not omitted
+		if (zb0001Mask & 0x2000) == 0 { // if not omitted
 			// string "brief"
 			o = append(o, 0xa5, 0x62, 0x72, 0x69, 0x65, 0x66)
 			o = msgp.AppendBool(o, z.Brief)
@@ -308,6 +317,12 @@ func (z *Header) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Led")
 				return
 			}
+		case "pass":
+			z.Passed, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Passed")
+				return
+			}
 		case "hops":
 			z.Hops, bts, err = msgp.ReadUint8Bytes(bts)
 			if err != nil {
@@ -340,7 +355,7 @@ func (z *Header) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Header) Msgsize() (s int) {
-	s = 1 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 6 + msgp.StringPrefixSize + len(z.Token) + 5 + msgp.Uint8Size + 4 + msgp.Uint64Size + 5 + msgp.DurationSize + 6 + msgp.DurationSize + 4 + msgp.DurationSize + 4 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Near) + 4 + msgp.BoolSize + 5 + msgp.Uint8Size + 5 + msgp.DurationSize + 6 + msgp.BoolSize
+	s = 1 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 6 + msgp.StringPrefixSize + len(z.Token) + 5 + msgp.Uint8Size + 4 + msgp.Uint64Size + 5 + msgp.DurationSize + 6 + msgp.DurationSize + 4 + msgp.DurationSize + 4 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Near) + 4 + msgp.BoolSize + 5 + msgp.BoolSize + 5 + msgp.Uint8Size + 5 + msgp.DurationSize + 6 + msgp.BoolSize
 	return
 }
 
