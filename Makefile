@@ -34,11 +34,12 @@ race: ## run all tests with the race detector
 linear: ## break real servers for TIME (10m) and judge what clients saw; takes root
 	LEGATE_LINEAR=$(TIME) $(GO) test -count=1 -v -timeout 0 ./internal/linear
 
-lint: ## check format, vet and the rules of internal/lint
+lint: ## check format, vet, the rules of internal/lint and those of .golangci.yml
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; \
 	if [ -n "$$unformatted" ]; then echo "run gofmt on:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) test -count=1 ./internal/lint
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
 
 fuzz: ## run each fuzz target for FUZZTIME (30s)
 	@set -e; for dir in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -r -n1 dirname | sort -u); do \
