@@ -52,7 +52,7 @@ type serverParts struct {
 	server  *server.Server
 	rpc     *transport.Endpoint // inside the datacenter
 	between *transport.Endpoint // between datacenters; nil without WAN
-	wan     *wan.Seat           // nil without WAN
+	wan     *wan.Membership     // nil without WAN
 	router  *federation.Router  // nil without WAN
 
 	selfLAN   lan.Server

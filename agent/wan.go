@@ -39,7 +39,7 @@ func (s *serverParts) startWAN(id transport.Identity) error {
 	if err := a.group.OnStop("federation", s.router.Stop); err != nil {
 		return err
 	}
-	var pool atomic.Pointer[wan.Seat]
+	var pool atomic.Pointer[wan.Membership]
 	var one sync.Mutex // what was read later is routed by later
 	refresh := func() {
 		if p := pool.Load(); p != nil {
@@ -51,7 +51,7 @@ func (s *serverParts) startWAN(id transport.Identity) error {
 	}
 	damped := func(member string) bool { p := pool.Load(); return p != nil && p.Damped(member) }
 	s.refresh = refresh
-	p, err := wan.Take(wan.Config{
+	p, err := wan.NewMembership(wan.Config{
 		Self: wan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, RPCPort: a.cfg.Ports.Server,
 			WANPort: a.cfg.Ports.SerfWAN, Build: version.Build(), Version: a.opts.Version, Removals: s.records.Digest()},
 		Refuse: s.refuse, Allowed: networks(a.cfg.SerfWANAllowedCIDRs),
@@ -89,7 +89,7 @@ func (s *serverParts) startWAN(id transport.Identity) error {
 const routesPeriod = 10 * time.Second
 
 // routes tells federation of the members of the WAN pool.
-func (s *serverParts) routes(p *wan.Seat) {
+func (s *serverParts) routes(p *wan.Membership) {
 	measured := map[string]time.Duration{}
 	for _, path := range s.between.Stats() {
 		if path.RTT > 0 {

@@ -16,9 +16,9 @@ import (
 // ErrLeft is what is answered by a server that left the federation.
 var ErrLeft = errors.New("this server left the federation (legate join -wan takes it back)")
 
-// Seat is this server's place in the federation, which it can leave and take
+// Membership is this server's place in the federation, which it can leave and take
 // again while it lives. It is safe for concurrent use.
-type Seat struct {
+type Membership struct {
 	cfg  Config
 	pool atomic.Pointer[Pool] // the last one, also after leaving
 	left atomic.Bool
@@ -28,9 +28,9 @@ type Seat struct {
 	removals string // digest that the tags show
 }
 
-// Take opens the pool.
-func Take(cfg Config) (*Seat, error) {
-	s := &Seat{cfg: cfg, removals: cfg.Self.Removals}
+// NewMembership opens the pool.
+func NewMembership(cfg Config) (*Membership, error) {
+	s := &Membership{cfg: cfg, removals: cfg.Self.Removals}
 	p, err := Start(cfg)
 	if err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func Take(cfg Config) (*Seat, error) {
 
 // Quit has this server leave the federation until Join. Others drop it from
 // routing at once.
-func (s *Seat) Quit(ctx context.Context) error {
+func (s *Membership) Quit(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped || s.left.Load() {
@@ -56,10 +56,10 @@ func (s *Seat) Quit(ctx context.Context) error {
 }
 
 // Left reports whether this server left the federation.
-func (s *Seat) Left() bool { return s.left.Load() }
+func (s *Membership) Left() bool { return s.left.Load() }
 
 // Leave says goodbye before the process stops.
-func (s *Seat) Leave() error {
+func (s *Membership) Leave() error {
 	if s.left.Load() {
 		return nil
 	}
@@ -67,7 +67,7 @@ func (s *Seat) Leave() error {
 }
 
 // Stop ends the pool without a word to the others: they will see a failure.
-func (s *Seat) Stop(ctx context.Context) error {
+func (s *Membership) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = true
@@ -78,7 +78,7 @@ func (s *Seat) Stop(ctx context.Context) error {
 }
 
 // Join is Pool.Join. A server that left takes its place again.
-func (s *Seat) Join(addrs []string) (int, error) {
+func (s *Membership) Join(addrs []string) (int, error) {
 	if s.left.Load() {
 		if err := s.again(); err != nil {
 			return 0, err
@@ -87,7 +87,7 @@ func (s *Seat) Join(addrs []string) (int, error) {
 	return s.pool.Load().Join(addrs)
 }
 
-func (s *Seat) again() error {
+func (s *Membership) again() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -108,7 +108,7 @@ func (s *Seat) again() error {
 }
 
 // Announce shows in this server's tags what it knows of removed datacenters.
-func (s *Seat) Announce(removals string) error {
+func (s *Membership) Announce(removals string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if removals == s.removals {
@@ -124,7 +124,7 @@ func (s *Seat) Announce(removals string) error {
 }
 
 // Members is Pool.Members; of a server that left it is that server alone.
-func (s *Seat) Members() []Member {
+func (s *Membership) Members() []Member {
 	p := s.pool.Load()
 	if !s.left.Load() {
 		return p.Members()
@@ -135,12 +135,12 @@ func (s *Seat) Members() []Member {
 }
 
 // Servers is Pool.Servers; a server that left holds all for left.
-func (s *Seat) Servers() []Server { return s.gone(s.pool.Load().Servers()) }
+func (s *Membership) Servers() []Server { return s.gone(s.pool.Load().Servers()) }
 
 // Everyone is Servers with those of datacenters that are refused.
-func (s *Seat) Everyone() []Server { return s.gone(s.pool.Load().Everyone()) }
+func (s *Membership) Everyone() []Server { return s.gone(s.pool.Load().Everyone()) }
 
-func (s *Seat) gone(list []Server) []Server {
+func (s *Membership) gone(list []Server) []Server {
 	if s.left.Load() {
 		for i := range list {
 			list[i].Status = gossip.Left
@@ -150,10 +150,10 @@ func (s *Seat) gone(list []Server) []Server {
 }
 
 // Damped is Pool.Damped.
-func (s *Seat) Damped(name string) bool { return s.pool.Load().Damped(name) }
+func (s *Membership) Damped(name string) bool { return s.pool.Load().Damped(name) }
 
 // ForceLeave is Pool.ForceLeave.
-func (s *Seat) ForceLeave(name string, prune bool) error {
+func (s *Membership) ForceLeave(name string, prune bool) error {
 	if s.left.Load() {
 		return ErrLeft
 	}
@@ -161,7 +161,7 @@ func (s *Seat) ForceLeave(name string, prune bool) error {
 }
 
 // FloodJoin is Pool.FloodJoin; a server that left joins nobody.
-func (s *Seat) FloodJoin(ctx context.Context, servers []Server) (int, error) {
+func (s *Membership) FloodJoin(ctx context.Context, servers []Server) (int, error) {
 	if s.left.Load() {
 		return 0, nil
 	}
@@ -169,18 +169,18 @@ func (s *Seat) FloodJoin(ctx context.Context, servers []Server) (int, error) {
 }
 
 // EndDials is Pool.EndDials.
-func (s *Seat) EndDials() { s.pool.Load().EndDials() }
+func (s *Membership) EndDials() { s.pool.Load().EndDials() }
 
 // Coordinate is this server's network coordinate.
-func (s *Seat) Coordinate() *coordinate.Coordinate { return s.pool.Load().Coordinate() }
+func (s *Membership) Coordinate() *coordinate.Coordinate { return s.pool.Load().Coordinate() }
 
 // RoundTrip is Pool.RoundTrip.
-func (s *Seat) RoundTrip(name string) (time.Duration, bool) { return s.pool.Load().RoundTrip(name) }
+func (s *Membership) RoundTrip(name string) (time.Duration, bool) { return s.pool.Load().RoundTrip(name) }
 
 // CoordinateOf is Pool.CoordinateOf.
-func (s *Seat) CoordinateOf(name string) (*coordinate.Coordinate, bool) {
+func (s *Membership) CoordinateOf(name string) (*coordinate.Coordinate, bool) {
 	return s.pool.Load().CoordinateOf(name)
 }
 
 // Stats are figures for operators.
-func (s *Seat) Stats() map[string]string { return s.pool.Load().Stats() }
+func (s *Membership) Stats() map[string]string { return s.pool.Load().Stats() }
