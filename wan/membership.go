@@ -175,7 +175,9 @@ func (s *Membership) EndDials() { s.pool.Load().EndDials() }
 func (s *Membership) Coordinate() *coordinate.Coordinate { return s.pool.Load().Coordinate() }
 
 // RoundTrip is Pool.RoundTrip.
-func (s *Membership) RoundTrip(name string) (time.Duration, bool) { return s.pool.Load().RoundTrip(name) }
+func (s *Membership) RoundTrip(name string) (time.Duration, bool) {
+	return s.pool.Load().RoundTrip(name)
+}
 
 // CoordinateOf is Pool.CoordinateOf.
 func (s *Membership) CoordinateOf(name string) (*coordinate.Coordinate, bool) {
