@@ -88,3 +88,19 @@ func TestServicesOfTheAgentAreWhole(t *testing.T) {
 		t.Errorf("native: %s", got)
 	}
 }
+
+// A check in the sum of a service shows what it could define; others do not.
+func TestDefinitionsOfChecksInSums(t *testing.T) {
+	w := start(t)
+	if rec := w.do("PUT", "/v1/agent/service/register", `{"Name":"web","Check":{"CheckID":"c","TTL":"1h","Status":"passing"}}`); rec.Code != 200 {
+		t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
+	const empty = `"Definition":{"HTTP":"","Header":null,"Method":"","Body":"","TLSServerName":"","TLSSkipVerify":false,"TCP":"","TCPUseTLS":false,"UDP":"",` +
+		`"GRPC":"","OSService":"","GRPCUseTLS":false,"Interval":"0s","Timeout":"0s","DeregisterCriticalServiceAfter":"0s"}`
+	for target, want := range map[string]string{"/v1/agent/health/service/id/web": empty, "/v1/agent/health/service/name/web": empty, "/v1/agent/checks": `"Definition":{}`} {
+		rec := w.do("GET", target, "")
+		if got := rec.Body.String(); rec.Code != 200 || !strings.Contains(got, want) || !strings.Contains(got, `"ServiceTags":[],"Type":"ttl","Interval":"0s","Timeout":"0s"`) {
+			t.Errorf("%s: %d %s\nlacks %s", target, rec.Code, got, want)
+		}
+	}
+}

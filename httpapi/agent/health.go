@@ -24,13 +24,14 @@ const (
 type serviceHealth struct {
 	AggregatedStatus string
 	Service          localService
-	Checks           []catalog.Check
+	Checks           []shownCheck
 }
 
 // healthOf sums up a service with the checks of the node and its own.
 func (a *API) healthOf(s *catalog.Service) serviceHealth {
-	h := serviceHealth{Service: a.localService(s), Checks: []catalog.Check{}}
+	h := serviceHealth{Service: a.localService(s), Checks: []shownCheck{}}
 	checks := a.Local.Checks()
+	var all catalog.Checks
 	down := false
 	for _, id := range slices.Sorted(maps.Keys(checks)) {
 		c := checks[id]
@@ -38,10 +39,9 @@ func (a *API) healthOf(s *catalog.Service) serviceHealth {
 			continue
 		}
 		down = down || id == nodeMaintenance || id == serviceMaintenance+s.ID
-		rest.FixCheck(&c)
-		h.Checks = append(h.Checks, c)
+		all, h.Checks = append(all, c), append(h.Checks, shown(c))
 	}
-	h.AggregatedStatus = catalog.Checks(h.Checks).Status()
+	h.AggregatedStatus = all.Status()
 	if down {
 		h.AggregatedStatus = maintenance
 	}

@@ -42,3 +42,37 @@ func (a *API) localService(s *catalog.Service) localService {
 	}
 	return out
 }
+
+// shownCheck is a check of this agent in the sums of its services: all that it
+// could define is there, if empty.
+type shownCheck struct {
+	catalog.Check
+	Definition shownDefinition
+}
+
+type shownDefinition struct {
+	HTTP                           string
+	Header                         map[string][]string
+	Method                         string
+	Body                           string
+	TLSServerName                  string
+	TLSSkipVerify                  bool
+	TCP                            string
+	TCPUseTLS                      bool
+	UDP                            string
+	GRPC                           string
+	OSService                      string
+	GRPCUseTLS                     bool
+	Interval                       catalog.Duration
+	Timeout                        catalog.Duration
+	DeregisterCriticalServiceAfter catalog.Duration
+}
+
+func shown(c catalog.Check) shownCheck {
+	rest.FixCheck(&c)
+	d := &c.Definition
+	return shownCheck{Check: c, Definition: shownDefinition{HTTP: d.HTTP, Header: d.Header, Method: d.Method, Body: d.Body,
+		TLSServerName: d.TLSServerName, TLSSkipVerify: d.TLSSkipVerify, TCP: d.TCP, TCPUseTLS: d.TCPUseTLS, UDP: d.UDP, GRPC: d.GRPC,
+		OSService: d.OSService, GRPCUseTLS: d.GRPCUseTLS, Interval: d.Interval, Timeout: d.Timeout,
+		DeregisterCriticalServiceAfter: d.DeregisterCriticalServiceAfter}}
+}
