@@ -47,9 +47,9 @@ type Header struct {
 	// Near names a node by whose distance lists are sorted, or with NearAddress
 	// in front an IP address whose node is meant.
 	Near string `msg:"near,omitempty"`
-	// Led marks a call sent to the server that should lead: it carries it out or
+	// Forwarded marks a call sent on to the server that should lead: it carries it out or
 	// refuses, and neither forwards nor waits for another leader.
-	Led bool `msg:"led,omitempty"`
+	Forwarded bool `msg:"led,omitempty"`
 	// Passed marks a call of another datacenter that came from a server of the own
 	// one which does not know that datacenter: it is not passed on again.
 	Passed bool `msg:"pass,omitempty"`

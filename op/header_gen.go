@@ -132,7 +132,7 @@ func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x100
 	}
-	if z.Led == false {
+	if z.Forwarded == false {
 		zb0001Len--
 		zb0001Mask |= 0x200
 	}
@@ -205,7 +205,7 @@ func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 		if (zb0001Mask & 0x200) == 0 { // if not omitted
 			// string "led"
 			o = append(o, 0xa3, 0x6c, 0x65, 0x64)
-			o = msgp.AppendBool(o, z.Led)
+			o = msgp.AppendBool(o, z.Forwarded)
 		}
 		if (zb0001Mask & 0x400) == 0 { // if not omitted
 			// string "pass"
@@ -312,9 +312,9 @@ func (z *Header) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				return
 			}
 		case "led":
-			z.Led, bts, err = msgp.ReadBoolBytes(bts)
+			z.Forwarded, bts, err = msgp.ReadBoolBytes(bts)
 			if err != nil {
-				err = msgp.WrapError(err, "Led")
+				err = msgp.WrapError(err, "Forwarded")
 				return
 			}
 		case "pass":

@@ -16,7 +16,7 @@ func testRead() *Read[Text, Texts] {
 
 func TestCallSurvivesTheWire(t *testing.T) {
 	o := testRead()
-	h := Header{Datacenter: "dc2", Token: "t", Consistency: Consistent, MinIndex: 7, MaxWait: time.Minute, MaxStale: time.Second, Near: "n", Hops: 2, Led: true, Timeout: time.Second}
+	h := Header{Datacenter: "dc2", Token: "t", Consistency: Consistent, MinIndex: 7, MaxWait: time.Minute, MaxStale: time.Second, Near: "n", Hops: 2, Forwarded: true, Timeout: time.Second}
 	sent := NewCall(o, h, &Text{Text: "ask"})
 	body, err := sent.Body()
 	if err != nil {

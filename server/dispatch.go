@@ -66,7 +66,7 @@ func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error)
 		return nil, &op.Error{Code: op.CodeUnknownDatacenter, Text: "No path to datacenter", Datacenter: dc}
 	case elsewhere:
 		return s.away(ctx, authorizer, call)
-	case call.Header.Led:
+	case call.Header.Forwarded:
 		return s.execute(ctx, authorizer, call)
 	}
 	return s.hold(ctx, call, authorizer)
@@ -262,7 +262,7 @@ func (s *Server) write(ctx context.Context, a rules.Authorizer, call *op.Call, o
 
 // toLeader hands the call to the leader, once.
 func (s *Server) toLeader(ctx context.Context, call *op.Call) (*op.Reply, error) {
-	if call.Header.Led {
+	if call.Header.Forwarded {
 		return nil, op.ErrNotLeader
 	}
 	id, _ := s.raft.Leader()
@@ -276,9 +276,9 @@ func (s *Server) toLeader(ctx context.Context, call *op.Call) (*op.Reply, error)
 	if _, err := call.Body(); err != nil {
 		return nil, err
 	}
-	led := *call
-	led.Header.Led = true
-	reply, err := rpc.TryEach(ctx, s.cfg.Transport, []transport.Target{{Addr: to.RPCAddr(), NodeID: to.ID, Name: to.Name}}, &led, nil)
+	forwarded := *call
+	forwarded.Header.Forwarded = true
+	reply, err := rpc.TryEach(ctx, s.cfg.Transport, []transport.Target{{Addr: to.RPCAddr(), NodeID: to.ID, Name: to.Name}}, &forwarded, nil)
 	if err == nil {
 		reply.Meta.Leader = id
 	}

@@ -83,7 +83,7 @@ func (v site) Route(h *op.Header, anywhere bool) ([]transport.Target, transfer.O
 	if anywhere || s.raft.LeaseRead() {
 		return nil, nil, nil
 	}
-	if h.Led {
+	if h.Forwarded {
 		return nil, nil, op.ErrNotLeader
 	}
 	id, _ := s.raft.Leader()
@@ -94,7 +94,7 @@ func (v site) Route(h *op.Header, anywhere bool) ([]transport.Target, transfer.O
 	if !ok || s.cfg.Streams == nil {
 		return nil, nil, op.Errorf(op.CodeNoLeader, "Raft leader not found in server lookup mapping")
 	}
-	h.Led = true
+	h.Forwarded = true
 	return []transport.Target{{Addr: to.RPCAddr(), NodeID: to.ID, Name: to.Name}}, s.cfg.Streams, nil
 }
 

@@ -20,7 +20,7 @@ func TestServerThatDoesNotLeadPassesSnapshotsOn(t *testing.T) {
 			t.Errorf("%s without a leader: %v", name, err)
 		}
 	}
-	if _, _, err := snapshots.SaveSnapshot(t.Context(), op.Header{Led: true}); op.CodeOf(err) != op.CodeNotLeader {
+	if _, _, err := snapshots.SaveSnapshot(t.Context(), op.Header{Forwarded: true}); op.CodeOf(err) != op.CodeNotLeader {
 		t.Errorf("passed on twice: %v", err)
 	}
 	out, meta, err := snapshots.SaveSnapshot(t.Context(), op.Header{Consistency: op.Stale})

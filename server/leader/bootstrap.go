@@ -77,7 +77,7 @@ func (d *Duties) noneStarted(ctx context.Context) bool {
 		ask := op.CallerFunc(func(ctx context.Context, c *op.Call) (*op.Reply, error) {
 			return rpc.Send(ctx, d.cfg.Transport, to, c)
 		})
-		peers, _, err := status.Peers.Call(ctx, ask, op.Header{Led: true}, &op.Empty{})
+		peers, _, err := status.Peers.Call(ctx, ask, op.Header{Forwarded: true}, &op.Empty{})
 		cancel()
 		if err != nil {
 			d.log.Debug("server does not answer yet, consensus is not started", "node", srv.Name, "error", err)
