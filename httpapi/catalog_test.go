@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -321,6 +322,47 @@ func TestFilters(t *testing.T) {
 		if s := strings.Join(names, " "); s != want {
 			t.Errorf("%s: %q, want %q", expression, s, want)
 		}
+	}
+}
+
+// TestFiltersOfServices: one row is an expression with the names and tags of the
+// instances that pass.
+func TestFiltersOfServices(t *testing.T) {
+	list := catalog.ServiceNodes{
+		{Node: "n1", ID: "id-1", Address: "10.0.0.1", Datacenter: "dc1", NodeMeta: map[string]string{"rack": "r1"}, TaggedAddresses: map[string]string{"wan": "1.2.3.4"},
+			ServiceID: "w1", ServiceName: "web", ServiceTags: []string{"b", "a"}, ServicePort: 80, ServiceMeta: map[string]string{"v": "2"}},
+		{Node: "n2", Address: "10.0.0.2", Datacenter: "dc1", ServiceID: "w2", ServiceName: "web", ServiceTags: []string{"c", "a"}, ServiceAddress: "10.0.9.9"},
+		{Node: "n2", Address: "10.0.0.2", Datacenter: "dc1", ServiceID: "d", ServiceName: "db"},
+	}
+	for expression, want := range map[string]string{
+		`ServiceName == web`:                  `{"web":["a","b","c"]}`,
+		`NodeMeta.rack == r1`:                 `{"web":["a","b"]}`,
+		`NodeMeta["rack"] == "r1"`:            `{"web":["a","b"]}`,
+		`NodeMeta.nope == nope`:               `{}`,
+		`"c" in ServiceTags`:                  `{"web":["a","c"]}`,
+		`ServiceTags is empty`:                `{"db":[]}`,
+		`ServicePort == 80`:                   `{"web":["a","b"]}`,
+		`ServiceMeta.v == 2`:                  `{"web":["a","b"]}`,
+		`ServiceAddress == "10.0.9.9"`:        `{"web":["a","c"]}`,
+		`Node == n2`:                          `{"db":[],"web":["a","c"]}`,
+		`ID == "id-1" and Datacenter == dc1`:  `{"web":["a","b"]}`,
+		`Address == "10.0.0.1"`:               `{"web":["a","b"]}`,
+		`TaggedAddresses.wan == "1.2.3.4"`:    `{"web":["a","b"]}`,
+		`ServiceID == d or ServiceID == none`: `{"db":[]}`,
+	} {
+		caller := &canned{answers: map[string]any{"catalog.all-service-nodes": &list}}
+		w := start(t, func(cfg *Config) { cfg.Caller = caller })
+		rec := w.do("GET", "/v1/catalog/services?node-meta=k:v&"+url.Values{"filter": {expression}}.Encode(), "")
+		if got := rec.Body.String(); rec.Code != http.StatusOK || got != want || rec.Header().Get("X-Consul-Index") != "7" {
+			t.Errorf("%s: %d %s, want %s", expression, rec.Code, got, want)
+		}
+		if req, ok := caller.request.(*catalog.ServicesRequest); !ok || !slices.Equal(req.NodeMeta, []string{"k:v"}) {
+			t.Errorf("%s: asked %+v", expression, caller.request)
+		}
+	}
+	w := start(t, func(cfg *Config) { cfg.Caller = &canned{} })
+	if rec := w.do("GET", "/v1/catalog/services?filter=Nope==x", ""); rec.Code != http.StatusBadRequest {
+		t.Errorf("a field that is not there: %d %s", rec.Code, rec.Body)
 	}
 }
 

@@ -112,7 +112,6 @@ func TestRequests(t *testing.T) {
 		{"GET", "/v1/catalog/nodes?node-meta=rack:r2", "", 200, `[]`},
 		{"GET", "/v1/catalog/nodes?node-meta=rack", "", 400, "~node-meta"},
 		{"GET", "/v1/catalog/services", "", 200, `{"consul":[],"web":["v1"]}`},
-		{"GET", "/v1/catalog/services?filter=ServiceName==web", "", 200, `{"web":["v1"]}`},
 		{"GET", "/v1/catalog/service/web", "", 200, `~"ServiceName":"web","ServiceTags":[],`},
 		{"GET", "/v1/catalog/service/", "", 400, "Missing service name"},
 		{"GET", "/v1/catalog/node/n1", "", 200, `~"Services":{"db":{"ID":"db"`},

@@ -94,6 +94,10 @@ func TestNodeMetaSelects(t *testing.T) {
 		}
 		req := &catalog.ServiceRequest{Service: "web", NodeMeta: c.meta}
 		flat, _ := read(t, s, &catalog.ListServiceNodes, req)
+		every, _ := read(t, s, &catalog.ListAllServiceNodes, &catalog.ServicesRequest{NodeMeta: c.meta})
+		if len(*every) != c.want {
+			t.Errorf("%v: %d of all instances, want %d", c.meta, len(*every), c.want)
+		}
 		instances, _ := read(t, s, &catalog.ListInstances, req)
 		checks, _ := read(t, s, &catalog.ListServiceChecks, req)
 		states, _ := read(t, s, &catalog.ListStateChecks, &catalog.StateRequest{State: catalog.Passing, NodeMeta: c.meta})

@@ -109,36 +109,54 @@ func (a *API) nodes(x *rest.Exchange) error {
 	})
 }
 
-// namedTags is what ?filter sees of a service in the list of names.
-type namedTags struct {
-	ServiceName string
-	ServiceTags []string
-}
-
+// services answers the names of services with their tags; with ?filter, those of
+// the instances that it chooses.
 func (a *API) services(x *rest.Exchange) error {
 	h, err := x.Header()
 	if err != nil {
 		return err
 	}
-	sel, err := x.SelectionOf(&namedTags{ServiceTags: []string{""}})
+	sel, err := x.SelectionOf(&catalog.ServiceNode{ServiceTags: []string{""}})
 	if err != nil {
 		return err
 	}
-	list, meta, err := catalog.ListServices.Call(x.Ctx, a.Caller, h, &catalog.ServicesRequest{NodeMeta: sel.TakePairs()})
+	req := &catalog.ServicesRequest{NodeMeta: sel.TakePairs()}
+	if x.Get("filter") != "" {
+		return a.namesOf(x, h, sel, req)
+	}
+	list, meta, err := catalog.ListServices.Call(x.Ctx, a.Caller, h, req)
 	if err != nil {
 		return err
 	}
 	out := map[string][]string{}
 	if list != nil {
 		for name, tags := range *list {
-			ok, err := sel.Pass(&namedTags{name, tags})
-			if err != nil {
-				return err
-			}
-			if ok {
-				out[name] = rest.Some(tags)
-			}
+			out[name] = rest.Some(tags)
 		}
+	}
+	x.Meta(&meta)
+	return x.JSON(out)
+}
+
+// namesOf answers the names of those services that have an instance which is
+// selected, each with the tags of all such.
+func (a *API) namesOf(x *rest.Exchange, h op.Header, sel *rest.Selection, req *catalog.ServicesRequest) error {
+	list, meta, err := catalog.ListAllServiceNodes.Call(x.Ctx, a.Caller, h, req)
+	if err != nil {
+		return err
+	}
+	chosen, err := rest.Pick(sel, rest.OrEmpty(list), nil, rest.FixServiceNode)
+	if err != nil {
+		return err
+	}
+	out := map[string][]string{}
+	for i := range chosen {
+		name := chosen[i].ServiceName
+		out[name] = append(out[name], chosen[i].ServiceTags...)
+	}
+	for name, tags := range out {
+		slices.Sort(tags)
+		out[name] = rest.Some(slices.Compact(tags))
 	}
 	x.Meta(&meta)
 	return x.JSON(out)

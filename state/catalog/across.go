@@ -10,13 +10,14 @@ import (
 // How reads are answered for several datacenters at once. Lists follow one another
 // in the order of the datacenters; each entry says which one it is of.
 var (
-	acrossNodes        = op.Across[op.Empty, Nodes]{Merge: mergeLists[Nodes](nodeIn)}
-	acrossNode         = op.Across[NodeRequest, Node]{Merge: firstNode, Anywhere: true}
-	acrossServices     = op.Across[ServicesRequest, ServiceTags]{Merge: mergeTags}
-	acrossServiceNodes = op.Across[ServiceRequest, ServiceNodes]{Merge: mergeLists[ServiceNodes](serviceNodeIn), Probe: probeHealthy}
-	acrossInstances    = op.Across[ServiceRequest, Instances]{Merge: mergeLists[Instances](instanceIn), Probe: probeSelf}
-	acrossChecks       = op.Across[ServiceRequest, Checks]{Merge: mergeLists[Checks](checkIn), Probe: probeHealthy}
-	acrossStates       = op.Across[StateRequest, Checks]{Merge: mergeLists[Checks](checkIn)}
+	acrossNodes           = op.Across[op.Empty, Nodes]{Merge: mergeLists[Nodes](nodeIn)}
+	acrossNode            = op.Across[NodeRequest, Node]{Merge: firstNode, Anywhere: true}
+	acrossServices        = op.Across[ServicesRequest, ServiceTags]{Merge: mergeTags}
+	acrossServiceNodes    = op.Across[ServiceRequest, ServiceNodes]{Merge: mergeLists[ServiceNodes](serviceNodeIn), Probe: probeHealthy}
+	acrossAllServiceNodes = op.Across[ServicesRequest, ServiceNodes]{Merge: mergeLists[ServiceNodes](serviceNodeIn)}
+	acrossInstances       = op.Across[ServiceRequest, Instances]{Merge: mergeLists[Instances](instanceIn), Probe: probeSelf}
+	acrossChecks          = op.Across[ServiceRequest, Checks]{Merge: mergeLists[Checks](checkIn), Probe: probeHealthy}
+	acrossStates          = op.Across[StateRequest, Checks]{Merge: mergeLists[Checks](checkIn)}
 )
 
 // mergeLists joins lists; in gives an entry its datacenter if it does not say it.

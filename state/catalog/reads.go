@@ -42,6 +42,25 @@ func listServices(r storage.Reader, req *ServicesRequest) (*ServiceTags, error) 
 	return &list, nil
 }
 
+func listAllServiceNodes(r storage.Reader, req *ServicesRequest) (*ServiceNodes, error) {
+	list := ServiceNodes{}
+	for n, err := range nodes.Scan(r, nil) {
+		if err != nil {
+			return nil, err
+		}
+		if !hasMeta(n, req.NodeMeta) {
+			continue
+		}
+		for s, err := range services.Scan(r, nodeKey(n.Node)) {
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, flatten(n, &s.Service))
+		}
+	}
+	return &list, nil
+}
+
 // addServicesOf adds to the list what runs on the nodes that have the pairs.
 func addServicesOf(r storage.Reader, meta []string, list ServiceTags) error {
 	for n, err := range nodes.Scan(r, nil) {

@@ -104,6 +104,10 @@ var ListServices = op.Read[ServicesRequest, ServiceTags]{Name: "catalog.services
 // ListServiceNodes returns the instances of a service.
 var ListServiceNodes = op.Read[ServiceRequest, ServiceNodes]{Name: "catalog.service-nodes", Authorize: authorizeServiceRead, Query: listServiceNodes, Filter: filterServiceNodes, Shared: true, Across: &acrossServiceNodes}
 
+// ListAllServiceNodes returns the instances of all services, of which ?filter on
+// their names chooses.
+var ListAllServiceNodes = op.Read[ServicesRequest, ServiceNodes]{Name: "catalog.all-service-nodes", Authorize: filtered[ServicesRequest], Query: listAllServiceNodes, Filter: filterServiceNodes, Shared: true, Across: &acrossAllServiceNodes}
+
 // GetNodeServices returns a node with its services, or none.
 var GetNodeServices = op.Read[NodeRequest, NodeServices]{Name: "catalog.node-services", Authorize: authorizeNodeRead, Query: getNodeServices, Filter: filterNodeServices}
 
@@ -121,7 +125,7 @@ var ListStateChecks = op.Read[StateRequest, Checks]{Name: "health.state", Author
 
 // Operations lists what this package declares.
 func Operations() []op.Operation {
-	return []op.Operation{&Register, &Deregister, &ListNodes, &GetNode, &ListServices, &ListServiceNodes,
+	return []op.Operation{&Register, &Deregister, &ListNodes, &GetNode, &ListServices, &ListServiceNodes, &ListAllServiceNodes,
 		&GetNodeServices, &ListInstances, &ListNodeChecks, &ListServiceChecks, &ListStateChecks,
 		&ListNamesAt, &DumpNodes, &DumpNode, &DumpServices, &Summarize}
 }
