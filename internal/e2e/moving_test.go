@@ -237,3 +237,40 @@ func locksAreHeld(t *testing.T, n *node) {
 		t.Error(err)
 	}
 }
+
+// An agent that starts with the node ID and the files that Consul's agent had
+// takes over its node and its services, and ends what is not in its files.
+func TestAgentTakesItsNodeOverFromConsul(t *testing.T) {
+	t.Parallel()
+	h := proctest.Loopback(t)
+	server := start(t, spec{host: h, name: "fresh", dc: "dc1", ip: h.Addr(31, 1), expect: 1})
+	awaitLeader(t, patience, server)
+	server.run(t, 0, "snapshot restore", consulSnapshot("plain"))
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.MkdirAll(filepath.Join(dir, "services"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const id = "0b0b0b0b-0000-4000-8000-000000000005"
+	for name, text := range map[string]string{
+		"node-id":           id,
+		"services/4d54f6e2": `{"Token":"","Service":{"ID":"kept1","Service":"kept","Port":99},"Source":"remote"}`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	agent := start(t, spec{host: h, name: "ext5", dc: "dc1", ip: h.Addr(31, 5), dir: dir, lan: []string{server.ip},
+		config: map[string]any{"service": map[string]any{"id": "web5", "name": "web", "tags": []string{"a", "b"}, "port": 49636}}})
+	proctest.Until(t, patience, "the node is the agent's", func() error {
+		n, _, err := server.client.Catalog().Node("ext5", nil)
+		switch {
+		case err != nil:
+			return err
+		case n == nil || n.Node.Address != agent.ip || n.Node.ID != id || n.Node.CreateIndex != 70:
+			return fmt.Errorf("node %+v", n)
+		case len(n.Services) != 1 || n.Services["web5"] == nil || n.Services["web5"].CreateIndex != 71:
+			return fmt.Errorf("services %v", slices.Collect(maps.Keys(n.Services)))
+		}
+		return nil
+	})
+}

@@ -158,6 +158,10 @@ func TestSnapshotCommands(t *testing.T) {
 	}
 	contains(t, "inspect", alone(0, "snapshot", "inspect", "-kvdetails", "-kvdepth=1", file), "KVS", "Nodes", "app", "dc1", "Total")
 	contains(t, "inspect as JSON", alone(0, "snapshot", "inspect", "-format=json", file), `"Index":`)
+	contains(t, "inspect one of Consul", alone(0, "snapshot", "inspect", "-kvdetails", "-kvdepth=1", consulSnapshot("acl")), "1.21.4", "Taken over", "Left out",
+		"ACL tokens", "service-defaults/web", "locks")
+	contains(t, "inspect one of Consul as JSON", alone(0, "snapshot", "inspect", "-format=json", consulSnapshot("plain")), `"Program": "Consul"`, `"LastIndex": 87`)
+	contains(t, "decode one of Consul", alone(1, "snapshot", "decode", consulSnapshot("plain")), "snapshot of Consul")
 	contains(t, "decode", alone(0, "snapshot", "decode", file), `"Type":"KVS"`, `"Key":"app/a"`)
 	exported := n.run(t, 0, "kv export", "app/")
 	contains(t, "export", exported, `"key": "app/a"`, `"value": "diBvZiBhcHAvYQ=="`)

@@ -69,6 +69,12 @@ func (a *saveAction) Run(c *command.Call, args []string) (err error) {
 	}
 	shown.end()
 	meta, err := verify(file)
+	if errors.Is(err, archive.ErrConsul) { // the server that was asked is one
+		var report *consulsnap.Report
+		if report, err = consul(file, nil); err == nil {
+			meta = archive.Meta{Version: report.Version, Datacenter: report.Datacenter, Index: report.LastIndex}
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("verify what was saved: %w", err)
 	}
@@ -271,7 +277,11 @@ func (decodeAction) Run(c *command.Call, args []string) error {
 		defer file.Close()
 		in = file
 	}
-	return inspect.Decode(bufio.NewReader(in), c.Stdout)
+	err := inspect.Decode(bufio.NewReader(in), c.Stdout)
+	if errors.Is(err, archive.ErrConsul) {
+		return errors.New("it is a snapshot of Consul: snapshot inspect shows what is in it")
+	}
+	return err
 }
 
 // progress shows on a terminal how much has passed; elsewhere nothing.
