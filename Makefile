@@ -13,7 +13,7 @@ BENCH    ?= .
 SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race linear client-tests lint fuzz bench microbench gossip-sim generate cross clean
+.PHONY: help build run test race linear client-tests lint fuzz bench microbench gossip-sim generate cross release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,8 +69,11 @@ cross: ## build for every system into dist/
 	@set -e; for system in $(SYSTEMS); do \
 		echo "dist/legate-$${system%/*}-$${system#*/}"; \
 		CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/} \
-			$(GO) build -trimpath -o dist/legate-$${system%/*}-$${system#*/} $(PACKAGE); \
+			$(GO) build -trimpath -ldflags '$(LINK)' -o dist/legate-$${system%/*}-$${system#*/} $(PACKAGE); \
 	done
+
+release: ## make and check the archives of a release, with checksums and a bill of materials, in dist/release
+	.ci/release '$(VERSION)' '$(LINK)' $(SYSTEMS)
 
 clean: ## remove what was built
 	rm -rf bin dist
