@@ -129,3 +129,40 @@ func TestPreparedQueryFailsOverAndBack(t *testing.T) {
 		calm(t, n.name, n.String())
 	}
 }
+
+// Who asks as a part of a mesh gets the instances of the mesh, from wherever they
+// are; the plain ones near by are no answer.
+func TestPreparedQueryOfAMeshFailsOver(t *testing.T) {
+	t.Parallel()
+	h := proctest.Loopback(t)
+	near := start(t, spec{host: h, name: "s1", dc: "dc1", ip: h.Addr(1, 1), expect: 1})
+	far := start(t, spec{host: h, name: "s2", dc: "dc2", ip: h.Addr(2, 1), expect: 1, wan: []string{near.ip}})
+	proctest.Until(t, patience, "both datacenters answer each other", func() error {
+		return errors.Join(near.put("ready", "", "dc2"), far.put("ready", "", "dc1"))
+	})
+	for _, n := range []*node{near, far} {
+		must(t, "register web", n.client.Agent().ServiceRegister(&api.AgentServiceRegistration{Name: "web", Port: 80}))
+	}
+	must(t, "register a proxy", far.client.Agent().ServiceRegister(&api.AgentServiceRegistration{Kind: api.ServiceKindConnectProxy, Name: "side", Port: 81,
+		Proxy: &api.AgentServiceConnectProxyConfig{DestinationServiceName: "web"}}))
+	for name, mesh := range map[string]bool{"plain": false, "mesh": true} {
+		_, _, err := near.client.PreparedQuery().Create(&api.PreparedQueryDefinition{Name: name,
+			Service: api.ServiceQuery{Service: "web", Connect: mesh, Failover: api.QueryFailoverOptions{Datacenters: []string{"dc2"}}}}, nil)
+		must(t, "create "+name, err)
+	}
+	for _, c := range []struct {
+		query string
+		mesh  bool
+		want  string
+	}{{"plain", false, "dc1 web"}, {"plain", true, "dc2 side"}, {"mesh", false, "dc2 side"}, {"mesh", true, "dc2 side"}} {
+		r, _, err := near.client.PreparedQuery().Execute(c.query, &api.QueryOptions{Connect: c.mesh})
+		must(t, "execute "+c.query, err)
+		got := r.Datacenter
+		for _, e := range r.Nodes {
+			got += " " + e.Service.Service
+		}
+		if got != c.want {
+			t.Errorf("%s, as a part of the mesh %t: %s, want %s", c.query, c.mesh, got, c.want)
+		}
+	}
+}
