@@ -85,6 +85,7 @@ func (a *API) ingress(x *rest.Exchange) error {
 	if err != nil {
 		return err
 	}
+	x.Partial()
 	x.Meta(&meta)
 	return x.JSON(catalog.Instances{})
 }

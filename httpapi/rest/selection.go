@@ -24,6 +24,10 @@ func (x *Exchange) SelectionOf(sample any) (*Selection, error) {
 	return x.choose(func(text string) (*filter.Filter, error) { return filter.ParseFor(text, sample) })
 }
 
+// Partial says that the answer is a part of the result that it comes from: who
+// waits is answered when that part is another one.
+func (x *Exchange) Partial() { x.selects = true }
+
 // errSame is returned by a handler whose answer the client has already: there is
 // time left to wait for another one.
 var errSame = errors.New("the client has this answer")
