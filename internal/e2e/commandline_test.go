@@ -138,7 +138,7 @@ func monitorCommand(t *testing.T, p *pair) {
 		}
 		return nil
 	})
-	contains(t, "a line", strings.Split(m.String(), "\n")[0], "level=", "msg=")
+	contains(t, "a line", strings.Split(m.String(), "\n")[0], " [DEBUG] ", ": ")
 	contains(t, "a line", strings.Split(j.String(), "\n")[0], `{`, `"@message":`)
 	ended(t, m)
 	ended(t, j)

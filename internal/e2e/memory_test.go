@@ -10,8 +10,9 @@ import (
 )
 
 // idleMemory is the most resident memory that an agent with nothing to do may
-// hold, in bytes.
-const idleMemory = 50 << 20
+// hold, in bytes. Some 45 MiB of it are pages of the program's file, which the
+// kernel maps generously and takes back when it needs them.
+const idleMemory = 60 << 20
 
 func TestIdleAgentsAreSmall(t *testing.T) {
 	t.Parallel()

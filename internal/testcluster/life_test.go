@@ -113,6 +113,7 @@ func TestRemovedDatacenterStaysAwayUntilAllowed(t *testing.T) {
 			return nil
 		})
 	}
+	everywhere(t, c, rest, "dc3", status.Up, noticed) // who has not heard of it cannot miss it
 	stopAll(t, c, "dc3")
 	everywhere(t, c, rest, "dc3", status.Unreachable, 30*time.Second)
 	if got := code(t.Context(), ask, "dc3"); got != op.CodeUnreachableDatacenter {

@@ -3,7 +3,6 @@ package view
 import (
 	"context"
 	"math/rand/v2"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,38 +37,24 @@ type view struct {
 // held is one result with what was rendered from it.
 type held struct {
 	meta     op.Meta
-	content  *content
+	content  *op.Content
 	result   any
 	rendered op.Rendered
 	weight   int64 // an estimate of its memory, in bytes
 	empty    bool  // there is none, or a list without items
 }
 
-// content stands for what a result says: results that say the same share one.
-// Only its address counts, so it must not be empty.
-type content struct{ _ byte }
-
-// asker is one who waits, with what it has: known only when that was read at the
-// index which it names.
-type asker struct {
-	index uint64
-	has   *content
-}
-
 // waiter is one who waits for something else than it has from that index.
-func (w *view) waiter(index uint64) asker {
+func (w *view) waiter(index uint64) op.Waiting {
 	if index > 0 {
 		w.waited.Store(true)
 	}
-	return asker{index: index}
+	return op.Waiting{Index: index}
 }
 
-// answered reports whether a result is news to the asker.
-func (a *asker) answered(h *held) bool {
-	if h.meta.Index == a.index {
-		a.has = h.content
-	}
-	return h.meta.Newer(a.index) && h.content != a.has
+// news reports whether what is held is to be told to who waits.
+func (h *held) news(w *op.Waiting) bool {
+	return w.News(h.meta.Index, h.meta.Newer(w.Index), h.content)
 }
 
 // state is what a view knows at a moment. It does not change.
@@ -170,7 +155,7 @@ func (w *view) await(ctx context.Context, h op.Header) (*state, error) {
 		changed := w.watch()
 		s := w.now.Load()
 		switch {
-		case s.held != nil && (who.answered(s.held) || s.gone):
+		case s.held != nil && (s.held.news(&who) || s.gone):
 			return s, nil
 		case s.held == nil && s.err != nil:
 			return nil, s.err
@@ -270,13 +255,14 @@ func (w *view) hold(r *op.Reply, before *held) (*held, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &held{meta: r.Meta, content: &content{}, weight: overhead + growth*int64(len(body)), empty: len(body) <= 1}
+	h := &held{meta: r.Meta, weight: overhead + growth*int64(len(body)), empty: len(body) <= 1}
 	if h.result, err = r.Result(w.call.Operation); err != nil {
 		return nil, err
 	}
-	if q, ok := w.call.Operation.(op.Queryable); ok && q.Sharable() && w.waited.Load() && before != nil && reflect.DeepEqual(before.result, h.result) {
-		h.content = before.content
+	if before == nil {
+		before = &held{}
 	}
+	h.content = op.ContentOf(w.call.Operation, h.result, w.waited.Load(), before.result, before.content)
 	return h, nil
 }
 

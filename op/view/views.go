@@ -243,7 +243,7 @@ func (v *Views) awaited(ctx context.Context, call *op.Call) (*op.Reply, error) {
 		switch {
 		case s.err != nil:
 			return v.cfg.Next.Do(ctx, left(call, begin))
-		case s.held != nil && who.answered(s.held):
+		case s.held != nil && s.held.news(&who):
 			enough := settled + s.contact
 			if limit := call.Header.MaxStale; call.Header.Consistency == op.Stale && s.age(time.Now()) == 0 && (limit == 0 || s.contact <= limit) {
 				enough = 0

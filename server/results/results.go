@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,17 +49,13 @@ type slot struct {
 	size   int  // what Store.bytes counts for it, -1 once it is dropped; guarded by Store.mu
 }
 
-// content stands for what a result says: results that say the same share one.
-// Only its address counts, so it must not be empty.
-type content struct{ _ byte }
-
 // Result is immutable but for what is rendered from it. It is watched as long
 // as somebody holds it: its slot, or who waits for it to change.
 type Result struct {
 	Watch    *storage.Watch // nil for one that was never shared
 	Value    any
 	Index    uint64
-	content  *content
+	content  *op.Content
 	Rendered op.Rendered
 	holders  atomic.Int32
 }
@@ -124,7 +119,7 @@ func (r *Store) Get(o op.Queryable, request any, key string, waits bool) (*Resul
 	if last != nil && !last.Watch.Stale() && last.hold() {
 		return last, nil
 	}
-	res := &Result{content: &content{}}
+	res := &Result{}
 	res.holders.Store(1)
 	var err error
 	res.Watch, err = r.state.Watch(func(v *storage.View) error {
@@ -136,9 +131,10 @@ func (r *Store) Get(o op.Queryable, request any, key string, waits bool) (*Resul
 	if err != nil {
 		return nil, err
 	}
-	if last != nil && s.waited && o.Sharable() && reflect.DeepEqual(last.Value, res.Value) {
-		res.content = last.content
+	if last == nil {
+		last = &Result{}
 	}
+	res.content = op.ContentOf(o, res.Value, s.waited, last.Value, last.content)
 	r.keep(s, res)
 	return res, nil
 }
@@ -177,14 +173,11 @@ type Ends struct {
 // index: who has an older index, perhaps of another server, is answered with
 // whatever is newer.
 func (r *Store) Until(ctx context.Context, o op.Queryable, call *op.Call, request any, end Ends) (*Result, error) {
-	var has *content
+	waiting := op.Waiting{Index: call.Header.MinIndex}
 	for {
 		res, err := r.Of(o, call, request)
-		if err != nil || res.Index > call.Header.MinIndex && res.content != has {
+		if err != nil || waiting.News(res.Index, res.Index > waiting.Index, res.content) {
 			return res, err
-		}
-		if res.Index == call.Header.MinIndex {
-			has = res.content
 		}
 		select {
 		case <-res.Watch.Changed():

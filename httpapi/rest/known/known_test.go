@@ -1,6 +1,7 @@
 package known
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -77,5 +78,14 @@ func TestWhatIsRememberedIsBounded(t *testing.T) {
 	}
 	if ask(a, "0", 1, 2, "x") || !ask(a, fmt.Sprint(MaxQuestions), 1, 2, "x") {
 		t.Error("not the oldest were forgotten")
+	}
+}
+
+// BenchmarkKnown is what it costs to tell whether an answer of 10 kB is news.
+func BenchmarkKnown(b *testing.B) {
+	a, body := New(), bytes.Repeat([]byte("x"), 10<<10)
+	b.ReportAllocs()
+	for i := uint64(1); b.Loop(); i++ {
+		a.note("a question of some length, with its token and ?filter", i, i+1, body)
 	}
 }
