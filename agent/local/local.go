@@ -110,6 +110,7 @@ type service struct {
 	holdOff time.Time // it is not sent before
 	settled uint64    // number of the last batch that was taken or refused
 	asserts bool      // its tags go before the catalog's
+	looked  bool      // the catalog's tags were looked at since it changed
 	// changed is closed when the record becomes another or the service goes.
 	changed chan struct{}
 	checks  map[string]*check // of the service, by ID

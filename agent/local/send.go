@@ -337,7 +337,12 @@ func (s *State) unsentOf(id string, node *catalog.Node, now time.Time) (out []*b
 	}
 	checks := s.checks
 	svc := s.services[id]
+	if svc != nil && svc.looksFirst() && !svc.looked {
+		s.notify() // changed since the comparison: the next round begins with one
+		return nil
+	}
 	if svc != nil {
+		svc.looked = false
 		if checks = svc.checks; !svc.synced && !svc.holdOff.After(now) {
 			b := add(s.token(svc.def.Token, svc.file))
 			b.service, b.record = svc, svc.record

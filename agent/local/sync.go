@@ -196,6 +196,7 @@ func (s *State) compare(ctx context.Context) error {
 			s.compareTags(svc, theirs)
 		}
 		svc.synced = theirs != nil && theirs.Same(&svc.record)
+		svc.looked = true
 	}
 	for id := range services {
 		if s.services[id] == nil && id != leaderService {

@@ -199,6 +199,32 @@ func TestTagsOfTheCatalogWinWhereTheyMay(t *testing.T) {
 	})
 }
 
+// A service that changes while a round is under way, after that has looked at the
+// catalog or decided not to, is looked at in the next.
+func TestTagsOfTheCatalogWinOverAChangeDuringARound(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *State, f *fakeCatalog) {
+		free, gone := web(80), web(81)
+		free.EnableTagOverride = true
+		gone.Name, gone.ID = "gone", "gone"
+		must(t, s.AddService(free))
+		must(t, s.AddService(gone))
+		after(time.Second)
+		must(t, s.RemoveService("gone"))
+		after(f.latency / 2) // its deregistration is on its way
+		f.set(func() {
+			svc := f.services["web"]
+			svc.Tags = []string{"theirs"}
+			f.services["web"] = svc
+		})
+		free.Port = 90
+		must(t, s.AddService(free))
+		after(time.Second)
+		if there, _ := f.service("web"); fmt.Sprint(there.Tags) != "[theirs]" || there.Port != 90 {
+			t.Errorf("%v on %d", there.Tags, there.Port)
+		}
+	})
+}
+
 func TestOutputAloneIsHeldBack(t *testing.T) {
 	bubble(t, func(c *Config) { c.UpdateInterval = 5 * time.Minute }, func(t *testing.T, s *State, f *fakeCatalog) {
 		must(t, s.AddService(web(80)))
