@@ -47,15 +47,6 @@ func newFake() *fake {
 	}}
 }
 
-// manyEntries are more than a server renders at once: 30 MB as JSON.
-func manyEntries() *kv.Entries {
-	list := make(kv.Entries, 20000)
-	for i := range list {
-		list[i] = kv.Entry{Key: fmt.Sprintf("many/%05d", i), Value: make([]byte, 1000), CreateIndex: 3, ModifyIndex: uint64(i)}
-	}
-	return &list
-}
-
 func (f *fake) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
 	req, err := c.Request()
 	if err != nil {
@@ -150,9 +141,6 @@ func (f *fake) answer(req any) (any, error) {
 		return nil, nil
 	case *kv.ListRequest:
 		list := kv.Entries{}
-		if req.Prefix == "many/" {
-			return manyEntries(), nil
-		}
 		for _, k := range []string{"a", "b/x"} {
 			if strings.HasPrefix(k, req.Prefix) {
 				list = append(list, *f.entries[k])

@@ -1,13 +1,9 @@
 package httpapi
 
 import (
-	"bytes"
 	"compress/gzip"
 	"encoding/json"
-	"io"
-	"net/http"
 	"net/http/httptest"
-	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,7 +12,6 @@ import (
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/op"
-	"github.com/legate-project/legate/state/kv"
 )
 
 // entryA is how key "a" of the fake is shown.
@@ -30,36 +25,7 @@ func TestRequests(t *testing.T) {
 		status               int
 		want                 string
 	}{
-		// KV
-		{"GET", "/v1/kv/a", "", 200, "[" + entryA + "]"},
-		{"GET", "/v1/kv/a?raw", "", 200, "one"},
-		{"GET", "/v1/kv/a?pretty", "", 200, "[\n    {\n        \"LockIndex\": 0,\n        \"Key\": \"a\",\n        \"Flags\": 0,\n        \"Value\": \"b25l\",\n        \"CreateIndex\": 3,\n        \"ModifyIndex\": 4\n    }\n]\n"},
-		{"GET", "/v1/kv/b/x", "", 200, `[{"LockIndex":1,"Key":"b/x","Flags":42,"Value":"PHR3bz4=","Session":"s","CreateIndex":5,"ModifyIndex":6}]`},
-		{"GET", "/v1/kv/b%2Fx?raw", "", 200, "<two>"},
-		{"GET", "/v1/kv/empty", "", 200, `~"Value":null`},
-		{"GET", "/v1/kv/none", "", 404, ""},
-		{"GET", "/v1/kv/", "", 400, "Missing key name"},
-		{"GET", "/v1/kv/?recurse", "", 200, `~[` + entryA + `,{"LockIndex":1,`},
-		{"GET", "/v1/kv/none?recurse", "", 404, ""},
-		{"GET", "/v1/kv/?keys", "", 200, `["a","b/x"]`},
-		{"GET", "/v1/kv/none?keys", "", 404, ""},
-		{"GET", "/v1/kv?recurse", "", 301, ""},
-		{"PUT", "/v1/kv/a", "v", 200, "true"},
-		{"PUT", "/v1/kv/a?cas=99", "v", 200, "false"},
-		{"PUT", "/v1/kv/a?cas=x", "v", 400, "~?cas"},
-		{"PUT", "/v1/kv/a?flags=x", "v", 400, "~?flags"},
-		{"PUT", "/v1/kv/a?cas=1&acquire=s", "v", 400, "~Conflicting flags: "},
-		{"PUT", "/v1/kv/a?acquire=", "v", 400, "Missing session"},
-		{"PUT", "/v1/kv/", "v", 400, "Missing key name"},
-		{"PUT", "/v1/kv/a", strings.Repeat("v", 8192), 200, "true"},
-		{"PUT", "/v1/kv/a", strings.Repeat("v", 8193), 413, "~Request body(8193 bytes) too large, max size: 8192 bytes. See "},
 		{"PUT", "/v1/catalog/register", strings.Repeat(" ", rest.MaxBody+1), 413, "Request body(1048577 bytes) too large, max size: 1048576 bytes."},
-		{"DELETE", "/v1/kv/a", "", 200, "true"},
-		{"DELETE", "/v1/kv/a?cas=99", "", 200, "false"},
-		{"DELETE", "/v1/kv/a?cas=1&recurse", "", 400, "~Conflicting flags: "},
-		{"DELETE", "/v1/kv/a?cas=x", "", 400, "~?cas"},
-		{"DELETE", "/v1/kv/", "", 400, "Missing key name"},
-		{"DELETE", "/v1/kv/?recurse", "", 200, "true"},
 
 		// what all routes share
 		{"GET", "/v1/nothing", "", 404, "Invalid URL path: not a recognized HTTP API endpoint"},
@@ -265,19 +231,6 @@ func TestParameters(t *testing.T) {
 	}
 }
 
-func TestWritesReachTheOperation(t *testing.T) {
-	w := start(t)
-	w.do("PUT", "/v1/kv/dir/k?flags=9&cas=4", "value")
-	want := &kv.ApplyRequest{Verb: kv.CAS, Entry: kv.Entry{Key: "dir/k", Flags: 9, Value: []byte("value"), ModifyIndex: 4}}
-	if !reflect.DeepEqual(w.fake.request, want) {
-		t.Errorf("put asks %+v, want %+v", w.fake.request, want)
-	}
-	w.do("DELETE", "/v1/kv/dir/?recurse", "")
-	if want := (&kv.ApplyRequest{Verb: kv.DeleteTree, Entry: kv.Entry{Key: "dir/"}}); !reflect.DeepEqual(w.fake.request, want) {
-		t.Errorf("delete asks %+v, want %+v", w.fake.request, want)
-	}
-}
-
 func TestAgentIsAsked(t *testing.T) {
 	w := start(t)
 	for _, c := range []struct{ target, want string }{
@@ -429,52 +382,6 @@ func TestLongAnswersAreCompressedForWhoAccepts(t *testing.T) {
 		if err := json.NewDecoder(z).Decode(&list); err != nil || len(list[0].Value) != 4000 {
 			t.Errorf("decoded %v, %v", list, err)
 		}
-	}
-}
-
-// A long list is sent as it is rendered: the memory that it takes beside its
-// entries does not grow with it.
-func TestLongListsAreSentInParts(t *testing.T) {
-	want, err := json.Marshal(manyEntries())
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := start(t)
-	url, _ := serving(t, w)
-	for _, target := range []string{"/v1/kv/many/?recurse", "/v1/kv/many/?recurse&pretty"} {
-		resp, err := http.Get(url + target) // accepts gzip and undoes it
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil {
-			t.Fatalf("%s: read the answer: %v", target, err)
-		}
-		if strings.Contains(target, "pretty") {
-			var b bytes.Buffer
-			if err := json.Compact(&b, got); err != nil {
-				t.Fatal(err)
-			}
-			got = b.Bytes()
-		}
-		if !bytes.Equal(got, want) {
-			t.Errorf("%s: %d bytes, which are not the %d expected", target, len(got), len(want))
-		}
-		if resp.Header.Get("X-Consul-Index") != "7" || resp.Header.Get("Content-Type") != "application/json" {
-			t.Errorf("%s: header %v", target, resp.Header)
-		}
-	}
-}
-
-// The documentation of Consul promises that a delete with ?cas=0 does nothing:
-// it is no error.
-func TestDeleteWithIndexZeroAsksForNothingElse(t *testing.T) {
-	w := start(t)
-	rec := w.do("DELETE", "/v1/kv/a?cas=0", "")
-	want := &kv.ApplyRequest{Verb: kv.DeleteCAS, Entry: kv.Entry{Key: "a"}}
-	if rec.Code != 200 || !reflect.DeepEqual(w.fake.request, want) {
-		t.Errorf("%d %s, asks %+v, want %+v", rec.Code, rec.Body, w.fake.request, want)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/legate-project/legate/op"
-	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/state/txn"
 )
@@ -94,22 +93,6 @@ func TestSessionBodies(t *testing.T) {
 		got := s.fake.request.(*session.CreateRequest).Session
 		if text := fmt.Sprint(got.Node, " ", got.LockDelay, " ", got.NodeChecks); text != want {
 			t.Errorf("%s: made %q, want %q", body, text, want)
-		}
-	}
-}
-
-func TestLocksOverHTTP(t *testing.T) {
-	for target, want := range map[string]kv.ApplyRequest{
-		"/v1/kv/k?acquire=s1&flags=7": {Verb: kv.Lock, Entry: kv.Entry{Key: "k", Flags: 7, Session: "s1"}},
-		"/v1/kv/k?release=s1":         {Verb: kv.Unlock, Entry: kv.Entry{Key: "k", Session: "s1"}},
-	} {
-		s := start(t)
-		if rec := s.do("PUT", target, "v"); rec.Body.String() != "true" {
-			t.Errorf("%s: %d %s", target, rec.Code, rec.Body)
-		}
-		got := s.fake.request.(*kv.ApplyRequest)
-		if got.Verb != want.Verb || got.Entry.Key != want.Entry.Key || got.Entry.Flags != want.Entry.Flags || got.Entry.Session != want.Entry.Session || string(got.Entry.Value) != "v" {
-			t.Errorf("%s: asked for %+v", target, got)
 		}
 	}
 }

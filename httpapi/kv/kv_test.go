@@ -2,13 +2,12 @@ package kv
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/legate-project/legate/httpapi/rest"
+	"github.com/legate-project/legate/httpapi/resttest"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/kv"
 )
@@ -36,21 +35,9 @@ func TestEntriesAreWrittenAsEncodingJSONDoes(t *testing.T) {
 	}
 }
 
-// many answers with 20 MB of entries.
-type many struct{}
-
-// Do implements op.Caller.
-func (many) Do(context.Context, *op.Call) (*op.Reply, error) {
-	list := make(kv.Entries, 20000)
-	for i := range list {
-		list[i] = kv.Entry{Key: fmt.Sprintf("many/%05d", i), Value: make([]byte, 1000)}
-	}
-	return op.NewReply(op.Meta{Index: 7}, &list), nil
-}
-
 // A part of a long list takes little memory, however long the list is.
 func TestPartsOfALongListAreShort(t *testing.T) {
-	listing, err := kv.List.InParts(t.Context(), many{}, op.Header{}, &kv.ListRequest{Prefix: "many/"})
+	listing, err := kv.List.InParts(t.Context(), &resttest.Caller{Answers: resttest.Keys()}, op.Header{}, &kv.ListRequest{Prefix: "many/"})
 	if err != nil {
 		t.Fatal(err)
 	}

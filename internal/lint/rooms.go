@@ -27,7 +27,7 @@ func levels() map[string]int {
 		"state dns agent/exec agent/watches " + areas,
 		"server httpapi",
 		"agent",
-		"internal/testcluster internal/gossipsim", // what tests and the lab share
+		"internal/testcluster internal/gossipsim httpapi/resttest", // what tests and the lab share
 		"cmd deployments internal/proctest internal/e2e internal/linear",
 	} {
 		level := i - 1

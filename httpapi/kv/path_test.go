@@ -1,4 +1,4 @@
-package httpapi
+package kv
 
 import (
 	"context"
@@ -45,7 +45,7 @@ func FuzzKVPath(f *testing.F) {
 		f.Add(key, "raw")
 	}
 	f.Add("k", "recurse&keys&separator=/&index=1&wait=1ms&cas=0&flags=x&dc=dc9")
-	w := start(f, func(c *Config) { c.Caller = keyStore{} })
+	w := serve(f, keyStore{})
 	ask := func(method, key, query, body string) *httptest.ResponseRecorder {
 		u := &url.URL{Path: "/v1/kv/" + key, RawQuery: query}
 		req := httptest.NewRequest(method, "/", strings.NewReader(body))

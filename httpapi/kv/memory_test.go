@@ -1,4 +1,4 @@
-package httpapi
+package kv
 
 import (
 	"context"
@@ -82,7 +82,7 @@ func TestLargeListingsAreInMemoryOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w := start(t, func(c *Config) { c.Caller = stored{state} })
+	w := serve(t, stored{state})
 	const record = 112 + 16 + 112 // the struct, the key, the value; as the allocator rounds them
 	const name = 16 + 16          // the string, its bytes
 	for target, once := range map[string]int{"/v1/kv/?recurse": keys * record, "/v1/kv/?keys": keys * name} {
