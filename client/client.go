@@ -57,13 +57,13 @@ const (
 
 // Client hands calls to servers. It is safe for concurrent use.
 type Client struct {
-	cfg     Config
-	metrics *metrics
-	turn    atomic.Uint64 // server in use, modulo their number
-	beside  atomic.Uint64 // how far from it the one in use for calls of other datacenters is
-	calls   atomic.Uint64
-	leader  atomic.Pointer[string] // node ID of the leader as last told; nil if unknown
-	live    atomic.Pointer[live]
+	cfg          Config
+	metrics      *metrics
+	roundRobin   atomic.Uint64 // the server in use, modulo their number
+	remoteOffset atomic.Uint64 // from it to the one in use for calls of other datacenters
+	calls        atomic.Uint64
+	leader       atomic.Pointer[string] // node ID of the leader as last told; nil if unknown
+	live         atomic.Pointer[live]
 }
 
 // live is the live servers as targets.
@@ -83,7 +83,7 @@ func New(cfg Config) *Client {
 		cfg.HoldTimeout = 7 * time.Second
 	}
 	c := &Client{cfg: cfg, metrics: newMetrics(cfg.Registerer)}
-	c.turn.Store(rand.Uint64N(1 << 16))
+	c.roundRobin.Store(rand.Uint64N(1 << 16))
 	return c
 }
 
@@ -116,13 +116,13 @@ func (c *Client) timeout(call *op.Call) time.Duration {
 func (c *Client) hold(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	deadline := time.Now().Add(c.cfg.HoldTimeout)
 	for {
-		beside := c.beside.Load()
-		reply, err := rpc.TryEach(ctx, c.cfg.Transport, c.targets(call), call, func(t transport.Target, _ error) { c.pass(t) })
+		offset := c.remoteOffset.Load()
+		reply, err := rpc.TryEach(ctx, c.cfg.Transport, c.targets(call), call, func(t transport.Target, _ error) { c.skip(t) })
 		if err == nil && reply.Meta.Leader != "" {
 			c.leader.Store(&reply.Meta.Leader)
 		}
 		if outOfReach(err) {
-			c.beside.CompareAndSwap(beside, beside+1) // it may be that server's fault: another's turn
+			c.remoteOffset.CompareAndSwap(offset, offset+1) // it may be that server's fault: another's turn
 		}
 		if err == nil || ctx.Err() != nil || !rpc.Again(err, call.Operation.OpKind()) {
 			return reply, err
@@ -148,13 +148,13 @@ func outOfReach(err error) bool {
 	return false
 }
 
-// pass has the server after one that did not answer take its turn.
-func (c *Client) pass(failed transport.Target) {
+// skip moves the round robin on, past a server that did not answer.
+func (c *Client) skip(failed transport.Target) {
 	c.leader.Store(nil)
 	all := c.alive()
 	if i := slices.Index(all, failed); i >= 0 && len(all) > 0 {
-		if now := c.turn.Load(); now%uint64(len(all)) == uint64(i) {
-			c.turn.CompareAndSwap(now, now+1) // one step for all calls that failed there
+		if now := c.roundRobin.Load(); now%uint64(len(all)) == uint64(i) {
+			c.roundRobin.CompareAndSwap(now, now+1) // one step for all calls that failed there
 		}
 	}
 }
@@ -163,18 +163,18 @@ func (c *Client) pass(failed transport.Target) {
 // first for what only it can answer, else the one in use.
 func (c *Client) targets(call *op.Call) []transport.Target {
 	if c.calls.Add(1)%rebalance == 0 {
-		c.turn.Add(1)
+		c.roundRobin.Add(1)
 	}
 	all := c.alive()
 	n := len(all)
 	if n < 2 {
 		return all
 	}
-	first := int(c.turn.Load() % uint64(n))
+	first := int(c.roundRobin.Load() % uint64(n))
 	if c.elsewhere(call) {
-		first = int((c.turn.Load() + c.beside.Load()) % uint64(n))
+		first = int((c.roundRobin.Load() + c.remoteOffset.Load()) % uint64(n))
 	}
-	if leader := c.leader.Load(); leader != nil && c.led(call) && c.cfg.Servers.NumMembers() <= maxDirect {
+	if leader := c.leader.Load(); leader != nil && c.needsLeader(call) && c.cfg.Servers.NumMembers() <= maxDirect {
 		if i := slices.IndexFunc(all, func(t transport.Target) bool { return t.NodeID == *leader }); i >= 0 {
 			first = i
 		}
@@ -188,8 +188,8 @@ func (c *Client) elsewhere(call *op.Call) bool {
 	return dc != "" && dc != c.cfg.Datacenter
 }
 
-// led reports whether only the leader of this datacenter can answer.
-func (c *Client) led(call *op.Call) bool {
+// needsLeader reports whether only the leader of this datacenter can answer.
+func (c *Client) needsLeader(call *op.Call) bool {
 	if c.elsewhere(call) {
 		return false
 	}

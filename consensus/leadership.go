@@ -195,7 +195,7 @@ func (n *Node) observe(ctx context.Context, observations <-chan raft.Observation
 			}
 			switch data {
 			case raft.Leader:
-				n.metrics.led.Inc()
+				n.metrics.elected.Inc()
 			case raft.Follower:
 				n.metrics.followed.Inc()
 			}

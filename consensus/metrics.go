@@ -17,21 +17,21 @@ type metrics struct {
 	registerer prometheus.Registerer
 	registered []prometheus.Collector
 
-	commit        prometheus.Histogram
-	apply         prometheus.Histogram
-	commands      prometheus.Counter
-	perEntry      prometheus.Histogram
-	lost          prometheus.Counter
-	refused       prometheus.Counter
-	elections     prometheus.Counter
-	election      prometheus.Histogram
-	leaderChanges prometheus.Counter
-	led, followed prometheus.Counter
-	verify        prometheus.Histogram
-	mark          prometheus.Histogram
-	checkpoint    prometheus.Histogram
-	installed     prometheus.Counter
-	failed        prometheus.Gauge
+	commit            prometheus.Histogram
+	apply             prometheus.Histogram
+	commands          prometheus.Counter
+	perEntry          prometheus.Histogram
+	lost              prometheus.Counter
+	refused           prometheus.Counter
+	elections         prometheus.Counter
+	election          prometheus.Histogram
+	leaderChanges     prometheus.Counter
+	elected, followed prometheus.Counter
+	verify            prometheus.Histogram
+	mark              prometheus.Histogram
+	checkpoint        prometheus.Histogram
+	installed         prometheus.Counter
+	failed            prometheus.Gauge
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -55,7 +55,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m.elections = counter("elections_total", "Elections that this node began.")
 	m.election = histogram("election_seconds", "Time from beginning an election to the end of being a candidate.", buckets())
 	m.leaderChanges = counter("leader_changes_total", "Times that this node learned of another leader.")
-	m.led = counter("leaderships_total", "Times that this node became the leader.")
+	m.elected = counter("leaderships_total", "Times that this node became the leader.")
 	m.followed = counter("followerships_total", "Times that this node became a follower again.")
 	m.verify = histogram("verify_leader_seconds", "Time to confirm leadership with a quorum.", buckets())
 	m.mark = histogram("snapshot_seconds", "Time of a local snapshot.", buckets())
