@@ -66,13 +66,17 @@ func (a *Agent) startJoin(j joiner) error {
 	if len(j.entries) == 0 {
 		return nil
 	}
-	var clouds []string
+	var clouds []config.CloudJoin
 	for _, e := range j.entries {
-		if config.IsCloudJoin(e) {
-			clouds = append(clouds, e)
-		} else {
+		if !config.IsCloudJoin(e) {
 			j.plain = append(j.plain, e)
+			continue
 		}
+		cloud, err := config.ParseCloudJoin(e)
+		if err != nil {
+			return err
+		}
+		clouds = append(clouds, cloud)
 	}
 	if len(clouds) > 0 {
 		j.find = cloudjoin.NewFinder(clouds)

@@ -6,10 +6,8 @@ import (
 	"strings"
 )
 
+// cloudProviders are those that a CloudJoin may name, in order.
 var cloudProviders = [...]string{"aws", "azure", "digitalocean", "gce", "mdns"}
-
-// CloudProviders returns the providers that a CloudJoin may name, in order.
-func CloudProviders() []string { return slices.Clone(cloudProviders[:]) }
 
 // cloudJoinPrefix begins an entry of retry_join that is no address.
 const cloudJoinPrefix = "provider="

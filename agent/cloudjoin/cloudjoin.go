@@ -1,5 +1,5 @@
-// Package cloudjoin finds the addresses of members to join through: entries of
-// retry_join that name a cloud are asked there, all others are addresses.
+// Package cloudjoin finds the addresses of members to join through: it asks the
+// clouds that entries of retry_join name.
 //
 // It keeps no answers and tries nothing again: who joins does. What a provider
 // logs is kept from the log, since it may have secrets in it; its error is
@@ -50,7 +50,7 @@ type provider interface {
 	Addrs(args map[string]string, l *log.Logger) ([]string, error)
 }
 
-// providers are those of config.CloudProviders. Each brings the SDK of its
+// providers are those that config.ParseCloudJoin takes. Each brings the SDK of its
 // cloud (docs/dependencies.md has the weights).
 func providers() map[string]provider {
 	return map[string]provider{
@@ -62,15 +62,15 @@ func providers() map[string]provider {
 	}
 }
 
-// Finder turns entries of one setting into addresses. One caller uses it at a
+// Finder asks the clouds of one setting for addresses. One caller uses it at a
 // time.
 type Finder struct {
 	// run has those who ask. Nobody stops it: providers cannot be told to stop, and
 	// an agent that ends must not wait for one that hangs.
 	run       *lifecycle.Group
 	providers map[string]provider
-	entries   []string
-	asked     []chan found // by entry; nil if nobody asks
+	joins     []config.CloudJoin
+	asked     []chan found // by join; nil if nobody asks
 }
 
 type found struct {
@@ -78,43 +78,31 @@ type found struct {
 	err   error
 }
 
-// NewFinder returns a Finder of entries that config has found to be right.
-func NewFinder(entries []string) *Finder {
-	return &Finder{run: lifecycle.New("clouds"), providers: providers(), entries: entries, asked: make([]chan found, len(entries))}
+// NewFinder returns a Finder that asks all of joins.
+func NewFinder(joins []config.CloudJoin) *Finder {
+	return &Finder{run: lifecycle.New("clouds"), providers: providers(), joins: joins, asked: make([]chan found, len(joins))}
 }
 
-// Addrs returns the addresses of all entries in their order. All clouds are asked
-// at once. An entry that cannot be resolved is left out; why not is in the error,
-// beside the addresses of the others.
+// Addrs returns what the clouds say, in the order of the joins. All are asked at
+// once. One that gives no address is left out; why is in the error, beside the
+// addresses of the others.
 func (f *Finder) Addrs(ctx context.Context) ([]string, error) {
 	var addrs []string
 	var errs []error
-	joins := make([]config.CloudJoin, len(f.entries))
-	for i, entry := range f.entries {
-		if !config.IsCloudJoin(entry) {
-			continue
-		}
-		var err error
-		if joins[i], err = config.ParseCloudJoin(entry); err != nil {
-			return nil, err
-		}
-		if err := f.ask(i, joins[i]); err != nil {
+	for i := range f.joins {
+		if err := f.ask(i); err != nil {
 			return nil, err
 		}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, ErrBusy)
 	defer cancel()
-	for i, entry := range f.entries {
-		if f.asked[i] == nil {
-			addrs = append(addrs, entry)
-			continue
-		}
+	for i, join := range f.joins {
 		more, err := f.answer(ctx, i)
 		switch {
 		case err != nil:
-			errs = append(errs, fmt.Errorf("%s: %w", joins[i], err))
+			errs = append(errs, fmt.Errorf("%s: %w", join, err))
 		case len(more) == 0:
-			errs = append(errs, fmt.Errorf("%s: nothing matches", joins[i]))
+			errs = append(errs, fmt.Errorf("%s: nothing matches", join))
 		}
 		addrs = append(addrs, more[:min(len(more), maxAddrs)]...)
 	}
@@ -123,11 +111,11 @@ func (f *Finder) Addrs(ctx context.Context) ([]string, error) {
 
 // ask has one provider asked, unless it is being asked. Its goroutine may outlive
 // the wait, never the process.
-func (f *Finder) ask(i int, join config.CloudJoin) error {
+func (f *Finder) ask(i int) error {
 	if f.asked[i] != nil {
 		return nil
 	}
-	answer := make(chan found, 1)
+	join, answer := f.joins[i], make(chan found, 1)
 	f.asked[i] = answer
 	return f.run.Spawn("ask "+join.Provider, func(context.Context) {
 		addrs, err := addrsOf(f.providers[join.Provider], join)

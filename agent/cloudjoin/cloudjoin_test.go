@@ -16,9 +16,15 @@ import (
 )
 
 func TestProvidersAreThoseOfTheConfiguration(t *testing.T) {
-	have, want := slices.Sorted(maps.Keys(providers())), slices.Sorted(slices.Values(config.CloudProviders()))
-	if !slices.Equal(have, want) {
-		t.Errorf("built in are %v, the configuration knows %v", have, want)
+	have := slices.Sorted(maps.Keys(providers()))
+	for _, name := range have {
+		if _, err := config.ParseCloudJoin("provider=" + name); err != nil {
+			t.Errorf("%s is built in, and the configuration does not take it: %v", name, err)
+		}
+	}
+	_, err := config.ParseCloudJoin("provider=other")
+	if want := "built in are " + strings.Join(have, ", ") + ";"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("the configuration says %v, want %q", err, want)
 	}
 }
 
@@ -29,7 +35,7 @@ func TestArgumentsReachTheProvider(t *testing.T) {
 		"provider=mdns":                     "Service record not provided",
 		"provider=mdns service=x timeout=y": "parse timeout",
 	} {
-		_, err := NewFinder([]string{entry}).Addrs(t.Context())
+		_, err := NewFinder(joins(t, entry)).Addrs(t.Context())
 		if err == nil || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(want)) {
 			t.Errorf("%s: got %v, want %q", entry, err, want)
 		}
@@ -41,8 +47,19 @@ type cloud func(args map[string]string) ([]string, error)
 
 func (c cloud) Addrs(args map[string]string, _ *log.Logger) ([]string, error) { return c(args) }
 
+func joins(t *testing.T, entries ...string) []config.CloudJoin {
+	all := make([]config.CloudJoin, len(entries))
+	for i, e := range entries {
+		var err error
+		if all[i], err = config.ParseCloudJoin(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
 func finder(t *testing.T, entries []string, c cloud) *Finder {
-	f := NewFinder(entries)
+	f := NewFinder(joins(t, entries...))
 	t.Cleanup(func() {
 		if err := f.run.Stop(context.Background()); err != nil {
 			t.Error(err)
@@ -54,14 +71,14 @@ func finder(t *testing.T, entries []string, c cloud) *Finder {
 
 func TestWhatOneCloudCannotSayOthersDo(t *testing.T) {
 	down := errors.New("403")
-	f := finder(t, []string{"10.0.0.1:8301", "provider=aws tag_key=a", "provider=gce zone=b"}, func(args map[string]string) ([]string, error) {
+	f := finder(t, []string{"provider=aws tag_key=a", "provider=gce zone=b"}, func(args map[string]string) ([]string, error) {
 		if args["zone"] == "b" {
 			return []string{"10.0.0.2", "10.0.0.3"}, nil
 		}
 		return nil, fmt.Errorf("list: %w", down)
 	})
 	addrs, err := f.Addrs(t.Context())
-	if want := []string{"10.0.0.1:8301", "10.0.0.2", "10.0.0.3"}; !slices.Equal(addrs, want) {
+	if want := []string{"10.0.0.2", "10.0.0.3"}; !slices.Equal(addrs, want) {
 		t.Errorf("got %v, want %v", addrs, want)
 	}
 	if !errors.Is(err, down) || strings.Contains(err.Error(), "gce") {
