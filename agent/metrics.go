@@ -38,7 +38,7 @@ func (a *Agent) startMetrics() error {
 	})
 	if a.server != nil {
 		a.reg.MustRegister(&rowCount{state: a.server.state,
-			desc: prometheus.NewDesc("legate_state_rows", "Records of the replicated state by table; at most a minute old.", []string{"table"}, nil)})
+			desc: prometheus.NewDesc("legate_state_rows", "Records of the replicated state by table; a minute old at most, or longer where counting takes more than 0.2 s.", []string{"table"}, nil)})
 	}
 	return a.group.Go("intervals of metrics", func(ctx context.Context) { a.reg.Run(ctx, metrics.Interval) })
 }
@@ -113,9 +113,14 @@ func (c *memberCount) health(alive map[string]bool) (healthy, tolerance float64)
 	return healthy, float64(max(live-(voters/2+1), 0))
 }
 
-// rowsKept is how long the numbers of records are good for although the state
-// has changed: counting reads every record.
-const rowsKept = time.Minute
+const (
+	// rowsKept is how long the numbers of records are good for at least although the
+	// state has changed: counting reads every record.
+	rowsKept = time.Minute
+	// rowsShare is how many times as long as counting took they are good for, which
+	// bounds its share of a core whatever the size of the state.
+	rowsShare = 300
+)
 
 // rowCount counts the records of the state.
 type rowCount struct {
@@ -123,7 +128,7 @@ type rowCount struct {
 	desc  *prometheus.Desc
 
 	mu    sync.Mutex
-	at    time.Time
+	due   time.Time // when to count again
 	index uint64
 	rows  map[string]int
 }
@@ -135,8 +140,8 @@ func (c *rowCount) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
 func (c *rowCount) Collect(ch chan<- prometheus.Metric) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if index := c.state.Position().Index; c.rows == nil || index != c.index && time.Since(c.at) > rowsKept {
-		rows := map[string]int{}
+	if index := c.state.Position().Index; c.rows == nil || index != c.index && time.Now().After(c.due) {
+		begin, rows := time.Now(), map[string]int{}
 		v := c.state.View()
 		defer func() { _ = v.Close() }() // a view that only read
 		for _, t := range state.Tables() {
@@ -147,7 +152,7 @@ func (c *rowCount) Collect(ch chan<- prometheus.Metric) {
 			}
 			rows[t.Name()] = n
 		}
-		c.rows, c.index, c.at = rows, index, time.Now()
+		c.rows, c.index, c.due = rows, index, time.Now().Add(max(rowsKept, rowsShare*time.Since(begin)))
 	}
 	for table, n := range c.rows {
 		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(n), table)
