@@ -121,9 +121,6 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Handler returns the handler of all routes.
-func (s *Server) Handler() http.Handler { return s.api }
-
 // Serve answers requests on the listener until ctx ends; then it takes no
 // more, ends those that wait for a change, and lets the others finish. It
 // closes the listener. Several listeners may be served at once.
