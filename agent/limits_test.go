@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,7 +24,7 @@ func TestUnixSocketsHaveTheirRights(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o620 || info.Mode().Type() != fs.ModeSocket {
 		t.Errorf("the socket is %v, %v", info.Mode(), err)
 	}
-	client := &http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
+	client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
 	defer client.CloseIdleConnections()
 	res, err := client.Get("http://socket/v1/status/leader")
 	if err != nil {

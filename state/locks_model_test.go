@@ -206,7 +206,9 @@ func (m *lockModel) write(rt *rapid.T, s *scene, verb, key, id string) {
 	case kv.Delete:
 		delete(m.keys, key)
 	case kv.Set:
-		m.keys[key] = m.keys[key]
+		if _, there := m.keys[key]; !there {
+			m.keys[key] = modelKey{}
+		}
 	}
 	var got bool
 	if rapid.Bool().Draw(rt, "by transaction") {

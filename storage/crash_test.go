@@ -360,7 +360,7 @@ func TestLeftoversAreRemovedAtOpen(t *testing.T) {
 	if err := errors.Join(s.Close(), mem.MkdirAll("state/db-77", 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	s = openState(t, mem)
+	openState(t, mem)
 	names, err := mem.List("state")
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -219,13 +220,16 @@ func TestGetAllocatesLittle(t *testing.T) {
 	s := openState(t, vfs.NewMem())
 	fill(t, s, 0, 1000)
 	key := []byte("key/0000500")
-	n := testing.AllocsPerRun(200, func() {
-		v := s.View()
-		if r, err := plain.Get(v, key); err != nil || r == nil {
-			t.Fatal(r, err)
-		}
-		_ = v.Close()
-	})
+	n := math.Inf(1)
+	for range 10 { // what the engine does meanwhile is counted too
+		n = min(n, testing.AllocsPerRun(50, func() {
+			v := s.View()
+			if r, err := plain.Get(v, key); err != nil || r == nil {
+				t.Fatal(r, err)
+			}
+			_ = v.Close()
+		}))
+	}
 	if n > 8 { // view, snapshot, record, its string and its bytes
 		t.Errorf("%v allocations", n)
 	}

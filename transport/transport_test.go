@@ -233,7 +233,7 @@ func TestMoreCallsThanStreamSlotsAllEnd(t *testing.T) {
 func TestPoolGrowsToItsSizeAndSpreads(t *testing.T) {
 	hold := make(chan struct{})
 	b := endpoint(t, derived(t, testKey(1), server("b")), func(c *Config) {
-		c.Protocols[testProtocol] = Protocol{Serve: func(_ context.Context, _ Remote, s Stream) { <-hold; echo(nil, Remote{}, s) }}
+		c.Protocols[testProtocol] = Protocol{Serve: func(ctx context.Context, r Remote, s Stream) { <-hold; echo(ctx, r, s) }}
 	})
 	a := endpoint(t, derived(t, testKey(1), server("a")), func(c *Config) { c.PoolSize = 3 })
 	const calls = 40

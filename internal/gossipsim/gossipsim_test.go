@@ -168,7 +168,6 @@ func TestCutDatacenterComesBackByItself(t *testing.T) {
 		if its, _ := f.Failures(at, f.Servers[0]); its != 9 {
 			t.Errorf("%d of the 9 others saw it fail", its)
 		}
-		at = time.Now()
 		for j := 1; j < 4; j++ {
 			f.Cut(0, j, false)
 		}

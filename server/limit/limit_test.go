@@ -4,7 +4,8 @@ import "testing"
 
 func TestBoundIsKept(t *testing.T) {
 	l := New(2)
-	if !l.Enter() || !l.Enter() || l.Enter() {
+	first, second, third := l.Enter(), l.Enter(), l.Enter()
+	if !first || !second || third {
 		t.Fatalf("%d are in progress, not 2", l.InUse())
 	}
 	l.Leave()
