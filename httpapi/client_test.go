@@ -61,43 +61,7 @@ func TestClientLibraryOfConsul(t *testing.T) {
 	if raft, err := c.Operator().RaftGetConfiguration(nil); err != nil || len(raft.Servers) != 1 || !raft.Servers[0].Leader {
 		t.Errorf("raft: %+v, %v", raft, err)
 	}
-	clientOfAgent(t, w, c.Agent(), c.Coordinate())
-}
-
-func clientOfAgent(t *testing.T, w *world, a *api.Agent, coordinates *api.Coordinate) {
-	err := a.ServiceRegister(&api.AgentServiceRegistration{ID: "w1", Name: "web", Port: 80, Meta: map[string]string{"k": "v"},
-		Check: &api.AgentServiceCheck{CheckID: "c1", TTL: "30s", DeregisterCriticalServiceAfter: "1m"}})
-	if err != nil {
-		t.Fatalf("register: %v", err)
-	}
-	if err := a.UpdateTTL("c1", "fine", "pass"); err != nil {
-		t.Errorf("update TTL: %v", err)
-	}
-	if services, err := a.Services(); err != nil || services["w1"].Port != 80 || services["w1"].Meta["k"] != "v" {
-		t.Errorf("services: %+v, %v", services, err)
-	}
-	if status, info, err := a.AgentHealthServiceByID("w1"); err != nil || status != "passing" || info.Service.ID != "w1" {
-		t.Errorf("health: %s, %+v, %v", status, info, err)
-	}
-	if s, _, err := a.Service("w1", nil); err != nil || s.ContentHash == "" {
-		t.Errorf("service: %+v, %v", s, err)
-	}
-	if checks, err := a.Checks(); err != nil || checks["c1"].Output != "fine" || checks["c1"].Status != "passing" {
-		t.Errorf("checks: %+v, %v", checks, err)
-	}
-	if err := a.ServiceDeregister("w1"); err != nil {
-		t.Errorf("deregister: %v", err)
-	}
-	if members, err := a.Members(true); err != nil || len(members) != 1 || members[0].Port != 8302 {
-		t.Errorf("members: %+v, %v", members, err)
-	}
-	if self, err := a.Self(); err != nil || self["Config"]["NodeName"] != "n1" {
-		t.Errorf("self: %+v, %v", self, err)
-	}
-	if err := a.ForceLeavePrune("n2"); err != nil || w.agent.asked[len(w.agent.asked)-1] != "force-leave n2 true false" {
-		t.Errorf("force-leave: %v, asked %v", err, w.agent.asked)
-	}
-	if dcs, err := coordinates.Datacenters(); err != nil || len(dcs) != 1 || dcs[0].AreaID != "wan" {
+	if dcs, err := c.Coordinate().Datacenters(); err != nil || len(dcs) != 1 || dcs[0].AreaID != "wan" {
 		t.Errorf("coordinates: %+v, %v", dcs, err)
 	}
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/legate-project/legate/agent/local"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/httpapi/agent"
 	"github.com/legate-project/legate/op"
@@ -245,62 +244,31 @@ func (t typed) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
 	return op.NewReply(meta, res), nil
 }
 
-// agentFake notes what it was asked to do.
-type agentFake struct {
-	mu    sync.Mutex
-	asked []string
-}
+// thisAgent is the agent n1 of dc1, and no server.
+type thisAgent struct{ agent.Agent }
 
-func (a *agentFake) note(format string, args ...any) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.asked = append(a.asked, fmt.Sprintf(format, args...))
-	return nil
+// Self implements agent.Facts.
+func (thisAgent) Self() agent.SelfView {
+	return agent.SelfView{Config: agent.SelfConfig{Datacenter: "dc1", NodeName: "n1"}}
 }
-
-func (a *agentFake) Self() agent.SelfView {
-	return agent.SelfView{Config: agent.SelfConfig{Datacenter: "dc1", NodeName: "n1", Version: "1.2.3"}, Member: agent.Member{Name: "n1", Status: 1}}
-}
-
-func (a *agentFake) Members(wan bool) ([]agent.Member, error) {
-	if wan {
-		return []agent.Member{{Name: "n1.dc1", Addr: "10.0.0.1", Port: 8302, Status: 1}}, nil
-	}
-	return []agent.Member{{Name: "n1", Status: 1, Tags: map[string]string{"role": "consul"}}, {Name: "n2", Status: 4}}, nil
-}
-
-func (a *agentFake) Join(_ context.Context, addrs []string, wan bool) (int, error) {
-	return 1, a.note("join %v %t", addrs, wan)
-}
-func (a *agentFake) Leave(context.Context) error { return a.note("leave") }
-func (a *agentFake) ForceLeave(_ context.Context, node string, prune, wan bool) error {
-	return a.note("force-leave %s %t %t", node, prune, wan)
-}
-func (a *agentFake) Reload() error { return a.note("reload") }
 
 // world is a server with everything around it.
 type world struct {
 	*Server
-	fake  *fake
-	agent *agentFake
-	local *local.State
-	reg   *prometheus.Registry
+	fake *fake
+	reg  *prometheus.Registry
 }
 
 func start(t testing.TB, change ...func(*Config)) *world {
 	t.Helper()
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
-	w := &world{fake: newFake(), agent: &agentFake{}, reg: prometheus.NewRegistry()}
-	var err error
-	w.local, err = local.New(local.Config{Caller: w.fake, NodeName: "n1", Datacenter: "dc1", Log: quiet, Registerer: prometheus.NewRegistry()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := Config{Caller: typed{w.fake}, Agent: w.agent, Local: w.local, Datacenter: "dc1", NodeName: "n1", MaxValueSize: 8192,
+	w := &world{fake: newFake(), reg: prometheus.NewRegistry()}
+	cfg := Config{Caller: typed{w.fake}, Agent: thisAgent{}, Local: struct{ agent.Local }{}, Datacenter: "dc1", NodeName: "n1", MaxValueSize: 8192,
 		Log: quiet, Registerer: w.reg, Metrics: http.NotFoundHandler(), AgentMetrics: http.NotFoundHandler()}
 	for _, f := range change {
 		f(&cfg)
 	}
+	var err error
 	if w.Server, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/legate-project/legate/config"
@@ -107,33 +106,6 @@ func TestRequests(t *testing.T) {
 		{"GET", "/v1/coordinate/node/none", "", 404, ""},
 		{"PUT", "/v1/coordinate/update", `{"Node":"n1","Coord":{"Vec":[1]}}`, 200, ""},
 		{"PUT", "/v1/coordinate/update", `{}`, 400, "Missing node name"},
-
-		// agent
-		{"GET", "/v1/agent/self", "", 200, `~{"Config":{"Datacenter":"dc1",`},
-		{"GET", "/v1/agent/version", "", 200, `{"SHA":"","BuildDate":"","HumanVersion":"1.2.3","FIPS":""}`},
-		{"GET", "/v1/agent/host", "", 200, `~"Host":{`},
-		{"GET", "/v1/agent/members", "", 200, `~[{"Name":"n1","Addr":"","Port":0,"Tags":{"role":"consul"},"Status":1,`},
-		{"GET", "/v1/agent/members?wan=1", "", 200, `~[{"Name":"n1.dc1","Addr":"10.0.0.1","Port":8302,"Tags":{},"Status":1,`},
-		{"GET", "/v1/agent/members?filter=Status==4", "", 200, `~[{"Name":"n2"`},
-		{"GET", "/v1/agent/services", "", 200, `{}`},
-		{"GET", "/v1/agent/checks", "", 200, `{}`},
-		{"GET", "/v1/agent/service/none", "", 404, "unknown service ID: none"},
-		{"PUT", "/v1/agent/service/deregister/none", "", 404, `Unknown service ID "none". Ensure that the service ID is passed, not the service name.`},
-		{"PUT", "/v1/agent/check/pass/none", "", 404, `Unknown check ID "none". Ensure that the check ID is passed, not the check name.`},
-		{"PUT", "/v1/agent/check/update/none", `{"Status":"fine"}`, 400, "Invalid check status: 'fine'"},
-		{"PUT", "/v1/agent/service/register", `{}`, 400, "Missing service name"},
-		{"PUT", "/v1/agent/service/register", `{"Name":"x","Tags":1}`, 400, "Request decode failed: tags: want a list of strings, got the number 1"},
-		{"PUT", "/v1/agent/service/register", `{"Name":"x","Address":"0.0.0.0"}`, 400, "Invalid service address"},
-		{"PUT", "/v1/agent/service/register", `{"Name":"x","Port":70000}`, 400, "~Invalid service port"},
-		{"PUT", "/v1/agent/service/register", `{"Name":"x","Weights":{"Passing":0}}`, 400, "~Invalid service weights"},
-		{"PUT", "/v1/agent/service/register", `{"Name":"x","Check":{"TTL":"5x"}}`, 400, `~Request decode failed: checks[0].ttl: `},
-		{"PUT", "/v1/agent/service/register", `{"Name":"x","Check":{"Args":["true"],"Interval":"5s"}}`, 400, "~Scripts are disabled"},
-		{"PUT", "/v1/agent/check/register", `{"Name":"x","ScriptArgs":["true"],"Interval":"5s"}`, 400, "~Scripts are disabled"},
-		{"PUT", "/v1/agent/check/register", `{"TTL":"5s"}`, 400, "Missing check name"},
-		{"PUT", "/v1/agent/check/register", `{"Name":"x","TTL":"5s","Status":"fine"}`, 400, "Bad check status"},
-		{"PUT", "/v1/agent/check/register", `{"Name":"x","TTL":"5s","ServiceID":"none"}`, 404, `ServiceID "none" does not exist`},
-		{"PUT", "/v1/agent/check/register", `{"Name":"x"}`, 400, "~has no kind"},
-		{"GET", "/v1/agent/health/service/id/none", "", 404, "~none"},
 	} {
 		t.Run(c.method+" "+strings.ReplaceAll(c.target, "/", "|"), func(t *testing.T) {
 			rec := start(t).do(c.method, c.target, c.body)
@@ -229,128 +201,6 @@ func TestParameters(t *testing.T) {
 	if w.do("GET", "/v1/kv/a", ""); w.fake.header.Token != "own" {
 		t.Error("the agent's own token was not used")
 	}
-}
-
-func TestAgentIsAsked(t *testing.T) {
-	w := start(t)
-	for _, c := range []struct{ target, want string }{
-		{"/v1/agent/join/10.0.0.9", "join [10.0.0.9] false"},
-		{"/v1/agent/join/10.0.0.9?wan=1", "join [10.0.0.9] true"},
-		{"/v1/agent/leave", "leave"},
-		{"/v1/agent/force-leave/n2?prune", "force-leave n2 true false"},
-		{"/v1/agent/force-leave/n2?wan", "force-leave n2 false true"},
-		{"/v1/agent/reload", "reload"},
-	} {
-		w.agent.asked = nil
-		if rec := w.do("PUT", c.target, ""); rec.Code != 200 || len(w.agent.asked) != 1 || w.agent.asked[0] != c.want {
-			t.Errorf("%s: %d, asked %v, want %s", c.target, rec.Code, w.agent.asked, c.want)
-		}
-	}
-}
-
-func TestServicesOfTheAgent(t *testing.T) {
-	w := start(t)
-	for _, c := range []struct {
-		method, target, body string
-		status               int
-		want                 string
-	}{
-		{"PUT", "/v1/agent/service/register", `{"ID":"w1","Name":"web","Tags":["a"],"Port":80,"Unknown":1,
-			"Check":{"CheckID":"c1","TTL":"30s","DeregisterCriticalServiceAfter":"1m"},
-			"Checks":[{"Name":"second","HTTP":"http://127.0.0.1:1/","Interval":"10s","Timeout":""}]}`, 200, ""},
-		{"PUT", "/v1/agent/service/register", `{"name":"db","enable_tag_override":true,"tagged_addresses":{"lan":{"address":"1.2.3.4","port":5}},"check":{"ttl":15000000000}}`, 200, ""},
-		{"GET", "/v1/agent/services", "", 200, `"w1":{"ID":"w1","Service":"web","Tags":["a"],"Meta":{},"Port":80,"Address":"","Weights":{"Passing":1,"Warning":1},"EnableTagOverride":false,"Datacenter":"dc1"}`},
-		{"GET", "/v1/agent/services?filter=Service==db", "", 200, `{"db":{"ID":"db","Service":"db","Tags":[],"Meta":{},"Port":0,"Address":"","TaggedAddresses":{"lan":{"Address":"1.2.3.4","Port":5}},"Weights":{"Passing":1,"Warning":1},"EnableTagOverride":true,"Datacenter":"dc1"}}`},
-		{"GET", "/v1/agent/checks", "", 200, `"c1":{"Node":"n1","CheckID":"c1"`},
-		{"GET", "/v1/agent/health/service/id/w1", "", 503, `{"AggregatedStatus":"critical","Service":{"ID":"w1"`},
-		{"PUT", "/v1/agent/check/pass/c1?note=fine", "", 200, ""},
-		{"PUT", "/v1/agent/check/update/service:w1:2", `{"Status":"passing"}`, 500, `CheckID "service:w1:2" does not have associated TTL`},
-		{"PUT", "/v1/agent/check/deregister/service:w1:2", "", 200, ""},
-		{"GET", "/v1/agent/health/service/id/w1?format=text", "", 200, "passing"},
-		{"PUT", "/v1/agent/check/warn/c1", "", 200, ""},
-		{"GET", "/v1/agent/health/service/name/web?format=text", "", 429, "warning"},
-		{"PUT", "/v1/agent/check/update/c1", `{"Status":"critical","Output":"bad"}`, 200, ""},
-		{"GET", "/v1/agent/checks?filter=Output==bad", "", 200, `"c1"`},
-		{"PUT", "/v1/agent/check/register", `{"ID":"_node_maintenance","Name":"m","TTL":"1h"}`, 200, ""},
-		{"GET", "/v1/agent/health/service/name/web?format=text", "", 503, "maintenance"},
-		{"GET", "/v1/agent/health/service/name/none", "", 404, "none"},
-		{"PUT", "/v1/agent/service/deregister/w1", "", 200, ""},
-		{"GET", "/v1/agent/service/w1", "", 404, "unknown service ID: w1"},
-	} {
-		rec := w.do(c.method, c.target, c.body)
-		if rec.Code != c.status || !strings.Contains(rec.Body.String(), c.want) {
-			t.Errorf("%s %s: %d %s\nwant %d %s", c.method, c.target, rec.Code, rec.Body, c.status, c.want)
-		}
-	}
-}
-
-// Maintenance of the node and of one service, and a failed TTL check, show in the
-// health of an agent's services: that of a name is its worst instance's.
-func TestMaintenanceAndFailuresOfTheAgent(t *testing.T) {
-	w := start(t)
-	for _, c := range []struct {
-		method, target, body string
-		status               int
-		want                 string
-	}{
-		{"PUT", "/v1/agent/service/register", `{"ID":"w1","Name":"web","Check":{"CheckID":"c1","TTL":"30s","Status":"passing"}}`, 200, ""},
-		{"PUT", "/v1/agent/service/register", `{"ID":"w2","Name":"web","Check":{"CheckID":"c2","TTL":"30s","Status":"passing"}}`, 200, ""},
-		{"GET", "/v1/agent/health/service/name/web", "", 200, `[{"AggregatedStatus":"passing","Service":{"ID":"w1"`},
-		{"PUT", "/v1/agent/check/fail/c2?note=worse", "", 200, ""},
-		{"GET", "/v1/agent/checks?filter=CheckID==c2", "", 200, `"Status":"critical","Notes":"","Output":"worse"`},
-		{"GET", "/v1/agent/health/service/id/w1", "", 200, `{"AggregatedStatus":"passing"`},
-		{"GET", "/v1/agent/health/service/name/web", "", 503, `},{"AggregatedStatus":"critical","Service":{"ID":"w2"`},
-		{"GET", "/v1/agent/health/service/name/web?format=text", "", 503, "critical"},
-		{"PUT", "/v1/agent/check/pass/c2", "", 200, ""},
-
-		{"PUT", "/v1/agent/service/maintenance/w2", "", 400, "Missing value for enable"},
-		{"PUT", "/v1/agent/service/maintenance/w2?enable=perhaps", "", 400, "Invalid value for enable"},
-		{"PUT", "/v1/agent/service/maintenance/none?enable=true", "", 404, "none"},
-		{"PUT", "/v1/agent/service/maintenance/w2?enable=true&reason=disk", "", 200, ""},
-		{"GET", "/v1/agent/checks", "", 200, `"_service_maintenance:w2":{"Node":"n1","CheckID":"_service_maintenance:w2","Name":"Service Maintenance Mode","Status":"critical","Notes":"disk"`},
-		{"GET", "/v1/agent/health/service/id/w1?format=text", "", 200, "passing"},
-		{"GET", "/v1/agent/health/service/id/w2?format=text", "", 503, "maintenance"},
-		{"PUT", "/v1/agent/service/maintenance/w2?enable=false", "", 200, ""},
-		{"GET", "/v1/agent/health/service/id/w2?format=text", "", 200, "passing"},
-
-		{"PUT", "/v1/agent/maintenance", "", 400, "Missing value for enable"},
-		{"PUT", "/v1/agent/maintenance?enable=true&reason=kernel", "", 200, ""},
-		{"GET", "/v1/agent/checks?filter=Notes==kernel", "", 200, `"Name":"Node Maintenance Mode","Status":"critical","Notes":"kernel"`},
-		{"GET", "/v1/agent/health/service/id/w1?format=text", "", 503, "maintenance"},
-		{"PUT", "/v1/agent/maintenance?enable=false", "", 200, ""},
-		{"GET", "/v1/agent/health/service/name/web?format=text", "", 200, "passing"},
-	} {
-		rec := w.do(c.method, c.target, c.body)
-		if rec.Code != c.status || !strings.Contains(rec.Body.String(), c.want) {
-			t.Errorf("%s %s: %d %s\nwant %d %s", c.method, c.target, rec.Code, rec.Body, c.status, c.want)
-		}
-	}
-}
-
-func TestWaitForAnotherHash(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := start(t)
-		w.do("PUT", "/v1/agent/service/register", `{"Name":"web","Port":80}`)
-		hash := w.do("GET", "/v1/agent/service/web", "").Header().Get("X-Consul-ContentHash")
-		if hash == "" {
-			t.Fatal("no hash")
-		}
-		begin := time.Now()
-		rec := w.do("GET", "/v1/agent/service/web?wait=10s&hash="+hash, "")
-		if took := time.Since(begin); took != 10*time.Second || rec.Header().Get("X-Consul-ContentHash") != hash {
-			t.Errorf("without a change: %s, hash %s, want %s after 10 s", took, rec.Header().Get("X-Consul-ContentHash"), hash)
-		}
-		answer := make(chan *httptest.ResponseRecorder)
-		go func() { answer <- w.do("GET", "/v1/agent/service/web?hash="+hash, "") }()
-		synctest.Wait()
-		w.do("PUT", "/v1/agent/service/register", `{"Name":"web","Port":81}`)
-		if rec := <-answer; !strings.Contains(rec.Body.String(), `"Port":81`) {
-			t.Errorf("after a change: %d %s", rec.Code, rec.Body)
-		}
-		if rec := w.do("GET", "/v1/agent/service/web?wait=x&hash="+hash, ""); rec.Code != 400 {
-			t.Errorf("a bad wait: %d", rec.Code)
-		}
-	})
 }
 
 func TestLongAnswersAreCompressedForWhoAccepts(t *testing.T) {

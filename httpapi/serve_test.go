@@ -6,13 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/api"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/legate-project/legate/internal/logging"
 )
 
 // serving starts the server on a real listener.
@@ -129,6 +133,33 @@ func TestStopAnswersThoseWhoWait(t *testing.T) {
 	}
 	if _, err := http.Get(url + "/v1/kv/a"); err == nil {
 		t.Error("a stopped server answers")
+	}
+}
+
+func TestAMonitorEndsWithItsServer(t *testing.T) {
+	tee := logging.NewTee(logging.Discard().Handler())
+	w := start(t, func(c *Config) { c.Logs = tee })
+	url, stop := serving(t, w)
+	c, err := api.NewClient(&api.Config{Address: strings.TrimPrefix(url, "http://")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := make(chan struct{})
+	defer close(end)
+	lines, err := c.Agent().MonitorJSON("warn", end, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logging.Std(slog.New(tee)).Print("[WARN] heard")
+	if line := <-lines; !strings.Contains(line, `"@message":"heard"`) {
+		t.Errorf("line: %s", line)
+	}
+	begin := time.Now()
+	if err := stop(); err != nil || time.Since(begin) > 3*time.Second {
+		t.Errorf("stop: %v after %v", err, time.Since(begin))
+	}
+	if line := <-lines; line != "" {
+		t.Errorf("after the stop: %q", line)
 	}
 }
 

@@ -74,14 +74,16 @@ type Case = struct {
 	Want                 string
 }
 
-// Check asks for one case.
-func (s *Server) Check(t testing.TB, c Case) {
+// Check asks for the cases, one after another.
+func (s *Server) Check(t testing.TB, cases ...Case) {
 	t.Helper()
-	rec := s.Do(c.Method, c.Target, c.Body)
-	got := rec.Body.String()
-	part, isPart := strings.CutPrefix(c.Want, "~")
-	if rec.Code != c.Status || (isPart && !strings.Contains(got, part)) || (!isPart && got != c.Want) {
-		t.Errorf("%s %s %.100s: %d %s\nwant %d %s", c.Method, c.Target, c.Body, rec.Code, got, c.Status, c.Want)
+	for _, c := range cases {
+		rec := s.Do(c.Method, c.Target, c.Body)
+		got := rec.Body.String()
+		part, isPart := strings.CutPrefix(c.Want, "~")
+		if rec.Code != c.Status || (isPart && !strings.Contains(got, part)) || (!isPart && got != c.Want) {
+			t.Errorf("%s %s %.100s: %d %s\nwant %d %s", c.Method, c.Target, c.Body, rec.Code, got, c.Status, c.Want)
+		}
 	}
 }
 

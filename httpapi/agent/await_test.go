@@ -1,4 +1,4 @@
-package httpapi
+package agent
 
 import (
 	"context"
@@ -28,7 +28,7 @@ func (u unsynced) AwaitSync(ctx context.Context, service, checkID string) {
 func startUnsynced(t *testing.T) (*world, unsynced) {
 	t.Helper()
 	u := unsynced{State: start(t).local, waits: make(chan string, 1), ended: make(chan string, 1)}
-	return start(t, func(c *Config) { c.Local = u }), u
+	return start(t, func(a *API) { a.Local = u }), u
 }
 
 // What a client changes of its agent is answered when the catalog has it, or when the
@@ -91,7 +91,7 @@ func TestChangesOfTheAgentAreAwaited(t *testing.T) {
 // A wait for the catalog ends with the connection of the client that waits.
 func TestAWaitForTheCatalogEndsWithItsClient(t *testing.T) {
 	w, u := startUnsynced(t)
-	url, _ := serving(t, w)
+	url := w.Listen(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "PUT", url+"/v1/agent/service/register", strings.NewReader(`{"Name":"web"}`))
@@ -116,7 +116,7 @@ func TestAWaitForTheCatalogEndsWithItsClient(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("the wait goes on although its client went")
 	}
-	if all := w.do("GET", "/v1/agent/services", "").Body.String(); !strings.Contains(all, `"web"`) {
+	if all := w.Do("GET", "/v1/agent/services", "").Body.String(); !strings.Contains(all, `"web"`) {
 		t.Errorf("the registration is lost: %s", all)
 	}
 }
