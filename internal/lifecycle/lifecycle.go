@@ -161,8 +161,17 @@ func (g *Group) waitCrowd(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
+	// As in undo: whoever ends by now is not accused.
+	select {
+	case <-gone:
+		return nil
+	case <-time.After(grace):
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if len(g.crowd) == 0 { // the last one ends right now
+		return nil
+	}
 	names := make([]string, 0, len(g.crowd))
 	for name, n := range g.crowd {
 		names = append(names, fmt.Sprintf("%s (%d)", name, n))

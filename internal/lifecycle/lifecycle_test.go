@@ -49,6 +49,24 @@ func TestStopNamesWhoIsStuckAndGoesOn(t *testing.T) {
 	})
 }
 
+// A stop whose time was used up elsewhere accuses nobody who is done.
+func TestStopOutOfTimeAccusesNobodyWhoIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 20 {
+			g := New("test")
+			g.Spawn("done", func(context.Context) {})
+			synctest.Wait()
+			g.Spawn("ends when told", func(ctx context.Context) { <-ctx.Done() })
+			g.Go("as well", func(ctx context.Context) { <-ctx.Done() })
+			if err := g.Stop(over); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 func TestNothingStartsAfterStop(t *testing.T) {
 	g := New("test")
 	if err := g.Stop(t.Context()); err != nil {
