@@ -90,9 +90,9 @@ const metaJSON = `"Index":7,"LastContact":0,"KnownLeader":true,"ConsistencyLevel
 // with ~ is one that the answer contains.
 func TestQueryRequests(t *testing.T) {
 	const shown = `{"ID":"i1","Name":"q","Session":"s","Token":"\u003chidden\u003e","Template":{"Type":"","Regexp":"","RemoveEmptyTags":false},` +
-		`"DNS":{"TTL":"3s"},"CreateIndex":3,"ModifyIndex":4,"Service":{"Service":"web","OnlyPassing":false,"IgnoreCheckIDs":null,"Near":"",` +
-		`"Tags":["!a"],"NodeMeta":null,"ServiceMeta":null,"Connect":false,"Peer":"","Failover":{"NearestN":0,"Datacenters":null,"Targets":null,` +
-		`"SkipLocalDatacenter":false},"SamenessGroup":"","IncludeAll":false}}`
+		`"Service":{"Service":"web","Failover":{"NearestN":0,"Datacenters":null,"Targets":null,"SkipLocalDatacenter":false},"OnlyPassing":false,` +
+		`"IgnoreCheckIDs":null,"Near":"","Tags":["!a"],"NodeMeta":null,"ServiceMeta":null,"Connect":false,"Peer":"","SamenessGroup":"","IncludeAll":false},` +
+		`"DNS":{"TTL":"3s"},"CreateIndex":3,"ModifyIndex":4}`
 	for _, c := range []struct {
 		method, target, body string
 		status               int

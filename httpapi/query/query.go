@@ -98,15 +98,15 @@ func (a *API) delete(x *rest.Exchange) error {
 }
 
 func (a *API) get(x *rest.Exchange) error {
-	return show(x, a.Caller, &query.Get, &query.IDRequest{ID: x.Rest}, func(q []shownQuery) any { return q })
+	return show(x, a.Caller, &query.Get, &query.IDRequest{ID: x.Rest}, func(q query.Queries) any { return q })
 }
 
 func (a *API) explain(x *rest.Exchange) error {
-	return show(x, a.Caller, &query.Explain, &query.NameRequest{Name: x.Rest}, func(q []shownQuery) any { return struct{ Query shownQuery }{q[0]} })
+	return show(x, a.Caller, &query.Explain, &query.NameRequest{Name: x.Rest}, func(q query.Queries) any { return struct{ Query query.Query }{q[0]} })
 }
 
 // show answers with what an operation finds of a query, in a shape.
-func show[Req any](x *rest.Exchange, caller op.Caller, o *op.Read[Req, query.Queries], req *Req, shape func([]shownQuery) any) error {
+func show[Req any](x *rest.Exchange, caller op.Caller, o *op.Read[Req, query.Queries], req *Req, shape func(query.Queries) any) error {
 	h, err := x.Header()
 	if err != nil {
 		return err

@@ -53,6 +53,8 @@ type Failover struct {
 	NearestN    int
 	Datacenters []string `msg:",limit=64"`
 	Targets     []Target `msg:",limit=64"`
+	// SkipLocalDatacenter is kept for who wrote it, and has no effect.
+	SkipLocalDatacenter bool `msg:",omitempty"`
 }
 
 // Service says which instances of which service are wanted.
@@ -71,6 +73,10 @@ type Service struct {
 	ServiceMeta map[string]string // that the instance must have
 	Connect     bool              // the instances through which a mesh reaches the service are wanted
 	Peer        string            // refused unless empty
+	// SamenessGroup and IncludeAll are kept for who wrote them, and have no effect:
+	// there are no groups of peers.
+	SamenessGroup string `msg:",omitempty"`
+	IncludeAll    bool   `msg:",omitempty"`
 }
 
 // Template makes a query answer to every name that begins with its own.

@@ -337,27 +337,45 @@ func (z *ExecuteRequest) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Failover) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 3
-	// string "NearestN"
-	o = append(o, 0x83, 0xa8, 0x4e, 0x65, 0x61, 0x72, 0x65, 0x73, 0x74, 0x4e)
-	o = msgp.AppendInt(o, z.NearestN)
-	// string "Datacenters"
-	o = append(o, 0xab, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72, 0x73)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.Datacenters)))
-	for za0001 := range z.Datacenters {
-		o = msgp.AppendString(o, z.Datacenters[za0001])
+	// check for omitted fields
+	zb0001Len := uint32(4)
+	var zb0001Mask uint8 /* 4 bits */
+	_ = zb0001Mask
+	if z.SkipLocalDatacenter == false {
+		zb0001Len--
+		zb0001Mask |= 0x8
 	}
-	// string "Targets"
-	o = append(o, 0xa7, 0x54, 0x61, 0x72, 0x67, 0x65, 0x74, 0x73)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.Targets)))
-	for za0002 := range z.Targets {
-		// map header, size 2
-		// string "Peer"
-		o = append(o, 0x82, 0xa4, 0x50, 0x65, 0x65, 0x72)
-		o = msgp.AppendString(o, z.Targets[za0002].Peer)
-		// string "Datacenter"
-		o = append(o, 0xaa, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
-		o = msgp.AppendString(o, z.Targets[za0002].Datacenter)
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "NearestN"
+		o = append(o, 0xa8, 0x4e, 0x65, 0x61, 0x72, 0x65, 0x73, 0x74, 0x4e)
+		o = msgp.AppendInt(o, z.NearestN)
+		// string "Datacenters"
+		o = append(o, 0xab, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72, 0x73)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.Datacenters)))
+		for za0001 := range z.Datacenters {
+			o = msgp.AppendString(o, z.Datacenters[za0001])
+		}
+		// string "Targets"
+		o = append(o, 0xa7, 0x54, 0x61, 0x72, 0x67, 0x65, 0x74, 0x73)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.Targets)))
+		for za0002 := range z.Targets {
+			// map header, size 2
+			// string "Peer"
+			o = append(o, 0x82, 0xa4, 0x50, 0x65, 0x65, 0x72)
+			o = msgp.AppendString(o, z.Targets[za0002].Peer)
+			// string "Datacenter"
+			o = append(o, 0xaa, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
+			o = msgp.AppendString(o, z.Targets[za0002].Datacenter)
+		}
+		if (zb0001Mask & 0x8) == 0 { // if not omitted
+			// string "SkipLocalDatacenter"
+			o = append(o, 0xb3, 0x53, 0x6b, 0x69, 0x70, 0x4c, 0x6f, 0x63, 0x61, 0x6c, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
+			o = msgp.AppendBool(o, z.SkipLocalDatacenter)
+		}
 	}
 	return
 }
@@ -469,6 +487,12 @@ func (z *Failover) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					}
 				}
 			}
+		case "SkipLocalDatacenter":
+			z.SkipLocalDatacenter, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "SkipLocalDatacenter")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -491,6 +515,7 @@ func (z *Failover) Msgsize() (s int) {
 	for za0002 := range z.Targets {
 		s += 1 + 5 + msgp.StringPrefixSize + len(z.Targets[za0002].Peer) + 11 + msgp.StringPrefixSize + len(z.Targets[za0002].Datacenter)
 	}
+	s += 20 + msgp.BoolSize
 	return
 }
 
@@ -1121,55 +1146,82 @@ func (z *SelectRequest) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Service) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 10
-	// string "Service"
-	o = append(o, 0x8a, 0xa7, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65)
-	o = msgp.AppendString(o, z.Service)
-	// string "Failover"
-	o = append(o, 0xa8, 0x46, 0x61, 0x69, 0x6c, 0x6f, 0x76, 0x65, 0x72)
-	o, err = z.Failover.MarshalMsg(o)
-	if err != nil {
-		err = msgp.WrapError(err, "Failover")
-		return
+	// check for omitted fields
+	zb0001Len := uint32(12)
+	var zb0001Mask uint16 /* 12 bits */
+	_ = zb0001Mask
+	if z.SamenessGroup == "" {
+		zb0001Len--
+		zb0001Mask |= 0x400
 	}
-	// string "OnlyPassing"
-	o = append(o, 0xab, 0x4f, 0x6e, 0x6c, 0x79, 0x50, 0x61, 0x73, 0x73, 0x69, 0x6e, 0x67)
-	o = msgp.AppendBool(o, z.OnlyPassing)
-	// string "IgnoreCheckIDs"
-	o = append(o, 0xae, 0x49, 0x67, 0x6e, 0x6f, 0x72, 0x65, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x49, 0x44, 0x73)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.IgnoreCheckIDs)))
-	for za0001 := range z.IgnoreCheckIDs {
-		o = msgp.AppendString(o, z.IgnoreCheckIDs[za0001])
+	if z.IncludeAll == false {
+		zb0001Len--
+		zb0001Mask |= 0x800
 	}
-	// string "Near"
-	o = append(o, 0xa4, 0x4e, 0x65, 0x61, 0x72)
-	o = msgp.AppendString(o, z.Near)
-	// string "Tags"
-	o = append(o, 0xa4, 0x54, 0x61, 0x67, 0x73)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.Tags)))
-	for za0002 := range z.Tags {
-		o = msgp.AppendString(o, z.Tags[za0002])
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "Service"
+		o = append(o, 0xa7, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65)
+		o = msgp.AppendString(o, z.Service)
+		// string "Failover"
+		o = append(o, 0xa8, 0x46, 0x61, 0x69, 0x6c, 0x6f, 0x76, 0x65, 0x72)
+		o, err = z.Failover.MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Failover")
+			return
+		}
+		// string "OnlyPassing"
+		o = append(o, 0xab, 0x4f, 0x6e, 0x6c, 0x79, 0x50, 0x61, 0x73, 0x73, 0x69, 0x6e, 0x67)
+		o = msgp.AppendBool(o, z.OnlyPassing)
+		// string "IgnoreCheckIDs"
+		o = append(o, 0xae, 0x49, 0x67, 0x6e, 0x6f, 0x72, 0x65, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x49, 0x44, 0x73)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.IgnoreCheckIDs)))
+		for za0001 := range z.IgnoreCheckIDs {
+			o = msgp.AppendString(o, z.IgnoreCheckIDs[za0001])
+		}
+		// string "Near"
+		o = append(o, 0xa4, 0x4e, 0x65, 0x61, 0x72)
+		o = msgp.AppendString(o, z.Near)
+		// string "Tags"
+		o = append(o, 0xa4, 0x54, 0x61, 0x67, 0x73)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.Tags)))
+		for za0002 := range z.Tags {
+			o = msgp.AppendString(o, z.Tags[za0002])
+		}
+		// string "NodeMeta"
+		o = append(o, 0xa8, 0x4e, 0x6f, 0x64, 0x65, 0x4d, 0x65, 0x74, 0x61)
+		o = msgp.AppendMapHeader(o, uint32(len(z.NodeMeta)))
+		for za0003, za0004 := range z.NodeMeta {
+			o = msgp.AppendString(o, za0003)
+			o = msgp.AppendString(o, za0004)
+		}
+		// string "ServiceMeta"
+		o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x4d, 0x65, 0x74, 0x61)
+		o = msgp.AppendMapHeader(o, uint32(len(z.ServiceMeta)))
+		for za0005, za0006 := range z.ServiceMeta {
+			o = msgp.AppendString(o, za0005)
+			o = msgp.AppendString(o, za0006)
+		}
+		// string "Connect"
+		o = append(o, 0xa7, 0x43, 0x6f, 0x6e, 0x6e, 0x65, 0x63, 0x74)
+		o = msgp.AppendBool(o, z.Connect)
+		// string "Peer"
+		o = append(o, 0xa4, 0x50, 0x65, 0x65, 0x72)
+		o = msgp.AppendString(o, z.Peer)
+		if (zb0001Mask & 0x400) == 0 { // if not omitted
+			// string "SamenessGroup"
+			o = append(o, 0xad, 0x53, 0x61, 0x6d, 0x65, 0x6e, 0x65, 0x73, 0x73, 0x47, 0x72, 0x6f, 0x75, 0x70)
+			o = msgp.AppendString(o, z.SamenessGroup)
+		}
+		if (zb0001Mask & 0x800) == 0 { // if not omitted
+			// string "IncludeAll"
+			o = append(o, 0xaa, 0x49, 0x6e, 0x63, 0x6c, 0x75, 0x64, 0x65, 0x41, 0x6c, 0x6c)
+			o = msgp.AppendBool(o, z.IncludeAll)
+		}
 	}
-	// string "NodeMeta"
-	o = append(o, 0xa8, 0x4e, 0x6f, 0x64, 0x65, 0x4d, 0x65, 0x74, 0x61)
-	o = msgp.AppendMapHeader(o, uint32(len(z.NodeMeta)))
-	for za0003, za0004 := range z.NodeMeta {
-		o = msgp.AppendString(o, za0003)
-		o = msgp.AppendString(o, za0004)
-	}
-	// string "ServiceMeta"
-	o = append(o, 0xab, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x4d, 0x65, 0x74, 0x61)
-	o = msgp.AppendMapHeader(o, uint32(len(z.ServiceMeta)))
-	for za0005, za0006 := range z.ServiceMeta {
-		o = msgp.AppendString(o, za0005)
-		o = msgp.AppendString(o, za0006)
-	}
-	// string "Connect"
-	o = append(o, 0xa7, 0x43, 0x6f, 0x6e, 0x6e, 0x65, 0x63, 0x74)
-	o = msgp.AppendBool(o, z.Connect)
-	// string "Peer"
-	o = append(o, 0xa4, 0x50, 0x65, 0x65, 0x72)
-	o = msgp.AppendString(o, z.Peer)
 	return
 }
 
@@ -1341,6 +1393,18 @@ func (z *Service) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Peer")
 				return
 			}
+		case "SamenessGroup":
+			z.SamenessGroup, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "SamenessGroup")
+				return
+			}
+		case "IncludeAll":
+			z.IncludeAll, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "IncludeAll")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -1377,7 +1441,7 @@ func (z *Service) Msgsize() (s int) {
 			s += msgp.StringPrefixSize + len(za0005) + msgp.StringPrefixSize + len(za0006)
 		}
 	}
-	s += 8 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Peer)
+	s += 8 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Peer) + 14 + msgp.StringPrefixSize + len(z.SamenessGroup) + 11 + msgp.BoolSize
 	return
 }
 

@@ -120,7 +120,7 @@ func bounded(q *Query) error {
 	if len(q.Name) > maxName {
 		return invalid("Name is longer than %d bytes", maxName)
 	}
-	texts := []string{q.ID, q.Session, q.Token, q.Template.Type}
+	texts := []string{q.ID, q.Session, q.Token, q.Template.Type, s.SamenessGroup}
 	for _, m := range []map[string]string{s.NodeMeta, s.ServiceMeta} {
 		for key := range m {
 			texts = append(texts, key)
