@@ -97,21 +97,31 @@ func (s *Server) hold(ctx context.Context, call *op.Call, a rules.Authorizer) (*
 		if !rpc.Again(err, call.Operation.OpKind()) {
 			return nil, err
 		}
-		now := time.Now()
-		if deadline.IsZero() {
-			deadline = now.Add(s.cfg.HoldTimeout)
-		}
-		pause := 20*time.Millisecond + rand.N(60*time.Millisecond)
-		if now.Add(pause).After(deadline) {
+		if err := s.pause(ctx, &deadline, err); err != nil {
 			return nil, err
 		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-s.group.Context().Done():
-			return nil, op.ErrStopping
-		case <-time.After(pause):
-		}
+	}
+}
+
+// pause lets a moment pass before what failed with an error is tried again. It
+// returns an error once there is no sense in that any more: the one that it was
+// given, after HoldTimeout from the first pause.
+func (s *Server) pause(ctx context.Context, deadline *time.Time, err error) error {
+	now := time.Now()
+	if deadline.IsZero() {
+		*deadline = now.Add(s.cfg.HoldTimeout)
+	}
+	pause := 20*time.Millisecond + rand.N(60*time.Millisecond)
+	if now.Add(pause).After(*deadline) {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return err
+	case <-s.group.Context().Done():
+		return op.ErrStopping
+	case <-time.After(pause):
+		return nil
 	}
 }
 

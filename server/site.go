@@ -65,6 +65,20 @@ func (v site) Reign() <-chan struct{} { return v.s.leader.Reign() }
 // Wait implements queries.Server.
 func (v site) Wait(asked time.Duration) time.Duration { return v.s.wait(asked) }
 
+// Hold implements snapshot.Server.
+func (v site) Hold(ctx context.Context, again func(error) bool, try func() error) error {
+	var deadline time.Time
+	for {
+		err := try()
+		if err == nil || !again(err) {
+			return err
+		}
+		if err := v.s.pause(ctx, &deadline, err); err != nil {
+			return err
+		}
+	}
+}
+
 // Group implements snapshot.Server.
 func (v site) Group() ([]consensus.Server, error) {
 	servers, _, err := v.s.raft.Configuration()
@@ -83,12 +97,12 @@ func (v site) Route(h *op.Header, anywhere bool) ([]transport.Target, transfer.O
 	if anywhere || s.raft.LeaseRead() {
 		return nil, nil, nil
 	}
-	if h.Forwarded {
-		return nil, nil, op.ErrNotLeader
-	}
 	id, _ := s.raft.Leader()
-	if id == "" || id == s.cfg.NodeID {
+	switch {
+	case id == "" || id == s.cfg.NodeID: // elected but not established yet
 		return nil, nil, op.ErrNoLeader
+	case h.Forwarded:
+		return nil, nil, op.ErrNotLeader
 	}
 	to, ok := s.findServer(id)
 	if !ok || s.cfg.Streams == nil {

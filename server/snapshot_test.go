@@ -1,14 +1,18 @@
 package server
 
 import (
+	"bytes"
+	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server/servertest"
 )
 
 func TestServerThatDoesNotLeadPassesSnapshotsOn(t *testing.T) {
-	h := newHarness(t, nil)
+	h := newHarness(t, func(c *Config) { c.HoldTimeout = 20 * time.Millisecond })
 	h.start(t, nil)
 	snapshots := h.Snapshots()
 	h.group.Leads.Store(false)
@@ -20,6 +24,7 @@ func TestServerThatDoesNotLeadPassesSnapshotsOn(t *testing.T) {
 			t.Errorf("%s without a leader: %v", name, err)
 		}
 	}
+	h.group.Other = servertest.UID("2")
 	if _, _, err := snapshots.SaveSnapshot(t.Context(), op.Header{Forwarded: true}); op.CodeOf(err) != op.CodeNotLeader {
 		t.Errorf("passed on twice: %v", err)
 	}
@@ -30,5 +35,35 @@ func TestServerThatDoesNotLeadPassesSnapshotsOn(t *testing.T) {
 	_ = out.Close()
 	if _, _, err := snapshots.SaveSnapshot(t.Context(), op.Header{Datacenter: "dc9"}); op.CodeOf(err) != op.CodeUnknownDatacenter {
 		t.Errorf("an unknown datacenter: %v", err)
+	}
+}
+
+// Snapshots wait for a leader as all else does that needs one, also those that were
+// passed on to who was elected and is not established yet.
+func TestSnapshotsWaitForALeader(t *testing.T) {
+	for _, forwarded := range []bool{false, true} {
+		h := newHarness(t, func(c *Config) { c.HoldTimeout = time.Minute })
+		h.start(t, nil)
+		snapshots, header := h.Snapshots(), op.Header{Forwarded: forwarded}
+		var file []byte
+		save := func() error {
+			out, _, err := snapshots.SaveSnapshot(t.Context(), header)
+			if err != nil {
+				return err
+			}
+			defer out.Close()
+			file, err = io.ReadAll(out)
+			return err
+		}
+		restore := func() error { return snapshots.RestoreSnapshot(t.Context(), header, bytes.NewReader(file)) }
+		for _, what := range []func() error{save, restore} {
+			h.group.Leads.Store(false)
+			elected := time.AfterFunc(100*time.Millisecond, func() { h.group.Leads.Store(true) })
+			if err := what(); err != nil {
+				t.Errorf("forwarded %v: %v", forwarded, err)
+			}
+			elected.Stop()
+			h.group.Leads.Store(true)
+		}
 	}
 }

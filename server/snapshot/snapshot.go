@@ -24,6 +24,7 @@ import (
 	"github.com/legate-project/legate/consensus"
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/op/rpc"
 	"github.com/legate-project/legate/op/transfer"
 	"github.com/legate-project/legate/server/limit"
 	"github.com/legate-project/legate/state"
@@ -58,6 +59,8 @@ type Server interface {
 	// Route says which servers a request is for, and how they are reached; no
 	// targets are this server. The header becomes that of the forwarded request.
 	Route(h *op.Header, anywhere bool) ([]transport.Target, transfer.Opener, error)
+	// Hold tries again while that may help, as calls do that wait for a leader.
+	Hold(ctx context.Context, again func(error) bool, try func() error) error
 	// ConfirmLeadership fails unless this server leads right now.
 	ConfirmLeadership(ctx context.Context) error
 	// Group lists the servers of the consensus group.
@@ -120,7 +123,24 @@ func (s *Snapshots) mayRestore(h op.Header) error {
 // SaveSnapshot returns an archive of the state as it is made: the leader's or,
 // with stale reads, this server's. Close ends it early. Where nobody reads for
 // transfer.Stall, Read returns an error from then on.
-func (s *Snapshots) SaveSnapshot(ctx context.Context, h op.Header) (io.ReadCloser, op.Meta, error) {
+func (s *Snapshots) SaveSnapshot(ctx context.Context, h op.Header) (out io.ReadCloser, meta op.Meta, err error) {
+	err = s.server.Hold(ctx, againFor(h), func() error {
+		out, meta, err = s.save(ctx, h)
+		return err
+	})
+	return out, meta, err
+}
+
+// againFor is what may be tried again: without a leader nothing was done. Who
+// passed a request on tries again itself, and only waits here for who was elected.
+func againFor(h op.Header) func(error) bool {
+	if h.Forwarded {
+		return func(err error) bool { return op.CodeOf(err) == op.CodeNoLeader }
+	}
+	return func(err error) bool { return rpc.Again(err, op.KindWrite) }
+}
+
+func (s *Snapshots) save(ctx context.Context, h op.Header) (io.ReadCloser, op.Meta, error) {
 	targets, via, err := s.server.Route(&h, h.Consistency == op.Stale)
 	if err != nil {
 		return nil, op.Meta{}, err
@@ -259,6 +279,23 @@ func (p *patient) Write(b []byte) (int, error) {
 // RestoreSnapshot makes the archive that from yields the state of the
 // datacenter. It is read and verified whole before anything changes.
 func (s *Snapshots) RestoreSnapshot(ctx context.Context, h op.Header, from io.Reader) error {
+	again, upload := againFor(h), &begun{r: from}
+	return s.server.Hold(ctx, func(err error) bool { return !upload.read && again(err) }, func() error { return s.restore(ctx, h, upload) })
+}
+
+// begun remembers whether anything was read: that is gone for another try.
+type begun struct {
+	r    io.Reader
+	read bool
+}
+
+// Read implements io.Reader.
+func (b *begun) Read(p []byte) (int, error) {
+	b.read = true
+	return b.r.Read(p)
+}
+
+func (s *Snapshots) restore(ctx context.Context, h op.Header, from io.Reader) error {
 	targets, via, err := s.server.Route(&h, false)
 	if err != nil {
 		return err

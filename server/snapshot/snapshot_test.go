@@ -80,6 +80,9 @@ func (h *harness) Route(*op.Header, bool) ([]transport.Target, transfer.Opener, 
 	return nil, nil, nil
 }
 
+// Hold implements Server: once.
+func (h *harness) Hold(_ context.Context, _ func(error) bool, try func() error) error { return try() }
+
 // ConfirmLeadership implements Server.
 func (h *harness) ConfirmLeadership(context.Context) error { return nil }
 
