@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/legate-project/legate/httpapi/resttest"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/query"
@@ -44,7 +45,7 @@ func TestAnswersAboutOtherDatacentersAreTranslated(t *testing.T) {
 			want         bool
 		}{{"dc1", "dc1", true, false}, {"dc2", "dc2", true, true}, {"dc2", "", true, true}, {"dc1", "", true, false}, {"dc2", "dc2", false, false}} {
 			w := start(t, func(cfg *Config) {
-				cfg.Caller = &canned{answers: placed(c.dc), meta: &op.Meta{Index: 7, KnownLeader: true, Datacenter: c.answered}}
+				cfg.Caller = &resttest.Caller{Answers: placed(c.dc), Meta: &op.Meta{Index: 7, KnownLeader: true, Datacenter: c.answered}}
 				cfg.TranslateWAN = c.translate
 			})
 			r := w.do("GET", target, "")

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/legate-project/legate/httpapi/resttest"
 	"github.com/legate-project/legate/httpapi/snapshot"
 	"github.com/legate-project/legate/op"
 )
@@ -24,11 +25,11 @@ func TestSeveralDatacenters(t *testing.T) {
 		{"/v1/catalog/nodes?dc=all&stale", "all"},
 		{"/v1/catalog/services?dc=all&cached", "all"},
 	} {
-		caller := &canned{answers: records(), meta: &meta}
+		caller := &resttest.Caller{Answers: resttest.Records(), Meta: &meta}
 		w := start(t, func(cfg *Config) { cfg.Caller = caller })
 		r := w.do("GET", c.target, "")
-		if r.Code != http.StatusOK || caller.header.Datacenter != c.dc {
-			t.Errorf("%s: %d %s, asked of %q", c.target, r.Code, r.Body, caller.header.Datacenter)
+		if r.Code != http.StatusOK || caller.Header().Datacenter != c.dc {
+			t.Errorf("%s: %d %s, asked of %q", c.target, r.Code, r.Body, caller.Header().Datacenter)
 		}
 		for name, want := range map[string]string{"X-Legate-Datacenters": "dc1;ok, dc2;stale;age=12, dc3;unreachable", "X-Legate-Datacenter": "dc2", "Age": "12", "X-Consul-Index": "4503599627370495"} {
 			if got := r.Header().Get(name); got != want {

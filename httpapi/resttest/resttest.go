@@ -6,8 +6,10 @@
 package resttest
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +19,8 @@ import (
 
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/catalog"
 )
 
 // Server answers the requests of one test.
@@ -92,5 +96,74 @@ func (s *Server) Check(t testing.TB, cases ...Case) {
 func CheckEach(t *testing.T, serve func(testing.TB) *Server, cases []Case) {
 	for _, c := range cases {
 		t.Run(c.Method+" "+strings.ReplaceAll(c.Target, "/", "|"), func(t *testing.T) { serve(t).Check(t, c) })
+	}
+}
+
+// Shape is an answer, to the byte, which the official client reads into a type of its
+// own; nil if it has none. The type may lack fields only if that is said.
+type Shape = struct {
+	Target, Want string
+	Into         any
+	Lacks        bool
+}
+
+// CheckShapes asks for answers that clients are written against.
+func (s *Server) CheckShapes(t testing.TB, shapes ...Shape) {
+	t.Helper()
+	for _, c := range shapes {
+		rec := s.Do("GET", c.Target, "")
+		if got := rec.Body.String(); got != c.Want {
+			t.Errorf("%s: %d\n%s\nwant\n%s", c.Target, rec.Code, got, c.Want)
+		}
+		if c.Into == nil {
+			continue
+		}
+		dec := json.NewDecoder(rec.Body)
+		if !c.Lacks {
+			dec.DisallowUnknownFields()
+		}
+		if err := dec.Decode(c.Into); err != nil {
+			t.Errorf("%s: the client reads it: %v", c.Target, err)
+		}
+	}
+}
+
+// CheckAsked checks what each target asks the datacenter for: a pointer to a request.
+func CheckAsked(t testing.TB, serve func(testing.TB, op.Caller) *Server, wanted map[string]any) {
+	t.Helper()
+	for target, want := range wanted {
+		caller := &Caller{}
+		if rec := serve(t, caller).Do("GET", target, ""); rec.Code != 200 || !reflect.DeepEqual(caller.Request(), want) {
+			t.Errorf("%s: %d, asks %+v, want %+v", target, rec.Code, caller.Request(), want)
+		}
+	}
+}
+
+// CheckRefused checks that the cases are answered without asking the datacenter for
+// anything. What they want is how the answer begins.
+func CheckRefused(t testing.TB, serve func(testing.TB, op.Caller) *Server, cases ...Case) {
+	t.Helper()
+	for _, c := range cases {
+		caller := &Caller{}
+		rec := serve(t, caller).Do(c.Method, c.Target, c.Body)
+		if asked := caller.Asked(); rec.Code != c.Status || !strings.HasPrefix(rec.Body.String(), c.Want) || len(asked) > 0 {
+			t.Errorf("%s %s: %d %s, asked %v; want %d %s and nothing asked", c.Method, c.Target, rec.Code, rec.Body, asked, c.Status, c.Want)
+		}
+	}
+}
+
+// CheckMesh checks that the list of a mesh's instances of "web" is asked for as such, with
+// all that a client may say, and shown as that of all instances.
+func CheckMesh(t testing.TB, serve func(testing.TB, op.Caller) *Server, all, inMesh string) {
+	t.Helper()
+	asked := catalog.ServiceRequest{Service: "web", Tags: []string{"a"}, NodeMeta: []string{"k:v"}}
+	askedInMesh := asked
+	askedInMesh.Connect = true
+	const said = "?tag=a&node-meta=k:v"
+	CheckAsked(t, serve, map[string]any{all + said: &asked, inMesh + said: &askedInMesh})
+	s := serve(t, &Caller{Answers: Records()})
+	shown := s.Do("GET", all, "").Body.String()
+	if got := s.Do("GET", inMesh, "").Body.String(); got != shown || !strings.Contains(got, "web1") {
+		t.Errorf("%s: %s\nwant %s", inMesh, got, shown)
 	}
 }
