@@ -228,6 +228,24 @@ func TestWhatIsUnknownIsTold(t *testing.T) {
 	}
 }
 
+// A report goes into logs and answers: what may be a token is not in it.
+func TestReportsHaveNoTokens(t *testing.T) {
+	r, err := Inspect(bytes.NewReader(stated(t,
+		4, m{"ID": "secret1", "Name": "old", "Type": "client"}, 4, m{"ID": "secret2", "Name": ""}, 99, m{"ID": "secret3"},
+		17, m{"AccessorID": "open", "SecretID": "secret4"}, 17, m{"ID": "secret5", "SecretID": "secret5"}, 25, m{"ID": "rule"})), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shown strings.Builder
+	if err := r.Write(&shown); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(r.LeftOut(), "; "); strings.Contains(got+shown.String(), "secret") ||
+		got != "ACL tokens: 2 (open and 1 more); ACL tokens of versions before 1.4: 2 (old and 1 more); records of the unknown type 99: 1; ACL binding rules: 1 (rule)" {
+		t.Errorf("%s\n%s", got, shown.String())
+	}
+}
+
 func TestNamesAreBounded(t *testing.T) {
 	var records []any
 	for i := range 30 {

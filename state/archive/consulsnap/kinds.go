@@ -47,6 +47,8 @@ func kindOf(typ byte) kind {
 		return kind{name: "keys", fate: taken}
 	case typeSession:
 		return kind{name: "sessions", fate: taken}
+	case 4:
+		return kind{"ACL tokens of versions before 1.4", left, whyAccess}
 	case 5:
 		return kind{"tombstones of keys", needless, "indexes go on above those of the snapshot"}
 	case typeCoordinates:
@@ -123,6 +125,13 @@ func nameOf(r *record) string {
 		return n.Name
 	case n.Entry.Name != "":
 		return prefix + n.Entry.Name
+	case openID(r.typ):
+		return n.ID
 	}
-	return n.ID
+	return ""
 }
+
+// openID reports whether an ID is no secret in a record of the type. In one of an
+// unknown type it may be one: that of a token was the token itself, before version
+// 1.4 of Consul.
+func openID(typ byte) bool { return typ == 12 || typ == 13 || typ == 14 || typ == 25 }
