@@ -28,7 +28,7 @@ func (r remoteSnapshots) SaveSnapshot(ctx context.Context, h op.Header) (io.Read
 }
 
 // RestoreSnapshot implements transfer.Handler.
-func (r remoteSnapshots) RestoreSnapshot(ctx context.Context, h op.Header, from io.Reader) error {
+func (r remoteSnapshots) RestoreSnapshot(ctx context.Context, h op.Header, from io.Reader) (*op.Texts, error) {
 	return transfer.Restore(ctx, r.via, r.targets(), h, from)
 }
 

@@ -17,8 +17,11 @@ func TestServerThatDoesNotLeadPassesSnapshotsOn(t *testing.T) {
 	snapshots := h.Snapshots()
 	h.group.Leads.Store(false)
 	for name, err := range map[string]error{
-		"save":    func() error { _, _, err := snapshots.SaveSnapshot(t.Context(), op.Header{}); return err }(),
-		"restore": snapshots.RestoreSnapshot(t.Context(), op.Header{}, strings.NewReader("x")),
+		"save": func() error { _, _, err := snapshots.SaveSnapshot(t.Context(), op.Header{}); return err }(),
+		"restore": func() error {
+			_, err := snapshots.RestoreSnapshot(t.Context(), op.Header{}, strings.NewReader("x"))
+			return err
+		}(),
 	} {
 		if op.CodeOf(err) != op.CodeNoLeader {
 			t.Errorf("%s without a leader: %v", name, err)
@@ -55,7 +58,10 @@ func TestSnapshotsWaitForALeader(t *testing.T) {
 			file, err = io.ReadAll(out)
 			return err
 		}
-		restore := func() error { return snapshots.RestoreSnapshot(t.Context(), header, bytes.NewReader(file)) }
+		restore := func() error {
+			_, err := snapshots.RestoreSnapshot(t.Context(), header, bytes.NewReader(file))
+			return err
+		}
 		for _, what := range []func() error{save, restore} {
 			h.group.Leads.Store(false)
 			elected := time.AfterFunc(100*time.Millisecond, func() { h.group.Leads.Store(true) })

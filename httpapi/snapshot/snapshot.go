@@ -37,8 +37,9 @@ const snapshotBuffer = 64 << 10
 type Snapshots interface {
 	// SaveSnapshot returns one as it is made; Close ends it early.
 	SaveSnapshot(ctx context.Context, h op.Header) (io.ReadCloser, op.Meta, error)
-	// RestoreSnapshot returns when the snapshot is the datacenter's state.
-	RestoreSnapshot(ctx context.Context, h op.Header, from io.Reader) error
+	// RestoreSnapshot returns when the snapshot is the datacenter's state: with what it
+	// had that was left out, nil if it is one of which nothing ever is.
+	RestoreSnapshot(ctx context.Context, h op.Header, from io.Reader) (*op.Texts, error)
 }
 
 var xGzip = []string{"application/x-gzip"}
@@ -98,14 +99,18 @@ func (a *API) restore(x *rest.Exchange) error {
 	x.Waits = true
 	body := &steady{r: x.R.Body, control: http.NewResponseController(x.W)}
 	defer func() { _ = body.control.SetReadDeadline(time.Time{}) }()
-	if err := to.RestoreSnapshot(x.Ctx, h, body); err != nil {
+	left, err := to.RestoreSnapshot(x.Ctx, h, body)
+	if err != nil {
 		if !body.whole {
 			x.W.Header().Set("Connection", "close") // the rest of the body is not read
 		}
 		return err
 	}
-	x.Empty(http.StatusOK)
-	return nil
+	if left == nil {
+		x.Empty(http.StatusOK)
+		return nil
+	}
+	return x.JSON(struct{ LeftOut []string }{rest.Some(left.Texts)}) // clients of Consul look at the status alone
 }
 
 // steady is a body that must go on coming.

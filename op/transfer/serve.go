@@ -3,7 +3,9 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/legate-project/legate/op"
@@ -14,7 +16,9 @@ import (
 // Handler makes snapshots of a datacenter and takes them.
 type Handler interface {
 	SaveSnapshot(ctx context.Context, h op.Header) (io.ReadCloser, op.Meta, error)
-	RestoreSnapshot(ctx context.Context, h op.Header, from io.Reader) error
+	// RestoreSnapshot returns what the snapshot had that was left out, a line each;
+	// nil if it is one of which nothing ever is.
+	RestoreSnapshot(ctx context.Context, h op.Header, from io.Reader) (*op.Texts, error)
 }
 
 // Serve answers those that admit lets in.
@@ -41,17 +45,18 @@ func answer(ctx context.Context, h Handler, s transport.Stream) error {
 	}
 	kind, header, err := readHead(head)
 	if err != nil {
-		return reply(s, op.Meta{}, err)
+		return reply(s, op.Meta{}, nil, err)
 	}
 	if kind == kindRestore {
-		return reply(s, op.Meta{}, h.RestoreSnapshot(ctx, header, &upload{stream: s}))
+		left, err := h.RestoreSnapshot(ctx, header, &upload{stream: s})
+		return reply(s, op.Meta{}, left, err)
 	}
 	out, meta, err := h.SaveSnapshot(ctx, header)
 	if err != nil {
-		return reply(s, op.Meta{}, err)
+		return reply(s, op.Meta{}, nil, err)
 	}
 	defer func() { _ = out.Close() }() // what was to be said was said
-	if err := reply(s, meta, nil); err != nil {
+	if err := reply(s, meta, nil, nil); err != nil {
 		return err
 	}
 	source := &noted{r: out}
@@ -59,9 +64,9 @@ func answer(ctx context.Context, h Handler, s transport.Stream) error {
 		if source.err == nil {
 			return err
 		}
-		return errors.Join(writeFrame(s, nil), reply(s, meta, source.err))
+		return errors.Join(writeFrame(s, nil), reply(s, meta, nil, source.err))
 	}
-	return reply(s, meta, nil)
+	return reply(s, meta, nil, nil)
 }
 
 func readHead(b []byte) (kind byte, h op.Header, err error) {
@@ -77,14 +82,33 @@ func readHead(b []byte) (kind byte, h op.Header, err error) {
 	return b[0], h, nil
 }
 
-func reply(s transport.Stream, m op.Meta, err error) error {
+func reply(s transport.Stream, m op.Meta, left *op.Texts, err error) error {
+	var result any
+	if left != nil {
+		result = brief(left)
+	}
 	var b []byte
 	if err != nil {
 		b = op.AppendError(nil, err)
-	} else if b, err = op.AppendReply(nil, op.NewReply(m, nil)); err != nil {
+	} else if b, err = op.AppendReply(nil, op.NewReply(m, result)); err != nil {
 		return err
 	}
 	return writeFrame(s, b)
+}
+
+// maxLeft is how many bytes of lines fit into a reply, beside all else.
+const maxLeft = maxHead - 2<<10
+
+// brief is as many of the lines as fit, and how many more there are.
+func brief(left *op.Texts) *op.Texts {
+	size := 0
+	for i, line := range left.Texts {
+		if size += len(line) + 8; size > maxLeft {
+			more := fmt.Sprintf("and %d lines more, which are in the log of the leader", len(left.Texts)-i)
+			return &op.Texts{Texts: append(slices.Clone(left.Texts[:i]), more)}
+		}
+	}
+	return left
 }
 
 // upload is a snapshot as it comes.

@@ -65,26 +65,38 @@ func Save(ctx context.Context, via Opener, targets []transport.Target, h op.Head
 }
 
 // Restore sends a snapshot to the first target that can be reached and returns
-// when it is the state of the datacenter. Errors are *op.Error, or from's.
-func Restore(ctx context.Context, via Opener, targets []transport.Target, h op.Header, from io.Reader) error {
+// when it is the state of the datacenter: with what Handler.RestoreSnapshot said
+// there. Errors are *op.Error, or from's.
+func Restore(ctx context.Context, via Opener, targets []transport.Target, h op.Header, from io.Reader) (*op.Texts, error) {
 	s, err := ask(ctx, via, targets, kindRestore, h)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer s.end()
 	source := &noted{r: from}
 	if err := writeFrames(s.stream, source); err != nil {
 		if source.err != nil {
 			s.stream.Cancel() // the end must not be taken for that of the snapshot
-			return source.err
+			return nil, source.err
 		}
 		if _, e := s.reply(); e != nil && op.CodeOf(e) != op.CodeLost {
-			return e // it is refused before it has all come
+			return nil, e // it is refused before it has all come
 		}
-		return s.lost(err)
+		return nil, s.lost(err)
 	}
-	_, err = s.patientReply()
-	return err
+	reply, err := s.patientReply()
+	if err != nil {
+		return nil, err
+	}
+	b, err := reply.Body()
+	if err != nil || len(b) == 0 {
+		return nil, err
+	}
+	left := &op.Texts{}
+	if _, err := left.UnmarshalMsg(b); err != nil {
+		return &op.Texts{}, nil // it is restored, whatever was said of it
+	}
+	return left, nil
 }
 
 // asked is a stream with the request sent.

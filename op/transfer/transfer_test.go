@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -47,6 +49,7 @@ type handler struct {
 	closed  chan struct{}
 
 	restore func(io.Reader) error
+	left    *op.Texts
 	header  atomic.Pointer[op.Header] // as the server got it
 }
 
@@ -61,9 +64,9 @@ func (h *handler) SaveSnapshot(_ context.Context, header op.Header) (io.ReadClos
 func (h *handler) Read(p []byte) (int, error) { return h.out.Read(p) }
 func (h *handler) Close() error               { close(h.closed); return nil }
 
-func (h *handler) RestoreSnapshot(_ context.Context, header op.Header, from io.Reader) error {
+func (h *handler) RestoreSnapshot(_ context.Context, header op.Header, from io.Reader) (*op.Texts, error) {
 	h.header.Store(&header)
-	return h.restore(from)
+	return h.left, h.restore(from)
 }
 
 // serving returns a client and the targets of a server with the handler, behind
@@ -170,16 +173,41 @@ func TestRestoredSnapshotComesWhole(t *testing.T) {
 		came <- got
 		return err
 	}})
-	err := Restore(t.Context(), via, to, op.Header{}, bytes.NewReader(content))
+	_, err := Restore(t.Context(), via, to, op.Header{}, bytes.NewReader(content))
 	if got := <-came; err != nil || !bytes.Equal(got, content) {
 		t.Errorf("%d of %d bytes: %v", len(got), len(content), err)
+	}
+}
+
+// What was left out is told, as far as it fits, and also that it was nothing.
+func TestWhatARestoreLeavesOutIsTold(t *testing.T) {
+	var many []string
+	for i := range 10_000 {
+		many = append(many, fmt.Sprintf("line %d", i))
+	}
+	for _, left := range []*op.Texts{nil, {}, {Texts: []string{"one", "two"}}, {Texts: many}} {
+		via, to := serving(t, &handler{left: left, restore: func(r io.Reader) error { _, err := io.Copy(io.Discard, r); return err }})
+		got, err := Restore(t.Context(), via, to, op.Header{}, strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left == nil || got == nil || len(left.Texts) < 3 {
+			if (got == nil) != (left == nil) || got != nil && !slices.Equal(got.Texts, left.Texts) {
+				t.Errorf("left out %v, told %v", left, got)
+			}
+			continue
+		}
+		n := len(got.Texts) - 1
+		if n < 500 || !slices.Equal(got.Texts[:n], many[:n]) || got.Texts[n] != fmt.Sprintf("and %d lines more, which are in the log of the leader", len(many)-n) {
+			t.Errorf("of %d lines %d are told, at the end %q", len(many), n, got.Texts[n])
+		}
 	}
 }
 
 func TestErrorsOfARestore(t *testing.T) {
 	refuse := &handler{restore: func(io.Reader) error { return op.Errorf(op.CodeBusy, "another") }}
 	via, to := serving(t, refuse)
-	if err := Restore(t.Context(), via, to, op.Header{}, endless{}); op.CodeOf(err) != op.CodeBusy {
+	if _, err := Restore(t.Context(), via, to, op.Header{}, endless{}); op.CodeOf(err) != op.CodeBusy {
 		t.Errorf("refused before it came: %v", err)
 	}
 	late := &handler{restore: func(from io.Reader) error {
@@ -187,7 +215,7 @@ func TestErrorsOfARestore(t *testing.T) {
 		return errors.Join(err, op.Errorf(op.CodeInvalid, "altered"))
 	}}
 	via, to = serving(t, late)
-	if err := Restore(t.Context(), via, to, op.Header{}, strings.NewReader("x")); op.CodeOf(err) != op.CodeInvalid {
+	if _, err := Restore(t.Context(), via, to, op.Header{}, strings.NewReader("x")); op.CodeOf(err) != op.CodeInvalid {
 		t.Errorf("refused when it had come: %v", err)
 	}
 }
@@ -217,7 +245,7 @@ func TestBrokenUploadIsNotTakenForTheWhole(t *testing.T) {
 	}})
 	lost := errors.New("the client went")
 	from := io.MultiReader(bytes.NewReader(make([]byte, maxFrame)), after{begun, lost})
-	if err := Restore(t.Context(), via, to, op.Header{}, from); !errors.Is(err, lost) {
+	if _, err := Restore(t.Context(), via, to, op.Header{}, from); !errors.Is(err, lost) {
 		t.Errorf("%v", err)
 	}
 	select {

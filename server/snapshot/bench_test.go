@@ -44,7 +44,7 @@ func BenchmarkRestore(b *testing.B) {
 	h := newHarness(b, func(c *Config) { c.State = s })
 	h.start(b)
 	for b.Loop() {
-		if err := h.RestoreSnapshot(b.Context(), op.Header{}, bytes.NewReader(file.Bytes())); err != nil {
+		if _, err := h.RestoreSnapshot(b.Context(), op.Header{}, bytes.NewReader(file.Bytes())); err != nil {
 			b.Fatal(err)
 		}
 	}

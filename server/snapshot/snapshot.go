@@ -277,10 +277,15 @@ func (p *patient) Write(b []byte) (int, error) {
 }
 
 // RestoreSnapshot makes the archive that from yields the state of the
-// datacenter. It is read and verified whole before anything changes.
-func (s *Snapshots) RestoreSnapshot(ctx context.Context, h op.Header, from io.Reader) error {
+// datacenter. It is read and verified whole before anything changes. Of a snapshot
+// of Consul it returns what was left out.
+func (s *Snapshots) RestoreSnapshot(ctx context.Context, h op.Header, from io.Reader) (left *op.Texts, err error) {
 	again, upload := againFor(h), &begun{r: from}
-	return s.server.Hold(ctx, func(err error) bool { return !upload.read && again(err) }, func() error { return s.restore(ctx, h, upload) })
+	err = s.server.Hold(ctx, func(err error) bool { return !upload.read && again(err) }, func() error {
+		left, err = s.restore(ctx, h, upload)
+		return err
+	})
+	return left, err
 }
 
 // begun remembers whether anything was read: that is gone for another try.
@@ -295,29 +300,29 @@ func (b *begun) Read(p []byte) (int, error) {
 	return b.r.Read(p)
 }
 
-func (s *Snapshots) restore(ctx context.Context, h op.Header, from io.Reader) error {
+func (s *Snapshots) restore(ctx context.Context, h op.Header, from io.Reader) (*op.Texts, error) {
 	targets, via, err := s.server.Route(&h, false)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if targets != nil {
 		if !s.forwarded.Enter() {
-			return op.Errorf(op.CodeBusy, "server forwards %d snapshots, its limit", maxForwarded)
+			return nil, op.Errorf(op.CodeBusy, "server forwards %d snapshots, its limit", maxForwarded)
 		}
 		defer s.forwarded.Leave()
 		return transfer.Restore(ctx, via, targets, h, from)
 	}
 	if err := s.mayRestore(h); err != nil {
-		return err
+		return nil, err
 	}
 	if !s.restores.Enter() {
-		return op.Errorf(op.CodeBusy, "another snapshot is being restored")
+		return nil, op.Errorf(op.CodeBusy, "another snapshot is being restored")
 	}
 	defer s.restores.Leave()
 	began := time.Now()
-	file, meta, err := s.spool(from)
+	file, meta, left, err := s.spool(from)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() {
 		if err := errors.Join(file.Close(), os.Remove(file.Name())); err != nil {
@@ -328,18 +333,19 @@ func (s *Snapshots) restore(ctx context.Context, h op.Header, from io.Reader) er
 		"index", meta.Index, "made", meta.Time, "rows", meta.Rows)
 	index, err := s.replicate(ctx, file, meta)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.metrics.restored.Observe(time.Since(began).Seconds())
 	s.cfg.Log.Info("the snapshot is restored", "index", index, "took", time.Since(began))
-	return nil
+	return left, nil
 }
 
-// spool writes the upload to a file and verifies it.
-func (s *Snapshots) spool(from io.Reader) (_ *os.File, _ archive.Meta, err error) {
+// spool writes the upload to a file and verifies it. Of a snapshot of Consul it
+// makes an archive, and returns what it has that is left out.
+func (s *Snapshots) spool(from io.Reader) (_ *os.File, _ archive.Meta, left *op.Texts, err error) {
 	file, err := os.CreateTemp(s.cfg.SpoolDir, "restore-*.snap")
 	if err != nil {
-		return nil, archive.Meta{}, fmt.Errorf("make room for a snapshot: %w", err)
+		return nil, archive.Meta{}, nil, fmt.Errorf("make room for a snapshot: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -348,25 +354,26 @@ func (s *Snapshots) spool(from io.Reader) (_ *os.File, _ archive.Meta, err error
 	}()
 	n, err := io.Copy(file, io.LimitReader(from, archive.MaxBytes+1))
 	if err != nil {
-		return nil, archive.Meta{}, fmt.Errorf("receive a snapshot: %w", err)
+		return nil, archive.Meta{}, nil, fmt.Errorf("receive a snapshot: %w", err)
 	}
 	if n > archive.MaxBytes {
-		return nil, archive.Meta{}, op.Errorf(op.CodeTooLarge, "the snapshot is larger than %d bytes", int64(archive.MaxBytes))
+		return nil, archive.Meta{}, nil, op.Errorf(op.CodeTooLarge, "the snapshot is larger than %d bytes", int64(archive.MaxBytes))
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return nil, archive.Meta{}, fmt.Errorf("read a snapshot: %w", err)
+		return nil, archive.Meta{}, nil, fmt.Errorf("read a snapshot: %w", err)
 	}
 	meta, err := verify(file)
 	if errors.Is(err, archive.ErrConsul) {
 		var report *consulsnap.Report
 		if report, err = consulsnap.Replace(file, s.cfg.SpoolDir); err == nil {
 			s.cfg.Log.Warn("the snapshot is one of Consul", "version", report.Version, "id", report.ID, "left out", report.LeftOut(), "keys unlocked", report.Unlocked)
+			left = &op.Texts{Texts: report.LeftOut()}
 			meta, err = verify(file)
 		} else if errors.Is(err, archive.ErrInvalid) {
 			err = op.Errorf(op.CodeInvalid, "the snapshot is refused, nothing was changed: %v", err)
 		}
 	}
-	return file, meta, err
+	return file, meta, left, err
 }
 
 // verify reads an archive whole: that it is as it was written, and that what was

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -150,7 +151,7 @@ func TestSnapshotBringsBackWhatWas(t *testing.T) {
 	servertest.Write(t, h.cfg.State, "new", "x")
 	h.LeadershipChanged(true)
 	reign := h.Reign()
-	if err := h.RestoreSnapshot(t.Context(), op.Header{}, bytes.NewReader(b)); err != nil {
+	if _, err := h.RestoreSnapshot(t.Context(), op.Header{}, bytes.NewReader(b)); err != nil {
 		t.Fatal(err)
 	}
 	if e := h.get(t, "new"); e != nil {
@@ -201,7 +202,7 @@ func TestWhoeverLeavesARestoreLeavesNoReignOfTheOldState(t *testing.T) {
 	h.start(t)
 	h.LeadershipChanged(true)
 	reign := h.Reign()
-	if err := h.RestoreSnapshot(ctx, op.Header{}, bytes.NewReader(b)); err != nil {
+	if _, err := h.RestoreSnapshot(ctx, op.Header{}, bytes.NewReader(b)); err != nil {
 		t.Error(err)
 	}
 	if e := h.get(t, "k1"); e == nil {
@@ -219,7 +220,7 @@ func TestSnapshotIsRefusedToWhoMayNot(t *testing.T) {
 	if _, _, err := h.SaveSnapshot(t.Context(), op.Header{}); op.CodeOf(err) != op.CodeDenied {
 		t.Errorf("save: %v", err)
 	}
-	if err := h.RestoreSnapshot(t.Context(), op.Header{}, strings.NewReader("x")); op.CodeOf(err) != op.CodeDenied {
+	if _, err := h.RestoreSnapshot(t.Context(), op.Header{}, strings.NewReader("x")); op.CodeOf(err) != op.CodeDenied {
 		t.Errorf("restore: %v", err)
 	}
 }
@@ -311,7 +312,7 @@ func TestRestoreOfWhatIsNotWholeChangesNothing(t *testing.T) {
 		"junk":       {strings.NewReader("junk"), op.CodeInvalid},
 		"forged":     {&forged, op.CodeInvalid},
 	} {
-		if err := h.RestoreSnapshot(t.Context(), op.Header{}, c.from); op.CodeOf(err) != c.code {
+		if _, err := h.RestoreSnapshot(t.Context(), op.Header{}, c.from); op.CodeOf(err) != c.code {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -335,7 +336,7 @@ func TestRestoreThatBreaksOffChangesNothing(t *testing.T) {
 	}}
 	h.start(t)
 	servertest.Write(t, h.cfg.State, "k1", "changed")
-	if err := h.RestoreSnapshot(ctx, op.Header{}, bytes.NewReader(b)); !errors.Is(err, context.Canceled) {
+	if _, err := h.RestoreSnapshot(ctx, op.Header{}, bytes.NewReader(b)); !errors.Is(err, context.Canceled) {
 		t.Fatalf("%v", err)
 	}
 	if e := h.get(t, "k1"); string(e.Value) != "changed" {
@@ -374,7 +375,7 @@ func TestRestoreIntoAnotherServer(t *testing.T) {
 	})
 	other.start(t)
 	servertest.Write(t, other.cfg.State, "other", "x")
-	if err := other.RestoreSnapshot(t.Context(), op.Header{}, bytes.NewReader(b)); err != nil {
+	if _, err := other.RestoreSnapshot(t.Context(), op.Header{}, bytes.NewReader(b)); err != nil {
 		t.Fatal(err)
 	}
 	if again := save(t, other); len(again) < len(b)*9/10 {
@@ -401,7 +402,7 @@ func TestRestoredStateFindsNamesByAddress(t *testing.T) {
 		c.State = s
 	})
 	h.start(t)
-	if err := h.RestoreSnapshot(t.Context(), op.Header{}, bytes.NewReader(b)); err != nil {
+	if _, err := h.RestoreSnapshot(t.Context(), op.Header{}, bytes.NewReader(b)); err != nil {
 		t.Fatal(err)
 	}
 	for address, want := range map[string]string{
@@ -438,14 +439,18 @@ func TestSnapshotOfConsulIsRestored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.RestoreSnapshot(t.Context(), op.Header{}, bytes.NewReader(b[:len(b)-50])); op.CodeOf(err) != op.CodeInvalid {
+	if _, err := h.RestoreSnapshot(t.Context(), op.Header{}, bytes.NewReader(b[:len(b)-50])); op.CodeOf(err) != op.CodeInvalid {
 		t.Errorf("cut off: %v", err)
 	}
 	if e := h.get(t, "k1"); e == nil {
 		t.Fatal("a snapshot that is refused changed the state")
 	}
-	if err := h.RestoreSnapshot(t.Context(), op.Header{}, bytes.NewReader(b)); err != nil {
+	left, err := h.RestoreSnapshot(t.Context(), op.Header{}, bytes.NewReader(b))
+	if err != nil {
 		t.Fatal(err)
+	}
+	if left == nil || !slices.Contains(left.Texts, "config entries: 1 (service-defaults/web)") {
+		t.Errorf("left out: %v", left)
 	}
 	e := h.get(t, "locks/one")
 	if e == nil || string(e.Value) != "held" || e.LockIndex != 1 || e.CreateIndex != 79 || e.ModifyIndex != 79 || e.Session != "b275ee8a-5ade-ec48-079b-bf899a8adbc2" {

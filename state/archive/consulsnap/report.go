@@ -73,7 +73,8 @@ const (
 // Others is how many are not among the names.
 func (k *Kind) Others() uint64 { return k.Count - uint64(len(k.Names)) }
 
-// LeftOut is one line for each kind that is left out and for each field.
+// LeftOut is one line for each kind that is left out and for each field, and one
+// for locks.
 func (r *Report) LeftOut() []string {
 	var lines []string
 	for _, k := range r.Left {
@@ -81,6 +82,9 @@ func (r *Report) LeftOut() []string {
 	}
 	for _, k := range r.Fields {
 		lines = append(lines, "the field "+k.line())
+	}
+	if r.Unlocked > 0 {
+		lines = append(lines, "locks of keys whose session is not in the snapshot: "+count(r.Unlocked))
 	}
 	return lines
 }
