@@ -33,8 +33,8 @@ import (
 	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/server"
 	"github.com/legate-project/legate/server/directory"
+	"github.com/legate-project/legate/server/fanout"
 	"github.com/legate-project/legate/server/neighbors"
-	"github.com/legate-project/legate/server/wide"
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/storage"
@@ -59,7 +59,7 @@ type serverParts struct {
 	refresh   func()            // builds the routing table anew; nil without WAN
 	removals  *removal.Spreader // nil without WAN
 	records   *removal.Records
-	several   *wide.Wide           // nil without WAN
+	fanout    *fanout.Caller       // nil without WAN
 	directory *directory.Directory // nil without WAN
 }
 
@@ -94,15 +94,15 @@ func (m members) Members() []lan.Member { return m.pool.Members() }
 // the same wait as one.
 type remote struct {
 	op.Caller
-	router  *federation.Router
-	several *wide.Wide
+	router *federation.Router
+	fanout *fanout.Caller
 }
 
 // Datacenters implements server.Remote.
 func (r remote) Datacenters() []string { return r.router.Datacenters() }
 
 // Nearest implements server.Remote.
-func (r remote) Nearest() []string { return r.several.Nearest() }
+func (r remote) Nearest() []string { return r.fanout.Nearest() }
 
 // bind returns host:port of a listener for other agents.
 func (a *Agent) bind(host string, port int) string {
@@ -158,7 +158,7 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		if err := errors.Join(s.removals.Start(), a.group.OnStop("removals", s.removals.Stop)); err != nil {
 			return err
 		}
-		parts.WAN, parts.Remote, parts.Federation, parts.Between, parts.Views = s.wan, remote{a.views, s.router, s.several}, federated{s}, s.between, a.views
+		parts.WAN, parts.Remote, parts.Federation, parts.Between, parts.Views = s.wan, remote{a.views, s.router, s.fanout}, federated{s}, s.between, a.views
 	}
 	a.caller, a.snapshots = s.server, s.server.Snapshots()
 	if err := s.server.Start(parts); err != nil {
@@ -187,11 +187,11 @@ func (s *serverParts) openViews() error {
 	if err != nil {
 		return err
 	}
-	s.several = wide.New(wide.Config{Datacenter: a.cfg.Datacenter, Here: s.server.Here(), Near: s.router, Log: a.log, Registerer: a.reg})
-	if err := a.group.OnStop("answers of several datacenters", s.several.Stop); err != nil {
+	s.fanout = fanout.New(fanout.Config{Datacenter: a.cfg.Datacenter, Here: s.server.Here(), Near: s.router, Log: a.log, Registerer: a.reg})
+	if err := a.group.OnStop("answers of several datacenters", s.fanout.Stop); err != nil {
 		return err
 	}
-	if a.views, err = view.New(view.Config{Datacenter: a.cfg.Datacenter, Next: s.several.Calls(waits), Source: s.several.Results(around), Waits: true,
+	if a.views, err = view.New(view.Config{Datacenter: a.cfg.Datacenter, Next: s.fanout.Calls(waits), Source: s.fanout.Results(around), Waits: true,
 		MaxStale: a.cfg.ViewMaxStale, Log: a.log, Registerer: a.reg}); err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (s *serverParts) openViews() error {
 		return err
 	}
 	s.directory = directory.New(directory.Config{Source: s.router.Subscriber(s.between), Datacenters: s.router.Datacenters, Log: a.log, Registerer: a.reg})
-	s.several.Start(a.views, s.directory)
+	s.fanout.Start(a.views, s.directory)
 	return a.group.OnStop("directory", s.directory.Stop)
 }
 

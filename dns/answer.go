@@ -57,7 +57,7 @@ func (x *exchange) nameServers(qtype uint16) int {
 
 // node answers about a node.
 func (x *exchange) node(n name, qtype uint16) int {
-	if !op.Wide(n.dc) {
+	if !op.IsFanOut(n.dc) {
 		x.dc = n.dc
 	}
 	node, meta, err := catalog.GetNode.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), &catalog.NodeRequest{Node: n.name})
@@ -106,7 +106,7 @@ func (x *exchange) service(n name, qtype uint16) int {
 		req.Tags, req.OrPort = []string{n.tag}, true
 	}
 	x.port = cmp.Or(n.port, n.tag)
-	if !op.Wide(n.dc) {
+	if !op.IsFanOut(n.dc) {
 		x.dc = n.dc
 	}
 	list, meta, err := x.healthy(n, req)

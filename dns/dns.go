@@ -159,7 +159,7 @@ type exchange struct {
 	// foreign is the recursors' answer, if it is one.
 	foreign *mdns.Msg
 	cut     bool // a limit left records out
-	wide    bool // what is found may be of several datacenters
+	fanOut  bool // what is found may be of several datacenters
 	fresh   freshness
 }
 

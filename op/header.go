@@ -26,7 +26,7 @@ const MaxHops = 5
 // Header travels with a request and apart from it; forwarding reads only this.
 type Header struct {
 	// Datacenter that is asked; empty for that of the server that is asked. It may
-	// be several: see Wide.
+	// be several: see IsFanOut.
 	Datacenter string `msg:"dc,omitempty"`
 	// Token is the caller's secret. Never logged.
 	Token       string      `msg:"token,omitempty"`

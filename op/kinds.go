@@ -25,9 +25,9 @@ type Read[Req, Res any] struct {
 	// Shared keeps results until something they were read from changes, for all
 	// who ask the same: for queries that read many rows.
 	Shared bool
-	// Across is how it is answered for several datacenters at once; nil if it is
+	// FanOut is how it is answered for several datacenters at once; nil if it is
 	// about one.
-	Across *Across[Req, Res]
+	FanOut *FanOut[Req, Res]
 }
 
 // Write is an operation that is replicated and answered by applying it.

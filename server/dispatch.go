@@ -33,7 +33,7 @@ func (s *Server) label(dc string) string {
 	switch {
 	case dc == "" || dc == s.cfg.Datacenter:
 		return "local"
-	case op.Wide(dc):
+	case op.IsFanOut(dc):
 		return "several"
 	case s.remote != nil && slices.Contains(s.remote.Datacenters(), dc):
 		return dc
@@ -48,7 +48,7 @@ func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error)
 	call = s.alone(call)
 	dc := call.Header.Datacenter
 	elsewhere := dc != "" && dc != s.cfg.Datacenter
-	if !elsewhere || op.Wide(dc) { // federation has bounds for each datacenter: one that hangs costs no local caller
+	if !elsewhere || op.IsFanOut(dc) { // federation has bounds for each datacenter: one that hangs costs no local caller
 		limit := s.flight
 		if call.Header.MinIndex > 0 {
 			limit = s.blocked
@@ -75,8 +75,8 @@ func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error)
 // alone is the call as a server asks that knows no other datacenters: its own is
 // the nearest, and all there are.
 func (s *Server) alone(call *op.Call) *op.Call {
-	spread, ok := call.Operation.(op.Spreadable)
-	if dc := call.Header.Datacenter; s.remote != nil || dc != op.Nearest && dc != op.All || !ok || !spread.Spreads() {
+	spread, ok := call.Operation.(op.FanOutable)
+	if dc := call.Header.Datacenter; s.remote != nil || dc != op.Nearest && dc != op.All || !ok || !spread.FansOut() {
 		return call
 	}
 	c := *call

@@ -240,8 +240,8 @@ func (s *Server) leaderSilence() time.Duration { return s.meta(op.Stale, 0).Last
 // see: the caller is asked about here.
 func (s *Server) away(ctx context.Context, a rules.Authorizer, call *op.Call) (*op.Reply, error) {
 	o, ok := call.Operation.(op.Queryable)
-	if op.Wide(call.Header.Datacenter) {
-		if spread, ok := call.Operation.(op.Spreadable); !ok || !spread.Spreads() {
+	if op.IsFanOut(call.Header.Datacenter) {
+		if spread, ok := call.Operation.(op.FanOutable); !ok || !spread.FansOut() {
 			return nil, op.Errorf(op.CodeInvalid, "%s cannot be asked of several datacenters (%q): name one", call.Operation.OpName(), call.Header.Datacenter)
 		}
 	} else if !ok || call.Header.Consistency != op.Cached && call.Header.MinIndex == 0 {

@@ -76,7 +76,7 @@ func (a *API) datacenters(x *rest.Exchange) error {
 	if err != nil {
 		return err
 	}
-	if op.Wide(h.Datacenter) { // a client that asks several for everything asks for their names first
+	if op.IsFanOut(h.Datacenter) { // a client that asks several for everything asks for their names first
 		h.Datacenter = ""
 	}
 	list, meta, err := status.Datacenters.Call(x.Ctx, a.Caller, h, &op.Empty{})

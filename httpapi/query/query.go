@@ -130,7 +130,7 @@ func (a *API) execute(x *rest.Exchange) error {
 	if err != nil {
 		return err
 	}
-	if op.Wide(h.Datacenter) {
+	if op.IsFanOut(h.Datacenter) {
 		return rest.Reasoned(http.StatusBadRequest, op.CodeInvalid.String(), "a prepared query is executed in one datacenter, and says itself which others stand in: "+
 			"in its Service.Failover.Datacenters, "+op.Nearest+" is all others by distance")
 	}

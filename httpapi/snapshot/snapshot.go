@@ -49,7 +49,7 @@ func (a *API) snapshots(x *rest.Exchange) (Snapshots, op.Header, error) {
 	if err == nil && a.Source == nil {
 		err = rest.Refuse(http.StatusNotFound, "This agent makes no snapshots")
 	}
-	if err == nil && op.Wide(h.Datacenter) {
+	if err == nil && op.IsFanOut(h.Datacenter) {
 		err = rest.Reasoned(http.StatusBadRequest, "invalid", "A snapshot is of one datacenter: name it")
 	}
 	return a.Source, h, err

@@ -135,7 +135,7 @@ func (v *Views) sweep(now time.Time) {
 			continue
 		}
 		age := s.age(now)
-		if s.linked && (age == 0 || op.Wide(w.site.name)) || s.held != nil && age > v.cfg.MaxStale {
+		if s.linked && (age == 0 || op.IsFanOut(w.site.name)) || s.held != nil && age > v.cfg.MaxStale {
 			v.remove(w)
 			v.metrics.idled.Inc()
 		}

@@ -32,7 +32,7 @@ func newMetrics(r prometheus.Registerer, v *Views) *metrics {
 // label is a datacenter's name in metrics, or a word for several: what callers list
 // must not become labels.
 func label(dc string) string {
-	if op.Wide(dc) {
+	if op.IsFanOut(dc) {
 		return "several"
 	}
 	return dc

@@ -431,7 +431,7 @@ func (v *Views) run(ctx context.Context, w *view) {
 		if err == nil {
 			err = errEnded
 		}
-		if !w.broke(err) && v.shared(err) && !op.Wide(w.site.name) {
+		if !w.broke(err) && v.shared(err) && !op.IsFanOut(w.site.name) {
 			w.site.failed(err)
 		}
 		s := w.now.Load()

@@ -86,7 +86,7 @@ func (o *owner) Subscribe(ctx context.Context, call *op.Call, push func(*op.Repl
 		o.mu.Lock()
 		contact, none := o.contact, o.none[name]
 		o.mu.Unlock()
-		m := op.Meta{Age: behind, LastContact: contact, KnownLeader: true, Datacenter: call.Header.Datacenter, Opaque: op.Wide(call.Header.Datacenter)}
+		m := op.Meta{Age: behind, LastContact: contact, KnownLeader: true, Datacenter: call.Header.Datacenter, Opaque: op.IsFanOut(call.Header.Datacenter)}
 		reply := op.NewReply(m, nil)
 		if index != last {
 			m.Index, last = index, index

@@ -274,7 +274,7 @@ func TestSameContentIsNoNews(t *testing.T) {
 				if len(same) != 0 || len(elsewhere) != 1 {
 					t.Fatalf("%d of those with the content are told of it again, %d of those with an index from elsewhere", len(same), len(elsewhere))
 				}
-				if got := <-elsewhere; got.text != "one" || got.index != 12 && !op.Wide(h.Datacenter) { // any other index of several is news
+				if got := <-elsewhere; got.text != "one" || got.index != 12 && !op.IsFanOut(h.Datacenter) { // any other index of several is news
 					t.Errorf("who comes from elsewhere: %+v", got)
 				}
 				o.set("a", "two", 14)

@@ -5,7 +5,7 @@
 // others, each followed on one stream that carries the whole once and then what
 // changes. What was last known of a datacenter that cannot be reached stays, with
 // its age. The package decides nothing and knows no instances: which datacenter
-// answers a question is the business of package wide.
+// answers a question is the business of package fanout.
 package directory
 
 import (

@@ -43,9 +43,9 @@ type NamesAt []NameAt
 // ListNamesAt returns who has an address, at most 1,024 names. Of several
 // datacenters it asks the own one and at most 8 others that have addresses near it.
 var ListNamesAt = op.Read[AddressRequest, NamesAt]{Name: "catalog.names-by-address", Authorize: filtered[AddressRequest],
-	Query: listNamesAt, Filter: filterNamesAt, Shared: true, Across: &acrossNamesAt}
+	Query: listNamesAt, Filter: filterNamesAt, Shared: true, FanOut: &fanOutNamesAt}
 
-var acrossNamesAt = op.Across[AddressRequest, NamesAt]{Merge: mergeLists[NamesAt](nameAtIn), Probe: probeNetwork, Most: askedForNames}
+var fanOutNamesAt = op.FanOut[AddressRequest, NamesAt]{Merge: mergeLists[NamesAt](nameAtIn), Probe: probeNetwork, MaxRemote: askedForNames}
 
 // CanonicalAddress returns the form in which addresses are compared; ok is false
 // for what is no IP address.

@@ -93,35 +93,35 @@ var Deregister = op.Write[DeregisterRequest, RegisterResult]{Name: "catalog.dere
 	Prepare: prepareDeregister, AuthorizeStored: authorizeStoredDeregister}
 
 // ListNodes returns all nodes.
-var ListNodes = op.Read[op.Empty, Nodes]{Name: "catalog.nodes", Authorize: filtered[op.Empty], Query: listNodes, Filter: filterNodes, Shared: true, Across: &acrossNodes}
+var ListNodes = op.Read[op.Empty, Nodes]{Name: "catalog.nodes", Authorize: filtered[op.Empty], Query: listNodes, Filter: filterNodes, Shared: true, FanOut: &fanOutNodes}
 
 // GetNode returns one node, or none.
-var GetNode = op.Read[NodeRequest, Node]{Name: "catalog.node", Authorize: authorizeNodeRead, Query: getNode, Across: &acrossNode}
+var GetNode = op.Read[NodeRequest, Node]{Name: "catalog.node", Authorize: authorizeNodeRead, Query: getNode, FanOut: &fanOutNode}
 
 // ListServices returns all service names with their tags.
-var ListServices = op.Read[ServicesRequest, ServiceTags]{Name: "catalog.services", Authorize: filtered[ServicesRequest], Query: listServices, Filter: filterServices, Shared: true, Across: &acrossServices}
+var ListServices = op.Read[ServicesRequest, ServiceTags]{Name: "catalog.services", Authorize: filtered[ServicesRequest], Query: listServices, Filter: filterServices, Shared: true, FanOut: &fanOutServices}
 
 // ListServiceNodes returns the instances of a service.
-var ListServiceNodes = op.Read[ServiceRequest, ServiceNodes]{Name: "catalog.service-nodes", Authorize: authorizeServiceRead, Query: listServiceNodes, Filter: filterServiceNodes, Shared: true, Across: &acrossServiceNodes}
+var ListServiceNodes = op.Read[ServiceRequest, ServiceNodes]{Name: "catalog.service-nodes", Authorize: authorizeServiceRead, Query: listServiceNodes, Filter: filterServiceNodes, Shared: true, FanOut: &fanOutServiceNodes}
 
 // ListAllServiceNodes returns the instances of all services, of which ?filter on
 // their names chooses.
-var ListAllServiceNodes = op.Read[ServicesRequest, ServiceNodes]{Name: "catalog.all-service-nodes", Authorize: filtered[ServicesRequest], Query: listAllServiceNodes, Filter: filterServiceNodes, Shared: true, Across: &acrossAllServiceNodes}
+var ListAllServiceNodes = op.Read[ServicesRequest, ServiceNodes]{Name: "catalog.all-service-nodes", Authorize: filtered[ServicesRequest], Query: listAllServiceNodes, Filter: filterServiceNodes, Shared: true, FanOut: &fanOutAllServiceNodes}
 
 // GetNodeServices returns a node with its services, or none.
 var GetNodeServices = op.Read[NodeRequest, NodeServices]{Name: "catalog.node-services", Authorize: authorizeNodeRead, Query: getNodeServices, Filter: filterNodeServices}
 
 // ListInstances returns the instances of a service with their health.
-var ListInstances = op.Read[ServiceRequest, Instances]{Name: "health.service", Authorize: authorizeServiceRead, Query: listInstances, Filter: filterInstances, Shared: true, Across: &acrossInstances}
+var ListInstances = op.Read[ServiceRequest, Instances]{Name: "health.service", Authorize: authorizeServiceRead, Query: listInstances, Filter: filterInstances, Shared: true, FanOut: &fanOutInstances}
 
 // ListNodeChecks returns the checks of a node and of what runs on it.
 var ListNodeChecks = op.Read[NodeRequest, Checks]{Name: "health.node", Authorize: authorizeNodeRead, Query: listNodeChecks, Filter: filterChecks}
 
 // ListServiceChecks returns the checks of a service.
-var ListServiceChecks = op.Read[ServiceRequest, Checks]{Name: "health.checks", Authorize: authorizeServiceRead, Query: listServiceChecks, Filter: filterChecks, Shared: true, Across: &acrossChecks}
+var ListServiceChecks = op.Read[ServiceRequest, Checks]{Name: "health.checks", Authorize: authorizeServiceRead, Query: listServiceChecks, Filter: filterChecks, Shared: true, FanOut: &fanOutChecks}
 
 // ListStateChecks returns the checks in a state.
-var ListStateChecks = op.Read[StateRequest, Checks]{Name: "health.state", Authorize: filtered[StateRequest], Query: listStateChecks, Filter: filterChecks, Shared: true, Across: &acrossStates}
+var ListStateChecks = op.Read[StateRequest, Checks]{Name: "health.state", Authorize: filtered[StateRequest], Query: listStateChecks, Filter: filterChecks, Shared: true, FanOut: &fanOutStates}
 
 // Operations lists what this package declares.
 func Operations() []op.Operation {

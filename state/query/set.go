@@ -78,7 +78,7 @@ func prepareService(s *Service) error {
 		names = append(names, t.Datacenter)
 	}
 	for _, name := range names {
-		if op.Wide(name) && name != op.Nearest {
+		if op.IsFanOut(name) && name != op.Nearest {
 			return invalid("Failover: '%.64s' is not one datacenter: list them one by one, or use %s for all others by distance", name, op.Nearest)
 		}
 	}

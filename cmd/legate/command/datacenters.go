@@ -10,7 +10,7 @@ import (
 )
 
 // ManyDatacenters reports whether a name stands for several datacenters.
-func ManyDatacenters(dc string) bool { return op.Wide(dc) }
+func ManyDatacenters(dc string) bool { return op.IsFanOut(dc) }
 
 // Service is a service with the datacenters that have it, and its tags in any.
 type Service struct{ Datacenters, Tags []string }
@@ -59,7 +59,7 @@ func ServicesOf(client *api.Client, dc string, q *api.QueryOptions, failed func(
 // expand lists the datacenters that a name stands for, as the agent knows them; of
 // those in an order the first that answers counts.
 func expand(client *api.Client, dc string) (names []string, first bool, err error) {
-	reach, err := op.ReachOf(dc)
+	reach, err := op.ParseReach(dc)
 	if err != nil {
 		return nil, false, err
 	}

@@ -1,4 +1,4 @@
-package wide
+package fanout
 
 import (
 	"context"
@@ -154,7 +154,7 @@ func (nobody) Subscribe(ctx context.Context, _ *op.Call, _ func(*op.Reply) error
 
 // with runs a test in virtual time on datacenters at 10 ms times their number, of
 // which each has as many instances as is said.
-func with(t *testing.T, instances []int, test func(t *testing.T, f *federation, w *Wide)) {
+func with(t *testing.T, instances []int, test func(t *testing.T, f *federation, fan *Caller)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		f := &federation{sites: map[string]*site{}}
@@ -162,25 +162,25 @@ func with(t *testing.T, instances []int, test func(t *testing.T, f *federation, 
 			f.set(fmt.Sprintf("dc%d", i+1), func(s *site) { s.nodes, s.away = n, time.Duration(i+1)*10*time.Millisecond })
 		}
 		d := directory.New(directory.Config{Source: nobody{}, Datacenters: f.Datacenters, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
-		w := New(Config{Datacenter: "dc1", Here: here{f}, Near: f, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
-		w.Start(f, d)
-		test(t, f, w)
-		if err := w.Stop(t.Context()); err != nil {
+		fan := New(Config{Datacenter: "dc1", Here: here{f}, Near: f, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
+		fan.Start(f, d)
+		test(t, f, fan)
+		if err := fan.Stop(t.Context()); err != nil {
 			t.Error(err)
 		}
 		synctest.Wait()
-		if f.ongoing > 0 || w.parts.Load() != 0 {
-			t.Errorf("%d subscriptions and %d parts are left", f.ongoing, w.parts.Load())
+		if f.ongoing > 0 || fan.parts.Load() != 0 {
+			t.Errorf("%d subscriptions and %d parts are left", f.ongoing, fan.parts.Load())
 		}
 	})
 }
 
 // ask shows an answer on one line: from where, how old, what became of each, after
 // how long.
-func ask(t *testing.T, w *Wide, dc string) string {
+func ask(t *testing.T, fan *Caller, dc string) string {
 	t.Helper()
 	begin := time.Now()
-	list, meta, err := catalog.ListInstances.Call(t.Context(), w, op.Header{Datacenter: dc}, &catalog.ServiceRequest{Service: "web", HealthyOnly: true})
+	list, meta, err := catalog.ListInstances.Call(t.Context(), fan, op.Header{Datacenter: dc}, &catalog.ServiceRequest{Service: "web", HealthyOnly: true})
 	took := time.Since(begin)
 	if err != nil {
 		return fmt.Sprintf("%s after %s", op.CodeOf(err), took)
@@ -203,8 +203,8 @@ func TestReverseNamesAskFewOthers(t *testing.T) {
 	for i := range instances {
 		instances[i] = 1
 	}
-	with(t, instances, func(t *testing.T, f *federation, w *Wide) {
-		_, meta, err := catalog.ListNamesAt.Call(t.Context(), w, op.Header{Datacenter: op.All}, &catalog.AddressRequest{Address: "10.0.0.1"})
+	with(t, instances, func(t *testing.T, f *federation, fan *Caller) {
+		_, meta, err := catalog.ListNamesAt.Call(t.Context(), fan, op.Header{Datacenter: op.All}, &catalog.AddressRequest{Address: "10.0.0.1"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +214,7 @@ func TestReverseNamesAskFewOthers(t *testing.T) {
 		if got := strings.Join(f.asked, " "); got != "dc2 dc3 dc4 dc5 dc6 dc7 dc8 dc9" {
 			t.Errorf("asked: %s; want the nearest 8", got)
 		}
-		if len(meta.Outcomes) != 9 || meta.Unasked() {
+		if len(meta.Outcomes) != 9 || meta.AnyUnreachable() {
 			t.Errorf("outcomes %+v", meta.Outcomes)
 		}
 	})
@@ -256,11 +256,11 @@ func TestWhoAnswers(t *testing.T) {
 		{[]int{1, 0, 0}, nil, "dc2,", "invalid after 0s"},
 		{[]int{1, 0, 0}, nil, "dc2,all", "invalid after 0s"},
 	} {
-		with(t, c.instances, func(t *testing.T, f *federation, w *Wide) {
+		with(t, c.instances, func(t *testing.T, f *federation, fan *Caller) {
 			for dc, change := range c.changes {
 				f.set(dc, change)
 			}
-			if got := ask(t, w, c.dc); got != c.want {
+			if got := ask(t, fan, c.dc); got != c.want {
 				t.Errorf("%v with changes of %d, %s:\n got %s\nwant %s", c.instances, len(c.changes), c.dc, got, c.want)
 			}
 		})
@@ -268,20 +268,20 @@ func TestWhoAnswers(t *testing.T) {
 }
 
 func TestLocalPartDoesNotNeedALeader(t *testing.T) {
-	with(t, []int{1, 1}, func(t *testing.T, f *federation, w *Wide) {
+	with(t, []int{1, 1}, func(t *testing.T, f *federation, fan *Caller) {
 		f.leader = op.ErrNoLeader
-		if got := ask(t, w, op.All); got != "dc1 dc2 dc1:ok dc2:ok after 0s" {
+		if got := ask(t, fan, op.All); got != "dc1 dc2 dc1:ok dc2:ok after 0s" {
 			t.Errorf("without a leader: %s", got)
 		}
 		f.leader = nil
 		f.set("dc1", func(s *site) { s.hangs = true })
-		if got := ask(t, w, op.All); got != "dc1 dc2 dc1:ok dc2:ok after 500ms" {
+		if got := ask(t, fan, op.All); got != "dc1 dc2 dc1:ok dc2:ok after 500ms" {
 			t.Errorf("with a leader that hangs: %s", got)
 		}
-		if got := ask(t, w, op.Nearest); got != "dc1 dc1:ok after 500ms" {
+		if got := ask(t, fan, op.Nearest); got != "dc1 dc1:ok after 500ms" {
 			t.Errorf("the nearest, with a leader that hangs: %s", got)
 		}
-		if got := ask(t, w, "dc1>dc2"); got != "dc1 dc1:ok after 500ms" {
+		if got := ask(t, fan, "dc1>dc2"); got != "dc1 dc1:ok after 500ms" {
 			t.Errorf("the first in order, with a leader that hangs: %s", got)
 		}
 	})
@@ -289,14 +289,14 @@ func TestLocalPartDoesNotNeedALeader(t *testing.T) {
 
 // What there is no room for is asked as soon as there is.
 func TestPartsThatFoundNoRoomAreAskedLater(t *testing.T) {
-	with(t, []int{1, 1, 1}, func(t *testing.T, f *federation, w *Wide) {
-		w.parts.Store(maxParts - 2)
-		all := follow(t, w, op.All)
+	with(t, []int{1, 1, 1}, func(t *testing.T, f *federation, fan *Caller) {
+		fan.parts.Store(maxParts - 2)
+		all := follow(t, fan, op.All)
 		<-time.After(2 * time.Second)
 		if got := all(); len(got) == 0 || got[len(got)-1].from != "dc1dc2" {
 			t.Fatalf("with room for two: %v", got)
 		}
-		w.parts.Add(2 - maxParts)
+		fan.parts.Add(2 - maxParts)
 		<-time.After(2 * reviewEvery)
 		if got := all(); len(got) == 0 || got[len(got)-1].from != "dc1dc2dc3" {
 			t.Errorf("with room again: %v", got)
@@ -311,14 +311,14 @@ type told struct {
 }
 
 // follow notes what a subscription tells.
-func follow(t *testing.T, w *Wide, dc string) (news func() []told) {
+func follow(t *testing.T, fan *Caller, dc string) (news func() []told) {
 	t.Helper()
 	var mu sync.Mutex
 	var got []told
 	ctx := t.Context()
 	call := op.NewCall(&catalog.ListInstances, op.Header{Datacenter: dc, Consistency: op.Cached}, &catalog.ServiceRequest{Service: "web", HealthyOnly: true})
 	go func() {
-		_ = w.Subscribe(ctx, call, func(r *op.Reply) error {
+		_ = fan.Subscribe(ctx, call, func(r *op.Reply) error {
 			result, err := r.Result(&catalog.ListInstances)
 			if err != nil {
 				return err
@@ -347,8 +347,8 @@ func follow(t *testing.T, w *Wide, dc string) (news func() []told) {
 }
 
 func TestFollowersAreToldOfOtherAnswers(t *testing.T) {
-	with(t, []int{1, 1, 1}, func(t *testing.T, f *federation, w *Wide) {
-		nearest, all := follow(t, w, op.Nearest), follow(t, w, op.All)
+	with(t, []int{1, 1, 1}, func(t *testing.T, f *federation, fan *Caller) {
+		nearest, all := follow(t, fan, op.Nearest), follow(t, fan, op.All)
 		first := nearest()
 		if len(first) != 1 || first[0].from != "dc1" {
 			t.Fatalf("at first: %v", first)
@@ -389,20 +389,20 @@ func TestFollowersAreToldOfOtherAnswers(t *testing.T) {
 // Answers are counted, not looks at what is being followed; nor is anything
 // merged for those.
 func TestAnswersAreCounted(t *testing.T) {
-	with(t, []int{1, 1}, func(t *testing.T, f *federation, w *Wide) {
-		nearest, all := follow(t, w, op.Nearest), follow(t, w, op.All)
+	with(t, []int{1, 1}, func(t *testing.T, f *federation, fan *Caller) {
+		nearest, all := follow(t, fan, op.Nearest), follow(t, fan, op.All)
 		nearest()
 		all()
 		counted := func() [2]float64 {
-			return [2]float64{testutil.ToFloat64(w.metrics.decisions.WithLabelValues(reachFirst, resultLocal)),
-				testutil.ToFloat64(w.metrics.decisions.WithLabelValues(reachAll, resultSeveral))}
+			return [2]float64{testutil.ToFloat64(fan.metrics.decisions.WithLabelValues(reachFirst, resultLocal)),
+				testutil.ToFloat64(fan.metrics.decisions.WithLabelValues(reachAll, resultSeveral))}
 		}
 		before := counted()
 		<-time.After(time.Minute) // virtual
 		if got := counted(); got != before || got[0] != 1 {
 			t.Errorf("after a minute in which nothing happened %v answers, before %v", got, before)
 		}
-		ask(t, w, op.Nearest)
+		ask(t, fan, op.Nearest)
 		f.set("dc2", func(s *site) { s.nodes = 2 })
 		all()
 		if got := counted(); got != [2]float64{before[0] + 1, before[1] + 1} {
@@ -414,10 +414,10 @@ func TestAnswersAreCounted(t *testing.T) {
 // The index is the same for the same answer, and waiting for another one ends
 // with that.
 func TestIndexTellsAnswersApart(t *testing.T) {
-	with(t, []int{1, 1}, func(t *testing.T, f *federation, w *Wide) {
+	with(t, []int{1, 1}, func(t *testing.T, f *federation, fan *Caller) {
 		index := func(min uint64) (uint64, time.Duration) {
 			begin := time.Now()
-			_, meta, err := catalog.ListInstances.Call(t.Context(), w, op.Header{Datacenter: op.Nearest, MinIndex: min, MaxWait: 10 * time.Second}, &catalog.ServiceRequest{Service: "web", HealthyOnly: true})
+			_, meta, err := catalog.ListInstances.Call(t.Context(), fan, op.Header{Datacenter: op.Nearest, MinIndex: min, MaxWait: 10 * time.Second}, &catalog.ServiceRequest{Service: "web", HealthyOnly: true})
 			if err != nil || !meta.Opaque {
 				t.Fatalf("%+v %v", meta, err)
 			}
@@ -443,11 +443,11 @@ func TestIndexTellsAnswersApart(t *testing.T) {
 // Who waits is not answered with less than was known already, and is answered in
 // the mode that was asked: a server may be behind its leader.
 func TestWaitingIsAnsweredAsAsked(t *testing.T) {
-	with(t, []int{1, 1}, func(t *testing.T, f *federation, w *Wide) {
+	with(t, []int{1, 1}, func(t *testing.T, f *federation, fan *Caller) {
 		f.behind = 1
 		ask := func(min uint64) (op.Meta, time.Duration) {
 			begin := time.Now()
-			_, meta, err := catalog.ListInstances.Call(t.Context(), w, op.Header{Datacenter: op.Nearest, Consistency: op.Consistent, MinIndex: min, MaxWait: 10 * time.Second},
+			_, meta, err := catalog.ListInstances.Call(t.Context(), fan, op.Header{Datacenter: op.Nearest, Consistency: op.Consistent, MinIndex: min, MaxWait: 10 * time.Second},
 				&catalog.ServiceRequest{Service: "web", HealthyOnly: true})
 			if err != nil {
 				t.Fatal(err)
@@ -467,13 +467,13 @@ func TestWaitingIsAnsweredAsAsked(t *testing.T) {
 }
 
 func TestOrderDoesNotSway(t *testing.T) {
-	with(t, []int{1, 1, 1, 1}, func(t *testing.T, f *federation, w *Wide) {
+	with(t, []int{1, 1, 1, 1}, func(t *testing.T, f *federation, fan *Caller) {
 		away := func(dc2, dc3, dc4 time.Duration) string {
 			for dc, d := range map[string]time.Duration{"dc2": dc2, "dc3": dc3, "dc4": dc4} {
 				f.set(dc, func(s *site) { s.away = d * time.Millisecond })
 			}
 			<-time.After(reviewEvery) // virtual
-			return strings.Join(w.order(&op.Reach{Others: true}), " ")
+			return strings.Join(fan.order(&op.Reach{Others: true}), " ")
 		}
 		for _, c := range []struct {
 			dc2, dc3, dc4 time.Duration
@@ -494,7 +494,7 @@ func TestOrderDoesNotSway(t *testing.T) {
 		delete(f.sites, "dc3")
 		f.mu.Unlock()
 		<-time.After(reviewEvery) // virtual
-		if got := strings.Join(w.Nearest(), " "); got != "dc4 dc2" {
+		if got := strings.Join(fan.Nearest(), " "); got != "dc4 dc2" {
 			t.Errorf("without dc3: %s", got)
 		}
 	})

@@ -8,8 +8,8 @@ import (
 
 // Size limits for msgp deserialization
 const (
-	z87cd93a3limitArrays = 64
-	z87cd93a3limitMaps   = 64
+	z2dd0aca7limitArrays = 64
+	z2dd0aca7limitMaps   = 64
 )
 
 // MarshalMsg implements msgp.Marshaler
@@ -87,7 +87,7 @@ func (z *Outcome) UnmarshalMsg(bts []byte) (o []byte, err error) {
 		err = msgp.WrapError(err)
 		return
 	}
-	if zb0001 > z87cd93a3limitMaps {
+	if zb0001 > z2dd0aca7limitMaps {
 		err = msgp.ErrLimitExceeded
 		return
 	}

@@ -1,4 +1,4 @@
-package wide
+package fanout
 
 import (
 	"github.com/prometheus/client_golang/prometheus"

@@ -10,19 +10,19 @@ import (
 // How reads are answered for several datacenters at once. Lists follow one another
 // in the order of the datacenters; each entry says which one it is of.
 var (
-	acrossNodes           = op.Across[op.Empty, Nodes]{Merge: mergeLists[Nodes](nodeIn)}
-	acrossNode            = op.Across[NodeRequest, Node]{Merge: firstNode, Anywhere: true}
-	acrossServices        = op.Across[ServicesRequest, ServiceTags]{Merge: mergeTags}
-	acrossServiceNodes    = op.Across[ServiceRequest, ServiceNodes]{Merge: mergeLists[ServiceNodes](serviceNodeIn), Probe: probeHealthy}
-	acrossAllServiceNodes = op.Across[ServicesRequest, ServiceNodes]{Merge: mergeLists[ServiceNodes](serviceNodeIn)}
-	acrossInstances       = op.Across[ServiceRequest, Instances]{Merge: mergeLists[Instances](instanceIn), Probe: probeSelf}
-	acrossChecks          = op.Across[ServiceRequest, Checks]{Merge: mergeLists[Checks](checkIn), Probe: probeHealthy}
-	acrossStates          = op.Across[StateRequest, Checks]{Merge: mergeLists[Checks](checkIn)}
+	fanOutNodes           = op.FanOut[op.Empty, Nodes]{Merge: mergeLists[Nodes](nodeIn)}
+	fanOutNode            = op.FanOut[NodeRequest, Node]{Merge: firstNode, Anywhere: true}
+	fanOutServices        = op.FanOut[ServicesRequest, ServiceTags]{Merge: mergeTags}
+	fanOutServiceNodes    = op.FanOut[ServiceRequest, ServiceNodes]{Merge: mergeLists[ServiceNodes](serviceNodeIn), Probe: probeHealthy}
+	fanOutAllServiceNodes = op.FanOut[ServicesRequest, ServiceNodes]{Merge: mergeLists[ServiceNodes](serviceNodeIn)}
+	fanOutInstances       = op.FanOut[ServiceRequest, Instances]{Merge: mergeLists[Instances](instanceIn), Probe: probeSelf}
+	fanOutChecks          = op.FanOut[ServiceRequest, Checks]{Merge: mergeLists[Checks](checkIn), Probe: probeHealthy}
+	fanOutStates          = op.FanOut[StateRequest, Checks]{Merge: mergeLists[Checks](checkIn)}
 )
 
 // mergeLists joins lists; in gives an entry its datacenter if it does not say it.
-func mergeLists[L ~[]T, T any](in func(item T, dc string) T) func([]op.Part[L]) *L {
-	return func(parts []op.Part[L]) *L {
+func mergeLists[L ~[]T, T any](in func(item T, dc string) T) func([]op.DatacenterResult[L]) *L {
+	return func(parts []op.DatacenterResult[L]) *L {
 		n := 0
 		for _, p := range parts {
 			if p.Result != nil {
@@ -65,7 +65,7 @@ func checkIn(c Check, dc string) Check {
 	return c
 }
 
-func firstNode(parts []op.Part[Node]) *Node {
+func firstNode(parts []op.DatacenterResult[Node]) *Node {
 	for _, p := range parts {
 		if p.Result != nil {
 			n := nodeIn(*p.Result, p.Datacenter)
@@ -75,7 +75,7 @@ func firstNode(parts []op.Part[Node]) *Node {
 	return nil
 }
 
-func mergeTags(parts []op.Part[ServiceTags]) *ServiceTags {
+func mergeTags(parts []op.DatacenterResult[ServiceTags]) *ServiceTags {
 	out := ServiceTags{}
 	for _, p := range parts {
 		if p.Result == nil {

@@ -6,15 +6,15 @@ import (
 	"testing"
 )
 
-func TestReachOf(t *testing.T) {
+func TestParseReach(t *testing.T) {
 	many := make([]string, MaxListed+1)
 	for i := range many {
 		many[i] = fmt.Sprint("dc", i)
 	}
 	for _, c := range []struct {
-		dc   string
-		wide bool
-		want string // first, others, listed; empty for a refusal
+		dc     string
+		fanOut bool
+		want   string // first, others, listed; empty for a refusal
 	}{
 		{"dc1", false, ""},
 		{"", false, ""},
@@ -24,7 +24,7 @@ func TestReachOf(t *testing.T) {
 		{"dc2, dc3,dc2", true, "false false [dc2 dc3]"},
 		{"dc2>dc3", true, "true false [dc2 dc3]"},
 		{"dc2>nearest", true, "true true [dc2]"},
-		{InOrder([]string{"dc2", "nearest"}), true, "true true [dc2]"},
+		{FailoverOrder([]string{"dc2", "nearest"}), true, "true true [dc2]"},
 		{"nearest>dc2", true, ""},
 		{"dc2,nearest", true, ""},
 		{"dc2,all", true, ""},
@@ -36,13 +36,13 @@ func TestReachOf(t *testing.T) {
 		{strings.Join(many, ","), true, ""},
 		{strings.Join(many[1:], ","), true, "false false " + fmt.Sprint(many[1:])},
 	} {
-		if Wide(c.dc) != c.wide {
-			t.Errorf("Wide(%q) is %v", c.dc, !c.wide)
+		if IsFanOut(c.dc) != c.fanOut {
+			t.Errorf("IsFanOut(%q) is %v", c.dc, !c.fanOut)
 		}
-		if !c.wide {
+		if !c.fanOut {
 			continue
 		}
-		r, err := ReachOf(c.dc)
+		r, err := ParseReach(c.dc)
 		got := fmt.Sprint(r.First, r.Others, r.Listed)
 		if err != nil {
 			got = ""

@@ -171,7 +171,7 @@ func TestNearestChangesOverAndBack(t *testing.T) {
 
 // A datacenter that is cut off answers with its age, behind those that can be
 // reached; one of which nothing is known is told of.
-func TestWideAnswersDuringACut(t *testing.T) {
+func TestFanOutAnswersDuringACut(t *testing.T) {
 	c := far(t)
 	shows(t, c, "dc1", "web", catalog.Critical)
 	for _, dc := range []string{"dc2", "dc3"} {

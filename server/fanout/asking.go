@@ -1,4 +1,4 @@
-package wide
+package fanout
 
 import (
 	"context"
@@ -15,11 +15,11 @@ import (
 
 // asking is one question to several datacenters.
 type asking struct {
-	w       *Wide
+	caller  *Caller
 	ctx     context.Context
 	stop    context.CancelFunc
 	call    *op.Call
-	o       op.Spreadable
+	o       op.FanOutable
 	request any
 	reach   op.Reach
 	probe   op.Probe
@@ -44,12 +44,12 @@ type partKey struct {
 }
 
 // ask begins a question.
-func (w *Wide) ask(ctx context.Context, call *op.Call, now bool) (*asking, error) {
-	o, ok := call.Operation.(op.Spreadable)
-	if !ok || !o.Spreads() {
+func (c *Caller) ask(ctx context.Context, call *op.Call, now bool) (*asking, error) {
+	o, ok := call.Operation.(op.FanOutable)
+	if !ok || !o.FansOut() {
 		return nil, op.Errorf(op.CodeInvalid, "%s cannot be asked of several datacenters (%q): name one", call.Operation.OpName(), call.Header.Datacenter)
 	}
-	reach, err := op.ReachOf(call.Header.Datacenter)
+	reach, err := op.ParseReach(call.Header.Datacenter)
 	if err != nil {
 		return nil, err
 	}
@@ -57,10 +57,10 @@ func (w *Wide) ask(ctx context.Context, call *op.Call, now bool) (*asking, error
 	if err != nil {
 		return nil, err
 	}
-	a := &asking{w: w, call: call, o: o, request: request, reach: reach, now: now, began: time.Now(),
+	a := &asking{caller: c, call: call, o: o, request: request, reach: reach, now: now, began: time.Now(),
 		moved: make(chan struct{}, 1), parts: map[partKey]*part{}}
 	if a.probe, a.probes = o.Probe(request); a.probes {
-		a.watch = w.directory.Watch(a.probe.Service)
+		a.watch = c.directory.Watch(a.probe.Service)
 	} else {
 		a.probe = op.Probe{Operation: o, Request: request, Has: func(any) bool { return true }}
 	}
@@ -80,7 +80,7 @@ type decision struct {
 	dc          string // that answers alone; empty for several
 	datacenters []string
 	results     []any
-	o           op.Spreadable
+	o           op.FanOutable
 	meta        op.Meta
 	answered    prometheus.Counter // of such answers
 	due         bool               // it is time to say something, even if nothing has changed
@@ -127,7 +127,7 @@ func (a *asking) next(ctx context.Context, beat <-chan time.Time) (*decision, er
 			case <-beat:
 				due = true
 			case <-ctx.Done():
-			case <-a.w.group.Context().Done():
+			case <-a.caller.group.Context().Done():
 			}
 			review.Stop()
 		}
@@ -135,7 +135,7 @@ func (a *asking) next(ctx context.Context, beat <-chan time.Time) (*decision, er
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case a.w.group.Context().Err() != nil:
+		case a.caller.group.Context().Err() != nil:
 			return nil, op.ErrStopping
 		}
 		d, err := a.decide()

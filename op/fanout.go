@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-//go:generate go tool msgp -tests=false -io=false -o wide_gen.go -file wide.go
+//go:generate go tool msgp -tests=false -io=false -o fanout_gen.go -file fanout.go
 //msgp:limit arrays:64 maps:64
-//msgp:ignore Reach Part Probe Across Freshness
+//msgp:ignore Reach DatacenterResult Probe FanOut Freshness
 //msgp:shim Freshness as:uint8 using:uint8/Freshness
 
 // What Header.Datacenter may say instead of one name. No datacenter is called so.
@@ -25,7 +25,7 @@ const (
 // MaxListed is how many datacenters a header may list.
 const MaxListed = 64
 
-// Reach is what a header says that is not one datacenter.
+// Reach is which datacenters a fan-out is for, as a header says it.
 type Reach struct {
 	// First asks for the first datacenter that has what is asked; else the results
 	// of all are merged.
@@ -36,15 +36,15 @@ type Reach struct {
 	Others bool
 }
 
-// Wide reports whether a header's datacenter is not the name of one: nearest, all,
-// a list (dc2,dc3), or an order (dc2>dc3) of which the first that has what is
-// asked answers.
-func Wide(dc string) bool {
+// IsFanOut reports whether a header's datacenter is not the name of one, so that the
+// call fans out: nearest, all, a list (dc2,dc3), or an order (dc2>dc3) of which the
+// first that has what is asked answers.
+func IsFanOut(dc string) bool {
 	return dc == Nearest || dc == All || strings.Contains(dc, listSeparator) || strings.Contains(dc, orderSeparator)
 }
 
-// ReachOf reads what Wide reports true for.
-func ReachOf(dc string) (Reach, error) {
+// ParseReach reads what IsFanOut reports true for.
+func ParseReach(dc string) (Reach, error) {
 	switch {
 	case dc == Nearest:
 		return Reach{First: true, Others: true}, nil
@@ -63,7 +63,7 @@ func ReachOf(dc string) (Reach, error) {
 			return r, Errorf(CodeInvalid, "%q: in a list of datacenters only the last one of an order may be a word, and that is %s", dc, Nearest)
 		case name == Nearest:
 			r.Others = true
-		case name == "" || Wide(name):
+		case name == "" || IsFanOut(name):
 			return r, Errorf(CodeInvalid, "%q: a list of datacenters is dc2,dc3 or, for the first of them that has what is asked, dc2>dc3", dc)
 		case len(r.Listed) == MaxListed:
 			return r, Errorf(CodeInvalid, "a list of datacenters has at most %d", MaxListed)
@@ -74,9 +74,9 @@ func ReachOf(dc string) (Reach, error) {
 	return r, nil
 }
 
-// InOrder is the header's datacenter for the first of the names, the last of which
+// FailoverOrder is the header's datacenter for the first of the names, the last of which
 // may be Nearest, that has what is asked.
-func InOrder(names []string) string { return strings.Join(names, orderSeparator) }
+func FailoverOrder(names []string) string { return strings.Join(names, orderSeparator) }
 
 // Freshness is how a datacenter took part in an answer.
 type Freshness uint8
@@ -106,9 +106,9 @@ type Outcome struct {
 	Age        time.Duration `msg:"age,omitempty"` // of what is Aged
 }
 
-// Unasked reports whether a datacenter that was to be asked could not, and nothing
+// AnyUnreachable reports whether a datacenter that was to be asked could not, and nothing
 // is known of what it would say.
-func (m *Meta) Unasked() bool {
+func (m *Meta) AnyUnreachable() bool {
 	return slices.ContainsFunc(m.Outcomes, func(o Outcome) bool { return o.State == Unreachable })
 }
 
@@ -121,8 +121,8 @@ func (m *Meta) Newer(than uint64) bool {
 	return m.Index > than
 }
 
-// Part is the result of one datacenter among several; nil stands for none.
-type Part[Res any] struct {
+// DatacenterResult is the result of one datacenter among several; nil stands for none.
+type DatacenterResult[Res any] struct {
 	Datacenter string
 	Result     *Res
 }
@@ -138,62 +138,63 @@ type Probe struct {
 	Has func(result any) bool
 }
 
-// Across says how a read is answered for several datacenters at once.
-type Across[Req, Res any] struct {
+// FanOut says how a read is answered for several datacenters at once: how what they
+// answer is gathered, and of which it is asked.
+type FanOut[Req, Res any] struct {
 	// Merge makes one result of several, in their order. Each item names its
 	// datacenter where it can. It changes none of the results that it is given.
-	Merge func(parts []Part[Res]) *Res
+	Merge func(parts []DatacenterResult[Res]) *Res
 	// Probe makes of a request what decides which datacenter has what is asked. Nil
 	// where the request is about no service: the nearest datacenter is the own one.
 	Probe func(*Req) Probe
 	// Anywhere has Nearest look in all datacenters, for reads that are about one
 	// thing that is somewhere.
 	Anywhere bool
-	// Most bounds how many of the other datacenters are asked, the nearest of those
+	// MaxRemote bounds how many of the other datacenters are asked, the nearest of those
 	// whose directory has what the probe is about; 0 for all.
-	Most int
+	MaxRemote int
 }
 
-// Spreadable is an operation that can be asked of several datacenters at once.
-type Spreadable interface {
+// FanOutable is an operation that can be asked of several datacenters at once.
+type FanOutable interface {
 	Queryable
-	// Spreads reports whether it can; the rest is only called if so.
-	Spreads() bool
+	// FansOut reports whether it can; the rest is only called if so.
+	FansOut() bool
 	Anywhere() bool
-	Most() int
+	MaxRemote() int
 	Probe(request any) (p Probe, ok bool)
 	Merged(datacenters []string, results []any) any
 }
 
-// Spreads implements Spreadable.
-func (o *Read[Req, Res]) Spreads() bool { return o.Across != nil }
+// FansOut implements FanOutable.
+func (o *Read[Req, Res]) FansOut() bool { return o.FanOut != nil }
 
-// Anywhere implements Spreadable.
-func (o *Read[Req, Res]) Anywhere() bool { return o.Across.Anywhere }
+// Anywhere implements FanOutable.
+func (o *Read[Req, Res]) Anywhere() bool { return o.FanOut.Anywhere }
 
-// Most implements Spreadable.
-func (o *Read[Req, Res]) Most() int { return o.Across.Most }
+// MaxRemote implements FanOutable.
+func (o *Read[Req, Res]) MaxRemote() int { return o.FanOut.MaxRemote }
 
-// Probe implements Spreadable.
+// Probe implements FanOutable.
 func (o *Read[Req, Res]) Probe(request any) (Probe, bool) {
-	if o.Across.Probe == nil {
+	if o.FanOut.Probe == nil {
 		return Probe{}, false
 	}
-	p := o.Across.Probe(request.(*Req))
+	p := o.FanOut.Probe(request.(*Req))
 	if p.Operation == nil {
 		p.Operation = o
 	}
 	return p, true
 }
 
-// Merged implements Spreadable.
+// Merged implements FanOutable.
 func (o *Read[Req, Res]) Merged(datacenters []string, results []any) any {
-	parts := make([]Part[Res], len(results))
+	parts := make([]DatacenterResult[Res], len(results))
 	for i := range results {
 		res, _ := results[i].(*Res)
-		parts[i] = Part[Res]{datacenters[i], res}
+		parts[i] = DatacenterResult[Res]{datacenters[i], res}
 	}
-	if merged := o.Across.Merge(parts); merged != nil {
+	if merged := o.FanOut.Merge(parts); merged != nil {
 		return merged
 	}
 	return nil

@@ -1,4 +1,4 @@
-package wide
+package fanout
 
 import (
 	"time"
@@ -26,7 +26,7 @@ func (a *asking) decide() (*decision, error) {
 	t.d.meta = op.Meta{Opaque: true, KnownLeader: true, Consistency: a.call.Header.Consistency}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	order := a.w.order(&a.reach)
+	order := a.caller.order(&a.reach)
 	ready := false
 	if a.reach.First && !a.o.Anywhere() {
 		ready = t.first(order)
@@ -49,7 +49,7 @@ func (a *asking) decide() (*decision, error) {
 		if a.reach.First {
 			reach = reachFirst
 		}
-		a.w.metrics.answered(reach, resultFailed).Inc()
+		a.caller.metrics.answered(reach, resultFailed).Inc()
 		return nil, t.unreachable()
 	}
 	t.d.meta.Index = t.print.index()
@@ -93,18 +93,18 @@ func (t *draft) refuse(dc string, p *part) {
 
 // all merges what the datacenters have.
 func (t *draft) all(order []string) (ready bool) {
-	left := t.o.Most()
+	left := t.o.MaxRemote()
 	if left == 0 {
 		left = len(order)
 	}
 	for _, dc := range order {
-		if t.probes && dc != t.w.cfg.Datacenter {
-			if e := t.w.directory.Lookup(dc, t.probe.Service); e.Known && e.Total == 0 {
+		if t.probes && dc != t.caller.cfg.Datacenter {
+			if e := t.caller.directory.Lookup(dc, t.probe.Service); e.Known && e.Total == 0 {
 				t.outcome(dc, op.Fresh, e.Age)
 				continue
 			}
 		}
-		if dc != t.w.cfg.Datacenter {
+		if dc != t.caller.cfg.Datacenter {
 			if left == 0 {
 				continue
 			}
@@ -122,7 +122,7 @@ func (t *draft) all(order []string) (ready bool) {
 			t.outcome(dc, op.Unreachable, 0)
 		}
 	}
-	t.d.answered = t.w.metrics.answered(reachAll, resultSeveral)
+	t.d.answered = t.caller.metrics.answered(reachAll, resultSeveral)
 	return !t.patient()
 }
 
@@ -148,13 +148,13 @@ func (t *draft) include(dc string, p *part) {
 	m := &t.d.meta
 	result, err := p.reply.Result(t.o)
 	if err != nil {
-		t.w.log.Warn("result cannot be read", "operation", t.o.OpName(), "datacenter", dc, "error", err)
+		t.caller.log.Warn("result cannot be read", "operation", t.o.OpName(), "datacenter", dc, "error", err)
 		return
 	}
 	t.d.datacenters, t.d.results = append(t.d.datacenters, dc), append(t.d.results, result)
 	t.print.add(dc, p.reply.Meta.Index)
 	m.Age = max(m.Age, p.age(t.at))
-	if dc != t.w.cfg.Datacenter {
+	if dc != t.caller.cfg.Datacenter {
 		m.Consistency = op.Stale
 	}
 	m.LastContact = max(m.LastContact, p.meta.LastContact)
@@ -207,9 +207,9 @@ func (t *draft) first(order []string) (ready bool) {
 
 // judge says whether a datacenter answers; if so, it does.
 func (t *draft) judge(dc string, agedToo bool) verdict {
-	own := dc == t.w.cfg.Datacenter
+	own := dc == t.caller.cfg.Datacenter
 	if !own && t.probes {
-		switch e := t.w.directory.Lookup(dc, t.probe.Service); {
+		switch e := t.caller.directory.Lookup(dc, t.probe.Service); {
 		case e.Known && e.Passing+e.Warning == 0:
 			t.outcome(dc, op.Fresh, e.Age)
 			return no
@@ -267,19 +267,19 @@ func (t *draft) answer(dc string, p *part) {
 	t.d.dc, t.d.meta.Datacenter = dc, dc
 	result := resultOther
 	switch {
-	case dc == t.w.cfg.Datacenter:
+	case dc == t.caller.cfg.Datacenter:
 		result = resultLocal
 	case t.d.meta.Age > 0:
 		result = resultAged
 	}
-	t.d.answered = t.w.metrics.answered(reachFirst, result)
+	t.d.answered = t.caller.metrics.answered(reachFirst, result)
 }
 
 // nobody answers where no datacenter has what is asked: with what the own one has
 // all the same, if that was asked.
 func (t *draft) nobody(order []string) (ready bool) {
 	for _, dc := range order {
-		if dc != t.w.cfg.Datacenter {
+		if dc != t.caller.cfg.Datacenter {
 			continue
 		}
 		p := t.want(dc, t.o, t.request)
@@ -292,6 +292,6 @@ func (t *draft) nobody(order []string) (ready bool) {
 			t.d.dc, t.d.meta.Datacenter = dc, dc
 		}
 	}
-	t.d.answered = t.w.metrics.answered(reachFirst, resultNone)
+	t.d.answered = t.caller.metrics.answered(reachFirst, resultNone)
 	return true
 }

@@ -14,9 +14,9 @@ import (
 // has none here fails over as configured.
 func (x *exchange) healthy(n name, req *catalog.ServiceRequest) (catalog.Instances, op.Meta, error) {
 	list, meta, err := catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), req)
-	x.wide = op.Wide(n.dc)
+	x.fanOut = op.IsFanOut(n.dc)
 	if order := x.conf.failover.of(n.name); order != "" && n.dc == "" && (err != nil || list == nil || len(*list) == 0) {
-		x.wide = true
+		x.fanOut = true
 		list, meta, err = catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, x.header(order), req)
 	}
 	if err != nil || list == nil {
@@ -28,7 +28,7 @@ func (x *exchange) healthy(n name, req *catalog.ServiceRequest) (catalog.Instanc
 // absent answers about what nobody has: that there is no such name only if every
 // datacenter that was to be asked has answered, or said so when it was heard last.
 func (x *exchange) absent(m *op.Meta) int {
-	if m.Unasked() {
+	if m.AnyUnreachable() {
 		x.fresh = failed
 		return mdns.RcodeServerFailure
 	}
@@ -38,7 +38,7 @@ func (x *exchange) absent(m *op.Meta) int {
 // spread returns at most limit of the indexes of a list: those of the datacenter
 // that comes first before those of the next, in random order within each.
 func (x *exchange) spread(list catalog.Instances, limit int) []int {
-	if !x.wide {
+	if !x.fanOut {
 		return x.order(len(list), limit)
 	}
 	out := make([]int, 0, min(len(list), limit))
@@ -62,7 +62,7 @@ func (x *exchange) ranks(list catalog.Instances) map[string]uint16 {
 		dc := list[i].Node.Datacenter
 		switch {
 		case ranks[dc] > 0:
-		case x.wide:
+		case x.fanOut:
 			ranks[dc] = uint16(min(len(ranks)+1, math.MaxUint16))
 		default:
 			ranks[dc] = 1
@@ -76,7 +76,7 @@ func orders(failover map[string][]string) map[string]string {
 	out := make(map[string]string, len(failover))
 	for service, dcs := range failover {
 		if len(dcs) > 0 {
-			out[service] = strings.ToLower(op.InOrder(dcs))
+			out[service] = strings.ToLower(op.FailoverOrder(dcs))
 		}
 	}
 	return out

@@ -1,4 +1,4 @@
-package wide
+package fanout
 
 import (
 	"math"
@@ -16,7 +16,7 @@ const (
 )
 
 // order lists the datacenters of a reach in the order in which they count.
-func (w *Wide) order(r *op.Reach) []string {
+func (c *Caller) order(r *op.Reach) []string {
 	out := slices.Clone(r.Listed)
 	if !r.Others {
 		return out
@@ -26,8 +26,8 @@ func (w *Wide) order(r *op.Reach) []string {
 			out = append(out, dc)
 		}
 	}
-	add(w.cfg.Datacenter)
-	for _, dc := range w.Nearest() {
+	add(c.cfg.Datacenter)
+	for _, dc := range c.Nearest() {
 		add(dc)
 	}
 	return out
@@ -35,23 +35,23 @@ func (w *Wide) order(r *op.Reach) []string {
 
 // Nearest lists the other datacenters by distance, in the order as before as long
 // as none is clearly nearer than one in front of it. It is not to be changed.
-func (w *Wide) Nearest() []string {
+func (c *Caller) Nearest() []string {
 	now := time.Now()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.ordered.IsZero() && now.Sub(w.ordered) < reviewEvery/2 {
-		return w.others
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ordered.IsZero() && now.Sub(c.ordered) < reviewEvery/2 {
+		return c.others
 	}
-	w.ordered = now
-	known := w.cfg.Near.Datacenters()
+	c.ordered = now
+	known := c.cfg.Near.Datacenters()
 	away := make(map[string]time.Duration, len(known))
 	for _, dc := range known {
 		away[dc] = math.MaxInt64
-		if d, ok := w.cfg.Near.Distance(dc); ok {
+		if d, ok := c.cfg.Near.Distance(dc); ok {
 			away[dc] = d
 		}
 	}
-	list := slices.DeleteFunc(slices.Clone(w.others), func(dc string) bool { _, ok := away[dc]; return !ok })
+	list := slices.DeleteFunc(slices.Clone(c.others), func(dc string) bool { _, ok := away[dc]; return !ok })
 	for _, dc := range known {
 		if !slices.Contains(list, dc) {
 			list = append(list, dc)
@@ -62,10 +62,10 @@ func (w *Wide) Nearest() []string {
 			list[j], list[j-1] = list[j-1], list[j]
 		}
 	}
-	if !slices.Equal(list, w.others) {
-		w.others = list
+	if !slices.Equal(list, c.others) {
+		c.others = list
 	}
-	return w.others
+	return c.others
 }
 
 func nearer(a, b time.Duration) bool {

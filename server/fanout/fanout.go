@@ -1,5 +1,6 @@
-// Package wide answers reads that are asked of several datacenters at once: of the
-// nearest that has what is asked, of all, of a list, or of the first in an order.
+// Package fanout answers reads that are asked of several datacenters at once: of the
+// nearest that has what is asked, of all, of a list, or of the first in an order. It
+// scatters the question, gathers what comes, and decides the answer from that.
 //
 // This datacenter's part comes from this server, that of each other one from what
 // is kept and followed of it, so one that cannot be reached still answers, with
@@ -8,7 +9,7 @@
 // same: it is made of the datacenters and indexes that the answer was decided
 // from. Answers hold what everybody may see: who hands them on filters them. The
 // package keeps none of them.
-package wide
+package fanout
 
 import (
 	"context"
@@ -74,9 +75,9 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// Wide answers what is asked of several datacenters. It is safe for concurrent
+// Caller answers what is asked of several datacenters. It is safe for concurrent
 // use.
-type Wide struct {
+type Caller struct {
 	cfg       Config
 	log       *slog.Logger
 	metrics   *metrics
@@ -91,54 +92,55 @@ type Wide struct {
 }
 
 var (
-	_ op.Caller     = (*Wide)(nil)
-	_ op.Subscriber = (*Wide)(nil)
+	_ op.Caller     = (*Caller)(nil)
+	_ op.Subscriber = (*Caller)(nil)
 )
 
-// New returns a Wide that answers nothing until Start.
-func New(cfg Config) *Wide {
-	w := &Wide{cfg: cfg, log: cfg.Log.With("component", "wide"), group: lifecycle.New("wide")}
-	w.metrics = newMetrics(cfg.Registerer, func() float64 { return float64(w.parts.Load()) })
-	return w
+// New returns a Caller that answers nothing until Start.
+func New(cfg Config) *Caller {
+	// Logs and metrics say wide: dashboards and filters of operators know it so.
+	c := &Caller{cfg: cfg, log: cfg.Log.With("component", "wide"), group: lifecycle.New("wide")}
+	c.metrics = newMetrics(cfg.Registerer, func() float64 { return float64(c.parts.Load()) })
+	return c
 }
 
 // Start says where results of other datacenters are followed, and what is known
 // of their services. It is called once, before the first question.
-func (w *Wide) Start(there op.Subscriber, d *directory.Directory) { w.there, w.directory = there, d }
+func (c *Caller) Start(there op.Subscriber, d *directory.Directory) { c.there, c.directory = there, d }
 
 // Stop ends what is being asked and followed.
-func (w *Wide) Stop(ctx context.Context) error { return w.group.Stop(ctx) }
+func (c *Caller) Stop(ctx context.Context) error { return c.group.Stop(ctx) }
 
 // Calls answers what is asked of several datacenters, and hands the rest to next.
-func (w *Wide) Calls(next op.Caller) op.Caller {
+func (c *Caller) Calls(next op.Caller) op.Caller {
 	return op.CallerFunc(func(ctx context.Context, call *op.Call) (*op.Reply, error) {
-		if op.Wide(call.Header.Datacenter) {
-			return w.Do(ctx, call)
+		if op.IsFanOut(call.Header.Datacenter) {
+			return c.Do(ctx, call)
 		}
 		return next.Do(ctx, call)
 	})
 }
 
 // Results lets results of several datacenters be followed, and the rest at next.
-func (w *Wide) Results(next op.Subscriber) op.Subscriber { return results{w, next} }
+func (c *Caller) Results(next op.Subscriber) op.Subscriber { return results{c, next} }
 
 type results struct {
-	w    *Wide
-	next op.Subscriber
+	caller *Caller
+	next   op.Subscriber
 }
 
 // Subscribe implements op.Subscriber.
 func (r results) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
-	if op.Wide(call.Header.Datacenter) {
-		return r.w.Subscribe(ctx, call, push)
+	if op.IsFanOut(call.Header.Datacenter) {
+		return r.caller.Subscribe(ctx, call, push)
 	}
 	return r.next.Subscribe(ctx, call, push)
 }
 
 // Do implements op.Caller for reads that can be asked of several datacenters. With
 // an index it waits for another answer.
-func (w *Wide) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
-	d, err := w.once(ctx, call)
+func (c *Caller) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	d, err := c.once(ctx, call)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +154,7 @@ func (w *Wide) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	wait = min(wait, longestWait)
 	waiting, stop := context.WithTimeout(ctx, wait+wait/16)
 	defer stop()
-	a, err := w.ask(waiting, call, false)
+	a, err := c.ask(waiting, call, false)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +163,7 @@ func (w *Wide) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	for {
 		d, err := a.next(waiting, nil)
 		if err == nil && d.meta.Index != call.Header.MinIndex { // as this server has it, which may be behind
-			d, err = w.once(waiting, call)
+			d, err = c.once(waiting, call)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -178,8 +180,8 @@ func (w *Wide) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 }
 
 // once answers with what there is now.
-func (w *Wide) once(ctx context.Context, call *op.Call) (*decision, error) {
-	a, err := w.ask(ctx, call, true)
+func (c *Caller) once(ctx context.Context, call *op.Call) (*decision, error) {
+	a, err := c.ask(ctx, call, true)
 	if err != nil {
 		return nil, err
 	}
@@ -188,8 +190,8 @@ func (w *Wide) once(ctx context.Context, call *op.Call) (*decision, error) {
 }
 
 // Subscribe implements op.Subscriber.
-func (w *Wide) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
-	a, err := w.ask(ctx, call, false)
+func (c *Caller) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
+	a, err := c.ask(ctx, call, false)
 	if err != nil {
 		return err
 	}
@@ -215,7 +217,7 @@ func (w *Wide) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply
 			r = d.reply()
 		}
 		if last != nil && last.dc != d.dc {
-			w.metrics.changes.Inc()
+			c.metrics.changes.Inc()
 		}
 		if err := push(r); err != nil {
 			return err

@@ -1,4 +1,4 @@
-package wide
+package fanout
 
 import (
 	"context"
@@ -43,21 +43,21 @@ func (a *asking) want(dc string, o op.Queryable, request any) *part {
 // begin asks a datacenter, unless there is no room for that now.
 func (a *asking) begin(p *part, dc string, o op.Queryable, request any) {
 	p.err, p.began, p.patience = nil, time.Now(), stagger
-	if a.now && dc == a.w.cfg.Datacenter { // it answers without its leader, if a little later
+	if a.now && dc == a.caller.cfg.Datacenter { // it answers without its leader, if a little later
 		p.patience += localDeadline
 	}
-	if a.w.parts.Add(1) > maxParts {
-		a.w.parts.Add(-1)
+	if a.caller.parts.Add(1) > maxParts {
+		a.caller.parts.Add(-1)
 		p.err = op.Errorf(op.CodeBusy, "too many datacenters are being asked at once")
 		return
 	}
 	ctx, end := context.WithCancel(a.ctx)
-	err := a.w.group.Spawn("part", func(context.Context) {
-		defer a.w.parts.Add(-1)
+	err := a.caller.group.Spawn("part", func(context.Context) {
+		defer a.caller.parts.Add(-1)
 		a.follow(ctx, p, dc, o, request)
 	})
 	if err != nil {
-		a.w.parts.Add(-1)
+		a.caller.parts.Add(-1)
 		end()
 		p.err = op.ErrStopping
 		return
@@ -68,9 +68,9 @@ func (a *asking) begin(p *part, dc string, o op.Queryable, request any) {
 // follow keeps a part current until ctx ends.
 func (a *asking) follow(ctx context.Context, p *part, dc string, o op.Queryable, request any) {
 	h := op.Header{Datacenter: dc, Consistency: op.Cached, Hops: a.call.Header.Hops}
-	source := a.w.there
-	if dc == a.w.cfg.Datacenter {
-		h.Datacenter, h.Near, source = "", a.call.Header.Near, a.w.cfg.Here
+	source := a.caller.there
+	if dc == a.caller.cfg.Datacenter {
+		h.Datacenter, h.Near, source = "", a.call.Header.Near, a.caller.cfg.Here
 		if a.now {
 			a.local(ctx, p, o, request)
 			return
@@ -97,11 +97,11 @@ func (a *asking) local(ctx context.Context, p *part, o op.Queryable, request any
 	h := a.call.Header
 	h.Datacenter, h.MinIndex, h.MaxWait = "", 0, 0
 	patient, stop := context.WithTimeout(ctx, localDeadline)
-	r, err := a.w.cfg.Here.Do(patient, op.NewCall(o, h, request))
+	r, err := a.caller.cfg.Here.Do(patient, op.NewCall(o, h, request))
 	stop()
 	if err != nil && ctx.Err() == nil && (op.CodeOf(err).Retry() != op.RetryNever || errors.Is(err, context.DeadlineExceeded)) {
 		h.Consistency, h.MaxAge, h.MustCurrent = op.Cached, 0, false
-		r, err = a.w.cfg.Here.Do(ctx, op.NewCall(o, h, request))
+		r, err = a.caller.cfg.Here.Do(ctx, op.NewCall(o, h, request))
 	}
 	if err != nil {
 		a.lost(p, err)
