@@ -45,7 +45,7 @@ func (s *serverParts) startRaft(id transport.Identity, listener net.Listener, lo
 	cfg := consensus.Config{NodeID: a.id, Address: a.raftAddress(), Log: log, State: s.state, Machine: s.server.Machine(), Transport: raftTransport,
 		Multiplier: uint(a.cfg.Performance.RaftMultiplier), Timing: a.raftTiming(), PreVoteDisabled: a.cfg.RaftPreVoteDisabled,
 		SnapshotThreshold: uint64(a.cfg.RaftSnapshotThreshold), SnapshotInterval: a.cfg.RaftSnapshotInterval, TrailingLogs: uint64(a.cfg.RaftTrailingLogs),
-		Logger: a.log, Registerer: a.reg, OnLeadership: s.server.LeadershipChanged}
+		Logger: a.log, Registerer: a.reg, NameOf: func(id string) string { return nameOf(list, id) }, OnLeadership: s.server.LeadershipChanged}
 	if s.raft, err = consensus.Start(cfg); err != nil {
 		err = fmt.Errorf("start consensus: %w", err)
 		if c, ok := raftTransport.(io.Closer); ok {
@@ -63,6 +63,16 @@ func (s *serverParts) startRaft(id transport.Identity, listener net.Listener, lo
 			a.finish(&FatalError{fmt.Errorf("consensus stopped: %w", err)})
 		}
 	})
+}
+
+// nameOf is the name of the node with an ID, "" if gossip does not know it.
+func nameOf(list *serverList, id string) string {
+	for _, srv := range list.Servers() {
+		if srv.ID == id {
+			return srv.Name
+		}
+	}
+	return ""
 }
 
 func raftHostPort(host string, port int) string { return net.JoinHostPort(host, fmt.Sprint(port)) }

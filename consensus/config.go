@@ -84,6 +84,9 @@ type Config struct {
 
 	Logger     *slog.Logger          // nil discards
 	Registerer prometheus.Registerer // nil: no metrics are exported. Stop unregisters
+	// NameOf is what people call a server, for metrics; "" if that is not known.
+	// nil: IDs are shown.
+	NameOf func(id string) string
 
 	// OnLeadership is told of each gain, after all entries of earlier terms are
 	// applied, and of each loss, in order, by one goroutine. It may block, but
@@ -156,6 +159,9 @@ func (c *Config) withDefaults() {
 	c.Logger = c.Logger.With("component", "raft")
 	if c.Registerer == nil {
 		c.Registerer = prometheus.NewRegistry()
+	}
+	if c.NameOf == nil {
+		c.NameOf = func(string) string { return "" }
 	}
 	if c.OnLeadership == nil {
 		c.OnLeadership = func(bool) {}

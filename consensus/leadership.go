@@ -172,8 +172,9 @@ func wanted(o *raft.Observation) bool {
 	return false
 }
 
-// observe counts elections and changes of the leader.
+// observe counts elections, changes of the leader and times without one.
 func (n *Node) observe(ctx context.Context, observations <-chan raft.Observation) {
+	n.leaderless()          // what was before the observations began
 	var candidate time.Time // since when; zero when it is none
 	var leader raft.ServerID
 	for {
@@ -189,21 +190,36 @@ func (n *Node) observe(ctx context.Context, observations <-chan raft.Observation
 				candidate = time.Now()
 				n.metrics.elections.Inc()
 			}
-			if data != raft.Candidate && !candidate.IsZero() {
-				since(n.metrics.election, candidate)
+			n.transition(data, candidate)
+			if data != raft.Candidate {
 				candidate = time.Time{}
 			}
-			switch data {
-			case raft.Leader:
-				n.metrics.elected.Inc()
-			case raft.Follower:
-				n.metrics.followed.Inc()
-			}
 		case raft.LeaderObservation:
+			n.absence.note(data.LeaderID != "")
 			if data.LeaderID != "" && data.LeaderID != leader {
 				leader = data.LeaderID
 				n.metrics.leaderChanges.Inc()
 			}
+		}
+	}
+}
+
+// transition counts a new state of the node; candidate is since when it was one,
+// zero if it was none.
+func (n *Node) transition(to raft.RaftState, candidate time.Time) {
+	switch to {
+	case raft.Leader:
+		n.reign.Store(int64(n.lease.clock()))
+		n.metrics.elected.Inc()
+		if !candidate.IsZero() {
+			n.metrics.electionsWon.Inc()
+			since(n.metrics.won, candidate)
+		}
+	case raft.Follower:
+		n.metrics.followed.Inc()
+		if !candidate.IsZero() {
+			n.metrics.electionsLost.Inc()
+			since(n.metrics.lostElection, candidate)
 		}
 	}
 }

@@ -31,6 +31,8 @@ type Node struct {
 	// answered says that an entry was, to who waits for that; capacity 1.
 	answered chan struct{}
 	confirm  chan *confirmation
+	absence  absence
+	reign    atomic.Int64  // when it began to lead last, by the lease's clock
 	ready    atomic.Uint64 // the term in which this node led and had applied all before it; 0 for none
 
 	waits   *lifecycle.Group // goroutines that wait for Raft; some for ever, see await
@@ -115,6 +117,7 @@ func (n *Node) watchPeers() {
 		return ids
 	})
 	n.peers = newWatched(n.cfg.Transport, n.lease, n.started.Load, n.down)
+	n.peers.group = n.group
 }
 
 func (n *Node) run() error {
@@ -362,9 +365,12 @@ func (n *Node) RemoveServer(ctx context.Context, id string) error {
 // others vote for the new leader however fresh the word of this one is.
 func (n *Node) TransferLeadership(ctx context.Context) error {
 	n.lease.bar(n.raft.CurrentTerm())
+	n.metrics.transfers.Inc()
 	if err := n.await(ctx, n.raft.LeadershipTransfer()); err != nil {
 		n.lease.unbar()
+		n.metrics.transferFailed.Inc()
 		return fmt.Errorf("transfer leadership: %w", err)
 	}
+	n.metrics.transferDone.Inc()
 	return nil
 }

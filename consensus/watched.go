@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/legate-project/legate/internal/lifecycle"
 )
 
 // watched is Raft's transport with what the lease needs: it notes which
@@ -24,6 +26,10 @@ type watched struct {
 	down  <-chan struct{}   // closed when the node has failed or stops
 	mute  time.Duration     // until when it does not vote
 	rpcs  chan raft.RPC
+
+	votes     *votes
+	followers *followers
+	group     *lifecycle.Group // of what listens to Raft's answers
 }
 
 var (
@@ -36,7 +42,8 @@ var (
 var errNoPreVote = errors.New("consensus: the transport knows no pre-votes")
 
 func newWatched(t raft.Transport, l *lease, node func() *raft.Raft, down <-chan struct{}) *watched {
-	return &watched{Transport: t, lease: l, node: node, down: down, mute: l.clock() + l.length, rpcs: make(chan raft.RPC)}
+	return &watched{Transport: t, lease: l, node: node, down: down, mute: l.clock() + l.length, rpcs: make(chan raft.RPC),
+		votes: newVotes(), followers: newFollowers(l.clock)}
 }
 
 // Consumer implements raft.Transport.
@@ -54,6 +61,7 @@ func (w *watched) forward(ctx context.Context) {
 		if w.silent(rpc) || w.release(&rpc) {
 			continue
 		}
+		w.listen(&rpc)
 		select {
 		case <-ctx.Done():
 			return
@@ -73,8 +81,10 @@ func (w *watched) silent(rpc raft.RPC) bool {
 		if ask.LeadershipTransfer { // the leader itself wants it so
 			return false
 		}
+		w.votes.said(vote, false)
 		rpc.Respond(&raft.RequestVoteResponse{RPCHeader: header}, nil)
 	case *raft.RequestPreVoteRequest:
+		w.votes.said(preVote, false)
 		rpc.Respond(&raft.RequestPreVoteResponse{RPCHeader: header}, nil)
 	default:
 		return false
@@ -99,6 +109,7 @@ func (w *watched) release(rpc *raft.RPC) (answered bool) {
 		if leader, _ := r.LeaderWithID(); leader == "" || !known || ask.Term <= r.CurrentTerm() || ask.LastLogIndex < r.LastIndex() {
 			return false
 		}
+		w.votes.said(preVote, true)
 		rpc.Respond(&raft.RequestPreVoteResponse{
 			RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}, Term: ask.Term, Granted: true}, nil)
 		return true
@@ -115,20 +126,28 @@ func (w *watched) AppendEntries(id raft.ServerID, to raft.ServerAddress, ask *ra
 		return ErrStopped
 	default:
 	}
-	sent := w.lease.clock()
+	sent, last := w.lease.clock(), uint64(0)
+	if r := w.node(); r != nil {
+		last = r.LastIndex()
+	}
 	err := w.Transport.AppendEntries(id, to, ask, answer)
-	if err == nil && answer.Success && answer.Term == ask.Term {
-		w.lease.confirmed(id, ask.Term, sent)
+	if err == nil && answer.Term == ask.Term {
+		w.followers.answered(id, ask, answer, last)
+		if answer.Success {
+			w.lease.confirmed(id, ask.Term, sent)
+		}
 	}
 	return err
 }
 
 // RequestPreVote implements raft.WithPreVote.
 func (w *watched) RequestPreVote(id raft.ServerID, to raft.ServerAddress, ask *raft.RequestPreVoteRequest, answer *raft.RequestPreVoteResponse) error {
+	err := errNoPreVote
 	if t, ok := w.Transport.(raft.WithPreVote); ok {
-		return t.RequestPreVote(id, to, ask, answer)
+		err = t.RequestPreVote(id, to, ask, answer)
 	}
-	return errNoPreVote
+	w.votes.heard(preVote, answer.Granted, err)
+	return err
 }
 
 // Close implements raft.WithClose.
