@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -183,7 +184,7 @@ func TestOfOthersIsLeftOut(t *testing.T) {
 		typeRegister, m{"Node": "n", "Address": "a", "Service": m{"ID": "web", "Service": "web", "Namespace": "team"}},
 		typeRegister, m{"Node": "n", "Address": "a", "Check": m{"Node": "n", "CheckID": "c", "Namespace": "team"}},
 		typeRegister, m{"Node": "far", "Address": "a", "PeerName": "other"},
-		typeCoordinates, []any{m{"Node": "n", "Coord": m{"Vec": []any{0.5}}}, m{"Node": "o", "Partition": "p"}},
+		typeCoordinates, []any{m{"Node": "n", "Coord": m{"Vec": []any{0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0}}}, m{"Node": "o", "Partition": "p"}},
 	)
 	_, _, r := converted(t, b)
 	if got := kinds(r.Taken); got != "keys 1, coordinates 1, nodes 1" {
@@ -191,6 +192,29 @@ func TestOfOthersIsLeftOut(t *testing.T) {
 	}
 	if got := kinds(r.Left); got != "records of other namespaces and partitions 5, records of peers 1" {
 		t.Error(got)
+	}
+}
+
+// Consul has kept coordinates that are no numbers: no list could be shown with one.
+func TestBrokenCoordinatesAreLeftOut(t *testing.T) {
+	vec := func(first any) m {
+		return m{"Vec": []any{first, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0}, "Error": 1.5, "Height": 1e-5}
+	}
+	_, _, r := converted(t, stated(t, typeCoordinates, []any{m{"Node": "good", "Coord": vec(0.5)}, m{"Node": "nan", "Coord": vec(math.NaN())},
+		m{"Node": "inf", "Coord": vec(math.Inf(-1))}, m{"Node": "far", "Coord": vec(1e9)}, m{"Node": "flat", "Coord": m{"Vec": []any{0.5}}}}))
+	if got := kinds(r.Taken); got != "coordinates 1" {
+		t.Error(got)
+	}
+	if got := strings.Join(r.LeftOut(), "; "); got != "broken coordinates: 4 (nan, inf, far, flat)" {
+		t.Error(got)
+	}
+}
+
+// No record is newer than the archive, whatever the header said.
+func TestArchiveIsAsNewAsItsNewestRecord(t *testing.T) {
+	_, meta, _ := converted(t, stated(t, typeKV, m{"Key": "k", "CreateIndex": 3, "ModifyIndex": 77}, typeKV, m{"Key": "l", "ModifyIndex": 5}))
+	if meta.Index != 77 {
+		t.Errorf("the index is %d", meta.Index)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/legate-project/legate/rtt"
 	"github.com/legate-project/legate/state/archive"
 	"github.com/legate-project/legate/state/archive/pack"
 	"github.com/legate-project/legate/state/catalog"
@@ -49,7 +50,8 @@ func Convert(in io.ReadSeeker, out io.Writer, folder string) (_ *Report, err err
 	if err != nil {
 		return nil, err
 	}
-	rows, err := second.names.Rows(report.LastIndex)
+	index := max(report.LastIndex, second.newest)
+	rows, err := second.names.Rows(index)
 	if err == nil {
 		err = sorted.add(rows)
 	}
@@ -57,7 +59,7 @@ func Convert(in io.ReadSeeker, out io.Writer, folder string) (_ *Report, err err
 		return nil, err
 	}
 	_, err = archive.Write(out, archive.Meta{Version: strings.TrimSpace(report.Program + " " + report.Version), Datacenter: report.Datacenter,
-		Index: report.LastIndex, RaftIndex: report.Index, Term: report.Term, Time: report.Time}, sorted.all())
+		Index: index, RaftIndex: report.Index, Term: report.Term, Time: report.Time}, sorted.all())
 	return report, err
 }
 
@@ -139,6 +141,7 @@ type converter struct {
 	// are those of a first pass.
 	sessions, held map[string]string
 	unlocked       uint64
+	newest         uint64 // index of a record
 	node           string // of the last registration
 }
 
@@ -217,6 +220,7 @@ func (c *converter) indexed(create, modify *uint64) {
 	if *create == 0 {
 		*create = *modify
 	}
+	c.newest = max(c.newest, *modify)
 }
 
 // put hands rows on and counts their record.
@@ -296,6 +300,10 @@ func (c *converter) coordinates(r *record) error {
 	for i := range list {
 		if k, away := list[i].away(); away {
 			c.tally.add(k, 0, nil)
+			continue
+		}
+		if rtt.Validate(list[i].Coord.Serf()) != nil {
+			c.tally.add(kind{"broken coordinates", left, "they say nothing"}, 0, func() string { return list[i].Node })
 			continue
 		}
 		rows, err := coordinate.Rows(&list[i].Entry, c.report.LastIndex)
