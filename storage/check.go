@@ -28,6 +28,7 @@ type Check struct {
 	// Sums over the keys of index rows, in any order: those that came and those
 	// that the records call for.
 	came, due sum
+	newest    uint64
 }
 
 type sum struct{ n, hash uint64 }
@@ -55,7 +56,8 @@ func (c *Check) Row(r Row) error {
 	if table == nil {
 		return fmt.Errorf("a row of table %d, which this version does not know", r.Key[1])
 	}
-	_, live, body, err := splitRow(r.Value)
+	index, live, body, err := splitRow(r.Value)
+	c.newest = max(c.newest, index)
 	if err == nil && !live {
 		err = fmt.Errorf("it is a tombstone: %w", ErrCorrupt)
 	}
@@ -83,6 +85,9 @@ func (c *Check) End() error {
 	}
 	return nil
 }
+
+// Newest is the highest index of a row so far: that of the state must not be below.
+func (c *Check) Newest() uint64 { return c.newest }
 
 func (t *Table[T, P]) pointers(primary, body []byte) ([]string, error) {
 	return t.indexRows(spaceIndex, primary, body)

@@ -50,6 +50,9 @@ const (
 	restoreInFlight = 3
 	// abortLimit is how long a restore that failed may take to clean up.
 	abortLimit = 5 * time.Second
+	// maxIndex is the highest index of a snapshot: no datacenter gets there, clients
+	// take indexes for signed numbers, and the next ones must be above it.
+	maxIndex = 1 << 62
 	// saveBuffer gathers what the compressor yields, in bytes.
 	saveBuffer = 64 << 10
 )
@@ -387,6 +390,9 @@ func verify(file io.Reader) (archive.Meta, error) {
 	})
 	if err == nil {
 		wrong = check.End()
+		if newest := max(meta.Index, check.Newest()); wrong == nil && (newest > meta.Index || newest > maxIndex) {
+			wrong = fmt.Errorf("it is of index %d and has a record of index %d", meta.Index, check.Newest())
+		}
 		err = wrong
 	}
 	if wrong != nil || errors.Is(err, archive.ErrInvalid) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -303,14 +304,35 @@ func TestRestoreOfWhatIsNotWholeChangesNothing(t *testing.T) {
 	if _, err := archive.Verify(bytes.NewReader(forged.Bytes())); err != nil {
 		t.Fatalf("the forged archive is not even one: %v", err)
 	}
+	// As forged, with a record that decodes: its index and that of the archive.
+	indexed := func(row, whole uint64) io.Reader {
+		rows, err := kv.Rows(&kv.Entry{Key: "k", CreateIndex: 1, ModifyIndex: row})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if _, err := archive.Write(&out, archive.Meta{Datacenter: "dc1", Node: "s1", Index: whole}, func(yield func(archive.Row, error) bool) {
+			for _, r := range rows {
+				if !yield(archive.Row(r), nil) {
+					return
+				}
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return &out
+	}
 	for name, c := range map[string]struct {
 		from io.Reader
 		code op.Code
 	}{
-		"cut off":    {bytes.NewReader(b[:len(b)/2]), op.CodeInvalid},
-		"a lost end": {lossy{bytes.NewReader(b)}, op.CodeInternal},
-		"junk":       {strings.NewReader("junk"), op.CodeInvalid},
-		"forged":     {&forged, op.CodeInvalid},
+		"newer rows":  {indexed(7, 6), op.CodeInvalid},
+		"no index":    {indexed(7, math.MaxUint64), op.CodeInvalid},
+		"none either": {indexed(math.MaxUint64, math.MaxUint64), op.CodeInvalid},
+		"cut off":     {bytes.NewReader(b[:len(b)/2]), op.CodeInvalid},
+		"a lost end":  {lossy{bytes.NewReader(b)}, op.CodeInternal},
+		"junk":        {strings.NewReader("junk"), op.CodeInvalid},
+		"forged":      {&forged, op.CodeInvalid},
 	} {
 		if _, err := h.RestoreSnapshot(t.Context(), op.Header{}, c.from); op.CodeOf(err) != c.code {
 			t.Errorf("%s: %v", name, err)
