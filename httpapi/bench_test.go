@@ -6,11 +6,13 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/legate-project/legate/httpapi/resttest"
 )
 
 // bareBody answers what the API would, with nothing in between.
 func bareBody(w *world) http.Handler {
-	body := []byte("[" + entryA + "]")
+	body := []byte("[" + resttest.EntryA + "]")
 	contentType := []string{"application/json"}
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header()["Content-Type"] = contentType

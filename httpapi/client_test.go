@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/legate-project/legate/httpapi/resttest"
 )
 
 // TestClientLibraryOfConsul reads our answers with the library that most users
@@ -12,10 +14,7 @@ import (
 func TestClientLibraryOfConsul(t *testing.T) {
 	w := start(t)
 	url, _ := serving(t, w)
-	c, err := api.NewClient(&api.Config{Address: url})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := resttest.Client(t, url)
 	pair, meta, err := c.KV().Get("b/x", nil)
 	if err != nil || !bytes.Equal(pair.Value, []byte("<two>")) || pair.Flags != 42 || pair.Session != "s" || meta.LastIndex != 7 || !meta.KnownLeader {
 		t.Errorf("KV get: %+v, %+v, %v", pair, meta, err)

@@ -10,23 +10,14 @@ import (
 
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/httpapi/rest"
+	"github.com/legate-project/legate/httpapi/resttest"
 	"github.com/legate-project/legate/op"
 )
 
-// entryA is how key "a" of the fake is shown.
-const entryA = `{"LockIndex":0,"Key":"a","Flags":0,"Value":"b25l","CreateIndex":3,"ModifyIndex":4}`
-
-// TestRequests: one row is one request with its answer. A body that begins
-// with ~ is one that the answer contains.
-func TestRequests(t *testing.T) {
-	for _, c := range []struct {
-		method, target, body string
-		status               int
-		want                 string
-	}{
+// One row is one request with its answer.
+func TestWhatAllRoutesShareIsAnswered(t *testing.T) {
+	resttest.CheckEach(t, func(t testing.TB) *resttest.Server { return start(t).tested }, []resttest.Case{
 		{"PUT", "/v1/catalog/register", strings.Repeat(" ", rest.MaxBody+1), 413, "Request body(1048577 bytes) too large, max size: 1048576 bytes."},
-
-		// what all routes share
 		{"GET", "/v1/nothing", "", 404, "Invalid URL path: not a recognized HTTP API endpoint"},
 		{"GET", "/elsewhere", "", 404, "Invalid URL path: not a recognized HTTP API endpoint"},
 		{"POST", "/v1/kv/a", "", 405, "method POST not allowed"},
@@ -56,16 +47,7 @@ func TestRequests(t *testing.T) {
 		{"GET", "/v1/connect/ca/roots", "", 501, `{"Error":"This agent has no service mesh"}`},
 		{"GET", "/", "", 200, "~Legate agent n1"},
 		{"GET", "/robots.txt", "", 200, "~Disallow: /"},
-	} {
-		t.Run(c.method+" "+strings.ReplaceAll(c.target, "/", "|"), func(t *testing.T) {
-			rec := start(t).do(c.method, c.target, c.body)
-			got := rec.Body.String()
-			part, isPart := strings.CutPrefix(c.want, "~")
-			if rec.Code != c.status || (isPart && !strings.Contains(got, part)) || (!isPart && got != c.want) {
-				t.Errorf("%s %s: %d %s\nwant %d %s", c.method, c.target, rec.Code, got, c.status, c.want)
-			}
-		})
-	}
+	})
 }
 
 // TestHeaders: one row is one request with headers of its answer; an empty
@@ -127,8 +109,8 @@ func TestParameters(t *testing.T) {
 		if rec := w.do("GET", c.target, "", c.name, c.value); rec.Code != 200 {
 			t.Errorf("%s: %d %s", c.target, rec.Code, rec.Body)
 		}
-		if w.fake.header != c.want {
-			t.Errorf("%s: header %+v, want %+v", c.target, w.fake.header, c.want)
+		if w.caller.Header() != c.want {
+			t.Errorf("%s: header %+v, want %+v", c.target, w.caller.Header(), c.want)
 		}
 	}
 	for _, c := range []struct {
@@ -143,12 +125,12 @@ func TestParameters(t *testing.T) {
 		{"/v1/kv/a", op.Header{}},
 	} {
 		w := start(t, func(c *Config) { c.DiscoveryMaxStale = func() time.Duration { return time.Minute } })
-		if w.do("GET", c.target, ""); w.fake.header != c.want {
-			t.Errorf("with discovery_max_stale, %s: header %+v, want %+v", c.target, w.fake.header, c.want)
+		if w.do("GET", c.target, ""); w.caller.Header() != c.want {
+			t.Errorf("with discovery_max_stale, %s: header %+v, want %+v", c.target, w.caller.Header(), c.want)
 		}
 	}
 	w := start(t, func(c *Config) { c.DefaultToken = func() string { return "own" } })
-	if w.do("GET", "/v1/kv/a", ""); w.fake.header.Token != "own" {
+	if w.do("GET", "/v1/kv/a", ""); w.caller.Header().Token != "own" {
 		t.Error("the agent's own token was not used")
 	}
 }

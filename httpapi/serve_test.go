@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/consul/api"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/legate-project/legate/httpapi/resttest"
 	"github.com/legate-project/legate/internal/logging"
 )
 
@@ -140,10 +140,7 @@ func TestAMonitorEndsWithItsServer(t *testing.T) {
 	tee := logging.NewTee(logging.Discard().Handler())
 	w := start(t, func(c *Config) { c.Logs = tee })
 	url, stop := serving(t, w)
-	c, err := api.NewClient(&api.Config{Address: strings.TrimPrefix(url, "http://")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := resttest.Client(t, url)
 	end := make(chan struct{})
 	defer close(end)
 	lines, err := c.Agent().MonitorJSON("warn", end, nil)

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/httpapi/resttest"
-	"github.com/legate-project/legate/httpapi/snapshot"
 	"github.com/legate-project/legate/op"
 )
 
@@ -34,17 +33,6 @@ func TestSeveralDatacenters(t *testing.T) {
 		for name, want := range map[string]string{"X-Legate-Datacenters": "dc1;ok, dc2;stale;age=12, dc3;unreachable", "X-Legate-Datacenter": "dc2", "Age": "12", "X-Consul-Index": "4503599627370495"} {
 			if got := r.Header().Get(name); got != want {
 				t.Errorf("%s: %s is %q, want %q", c.target, name, got, want)
-			}
-		}
-	}
-}
-
-func TestSnapshotIsOfOneDatacenter(t *testing.T) {
-	w := start(t, func(cfg *Config) { cfg.Snapshots = struct{ snapshot.Snapshots }{} }) // that would panic
-	for _, method := range []string{"GET", "PUT"} {
-		for _, dc := range []string{"all", "nearest", "dc1,dc2"} {
-			if r := w.do(method, "/v1/snapshot?dc="+dc, "x"); r.Code != http.StatusBadRequest {
-				t.Errorf("%s of %s: %d %s", method, dc, r.Code, r.Body)
 			}
 		}
 	}

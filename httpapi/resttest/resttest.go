@@ -23,6 +23,9 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 )
 
+// MetaJSON is what an answer says of itself in its body, behind its results.
+const MetaJSON = `"Index":7,"LastContact":0,"KnownLeader":true,"ConsistencyLevel":"leader","NotModified":false,"Backend":0,"ResultsFilteredByACLs":false}`
+
 // Server answers the requests of one test.
 type Server struct{ http.Handler }
 

@@ -1,24 +1,56 @@
-package httpapi
+package session
 
 import (
 	"fmt"
-	"strings"
 	"testing"
+	"time"
 
+	"github.com/legate-project/legate/httpapi/resttest"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/session"
-	"github.com/legate-project/legate/state/txn"
 )
 
-// TestSessionAndTxnRequests: one row is one request with its answer. A body that
-// begins with ~ is one that the answer contains.
-func TestSessionAndTxnRequests(t *testing.T) {
+// datacenter has the session s1 on the node n1, and no other node.
+func datacenter() *resttest.Caller {
+	s1 := session.Session{ID: "s1", Name: "n", Node: "n1", LockDelay: 15 * time.Second, Behavior: session.Release, TTL: "10s",
+		NodeChecks: []string{"serfHealth"}, CreateIndex: 3, ModifyIndex: 3}
+	return &resttest.Caller{Only: "dc1", Answers: map[string]any{
+		session.Create.Name: resttest.Answer(func(r *session.CreateRequest) (any, error) {
+			if err := session.Create.Prepare(op.Leader{NewID: func() string { return "s2" }}, r); err != nil {
+				return nil, err
+			}
+			if r.Session.Node != "n1" {
+				return nil, op.Errorf(op.CodeConflict, "Missing node registration")
+			}
+			return &session.CreateResult{ID: r.Session.ID}, nil
+		}),
+		session.Renew.Name: resttest.Answer(func(r *session.IDRequest) (any, error) {
+			if r.ID != s1.ID {
+				return nil, op.Errorf(op.CodeNotFound, "Session id '%s' not found", r.ID)
+			}
+			return &s1, nil
+		}),
+		session.Get.Name: resttest.Answer(func(r *session.IDRequest) (any, error) {
+			if r.ID != s1.ID {
+				return &session.Sessions{}, nil
+			}
+			return &session.Sessions{s1}, nil
+		}),
+		session.ListNode.Name: resttest.Answer(func(r *session.NodeRequest) (any, error) {
+			return &session.Sessions{{ID: "s1", Node: r.Node}}, nil
+		}),
+		session.List.Name: &session.Sessions{},
+	}}
+}
+
+func serve(t testing.TB, c op.Caller) *resttest.Server {
+	return resttest.Serve(t, (&API{Caller: c, NodeName: "n1"}).Routes())
+}
+
+// One row is one request with its answer.
+func TestRequestsOfSessionsAreAnswered(t *testing.T) {
 	const shown = `{"ID":"s1","Name":"n","Node":"n1","LockDelay":15000000000,"Behavior":"release","TTL":"10s","NodeChecks":["serfHealth"],"ServiceChecks":null,"CreateIndex":3,"ModifyIndex":3}`
-	for _, c := range []struct {
-		method, target, body string
-		status               int
-		want                 string
-	}{
+	resttest.CheckEach(t, func(t testing.TB) *resttest.Server { return serve(t, datacenter()) }, []resttest.Case{
 		{"PUT", "/v1/session/create", "", 200, `{"ID":"s2"}`},
 		{"PUT", "/v1/session/create", "{}", 200, `{"ID":"s2"}`},
 		{"PUT", "/v1/session/create", `{"Node":"n7"}`, 500, "~Missing node registration"},
@@ -43,24 +75,7 @@ func TestSessionAndTxnRequests(t *testing.T) {
 		{"GET", "/v1/session/node/", "", 400, "Missing node name"},
 		{"GET", "/v1/session/list", "", 200, "~["},
 		{"GET", "/v1/session/create", "", 405, "method GET not allowed"},
-
-		{"PUT", "/v1/txn", `[{"KV":{"Verb":"get","Key":"a"}}]`, 200, `{"Results":[{"KV":` + entryA + `}],"Errors":null,` + metaJSON},
-		{"PUT", "/v1/txn", `[{"KV":{"Verb":"set","Key":"a","Value":"b25l"}}]`, 200, `~"Value":null`},
-		{"PUT", "/v1/txn", `[{"KV":{"Verb":"set","Key":"a"}},{"KV":{"Verb":"set","Key":"x"}}]`, 409, `{"Results":null,"Errors":[{"OpIndex":1,"What":"no"}]}`},
-		{"PUT", "/v1/txn", `[]`, 200, `{"Results":[],"Errors":null,` + metaJSON},
-		{"PUT", "/v1/txn", `{`, 400, "~Request decode failed: "},
-		{"PUT", "/v1/txn", "[" + strings.Repeat(`{"KV":{"Verb":"get","Key":"a"}},`, 128) + `{"KV":{"Verb":"get","Key":"a"}}]`, 413, "Transaction contains too many operations (129 > 128)"},
-		{"GET", "/v1/txn", "", 405, "method GET not allowed"},
-	} {
-		t.Run(c.method+" "+strings.ReplaceAll(c.target, "/", "|"), func(t *testing.T) {
-			rec := start(t).do(c.method, c.target, c.body)
-			got := rec.Body.String()
-			part, isPart := strings.CutPrefix(c.want, "~")
-			if rec.Code != c.status || (isPart && !strings.Contains(got, part)) || (!isPart && got != c.want) {
-				t.Errorf("%s %s: %d %s\nwant %d %s", c.method, c.target, rec.Code, got, c.status, c.want)
-			}
-		})
-	}
+	})
 }
 
 // What a client leaves out, and how it may write what it does not.
@@ -85,51 +100,14 @@ func TestSessionBodies(t *testing.T) {
 		`{"ServiceChecks":null}`:       "n1 15s " + serf,
 		`{"locKdelay":"7s","x":"y"}`:   "n1 7s " + serf,
 	} {
-		s := start(t)
-		if rec := s.do("PUT", "/v1/session/create", body); rec.Code != 200 {
+		caller := datacenter()
+		if rec := serve(t, caller).Do("PUT", "/v1/session/create", body); rec.Code != 200 {
 			t.Errorf("%s: %d %s", body, rec.Code, rec.Body)
 			continue
 		}
-		got := s.fake.request.(*session.CreateRequest).Session
+		got := resttest.Requested[session.CreateRequest](t, caller).Session
 		if text := fmt.Sprint(got.Node, " ", got.LockDelay, " ", got.NodeChecks); text != want {
 			t.Errorf("%s: made %q, want %q", body, text, want)
-		}
-	}
-}
-
-// A transaction that only reads is asked as a read, with its consistency; one
-// that writes is not.
-func TestTransactionsThatOnlyRead(t *testing.T) {
-	s := start(t)
-	rec := s.do("PUT", "/v1/txn?stale", `[{"KV":{"Verb":"get","Key":"a"}},{"KV":{"Verb":"check-index","Key":"a"}}]`)
-	if s.fake.operation != txn.Read.Name || s.fake.header.Consistency != op.Stale || rec.Header().Get("X-Consul-Index") != "7" {
-		t.Errorf("asked %s %+v, answered with index %q", s.fake.operation, s.fake.header, rec.Header().Get("X-Consul-Index"))
-	}
-	rec = s.do("PUT", "/v1/txn", `[{"KV":{"Verb":"get","Key":"a"}},{"KV":{"Verb":"set","Key":"a"}}]`)
-	if s.fake.operation != txn.Apply.Name || rec.Header().Get("X-Consul-Index") != "" {
-		t.Errorf("asked %s, answered with index %q", s.fake.operation, rec.Header().Get("X-Consul-Index"))
-	}
-}
-
-// A body of a transaction may be as long as limits.txn_max_req_len, a value in
-// it as long as limits.kv_max_value_size.
-func TestTransactionSizes(t *testing.T) {
-	s := start(t, func(c *Config) { c.MaxTxnSize, c.MaxValueSize = 1<<20, 1<<10 })
-	for _, c := range []struct {
-		value, status int
-		want          string
-	}{
-		{1 << 10, 200, ""},
-		{1<<10 + 3, 413, "Value for key \"a\" is too large"},
-		{1 << 20, 413, "limits.txn_max_req_len"},
-	} {
-		value := strings.Repeat("AAAA", (c.value+2)/3)[:(c.value+2)/3*4]
-		if c.value%3 == 1 {
-			value = value[:len(value)-2] + "=="
-		}
-		rec := s.do("PUT", "/v1/txn", `[{"KV":{"Verb":"set","Key":"a","Value":"`+value+`"}}]`)
-		if rec.Code != c.status || !strings.Contains(rec.Body.String(), c.want) {
-			t.Errorf("%d bytes: %d %s", c.value, rec.Code, rec.Body)
 		}
 	}
 }
