@@ -58,9 +58,9 @@ type Header struct {
 	// Timeout is what is left of the caller's deadline when the call was sent;
 	// 0 if it has none. Clocks of two machines are not compared.
 	Timeout time.Duration `msg:"left,omitempty"`
-	// Brief has a result that is longer than ShortBytes refused with CodeLong, if
-	// it can be had in parts.
-	Brief bool `msg:"brief,omitempty"`
+	// RefuseLong has a result that is longer than ShortBytes refused with CodeLong if
+	// it can be had in parts, which the caller asks for then.
+	RefuseLong bool `msg:"brief,omitempty"`
 }
 
 // Meta travels back with a result.

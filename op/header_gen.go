@@ -148,7 +148,7 @@ func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x1000
 	}
-	if z.Brief == false {
+	if z.RefuseLong == false {
 		zb0001Len--
 		zb0001Mask |= 0x2000
 	}
@@ -225,7 +225,7 @@ func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 		if (zb0001Mask & 0x2000) == 0 { // if not omitted
 			// string "brief"
 			o = append(o, 0xa5, 0x62, 0x72, 0x69, 0x65, 0x66)
-			o = msgp.AppendBool(o, z.Brief)
+			o = msgp.AppendBool(o, z.RefuseLong)
 		}
 	}
 	return
@@ -336,9 +336,9 @@ func (z *Header) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				return
 			}
 		case "brief":
-			z.Brief, bts, err = msgp.ReadBoolBytes(bts)
+			z.RefuseLong, bts, err = msgp.ReadBoolBytes(bts)
 			if err != nil {
-				err = msgp.WrapError(err, "Brief")
+				err = msgp.WrapError(err, "RefuseLong")
 				return
 			}
 		default:

@@ -63,7 +63,7 @@ func Send(ctx context.Context, via RoundTripper, to transport.Target, c *op.Call
 	if h.Hops++; h.Hops > op.MaxHops {
 		return nil, op.Errorf(op.CodeInternal, "%s was forwarded more than %d times", c.Operation.OpName(), op.MaxHops)
 	}
-	h.Brief = c.Take != op.TakeWhole
+	h.RefuseLong = c.Take != op.TakeWhole
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline)
 		if left <= 0 {
@@ -134,7 +134,7 @@ func (a *Answerer) Answer(ctx context.Context, request []byte) []byte {
 		defer cancel()
 	}
 	name := call.Operation.OpName()
-	if call.Header.Brief {
+	if call.Header.RefuseLong {
 		call.Take = op.TakeShort
 	}
 	reply, err := a.caller.Do(ctx, call)
