@@ -22,7 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/legate-project/legate/config"
-	"github.com/legate-project/legate/httpapi/rest/known"
+	"github.com/legate-project/legate/httpapi/rest/unchanged"
 )
 
 // MaxBody of a JSON body, in bytes.
@@ -63,7 +63,7 @@ type API struct {
 	extra   http.Header    // response_headers
 	here    []string       // the own datacenter as the value of a header
 	writers []netip.Prefix // allow_write_http_from; empty for all
-	known   *known.Answers
+	answers *unchanged.Answers
 	active  atomic.Int64 // requests being answered
 
 	exchanges, buffers, gzips sync.Pool
@@ -96,7 +96,7 @@ func New(cfg Config, routes []Route) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &API{cfg: cfg, log: cfg.Log, extra: http.Header{}, here: []string{cfg.Datacenter}, writers: writers, known: known.New()}
+	a := &API{cfg: cfg, log: cfg.Log, extra: http.Header{}, here: []string{cfg.Datacenter}, writers: writers, answers: unchanged.New()}
 	for name, value := range cfg.HTTP.ResponseHeaders {
 		a.extra.Set(name, value)
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/legate-project/legate/httpapi/rest/known"
+	"github.com/legate-project/legate/httpapi/rest/unchanged"
 )
 
 // Exchange is one request with its answer. It lives in a pool: handlers do not
@@ -33,9 +33,9 @@ type Exchange struct {
 	params []param
 	status int // 0 until the answer has begun
 
-	selects bool       // parts of a result are left out here, by ?filter
-	wait    known.Wait // of who selects
-	index   uint64     // of the result
+	selects bool           // parts of a result are left out here, by ?filter
+	wait    unchanged.Wait // of who selects
+	index   uint64         // of the result
 
 	maxStale time.Duration // of reads that ask for no consistency; 0 asks the leader
 }
@@ -233,7 +233,7 @@ func (x *Exchange) finish() {
 	x.end.answers[class(x.status)].Inc()
 	x.log()
 	x.api, x.W, x.R, x.Ctx = nil, nil, nil, nil
-	x.selects, x.wait, x.index = false, known.Wait{}, 0
+	x.selects, x.wait, x.index = false, unchanged.Wait{}, 0
 	clear(x.params)
 	s.exchanges.Put(x)
 }

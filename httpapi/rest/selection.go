@@ -40,7 +40,7 @@ func (x *Exchange) same(b []byte) bool {
 			question += "\x00" + p.key + "\x00" + p.value
 		}
 	}
-	return x.wait.Known(x.api.known, question, x.index, b)
+	return x.wait.Unchanged(x.api.answers, question, x.index, b)
 }
 
 // TakePairs hands ?node-meta over to the operation, in order: what is asked in

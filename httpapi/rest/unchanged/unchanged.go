@@ -1,7 +1,7 @@
-// Package known remembers what questions were answered with last, so that who asks
+// Package unchanged remembers what questions were answered with last, so that who asks
 // again and waits is not told the same. It remembers some thousands of them and
 // promises nothing of the others: they are answered once more.
-package known
+package unchanged
 
 import (
 	"hash/maphash"
@@ -77,10 +77,10 @@ func (w *Wait) On(index uint64, d time.Duration) (uint64, time.Duration) {
 	return w.has, max(time.Until(w.until), time.Millisecond)
 }
 
-// Known notes an answer. It reports true when the client has it already, from an
+// Unchanged notes an answer. It reports true when the client has it already, from an
 // older index, and has time left to wait for another one: then it waits on from this
 // index.
-func (w *Wait) Known(a *Answers, question string, index uint64, body []byte) bool {
+func (w *Wait) Unchanged(a *Answers, question string, index uint64, body []byte) bool {
 	if !a.note(question, w.has, index, body) || w.has == 0 || index <= w.has || !time.Now().Before(w.until) {
 		return false
 	}

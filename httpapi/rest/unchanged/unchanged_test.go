@@ -1,4 +1,4 @@
-package known
+package unchanged
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 func ask(a *Answers, question string, has, index uint64, body string) bool {
 	var w Wait
 	w.On(has, time.Minute)
-	return w.Known(a, question, index, []byte(body))
+	return w.Unchanged(a, question, index, []byte(body))
 }
 
 func TestOnlyTheSameAnswerAtTheIndexThatTheClientHasIsKnown(t *testing.T) {
@@ -55,14 +55,14 @@ func TestAWaitGoesOnForWhatIsLeftOfIt(t *testing.T) {
 			t.Errorf("begins at %d for %s", index, d)
 		}
 		<-time.After(20 * time.Second)
-		if !w.Known(a, "q", 7, []byte("one")) {
+		if !w.Unchanged(a, "q", 7, []byte("one")) {
 			t.Error("not known")
 		}
 		if index, d := w.On(5, time.Minute); index != 7 || d != 40*time.Second {
 			t.Errorf("goes on at %d for %s", index, d)
 		}
 		<-time.After(40 * time.Second)
-		if w.Known(a, "q", 9, []byte("one")) {
+		if w.Unchanged(a, "q", 9, []byte("one")) {
 			t.Error("it goes on after its time")
 		}
 	})
