@@ -81,7 +81,7 @@ type Agent struct {
 	authority func() *x509.Certificate
 	reg       *metrics.Registry
 	lan       *lan.Pool
-	known     *serverList         // servers of the datacenter
+	servers   *serverList         // servers of the datacenter
 	calls     *transport.Endpoint // to servers of the datacenter
 	caller    op.Caller
 	views     *view.Views // nil on a server without WAN

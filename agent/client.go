@@ -25,7 +25,7 @@ func (a *Agent) startClient(_ context.Context, id transport.Identity) error {
 	}
 	a.calls = endpoint
 	list := &serverList{}
-	a.known = list
+	a.servers = list
 	err = errors.Join(endpoint.Handle(rpc.Protocol, transport.Protocol{Shared: true}), endpoint.Handle(rpc.PartsProtocol, rpc.DialParts()),
 		endpoint.Handle(transfer.Protocol, transfer.Dial()), endpoint.Handle(feed.Protocol, feed.Dial()))
 	if err != nil {

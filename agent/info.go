@@ -31,7 +31,7 @@ func (a *Agent) Stats() map[string]map[string]string {
 		acl = "enabled"
 	}
 	if a.server == nil {
-		stats["consul"] = map[string]string{"server": "false", "acl": acl, "known_servers": strconv.Itoa(len(a.known.Servers()))}
+		stats["consul"] = map[string]string{"server": "false", "acl": acl, "known_servers": strconv.Itoa(len(a.servers.Servers()))}
 		return stats
 	}
 	s := a.server

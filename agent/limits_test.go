@@ -91,15 +91,15 @@ func TestServerThatWasAwayForLongDoesNotStart(t *testing.T) {
 	}
 	file := filepath.Join(dir, seenFile)
 	for _, c := range []struct {
-		away time.Duration
-		want error
+		absent time.Duration
+		want   error
 	}{{6 * time.Hour, nil}, {8 * time.Hour, ErrAwayTooLong}} {
-		text := fmt.Sprintf(`{"last":%q}`, time.Now().Add(-c.away).Format(time.RFC3339))
+		text := fmt.Sprintf(`{"last":%q}`, time.Now().Add(-c.absent).Format(time.RFC3339))
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := started(t, loopback(65), dir, conf); !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
-			t.Errorf("away for %s: %v, want %v", c.away, err, c.want)
+			t.Errorf("away for %s: %v, want %v", c.absent, err, c.want)
 		}
 	}
 	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {

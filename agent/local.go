@@ -51,7 +51,7 @@ func (a *Agent) startLocal() error {
 
 // serversChanged tells the agent's own state that a server may have appeared.
 func (a *Agent) serversChanged() {
-	if s := a.localState.Load(); s != nil && len(a.known.Servers()) > 0 {
+	if s := a.localState.Load(); s != nil && len(a.servers.Servers()) > 0 {
 		s.ServerAppeared()
 	}
 }

@@ -45,9 +45,9 @@ func (d *dataDir) checkAway(limit time.Duration, now time.Time) error {
 	if err := json.Unmarshal(b, &was); err != nil {
 		return fmt.Errorf("%s is damaged (%w): remove it if this server was away for less than server_rejoin_age_max", file, err)
 	}
-	if away := now.Sub(was.Last); away > limit {
+	if absent := now.Sub(was.Last); absent > limit {
 		return fmt.Errorf("%w: %s, and server_rejoin_age_max is %s: start it with an empty -data-dir, or remove %s if no other server went on without it",
-			ErrAwayTooLong, away.Round(time.Second), limit, file)
+			ErrAwayTooLong, absent.Round(time.Second), limit, file)
 	}
 	return nil
 }

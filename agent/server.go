@@ -140,7 +140,7 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		return errors.Join(err, raftListener.Close())
 	}
 	list := &serverList{}
-	a.known = list
+	a.servers = list
 	if err := s.startRaft(id, raftListener, log, list); err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func TestALeaseTakesAQuorum(t *testing.T) {
 	if l.holds(1) {
 		t.Error("the lease outlives the answer that made the quorum")
 	}
-	if alone, _ := clocked("a"); !alone.holds(1) || !alone.since(1, 0) {
+	if oneVoter, _ := clocked("a"); !oneVoter.holds(1) || !oneVoter.since(1, 0) {
 		t.Error("a single server has no lease")
 	}
 }

@@ -105,8 +105,8 @@ func (w *watched) release(rpc *raft.RPC) (answered bool) {
 		freed.LeadershipTransfer = true // the word for: whoever leads
 		rpc.Command = &freed
 	case *raft.RequestPreVoteRequest:
-		known := slices.Contains(w.lease.voters(), raft.ServerID(ask.ID))
-		if leader, _ := r.LeaderWithID(); leader == "" || !known || ask.Term <= r.CurrentTerm() || ask.LastLogIndex < r.LastIndex() {
+		voter := slices.Contains(w.lease.voters(), raft.ServerID(ask.ID))
+		if leader, _ := r.LeaderWithID(); leader == "" || !voter || ask.Term <= r.CurrentTerm() || ask.LastLogIndex < r.LastIndex() {
 			return false
 		}
 		w.votes.said(preVote, true)

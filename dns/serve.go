@@ -123,12 +123,12 @@ func (u *udp) work(ctx context.Context) {
 	for ctx.Err() == nil {
 		u.reading.Add(1)
 		n, from, session, err := u.read(in)
-		alone := u.reading.Add(-1) == 0
+		lastReader := u.reading.Add(-1) == 0
 		if err != nil {
 			u.pause(ctx, err)
 			continue
 		}
-		if alone && u.workers.Load() < maxWorkers {
+		if lastReader && u.workers.Load() < maxWorkers {
 			u.workers.Add(1)
 			if u.g.Spawn("udp worker", u.work) != nil { // stopping
 				u.workers.Add(-1)

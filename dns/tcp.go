@@ -90,12 +90,12 @@ func (c *stream) work(ctx context.Context) {
 			return
 		}
 		query, err := c.next(ctx, in)
-		alone := c.waiting.Add(-1) == 0
+		lastReader := c.waiting.Add(-1) == 0
 		if err != nil {
 			return
 		}
 		in = query[:0]
-		if alone && c.workers.Load() < maxPipelined {
+		if lastReader && c.workers.Load() < maxPipelined {
 			c.workers.Add(1)
 			c.spawn()
 		}

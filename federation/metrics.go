@@ -21,8 +21,8 @@ type metrics struct {
 	opened  *prometheus.CounterVec
 	live    *prometheus.GaugeVec
 
-	mu    sync.RWMutex
-	known map[string]bool // datacenters that have series
+	mu     sync.RWMutex
+	series map[string]bool // datacenters that have series
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -30,7 +30,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "legate_federation_" + name, Help: help}, append([]string{"datacenter"}, more...))
 	}
 	m := &metrics{
-		reg: r, known: map[string]bool{},
+		reg: r, series: map[string]bool{},
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "legate_federation_call_seconds", Help: "Time of calls to another datacenter, waits of blocking reads left out.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14), NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
@@ -60,9 +60,9 @@ const (
 func (m *metrics) servers(t *table) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for name := range m.known {
+	for name := range m.series {
 		if t.datacenters[name] == nil {
-			delete(m.known, name)
+			delete(m.series, name)
 			for _, v := range []interface {
 				DeletePartialMatch(prometheus.Labels) int
 			}{m.seconds, m.errors, m.hedges, m.wins, m.probes, m.opened, m.live} {
@@ -72,10 +72,10 @@ func (m *metrics) servers(t *table) {
 	}
 	for name, dc := range t.datacenters {
 		m.live.WithLabelValues(name).Set(float64(dc.alive))
-		if m.known[name] {
+		if m.series[name] {
 			continue
 		}
-		m.known[name] = true
+		m.series[name] = true
 		m.seconds.WithLabelValues(name)
 		m.hedges.WithLabelValues(name)
 		m.wins.WithLabelValues(name)
@@ -91,7 +91,7 @@ func (m *metrics) servers(t *table) {
 func (m *metrics) of(dc string, count func()) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if m.known[dc] {
+	if m.series[dc] {
 		count()
 	}
 }

@@ -133,10 +133,10 @@ func (r *Router) Update(self *coordinate.Coordinate, peers []Peer) {
 	t := newTable(r.cfg.Datacenter, self, peers, old)
 	r.table.Store(t)
 	when := time.Now()
-	for id, target := range old.known {
+	for id, target := range old.targets {
 		_, alive := t.alive[id]
 		_, wasAlive := old.alive[id]
-		if now, still := t.known[id]; !still || now != target || wasAlive && !alive && !t.answers(id, when) {
+		if now, still := t.targets[id]; !still || now != target || wasAlive && !alive && !t.answers(id, when) {
 			r.cfg.Transport.Forget(target)
 		}
 	}
@@ -150,10 +150,10 @@ func (r *Router) Datacenters() []string { return r.table.Load().nearest }
 // Distance is the round trip to a datacenter; false while it is unknown.
 func (r *Router) Distance(name string) (time.Duration, bool) {
 	dc := r.table.Load().datacenters[name]
-	if dc == nil || dc.away == math.MaxInt64 {
+	if dc == nil || dc.distance == math.MaxInt64 {
 		return 0, false
 	}
-	return dc.away, true
+	return dc.distance, true
 }
 
 // Do implements op.Caller for a call whose header names another datacenter.

@@ -23,17 +23,17 @@ type table struct {
 	datacenters map[string]*datacenter
 	nearest     []string                    // other datacenters by distance
 	left        []string                    // those of which every server left, by name
-	known       map[string]transport.Target // their servers and those that are leaving, by node ID
+	targets     map[string]transport.Target // their servers and those that are leaving, by node ID
 	alive       map[string]transport.Target // of them, those that gossip holds alive
 }
 
 // datacenter is one other datacenter in a table.
 type datacenter struct {
-	name    string
-	members []member      // servers that have not left, nearest first
-	alive   int           // of them, as gossip says
-	away    time.Duration // round trip to its median server
-	load    *load         // outlives tables
+	name     string
+	members  []member      // servers that have not left, nearest first
+	alive    int           // of them, as gossip says
+	distance time.Duration // round trip to its median server
+	load     *load         // outlives tables
 }
 
 // load is what a datacenter's calls share across tables.
@@ -50,8 +50,8 @@ type load struct {
 
 // newTable builds the table as seen from the coordinate self.
 func newTable(own string, self *coordinate.Coordinate, peers []Peer, old *table) *table {
-	t := &table{datacenters: map[string]*datacenter{}, known: map[string]transport.Target{}, alive: map[string]transport.Target{}}
-	away := map[string][]time.Duration{}
+	t := &table{datacenters: map[string]*datacenter{}, targets: map[string]transport.Target{}, alive: map[string]transport.Target{}}
+	distances := map[string][]time.Duration{}
 	sorted := each(peers)
 	slices.SortStableFunc(sorted, func(a, b Peer) int { return cmp.Compare(a.distance(self), b.distance(self)) })
 	for _, p := range sorted {
@@ -59,7 +59,7 @@ func newTable(own string, self *coordinate.Coordinate, peers []Peer, old *table)
 			continue
 		}
 		if p.Status == gossip.Leaving { // it finishes what it was asked, and gets nothing new
-			t.known[p.ID], t.alive[p.ID] = TargetOf(p.Server), TargetOf(p.Server)
+			t.targets[p.ID], t.alive[p.ID] = TargetOf(p.Server), TargetOf(p.Server)
 			continue
 		}
 		dc := t.datacenters[p.Datacenter]
@@ -68,22 +68,22 @@ func newTable(own string, self *coordinate.Coordinate, peers []Peer, old *table)
 			t.datacenters[p.Datacenter] = dc
 			t.nearest = append(t.nearest, p.Datacenter)
 		}
-		away[p.Datacenter] = append(away[p.Datacenter], p.distance(self))
+		distances[p.Datacenter] = append(distances[p.Datacenter], p.distance(self))
 		alive := p.Status == gossip.Alive
 		dc.members = append(dc.members, member{TargetOf(p.Server), p.Damped, dc.load.gossip(p.ID, alive)})
-		t.known[p.ID] = TargetOf(p.Server)
+		t.targets[p.ID] = TargetOf(p.Server)
 		if alive {
 			dc.alive++
 			t.alive[p.ID] = TargetOf(p.Server)
 		}
 	}
 	t.left = left(own, peers, t)
-	for name, ds := range away {
-		t.datacenters[name].away = ds[(len(ds)-1)/2] // sorted already: the median
+	for name, ds := range distances {
+		t.datacenters[name].distance = ds[(len(ds)-1)/2] // sorted already: the median
 		t.datacenters[name].load.keep(t.datacenters[name].members)
 	}
 	slices.SortFunc(t.nearest, func(a, b string) int {
-		return cmp.Or(cmp.Compare(t.datacenters[a].away, t.datacenters[b].away), strings.Compare(a, b))
+		return cmp.Or(cmp.Compare(t.datacenters[a].distance, t.datacenters[b].distance), strings.Compare(a, b))
 	})
 	return t
 }

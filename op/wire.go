@@ -107,10 +107,10 @@ func ReadReply(b []byte) (*Reply, error) {
 
 // bound keeps what a peer says of times to what can be reckoned with.
 func (m *Meta) bound() {
-	m.LastContact, m.Age = known(m.LastContact), known(m.Age)
+	m.LastContact, m.Age = clamp(m.LastContact), clamp(m.Age)
 	for i := range m.Outcomes {
-		m.Outcomes[i].Age = known(m.Outcomes[i].Age)
+		m.Outcomes[i].Age = clamp(m.Outcomes[i].Age)
 	}
 }
 
-func known(d time.Duration) time.Duration { return min(max(d, 0), Longest) }
+func clamp(d time.Duration) time.Duration { return min(max(d, 0), Longest) }

@@ -45,7 +45,7 @@ func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error)
 	if s.group.Context().Err() != nil {
 		return nil, op.ErrStopping
 	}
-	call = s.alone(call)
+	call = s.withoutFederation(call)
 	dc := call.Header.Datacenter
 	elsewhere := dc != "" && dc != s.cfg.Datacenter
 	if !elsewhere || op.IsFanOut(dc) { // federation has bounds for each datacenter: one that hangs costs no local caller
@@ -65,16 +65,16 @@ func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error)
 	case elsewhere && s.remote == nil:
 		return nil, &op.Error{Code: op.CodeUnknownDatacenter, Text: "No path to datacenter", Datacenter: dc}
 	case elsewhere:
-		return s.away(ctx, authorizer, call)
+		return s.toDatacenter(ctx, authorizer, call)
 	case call.Header.Forwarded:
 		return s.execute(ctx, authorizer, call)
 	}
 	return s.hold(ctx, call, authorizer)
 }
 
-// alone is the call as a server asks that knows no other datacenters: its own is
-// the nearest, and all there are.
-func (s *Server) alone(call *op.Call) *op.Call {
+// withoutFederation is the call as a server asks that knows no other datacenters: its
+// own is the nearest, and all there are.
+func (s *Server) withoutFederation(call *op.Call) *op.Call {
 	spread, ok := call.Operation.(op.FanOutable)
 	if dc := call.Header.Datacenter; s.remote != nil || dc != op.Nearest && dc != op.All || !ok || !spread.FansOut() {
 		return call
@@ -152,14 +152,14 @@ func (s *Server) execute(ctx context.Context, a rules.Authorizer, call *op.Call)
 		return nil, err
 	}
 	meta := s.meta(op.Default, 0)
-	if d, ok := result.(described); ok {
+	if d, ok := result.(metaDescriber); ok {
 		d.Describe(&meta)
 	}
 	return op.NewReply(meta, result), nil
 }
 
-// described is a result that says itself what is said beside it.
-type described interface{ Describe(*op.Meta) }
+// metaDescriber is a result that fills in its own meta.
+type metaDescriber interface{ Describe(*op.Meta) }
 
 func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o op.Queryable) (*op.Reply, error) {
 	h := &call.Header

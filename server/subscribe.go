@@ -33,7 +33,7 @@ func everything() (rules.Authorizer, error) { return rules.AllowAll(), nil }
 // what their token may see.
 func (s *Server) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
 	token := call.Header.Token
-	return s.subscribe(ctx, s.alone(call), func() (rules.Authorizer, error) { return s.cfg.Authorizer(token) }, push)
+	return s.subscribe(ctx, s.withoutFederation(call), func() (rules.Authorizer, error) { return s.cfg.Authorizer(token) }, push)
 }
 
 // Between is where servers of other datacenters follow results of this one:
@@ -236,9 +236,9 @@ func heartbeat() time.Duration { return op.Heartbeat - op.Heartbeat/10 + rand.N(
 // leaderSilence is how long this server has not heard its leader.
 func (s *Server) leaderSilence() time.Duration { return s.meta(op.Stale, 0).LastContact }
 
-// away asks another datacenter. What comes from a view holds what everybody may
+// toDatacenter asks another datacenter. What comes from a view holds what everybody may
 // see: the caller is asked about here.
-func (s *Server) away(ctx context.Context, a rules.Authorizer, call *op.Call) (*op.Reply, error) {
+func (s *Server) toDatacenter(ctx context.Context, a rules.Authorizer, call *op.Call) (*op.Reply, error) {
 	o, ok := call.Operation.(op.Queryable)
 	if op.IsFanOut(call.Header.Datacenter) {
 		if spread, ok := call.Operation.(op.FanOutable); !ok || !spread.FansOut() {

@@ -16,7 +16,7 @@ func (s *State) AwaitSync(ctx context.Context, service, checkID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	since := s.number // what is sent from now on has all that was changed before
-	lane, pending := s.pending(service, checkID, since)
+	serviceID, pending := s.pending(service, checkID, since)
 	if !s.running || !pending {
 		return
 	}
@@ -28,24 +28,24 @@ func (s *State) AwaitSync(ctx context.Context, service, checkID string) {
 	defer over.Stop()
 	s.awaiting++
 	defer func() { s.awaiting-- }()
-	for pending && s.awaitLane(ctx, lane, over.C) {
-		lane, pending = s.pending(service, checkID, since)
+	for pending && s.awaitService(ctx, serviceID, over.C) {
+		serviceID, pending = s.pending(service, checkID, since)
 	}
 }
 
-// lane is what those share who wait for something of one service.
-type lane struct {
+// waiters is what those share who wait for something of one service.
+type waiters struct {
 	waiting int
 	told    chan struct{} // closed when something of it was taken or refused
 }
 
-// awaitLane waits until something of a service was taken or refused; it reports
+// awaitService waits until something of a service was taken or refused; it reports
 // whether it was. s.mu is held, but not while it waits.
-func (s *State) awaitLane(ctx context.Context, id string, over <-chan time.Time) bool {
-	l := s.lanes[id]
+func (s *State) awaitService(ctx context.Context, id string, over <-chan time.Time) bool {
+	l := s.waiters[id]
 	if l == nil {
-		l = &lane{told: make(chan struct{})}
-		s.lanes[id] = l
+		l = &waiters{told: make(chan struct{})}
+		s.waiters[id] = l
 	}
 	l.waiting++
 	s.mu.Unlock()
@@ -59,16 +59,16 @@ func (s *State) awaitLane(ctx context.Context, id string, over <-chan time.Time)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l.waiting--; l.waiting == 0 && s.lanes[id] == l {
-		delete(s.lanes, id)
+	if l.waiting--; l.waiting == 0 && s.waiters[id] == l {
+		delete(s.waiters, id)
 	}
 	return false
 }
 
 // tell wakes those who wait for something of a service; s.mu is held.
 func (s *State) tell(id string) {
-	if l := s.lanes[id]; l != nil {
-		delete(s.lanes, id)
+	if l := s.waiters[id]; l != nil {
+		delete(s.waiters, id)
 		close(l.told)
 	}
 }
@@ -77,7 +77,7 @@ func (s *State) tell(id string) {
 // also counts for what has changed since: who waits for an older change does not
 // wait for that.
 func (b *batch) settled(s *State) {
-	if svc := s.services[b.lane]; svc != nil && b.service != nil {
+	if svc := s.services[b.serviceID]; svc != nil && b.service != nil {
 		svc.settled = b.number
 	}
 	for _, old := range b.checks {
@@ -85,7 +85,7 @@ func (b *batch) settled(s *State) {
 			c.settled = b.number
 		}
 	}
-	s.tell(b.lane)
+	s.tell(b.serviceID)
 }
 
 // awaited reports whether somebody waits.
@@ -98,7 +98,7 @@ func (s *State) awaited() bool {
 // pending reports whether something of a service with its checks, or of a
 // check, is to be sent now and was neither taken nor refused in a batch later
 // than a given one, and of which service it is. s.mu is held.
-func (s *State) pending(service, checkID string, since uint64) (lane string, is bool) {
+func (s *State) pending(service, checkID string, since uint64) (serviceID string, is bool) {
 	now := time.Now()
 	for k, g := range s.gone {
 		if (checkID != "" && k.check == checkID || checkID == "" && k.service == service) && !g.holdOff.After(now) {

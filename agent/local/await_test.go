@@ -125,8 +125,8 @@ func TestAWaitEnds(t *testing.T) {
 		if took := waited(t.Context(), s, "web", ""); took > 0 {
 			t.Errorf("%s after leaving", took)
 		}
-		if len(s.lanes) != 0 || s.awaiting != 0 {
-			t.Errorf("left behind: %d lanes, %d who wait", len(s.lanes), s.awaiting)
+		if len(s.waiters) != 0 || s.awaiting != 0 {
+			t.Errorf("left behind: %d that are waited for, %d who wait", len(s.waiters), s.awaiting)
 		}
 	})
 }

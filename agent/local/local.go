@@ -164,7 +164,7 @@ type State struct {
 	toKeep   map[string]bool                   // checks with results to be kept
 	fresh    map[string]struct{}               // services with something to send since the last look
 	number   uint64                            // of batches
-	lanes    map[string]*lane                  // somebody waits for, by service
+	waiters  map[string]*waiters               // those who wait for something of a service, by service
 	awaiting int                               // how many wait
 	nodeSent bool
 	running  bool
@@ -197,7 +197,7 @@ func New(cfg Config) (*State, error) {
 		cfg.ClusterSize = func() int { return 1 }
 	}
 	s := &State{cfg: cfg, log: cfg.Log.With("component", "local"), metrics: newMetrics(cfg.Registerer), group: lifecycle.New("local state"), sending: lifecycle.New("local state"), runner: checks.NewRunner(),
-		wake: make(chan struct{}, 1), full: make(chan struct{}, 1), urgent: make(chan struct{}, 1), lanes: map[string]*lane{}, fresh: map[string]struct{}{}, taken: map[string][]string{}, unkept: map[string]bool{}, toKeep: map[string]bool{},
+		wake: make(chan struct{}, 1), full: make(chan struct{}, 1), urgent: make(chan struct{}, 1), waiters: map[string]*waiters{}, fresh: map[string]struct{}{}, taken: map[string][]string{}, unkept: map[string]bool{}, toKeep: map[string]bool{},
 		services: map[string]*service{}, checks: map[string]*check{}, asleep: map[string]config.CheckDefinition{}, gone: map[goneKey]gone{}, changed: make(chan struct{}), disk: disk.New(cfg.Dir, serviceFolder, checkFolder)}
 	return s, s.restore()
 }

@@ -532,17 +532,17 @@ func (s *State) fromFiles() (services, checks []string) {
 func (s *State) Defines(services []config.ServiceDefinition, defs []config.CheckDefinition) error {
 	services, err := s.withSidecars(services)
 	errs := []error{err}
-	known := map[string]bool{}
+	defined := map[string]bool{}
 	for i := range services {
 		d := services[i]
 		if _, _, err := s.validService(&d, true); err != nil {
 			errs = append(errs, fmt.Errorf("service %q: %w", d.Name, err))
 		}
-		known[d.ID] = true
+		defined[d.ID] = true
 	}
 	s.mu.Lock()
 	for id, svc := range s.services {
-		known[id] = known[id] || !svc.file
+		defined[id] = defined[id] || !svc.file
 	}
 	s.mu.Unlock()
 	for i := range defs {
@@ -550,7 +550,7 @@ func (s *State) Defines(services []config.ServiceDefinition, defs []config.Check
 		if err := s.validCheck(&d, true); err != nil {
 			errs = append(errs, fmt.Errorf("check %q: %w", d.Name, err))
 		}
-		if d.ServiceID != "" && !known[d.ServiceID] {
+		if d.ServiceID != "" && !defined[d.ServiceID] {
 			errs = append(errs, fmt.Errorf("check %q: %w: ServiceID %q does not exist", d.Name, ErrUnknownService, d.ServiceID))
 		}
 	}

@@ -108,13 +108,13 @@ func TestReadingTheSameDefinitionsAgainDisturbsNothing(t *testing.T) {
 		def := config.ServiceDefinition{Name: "web", Checks: []config.CheckDefinition{
 			{ID: "told", TTL: time.Minute, Status: "critical"},
 			{ID: "run", HTTP: "http://127.0.0.1:1/", Interval: 100000 * time.Hour, Status: "passing"}}}
-		alone := []config.CheckDefinition{{ID: "alone", TTL: time.Minute, Status: "critical"}}
-		must(t, s.Define([]config.ServiceDefinition{def}, alone))
+		nodeChecks := []config.CheckDefinition{{ID: "alone", TTL: time.Minute, Status: "critical"}}
+		must(t, s.Define([]config.ServiceDefinition{def}, nodeChecks))
 		must(t, s.UpdateTTL("told", "passing", "fine"))
 		must(t, s.UpdateTTL("alone", "warning", "hm"))
 		after(30 * time.Second)
 		_, before := f.count()
-		must(t, s.Define([]config.ServiceDefinition{def}, alone))
+		must(t, s.Define([]config.ServiceDefinition{def}, nodeChecks))
 		after(20 * time.Second)
 		if _, now := f.count(); now != before {
 			t.Errorf("%d writes", now-before)

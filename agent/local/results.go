@@ -253,15 +253,15 @@ func (s *State) sweepResults() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("sweep %s: %w", resultFolder, err)
 	}
-	known := map[string]bool{}
+	current := map[string]bool{}
 	s.mu.Lock()
 	for id := range s.checks {
-		known[s.disk.Path(resultFolder, id)] = true
+		current[s.disk.Path(resultFolder, id)] = true
 	}
 	s.mu.Unlock()
 	for _, f := range files {
 		name := filepath.Join(s.cfg.Dir, resultFolder, f.Name())
-		if filepath.Ext(name) == ".json" && !known[name] {
+		if filepath.Ext(name) == ".json" && !current[name] {
 			if err := os.Remove(name); err != nil {
 				return fmt.Errorf("sweep %s: %w", resultFolder, err)
 			}

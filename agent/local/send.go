@@ -168,7 +168,7 @@ func (s *State) sendChanged(ctx context.Context) error {
 		for len(waiting) > 0 && total < maxInFlight && all.broken == nil && ctx.Err() == nil {
 			b := waiting[0]
 			waiting = waiting[1:]
-			flying[b.lane]++
+			flying[b.serviceID]++
 			total++
 			err := s.sending.Spawn("registration", func(context.Context) { ended <- ending{b, s.register(ctx, b)} })
 			if err != nil {
@@ -181,8 +181,8 @@ func (s *State) sendChanged(ctx context.Context) error {
 		select {
 		case e := <-ended:
 			total--
-			if flying[e.batch.lane]--; flying[e.batch.lane] == 0 {
-				delete(flying, e.batch.lane)
+			if flying[e.batch.serviceID]--; flying[e.batch.serviceID] == 0 {
+				delete(flying, e.batch.serviceID)
 			}
 			all.note(e.err)
 		case <-s.wake:
@@ -229,22 +229,22 @@ func (s *State) register(ctx context.Context, b *batch) error {
 
 // batch is one registration with what it covers.
 type batch struct {
-	lane    string // ID of the service, or empty for the node's own checks
-	number  uint64 // one that began later has a higher one
-	request catalog.RegisterRequest
-	service *service
-	record  catalog.Service // of the service, as sent
-	checks  []*check
-	results []catalog.Check // of checks, as sent
-	node    *catalog.Node   // as sent
-	token   string
+	serviceID string // ID of the service, or empty for the node's own checks
+	number    uint64 // one that began later has a higher one
+	request   catalog.RegisterRequest
+	service   *service
+	record    catalog.Service // of the service, as sent
+	checks    []*check
+	results   []catalog.Check // of checks, as sent
+	node      *catalog.Node   // as sent
+	token     string
 }
 
 func (b *batch) what() string {
-	if b.lane == "" {
+	if b.serviceID == "" {
 		return "the node and its checks"
 	}
-	return fmt.Sprintf("service %q", b.lane)
+	return fmt.Sprintf("service %q", b.serviceID)
 }
 
 // sent notes what the catalog now has; s.mu is held. What changed meanwhile
@@ -373,7 +373,7 @@ func (s *State) unsentOf(id string, node *catalog.Node, now time.Time) (out []*b
 // catalog has of the node already stays.
 func (s *State) newBatch(service, token string, n *catalog.Node) *batch {
 	s.number++
-	return &batch{lane: service, number: s.number, node: n, token: token,
+	return &batch{serviceID: service, number: s.number, node: n, token: token,
 		request: catalog.RegisterRequest{ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter,
 			TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta, Locality: n.Locality, SkipNodeUpdate: s.nodeSent}}
 }

@@ -238,21 +238,21 @@ var _ hclog.SinkAdapter = failures{}
 
 // Accept implements hclog.SinkAdapter.
 func (f failures) Accept(_ string, _ hclog.Level, _ string, args ...any) {
-	known := map[string]any{}
+	values := map[string]any{}
 	for i := 0; i+1 < len(args); i += 2 {
 		if key, ok := args[i].(string); ok {
-			known[key] = args[i+1]
+			values[key] = args[i+1]
 		}
 	}
-	if known["error"] == nil {
+	if values["error"] == nil {
 		return
 	}
 	attrs := []any{}
-	for _, key := range slices.Sorted(maps.Keys(known)) {
-		if d, ok := known[key].(time.Duration); ok {
-			known[key] = d.String()
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if d, ok := values[key].(time.Duration); ok {
+			values[key] = d.String()
 		}
-		attrs = append(attrs, key, known[key])
+		attrs = append(attrs, key, values[key])
 	}
 	f.log.Warn("what a watch follows cannot be read", attrs...)
 }

@@ -30,11 +30,11 @@ type wanLoad struct {
 // loss, then with 1 % each way.
 func (b *bench) wan(ctx context.Context) error {
 	const ms = time.Millisecond
-	alone := b.rtt + 2*ms
+	unloaded := b.rtt + 2*ms
 	calm := []wanLoad{
-		{name: "GET on a server", server: true, method: "GET", conns: 1, bar: row{limit: alone}},
+		{name: "GET on a server", server: true, method: "GET", conns: 1, bar: row{limit: unloaded}},
 		{name: "GET on a server", server: true, method: "GET", conns: b.conns},
-		{name: "GET through a client agent", method: "GET", conns: 1, bar: row{limit: alone}},
+		{name: "GET through a client agent", method: "GET", conns: 1, bar: row{limit: unloaded}},
 		{name: "GET through a client agent", method: "GET", conns: 64, bar: row{limit99: b.rtt + 20*ms}},
 		{name: "GET through a client agent", method: "GET", conns: 512, bar: row{least: 5200}},
 	}

@@ -27,8 +27,8 @@ const (
 	oneClientTest = 2 * time.Minute
 )
 
-// briefClientTests are those that run every time: one or two of each area.
-func briefClientTests() []string {
+// shortFormClientTests are those that run every time: one or two of each area.
+func shortFormClientTests() []string {
 	return []string{
 		"TestAPI_AgentSelf", "TestAPI_AgentMetrics", "TestAPI_AgentMonitor", "TestAPI_AgentMonitorJSON", "TestAPI_AgentJoin", "TestAPI_AgentChecks",
 		"TestAPI_CatalogServices_FilterExpr_NodeMeta", "TestAPI_CatalogRegistration", "TestAPI_HealthService", "TestAPI_HealthState_Filter",
@@ -57,12 +57,12 @@ func TestTheOfficialClientsOwnTests(t *testing.T) {
 		}
 	}
 	if os.Getenv(clientTestsVar) != "all" {
-		for _, name := range briefClientTests() {
+		for _, name := range shortFormClientTests() {
 			if !slices.Contains(names, name) || expected[name] != "" {
 				t.Errorf("%s is to run every time, and is not there or fails", name)
 			}
 		}
-		names = briefClientTests()
+		names = shortFormClientTests()
 	}
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {

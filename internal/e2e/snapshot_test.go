@@ -148,7 +148,7 @@ func TestSnapshotCommands(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(dir, ".snapshot-*")); err != nil || len(left) > 0 {
 		t.Errorf("left over: %v %v", left, err)
 	}
-	alone := func(code int, args ...string) string {
+	runs := func(code int, args ...string) string {
 		t.Helper()
 		r := proctest.Run(t, h, args...)
 		if r.Code != code {
@@ -156,13 +156,13 @@ func TestSnapshotCommands(t *testing.T) {
 		}
 		return r.Stdout + r.Stderr
 	}
-	contains(t, "inspect", alone(0, "snapshot", "inspect", "-kvdetails", "-kvdepth=1", file), "KVS", "Nodes", "app", "dc1", "Total")
-	contains(t, "inspect as JSON", alone(0, "snapshot", "inspect", "-format=json", file), `"Index":`)
-	contains(t, "inspect one of Consul", alone(0, "snapshot", "inspect", "-kvdetails", "-kvdepth=1", consulSnapshot("acl")), "1.21.4", "Taken over", "Left out",
+	contains(t, "inspect", runs(0, "snapshot", "inspect", "-kvdetails", "-kvdepth=1", file), "KVS", "Nodes", "app", "dc1", "Total")
+	contains(t, "inspect as JSON", runs(0, "snapshot", "inspect", "-format=json", file), `"Index":`)
+	contains(t, "inspect one of Consul", runs(0, "snapshot", "inspect", "-kvdetails", "-kvdepth=1", consulSnapshot("acl")), "1.21.4", "Taken over", "Left out",
 		"ACL tokens", "service-defaults/web", "locks")
-	contains(t, "inspect one of Consul as JSON", alone(0, "snapshot", "inspect", "-format=json", consulSnapshot("plain")), `"Program": "Consul"`, `"LastIndex": 87`)
-	contains(t, "decode one of Consul", alone(1, "snapshot", "decode", consulSnapshot("plain")), "snapshot of Consul")
-	contains(t, "decode", alone(0, "snapshot", "decode", file), `"Type":"KVS"`, `"Key":"app/a"`)
+	contains(t, "inspect one of Consul as JSON", runs(0, "snapshot", "inspect", "-format=json", consulSnapshot("plain")), `"Program": "Consul"`, `"LastIndex": 87`)
+	contains(t, "decode one of Consul", runs(1, "snapshot", "decode", consulSnapshot("plain")), "snapshot of Consul")
+	contains(t, "decode", runs(0, "snapshot", "decode", file), `"Type":"KVS"`, `"Key":"app/a"`)
 	exported := n.run(t, 0, "kv export", "app/")
 	contains(t, "export", exported, `"key": "app/a"`, `"value": "diBvZiBhcHAvYQ=="`)
 
@@ -178,7 +178,7 @@ func TestSnapshotCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	contains(t, "a damaged file", n.run(t, 1, "snapshot restore", bad), "cut off")
-	contains(t, "a damaged file", alone(1, "snapshot", "inspect", bad), "cut off")
+	contains(t, "a damaged file", runs(1, "snapshot", "inspect", bad), "cut off")
 	n.run(t, 0, "snapshot restore", file)
 	if err := n.get("app/a", "v of app/a", ""); err != nil {
 		t.Error(err)

@@ -287,15 +287,15 @@ func (p *Pool) Stop(ctx context.Context) error { return p.group.Stop(ctx) }
 func (p *Pool) Join(addrs []string) (int, error) {
 	// Events from before a node became a member are of no interest to it. To a
 	// member they are: Serf would also drop those that are on their way.
-	n, err := p.serf.Join(addrs, p.alone())
+	n, err := p.serf.Join(addrs, p.onlyMember())
 	if err != nil {
 		return n, fmt.Errorf("join %s pool: %w", p.cfg.Pool, err)
 	}
 	return n, nil
 }
 
-// alone reports whether no other member is known to be alive.
-func (p *Pool) alone() bool {
+// onlyMember reports whether no other member is known to be alive.
+func (p *Pool) onlyMember() bool {
 	return !slices.ContainsFunc(p.serf.Members(), func(m serf.Member) bool {
 		return m.Status == serf.StatusAlive && m.Name != p.cfg.NodeName
 	})
@@ -348,9 +348,9 @@ func (p *Pool) UserEvent(name string, payload []byte, coalesce bool) error {
 // Members returns all known members in order of their names, this node and
 // those that failed or left included. Their tags must not be changed.
 func (p *Pool) Members() []Member {
-	known := p.serf.Members()
-	out := make([]Member, 0, len(known))
-	for _, m := range known {
+	members := p.serf.Members()
+	out := make([]Member, 0, len(members))
+	for _, m := range members {
 		out = append(out, memberOf(m))
 	}
 	slices.SortFunc(out, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })

@@ -30,7 +30,7 @@ type pinger struct {
 	metrics *poolMetrics
 
 	mu    sync.Mutex
-	known map[string]*probed
+	peers map[string]*probed
 }
 
 // probed is what the probes of a member have shown.
@@ -58,7 +58,7 @@ func newPinger(self string, m *poolMetrics) (*pinger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make network coordinate: %w", err)
 	}
-	return &pinger{self: self, client: client, metrics: m, known: map[string]*probed{}}, nil
+	return &pinger{self: self, client: client, metrics: m, peers: map[string]*probed{}}, nil
 }
 
 // AckPayload implements memberlist.PingDelegate.
@@ -73,30 +73,30 @@ func (p *pinger) NotifyPingComplete(other *memberlist.Node, rtt time.Duration, p
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	known := p.known[other.Name]
-	if known == nil {
-		known = &probed{}
-		p.known[other.Name] = known
+	peer := p.peers[other.Name]
+	if peer == nil {
+		peer = &probed{}
+		p.peers[other.Name] = peer
 	}
 	if rtt > 0 {
-		known.trips = append(known.trips[max(0, len(known.trips)-tripsKept+1):], rtt)
+		peer.trips = append(peer.trips[max(0, len(peer.trips)-tripsKept+1):], rtt)
 	}
 	if err != nil {
 		p.metrics.rejected.Inc()
 		return
 	}
-	known.coordinate = c
+	peer.coordinate = c
 }
 
 // roundTripTo is the median of the newest round trips.
 func (p *pinger) roundTripTo(name string) (time.Duration, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	known := p.known[name]
-	if known == nil || len(known.trips) == 0 {
+	peer := p.peers[name]
+	if peer == nil || len(peer.trips) == 0 {
 		return 0, false
 	}
-	trips := slices.Sorted(slices.Values(known.trips))
+	trips := slices.Sorted(slices.Values(peer.trips))
 	return trips[len(trips)/2], true
 }
 
@@ -106,11 +106,11 @@ func (p *pinger) coordinateOf(name string) (*coordinate.Coordinate, bool) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	known := p.known[name]
-	if known == nil || known.coordinate == nil {
+	peer := p.peers[name]
+	if peer == nil || peer.coordinate == nil {
 		return nil, false
 	}
-	return known.coordinate.Clone(), true
+	return peer.coordinate.Clone(), true
 }
 
 // forget drops what is kept about members that are gone.
@@ -118,7 +118,7 @@ func (p *pinger) forget(members []Member) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, m := range members {
-		delete(p.known, m.Name)
+		delete(p.peers, m.Name)
 		p.client.ForgetNode(m.Name)
 	}
 }

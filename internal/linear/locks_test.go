@@ -42,7 +42,7 @@ type lockFault struct {
 // lockFaults are those of servers and those of client agents, in the order in
 // which the short form goes through them.
 func lockFaults(p *lockCampaign) []lockFault {
-	holder := func(c *cluster) []*node { return alone(p.agentOfHolder()) }
+	holder := func(c *cluster) []*node { return only(p.agentOfHolder()) }
 	nobody := func(*cluster) []*node { return nil }
 	agents := []lockFault{
 		{fault{name: "stop the holder's client agent", strike: func(_ *cluster, _ *rand.Rand) {

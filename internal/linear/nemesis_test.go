@@ -25,14 +25,14 @@ func faults() []fault {
 	return []fault{
 		{name: "kill the leader", strike: func(c *cluster, _ *rand.Rand) { c.kill(c.leader()) }},
 		{name: "stop the leader", strike: func(c *cluster, _ *rand.Rand) { c.leader().Signal(syscall.SIGSTOP) }},
-		{name: "isolate the leader", strike: func(c *cluster, _ *rand.Rand) { c.part(alone(c.leader()), true, true) }},
+		{name: "isolate the leader", strike: func(c *cluster, _ *rand.Rand) { c.part(only(c.leader()), true, true) }},
 		{name: "kill all", outage: true, strike: func(c *cluster, _ *rand.Rand) {
 			for _, n := range c.servers {
 				c.kill(n)
 			}
 		}},
-		{name: "the leader hears nothing", strike: func(c *cluster, _ *rand.Rand) { c.part(alone(c.leader()), true, false) }},
-		{name: "the leader is not heard", strike: func(c *cluster, _ *rand.Rand) { c.part(alone(c.leader()), false, true) }},
+		{name: "the leader hears nothing", strike: func(c *cluster, _ *rand.Rand) { c.part(only(c.leader()), true, false) }},
+		{name: "the leader is not heard", strike: func(c *cluster, _ *rand.Rand) { c.part(only(c.leader()), false, true) }},
 		{name: "bridge", strike: bridge},
 		{name: "minority", strike: func(c *cluster, r *rand.Rand) { c.part(some(c, r), true, true) }},
 		{name: "end the leader in good order", strike: func(c *cluster, _ *rand.Rand) {
@@ -55,7 +55,7 @@ func faults() []fault {
 	}
 }
 
-func alone(n *node) []*node { return []*node{n} }
+func only(n *node) []*node { return []*node{n} }
 
 func each(nodes []*node, do func(*node)) {
 	for _, n := range nodes {
@@ -121,7 +121,7 @@ func stutter(c *cluster, r *rand.Rand) {
 func restartBehind(c *cluster, r *rand.Rand) {
 	c.t.Helper()
 	leader := c.leader()
-	c.part(alone(leader), true, true)
+	c.part(only(leader), true, true)
 	var followers []*node
 	for _, n := range c.servers {
 		if n != leader {

@@ -69,12 +69,12 @@ type Directory struct {
 	group   *lifecycle.Group
 
 	mu       sync.RWMutex
-	known    map[string]*known // by datacenter
+	digests  map[string]*digest // by datacenter
 	watchers map[string]map[*Watch]struct{}
 }
 
-// known is what is known of one datacenter; guarded by Directory.mu.
-type known struct {
+// digest is what is known of one datacenter; guarded by Directory.mu.
+type digest struct {
 	end      context.CancelFunc
 	services *content // nil until the whole has come
 	next     *content // a whole that is not complete yet
@@ -128,7 +128,7 @@ func (c *content) names() []string {
 // New returns a directory that knows nothing until Start.
 func New(cfg Config) *Directory {
 	d := &Directory{cfg: cfg, log: cfg.Log.With("component", "directory"), group: lifecycle.New("directory"),
-		known: map[string]*known{}, watchers: map[string]map[*Watch]struct{}{}}
+		digests: map[string]*digest{}, watchers: map[string]map[*Watch]struct{}{}}
 	d.metrics = newMetrics(cfg.Registerer, d)
 	return d
 }
@@ -158,41 +158,41 @@ func (d *Directory) review() {
 	there = there[:min(len(there), maxDatacenters)]
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for dc, k := range d.known {
+	for dc, g := range d.digests {
 		if !slices.Contains(there, dc) {
-			k.end()
-			delete(d.known, dc)
+			g.end()
+			delete(d.digests, dc)
 			d.metrics.forget(dc)
-			d.wake(k.services.names())
+			d.wake(g.services.names())
 		}
 	}
 	for _, dc := range there {
-		if d.known[dc] != nil {
+		if d.digests[dc] != nil {
 			continue
 		}
 		ctx, end := context.WithCancel(d.group.Context())
-		k := &known{end: end}
-		if d.group.Spawn("digest", func(context.Context) { d.follow(ctx, dc, k) }) != nil { // stopping
+		g := &digest{end: end}
+		if d.group.Spawn("digest", func(context.Context) { d.follow(ctx, dc, g) }) != nil { // stopping
 			end()
 			return
 		}
-		d.known[dc] = k
+		d.digests[dc] = g
 		d.metrics.deltas.WithLabelValues(dc)
 	}
 }
 
 // follow keeps the digest of one datacenter until ctx ends.
-func (d *Directory) follow(ctx context.Context, dc string, k *known) {
+func (d *Directory) follow(ctx context.Context, dc string, g *digest) {
 	pause := firstPause
 	for ctx.Err() == nil {
 		begin := time.Now()
 		h := op.Header{Datacenter: dc, Consistency: op.Cached}
-		if d.holds(k) {
+		if d.holds(g) {
 			h.MinIndex = 1 // a server that gossip has lost is worth a try
 		}
-		err := d.cfg.Source.Subscribe(ctx, op.NewCall(&catalog.GetDigest, h, &op.Empty{}), func(r *op.Reply) error { return d.take(dc, k, r) })
+		err := d.cfg.Source.Subscribe(ctx, op.NewCall(&catalog.GetDigest, h, &op.Empty{}), func(r *op.Reply) error { return d.take(dc, g, r) })
 		d.mu.Lock()
-		k.linked, k.next = false, nil
+		g.linked, g.next = false, nil
 		d.mu.Unlock()
 		if ctx.Err() != nil {
 			return
@@ -210,14 +210,14 @@ func (d *Directory) follow(ctx context.Context, dc string, k *known) {
 	}
 }
 
-func (d *Directory) holds(k *known) bool {
+func (d *Directory) holds(g *digest) bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return k.services != nil
+	return g.services != nil
 }
 
 // take keeps what a datacenter tells.
-func (d *Directory) take(dc string, k *known, r *op.Reply) error {
+func (d *Directory) take(dc string, g *digest, r *op.Reply) error {
 	var news *catalog.Digest
 	if r.Meta.Index > 0 {
 		result, err := r.Result(&catalog.GetDigest)
@@ -228,16 +228,16 @@ func (d *Directory) take(dc string, k *known, r *op.Reply) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.known[dc] != k {
+	if d.digests[dc] != g {
 		return context.Canceled
 	}
-	back := !k.linked || (k.behind > 0) != (behind(&r.Meta) > 0)
-	k.linked, k.heard, k.behind = true, time.Now(), behind(&r.Meta)
+	back := !g.linked || (g.behind > 0) != (behind(&r.Meta) > 0)
+	g.linked, g.heard, g.behind = true, time.Now(), behind(&r.Meta)
 	var changed []string
 	if news != nil {
 		d.metrics.deltas.WithLabelValues(dc).Inc()
 		var err error
-		if changed, err = k.apply(news); err != nil {
+		if changed, err = g.apply(news); err != nil {
 			return err
 		}
 	}
@@ -257,13 +257,13 @@ func behind(m *op.Meta) time.Duration {
 }
 
 // apply takes a digest in and names what it changes.
-func (k *known) apply(news *catalog.Digest) (changed []string, err error) {
-	to := k.services
+func (g *digest) apply(news *catalog.Digest) (changed []string, err error) {
+	to := g.services
 	if news.Whole {
-		k.next = &content{byName: make(map[string]counts, len(news.Services))}
+		g.next = &content{byName: make(map[string]counts, len(news.Services))}
 	}
-	if k.next != nil {
-		to = k.next
+	if g.next != nil {
+		to = g.next
 	}
 	if to == nil {
 		return nil, op.Errorf(op.CodeInternal, "a digest begins with what has changed")
@@ -273,13 +273,13 @@ func (k *known) apply(news *catalog.Digest) (changed []string, err error) {
 		if err := to.set(s.Name, counts{s.Passing, s.Warning, s.Critical}); err != nil {
 			return nil, err
 		}
-		if k.next == nil {
+		if g.next == nil {
 			changed = append(changed, s.Name)
 		}
 	}
-	if k.next != nil && !news.More {
-		changed = differing(k.services, k.next)
-		k.services, k.next = k.next, nil
+	if g.next != nil && !news.More {
+		changed = differing(g.services, g.next)
+		g.services, g.next = g.next, nil
 	}
 	return changed, nil
 }
@@ -305,12 +305,12 @@ func differing(a, b *content) []string {
 
 // age is how long ago what is known was current; 0 while the source vouches for
 // it.
-func (k *known) age(now time.Time) time.Duration {
-	silent := now.Sub(k.heard)
-	if k.linked && k.behind == 0 && silent <= silentAfter {
+func (g *digest) age(now time.Time) time.Duration {
+	silent := now.Sub(g.heard)
+	if g.linked && g.behind == 0 && silent <= silentAfter {
 		return 0
 	}
-	return max(silent+k.behind, time.Nanosecond)
+	return max(silent+g.behind, time.Nanosecond)
 }
 
 // Entry is what is known of a service in a datacenter.
@@ -327,10 +327,10 @@ func (d *Directory) Lookup(dc, service string) Entry {
 	service = strings.ToLower(service)
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	k := d.known[dc]
-	if k == nil || k.services == nil {
+	g := d.digests[dc]
+	if g == nil || g.services == nil {
 		return Entry{}
 	}
-	c := k.services.byName[service]
-	return Entry{Known: true, Age: k.age(time.Now()), Total: c.passing + c.warning + c.critical, Passing: c.passing, Warning: c.warning}
+	c := g.services.byName[service]
+	return Entry{Known: true, Age: g.age(time.Now()), Total: c.passing + c.warning + c.critical, Passing: c.passing, Warning: c.warning}
 }

@@ -195,53 +195,53 @@ legate_directory_services{datacenter="dc3"} 1
 }
 
 func TestDirectoryIsBounded(t *testing.T) {
-	k := &known{}
+	g := &digest{}
 	long := whole(health(strings.Repeat("x", maxName+1), 1, 0))
-	if _, err := k.apply(long); err == nil {
+	if _, err := g.apply(long); err == nil {
 		t.Error("a long name is kept")
 	}
-	if _, err := (&known{}).apply(&catalog.Digest{}); err == nil {
+	if _, err := (&digest{}).apply(&catalog.Digest{}); err == nil {
 		t.Error("a digest without a beginning is taken")
 	}
-	k = &known{}
+	g = &digest{}
 	var err error
 	for i := 0; i <= maxServices && err == nil; i += partOf {
 		d := &catalog.Digest{Whole: i == 0, More: true}
 		for n := range partOf {
 			d.Services = append(d.Services, health(fmt.Sprint(i+n), 1, 0))
 		}
-		_, err = k.apply(d)
+		_, err = g.apply(d)
 	}
-	if err == nil || k.next.services() > maxServices {
-		t.Errorf("%d services are kept, %v", k.next.services(), err)
+	if err == nil || g.next.services() > maxServices {
+		t.Errorf("%d services are kept, %v", g.next.services(), err)
 	}
 	// As many as there may be go on changing.
-	k.services, k.next = k.next, nil
+	g.services, g.next = g.next, nil
 	for _, s := range []catalog.ServiceHealth{health("7", 0, 1), health("8", 0, 0), health("new", 1, 0)} {
-		if _, err := k.apply(&catalog.Digest{Services: []catalog.ServiceHealth{s}}); err != nil {
-			t.Errorf("%d services, %+v: %v", k.services.services(), s, err)
+		if _, err := g.apply(&catalog.Digest{Services: []catalog.ServiceHealth{s}}); err != nil {
+			t.Errorf("%d services, %+v: %v", g.services.services(), s, err)
 		}
 	}
 }
 
 // More networks than are kept do not keep the services from being known.
 func TestNetworksAreBounded(t *testing.T) {
-	k := &known{}
+	g := &digest{}
 	d := whole(health("web", 1, 0))
 	for i := range maxNetworks + 10 {
 		d.Services = append(d.Services, health(fmt.Sprintf("\x0010.%d.%d.0/24", i/256, i%256), 1, 0))
 	}
-	if _, err := k.apply(d); err != nil {
+	if _, err := g.apply(d); err != nil {
 		t.Fatal(err)
 	}
-	if k.services.networks != maxNetworks || k.services.services() != 1 {
-		t.Errorf("%d networks and %d services are kept", k.services.networks, k.services.services())
+	if g.services.networks != maxNetworks || g.services.services() != 1 {
+		t.Errorf("%d networks and %d services are kept", g.services.networks, g.services.services())
 	}
-	if _, err := k.apply(&catalog.Digest{Services: []catalog.ServiceHealth{health("\x0010.0.0.0/24", 0, 0), health("web", 0, 0)}}); err != nil {
+	if _, err := g.apply(&catalog.Digest{Services: []catalog.ServiceHealth{health("\x0010.0.0.0/24", 0, 0), health("web", 0, 0)}}); err != nil {
 		t.Fatal(err)
 	}
-	if k.services.networks != maxNetworks-1 || k.services.services() != 0 {
-		t.Errorf("%d networks and %d services are left", k.services.networks, k.services.services())
+	if g.services.networks != maxNetworks-1 || g.services.services() != 0 {
+		t.Errorf("%d networks and %d services are left", g.services.networks, g.services.services())
 	}
 }
 
@@ -257,8 +257,8 @@ func TestMemoryOfManyDatacenters(t *testing.T) {
 	before := heap()
 	for dc := range 50 {
 		name := fmt.Sprintf("datacenter-%d", dc)
-		k := &known{}
-		d.known[name] = k
+		g := &digest{}
+		d.digests[name] = g
 		all := whole()
 		for i := range 2000 {
 			all.Services = append(all.Services, health(fmt.Sprintf("a-service-with-a-name-of-usual-length-%d-%d", dc, i), 3, 1))
@@ -267,7 +267,7 @@ func TestMemoryOfManyDatacenters(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := d.take(name, k, op.NewReply(op.Meta{Index: 1}, all)); err != nil {
+		if err := d.take(name, g, op.NewReply(op.Meta{Index: 1}, all)); err != nil {
 			t.Fatal(err)
 		}
 		if dc == 0 {

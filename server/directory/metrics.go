@@ -47,10 +47,10 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	now := time.Now()
 	m.d.mu.RLock()
 	defer m.d.mu.RUnlock()
-	for dc, k := range m.d.known {
+	for dc, g := range m.d.digests {
 		age, services := 0.0, 0
-		if k.services != nil {
-			age, services = k.age(now).Seconds(), k.services.services()
+		if g.services != nil {
+			age, services = g.age(now).Seconds(), g.services.services()
 		}
 		to <- prometheus.MustNewConstMetric(m.services, prometheus.GaugeValue, float64(services), dc)
 		to <- prometheus.MustNewConstMetric(m.age, prometheus.GaugeValue, age, dc)

@@ -78,7 +78,7 @@ func keep(t *testing.T, s *storage.State) *Own {
 // follower puts together what a digest tells.
 type follower struct {
 	version uint64
-	known   map[string]catalog.ServiceHealth
+	digest  map[string]catalog.ServiceHealth
 	told    int
 }
 
@@ -87,12 +87,12 @@ func (f *follower) take(o *Own) <-chan struct{} {
 	f.version = now
 	for _, d := range news {
 		if d.Whole {
-			f.known = map[string]catalog.ServiceHealth{}
+			f.digest = map[string]catalog.ServiceHealth{}
 		}
 		for _, h := range d.Services {
 			f.told++
-			if f.known[h.Name] = h; h.Total() == 0 {
-				delete(f.known, h.Name)
+			if f.digest[h.Name] = h; h.Total() == 0 {
+				delete(f.digest, h.Name)
 			}
 		}
 	}
@@ -115,13 +115,13 @@ func (f *follower) matches(t *testing.T, o *Own, s *storage.State) {
 	deadline := time.After(10 * time.Second)
 	for {
 		changed := f.take(o)
-		if f.known != nil && reflect.DeepEqual(f.known, want) {
+		if f.digest != nil && reflect.DeepEqual(f.digest, want) {
 			return
 		}
 		select {
 		case <-changed:
 		case <-deadline:
-			t.Fatalf("the digest says %v, the state %v", f.known, want)
+			t.Fatalf("the digest says %v, the state %v", f.digest, want)
 		}
 	}
 }
@@ -198,8 +198,8 @@ func TestChangeOfHealthIsTold(t *testing.T) {
 	register(t, s, &catalog.RegisterRequest{Node: "n", Address: "10.0.0.1", Checks: []catalog.Check{{CheckID: "c", Node: "n", ServiceID: "s7", Status: catalog.Passing, Output: "new"}}})
 	register(t, s, &catalog.RegisterRequest{Node: "n", Address: "10.0.0.1", Service: &catalog.Service{ID: "last", Service: "last"}})
 	f.matches(t, o, s)
-	if f.told != 1 || f.known["last"].Passing != 1 {
-		t.Errorf("told of %d services, last is %+v", f.told, f.known["last"])
+	if f.told != 1 || f.digest["last"].Passing != 1 {
+		t.Errorf("told of %d services, last is %+v", f.told, f.digest["last"])
 	}
 }
 

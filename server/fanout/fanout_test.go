@@ -21,13 +21,13 @@ import (
 
 // site is a datacenter that says what the test says.
 type site struct {
-	away    time.Duration
-	nodes   int // instances; of a state without healthy ones none
-	index   uint64
-	age     time.Duration
-	hangs   bool
-	err     error
-	changed chan struct{}
+	distance time.Duration
+	nodes    int // instances; of a state without healthy ones none
+	index    uint64
+	age      time.Duration
+	hangs    bool
+	err      error
+	changed  chan struct{}
 }
 
 // federation is datacenters in memory; dc1 is the own one.
@@ -49,7 +49,7 @@ func (f *federation) Datacenters() []string {
 			out = append(out, dc)
 		}
 	}
-	slices.SortFunc(out, func(a, b string) int { return int(f.sites[a].away - f.sites[b].away) })
+	slices.SortFunc(out, func(a, b string) int { return int(f.sites[a].distance - f.sites[b].distance) })
 	return out
 }
 
@@ -57,10 +57,10 @@ func (f *federation) Distance(dc string) (time.Duration, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.sites[dc]
-	if s == nil || s.away == 0 {
+	if s == nil || s.distance == 0 {
 		return 0, false
 	}
-	return s.away, true
+	return s.distance, true
 }
 
 // set changes a datacenter and tells who follows it.
@@ -159,7 +159,7 @@ func with(t *testing.T, instances []int, test func(t *testing.T, f *federation, 
 	synctest.Test(t, func(t *testing.T) {
 		f := &federation{sites: map[string]*site{}}
 		for i, n := range instances {
-			f.set(fmt.Sprintf("dc%d", i+1), func(s *site) { s.nodes, s.away = n, time.Duration(i+1)*10*time.Millisecond })
+			f.set(fmt.Sprintf("dc%d", i+1), func(s *site) { s.nodes, s.distance = n, time.Duration(i+1)*10*time.Millisecond })
 		}
 		d := directory.New(directory.Config{Source: nobody{}, Datacenters: f.Datacenters, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
 		fan := New(Config{Datacenter: "dc1", Here: here{f}, Near: f, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
@@ -210,7 +210,7 @@ func TestReverseNamesAskFewOthers(t *testing.T) {
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		slices.SortFunc(f.asked, func(a, b string) int { return int(f.sites[a].away - f.sites[b].away) })
+		slices.SortFunc(f.asked, func(a, b string) int { return int(f.sites[a].distance - f.sites[b].distance) })
 		if got := strings.Join(f.asked, " "); got != "dc2 dc3 dc4 dc5 dc6 dc7 dc8 dc9" {
 			t.Errorf("asked: %s; want the nearest 8", got)
 		}
@@ -468,9 +468,9 @@ func TestWaitingIsAnsweredAsAsked(t *testing.T) {
 
 func TestOrderDoesNotSway(t *testing.T) {
 	with(t, []int{1, 1, 1, 1}, func(t *testing.T, f *federation, fan *Caller) {
-		away := func(dc2, dc3, dc4 time.Duration) string {
+		orderAt := func(dc2, dc3, dc4 time.Duration) string {
 			for dc, d := range map[string]time.Duration{"dc2": dc2, "dc3": dc3, "dc4": dc4} {
-				f.set(dc, func(s *site) { s.away = d * time.Millisecond })
+				f.set(dc, func(s *site) { s.distance = d * time.Millisecond })
 			}
 			<-time.After(reviewEvery) // virtual
 			return strings.Join(fan.order(&op.Reach{Others: true}), " ")
@@ -486,7 +486,7 @@ func TestOrderDoesNotSway(t *testing.T) {
 			{0, 50, 10, "dc1 dc4 dc3 dc2"}, // unknown is last
 			{70, 0, 10, "dc1 dc4 dc2 dc3"},
 		} {
-			if got := away(c.dc2, c.dc3, c.dc4); got != c.want {
+			if got := orderAt(c.dc2, c.dc3, c.dc4); got != c.want {
 				t.Errorf("at %d, %d and %d ms: %s, want %s", c.dc2, c.dc3, c.dc4, got, c.want)
 			}
 		}

@@ -44,21 +44,21 @@ func (c *Caller) Nearest() []string {
 	}
 	c.ordered = now
 	known := c.cfg.Near.Datacenters()
-	away := make(map[string]time.Duration, len(known))
+	distance := make(map[string]time.Duration, len(known))
 	for _, dc := range known {
-		away[dc] = math.MaxInt64
+		distance[dc] = math.MaxInt64
 		if d, ok := c.cfg.Near.Distance(dc); ok {
-			away[dc] = d
+			distance[dc] = d
 		}
 	}
-	list := slices.DeleteFunc(slices.Clone(c.others), func(dc string) bool { _, ok := away[dc]; return !ok })
+	list := slices.DeleteFunc(slices.Clone(c.others), func(dc string) bool { _, ok := distance[dc]; return !ok })
 	for _, dc := range known {
 		if !slices.Contains(list, dc) {
 			list = append(list, dc)
 		}
 	}
 	for i := range list { // in order but for a few: each moves up as far as it is clearly nearer
-		for j := i; j > 0 && nearer(away[list[j]], away[list[j-1]]); j-- {
+		for j := i; j > 0 && nearer(distance[list[j]], distance[list[j-1]]); j-- {
 			list[j], list[j-1] = list[j-1], list[j]
 		}
 	}

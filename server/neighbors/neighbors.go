@@ -57,9 +57,9 @@ type Neighbors struct {
 	cfg    Config
 	passed atomic.Int64
 
-	mu    sync.Mutex // held while they are asked: who asks meanwhile waits
-	asked time.Time
-	known map[string]transport.Target
+	mu     sync.Mutex // held while they are asked: who asks meanwhile waits
+	asked  time.Time
+	routes map[string]transport.Target
 }
 
 var (
@@ -120,10 +120,10 @@ func (n *Neighbors) other(ctx context.Context, call *op.Call, err error) (transp
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if time.Since(n.asked) >= lookAgain {
-		n.known = n.look(ctx)
+		n.routes = n.look(ctx)
 		n.asked = time.Now()
 	}
-	to, ok := n.known[call.Header.Datacenter]
+	to, ok := n.routes[call.Header.Datacenter]
 	return to, ok
 }
 
@@ -149,16 +149,16 @@ func (n *Neighbors) look(ctx context.Context) map[string]transport.Target {
 			answers <- said{from: to}
 		}
 	}
-	known := map[string]transport.Target{}
+	routes := map[string]transport.Target{}
 	for range servers {
 		a := <-answers
 		for _, dc := range a.list {
-			if _, ok := known[dc]; !ok {
-				known[dc] = a.from
+			if _, ok := routes[dc]; !ok {
+				routes[dc] = a.from
 			}
 		}
 	}
-	return known
+	return routes
 }
 
 func (n *Neighbors) ask(ctx context.Context, to transport.Target) []string {

@@ -135,10 +135,10 @@ func getNode(r storage.Reader, req *NodeRequest) (*Entries, error) {
 
 // ApplyBatch carries out Batch. known reports whether the catalog has a node;
 // coordinates of others are dropped.
-func ApplyBatch(tx *storage.Txn, batch *Entries, known func(node string) (bool, error)) (*op.Empty, error) {
+func ApplyBatch(tx *storage.Txn, batch *Entries, hasNode func(node string) (bool, error)) (*op.Empty, error) {
 	for i := range *batch {
 		e := &(*batch)[i]
-		ok, err := known(e.Node)
+		ok, err := hasNode(e.Node)
 		if err != nil {
 			return nil, err
 		}

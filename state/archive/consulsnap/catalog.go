@@ -39,7 +39,7 @@ func (c *converter) register(r *record) error {
 	}
 	if s := reg.Service; s != nil {
 		t := tenant{s.Namespace, s.Partition, s.PeerName}
-		if k, away := t.away(); away {
+		if k, foreign := t.foreign(); foreign {
 			c.tally.add(k, r.size, nil)
 			return nil
 		}
@@ -60,7 +60,7 @@ func (c *converter) register(r *record) error {
 	}
 	if check := reg.Check; check != nil {
 		t := tenant{check.Namespace, check.Partition, check.PeerName}
-		if k, away := t.away(); away {
+		if k, foreign := t.foreign(); foreign {
 			c.tally.add(k, r.size, nil)
 			return nil
 		}

@@ -148,8 +148,8 @@ type converter struct {
 // tenant is what records of other namespaces, partitions and peers have.
 type tenant struct{ Namespace, Partition, PeerName string }
 
-// away is the kind of a record that is no one of this datacenter's.
-func (t tenant) away() (kind, bool) {
+// foreign is the kind of a record that is no one of this datacenter's.
+func (t tenant) foreign() (kind, bool) {
 	own := func(name string) bool { return name == "" || name == "default" }
 	switch {
 	case t.PeerName != "":
@@ -172,7 +172,7 @@ func (c *converter) record(r *record) error {
 	if r.typ != typeCoordinates {
 		err = decode(r.body, &t, nil)
 	}
-	if k, away := t.away(); err == nil && away {
+	if k, foreign := t.foreign(); err == nil && foreign {
 		c.tally.add(k, r.size, nil)
 		return nil
 	}
@@ -298,7 +298,7 @@ func (c *converter) coordinates(r *record) error {
 		return err
 	}
 	for i := range list {
-		if k, away := list[i].away(); away {
+		if k, foreign := list[i].foreign(); foreign {
 			c.tally.add(k, 0, nil)
 			continue
 		}
