@@ -73,6 +73,9 @@ func TestRules(t *testing.T) {
 		{"an import up", "op/x.go", "// Package x is.\npackage x\nimport _ \"" + Module + "/state/kv\"\n", "imports go down only"},
 		{"an import sideways", "state/kv/x.go", "// Package x is.\npackage x\nimport _ \"" + Module + "/state/query\"\n", "imports go down only"},
 		{"an import up by a test", "op/x_test.go", "package x\nimport _ \"" + Module + "/internal/testcluster\"\n", ""},
+		{"what is for tests", "transport/x.go", "// Package x is.\npackage x\nimport _ \"" + Module + "/transport/transporttest\"\n", "which is for tests"},
+		{"what is for tests, by a test", "transport/x_test.go", "package x\nimport _ \"" + Module + "/transport/transporttest\"\n", ""},
+		{"what is for tests, by what is too", "transport/xtest/x.go", "// Package xtest is.\npackage xtest\nimport _ \"" + Module + "/transport/transporttest\"\n", ""},
 		{"an import within a room", "transport/inner/x.go", "// Package x is.\npackage x\nimport _ \"" + Module + "/transport\"\n", ""},
 		{"a forbidden room", "httpapi/x.go", "// Package x is.\npackage x\nimport _ \"" + Module + "/federation\"\n", "httpapi must not reach federation: httpapi → federation"},
 	} {

@@ -27,7 +27,7 @@ func levels() map[string]int {
 		"state dns agent/exec agent/watches " + areas,
 		"server httpapi",
 		"agent",
-		"internal/testcluster internal/gossipsim httpapi/resttest", // what tests and the lab share
+		"internal/testcluster internal/gossipsim", // what tests and the lab share
 		"cmd deployments internal/proctest internal/e2e internal/linear",
 	} {
 		level := i - 1
@@ -68,7 +68,11 @@ type edge struct {
 	place Finding
 }
 
-// imports checks the table and the walls. Tests may import what they like.
+// forTests reports whether a package is one that only tests use: its name says so.
+func forTests(pkg string) bool { return strings.HasSuffix(path.Base(pkg), "test") }
+
+// imports checks the table and the walls. Tests may import what they like, and no
+// program contains what only tests use.
 func imports(files []*file) []Finding {
 	table := levels()
 	graph := map[string][]edge{}
@@ -90,6 +94,9 @@ func imports(files []*file) []Finding {
 				continue
 			}
 			graph[f.pkg] = append(graph[f.pkg], edge{to, f.finding(spec.Pos(), "")})
+			if forTests(to) && !forTests(f.pkg) {
+				found = append(found, f.finding(spec.Pos(), "%s imports %s, which is for tests", f.pkg, to))
+			}
 			if room != other && table[other] >= table[room] {
 				found = append(found, f.finding(spec.Pos(), "%s (level %d) imports %s (level %d): imports go down only", room, table[room], other, table[other]))
 			}
