@@ -9,6 +9,7 @@ import (
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/state/acl/rules/rulestest"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/kv"
@@ -142,7 +143,7 @@ func TestDenyAllCallerSeesAndDoesNothing(t *testing.T) {
 			t.Errorf("%s is not in the table of this test", o.OpName())
 		}
 		for _, req := range requests {
-			if req == everybody || refused(t, full, o, req, rules.DenyAll()) {
+			if req == everybody || refused(t, full, o, req, rulestest.DenyAll{}) {
 				continue
 			}
 			q, ok := o.(op.Queryable)
@@ -153,7 +154,7 @@ func TestDenyAllCallerSeesAndDoesNothing(t *testing.T) {
 			if shown(t, full, q, req, rules.AllowAll()) == shown(t, empty, q, req, rules.AllowAll()) {
 				t.Errorf("%s has nothing to hide here: the test shows nothing", o.OpName())
 			}
-			if shown(t, full, q, req, rules.DenyAll()) != shown(t, empty, q, req, rules.DenyAll()) {
+			if shown(t, full, q, req, rulestest.DenyAll{}) != shown(t, empty, q, req, rulestest.DenyAll{}) {
 				t.Errorf("%s shows something to a caller who may do nothing", o.OpName())
 			}
 		}

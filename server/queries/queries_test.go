@@ -17,6 +17,7 @@ import (
 	"github.com/legate-project/legate/server/queries"
 	"github.com/legate-project/legate/server/servertest"
 	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/state/acl/rules/rulestest"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/query"
@@ -411,7 +412,7 @@ func TestQueryRunsWithItsToken(t *testing.T) {
 			if token == "good" {
 				return rules.AllowAll(), nil
 			}
-			return rules.DenyAll(), nil
+			return rulestest.DenyAll{}, nil
 		}
 	})
 	h.start(t, f)

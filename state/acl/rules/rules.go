@@ -69,22 +69,19 @@ func Require(a Authorizer, r Resource, access Access, name string) error {
 }
 
 // AllowAll returns the authorizer of a datacenter without access control.
-func AllowAll() Authorizer { return blanket(true) }
+func AllowAll() Authorizer { return everything{} }
 
 // Unlimited reports whether a grants everything, so that nothing needs to be
 // looked at.
-func Unlimited(a Authorizer) bool { return a == blanket(true) }
+func Unlimited(a Authorizer) bool { return a == everything{} }
 
-// DenyAll returns an authorizer that grants nothing.
-func DenyAll() Authorizer { return blanket(false) }
+// everything is granted.
+type everything struct{}
 
-// blanket gives the same answer to everything.
-type blanket bool
-
-var _ Authorizer = blanket(false)
+var _ Authorizer = everything{}
 
 // Allow implements Authorizer.
-func (b blanket) Allow(Resource, Access, string) bool { return bool(b) }
+func (everything) Allow(Resource, Access, string) bool { return true }
 
 // Who implements Authorizer.
-func (blanket) Who() string { return "anonymous token" }
+func (everything) Who() string { return "anonymous token" }
