@@ -74,6 +74,7 @@ type agentAction struct {
 
 	process Process
 	cfg     *config.Config
+	loaded  string // the state of its files before it was read
 	log     *slog.Logger
 	level   slog.LevelVar
 }
@@ -83,6 +84,7 @@ func (a *agentAction) Flags(fs *flag.FlagSet) { a.conf = config.RegisterFlags(fs
 func (a *agentAction) Run(c *command.Call, _ []string) error {
 	signals := make(chan os.Signal, command.SignalQueue)
 	c.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	a.loaded = stateOf(a.conf.Files())
 	cfg, warnings, err := config.Load(config.Sources{Flags: a.conf})
 	for _, w := range warnings {
 		fmt.Fprintln(c.Stderr, "Warning:", w)
@@ -143,14 +145,14 @@ func (a *agentAction) drive(signals <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
-	files := watchFiles(a.conf, a.cfg.AutoReloadConfig)
+	files := watchFiles(a.conf, a.cfg.AutoReloadConfig, a.loaded)
 	defer files.stop()
 	for {
 		select {
 		case <-files.tick:
-			if files.changed() {
+			if started == nil && files.changed() { // what changes before is loaded then
 				a.log.Info("configuration files changed")
-				a.reload(started != nil)
+				a.reload(false)
 			}
 		case err := <-started:
 			if err != nil {

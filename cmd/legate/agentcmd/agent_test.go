@@ -31,6 +31,7 @@ type fakeProcess struct {
 	stopErr   error
 	badLevel  string // a reload with this log level fails
 	hangStart bool
+	starting  <-chan time.Time // how long a start takes; nil for no time
 	hangLeave bool
 }
 
@@ -45,6 +46,9 @@ func (f *fakeProcess) Start(ctx context.Context) error {
 	if f.hangStart {
 		<-ctx.Done()
 		return ctx.Err()
+	}
+	if f.starting != nil {
+		<-f.starting
 	}
 	return f.startErr
 }
@@ -294,6 +298,26 @@ func TestChangedFilesAreReloaded(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.expect("Reload WARN")
+	r.signals <- syscall.SIGTERM
+	r.expect("Stop")
+	r.expectExit(0)
+}
+
+// What changes while the agent still starts is loaded when it has.
+func TestFilesThatChangeDuringAStartAreReloaded(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.hcl")
+	write := func(level string) {
+		if err := os.WriteFile(file, []byte(fmt.Sprintf("log_level = %q", level)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("INFO")
+	p := newFakeProcess()
+	p.starting = time.After(3 * filesPeriod)
+	r := startAgent(t, p, "-dev", "-config-file", file, "-auto-reload-config")
+	r.expect("Start")
+	write("ERROR")
+	r.expect("Reload ERROR")
 	r.signals <- syscall.SIGTERM
 	r.expect("Stop")
 	r.expectExit(0)

@@ -21,15 +21,15 @@ type watchedFiles struct {
 	loaded, seen string
 }
 
-func watchFiles(flags *config.Flags, on bool) *watchedFiles {
+// watchFiles watches the files that were in a state when they were loaded.
+func watchFiles(flags *config.Flags, on bool, loaded string) *watchedFiles {
 	w := &watchedFiles{stop: func() {}, look: func() string { return stateOf(flags.Files()) }}
 	if !on {
 		return w
 	}
 	t := time.NewTicker(filesPeriod)
 	w.tick, w.stop = t.C, t.Stop
-	w.loaded = w.look()
-	w.seen = w.loaded
+	w.loaded, w.seen = loaded, loaded
 	return w
 }
 
