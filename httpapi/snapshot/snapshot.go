@@ -26,8 +26,8 @@ func (a *API) Routes() []rest.Route {
 	}
 }
 
-// snapshotStall bounds how long a snapshot may be without progress on its way
-// to or from a client: one that reads or sends nothing for so long is gone.
+// snapshotStall bounds how long a buffer of a snapshot may take on its way to or
+// from a client: one that reads or sends less in that time is gone.
 const snapshotStall = 30 * time.Second
 
 // snapshotBuffer is how many bytes of a snapshot are handed on at a time.
@@ -97,7 +97,8 @@ func (a *API) restore(x *rest.Exchange) error {
 		return err
 	}
 	x.Waits = true
-	body := &steady{r: x.R.Body, control: http.NewResponseController(x.W)}
+	body := &steady{r: x.R.Body, control: http.NewResponseController(x.W), stall: snapshotStall}
+	body.begin()
 	defer func() { _ = body.control.SetReadDeadline(time.Time{}) }()
 	left, err := to.RestoreSnapshot(x.Ctx, h, body)
 	if err != nil {
@@ -113,18 +114,31 @@ func (a *API) restore(x *rest.Exchange) error {
 	return x.JSON(struct{ LeftOut []string }{rest.Some(left.Texts)}) // clients of Consul look at the status alone
 }
 
-// steady is a body that must go on coming.
+// steady is a body that must go on coming: a buffer of it in each stall at least,
+// or who sends a byte now and then would keep all others from restoring. Time in
+// which nobody reads does not count.
 type steady struct {
 	r       io.Reader
 	control *http.ResponseController
+	stall   time.Duration
 	whole   bool
+
+	left time.Duration // of the stall, for the rest of a buffer
+	came int           // of that buffer
 }
+
+func (s *steady) begin() { s.left, s.came = s.stall, 0 }
 
 // Read implements io.Reader.
 func (s *steady) Read(p []byte) (int, error) {
-	_ = s.control.SetReadDeadline(time.Now().Add(snapshotStall)) // where there are none, a dead client is noticed later
+	began := time.Now()
+	_ = s.control.SetReadDeadline(began.Add(s.left)) // where there are none, a dead client is noticed later
 	n, err := s.r.Read(p)
 	if err == nil {
+		s.left -= time.Since(began)
+		if s.came += n; s.came >= snapshotBuffer {
+			s.begin()
+		}
 		return n, nil
 	}
 	// Reading goes on behind the body: that is how a lost client is noticed.
