@@ -40,13 +40,13 @@ const (
 
 // health is what calls and probes show of one server. It outlives tables.
 type health struct {
-	heard   atomic.Int64 // when an answer of any kind came last, Unix ns
-	waiting atomic.Int64 // calls that wait for an answer, blocking reads left out
-	since   atomic.Int64 // when the first call since then began, Unix ns
-	trip    atomic.Int64 // round trip when it was last looked at, ns; 0 while unknown
-	open    atomic.Bool  // not asked
-	doubt   atomic.Bool  // a call failed since the last answer
-	probing atomic.Bool
+	lastAnswer   atomic.Int64 // when an answer of any kind came last, Unix ns
+	waiting      atomic.Int64 // calls that wait for an answer, blocking reads left out
+	waitingSince atomic.Int64 // when the first call after lastAnswer began, Unix ns
+	roundTrip    atomic.Int64 // round trip when it was last looked at, ns; 0 while unknown
+	open         atomic.Bool  // the server's breaker: it is not asked
+	doubt        atomic.Bool  // a call failed since the last answer
+	probing      atomic.Bool
 
 	mu    sync.Mutex
 	alive bool                                  // says gossip
@@ -56,8 +56,8 @@ type health struct {
 	reads map[*context.CancelCauseFunc]struct{} // in progress; bounded as calls in flight are
 }
 
-// errOpened ends reads whose server turns out not to answer.
-var errOpened = errors.New("the server answers nothing")
+// errBreakerOpen ends reads whose server turns out not to answer.
+var errBreakerOpen = errors.New("the server answers nothing")
 
 // member is a server of a table with its health.
 type member struct {
@@ -69,8 +69,8 @@ type member struct {
 // began and ended frame a call.
 func (h *health) began() {
 	h.waiting.Add(1)
-	if h.since.Load() <= h.heard.Load() {
-		h.since.Store(time.Now().UnixNano())
+	if h.waitingSince.Load() <= h.lastAnswer.Load() {
+		h.waitingSince.Store(time.Now().UnixNano())
 	}
 }
 
@@ -78,7 +78,7 @@ func (h *health) ended() { h.waiting.Add(-1) }
 
 // answered notes that the server lives.
 func (h *health) answered() {
-	h.heard.Store(time.Now().UnixNano())
+	h.lastAnswer.Store(time.Now().UnixNano())
 	if h.doubt.Load() {
 		h.doubt.Store(false)
 	}
@@ -100,7 +100,7 @@ func (h *health) failed(err error) {
 
 // late reports whether calls wait for a server of which nothing is heard.
 func (h *health) late(now time.Time, patience time.Duration) bool {
-	return h.waiting.Load() > 0 && now.UnixNano()-max(h.heard.Load(), h.since.Load()) > int64(patience)
+	return h.waiting.Load() > 0 && now.UnixNano()-max(h.lastAnswer.Load(), h.waitingSince.Load()) > int64(patience)
 }
 
 // gossip notes what the WAN pool says of the server. One that failed there is
@@ -124,10 +124,12 @@ func (h *health) gossip(alive, known bool, now time.Time) {
 }
 
 // fresh reports whether the server answered just now.
-func (h *health) fresh(now time.Time) bool { return now.UnixNano()-h.heard.Load() < int64(freshFor) }
+func (h *health) fresh(now time.Time) bool {
+	return now.UnixNano()-h.lastAnswer.Load() < int64(freshFor)
+}
 
-// due reports whether a probe of the server is.
-func (h *health) due(now time.Time, patience time.Duration) bool {
+// probeDue reports whether a probe of the server is.
+func (h *health) probeDue(now time.Time, patience time.Duration) bool {
 	if h.probing.Load() {
 		return false
 	}
@@ -139,8 +141,8 @@ func (h *health) due(now time.Time, patience time.Duration) bool {
 	return !now.Before(h.next)
 }
 
-// unheard opens the server's breaker after a probe that got no answer.
-func (h *health) unheard(now time.Time) {
+// openBreaker opens the server's breaker after a probe that got no answer.
+func (h *health) openBreaker(now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -152,18 +154,18 @@ func (h *health) unheard(now time.Time) {
 	h.next = now.Add(h.pause)
 	h.open.Store(true)
 	for end := range h.reads {
-		(*end)(errOpened)
+		(*end)(errBreakerOpen)
 	}
 }
 
-// follow returns a context for a read that ends when the breaker opens: what
+// whileClosed returns a context for a read that ends when the breaker opens: what
 // waits for the server then may as well ask another. ok is false if it is open.
-func (h *health) follow(ctx context.Context) (_ context.Context, done func(), ok bool) {
+func (h *health) whileClosed(ctx context.Context) (_ context.Context, done func(), ok bool) {
 	ctx, end := context.WithCancelCause(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.open.Load() {
-		end(errOpened)
+		end(errBreakerOpen)
 		return ctx, nil, false
 	}
 	if h.reads == nil {
@@ -178,14 +180,14 @@ func (h *health) follow(ctx context.Context) (_ context.Context, done func(), ok
 	}, true
 }
 
-// watch probes servers that are doubted or not asked.
-func (r *Router) watch(ctx context.Context) {
+// probeLoop probes servers that are doubted or not asked.
+func (r *Router) probeLoop(ctx context.Context) {
 	t := time.NewTicker(watchEvery)
 	defer t.Stop()
 	for {
 		for _, dc := range r.table.Load().datacenters {
 			for _, m := range dc.members {
-				r.look(dc, m)
+				r.probeIfDue(dc, m)
 			}
 			r.metrics.breaker(dc)
 		}
@@ -198,33 +200,33 @@ func (r *Router) watch(ctx context.Context) {
 	}
 }
 
-// look probes one server if that is due, and the others with it that are asked: a
+// probeIfDue probes one server if that is due, and the others with it that are asked: a
 // call that moves on to the next should not be the first to learn of that one.
-func (r *Router) look(dc *datacenter, m member) {
-	trip := r.cfg.Transport.RTT(m.target, rpc.Protocol)
-	m.trip.Store(int64(trip))
-	if !m.due(time.Now(), max(lateLeast, lateTrips*trip)) {
+func (r *Router) probeIfDue(dc *datacenter, m member) {
+	rtt := r.cfg.Transport.RTT(m.target, rpc.Protocol)
+	m.roundTrip.Store(int64(rtt))
+	if !m.probeDue(time.Now(), max(lateLeast, lateTrips*rtt)) {
 		return
 	}
-	r.examine(dc, m, trip)
+	r.spawnProbe(dc, m, rtt)
 	if m.open.Load() {
 		return
 	}
 	for _, other := range dc.members {
 		if !other.open.Load() {
-			r.examine(dc, other, r.cfg.Transport.RTT(other.target, rpc.Protocol))
+			r.spawnProbe(dc, other, r.cfg.Transport.RTT(other.target, rpc.Protocol))
 		}
 	}
 }
 
-// examine probes one server unless it is being probed.
-func (r *Router) examine(dc *datacenter, m member, trip time.Duration) {
+// spawnProbe probes one server unless it is being probed.
+func (r *Router) spawnProbe(dc *datacenter, m member, rtt time.Duration) {
 	if !m.probing.CompareAndSwap(false, true) {
 		return
 	}
 	err := r.group.Spawn("probe", func(ctx context.Context) {
 		defer m.probing.Store(false)
-		ctx, cancel := context.WithTimeout(ctx, min(max(probeLeast, probeTrips*trip), probeMost))
+		ctx, cancel := context.WithTimeout(ctx, min(max(probeLeast, probeTrips*rtt), probeMost))
 		defer cancel()
 		r.probe(ctx, dc, m)
 	})
@@ -236,15 +238,15 @@ func (r *Router) examine(dc *datacenter, m member, trip time.Duration) {
 // probe asks one server for what every server answers by itself at once. Any
 // answer counts, an error of the server's as well.
 func (r *Router) probe(ctx context.Context, dc *datacenter, m member) {
-	before := m.heard.Load()
+	before := m.lastAnswer.Load()
 	call := op.NewCall(r.cfg.Ping, op.Header{Datacenter: dc.name}, &op.Empty{})
-	_, err := rpc.Send(ctx, line{Transport: r.cfg.Transport, router: r, dc: dc, probe: true}, m.target, call)
-	ok := m.heard.Load() != before
+	_, err := rpc.Send(ctx, observedTransport{Transport: r.cfg.Transport, router: r, dc: dc, probe: true}, m.target, call)
+	ok := m.lastAnswer.Load() != before
 	r.metrics.probed(dc.name, ok)
 	if ok || r.group.Context().Err() != nil {
 		return
 	}
-	m.unheard(time.Now())
+	m.openBreaker(time.Now())
 	m.failed(err)
 	r.log.Debug("server of another datacenter does not answer", "datacenter", dc.name, "server", m.target.Name, "error", err)
 }

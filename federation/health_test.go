@@ -341,7 +341,7 @@ func TestStatusSaysWhatIsKnown(t *testing.T) {
 		ps[2].Status = gossip.Failed
 		r := watched(t, s, ps)
 		s.freeze(true, "id2")
-		for range paceLeast * 2 {
+		for range latencyLeast * 2 {
 			if _, err := get(t.Context(), r, "dc2"); err != nil {
 				t.Fatal(err)
 			}
@@ -360,7 +360,7 @@ func TestFirstReadOfAFrozenDatacenterFailsAfterOneRoundOfProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite()
 		r := watched(t, s, peers(3, gossip.Alive))
-		for range paceLeast {
+		for range latencyLeast {
 			if _, err := get(t.Context(), r, "dc2"); err != nil {
 				t.Fatal(err)
 			}

@@ -17,73 +17,74 @@ import (
 // Hedged reads: one that takes longer than nearly all do is sent to a second
 // server as well.
 const (
-	// paceSize is of how many reads the p95 is taken, paceEvery after how many it
-	// is taken again, paceLeast how many there must be.
-	paceSize  = 128
-	paceEvery = 16
-	paceLeast = 32
-	// paceMargin is what a read may be late beyond the p95, as a share of it: where
+	// latencyWindow is of how many reads the p95 is taken, latencyRefresh after how
+	// many it is taken again, latencyLeast how many there must be.
+	latencyWindow  = 128
+	latencyRefresh = 16
+	latencyLeast   = 32
+	// hedgeMargin is what a read may be late beyond the p95, as a share of it: where
 	// all take about the same time, the slowest twentieth is not late.
-	paceMargin = 0.08
+	hedgeMargin = 0.08
 	// hedgeShare is the share of reads that may be hedged, so that a datacenter
 	// that is slow because it is busy is not made busier; hedgeBurst is how many
 	// may be in a row.
 	hedgeShare = 0.1
 	hedgeBurst = 20
-	// hedgeFloor and hedgeMost bound the wait.
-	hedgeFloor = 5 * time.Millisecond
-	hedgeMost  = 2 * time.Second
+	// hedgeFloor and hedgeCeiling bound the delay.
+	hedgeFloor   = 5 * time.Millisecond
+	hedgeCeiling = 2 * time.Second
 )
 
-// pace is how long the reads of a datacenter take.
-type pace struct {
-	mu    sync.Mutex
-	took  [paceSize]time.Duration
-	n     int
-	p95   atomic.Int64 // 0 while unknown
-	spare float64      // hedges that may be made
+// latency is how long the reads of a datacenter take, and the token bucket of its
+// hedges: each read fills it by hedgeShare, each hedge takes one.
+type latency struct {
+	mu      sync.Mutex
+	samples [latencyWindow]time.Duration
+	n       int
+	p95     atomic.Int64 // 0 while unknown
+	budget  float64      // hedges that may be made
 }
 
-func (p *pace) add(d time.Duration) {
+func (p *latency) add(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.took[p.n%paceSize] = d
+	p.samples[p.n%latencyWindow] = d
 	p.n++
-	p.spare = min(hedgeBurst, p.spare+hedgeShare)
-	if p.n < paceLeast || p.n%paceEvery != 0 {
+	p.budget = min(hedgeBurst, p.budget+hedgeShare)
+	if p.n < latencyLeast || p.n%latencyRefresh != 0 {
 		return
 	}
-	sorted := slices.Clone(p.took[:min(p.n, paceSize)])
+	sorted := slices.Clone(p.samples[:min(p.n, latencyWindow)])
 	slices.Sort(sorted)
 	p.p95.Store(int64(sorted[len(sorted)*95/100]))
 }
 
-// spend reports whether another hedge is within the share.
-func (p *pace) spend() bool {
+// spendHedge reports whether another hedge is within the share.
+func (p *latency) spendHedge() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.spare < 1 {
+	if p.budget < 1 {
 		return false
 	}
-	p.spare--
+	p.budget--
 	return true
 }
 
-// tardy is when a server that has not answered a read is asked last for a
+// suspectAfter is when a server that has not answered a read is asked last for a
 // while: three round trips and what a leader's hold may take.
-func (r *Router) tardy(to transport.Target) time.Duration {
+func (r *Router) suspectAfter(to transport.Target) time.Duration {
 	const floor = 150 * time.Millisecond
-	return min(3*r.cfg.Transport.RTT(to, rpc.Protocol)+floor, hedgeMost)
+	return min(3*r.cfg.Transport.RTT(to, rpc.Protocol)+floor, hedgeCeiling)
 }
 
-// patience is how long a read waits for the first server before it asks the
+// hedgeDelay is how long a read waits for the first server before it asks the
 // next as well.
-func (r *Router) patience(dc *datacenter, to transport.Target) time.Duration {
-	p95 := time.Duration(dc.load.pace.p95.Load())
+func (r *Router) hedgeDelay(dc *datacenter, to transport.Target) time.Duration {
+	p95 := time.Duration(dc.load.latency.p95.Load())
 	if p95 == 0 {
-		return r.tardy(to) + rand.N(10*time.Millisecond)
+		return r.suspectAfter(to) + rand.N(10*time.Millisecond)
 	}
-	return min(max(p95+time.Duration(paceMargin*float64(p95)), hedgeFloor), hedgeMost)
+	return min(max(p95+time.Duration(hedgeMargin*float64(p95)), hedgeFloor), hedgeCeiling)
 }
 
 // hedge is the second try of a read, if it comes to it.
@@ -111,7 +112,7 @@ func (h *hedge) close() <-chan struct{} {
 // the first answer wins. Other calls go to one server at a time.
 func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.Target, call *op.Call) (*op.Reply, error) {
 	read := call.Operation.OpKind() == op.KindRead
-	via := line{Transport: r.cfg.Transport, router: r, dc: dc, read: read, blocking: call.Header.MinIndex > 0}
+	via := observedTransport{Transport: r.cfg.Transport, router: r, dc: dc, read: read, blocking: call.Header.MinIndex > 0}
 	if read {
 		via.bulk = r.sizes.long(call)
 	}
@@ -129,11 +130,11 @@ func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.T
 	defer cancel() // ends the slower try
 	defer context.AfterFunc(r.group.Context(), cancel)()
 	start := time.Now()
-	timer := time.AfterFunc(r.patience(dc, targets[0]), func() {
+	timer := time.AfterFunc(r.hedgeDelay(dc, targets[0]), func() {
 		r.second(h, dc, func() {
 			c := *call
 			h.reply, h.err = rpc.TryEach(second, via, targets[1:], &c, failed)
-			h.overdue = time.Since(start) > r.tardy(targets[0])
+			h.overdue = time.Since(start) > r.suspectAfter(targets[0])
 		})
 	})
 	defer timer.Stop()
@@ -161,7 +162,7 @@ func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.T
 func (r *Router) second(h *hedge, dc *datacenter, try func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed || !dc.load.pace.spend() {
+	if h.closed || !dc.load.latency.spendHedge() {
 		return
 	}
 	done := make(chan struct{})

@@ -173,7 +173,7 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		}
 		open, answering, heard := 0.0, 0, int64(0)
 		for _, m := range dc.members {
-			heard = max(heard, m.heard.Load())
+			heard = max(heard, m.lastAnswer.Load())
 			if !m.open.Load() {
 				answering++
 			}
@@ -188,7 +188,7 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		if heard > 0 {
 			gauge(g.contact, float64(heard)/float64(time.Second))
 		}
-		if p := dc.load.pace.p95.Load(); p > 0 {
+		if p := dc.load.latency.p95.Load(); p > 0 {
 			gauge(g.p95, time.Duration(p).Seconds())
 		}
 	}

@@ -35,7 +35,7 @@ const noPath = "No path to datacenter"
 const (
 	maxInFlight = 4096    // calls that are to be answered at once
 	maxBlocked  = 1 << 15 // reads that wait for something newer
-	maxTries    = 3       // servers that one call is sent to
+	maxAttempts = 3       // servers that one call is sent to
 	// suspectFor is how long a server that did not answer is asked last.
 	suspectFor = 5 * time.Second
 )
@@ -100,7 +100,7 @@ func New(cfg Config) *Router {
 	r.table.Store(newTable(cfg.Datacenter, nil, nil, nil))
 	r.metrics.watch(r)
 	if cfg.Ping != nil {
-		_ = r.group.Go("watch", r.watch) // it fails only after Stop
+		_ = r.group.Go("watch", r.probeLoop) // it fails only after Stop
 	}
 	return r
 }
@@ -207,13 +207,13 @@ func (r *Router) deadline(call *op.Call) time.Duration {
 func (r *Router) send(ctx context.Context, dc *datacenter, call *op.Call) (*op.Reply, error) {
 	var targets []transport.Target
 	if !dc.broken() {
-		targets = dc.tries()
+		targets = dc.attempts()
 	}
 	if len(targets) == 0 {
 		return nil, &op.Error{Code: op.CodeUnreachableDatacenter, Text: noPath, Datacenter: dc.name}
 	}
 	reply, err := r.ask(ctx, dc, targets, call)
-	if cut(err, call.Operation.OpKind()) {
+	if unreachable(err, call.Operation.OpKind()) {
 		r.log.Debug("datacenter cannot be reached", "datacenter", dc.name, "error", err)
 		return nil, &op.Error{Code: op.CodeUnreachableDatacenter, Text: noPath, Datacenter: dc.name}
 	}
@@ -233,9 +233,9 @@ func (r *Router) ask(ctx context.Context, dc *datacenter, targets []transport.Ta
 		if op.CodeOf(err) != op.CodeLong {
 			return reply, err
 		}
-		call, targets = call.InParts(), dc.tries()
+		call, targets = call.InParts(), dc.attempts()
 	}
-	via := line{Transport: r.cfg.Transport, router: r, dc: dc, read: true}
+	via := observedTransport{Transport: r.cfg.Transport, router: r, dc: dc, read: true}
 	return rpc.TryEach(ctx, via, targets, call, func(to transport.Target, _ error) { dc.load.suspect(to.NodeID) })
 }
 
@@ -248,9 +248,9 @@ func (r *Router) whole(ctx context.Context, dc *datacenter, targets []transport.
 	return reply, err
 }
 
-// cut reports whether an error says no more than that the datacenter could not
-// be reached: by any server, or for a read on a connection that broke.
-func cut(err error, k op.Kind) bool {
+// unreachable reports whether an error says no more than that the datacenter could
+// not be reached: by any server, or for a read on a connection that broke.
+func unreachable(err error, k op.Kind) bool {
 	code := op.CodeOf(err)
 	return code == op.CodeNoServer || code == op.CodeLost && k == op.KindRead
 }

@@ -33,7 +33,7 @@ type Status struct {
 	Doubling   bool          // small calls go on two connections because of it
 	// Of the open connections for calls, to all of its servers.
 	Connections, Streams     int
-	BytesUnderWay            int
+	BytesInFlight            int
 	BytesSent, BytesRead     uint64
 	PacketsSent, PacketsLost uint64
 	Calls                    int // in flight from here
@@ -97,12 +97,12 @@ func (d *datacenter) damped() (n int) {
 }
 
 func (r *Router) statusOf(dc *datacenter) Status {
-	s := Status{Datacenter: dc.name, Servers: len(dc.members), Breaker: dc.breaker(), P95: time.Duration(dc.load.pace.p95.Load()),
+	s := Status{Datacenter: dc.name, Servers: len(dc.members), Breaker: dc.breaker(), P95: time.Duration(dc.load.latency.p95.Load()),
 		Calls: int(dc.load.inFlight.Load()), Blocked: int(dc.load.blocked.Load())}
 	var heard int64
 	var last error
 	for _, m := range dc.members {
-		heard = max(heard, m.heard.Load())
+		heard = max(heard, m.lastAnswer.Load())
 		if !m.open.Load() {
 			s.Answering++
 		}
@@ -118,7 +118,7 @@ func (r *Router) statusOf(dc *datacenter) Status {
 			p := r.cfg.Transport.Path(m.target, protocol)
 			s.Connections += p.Connections
 			s.Streams += p.InFlight
-			s.BytesUnderWay += p.UnderWay
+			s.BytesInFlight += p.UnderWay
 			s.BytesSent, s.BytesRead = s.BytesSent+p.BytesSent, s.BytesRead+p.BytesRead
 			s.PacketsSent, s.PacketsLost = s.PacketsSent+p.PacketsSent, s.PacketsLost+p.PacketsLost
 			s.Loss, s.Doubling = max(s.Loss, p.Recent), s.Doubling || p.Doubling

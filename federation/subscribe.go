@@ -28,17 +28,17 @@ func (s *subscriber) Subscribe(ctx context.Context, call *op.Call, push func(*op
 	}
 	targets := dc.order()
 	if n := uint64(len(dc.members)); len(targets) == 0 && n > 0 && call.Header.MinIndex > 0 {
-		targets = []transport.Target{dc.members[dc.load.turn.Add(1)%n].target}
+		targets = []transport.Target{dc.members[dc.load.roundRobin.Add(1)%n].target}
 	}
-	if len(targets) > maxTries {
-		targets = targets[:maxTries]
+	if len(targets) > maxAttempts {
+		targets = targets[:maxAttempts]
 	}
 	began := false
 	err = feed.FollowEach(ctx, s.via, targets, call, feed.Sink{
 		Push:   func(reply *op.Reply) error { began = true; return push(reply) },
 		Failed: func(t transport.Target) { dc.load.suspect(t.NodeID) },
 	})
-	if !began && (len(targets) == 0 || cut(err, op.KindRead)) {
+	if !began && (len(targets) == 0 || unreachable(err, op.KindRead)) {
 		s.r.log.Debug("datacenter cannot be followed", "datacenter", name, "error", err)
 		return &op.Error{Code: op.CodeUnreachableDatacenter, Text: noPath, Datacenter: name}
 	}

@@ -39,8 +39,8 @@ type datacenter struct {
 // load is what a datacenter's calls share across tables.
 type load struct {
 	inFlight, blocked atomic.Int64
-	turn              atomic.Uint64
-	pace              pace
+	roundRobin        atomic.Uint64
+	latency           latency
 	wasBroken         atomic.Bool
 
 	mu       sync.Mutex
@@ -52,7 +52,7 @@ type load struct {
 func newTable(own string, self *coordinate.Coordinate, peers []Peer, old *table) *table {
 	t := &table{datacenters: map[string]*datacenter{}, targets: map[string]transport.Target{}, alive: map[string]transport.Target{}}
 	distances := map[string][]time.Duration{}
-	sorted := each(peers)
+	sorted := deduplicate(peers)
 	slices.SortStableFunc(sorted, func(a, b Peer) int { return cmp.Compare(a.distance(self), b.distance(self)) })
 	for _, p := range sorted {
 		if p.Datacenter == own || p.Status == gossip.Left {
@@ -88,9 +88,9 @@ func newTable(own string, self *coordinate.Coordinate, peers []Peer, old *table)
 	return t
 }
 
-// each lists the servers of a datacenter once: one that was given another name is a
+// deduplicate lists the servers of a datacenter once: one that was given another name is a
 // member twice until gossip forgets the old one. The one that lives counts.
-func each(peers []Peer) []Peer {
+func deduplicate(peers []Peer) []Peer {
 	type server struct{ datacenter, id string }
 	out := make([]Peer, 0, len(peers))
 	at := make(map[server]int, len(peers)) // place in out
@@ -175,7 +175,7 @@ func oldLoad(old *table, dc string) *load {
 		}
 	}
 	l := &load{suspects: map[string]time.Time{}, servers: map[string]*health{}}
-	l.pace.spare = hedgeBurst
+	l.latency.budget = hedgeBurst
 	return l
 }
 
@@ -224,7 +224,7 @@ func (d *datacenter) order() []transport.Target {
 		return nil
 	}
 	out := make([]transport.Target, 0, n)
-	start := int(d.load.turn.Add(1) % uint64(n))
+	start := int(d.load.roundRobin.Add(1) % uint64(n))
 	now := time.Now()
 	d.load.mu.Lock()
 	defer d.load.mu.Unlock()
@@ -250,10 +250,10 @@ func (d *datacenter) order() []transport.Target {
 	return append(append(append(out, late...), damped...), dampedLate...)
 }
 
-// tries lists the servers that one call is sent to.
-func (d *datacenter) tries() []transport.Target {
+// attempts lists the servers that one call is sent to.
+func (d *datacenter) attempts() []transport.Target {
 	targets := d.order()
-	return targets[:min(len(targets), maxTries)]
+	return targets[:min(len(targets), maxAttempts)]
 }
 
 // suspect has a server asked last for a while.

@@ -65,8 +65,8 @@ func TestLongReadsAreBoundedAndNotedAsOthersAre(t *testing.T) {
 	if _, err := r.Do(t.Context(), longRead()); op.CodeOf(err) != op.CodeUnreachableDatacenter {
 		t.Errorf("nobody can be reached: %v", err)
 	}
-	if len(s.opened) != maxTries {
-		t.Errorf("%v were asked, not %d servers", s.opened, maxTries)
+	if len(s.opened) != maxAttempts {
+		t.Errorf("%v were asked, not %d servers", s.opened, maxAttempts)
 	}
 	for _, id := range s.opened {
 		if h := dc.load.of(id); !h.doubt.Load() || h.waiting.Load() != 0 {
@@ -82,7 +82,7 @@ func TestLongReadsAreBoundedAndNotedAsOthersAre(t *testing.T) {
 		}()
 		return nil
 	}
-	if _, err := r.Do(t.Context(), longRead()); op.CodeOf(err) != op.CodeUnreachableDatacenter || len(s.opened) != maxTries {
+	if _, err := r.Do(t.Context(), longRead()); op.CodeOf(err) != op.CodeUnreachableDatacenter || len(s.opened) != maxAttempts {
 		t.Errorf("nobody answers: %v after asking %v", err, s.opened)
 	}
 
@@ -102,7 +102,7 @@ func TestLongReadsAreBoundedAndNotedAsOthersAre(t *testing.T) {
 		t.Fatal(reply, err)
 	}
 	defer reply.Parts().Close()
-	if h := dc.load.of(s.opened[0]); h.doubt.Load() || h.heard.Load() == 0 || h.waiting.Load() != 0 || len(h.reads) != 0 {
+	if h := dc.load.of(s.opened[0]); h.doubt.Load() || h.lastAnswer.Load() == 0 || h.waiting.Load() != 0 || len(h.reads) != 0 {
 		t.Errorf("a server that answers is doubted, or the call is counted still")
 	}
 }
@@ -126,7 +126,7 @@ func TestLongReadMovesOnWhenTheBreakerOpens(t *testing.T) {
 		return nil
 	}
 	r, dc := overPipes(t, s, 2)
-	go func() { dc.load.of(<-frozen).unheard(time.Now()) }()
+	go func() { dc.load.of(<-frozen).openBreaker(time.Now()) }()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	reply, err := r.Do(ctx, longRead())
