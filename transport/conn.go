@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/quic-go/quic-go"
 
 	"github.com/legate-project/legate/transport/identity"
@@ -29,6 +30,7 @@ type conn struct {
 	muxMu sync.Mutex
 	mux   *muxStream // the stream that small requests share; nil until the first, and after it broke
 
+	series     connSeries
 	sent, read traffic // bytes of requests and of their answers
 
 	seenMu sync.Mutex
@@ -51,6 +53,7 @@ func (e *Endpoint) start(c *conn) error {
 		}
 		return ErrClosed
 	}
+	c.series = e.metrics.of(c)
 	e.conns[c] = struct{}{}
 	k := addrKey{c.remote.Addr.String(), c.protocol}
 	e.byAddr[k] = append(e.byAddr[k], c)
@@ -86,7 +89,7 @@ func (c *conn) run() {
 			continue
 		}
 		c.e.served.Add(1)
-		s := c.wrap(qs, "in")
+		s := c.wrap(qs, c.series.in)
 		err = c.e.workers.Do(func(context.Context) {
 			defer c.e.served.Add(-1)
 			defer s.Close()
@@ -212,19 +215,19 @@ func (c *conn) open(ctx context.Context) (*stream, error) {
 		return nil, connError(err, false)
 	}
 	c.touch()
-	return c.wrap(qs, "out"), nil
+	return c.wrap(qs, c.series.out), nil
 }
 
-func (c *conn) wrap(qs *quic.Stream, direction string) *stream {
+func (c *conn) wrap(qs *quic.Stream, opened prometheus.Counter) *stream {
 	c.inFlight.Add(1)
-	c.e.metrics.streamOpened(c, direction)
+	opened.Inc()
 	return &stream{Stream: qs, c: c}
 }
 
 // forgetConn is called once, when the connection has ended.
 func (e *Endpoint) forgetConn(c *conn, cause error) {
-	e.metrics.closed(c)
 	e.mu.Lock()
+	e.metrics.links.closed(c)
 	delete(e.conns, c)
 	k := addrKey{c.remote.Addr.String(), c.protocol}
 	if e.byAddr[k] = without(e.byAddr[k], c); len(e.byAddr[k]) == 0 {

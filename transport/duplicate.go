@@ -173,7 +173,7 @@ func (p *path) twice(ctx context.Context, pair [2]*conn, head, body []byte) (ans
 		select {
 		case r := <-both.results:
 			if r.err == nil {
-				e.metrics.doubled(pair[0], r.second)
+				pair[0].series.doubled(r.second)
 				if !both.both() {
 					time.AfterFunc(min(max(pair[0].span(), minGrace), maxGrace), both.cancel)
 				}

@@ -83,7 +83,7 @@ func (c *conn) shared() *muxStream {
 	if err != nil {
 		return nil
 	}
-	s := c.wrap(qs, "out")
+	s := c.wrap(qs, c.series.out)
 	s.release() // its requests count, not the stream
 	l := &muxStream{c: c, s: s, calls: map[uint32]*muxCall{}, out: newChunkWriter(s)}
 	l.watch = time.AfterFunc(time.Hour, l.listen)
