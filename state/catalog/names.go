@@ -43,6 +43,7 @@ func countNames(tx *storage.Txn, old, now *Service) error {
 type nameChanges struct {
 	list []nameChange
 	at   map[string]int // by key
+	size int            // of the keys, in bytes
 }
 
 func (c *nameChanges) add(s *Service, by int) {
@@ -69,6 +70,7 @@ func (c *nameChanges) count(one nameChange) {
 		return
 	}
 	c.at[key] = len(c.list)
+	c.size += len(key)
 	c.list = append(c.list, one)
 }
 

@@ -24,6 +24,9 @@ type Names struct{ changes nameChanges }
 // Add counts a service.
 func (n *Names) Add(s *Service) { n.changes.add(s, 1) }
 
+// Size is about how many bytes of memory the names and tags take.
+func (n *Names) Size() int { return 2*n.changes.size + 128*len(n.changes.list) }
+
 // Rows yields the rows of all names and tags, as of index.
 func (n *Names) Rows(index uint64) ([]storage.Row, error) {
 	var rows []storage.Row

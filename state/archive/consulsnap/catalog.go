@@ -1,6 +1,8 @@
 package consulsnap
 
 import (
+	"fmt"
+
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/catalog/mesh"
 )
@@ -48,7 +50,9 @@ func (c *converter) register(r *record) error {
 			s.Weights = catalog.Weights{Passing: 1, Warning: 1}
 		}
 		if c.names != nil {
-			c.names.Add(&s.instance)
+			if c.names.Add(&s.instance); c.names.Size() > c.mayKeep() {
+				return fmt.Errorf("there are more names and tags of services than %d bytes have room for", c.mayKeep())
+			}
 		}
 		if v := s.Meta["version"]; s.Service == "consul" && v != "" {
 			c.report.Version = v

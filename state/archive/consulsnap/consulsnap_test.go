@@ -2,6 +2,7 @@ package consulsnap
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
@@ -21,6 +22,7 @@ import (
 	"github.com/tinylib/msgp/msgp"
 
 	"github.com/legate-project/legate/state/archive"
+	"github.com/legate-project/legate/state/archive/pack"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/session"
@@ -281,6 +283,24 @@ func TestNamesAreBounded(t *testing.T) {
 	}
 	if got := r.LeftOut()[0]; !strings.HasSuffix(got, " and 10 more)") {
 		t.Error(got)
+	}
+}
+
+// What a snapshot makes remember is bounded by its bytes, however few records they are.
+func TestWhatIsRememberedIsBounded(t *testing.T) {
+	long := strings.Repeat("x", 10_000)
+	for name, records := range map[string][]any{
+		"sessions": {typeSession, m{"ID": long, "Node": "n"}, typeSession, m{"ID": "s", "Node": "n"}},
+		"names":    {typeRegister, m{"Node": "n", "Address": "a", "Service": m{"ID": "w", "Service": "web", "Tags": []any{long, "t"}}}},
+	} {
+		for limit, fits := range map[int]bool{25_000: true, 15_000: false} {
+			c := &converter{report: &Report{}, tally: newTally(), rows: func([]storage.Row) error { return nil }, sessions: map[string]string{},
+				names: &catalog.Names{}, limit: limit}
+			err := stream(bufio.NewReader(bytes.NewReader(unpacked(t, stated(t, records...)))), &c.report.LastIndex, c.record)
+			if (err == nil) != fits || err != nil && !errors.Is(err, pack.ErrInvalid) {
+				t.Errorf("%s within %d bytes: %v", name, limit, err)
+			}
+		}
 	}
 }
 

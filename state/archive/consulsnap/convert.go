@@ -1,6 +1,7 @@
 package consulsnap
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,8 +23,9 @@ import (
 // program is what Report.Program says.
 const program = "Consul"
 
-// maxSessions bounds the sessions that are remembered while keys are read.
-const maxSessions = 4 << 20
+// maxKept bounds what is remembered of a snapshot while it is read, in bytes: the IDs
+// of sessions, then the names of services with their tags.
+const maxKept = 512 << 20
 
 // Inspect reads a snapshot whole and reports. key is told of each key and how
 // many bytes its record has, unless it is nil. Errors are as those of
@@ -142,6 +144,7 @@ type converter struct {
 	sessions, held map[string]string
 	unlocked       uint64
 	newest         uint64 // index of a record
+	kept, limit    int    // bytes of sessions; maxKept, if 0
 	node           string // of the last registration
 }
 
@@ -198,6 +201,8 @@ func (c *converter) take(r *record) error {
 	}
 	return c.query(r)
 }
+
+func (c *converter) mayKeep() int { return cmp.Or(c.limit, maxKept) }
 
 // lost tells of fields that are not taken over.
 func (c *converter) lost(r *record, known ...string) func(string) {
@@ -269,8 +274,8 @@ func (c *converter) session(r *record) error {
 		s.NodeChecks = s.Checks
 	}
 	if c.sessions != nil {
-		if len(c.sessions) == maxSessions {
-			return fmt.Errorf("there are more than %d sessions", maxSessions)
+		if c.kept += 2*len(s.ID) + 64; c.kept > c.mayKeep() {
+			return fmt.Errorf("there are more sessions than %d bytes have room for", c.mayKeep())
 		}
 		c.sessions[strings.ToLower(s.ID)] = s.ID
 	}
