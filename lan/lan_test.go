@@ -360,7 +360,7 @@ func TestMetricsCountMembersOnScrape(t *testing.T) {
 	s2 := agent(t, "s2")
 	join(t, s2, s1)
 	want := `
-# HELP legate_gossip_members Members, by status and datacenter.
+# HELP legate_gossip_members Members, by status and datacenter. Worry: failed ones.
 # TYPE legate_gossip_members gauge
 legate_gossip_members{datacenter="dc1",pool="lan",status="alive"} 2
 legate_gossip_members{datacenter="dc1",pool="lan",status="failed"} 0

@@ -35,15 +35,15 @@ type rule struct {
 // score, round trips) is not here again.
 func rules() []rule {
 	const (
-		messages = "Messages about members that memberlist handled, by kind."
-		streams  = "Streams that memberlist opened or accepted, by kind."
-		degraded = "Times that a node doubting itself waited longer, by kind."
-		snapshot = "Time of work on the snapshot of members, by kind."
+		messages = "Messages about members that this one made or took in, by kind: alive, suspect or dead. Worry: suspect and dead ones that go on while nobody fails."
+		streams  = "Streams that were opened or accepted, by kind."
+		degraded = "Times that this member doubted itself and waited longer before the next probe (probe), or called a member failed that fewer others suspected than it had hoped (timeout). Worry: probe that goes on."
+		snapshot = "Seconds of work on the file of known members, by kind. Worry: above 0.1: the disk is slow, and events wait for it."
 	)
 	return []rule{
-		{"memberlist.probeNode", seconds, "legate_gossip_probe_seconds", "", "Time of one whole probe of a member, indirect attempts included."},
-		{"memberlist.gossip", seconds, "legate_gossip_round_seconds", "", "Time of one round of gossip."},
-		{"memberlist.pushPullNode", seconds, "legate_gossip_push_pull_seconds", "", "Time of one full exchange of members with another."},
+		{"memberlist.probeNode", seconds, "legate_gossip_probe_seconds", "", "Seconds of one whole probe of a member, indirect attempts included."},
+		{"memberlist.gossip", seconds, "legate_gossip_round_seconds", "", "Seconds to send one round of gossip."},
+		{"memberlist.pushPullNode", seconds, "legate_gossip_push_pull_seconds", "", "Seconds of one exchange of all members with another member. Worry: above 1 inside a datacenter."},
 		{"memberlist.msg.alive", counter, "legate_gossip_messages_total", "alive", messages},
 		{"memberlist.msg.suspect", counter, "legate_gossip_messages_total", "suspect", messages},
 		{"memberlist.msg.dead", counter, "legate_gossip_messages_total", "dead", messages},
@@ -51,13 +51,10 @@ func rules() []rule {
 		{"memberlist.degraded.timeout", counter, "legate_gossip_degraded_total", "timeout", degraded},
 		{"memberlist.tcp.accept", counter, "legate_gossip_streams_total", "accepted", streams},
 		{"memberlist.tcp.connect", counter, "legate_gossip_streams_total", "opened", streams},
-		{"memberlist.tcp.sent", counter, "legate_gossip_stream_sent_bytes_total", "", "Bytes sent on streams."},
-		{"memberlist.udp.sent", counter, "legate_gossip_packet_sent_bytes_total", "", "Bytes sent in packets."},
-		{"memberlist.udp.received", counter, "legate_gossip_packet_received_bytes_total", "", "Bytes received in packets."},
-		{"memberlist.queue.broadcasts", level, "legate_gossip_broadcast_queue_depth", "", "Broadcasts of memberlist that waited at the last look, one each 30 s."},
-		{"serf.member.flap", counter, "legate_gossip_member_flaps_total", "", "Members that came back soon after they had failed."},
+		{"memberlist.queue.broadcasts", level, "legate_gossip_broadcast_queue_depth", "", "Broadcasts about members that waited at the last look, one each 30 s. Worry: above some hundred: too many members come and go."},
+		{"serf.member.flap", counter, "legate_gossip_member_flaps_total", "", "Members that came back within a minute after they had failed. Worry: any: they or the network are overloaded."},
 		{"serf.events", counter, "legate_gossip_user_events_total", "", "User events received."},
-		{"serf.queries", counter, "legate_gossip_queries_total", "", "Queries received."},
+		{"serf.queries", counter, "legate_gossip_queries_total", "", "Queries of Serf received, such as changes of gossip keys."},
 		{"serf.snapshot.appendLine", seconds, "legate_gossip_snapshot_seconds", "append", snapshot},
 		{"serf.snapshot.compact", seconds, "legate_gossip_snapshot_seconds", "compact", snapshot},
 	}

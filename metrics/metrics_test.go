@@ -26,7 +26,7 @@ func want(t *testing.T, r *Registry, name, text string) {
 
 func messages(lanSuspect, wanSuspect string) string {
 	return `
-# HELP legate_gossip_messages_total Messages about members that memberlist handled, by kind.
+# HELP legate_gossip_messages_total Messages about members that this one made or took in, by kind: alive, suspect or dead. Worry: suspect and dead ones that go on while nobody fails.
 # TYPE legate_gossip_messages_total counter
 legate_gossip_messages_total{kind="alive",pool="lan"} 0
 legate_gossip_messages_total{kind="alive",pool="wan"} 0

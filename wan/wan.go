@@ -149,6 +149,7 @@ func (p *Pool) start(cfg Config) error {
 		RejoinAfterLeave: cfg.RejoinAfterLeave,
 		Allowed:          cfg.Allowed,
 		Accept:           accept,
+		DatacenterOf:     datacenterOf,
 		OnChange:         func(e Event) { p.changed(cfg, e) },
 		Log:              cfg.Log,
 		Registerer:       cfg.Registerer,

@@ -85,6 +85,9 @@ type Config struct {
 	SnapshotPath string
 	// RejoinAfterLeave rejoins even if this node left on purpose.
 	RejoinAfterLeave bool
+	// DatacenterOf tells a member's datacenter from its name, for metrics; nil if
+	// all are of one.
+	DatacenterOf func(member string) string
 	// Allowed are the networks whose members may join; none means all. The own
 	// address must be in one of them.
 	Allowed []netip.Prefix
@@ -148,18 +151,20 @@ func (p *Pool) start() error {
 	if err := p.group.OnStop("metrics", stopMetrics); err != nil {
 		return err
 	}
-	if p.pinger, err = newPinger(p.cfg.NodeName, p.metrics); err != nil {
+	if p.pinger, err = newPinger(&p.cfg, p.metrics); err != nil {
 		return err
 	}
 	conf, err := p.serfConfig()
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(p.group.Go("deliver", p.deliver), p.group.Go("events", p.pump)); err != nil {
-		return err
+	traffic := newCounted(conf.MemberlistConfig.Transport, p.metrics)
+	conf.MemberlistConfig.Transport = traffic
+	if err := errors.Join(p.group.Go("deliver", p.deliver), p.group.Go("events", p.pump), p.group.Go("traffic", traffic.relay)); err != nil {
+		return errors.Join(err, traffic.Shutdown())
 	}
 	if p.serf, err = serf.Create(conf); err != nil {
-		return err
+		return errors.Join(err, traffic.Shutdown())
 	}
 	p.metrics.ready.Store(true)
 	err = p.group.OnStop("serf", func(context.Context) error {
@@ -181,7 +186,7 @@ func (p *Pool) serfConfig() (*serf.Config, error) {
 	conf.Tags = maps.Clone(cfg.Tags)
 	conf.EventCh = p.events
 	conf.MemberlistConfig = ml
-	conf.Logger = logging.Std(cfg.Log)
+	conf.Logger = doubts{logging.Std(cfg.Log), p.metrics}.logger()
 	conf.SnapshotPath = cfg.SnapshotPath
 	conf.RejoinAfterLeave = cfg.RejoinAfterLeave
 	conf.KeyringFile = cfg.KeyringFile
@@ -224,7 +229,10 @@ func (p *Pool) serfConfig() (*serf.Config, error) {
 		}
 		ml.Keyring = p.keyring
 	}
-	return conf, nil
+	if ml.Transport == nil {
+		ml.Transport, err = sockets(ml, conf.MetricLabels)
+	}
+	return conf, err
 }
 
 // ownTimeout lets clients say when they are to be forgotten.
@@ -396,6 +404,9 @@ func (p *Pool) pump(ctx context.Context) {
 				continue
 			}
 			p.metrics.event(event.Kind)
+			if event.Kind == Join {
+				p.pinger.expect(event.Members)
+			}
 			if event.Kind == Reap {
 				p.pinger.forget(event.Members)
 			}

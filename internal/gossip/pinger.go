@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/memberlist"
 	"github.com/hashicorp/serf/coordinate"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
@@ -26,6 +27,7 @@ var errCoordinate = errors.New("malformed coordinate")
 // feeds it to the Vivaldi client.
 type pinger struct {
 	self    string
+	dcOf    func(member string) string
 	client  *coordinate.Client
 	metrics *poolMetrics
 
@@ -37,6 +39,7 @@ type pinger struct {
 type probed struct {
 	coordinate *coordinate.Coordinate // nil: none that made sense
 	trips      []time.Duration        // the newest, at most tripsKept
+	seconds    prometheus.Observer    // of the member's datacenter
 }
 
 // tripsKept is how many round trips of a member are kept: their median rides
@@ -51,14 +54,19 @@ const adjustmentWindow = 100
 
 var _ memberlist.PingDelegate = (*pinger)(nil)
 
-func newPinger(self string, m *poolMetrics) (*pinger, error) {
+func newPinger(cfg *Config, m *poolMetrics) (*pinger, error) {
 	conf := coordinate.DefaultConfig()
 	conf.AdjustmentWindowSize = adjustmentWindow
 	client, err := coordinate.NewClient(conf)
 	if err != nil {
 		return nil, fmt.Errorf("make network coordinate: %w", err)
 	}
-	return &pinger{self: self, client: client, metrics: m, peers: map[string]*probed{}}, nil
+	of := cfg.DatacenterOf
+	if of == nil {
+		of = func(string) string { return cfg.Tags[tagDatacenter] }
+	}
+	m.probesOf(of(cfg.NodeName))
+	return &pinger{self: cfg.NodeName, dcOf: of, client: client, metrics: m, peers: map[string]*probed{}}, nil
 }
 
 // AckPayload implements memberlist.PingDelegate.
@@ -66,7 +74,6 @@ func (p *pinger) AckPayload() []byte { return encodeCoordinate(p.client.GetCoord
 
 // NotifyPingComplete implements memberlist.PingDelegate.
 func (p *pinger) NotifyPingComplete(other *memberlist.Node, rtt time.Duration, payload []byte) {
-	p.metrics.probes.Observe(rtt.Seconds())
 	c, err := decodeCoordinate(payload)
 	if err == nil {
 		_, err = p.client.Update(other.Name, c, rtt)
@@ -75,9 +82,10 @@ func (p *pinger) NotifyPingComplete(other *memberlist.Node, rtt time.Duration, p
 	defer p.mu.Unlock()
 	peer := p.peers[other.Name]
 	if peer == nil {
-		peer = &probed{}
+		peer = &probed{seconds: p.metrics.probesOf(p.dcOf(other.Name))}
 		p.peers[other.Name] = peer
 	}
+	peer.seconds.Observe(rtt.Seconds())
 	if rtt > 0 {
 		peer.trips = append(peer.trips[max(0, len(peer.trips)-tripsKept+1):], rtt)
 	}
@@ -111,6 +119,13 @@ func (p *pinger) coordinateOf(name string) (*coordinate.Coordinate, bool) {
 		return nil, false
 	}
 	return peer.coordinate.Clone(), true
+}
+
+// expect has the series of the members' datacenters exist before the first probe.
+func (p *pinger) expect(members []Member) {
+	for _, m := range members {
+		p.metrics.probesOf(p.dcOf(m.Name))
+	}
 }
 
 // forget drops what is kept about members that are gone.
