@@ -8,8 +8,8 @@ import (
 const (
 	// StreamInterval is the usual time between the dumps of a stream.
 	StreamInterval = 10 * time.Second
-	// maxStreams bounds streams at the same time; more are answered 503.
-	maxStreams = 8
+	// MaxStreams bounds streams at the same time; more are answered 503.
+	MaxStreams = 8
 	// streamWrite bounds how long one dump may wait for a client to read it.
 	streamWrite = 30 * time.Second
 )
@@ -18,7 +18,7 @@ const (
 // once and then in each interval, until the client goes or its request's
 // context ends.
 func (r *Registry) StreamHandler(names Names, interval time.Duration) http.Handler {
-	turns := make(chan struct{}, maxStreams)
+	turns := make(chan struct{}, MaxStreams)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		select {
 		case turns <- struct{}{}:

@@ -48,7 +48,7 @@ func TestStreamsAreBoundedAndEndWithTheirClient(t *testing.T) {
 	s := httptest.NewServer(r.StreamHandler(Names{}, 10*time.Millisecond))
 	t.Cleanup(s.Close)
 	ctx, cancel := context.WithCancel(t.Context())
-	for range maxStreams {
+	for range MaxStreams {
 		if res := open(t, ctx, s.URL); res.StatusCode != http.StatusOK {
 			t.Fatal(res.Status)
 		}

@@ -32,6 +32,7 @@ type API struct {
 // Routes returns the rows of the area.
 func (a *API) Routes() []rest.Route {
 	m := &monitors{logs: a.Logs, places: newPlaces(maxMonitors)}
+	streams := &metricsStreams{handler: a.MetricsStream, places: newPlaces(maxStreams)}
 	return []rest.Route{
 		{Path: "/v1/agent/self", Get: a.self},
 		{Path: "/v1/agent/host", Get: a.host},
@@ -42,7 +43,7 @@ func (a *API) Routes() []rest.Route {
 		{Path: "/v1/agent/force-leave/", Put: a.forceLeave},
 		{Path: "/v1/agent/reload", Put: a.reload},
 		{Path: "/v1/agent/metrics", Get: a.metrics},
-		{Path: "/v1/agent/metrics/stream", Get: a.metricsStream},
+		{Path: "/v1/agent/metrics/stream", Get: streams.serve},
 		{Path: "/v1/agent/monitor", Get: m.serve},
 		{Path: "/v1/agent/maintenance", Put: a.maintenance},
 		{Path: "/v1/agent/token/", Put: a.token},

@@ -69,6 +69,36 @@ func TestOneAddressDoesNotTakeAllMonitors(t *testing.T) {
 	monitor("127.0.0.1", http.StatusOK)
 }
 
+// As with monitors.
+func TestOneAddressDoesNotTakeAllStreamsOfMetrics(t *testing.T) {
+	release := make(chan struct{})
+	w := start(t, func(a *API) {
+		a.MetricsStream = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if http.NewResponseController(w).Flush() == nil {
+				<-release
+			}
+		})
+	})
+	defer close(release)
+	url := w.Listen(t)
+	ask := func(from string, want int) {
+		t.Helper()
+		dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		resp, err := (&http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}}).Get(url + "/v1/agent/metrics/stream")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { resp.Body.Close() })
+		if resp.StatusCode != want {
+			t.Errorf("from %s: %s, want %d", from, resp.Status, want)
+		}
+	}
+	ask("127.0.0.1", http.StatusOK)
+	ask("127.0.0.1", http.StatusOK)
+	ask("127.0.0.1", http.StatusTooManyRequests)
+	ask("127.0.0.2", http.StatusOK)
+}
+
 func TestAMonitorOfAnUnknownLevelIsRefused(t *testing.T) {
 	w := start(t, func(a *API) { a.Logs = logging.NewTee(logging.Discard().Handler()) })
 	w.Check(t, resttest.Case{"GET", "/v1/agent/monitor?loglevel=x", "", 400, "Unknown log level: x"})

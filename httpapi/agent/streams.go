@@ -8,6 +8,7 @@ import (
 
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/metrics"
 )
 
 // streamWrite bounds how long a line of a stream may wait for its client: one
@@ -81,8 +82,23 @@ func stream(x *rest.Exchange, lines *logging.Listener) {
 	}
 }
 
-// metricsStream sends all metrics again and again.
-func (a *API) metricsStream(x *rest.Exchange) error {
+// maxStreams is how many streams of metrics one client address may have, as with
+// maxMonitors.
+const maxStreams = metrics.MaxStreams / 4
+
+// metricsStreams are those who follow the agent's metrics.
+type metricsStreams struct {
+	handler http.Handler // nil without metrics
+	places  *places      // by client address
+}
+
+// serve sends all metrics again and again.
+func (m *metricsStreams) serve(x *rest.Exchange) error {
+	from := rest.AddrOf(x.R.RemoteAddr)
+	if !m.places.take(from) {
+		return rest.Reasoned(http.StatusTooManyRequests, "busy", fmt.Sprintf("%d streams of this agent's metrics are open from this address, the most that one may have: close one of them", maxStreams))
+	}
+	defer m.places.leave(from)
 	x.Waits = true
-	return x.Delegate(a.MetricsStream)
+	return x.Delegate(m.handler)
 }
