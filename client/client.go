@@ -124,7 +124,7 @@ func (c *Client) hold(ctx context.Context, call *op.Call) (*op.Reply, error) {
 		if outOfReach(err) {
 			c.remoteOffset.CompareAndSwap(offset, offset+1) // it may be that server's fault: another's turn
 		}
-		if err == nil || ctx.Err() != nil || !rpc.Again(err, call.Operation.OpKind()) {
+		if err == nil || ctx.Err() != nil || !rpc.Retryable(err, call.Operation.OpKind()) {
 			return reply, err
 		}
 		pause := 20*time.Millisecond + rand.N(60*time.Millisecond)

@@ -141,11 +141,11 @@ func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.T
 	own := *call
 	reply, err := rpc.TryEach(first, via, targets[:1], &own, failed)
 	done := h.close()
-	if done == nil && err != nil && rpc.Elsewhere(ctx, rpc.Slack(via, targets[0]), err, op.KindRead) {
+	if done == nil && err != nil && rpc.RetryElsewhere(ctx, rpc.DeadlineMargin(via, targets[0]), err, op.KindRead) {
 		reply, next := rpc.TryEach(ctx, via, targets[1:], call, failed)
-		return reply, rpc.Telling(err, next, op.KindRead)
+		return reply, rpc.MoreTelling(err, next, op.KindRead)
 	}
-	if err == nil || done == nil || first.Err() == nil && !rpc.Again(err, op.KindRead) {
+	if err == nil || done == nil || first.Err() == nil && !rpc.Retryable(err, op.KindRead) {
 		return reply, err
 	}
 	<-done // it ends with ctx
@@ -154,7 +154,7 @@ func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.T
 		dc.load.of(targets[0].NodeID).doubt.Store(true)
 		r.wake()
 	}
-	return h.reply, rpc.Telling(err, h.err, op.KindRead)
+	return h.reply, rpc.MoreTelling(err, h.err, op.KindRead)
 }
 
 // second begins the second try unless the first has ended or too many reads are

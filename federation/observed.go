@@ -22,6 +22,11 @@ type observedTransport struct {
 	probe    bool
 }
 
+var (
+	_ rpc.RoundTripper = observedTransport{}
+	_ rpc.Measurer     = observedTransport{}
+)
+
 // RoundTrip implements rpc.RoundTripper. What is long goes on connections of
 // its own, so that nothing short waits behind it.
 func (t observedTransport) RoundTrip(ctx context.Context, to transport.Target, protocol string, head, body []byte) ([]byte, error) {
@@ -60,8 +65,8 @@ func (t observedTransport) RoundTrip(ctx context.Context, to transport.Target, p
 	return answer, err
 }
 
-// Trip implements rpc.Measurer.
-func (t observedTransport) Trip(to transport.Target) time.Duration {
+// ServerRTT implements rpc.Measurer.
+func (t observedTransport) ServerRTT(to transport.Target) time.Duration {
 	return time.Duration(t.dc.load.of(to.NodeID).roundTrip.Load())
 }
 

@@ -94,7 +94,7 @@ func (s *Server) hold(ctx context.Context, call *op.Call, a rules.Authorizer) (*
 		if err == nil {
 			return reply, nil
 		}
-		if !rpc.Again(err, call.Operation.OpKind()) {
+		if !rpc.Retryable(err, call.Operation.OpKind()) {
 			return nil, err
 		}
 		if err := s.pause(ctx, &deadline, err); err != nil {

@@ -25,9 +25,9 @@ const (
 	maxPart = op.ShortBytes + transport.MaxRequest
 	// maxPartsReply bounds the frame of a reply without a result.
 	maxPartsReply = 16 << 10
-	// Stall is how long a long result may be without progress before it ends,
+	// StallTimeout is how long a long result may be without progress before it ends,
 	// and with it the view of the state that it is read from.
-	Stall = 30 * time.Second
+	StallTimeout = 30 * time.Second
 	// partsPool is how many connections to one server carry long results.
 	partsPool = 4
 )
@@ -72,7 +72,7 @@ func sendParts(ctx context.Context, via RoundTripper, to transport.Target, c *op
 }
 
 func writeFrame(s transport.Stream, parts ...[]byte) error {
-	if err := s.SetWriteDeadline(time.Now().Add(Stall)); err != nil {
+	if err := s.SetWriteDeadline(time.Now().Add(StallTimeout)); err != nil {
 		return err
 	}
 	return transport.WriteFrame(s, parts...)
@@ -113,7 +113,7 @@ func (p *incoming) Next() (*op.Reply, error) {
 }
 
 func (p *incoming) frame(limit int) ([]byte, error) {
-	err := p.s.SetReadDeadline(time.Now().Add(Stall))
+	err := p.s.SetReadDeadline(time.Now().Add(StallTimeout))
 	var b []byte
 	if err == nil {
 		b, err = transport.ReadFrame(p.s, limit)
@@ -128,7 +128,7 @@ func (p *incoming) frame(limit int) ([]byte, error) {
 func (p *incoming) Close() { p.once.Do(p.s.Cancel) }
 
 // Parts serves long results to those that admit lets in.
-func (a *Answerer) Parts(admit func(identity.Peer) error) transport.Protocol {
+func (a *Server) Parts(admit func(identity.Peer) error) transport.Protocol {
 	return transport.Protocol{Admit: admit, PoolSize: partsPool, Serve: func(ctx context.Context, _ transport.Remote, s transport.Stream) {
 		if a.answerInParts(ctx, s) != nil {
 			s.Cancel() // the other end cannot be told anything any more
@@ -136,8 +136,8 @@ func (a *Answerer) Parts(admit func(identity.Peer) error) transport.Protocol {
 	}}
 }
 
-func (a *Answerer) answerInParts(ctx context.Context, s transport.Stream) error {
-	if err := s.SetReadDeadline(time.Now().Add(Stall)); err != nil {
+func (a *Server) answerInParts(ctx context.Context, s transport.Stream) error {
+	if err := s.SetReadDeadline(time.Now().Add(StallTimeout)); err != nil {
 		return err
 	}
 	request, err := transport.ReadFrame(s, transport.MaxRequest)
@@ -191,7 +191,7 @@ func finish(s transport.Stream, reply []byte) error {
 }
 
 // begin carries out a call whose result is taken in parts.
-func (a *Answerer) begin(ctx context.Context, request []byte) (op.Meta, op.Parts, error) {
+func (a *Server) begin(ctx context.Context, request []byte) (op.Meta, op.Parts, error) {
 	call, err := a.read(request)
 	if err != nil {
 		return op.Meta{}, nil, err

@@ -22,27 +22,27 @@ const Protocol = "legate-rpc/1"
 // is long: on connections of their own they delay no others.
 const BulkProtocol = "legate-bulk/1"
 
-// Bounds of the slack, which is how much longer a caller waits than the answerer
-// works, so that the answerer's error arrives. It is twice the round trip where that
+// Bounds of the margin, which is how much longer a caller waits than the server
+// works, so that the server's error arrives. It is twice the round trip where that
 // is known: what is lost is sent again in the second.
 const (
-	leastSlack = 250 * time.Millisecond
-	mostSlack  = 2 * time.Second
+	leastMargin = 250 * time.Millisecond
+	mostMargin  = 2 * time.Second
 )
 
 // Measurer is a RoundTripper that knows how far its servers are. One that is none
-// reaches servers of its own datacenter, which are nearer than the least slack.
+// reaches servers of its own datacenter, which are nearer than the least margin.
 type Measurer interface {
-	// Trip is the round trip to a server, 0 if unknown. It is asked for each call.
-	Trip(to transport.Target) time.Duration
+	// ServerRTT is the round trip to a server, 0 if unknown. It is asked for each call.
+	ServerRTT(to transport.Target) time.Duration
 }
 
-// Slack is how much sooner than the caller a server gives a call up.
-func Slack(via RoundTripper, to transport.Target) time.Duration {
+// DeadlineMargin is how much sooner than the caller a server gives a call up.
+func DeadlineMargin(via RoundTripper, to transport.Target) time.Duration {
 	if m, ok := via.(Measurer); ok {
-		return min(max(leastSlack, 2*m.Trip(to)), mostSlack)
+		return min(max(leastMargin, 2*m.ServerRTT(to)), mostMargin)
 	}
-	return leastSlack
+	return leastMargin
 }
 
 // RoundTripper is the part of *transport.Endpoint that Send needs.
@@ -69,7 +69,7 @@ func Send(ctx context.Context, via RoundTripper, to transport.Target, c *op.Call
 		if left <= 0 {
 			return nil, timeout(c, to)
 		}
-		h.Timeout = max(left-Slack(via, to), left/2)
+		h.Timeout = max(left-DeadlineMargin(via, to), left/2)
 	}
 	body, err := c.Body()
 	if err != nil {
@@ -105,16 +105,16 @@ func translate(err error, c *op.Call, to transport.Target) error {
 	return op.Errorf(op.CodeLost, "%s: connection to %s (%s) lost: %v", c.Operation.OpName(), to.Name, to.Addr, err)
 }
 
-// Answerer answers encoded calls.
-type Answerer struct {
+// Server answers encoded calls.
+type Server struct {
 	caller     op.Caller
 	operations map[string]op.Operation
 }
 
-// NewAnswerer returns an Answerer that knows the operations and lets the
+// NewServer returns a Server that knows the operations and lets the
 // caller carry them out.
-func NewAnswerer(c op.Caller, operations []op.Operation) *Answerer {
-	a := &Answerer{caller: c, operations: make(map[string]op.Operation, len(operations))}
+func NewServer(c op.Caller, operations []op.Operation) *Server {
+	a := &Server{caller: c, operations: make(map[string]op.Operation, len(operations))}
 	for _, o := range operations {
 		a.operations[o.OpName()] = o
 	}
@@ -123,7 +123,7 @@ func NewAnswerer(c op.Caller, operations []op.Operation) *Answerer {
 
 // Answer carries out one encoded call and returns the encoded reply. It never
 // fails: every error is an encoded reply too.
-func (a *Answerer) Answer(ctx context.Context, request []byte) []byte {
+func (a *Server) Answer(ctx context.Context, request []byte) []byte {
 	call, err := a.read(request)
 	if err != nil {
 		return op.AppendError(nil, err)
@@ -153,7 +153,7 @@ func (a *Answerer) Answer(ctx context.Context, request []byte) []byte {
 }
 
 // read makes a call of an encoded one.
-func (a *Answerer) read(request []byte) (*op.Call, error) {
+func (a *Server) read(request []byte) (*op.Call, error) {
 	name, h, body, err := op.ReadHead(request)
 	if err != nil {
 		return nil, op.Errorf(op.CodeInvalid, "read call: %v", err)
@@ -170,7 +170,7 @@ func (a *Answerer) read(request []byte) (*op.Call, error) {
 
 // Protocol serves calls from those that admit lets in. With shared, small
 // calls of this end share streams: see transport.Protocol.
-func (a *Answerer) Protocol(shared bool, admit func(identity.Peer) error) transport.Protocol {
+func (a *Server) Protocol(shared bool, admit func(identity.Peer) error) transport.Protocol {
 	return transport.Protocol{Admit: admit, Shared: shared, Answer: func(ctx context.Context, _ transport.Remote, request []byte) []byte {
 		return a.Answer(ctx, request)
 	}}

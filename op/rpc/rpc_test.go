@@ -15,8 +15,8 @@ func read() *op.Read[op.Text, op.Text] {
 	return &op.Read[op.Text, op.Text]{Name: "test.read", Authorize: func(rules.Authorizer, *op.Text) error { return nil }}
 }
 
-// wire sends calls to an Answerer without a network.
-type wire struct{ a *Answerer }
+// wire sends calls to a Server without a network.
+type wire struct{ a *Server }
 
 func (wire) Open(context.Context, transport.Target, string) (transport.Stream, error) {
 	return nil, transport.ErrUnreachable
@@ -35,7 +35,7 @@ func ask(t *testing.T, h op.Header, text string, known ...op.Operation) (*op.Tex
 		}
 		return op.NewReply(op.Meta{}, &op.Text{Text: text}), nil
 	})
-	via := wire{NewAnswerer(answer, known)}
+	via := wire{NewServer(answer, known)}
 	res, _, err := read().Call(t.Context(), op.CallerFunc(func(ctx context.Context, c *op.Call) (*op.Reply, error) {
 		return TryEach(ctx, via, []transport.Target{{Addr: "x"}}, c, nil)
 	}), h, &op.Text{})
@@ -56,13 +56,13 @@ func TestCallOverTheWire(t *testing.T) {
 
 func TestAnswerThatNoAgentCarriesIsRefused(t *testing.T) {
 	_, err := ask(t, op.Header{}, strings.Repeat("x", transport.MaxResponse), read())
-	if op.CodeOf(err) != op.CodeTooLarge || Again(err, op.KindRead) {
+	if op.CodeOf(err) != op.CodeTooLarge || Retryable(err, op.KindRead) {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestGarbageIsAnswered(t *testing.T) {
-	a := NewAnswerer(nil, nil)
+	a := NewServer(nil, nil)
 	for _, b := range [][]byte{nil, {0xff}, {4, 'a'}, []byte("\x04test\xc1")} {
 		if _, err := op.ReadReply(a.Answer(t.Context(), b)); op.CodeOf(err) != op.CodeInvalid {
 			t.Errorf("%q: %v", b, err)

@@ -13,7 +13,7 @@ import (
 // out is repeated only if it is a read. failed, if not nil, is told of each
 // target that did not answer. A long result is asked for once more, in parts, if
 // the call takes them. The error is the last one, or one before that is more
-// Telling; without targets it is op.ErrNoServers.
+// telling; without targets it is op.ErrNoServers.
 func TryEach(ctx context.Context, via RoundTripper, targets []transport.Target, c *op.Call, failed func(transport.Target, error)) (*op.Reply, error) {
 	if _, err := c.Body(); err != nil { // encode once for all tries
 		return nil, err
@@ -28,32 +28,32 @@ func TryEach(ctx context.Context, via RoundTripper, targets []transport.Target, 
 		if err == nil {
 			return reply, nil
 		}
-		last = Telling(last, err, c.Operation.OpKind())
+		last = MoreTelling(last, err, c.Operation.OpKind())
 		if failed != nil && unanswered(err) {
 			failed(to, err)
 		}
-		if !Elsewhere(ctx, Slack(via, to), err, c.Operation.OpKind()) {
+		if !RetryElsewhere(ctx, DeadlineMargin(via, to), err, c.Operation.OpKind()) {
 			return nil, last
 		}
 	}
 	return nil, last
 }
 
-// Elsewhere reports whether another server may answer a call that failed so, within
+// RetryElsewhere reports whether another server may answer a call that failed so, within
 // its time. One that knows no leader has waited for one as long as the call allowed, so
-// that not much more than its slack is left: the next would be given up before it can
+// that not much more than its margin is left: the next would be given up before it can
 // say the same.
-func Elsewhere(ctx context.Context, slack time.Duration, err error, k op.Kind) bool {
-	if deadline, ok := ctx.Deadline(); ok && op.CodeOf(err) == op.CodeNoLeader && time.Until(deadline) < 2*slack {
+func RetryElsewhere(ctx context.Context, margin time.Duration, err error, k op.Kind) bool {
+	if deadline, ok := ctx.Deadline(); ok && op.CodeOf(err) == op.CodeNoLeader && time.Until(deadline) < 2*margin {
 		return false
 	}
-	return ctx.Err() == nil && Again(err, k)
+	return ctx.Err() == nil && Retryable(err, k)
 }
 
-// Telling returns the one of two failures of a call at two servers that says more.
+// MoreTelling returns the one of two failures of a call at two servers that says more.
 // That is the later one; but a server that knows no leader has answered, so what it
 // says outweighs that another did not, unless that one may have carried out a write.
-func Telling(earlier, later error, k op.Kind) error {
+func MoreTelling(earlier, later error, k op.Kind) error {
 	if op.CodeOf(earlier) != op.CodeNoLeader {
 		return later
 	}
@@ -77,10 +77,10 @@ func unanswered(err error) bool {
 	return false
 }
 
-// Again reports whether a call of the kind that failed so may be sent again. An
+// Retryable reports whether a call of the kind that failed so may be sent again. An
 // error about another datacenter is no fault of who says it: that server has tried
 // those there, and the next would take as long to find out the same.
-func Again(err error, k op.Kind) bool {
+func Retryable(err error, k op.Kind) bool {
 	if err != nil && op.AsError(err).Datacenter != "" {
 		return false
 	}

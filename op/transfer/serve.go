@@ -36,7 +36,7 @@ func Dial() transport.Protocol { return transport.Protocol{PoolSize: poolSize} }
 // answer serves one stream. An error says that the other end cannot be told
 // anything any more.
 func answer(ctx context.Context, h Handler, s transport.Stream) error {
-	if err := s.SetReadDeadline(time.Now().Add(Stall)); err != nil {
+	if err := s.SetReadDeadline(time.Now().Add(StallTimeout)); err != nil {
 		return err
 	}
 	head, err := transport.ReadFrame(s, maxHead)

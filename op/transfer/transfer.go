@@ -34,9 +34,9 @@ const (
 const (
 	maxFrame = 64 << 10 // of the snapshot's bytes
 	maxHead  = 16 << 10 // of the request and of replies
-	// Stall is how long a stream may be without progress before it ends, and
+	// StallTimeout is how long a stream may be without progress before it ends, and
 	// with it the view of the state that it is read from.
-	Stall = 30 * time.Second
+	StallTimeout = 30 * time.Second
 	// poolSize is how many connections to one server carry snapshots.
 	poolSize = 1
 )
@@ -144,7 +144,7 @@ func (s *asked) lost(err error) error {
 
 // reply reads a reply that comes at once.
 func (s *asked) reply() (*op.Reply, error) {
-	if err := s.stream.SetReadDeadline(time.Now().Add(Stall)); err != nil {
+	if err := s.stream.SetReadDeadline(time.Now().Add(StallTimeout)); err != nil {
 		return nil, s.lost(err)
 	}
 	return s.patientReply()
@@ -236,14 +236,14 @@ func writeFrames(to transport.Stream, from io.Reader) error {
 }
 
 func writeFrame(to transport.Stream, b []byte) error {
-	if err := to.SetWriteDeadline(time.Now().Add(Stall)); err != nil {
+	if err := to.SetWriteDeadline(time.Now().Add(StallTimeout)); err != nil {
 		return err
 	}
 	return transport.WriteFrame(to, b)
 }
 
 func readFrame(from transport.Stream) ([]byte, error) {
-	if err := from.SetReadDeadline(time.Now().Add(Stall)); err != nil {
+	if err := from.SetReadDeadline(time.Now().Add(StallTimeout)); err != nil {
 		return nil, err
 	}
 	return transport.ReadFrame(from, maxFrame)

@@ -73,7 +73,7 @@ type Lister struct {
 
 // New returns a lister whose results end with the context.
 func New(state *storage.State, stopping context.Context) *Lister {
-	return &Lister{state: state, stopping: stopping, limit: limit.New(maxListings), stall: rpc.Stall}
+	return &Lister{state: state, stopping: stopping, limit: limit.New(maxListings), stall: rpc.StallTimeout}
 }
 
 // Begin begins a long result. It goes through all of it once before: the index

@@ -110,7 +110,7 @@ var _ transfer.Handler = (*Snapshots)(nil)
 // New returns what saves and restores for the server.
 func New(s Server, l Leader, cfg Config) *Snapshots {
 	return &Snapshots{cfg: cfg, server: s, leader: l, metrics: newMetrics(cfg.Registerer),
-		saves: limit.New(maxSaves), restores: limit.New(1), forwarded: limit.New(maxForwarded), stall: transfer.Stall}
+		saves: limit.New(maxSaves), restores: limit.New(1), forwarded: limit.New(maxForwarded), stall: transfer.StallTimeout}
 }
 
 // mayRestore is asked of who saves or restores: both are everything there is,
@@ -140,7 +140,7 @@ func againFor(h op.Header) func(error) bool {
 	if h.Forwarded {
 		return func(err error) bool { return op.CodeOf(err) == op.CodeNoLeader }
 	}
-	return func(err error) bool { return rpc.Again(err, op.KindWrite) }
+	return func(err error) bool { return rpc.Retryable(err, op.KindWrite) }
 }
 
 func (s *Snapshots) save(ctx context.Context, h op.Header) (io.ReadCloser, op.Meta, error) {

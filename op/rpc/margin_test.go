@@ -16,7 +16,7 @@ type far struct {
 	trip time.Duration
 }
 
-func (f far) Trip(transport.Target) time.Duration { return f.trip }
+func (f far) ServerRTT(transport.Target) time.Duration { return f.trip }
 
 func (f far) RoundTrip(ctx context.Context, to transport.Target, protocol string, head, body []byte) ([]byte, error) {
 	way := func() error {
@@ -50,14 +50,14 @@ func TestLastWordOfAServerArrivesOverAnyRoundTrip(t *testing.T) {
 					worked = time.Since(start)
 					return nil, op.Errorf(op.CodeNoLeader, "no leader")
 				})
-				via := far{wire{NewAnswerer(busy, []op.Operation{read()})}, trip}
+				via := far{wire{NewServer(busy, []op.Operation{read()})}, trip}
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				_, err := TryEach(ctx, via, []transport.Target{{Addr: "x"}, {Addr: "y"}}, op.NewCall(read(), op.Header{}, &op.Text{}), nil)
 				if op.CodeOf(err) != op.CodeNoLeader {
 					t.Errorf("over %v within %v: %v", trip, patience, err)
 				}
-				if least := max(patience-mostSlack, patience/2); worked < least {
+				if least := max(patience-mostMargin, patience/2); worked < least {
 					t.Errorf("over %v within %v: the server was given %v", trip, patience, worked)
 				}
 			})
