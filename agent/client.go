@@ -38,11 +38,11 @@ func (a *Agent) startClient(_ context.Context, id transport.Identity) error {
 	}
 	servers := client.New(client.Config{Datacenter: a.cfg.Datacenter, Servers: list, Transport: endpoint, Streams: endpoint,
 		HoldTimeout: a.cfg.Performance.RPCHoldTimeout, Timeout: callTimeout, Log: a.log, Registerer: a.reg})
-	waits := view.NewWaits(servers)
-	if err := a.group.OnStop("calls", waits.Stop); err != nil {
+	singleFlight := view.NewSingleFlight(servers)
+	if err := a.group.OnStop("calls", singleFlight.Stop); err != nil {
 		return err
 	}
-	if a.views, err = view.New(view.Config{Datacenter: a.cfg.Datacenter, Next: waits, Source: servers, ByToken: true,
+	if a.views, err = view.New(view.Config{Datacenter: a.cfg.Datacenter, Next: singleFlight, Source: servers, ByToken: true,
 		MaxStale: a.cfg.ViewMaxStale, Log: a.log, Registerer: a.reg}); err != nil {
 		return err
 	}

@@ -182,8 +182,8 @@ func (s *serverParts) openViews() error {
 		Calls: s.router, Follow: s.router.Subscriber(s.between), Servers: s.others, Transport: s.rpc, Streams: s.rpc, Group: group,
 		Knows: func(dc string) bool { return slices.Contains(s.router.Datacenters(), dc) },
 	})
-	waits := view.NewWaits(around)
-	err := errors.Join(a.group.OnStop("neighbors", group.Stop), a.group.OnStop("calls to other datacenters", waits.Stop))
+	singleFlight := view.NewSingleFlight(around)
+	err := errors.Join(a.group.OnStop("neighbors", group.Stop), a.group.OnStop("calls to other datacenters", singleFlight.Stop))
 	if err != nil {
 		return err
 	}
@@ -191,7 +191,7 @@ func (s *serverParts) openViews() error {
 	if err := a.group.OnStop("answers of several datacenters", s.fanout.Stop); err != nil {
 		return err
 	}
-	if a.views, err = view.New(view.Config{Datacenter: a.cfg.Datacenter, Next: s.fanout.Calls(waits), Source: s.fanout.Results(around), Waits: true,
+	if a.views, err = view.New(view.Config{Datacenter: a.cfg.Datacenter, Next: s.fanout.Calls(singleFlight), Source: s.fanout.Results(around), BlockingReads: true,
 		MaxStale: a.cfg.ViewMaxStale, Log: a.log, Registerer: a.reg}); err != nil {
 		return err
 	}

@@ -196,7 +196,7 @@ func (c *Client) needsLeader(call *op.Call) bool {
 	switch call.Operation.OpKind() {
 	case op.KindWrite:
 		return true
-	case op.KindRead, op.KindReading:
+	case op.KindRead, op.KindDirectRead:
 		return call.Header.Consistency != op.Stale && call.Header.Consistency != op.Cached
 	}
 	return false

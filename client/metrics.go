@@ -27,7 +27,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	r.MustRegister(m.seconds, m.errors)
 	m.of = map[op.Kind]prometheus.Observer{}
-	for _, k := range []op.Kind{op.KindRead, op.KindWrite, op.KindInternal, op.KindDirect, op.KindReading} {
+	for _, k := range []op.Kind{op.KindRead, op.KindWrite, op.KindInternal, op.KindDirect, op.KindDirectRead} {
 		m.of[k] = m.seconds.WithLabelValues(k.String())
 	}
 	for _, c := range []op.Code{op.CodeInternal, op.CodeNoLeader, op.CodeNoServer, op.CodeTimeout, op.CodeLost} {

@@ -18,17 +18,17 @@ func ContentOf(o Operation, result any, waited bool, before any, was *Content) *
 	return &Content{}
 }
 
-// Waiting is one who waits for news. What it has is known only if that was read
+// Waiter is one who waits for news. What it has is known only if that was read
 // at the index which it names: who comes with an index from elsewhere is
 // answered with whatever is newer.
-type Waiting struct {
+type Waiter struct {
 	Index uint64
 	has   *Content
 }
 
 // News reports whether a result, read at the index and newer or not than the one
 // waited from, is to be told.
-func (w *Waiting) News(index uint64, newer bool, c *Content) bool {
+func (w *Waiter) News(index uint64, newer bool, c *Content) bool {
 	if index == w.Index {
 		w.has = c
 	}

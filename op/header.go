@@ -50,9 +50,9 @@ type Header struct {
 	// Forwarded marks a call sent on to the server that should lead: it carries it out or
 	// refuses, and neither forwards nor waits for another leader.
 	Forwarded bool `msg:"led,omitempty"`
-	// Passed marks a call of another datacenter that came from a server of the own
-	// one which does not know that datacenter: it is not passed on again.
-	Passed bool `msg:"pass,omitempty"`
+	// Relayed marks a call of another datacenter that came from a server of the own
+	// one which does not know that datacenter: it is not relayed again.
+	Relayed bool `msg:"pass,omitempty"`
 	// Hops counts the forwards so far, at most MaxHops.
 	Hops uint8 `msg:"hops,omitempty"`
 	// Timeout is what is left of the caller's deadline when the call was sent;

@@ -136,7 +136,7 @@ func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x200
 	}
-	if z.Passed == false {
+	if z.Relayed == false {
 		zb0001Len--
 		zb0001Mask |= 0x400
 	}
@@ -210,7 +210,7 @@ func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 		if (zb0001Mask & 0x400) == 0 { // if not omitted
 			// string "pass"
 			o = append(o, 0xa4, 0x70, 0x61, 0x73, 0x73)
-			o = msgp.AppendBool(o, z.Passed)
+			o = msgp.AppendBool(o, z.Relayed)
 		}
 		if (zb0001Mask & 0x800) == 0 { // if not omitted
 			// string "hops"
@@ -318,9 +318,9 @@ func (z *Header) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				return
 			}
 		case "pass":
-			z.Passed, bts, err = msgp.ReadBoolBytes(bts)
+			z.Relayed, bts, err = msgp.ReadBoolBytes(bts)
 			if err != nil {
-				err = msgp.WrapError(err, "Passed")
+				err = msgp.WrapError(err, "Relayed")
 				return
 			}
 		case "hops":

@@ -207,7 +207,7 @@ func (o *Direct[Req, Res]) OpName() string { return o.Name }
 // OpKind implements Operation.
 func (o *Direct[Req, Res]) OpKind() Kind {
 	if o.Reads {
-		return KindReading
+		return KindDirectRead
 	}
 	return KindDirect
 }

@@ -26,11 +26,11 @@ type Kind uint8
 
 // The kinds of operation.
 const (
-	KindRead     Kind = iota + 1 // answered from a read view of the state
-	KindWrite                    // replicated; answered by applying it
-	KindInternal                 // replicated, proposed by a leader only, never by a client
-	KindDirect                   // answered by a server itself, not replicated
-	KindReading                  // as KindDirect, and changes nothing: see Direct.Reads
+	KindRead       Kind = iota + 1 // answered from a read view of the state
+	KindWrite                      // replicated; answered by applying it
+	KindInternal                   // replicated, proposed by a leader only, never by a client
+	KindDirect                     // answered by a server itself, not replicated
+	KindDirectRead                 // as KindDirect, and changes nothing: see Direct.Reads
 )
 
 // String names the kind in metrics and errors.
@@ -44,7 +44,7 @@ func (k Kind) String() string {
 		return "internal"
 	case KindDirect:
 		return "direct"
-	case KindReading:
+	case KindDirectRead:
 		return "reading"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))

@@ -137,7 +137,7 @@ func (s *Server) execute(ctx context.Context, a rules.Authorizer, call *op.Call)
 	if !ok {
 		return nil, op.Errorf(op.CodeUnsupported, "operation %q is unknown to this server", call.Operation.OpName())
 	}
-	if (h.LeaderOnly || call.Operation.OpKind() == op.KindReading && !s.anywhere(&call.Header)) && !s.raft.LeaseRead() {
+	if (h.LeaderOnly || call.Operation.OpKind() == op.KindDirectRead && !s.anywhere(&call.Header)) && !s.raft.LeaseRead() {
 		return s.toLeader(ctx, call)
 	}
 	request, err := call.Request()

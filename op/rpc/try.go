@@ -61,7 +61,7 @@ func MoreTelling(earlier, later error, k op.Kind) error {
 	case op.CodeNoServer:
 		return earlier
 	case op.CodeLost, op.CodeTimeout:
-		if k == op.KindRead || k == op.KindReading {
+		if k == op.KindRead || k == op.KindDirectRead {
 			return earlier
 		}
 	}
@@ -88,7 +88,7 @@ func Retryable(err error, k op.Kind) bool {
 	case op.RetryAll:
 		return true
 	case op.RetryReads:
-		return k == op.KindRead || k == op.KindReading
+		return k == op.KindRead || k == op.KindDirectRead
 	}
 	return false
 }

@@ -45,15 +45,15 @@ type held struct {
 }
 
 // waiter is one who waits for something else than it has from that index.
-func (w *view) waiter(index uint64) op.Waiting {
+func (w *view) waiter(index uint64) op.Waiter {
 	if index > 0 {
 		w.waited.Store(true)
 	}
-	return op.Waiting{Index: index}
+	return op.Waiter{Index: index}
 }
 
 // news reports whether what is held is to be told to who waits.
-func (h *held) news(w *op.Waiting) bool {
+func (h *held) news(w *op.Waiter) bool {
 	return w.News(h.meta.Index, h.meta.Newer(w.Index), h.content)
 }
 

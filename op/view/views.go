@@ -1,7 +1,7 @@
 // Package view shares answers among those who ask the same.
 //
 // Views keeps results and follows them: whoever owns a result pushes it again
-// when it has changed. Waits has those who wait for the same wait as one. Both
+// when it has changed. SingleFlight has those who wait for the same wait as one. Both
 // are Callers in front of another one and know no network.
 //
 // It promises: all who ask for one result cost one subscription; what is held
@@ -80,9 +80,9 @@ type Config struct {
 	// ByToken has each token its own views, of what it may see. Without, they are
 	// unfiltered and the caller filters what leaves.
 	ByToken bool
-	// Waits has reads wait on views for a change, in the mode Default and Stale
+	// BlockingReads has reads wait on views for a change, in the mode Default and Stale
 	// as well.
-	Waits bool
+	BlockingReads bool
 	// MaxStale is how old an answer may be, 1 h.
 	MaxStale time.Duration
 	// MaxViews and MaxBytes bound what is kept, 16,384 and 256 MiB.
@@ -148,7 +148,7 @@ func (v *Views) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	case call.Operation.OpKind() != op.KindRead:
 	case h.Consistency == op.Cached:
 		return v.cached(ctx, call)
-	case v.cfg.Waits && h.MinIndex > 0 && h.Consistency != op.Consistent:
+	case v.cfg.BlockingReads && h.MinIndex > 0 && h.Consistency != op.Consistent:
 		return v.awaited(ctx, call)
 	}
 	return v.cfg.Next.Do(ctx, call)

@@ -14,7 +14,7 @@ import (
 
 func TestWaitingForAChangeOnAView(t *testing.T) {
 	for _, h := range []op.Header{{Consistency: op.Cached}, {Consistency: op.Default}, {Consistency: op.Stale}} {
-		views(t, func(c *Config) { c.Waits = true }, func(t *testing.T, v *Views, o *owner) {
+		views(t, func(c *Config) { c.BlockingReads = true }, func(t *testing.T, v *Views, o *owner) {
 			o.set("a", "1", 5)
 			h.Datacenter, h.MinIndex, h.MaxWait = "dc2", 5, time.Minute
 			var all sync.WaitGroup
@@ -45,7 +45,7 @@ func TestWaitingForAChangeOnAView(t *testing.T) {
 // A read that waits is promised nothing older than its question: what was pushed
 // before, or a moment after it came, may be.
 func TestAReadThatJustCameIsAskedOfTheOwner(t *testing.T) {
-	views(t, func(c *Config) { c.Waits = true }, func(t *testing.T, v *Views, o *owner) {
+	views(t, func(c *Config) { c.BlockingReads = true }, func(t *testing.T, v *Views, o *owner) {
 		o.set("a", "1", 5)
 		holds(t, v, "a", "1", 0, 0)
 		h := op.Header{Datacenter: "dc2", MinIndex: 4, MaxWait: time.Minute}
@@ -79,7 +79,7 @@ func TestAReadThatJustCameIsAskedOfTheOwner(t *testing.T) {
 }
 
 func TestWhoGivesUpWaitingIsFree(t *testing.T) {
-	views(t, func(c *Config) { c.Waits = true }, func(t *testing.T, v *Views, o *owner) {
+	views(t, func(c *Config) { c.BlockingReads = true }, func(t *testing.T, v *Views, o *owner) {
 		o.set("a", "1", 5)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -132,7 +132,7 @@ func TestAWaitIsNotBegunAnew(t *testing.T) {
 		{"old", op.Header{Consistency: op.Cached, MaxAge: 5 * time.Second}, func(o *owner) { o.change(func() { o.behind = time.Minute }) }, 10 * time.Second, time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			views(t, func(c *Config) { c.Waits = true }, func(t *testing.T, v *Views, o *owner) {
+			views(t, func(c *Config) { c.BlockingReads = true }, func(t *testing.T, v *Views, o *owner) {
 				o.set("a", "1", 5)
 				holds(t, v, "a", "1", 0, 0)
 				c.h.Datacenter, c.h.MinIndex, c.h.MaxWait = "dc2", 5, time.Minute
@@ -200,7 +200,7 @@ func TestViewsOfNothingGoSooner(t *testing.T) {
 
 // A wait that any server may answer is held to how far behind that may be.
 func TestAWaitForWhatMayBeOldHasALimit(t *testing.T) {
-	views(t, func(c *Config) { c.Waits = true }, func(t *testing.T, v *Views, o *owner) {
+	views(t, func(c *Config) { c.BlockingReads = true }, func(t *testing.T, v *Views, o *owner) {
 		o.set("a", "1", 5)
 		o.change(func() { o.contact = 3 * time.Second })
 		holds(t, v, "a", "1", 0, 0)
@@ -217,7 +217,7 @@ func TestAWaitForWhatMayBeOldHasALimit(t *testing.T) {
 // A server that has not heard its leader since it began says so with the longest time
 // there is: nobody may take that for a short one.
 func TestASourceThatNeverHeardItsLeader(t *testing.T) {
-	views(t, func(c *Config) { c.Waits = true }, func(t *testing.T, v *Views, o *owner) {
+	views(t, func(c *Config) { c.BlockingReads = true }, func(t *testing.T, v *Views, o *owner) {
 		o.set("a", "1", 5)
 		o.change(func() { o.contact = op.Longest })
 		if _, meta, err := get(t, v, op.Header{}, "a"); op.CodeOf(err) != op.CodeUnreachableDatacenter {
@@ -244,7 +244,7 @@ func TestSameContentIsNoNews(t *testing.T) {
 		"cached": {Datacenter: "dc2", Consistency: op.Cached}, "default": {Datacenter: "dc2"}, "of several": {Datacenter: op.Nearest, Consistency: op.Cached},
 	} {
 		t.Run(name, func(t *testing.T) {
-			views(t, func(c *Config) { c.Waits = true }, func(t *testing.T, v *Views, o *owner) {
+			views(t, func(c *Config) { c.BlockingReads = true }, func(t *testing.T, v *Views, o *owner) {
 				type answer struct {
 					text  string
 					index uint64

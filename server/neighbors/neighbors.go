@@ -2,7 +2,7 @@
 // own: what this server's router does not know is asked of, or followed at, another
 // server of this datacenter that does.
 //
-// A call is passed on once. Which server knows which datacenter is asked of all at
+// A call is relayed once. Which server knows which datacenter is asked of all at
 // once, and at most once in lookAgain whatever names are asked for: one that is
 // misspelt costs no more. It does not make anything known to the router, and it has
 // no say about datacenters that were removed or have left.
@@ -33,8 +33,8 @@ const (
 	lookAgain = 500 * time.Millisecond
 	// maxAsked servers are asked; a datacenter has three or five.
 	maxAsked = 7
-	// maxPassed calls are with other servers at a time, those that wait among them.
-	maxPassed = 4096
+	// maxRelayed calls are with other servers at a time, those that wait among them.
+	maxRelayed = 4096
 )
 
 // Config says who is asked.
@@ -54,8 +54,8 @@ type Config struct {
 // Neighbors is a Caller and a Subscriber for other datacenters. It is safe for
 // concurrent use.
 type Neighbors struct {
-	cfg    Config
-	passed atomic.Int64
+	cfg     Config
+	relayed atomic.Int64
 
 	mu     sync.Mutex // held while they are asked: who asks meanwhile waits
 	asked  time.Time
@@ -77,12 +77,12 @@ func (n *Neighbors) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	if !ok {
 		return reply, err
 	}
-	defer n.passed.Add(-1)
-	if n.passed.Add(1) > maxPassed {
-		return nil, op.Errorf(op.CodeBusy, "server passes %d calls on to others of its datacenter, its limit", maxPassed)
+	defer n.relayed.Add(-1)
+	if n.relayed.Add(1) > maxRelayed {
+		return nil, op.Errorf(op.CodeBusy, "server passes %d calls on to others of its datacenter, its limit", maxRelayed)
 	}
 	c := *call
-	c.Header.Passed = true
+	c.Header.Relayed = true
 	return rpc.TryEach(ctx, n.cfg.Transport, []transport.Target{to}, &c, nil)
 }
 
@@ -94,12 +94,12 @@ func (n *Neighbors) Subscribe(ctx context.Context, call *op.Call, push func(*op.
 	if !ok {
 		return err
 	}
-	defer n.passed.Add(-1)
-	if n.passed.Add(1) > maxPassed {
-		return op.Errorf(op.CodeBusy, "server passes %d calls on to others of its datacenter, its limit", maxPassed)
+	defer n.relayed.Add(-1)
+	if n.relayed.Add(1) > maxRelayed {
+		return op.Errorf(op.CodeBusy, "server passes %d calls on to others of its datacenter, its limit", maxRelayed)
 	}
 	c := *call
-	c.Header.Passed = true
+	c.Header.Relayed = true
 	return feed.FollowEach(ctx, n.cfg.Streams, []transport.Target{to}, &c, feed.Sink{Push: func(r *op.Reply) error {
 		if err := push(r); err != nil {
 			return err
@@ -114,7 +114,7 @@ func (n *Neighbors) Subscribe(ctx context.Context, call *op.Call, push func(*op.
 // other is the server to which a call goes that failed here because the
 // datacenter is unknown, if there is one.
 func (n *Neighbors) other(ctx context.Context, call *op.Call, err error) (transport.Target, bool) {
-	if err == nil || op.CodeOf(err) != op.CodeUnknownDatacenter || call.Header.Passed || ctx.Err() != nil {
+	if err == nil || op.CodeOf(err) != op.CodeUnknownDatacenter || call.Header.Relayed || ctx.Err() != nil {
 		return transport.Target{}, false
 	}
 	n.mu.Lock()

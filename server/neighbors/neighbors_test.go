@@ -98,7 +98,7 @@ func TestWhatANeighborKnowsIsAskedThere(t *testing.T) {
 		if err != nil || string(e.Value) != "c" {
 			t.Fatalf("%v %v, want the answer of c", e, err)
 		}
-		if len(p.calls) != 1 || !p.calls[0].Passed || p.calls[0].Token != "secret" || p.calls[0].Datacenter != "dc2" {
+		if len(p.calls) != 1 || !p.calls[0].Relayed || p.calls[0].Token != "secret" || p.calls[0].Datacenter != "dc2" {
 			t.Errorf("passed on as %+v", p.calls)
 		}
 		err = n.Subscribe(t.Context(), op.NewCall(&kv.Get, op.Header{Datacenter: "dc2"}, &kv.GetRequest{Key: "k"}), func(*op.Reply) error { return nil })
@@ -108,10 +108,10 @@ func TestWhatANeighborKnowsIsAskedThere(t *testing.T) {
 	})
 }
 
-func TestACallIsPassedOnOnce(t *testing.T) {
+func TestACallIsRelayedOnce(t *testing.T) {
 	p := &peers{knows: map[string][]string{"c": {"dc1", "dc2"}}}
 	n, _ := neighborsOf(t, p, "c")
-	if _, err := get(t, n, op.Header{Datacenter: "dc2", Passed: true}); op.CodeOf(err) != op.CodeUnknownDatacenter || p.asked != 0 {
+	if _, err := get(t, n, op.Header{Datacenter: "dc2", Relayed: true}); op.CodeOf(err) != op.CodeUnknownDatacenter || p.asked != 0 {
 		t.Errorf("%v after %d questions", err, p.asked)
 	}
 }

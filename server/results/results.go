@@ -173,7 +173,7 @@ type Ends struct {
 // index: who has an older index, perhaps of another server, is answered with
 // whatever is newer.
 func (r *Store) Until(ctx context.Context, o op.Queryable, call *op.Call, request any, end Ends) (*Result, error) {
-	waiting := op.Waiting{Index: call.Header.MinIndex}
+	waiting := op.Waiter{Index: call.Header.MinIndex}
 	for {
 		res, err := r.Of(o, call, request)
 		if err != nil || waiting.News(res.Index, res.Index > waiting.Index, res.content) {

@@ -20,25 +20,25 @@ const (
 	usualWait = 5 * time.Minute
 )
 
-// Waits is a Caller in front of another one: reads that wait for something newer
-// than the same index of the same result wait together, as one call. It keeps no
+// SingleFlight is a Caller in front of another one: blocking reads of the same
+// result, for something newer than the same index, are one call. It keeps no
 // answers once they are given. It is safe for concurrent use.
-type Waits struct {
+type SingleFlight struct {
 	next  op.Caller
 	group *lifecycle.Group
 
 	mu     sync.Mutex
-	shared map[string]*wait
+	shared map[string]*flight
 }
 
-var _ op.Caller = (*Waits)(nil)
+var _ op.Caller = (*SingleFlight)(nil)
 
-// wait is one call on behalf of several callers. What comes after done is set
+// flight is one call on behalf of several callers. What comes after done is set
 // before it is closed.
-type wait struct {
+type flight struct {
 	end     context.CancelFunc
-	waiting int  // callers; guarded by Waits.mu
-	joined  bool // somebody came after it was begun; guarded by Waits.mu
+	waiting int  // callers; guarded by SingleFlight.mu
+	joined  bool // somebody came after it was begun; guarded by SingleFlight.mu
 
 	done     chan struct{}
 	meta     op.Meta
@@ -47,16 +47,16 @@ type wait struct {
 	rendered op.Rendered
 }
 
-// NewWaits puts a Waits in front of next.
-func NewWaits(next op.Caller) *Waits {
-	return &Waits{next: next, group: lifecycle.New("shared waits"), shared: map[string]*wait{}}
+// NewSingleFlight puts a SingleFlight in front of next.
+func NewSingleFlight(next op.Caller) *SingleFlight {
+	return &SingleFlight{next: next, group: lifecycle.New("shared waits"), shared: map[string]*flight{}}
 }
 
 // Stop ends the calls that are shared; who waits gets their error.
-func (w *Waits) Stop(ctx context.Context) error { return w.group.Stop(ctx) }
+func (w *SingleFlight) Stop(ctx context.Context) error { return w.group.Stop(ctx) }
 
 // Do implements op.Caller.
-func (w *Waits) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
+func (w *SingleFlight) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	if call.Header.MinIndex == 0 || call.Operation.OpKind() != op.KindRead {
 		return w.next.Do(ctx, call)
 	}
@@ -109,7 +109,7 @@ func keyOf(call *op.Call) (string, error) {
 
 // join adds a caller to the call for key, which it begins if there is none. It
 // is false if no call can be shared now.
-func (w *Waits) join(key string, call *op.Call) (*wait, bool) {
+func (w *SingleFlight) join(key string, call *op.Call) (*flight, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s := w.shared[key]; s != nil {
@@ -120,7 +120,7 @@ func (w *Waits) join(key string, call *op.Call) (*wait, bool) {
 	if len(w.shared) >= maxShared {
 		return nil, false
 	}
-	s := &wait{waiting: 1, done: make(chan struct{})}
+	s := &flight{waiting: 1, done: make(chan struct{})}
 	c := *call
 	c.Header.MaxWait = longestWait
 	c.Take = min(c.Take, op.TakeShort)
@@ -135,7 +135,7 @@ func (w *Waits) join(key string, call *op.Call) (*wait, bool) {
 }
 
 // run carries the call out for all.
-func (w *Waits) run(ctx context.Context, key string, s *wait, call *op.Call) {
+func (w *SingleFlight) run(ctx context.Context, key string, s *flight, call *op.Call) {
 	defer s.end()
 	reply, err := w.next.Do(ctx, call)
 	if w.close(key, s) && err == nil && call.Header.Consistency != op.Stale {
@@ -153,7 +153,7 @@ func (w *Waits) run(ctx context.Context, key string, s *wait, call *op.Call) {
 }
 
 // close lets nobody join any more. It returns whether somebody has.
-func (w *Waits) close(key string, s *wait) (joined bool) {
+func (w *SingleFlight) close(key string, s *flight) (joined bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.shared[key] == s {
@@ -163,7 +163,7 @@ func (w *Waits) close(key string, s *wait) (joined bool) {
 }
 
 // leave takes a caller away; the last one ends the call.
-func (w *Waits) leave(key string, s *wait) {
+func (w *SingleFlight) leave(key string, s *flight) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s.waiting--; s.waiting > 0 {

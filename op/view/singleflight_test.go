@@ -62,7 +62,7 @@ func (s *source) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	}
 }
 
-func stop(t *testing.T, w *Waits) {
+func stop(t *testing.T, w *SingleFlight) {
 	t.Helper()
 	if err := w.Stop(t.Context()); err != nil {
 		t.Error(err)
@@ -72,7 +72,7 @@ func stop(t *testing.T, w *Waits) {
 func TestManyWaitAsOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{news: make(chan string)}
-		w := NewWaits(s)
+		w := NewSingleFlight(s)
 		defer stop(t, w)
 		o := reading()
 		var got atomic.Int64
@@ -132,7 +132,7 @@ func TestAnAnswerOnItsWayIsNotForWhoComesLater(t *testing.T) {
 	for mode, want := range map[op.Consistency]string{op.Default: "newer", op.Consistent: "newer", op.Stale: "new"} {
 		synctest.Test(t, func(t *testing.T) {
 			l := &late{source: source{news: make(chan string)}, read: make(chan struct{})}
-			w := NewWaits(l)
+			w := NewSingleFlight(l)
 			defer stop(t, w)
 			o := reading()
 			var wg sync.WaitGroup
@@ -165,7 +165,7 @@ func TestAnAnswerOnItsWayIsNotForWhoComesLater(t *testing.T) {
 func TestEachWaitsItsOwnTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{news: make(chan string), now: "current", index: 1}
-		w := NewWaits(s)
+		w := NewSingleFlight(s)
 		defer stop(t, w)
 		o := reading()
 		var wg sync.WaitGroup
@@ -189,7 +189,7 @@ func TestEachWaitsItsOwnTime(t *testing.T) {
 func TestWhoGivesUpLeavesNothingRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{news: make(chan string)}
-		w := NewWaits(s)
+		w := NewSingleFlight(s)
 		defer stop(t, w)
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -223,7 +223,7 @@ func (o *once) Close() {}
 func TestLongResultsAreNotShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		news, waits := make(chan struct{}), 0
-		w := NewWaits(op.CallerFunc(func(_ context.Context, c *op.Call) (*op.Reply, error) {
+		w := NewSingleFlight(op.CallerFunc(func(_ context.Context, c *op.Call) (*op.Reply, error) {
 			if c.Take == op.TakeShort {
 				if c.Header.MinIndex > 0 {
 					waits++
