@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/httpapi/resttest"
+	"github.com/legate-project/legate/op"
 )
 
 // paced yields so many bytes at each tick.
@@ -65,6 +67,38 @@ func TestSnapshotIsOfOneDatacenter(t *testing.T) {
 			if r := w.Do(method, "/v1/snapshot?dc="+dc, "x"); r.Code != http.StatusBadRequest {
 				t.Errorf("%s of %s: %d %s", method, dc, r.Code, r.Body)
 			}
+		}
+	}
+}
+
+// restored is what takes snapshots, and says what it leaves out of them.
+type restored struct {
+	Snapshots
+	left *op.Texts
+}
+
+func (r restored) RestoreSnapshot(_ context.Context, _ op.Header, from io.Reader) (*op.Texts, error) {
+	_, err := io.Copy(io.Discard, from)
+	return r.left, err
+}
+
+// Who restores a snapshot of Consul is told what is left out; who restores one of
+// ours gets the empty answer that Consul gives.
+func TestRestoringTellsWhatIsLeftOut(t *testing.T) {
+	for _, c := range []struct {
+		left *op.Texts
+		want string
+	}{
+		{nil, ""},
+		{&op.Texts{}, `{"LeftOut":[]}`},
+		{&op.Texts{Texts: []string{"ACL tokens: 3"}}, `{"LeftOut":["ACL tokens: 3"]}`},
+	} {
+		w := resttest.Serve(t, (&API{Source: restored{left: c.left}}).Routes())
+		if res := w.Do("PUT", "/v1/snapshot", "x"); res.Code != http.StatusOK || res.Body.String() != c.want {
+			t.Errorf("%v: %d %s", c.left, res.Code, res.Body)
+		}
+		if err := resttest.Client(t, w.Listen(t)).Snapshot().Restore(nil, strings.NewReader("x")); err != nil {
+			t.Errorf("%v: the official client says %v", c.left, err)
 		}
 	}
 }
