@@ -82,7 +82,7 @@ func BenchmarkHandler(b *testing.B) {
 			for b.Loop() {
 				req.ContentLength, req.Body = int64(len(c.body)), io.NopCloser(strings.NewReader(c.body))
 				clear(rw.h)
-				w.ServeHTTP(rw, req)
+				w.api.ServeHTTP(rw, req)
 			}
 		})
 	}

@@ -59,7 +59,7 @@ func (thisAgent) Self() agent.SelfView {
 // metrics.
 type world struct {
 	*Server
-	tested *resttest.Server // itself
+	tested *resttest.Server // its routes
 	caller *resttest.Caller
 	reg    *prometheus.Registry
 }
@@ -76,7 +76,7 @@ func start(t testing.TB, change ...func(*Config)) *world {
 	if w.Server, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	w.tested = &resttest.Server{Handler: w.Server}
+	w.tested = &resttest.Server{Handler: w.Server.api}
 	return w
 }
 

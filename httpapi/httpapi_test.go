@@ -185,7 +185,7 @@ func TestHTTPConfig(t *testing.T) {
 		req := httptest.NewRequest(c.method, c.target, strings.NewReader("v"))
 		req.RemoteAddr = c.from
 		rec := httptest.NewRecorder()
-		w.ServeHTTP(rec, req)
+		w.api.ServeHTTP(rec, req)
 		if rec.Code != c.status || rec.Body.String() != c.want || rec.Header().Get("X-Frame-Options") != "DENY" {
 			t.Errorf("%s %s from %s: %d %s, %v", c.method, c.target, c.from, rec.Code, rec.Body, rec.Header())
 		}

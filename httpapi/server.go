@@ -79,8 +79,7 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// Server answers HTTP requests. It is an http.Handler, safe for concurrent
-// use.
+// Server answers HTTP requests. It is safe for concurrent use.
 type Server struct {
 	cfg   Config
 	log   *slog.Logger
@@ -163,6 +162,3 @@ func (s *Server) drain(hs *http.Server, addr net.Addr) error {
 		}
 	}
 }
-
-// ServeHTTP implements http.Handler.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.api.ServeHTTP(w, r) }
