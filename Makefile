@@ -13,7 +13,7 @@ BENCH    ?= .
 SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race linear client-tests lint fuzz bench microbench gossip-sim generate cross release clean
+.PHONY: help build run test race linear client-tests lint deadcode fuzz bench microbench gossip-sim generate cross release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,11 @@ lint: ## check format, vet, the rules of internal/lint and those of .golangci.ym
 	$(GO) vet ./...
 	$(GO) test -count=1 ./internal/lint
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
+
+deadcode: ## list the functions that no program of this tree reaches
+	@programs="$$($(GO) list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./...)"; \
+	found="$$($(GO) run golang.org/x/tools/cmd/deadcode@v0.52.0 $$programs)" || exit 1; \
+	if [ -n "$$found" ]; then echo "$$found"; exit 1; fi
 
 fuzz: ## run each fuzz target for FUZZTIME (30s)
 	@set -e; for dir in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -r -n1 dirname | sort -u); do \
