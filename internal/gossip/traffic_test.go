@@ -115,6 +115,7 @@ func TestDoubtsAndTrafficAreCounted(t *testing.T) {
 				t.Error(err)
 			}
 		}
+		<-time.After(time.Minute) // memberlist's last probes end
 	})
 }
 
