@@ -9,11 +9,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/legate-project/legate/config"
 )
 
 func TestUnixSocketsHaveTheirRights(t *testing.T) {
@@ -41,6 +44,28 @@ func TestUnixSocketsHaveTheirRights(t *testing.T) {
 	}
 	if _, err := listen("unix://"+path, cfg.UnixSockets); err == nil || !strings.Contains(err.Error(), "unix_sockets.user") {
 		t.Errorf("for a user that is not there: %v", err)
+	}
+}
+
+// Without a mode the umask decides, whoever the socket belongs to.
+func TestUnixSocketsWithoutAModeGoByTheUmask(t *testing.T) {
+	dir := t.TempDir()
+	mode := func(name string, rights config.UnixSockets) fs.FileMode {
+		path := filepath.Join(dir, name)
+		l, err := listenUnix(path, rights)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Mode().Perm()
+	}
+	plain := mode("plain", config.UnixSockets{})
+	if got := mode("owned", config.UnixSockets{User: strconv.Itoa(os.Getuid()), Group: strconv.Itoa(os.Getgid())}); got != plain {
+		t.Errorf("the mode is %o, by the umask it is %o", got, plain)
 	}
 }
 

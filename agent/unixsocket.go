@@ -13,35 +13,36 @@ import (
 	"github.com/legate-project/legate/config"
 )
 
-// listenUnix opens a socket with the rights that the configuration gives it.
-// Until it has them it is its owner's alone.
+// listenUnix opens a socket with the rights that the configuration gives it: whose
+// it is, and who may write, by the umask where there is no mode. Until it has them
+// one with a mode is its owner's alone.
 func listenUnix(path string, rights config.UnixSockets) (net.Listener, error) {
-	if rights == (config.UnixSockets{}) {
-		return net.Listen("unix", path)
-	}
 	uid, gid, err := ownerOf(rights)
 	if err != nil {
 		return nil, err
 	}
-	var narrow net.ListenConfig
-	narrow.Control = func(_, _ string, c syscall.RawConn) error {
-		// Where the system knows no rights of a socket without a name, they are set
-		// a moment later.
-		return c.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), 0o600) })
+	var how net.ListenConfig
+	if rights.Mode != "" {
+		how.Control = func(_, _ string, c syscall.RawConn) error {
+			// Where the system knows no rights of a socket without a name, they are set
+			// a moment later.
+			return c.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), 0o600) })
+		}
 	}
-	l, err := narrow.Listen(context.Background(), "unix", path)
+	l, err := how.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, err
 	}
-	mode := os.FileMode(0o600)
-	if rights.Mode != "" {
-		n, err := strconv.ParseUint(rights.Mode, 8, 32)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("unix_sockets.mode: %w", err), l.Close())
-		}
-		mode = os.FileMode(n)
+	if rights.User != "" || rights.Group != "" {
+		err = os.Chown(path, uid, gid)
 	}
-	if err := errors.Join(os.Chown(path, uid, gid), os.Chmod(path, mode)); err != nil {
+	if err == nil && rights.Mode != "" {
+		var n uint64
+		if n, err = strconv.ParseUint(rights.Mode, 8, 32); err == nil {
+			err = os.Chmod(path, os.FileMode(n))
+		}
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("unix_sockets: %w", err), l.Close())
 	}
 	return l, nil
