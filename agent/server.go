@@ -147,7 +147,7 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 	if err := s.startLAN(list); err != nil {
 		return err
 	}
-	parts := server.Parts{Raft: s.raft, LAN: members{list, a.lan}}
+	parts := server.Dependencies{Raft: s.raft, LAN: members{list, a.lan}}
 	if a.cfg.Ports.SerfWAN > 0 {
 		if err := s.startWAN(id); err != nil {
 			return err
@@ -158,7 +158,7 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		if err := errors.Join(s.removals.Start(), a.group.OnStop("removals", s.removals.Stop)); err != nil {
 			return err
 		}
-		parts.WAN, parts.Remote, parts.Federation, parts.Between, parts.Views = s.wan, remote{a.views, s.router, s.fanout}, federated{s}, s.between, a.views
+		parts.WAN, parts.Remote, parts.Federation, parts.WANStreams, parts.Views = s.wan, remote{a.views, s.router, s.fanout}, federated{s}, s.between, a.views
 	}
 	a.caller, a.snapshots = s.server, s.server.Snapshots()
 	if err := s.server.Start(parts); err != nil {
@@ -187,7 +187,7 @@ func (s *serverParts) openViews() error {
 	if err != nil {
 		return err
 	}
-	s.fanout = fanout.New(fanout.Config{Datacenter: a.cfg.Datacenter, Here: s.server.Here(), Near: s.router, Log: a.log, Registerer: a.reg})
+	s.fanout = fanout.New(fanout.Config{Datacenter: a.cfg.Datacenter, Local: s.server.Local(), Near: s.router, Log: a.log, Registerer: a.reg})
 	if err := a.group.OnStop("answers of several datacenters", s.fanout.Stop); err != nil {
 		return err
 	}
@@ -449,7 +449,7 @@ func (s *serverParts) serve() error {
 	small.Lossy, small.PoolSize = true, betweenConns
 	bulk := answers.Protocol(false, servers)
 	bulk.Grow = 1
-	pushes = feed.NewServer(s.server.Between(), append(operations, &catalog.GetDigest), "wan", s.a.reg)
+	pushes = feed.NewServer(s.server.WANSource(), append(operations, &catalog.GetDigest), "wan", s.a.reg)
 	return errors.Join(s.between.Handle(removal.Protocol, s.removals.Handler()), s.between.Handle(rpc.Protocol, small), s.between.Handle(rpc.BulkProtocol, bulk),
 		s.between.Handle(rpc.PartsProtocol, answers.Parts(servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server.Snapshots(), servers)),
 		s.between.Handle(feed.Protocol, pushes.Protocol(servers)))

@@ -13,10 +13,10 @@ func (s *Server) followDigest(ctx context.Context, call *op.Call, push func(*op.
 	if s.own == nil {
 		return op.Errorf(op.CodeUnsupported, "this server keeps no digest")
 	}
-	if !s.followed.Enter() {
+	if !s.followed.TryAcquire() {
 		return op.Errorf(op.CodeBusy, "server has %d subscriptions, its limit", s.followed.Max())
 	}
-	defer s.followed.Leave()
+	defer s.followed.Release()
 	beat := time.NewTimer(heartbeat())
 	defer beat.Stop()
 	for version := uint64(0); ; {

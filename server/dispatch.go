@@ -53,10 +53,10 @@ func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error)
 		if call.Header.MinIndex > 0 {
 			limit = s.blocked
 		}
-		if !limit.Enter() {
+		if !limit.TryAcquire() {
 			return nil, op.Errorf(op.CodeBusy, "server has %d calls in progress, its limit", limit.Max())
 		}
-		defer limit.Leave()
+		defer limit.Release()
 	}
 	authorizer, err := s.cfg.Authorizer(call.Header.Token)
 	switch {
@@ -176,7 +176,7 @@ func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o 
 	}
 	if h.Consistency == op.Consistent {
 		if _, err := s.raft.ConfirmLeadership(ctx); err != nil {
-			return nil, leader.Refusal(err)
+			return nil, leader.WireError(err)
 		}
 	}
 	p, inParts := o.(op.Partial)

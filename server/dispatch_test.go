@@ -191,7 +191,7 @@ func TestWaitEndsWithAnotherAnswer(t *testing.T) {
 // A server on its way out says that nothing was done, so that others are asked.
 func TestStoppingIsSaid(t *testing.T) {
 	h := newHarness(t, nil)
-	if err := h.Start(Parts{Raft: h.group, LAN: h.pool}); err != nil {
+	if err := h.Start(Dependencies{Raft: h.group, LAN: h.pool}); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)

@@ -195,8 +195,8 @@ func (s *Server) leaderConfig() leader.Config {
 	}
 }
 
-// Parts are the collaborators that come to life after the server was made.
-type Parts struct {
+// Dependencies are the collaborators that come to life after the server was made.
+type Dependencies struct {
 	Raft       Raft
 	LAN        LAN
 	WAN        WAN        // nil without WAN gossip
@@ -204,14 +204,14 @@ type Parts struct {
 	Federation Federation // nil without WAN gossip
 	// Views follows results of other datacenters; nil without WAN gossip.
 	Views op.Subscriber
-	// Between reaches servers of other datacenters for snapshots; nil without
+	// WANStreams reaches servers of other datacenters for snapshots; nil without
 	// WAN gossip.
-	Between transfer.Opener
+	WANStreams transfer.Opener
 }
 
 // Start begins the server's own work.
-func (s *Server) Start(p Parts) error {
-	s.raft, s.lan, s.wan, s.remote, s.federation, s.between, s.views = p.Raft, p.LAN, p.WAN, p.Remote, p.Federation, p.Between, p.Views
+func (s *Server) Start(p Dependencies) error {
+	s.raft, s.lan, s.wan, s.remote, s.federation, s.between, s.views = p.Raft, p.LAN, p.WAN, p.Remote, p.Federation, p.WANStreams, p.Views
 	if s.wan != nil {
 		s.own = directory.NewOwn(s.cfg.State, s.log)
 	}

@@ -37,7 +37,7 @@ func newHarness(t testing.TB, change func(*Config)) *harness {
 
 func (h *harness) start(t testing.TB, remote Remote) {
 	t.Helper()
-	if err := h.Start(Parts{Raft: h.group, LAN: h.pool, Remote: remote}); err != nil {
+	if err := h.Start(Dependencies{Raft: h.group, LAN: h.pool, Remote: remote}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -51,7 +51,7 @@ func (v site) Meta(c op.Consistency, index uint64) op.Meta { return v.s.meta(c, 
 // ConfirmLeadership implements queries.Server and snapshot.Server.
 func (v site) ConfirmLeadership(ctx context.Context) error {
 	if _, err := v.s.raft.ConfirmLeadership(ctx); err != nil {
-		return leader.Refusal(err)
+		return leader.WireError(err)
 	}
 	return nil
 }

@@ -36,9 +36,9 @@ func (s *Server) Subscribe(ctx context.Context, call *op.Call, push func(*op.Rep
 	return s.subscribe(ctx, s.withoutFederation(call), func() (rules.Authorizer, error) { return s.cfg.Authorizer(token) }, push)
 }
 
-// Between is where servers of other datacenters follow results of this one:
+// WANSource is where servers of other datacenters follow results of this one:
 // unfiltered, for what they hand on is filtered there.
-func (s *Server) Between() op.Subscriber { return between{s} }
+func (s *Server) WANSource() op.Subscriber { return between{s} }
 
 type between struct{ s *Server }
 
@@ -53,26 +53,26 @@ func (b between) Subscribe(ctx context.Context, call *op.Call, push func(*op.Rep
 	return b.s.subscribe(ctx, call, everything, push)
 }
 
-// Here is this datacenter as this server alone answers for it, to be asked and
+// Local is this datacenter as this server alone answers for it, to be asked and
 // followed without a caller's limits: what is answered is filtered by who asked
 // for it.
-func (s *Server) Here() Here { return Here{s} }
+func (s *Server) Local() Local { return Local{s} }
 
-// Here is a Caller and a Subscriber.
-type Here struct{ s *Server }
+// Local is a Caller and a Subscriber.
+type Local struct{ s *Server }
 
 var (
-	_ op.Caller     = Here{}
-	_ op.Subscriber = Here{}
+	_ op.Caller     = Local{}
+	_ op.Subscriber = Local{}
 )
 
 // Do implements op.Caller. What the leader must answer it filters by the token.
-func (h Here) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
+func (h Local) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	return h.s.hold(ctx, call, rules.AllowAll())
 }
 
 // Subscribe implements op.Subscriber.
-func (h Here) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
+func (h Local) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
 	return h.s.subscribe(ctx, call, everything, push)
 }
 
@@ -97,10 +97,10 @@ func (s *Server) subscribe(ctx context.Context, call *op.Call, who rights, push 
 	}
 	dc := call.Header.Datacenter
 	if dc == "" || dc == s.cfg.Datacenter {
-		if !s.followed.Enter() {
+		if !s.followed.TryAcquire() {
 			return op.Errorf(op.CodeBusy, "server has %d subscriptions, its limit", s.followed.Max())
 		}
-		defer s.followed.Leave()
+		defer s.followed.Release()
 		f := following{s: s, o: o, call: call, request: request, may: may, push: push}
 		return f.run(ctx)
 	}

@@ -29,7 +29,7 @@ func (h *harness) startBehind(t *testing.T) *behind {
 	t.Helper()
 	b := &behind{Group: h.group}
 	h.group.Leads.Store(false)
-	if err := h.Start(Parts{Raft: b, LAN: h.pool}); err != nil {
+	if err := h.Start(Dependencies{Raft: b, LAN: h.pool}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -110,7 +110,7 @@ func TestSubscriptionsPushWhatTheTokenMaySee(t *testing.T) {
 	servertest.Write(t, h.cfg.State, "a", "1")
 	servertest.Write(t, h.cfg.State, "b", "1")
 	some, _ := keys(t, h, op.Header{Token: "a"})
-	all, ended := keys(t, h.Between(), op.Header{Token: "a"}) // the token counts where it leaves
+	all, ended := keys(t, h.WANSource(), op.Header{Token: "a"}) // the token counts where it leaves
 	expect(t, some, "a=1 true")
 	expect(t, all, "a=1 b=1 false")
 	servertest.Write(t, h.cfg.State, "b", "2")
@@ -120,7 +120,7 @@ func TestSubscriptionsPushWhatTheTokenMaySee(t *testing.T) {
 	if _, ended := keys(t, h, op.Header{Token: "bad"}); op.CodeOf(<-ended) != op.CodeDenied {
 		t.Error("a token that is unknown may follow")
 	}
-	if _, ended := keys(t, h.Between(), op.Header{Datacenter: "dc2"}); op.CodeOf(<-ended) != op.CodeUnknownDatacenter {
+	if _, ended := keys(t, h.WANSource(), op.Header{Datacenter: "dc2"}); op.CodeOf(<-ended) != op.CodeUnknownDatacenter {
 		t.Error("a server follows a third datacenter for another")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -145,7 +145,7 @@ func TestSubscriptionsEndWithTheToken(t *testing.T) {
 		}
 	})
 	remote := &changing{change: make(chan struct{})}
-	if err := h.Start(Parts{Raft: h.group, LAN: h.pool, Remote: remote, Views: remote}); err != nil {
+	if err := h.Start(Dependencies{Raft: h.group, LAN: h.pool, Remote: remote, Views: remote}); err != nil {
 		t.Fatal(err)
 	}
 	defer h.Stop(t.Context())
@@ -294,7 +294,7 @@ func TestWhatIsKeptOfOthersIsFilteredHere(t *testing.T) {
 		c.Authorizer = func(token string) (rules.Authorizer, error) { return reader(token), nil }
 	})
 	remote := holder{kv.Entries{{Key: "a"}, {Key: "b"}}}
-	if err := h.Start(Parts{Raft: h.group, LAN: h.pool, Remote: remote, Views: remote}); err != nil {
+	if err := h.Start(Dependencies{Raft: h.group, LAN: h.pool, Remote: remote, Views: remote}); err != nil {
 		t.Fatal(err)
 	}
 	defer h.Stop(t.Context())

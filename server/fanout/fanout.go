@@ -69,7 +69,7 @@ type Near interface {
 // Config says what answers are made of.
 type Config struct {
 	Datacenter string
-	Here       Local
+	Local      Local
 	Near       Near
 	Log        *slog.Logger
 	Registerer prometheus.Registerer

@@ -162,7 +162,7 @@ func with(t *testing.T, instances []int, test func(t *testing.T, f *federation, 
 			f.set(fmt.Sprintf("dc%d", i+1), func(s *site) { s.nodes, s.distance = n, time.Duration(i+1)*10*time.Millisecond })
 		}
 		d := directory.New(directory.Config{Source: nobody{}, Datacenters: f.Datacenters, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
-		fan := New(Config{Datacenter: "dc1", Here: here{f}, Near: f, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
+		fan := New(Config{Datacenter: "dc1", Local: here{f}, Near: f, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
 		fan.Start(f, d)
 		test(t, f, fan)
 		if err := fan.Stop(t.Context()); err != nil {

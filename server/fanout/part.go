@@ -70,7 +70,7 @@ func (a *asking) follow(ctx context.Context, p *part, dc string, o op.Queryable,
 	h := op.Header{Datacenter: dc, Consistency: op.Cached, Hops: a.call.Header.Hops}
 	source := a.caller.there
 	if dc == a.caller.cfg.Datacenter {
-		h.Datacenter, h.Near, source = "", a.call.Header.Near, a.caller.cfg.Here
+		h.Datacenter, h.Near, source = "", a.call.Header.Near, a.caller.cfg.Local
 		if a.now {
 			a.local(ctx, p, o, request)
 			return
@@ -97,11 +97,11 @@ func (a *asking) local(ctx context.Context, p *part, o op.Queryable, request any
 	h := a.call.Header
 	h.Datacenter, h.MinIndex, h.MaxWait = "", 0, 0
 	patient, stop := context.WithTimeout(ctx, localDeadline)
-	r, err := a.caller.cfg.Here.Do(patient, op.NewCall(o, h, request))
+	r, err := a.caller.cfg.Local.Do(patient, op.NewCall(o, h, request))
 	stop()
 	if err != nil && ctx.Err() == nil && (op.CodeOf(err).Retry() != op.RetryNever || errors.Is(err, context.DeadlineExceeded)) {
 		h.Consistency, h.MaxAge, h.MustCurrent = op.Cached, 0, false
-		r, err = a.caller.cfg.Here.Do(ctx, op.NewCall(o, h, request))
+		r, err = a.caller.cfg.Local.Do(ctx, op.NewCall(o, h, request))
 	}
 	if err != nil {
 		a.lost(p, err)

@@ -46,7 +46,7 @@ func (d *Duties) Commit(ctx context.Context, a rules.Authorizer, call *op.Call, 
 	}
 	result, err := d.raft.Propose(ctx, command)
 	if err != nil {
-		return nil, Refusal(err)
+		return nil, WireError(err)
 	}
 	return result, nil
 }
@@ -67,8 +67,8 @@ func (d *Duties) Self() op.Caller {
 	})
 }
 
-// Refusal turns what consensus says into what crosses the wire.
-func Refusal(err error) error {
+// WireError turns what consensus says into what crosses the wire.
+func WireError(err error) error {
 	var e *op.Error
 	switch {
 	case errors.As(err, &e):

@@ -45,7 +45,7 @@ func (d *Duties) reconcileVoters(ctx context.Context, members []lan.Member) erro
 			delete(have, srv.ID)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("server %s: %w", m.Name, Refusal(err)))
+			errs = append(errs, fmt.Errorf("server %s: %w", m.Name, WireError(err)))
 		}
 	}
 	return errors.Join(errs...)

@@ -1,5 +1,5 @@
-// Package limit counts work in progress up to a bound. Who is above it is
-// refused at once: nobody waits for a place.
+// Package limit counts work in progress up to a bound: a semaphore without a queue.
+// Who is above it is refused at once: nobody waits for a place.
 package limit
 
 import "sync/atomic"
@@ -13,8 +13,8 @@ type Limit struct {
 // New returns a limit of so many at a time.
 func New(max int64) *Limit { return &Limit{max: max} }
 
-// Enter reports whether there was a place; who got one leaves it later.
-func (l *Limit) Enter() bool {
+// TryAcquire reports whether there was a place; who got one releases it later.
+func (l *Limit) TryAcquire() bool {
 	if l.n.Add(1) > l.max {
 		l.n.Add(-1)
 		return false
@@ -22,8 +22,8 @@ func (l *Limit) Enter() bool {
 	return true
 }
 
-// Leave gives a place back.
-func (l *Limit) Leave() { l.n.Add(-1) }
+// Release gives a place back.
+func (l *Limit) Release() { l.n.Add(-1) }
 
 // Max is the bound.
 func (l *Limit) Max() int64 { return l.max }

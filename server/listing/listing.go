@@ -86,10 +86,10 @@ func (l *Lister) Begin(ctx context.Context, a rules.Authorizer, call *op.Call, o
 	if err != nil {
 		return nil, err
 	}
-	if !l.limit.Enter() {
+	if !l.limit.TryAcquire() {
 		return nil, op.Errorf(op.CodeBusy, "server makes %d long results, its limit", maxListings)
 	}
-	one := &listing{o: o, a: a, request: request, view: l.state.View(), leave: l.limit.Leave, stall: l.stall}
+	one := &listing{o: o, a: a, request: request, view: l.state.View(), leave: l.limit.Release, stall: l.stall}
 	index, some, err := one.survey(ctx, &meta)
 	meta.Index = max(index, 1)
 	if err != nil || !some {

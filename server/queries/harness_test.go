@@ -42,7 +42,7 @@ func newHarness(t testing.TB, change func(*server.Config)) *harness {
 // start gives it a federation, whose results it follows by polling them.
 func (h *harness) start(t testing.TB, remote server.Remote) {
 	t.Helper()
-	if err := h.Start(server.Parts{Raft: h.group, LAN: h.pool, Remote: remote, Views: polled{h.Server}}); err != nil {
+	if err := h.Start(server.Dependencies{Raft: h.group, LAN: h.pool, Remote: remote, Views: polled{h.Server}}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

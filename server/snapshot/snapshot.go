@@ -149,15 +149,15 @@ func (s *Snapshots) save(ctx context.Context, h op.Header) (io.ReadCloser, op.Me
 		return nil, op.Meta{}, err
 	}
 	if targets != nil {
-		if !s.forwarded.Enter() {
+		if !s.forwarded.TryAcquire() {
 			return nil, op.Meta{}, op.Errorf(op.CodeBusy, "server forwards %d snapshots, its limit", maxForwarded)
 		}
 		out, meta, err := transfer.Save(ctx, via, targets, h)
 		if err != nil {
-			s.forwarded.Leave()
+			s.forwarded.Release()
 			return nil, op.Meta{}, err
 		}
-		return &passing{ReadCloser: out, done: s.forwarded.Leave}, meta, nil
+		return &passing{ReadCloser: out, done: s.forwarded.Release}, meta, nil
 	}
 	if err := s.mayRestore(h); err != nil {
 		return nil, op.Meta{}, err
@@ -188,19 +188,19 @@ func (p *passing) Close() error {
 
 // saveHere makes an archive of one view of this server's state.
 func (s *Snapshots) saveHere(ctx context.Context, h op.Header) (io.ReadCloser, op.Meta, error) {
-	if !s.saves.Enter() {
+	if !s.saves.TryAcquire() {
 		return nil, op.Meta{}, op.Errorf(op.CodeBusy, "server makes %d snapshots, its limit", maxSaves)
 	}
 	v := s.cfg.State.View()
 	at, err := v.Export()
 	if err != nil {
-		s.saves.Leave()
+		s.saves.Release()
 		return nil, op.Meta{}, errors.Join(fmt.Errorf("begin a snapshot: %w", err), v.Close())
 	}
 	r, w := io.Pipe()
 	began := time.Now()
 	err = s.cfg.Group.Spawn("save a snapshot", func(stopping context.Context) {
-		defer s.saves.Leave()
+		defer s.saves.Release()
 		for _, end := range []context.Context{ctx, stopping} {
 			defer context.AfterFunc(end, func() { w.CloseWithError(op.ErrStopping) })()
 		}
@@ -214,7 +214,7 @@ func (s *Snapshots) saveHere(ctx context.Context, h op.Header) (io.ReadCloser, o
 		w.CloseWithError(err)
 	})
 	if err != nil {
-		s.saves.Leave()
+		s.saves.Release()
 		return nil, op.Meta{}, errors.Join(op.ErrStopping, v.Close())
 	}
 	return r, s.server.Meta(h.Consistency, at.Index), nil
@@ -309,19 +309,19 @@ func (s *Snapshots) restore(ctx context.Context, h op.Header, from io.Reader) (*
 		return nil, err
 	}
 	if targets != nil {
-		if !s.forwarded.Enter() {
+		if !s.forwarded.TryAcquire() {
 			return nil, op.Errorf(op.CodeBusy, "server forwards %d snapshots, its limit", maxForwarded)
 		}
-		defer s.forwarded.Leave()
+		defer s.forwarded.Release()
 		return transfer.Restore(ctx, via, targets, h, from)
 	}
 	if err := s.mayRestore(h); err != nil {
 		return nil, err
 	}
-	if !s.restores.Enter() {
+	if !s.restores.TryAcquire() {
 		return nil, op.Errorf(op.CodeBusy, "another snapshot is being restored")
 	}
-	defer s.restores.Leave()
+	defer s.restores.Release()
 	began := time.Now()
 	file, meta, left, err := s.spool(from)
 	if err != nil {
