@@ -47,7 +47,7 @@ func (x *exchange) nameServers(qtype uint16) int {
 		ns := &mdns.NS{Hdr: head(x.domain[1:], mdns.TypeNS, ttl), Ns: target}
 		if qtype == mdns.TypeSOA {
 			x.out.Ns = append(x.out.Ns, ns)
-			x.more = append(x.more, glue(target, node.Address, ttl)...)
+			x.additional = append(x.additional, glue(target, node.Address, ttl)...)
 			continue
 		}
 		x.answer = append(x.answer, record{ns, glue(target, node.Address, ttl)})
@@ -71,7 +71,7 @@ func (x *exchange) node(n name, qtype uint16) int {
 	ttl := x.ttl(wholeSeconds(x.conf.NodeTTL))
 	switch qtype {
 	case mdns.TypeA, mdns.TypeAAAA, mdns.TypeANY, mdns.TypeCNAME:
-		x.addresses(node.Reached(x.afar(node)), qtype, ttl)
+		x.addresses(node.Reached(x.overWAN(node)), qtype, ttl)
 		x.resolve(qtype)
 	}
 	if qtype == mdns.TypeTXT || qtype == mdns.TypeANY {
@@ -93,7 +93,7 @@ func (x *exchange) address(n name, qtype uint16) int {
 		x.add(rr)
 		return mdns.RcodeSuccess
 	}
-	x.more = append(x.more, rr)
+	x.additional = append(x.additional, rr)
 	return x.negative(mdns.RcodeSuccess)
 }
 
@@ -130,7 +130,7 @@ func (x *exchange) instances(list catalog.Instances, qtype uint16, ttl uint32) {
 		for _, i := range x.spread(list, maxAddresses) {
 			x.addresses(x.whereIs(&list[i]), qtype, ttl)
 		}
-		x.settle()
+		x.deduplicate()
 		x.resolve(qtype)
 	}
 }
@@ -173,7 +173,7 @@ func (x *exchange) portOf(in *catalog.Instance) uint16 {
 	if port, ok := in.Service.Ports.Named(x.port); ok {
 		return uint16(port)
 	}
-	return uint16(in.Service.Reached(x.afar(in.Node)).Port)
+	return uint16(in.Service.Reached(x.overWAN(in.Node)).Port)
 }
 
 // weight of an instance by its health.
@@ -191,7 +191,7 @@ func weight(in *catalog.Instance) uint16 {
 // target names where an instance is: its node, the address of its own that it
 // has, or the host name that it was registered with.
 func (x *exchange) target(in *catalog.Instance) (target, addr string, ok bool) {
-	afar := x.afar(in.Node)
+	afar := x.overWAN(in.Node)
 	own, node := in.Service.Reached(afar).Address, in.Node.Reached(afar).Address
 	if own == "" || own == node {
 		if target, ok := x.nodeTarget(in.Node); ok {
@@ -202,7 +202,7 @@ func (x *exchange) target(in *catalog.Instance) (target, addr string, ok bool) {
 	a, err := netip.ParseAddr(own)
 	if err != nil {
 		host := mdns.Fqdn(own)
-		return host, own, sayable(host)
+		return host, own, encodable(host)
 	}
 	return digitsOf(a.Unmap().WithZone("")) + ".addr." + x.dcOf(in.Node) + x.domain, own, true
 }
@@ -210,7 +210,7 @@ func (x *exchange) target(in *catalog.Instance) (target, addr string, ok bool) {
 // nodeTarget is the name of a node.
 func (x *exchange) nodeTarget(n *catalog.Node) (string, bool) {
 	target := n.Node + ".node." + x.dcOf(n) + x.domain
-	return target, sayable(target)
+	return target, encodable(target)
 }
 
 func (x *exchange) dcOf(n *catalog.Node) string {
@@ -223,8 +223,8 @@ func (x *exchange) dcOf(n *catalog.Node) string {
 	return x.s.cfg.Datacenter
 }
 
-// sayable reports whether a name can be packed.
-func sayable(name string) bool {
+// encodable reports whether a name can be packed.
+func encodable(name string) bool {
 	for i := 0; i < len(name); i++ {
 		if c := name[i]; c <= ' ' || c >= 0x7f || c == '\\' || c == '"' || c == '(' || c == ')' || c == ';' || c == '@' {
 			return false
@@ -234,14 +234,14 @@ func sayable(name string) bool {
 	return ok
 }
 
-// afar reports whether a node is reached at its WAN addresses.
-func (x *exchange) afar(n *catalog.Node) bool {
+// overWAN reports whether a node is reached at its WAN addresses.
+func (x *exchange) overWAN(n *catalog.Node) bool {
 	return x.s.cfg.TranslateWAN && catalog.Afar(x.s.cfg.Datacenter, x.dc, n.Datacenter)
 }
 
 // whereIs returns where clients of an instance connect to.
 func (x *exchange) whereIs(in *catalog.Instance) catalog.Reach {
-	afar := x.afar(in.Node)
+	afar := x.overWAN(in.Node)
 	if r := in.Service.Reached(afar); r.Address != "" || r.IPv4.IsValid() || r.IPv6.IsValid() {
 		return r
 	}
@@ -269,15 +269,15 @@ func (x *exchange) addresses(at catalog.Reach, qtype uint16, ttl uint32) {
 	if v4.IsValid() || v6.IsValid() || at.Address == "" {
 		return
 	}
-	if host := mdns.Fqdn(at.Address); sayable(host) {
+	if host := mdns.Fqdn(at.Address); encodable(host) {
 		x.add(&mdns.CNAME{Hdr: head(x.owner, mdns.TypeCNAME, ttl), Target: host})
 	}
 }
 
-// settle makes the addresses of several instances one answer: each once, a
+// deduplicate makes the addresses of several instances one answer: each once, a
 // host name only where there is nothing else (RFC 1034, section 3.6.2), and no
 // more than are wanted.
-func (x *exchange) settle() {
+func (x *exchange) deduplicate() {
 	seen := make(map[string]bool, len(x.answer))
 	kept, alias := x.answer[:0], record{}
 	for _, r := range x.answer {

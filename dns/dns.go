@@ -126,8 +126,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("DNS needs a domain")
 	}
 	s.metrics = newMetrics(cfg.Registerer)
-	s.recursion = newRecursion(s.metrics, newPlaces(maxRecursing, maxRecursingEach))
-	s.hurried = newRecursion(s.metrics, newPlaces(maxHurried, maxHurriedEach))
+	s.recursion = newRecursion(s.metrics, newClientLimit(maxRecursing, maxRecursingEach))
+	s.hurried = newRecursion(s.metrics, newClientLimit(maxHurried, maxHurriedEach))
 	s.messages.New = func() any { return &exchange{s: s} }
 	return s, nil
 }
@@ -147,20 +147,20 @@ type exchange struct {
 	// conf is the same for the whole answer.
 	conf *settings
 
-	dc     string // where the instances of an answer are; empty for the own datacenter
-	port   string // the name of one of their ports, if they have one of that name
-	sorted bool   // they are in the order of the answer
-	scope  uint8  // bits of the client's subnet that the answer is for
-	domain string // that was asked, with a dot at both ends; the first for others
-	owner  string // name as asked, whose case is kept
-	answer []record
-	more   []mdns.RR // additional records that belong to no answer
-	depth  int       // how many host names have led here
-	// foreign is the recursors' answer, if it is one.
-	foreign *mdns.Msg
-	cut     bool // a limit left records out
-	fanOut  bool // what is found may be of several datacenters
-	fresh   freshness
+	dc         string // where the instances of an answer are; empty for the own datacenter
+	port       string // the name of one of their ports, if they have one of that name
+	sorted     bool   // they are in the order of the answer
+	scope      uint8  // bits of the client's subnet that the answer is for
+	domain     string // that was asked, with a dot at both ends; the first for others
+	owner      string // name as asked, whose case is kept
+	answer     []record
+	additional []mdns.RR // additional records that belong to no answer
+	depth      int       // how many host names have led here
+	// recursed is the recursors' answer, if it is one.
+	recursed  *mdns.Msg
+	truncated bool // a limit left records out
+	fanOut    bool // what is found may be of several datacenters
+	fresh     freshness
 }
 
 // record is an answer with what belongs to it in the additional section.
@@ -171,8 +171,8 @@ type record struct {
 
 func (x *exchange) reset(ctx context.Context, tcp bool) {
 	clear(x.answer)
-	clear(x.more)
-	*x = exchange{s: x.s, conf: x.s.conf.Load(), ctx: ctx, lasting: ctx, recursion: x.s.recursion, req: x.req, tcp: tcp, answer: x.answer[:0], more: x.more[:0],
+	clear(x.additional)
+	*x = exchange{s: x.s, conf: x.s.conf.Load(), ctx: ctx, lasting: ctx, recursion: x.s.recursion, req: x.req, tcp: tcp, answer: x.answer[:0], additional: x.additional[:0],
 		out: mdns.Msg{Question: x.out.Question[:0], Answer: x.out.Answer[:0], Ns: x.out.Ns[:0], Extra: x.out.Extra[:0]}}
 }
 
@@ -180,7 +180,7 @@ func (x *exchange) reset(ctx context.Context, tcp bool) {
 // answer too.
 func (x *exchange) reply() {
 	begin := time.Now()
-	rcode := x.guarded()
+	rcode := x.recovered()
 	x.out.Rcode = rcode
 	x.fill()
 	m := x.s.metrics
@@ -192,13 +192,13 @@ func (x *exchange) reply() {
 	}
 }
 
-// guarded keeps a fault in one answer from ending the agent.
-func (x *exchange) guarded() (rcode int) {
+// recovered keeps a fault in one answer from ending the agent.
+func (x *exchange) recovered() (rcode int) {
 	defer func() {
 		if p := recover(); p != nil {
 			x.s.metrics.panics.Inc()
 			x.s.log.Error("query panicked", "question", x.owner, "panic", p)
-			x.answer, x.out.Ns, x.more = x.answer[:0], x.out.Ns[:0], x.more[:0]
+			x.answer, x.out.Ns, x.additional = x.answer[:0], x.out.Ns[:0], x.additional[:0]
 			rcode = mdns.RcodeServerFailure
 		}
 	}()

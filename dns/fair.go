@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// places bounds what clients occupy: together, and each of them, so that none can
+// clientLimit bounds what clients occupy: together, and each of them, so that none can
 // take all.
-type places struct {
+type clientLimit struct {
 	all, each int // 0 in all: somebody else bounds that
 
 	mu    sync.Mutex
@@ -16,12 +16,12 @@ type places struct {
 	by    map[netip.Addr]int // by client address
 }
 
-func newPlaces(all, each int) *places {
-	return &places{all: all, each: each, by: map[netip.Addr]int{}}
+func newClientLimit(all, each int) *clientLimit {
+	return &clientLimit{all: all, each: each, by: map[netip.Addr]int{}}
 }
 
-// enter takes a place, if there is one for the client.
-func (p *places) enter(client netip.Addr) bool {
+// tryAcquire takes a place, if there is one for the client.
+func (p *clientLimit) tryAcquire(client netip.Addr) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.all > 0 && p.taken >= p.all || p.by[client] >= p.each {
@@ -32,8 +32,8 @@ func (p *places) enter(client netip.Addr) bool {
 	return true
 }
 
-// leave gives a place back.
-func (p *places) leave(client netip.Addr) {
+// release gives a place back.
+func (p *clientLimit) release(client netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.taken--
@@ -45,7 +45,7 @@ func (p *places) leave(client netip.Addr) {
 // fairListener closes connections of a client that has its places already.
 type fairListener struct {
 	net.Listener
-	places *places
+	places *clientLimit
 }
 
 // Accept implements net.Listener.
@@ -56,8 +56,8 @@ func (l *fairListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		client := addrOf(c.RemoteAddr())
-		if l.places.enter(client) {
-			return &fairConn{Conn: c, closed: func() { l.places.leave(client) }}, nil
+		if l.places.tryAcquire(client) {
+			return &fairConn{Conn: c, closed: func() { l.places.release(client) }}, nil
 		}
 		_ = c.Close() // the client sees the end
 	}

@@ -13,7 +13,7 @@ func TestOneClientCannotTakeAllConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &fairListener{inner, newPlaces(0, maxTCPEach)}
+	l := &fairListener{inner, newClientLimit(0, maxTCPEach)}
 	defer l.Close()
 	accepted := make(chan net.Conn, maxTCPEach+2)
 	go func() {

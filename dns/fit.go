@@ -26,23 +26,23 @@ func (x *exchange) fill() {
 		x.out.Extra = append(x.out.Extra, opt)
 		own++
 	}
-	if limit == mdns.MinMsgSize && x.foreign == nil {
+	if limit == mdns.MinMsgSize && x.recursed == nil {
 		small := maxSmallAnswers
 		if n := x.conf.UDPAnswerLimit; n > 0 {
 			small = min(n, small)
 		}
 		if len(x.answer) > small {
-			x.answer, x.cut = x.answer[:small], true
+			x.answer, x.truncated = x.answer[:small], true
 		}
 	}
 	all := len(x.answer)
 	x.take(all, own)
-	x.out.Extra = append(x.out.Extra, x.more...)
-	x.out.Truncated = x.cut
+	x.out.Extra = append(x.out.Extra, x.additional...)
+	x.out.Truncated = x.truncated
 	if x.surelyFits(limit) || x.out.Len() <= limit {
 		return
 	}
-	if len(x.more) > 0 { // what is lost least goes first
+	if len(x.additional) > 0 { // what is lost least goes first
 		if x.take(all, own); x.out.Len() <= limit {
 			return
 		}
@@ -76,7 +76,7 @@ func (x *exchange) take(n, own int) {
 // ours with names of 100 bytes is below the smallest limit.
 func (x *exchange) surelyFits(limit int) bool {
 	const short = 100
-	return x.foreign == nil && len(x.out.Answer)+len(x.out.Ns) <= 1 && len(x.out.Extra) <= 1 && len(x.owner) <= short && len(x.domain) <= short &&
+	return x.recursed == nil && len(x.out.Answer)+len(x.out.Ns) <= 1 && len(x.out.Extra) <= 1 && len(x.owner) <= short && len(x.domain) <= short &&
 		limit >= mdns.MinMsgSize && x.plain()
 }
 
@@ -130,8 +130,8 @@ func (x *exchange) opt() *mdns.OPT {
 	o := &mdns.OPT{Hdr: mdns.RR_Header{Name: ".", Rrtype: mdns.TypeOPT}}
 	o.SetUDPSize(ownSize)
 	o.SetDo(asked.Do())
-	if x.foreign != nil {
-		if said := x.foreign.IsEdns0(); said != nil {
+	if x.recursed != nil {
+		if said := x.recursed.IsEdns0(); said != nil {
 			o.Option = passedOn(said.Option)
 		}
 		return o

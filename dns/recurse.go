@@ -95,7 +95,7 @@ func (r *recursors) order() []*recursor {
 // recursion is what is being asked of recursors.
 type recursion struct {
 	metrics *metrics
-	places  *places
+	places  *clientLimit
 
 	mu      sync.Mutex
 	flights map[string]*flight // by question
@@ -115,17 +115,17 @@ var (
 	errNoAnswer = errors.New("no recursor has an answer")
 )
 
-func newRecursion(m *metrics, p *places) *recursion {
+func newRecursion(m *metrics, p *clientLimit) *recursion {
 	return &recursion{metrics: m, places: p, flights: map[string]*flight{}}
 }
 
 // ask returns the recursors' answer to m, which says NOERROR or NXDOMAIN.
 func (n *recursion) ask(ctx context.Context, of *recursors, client netip.Addr, m *mdns.Msg) (*mdns.Msg, error) {
-	if !n.places.enter(client) {
+	if !n.places.tryAcquire(client) {
 		n.metrics.recursed[recursionRefused].Inc()
 		return nil, errBusy
 	}
-	defer n.places.leave(client)
+	defer n.places.release(client)
 	n.metrics.recursing.Inc()
 	defer n.metrics.recursing.Dec()
 	key, err := keyOf(m)
@@ -277,14 +277,14 @@ func (x *exchange) recurse() int {
 		x.s.log.Debug("recursion failed", "question", x.owner, "error", err)
 		return mdns.RcodeServerFailure
 	}
-	x.out.AuthenticatedData, x.cut, x.foreign = r.AuthenticatedData, r.Truncated, r
+	x.out.AuthenticatedData, x.truncated, x.recursed = r.AuthenticatedData, r.Truncated, r
 	for _, rr := range r.Answer {
 		x.add(rr)
 	}
 	x.out.Ns = append(x.out.Ns, r.Ns...)
 	for _, rr := range r.Extra {
 		if rr.Header().Rrtype != mdns.TypeOPT {
-			x.more = append(x.more, rr)
+			x.additional = append(x.additional, rr)
 		}
 	}
 	return r.Rcode

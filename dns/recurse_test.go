@@ -643,10 +643,10 @@ func TestRecursionIsBounded(t *testing.T) {
 	if m := refused("192.0.2.1", 1); m.Rcode != mdns.RcodeServerFailure {
 		t.Errorf("one that would be shared: %s", show(m))
 	}
-	if !s.recursion.places.enter(netip.MustParseAddr("192.0.2.2")) {
+	if !s.recursion.places.tryAcquire(netip.MustParseAddr("192.0.2.2")) {
 		t.Error("there is no place for another client")
 	}
-	s.recursion.places.leave(netip.MustParseAddr("192.0.2.2"))
+	s.recursion.places.release(netip.MustParseAddr("192.0.2.2"))
 	if got := show(ask(t, s, "n1.node.consul.", mdns.TypeA)); got != "NOERROR n1.node.consul. 7 A 10.0.0.1" {
 		t.Errorf("a name of the catalog meanwhile: %s", got)
 	}
@@ -654,9 +654,9 @@ func TestRecursionIsBounded(t *testing.T) {
 	if got := testutil.ToFloat64(s.metrics.recursing); got != 0 {
 		t.Errorf("%v questions are left", got)
 	}
-	p := newPlaces(2, 2)
+	p := newClientLimit(2, 2)
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	if !p.enter(a) || !p.enter(b) || p.enter(b) {
+	if !p.tryAcquire(a) || !p.tryAcquire(b) || p.tryAcquire(b) {
 		t.Error("there is no bound for all")
 	}
 }

@@ -111,7 +111,7 @@ func (x *exchange) point(list catalog.NamesAt) {
 		if dc == "" {
 			dc = x.s.cfg.Datacenter
 		}
-		if target += dc + x.domain; sayable(target) {
+		if target += dc + x.domain; encodable(target) {
 			x.add(&mdns.PTR{Hdr: head(x.owner, mdns.TypePTR, 0), Ptr: target})
 		}
 	}

@@ -20,7 +20,7 @@ import (
 // serveTCP answers on the connections of a listener, in any order: a slow answer
 // holds up no other of the same connection (RFC 7766, section 6.2.1.1).
 func (s *Server) serveTCP(g *lifecycle.Group, l net.Listener, failed chan<- error) error {
-	l = netutil.LimitListener(&fairListener{l, newPlaces(0, maxTCPEach)}, maxTCP)
+	l = netutil.LimitListener(&fairListener{l, newClientLimit(0, maxTCPEach)}, maxTCP)
 	err := g.Go("tcp", func(ctx context.Context) {
 		for g.Context().Err() == nil {
 			conn, err := l.Accept()
