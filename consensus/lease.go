@@ -23,7 +23,7 @@ type lease struct {
 
 	mu       sync.Mutex
 	contacts map[raft.ServerID]contact
-	barred   uint64 // no lease in this term
+	revoked  uint64 // no lease in this term
 	held     atomic.Pointer[held]
 }
 
@@ -60,7 +60,7 @@ func (l *lease) confirmed(id raft.ServerID, term uint64, sent time.Duration) {
 // renew computes the lease; l.mu is held.
 func (l *lease) renew(term uint64) *held {
 	h := &held{term: term, until: l.quorum(term) + l.length}
-	if l.barred == term {
+	if l.revoked == term {
 		h.until = 0
 	}
 	l.held.Store(h)
@@ -110,18 +110,18 @@ func (l *lease) since(term uint64, at time.Duration) bool {
 	return l.quorum(term) >= at
 }
 
-// bar ends the lease of a term: the followers will be asked to vote for another
+// revoke ends the lease of a term: the followers will be asked to vote for another
 // node whatever they heard of this one.
-func (l *lease) bar(term uint64) {
+func (l *lease) revoke(term uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.barred = term
+	l.revoked = term
 	l.renew(term)
 }
 
-// unbar permits what bar ended.
-func (l *lease) unbar() {
+// reinstate permits what revoke ended.
+func (l *lease) reinstate() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.barred = 0
+	l.revoked = 0
 }

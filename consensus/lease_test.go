@@ -71,7 +71,7 @@ func TestALeaseTakesAQuorum(t *testing.T) {
 func TestALeaseIsBarred(t *testing.T) {
 	l, now := clocked("a", "b", "c")
 	l.confirmed("b", 3, *now)
-	l.bar(3)
+	l.revoke(3)
 	l.confirmed("c", 3, *now)
 	if l.holds(3) {
 		t.Error("there is a lease while leadership is handed over")
@@ -79,7 +79,7 @@ func TestALeaseIsBarred(t *testing.T) {
 	if l.confirmed("c", 4, *now); !l.holds(4) {
 		t.Error("a later term has no lease")
 	}
-	l.unbar()
+	l.reinstate()
 	*now += time.Millisecond
 	if l.confirmed("b", 4, *now); !l.holds(4) {
 		t.Error("there is no lease after that")

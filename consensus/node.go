@@ -364,10 +364,10 @@ func (n *Node) RemoveServer(ctx context.Context, id string) error {
 // An error leaves this node leading, or not. The lease is void meanwhile: the
 // others vote for the new leader however fresh the word of this one is.
 func (n *Node) TransferLeadership(ctx context.Context) error {
-	n.lease.bar(n.raft.CurrentTerm())
+	n.lease.revoke(n.raft.CurrentTerm())
 	n.metrics.transfers.Inc()
 	if err := n.await(ctx, n.raft.LeadershipTransfer()); err != nil {
-		n.lease.unbar()
+		n.lease.reinstate()
 		n.metrics.transferFailed.Inc()
 		return fmt.Errorf("transfer leadership: %w", err)
 	}
