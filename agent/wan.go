@@ -64,7 +64,7 @@ func (s *serverParts) startWAN(id transport.Identity) error {
 		return fmt.Errorf("open the WAN pool: %w", err)
 	}
 	s.wan = p
-	context.AfterFunc(a.group.Context(), p.EndDials) // a join must not hold up the stop
+	context.AfterFunc(a.group.Context(), p.CancelDials) // a join must not hold up the stop
 	pool.Store(p)
 	refresh()
 	if err := a.group.OnStop("WAN pool", p.Stop); err != nil {
@@ -128,7 +128,7 @@ func (s *serverParts) openRemovals() error {
 	}
 	s.removals = removal.New(removal.Config{
 		Datacenter: s.a.cfg.Datacenter, Name: wan.FullName(s.a.cfg.NodeName, s.a.cfg.Datacenter), Records: s.records,
-		Transport: s.between, Servers: func() []wan.Server { return s.wan.Everyone() }, Changed: s.removalsChanged, Log: s.a.log, Registerer: s.a.reg,
+		Transport: s.between, Servers: func() []wan.Server { return s.wan.AllServers() }, Changed: s.removalsChanged, Log: s.a.log, Registerer: s.a.reg,
 	})
 	return nil
 }
@@ -186,7 +186,7 @@ func (f federated) SetRemoved(ctx context.Context, datacenter string, removed bo
 	if err != nil || !removed {
 		return told, missed, err
 	}
-	for _, srv := range f.s.wan.Everyone() {
+	for _, srv := range f.s.wan.AllServers() {
 		if srv.Datacenter == datacenter && srv.Status == gossip.Failed {
 			if err := f.s.wan.ForceLeave(wan.FullName(srv.Name, datacenter), false); err != nil {
 				f.s.a.log.Warn("a server of the datacenter that was removed is tried again until it is forgotten", "component", "agent", "error", err)

@@ -137,8 +137,8 @@ func (s *Membership) Members() []Member {
 // Servers is Pool.Servers; a server that left holds all for left.
 func (s *Membership) Servers() []Server { return s.gone(s.pool.Load().Servers()) }
 
-// Everyone is Servers with those of datacenters that are refused.
-func (s *Membership) Everyone() []Server { return s.gone(s.pool.Load().Everyone()) }
+// AllServers is Servers with those of datacenters that are refused.
+func (s *Membership) AllServers() []Server { return s.gone(s.pool.Load().AllServers()) }
 
 func (s *Membership) gone(list []Server) []Server {
 	if s.left.Load() {
@@ -168,8 +168,8 @@ func (s *Membership) FloodJoin(ctx context.Context, servers []Server) (int, erro
 	return s.pool.Load().FloodJoin(ctx, servers)
 }
 
-// EndDials is Pool.EndDials.
-func (s *Membership) EndDials() { s.pool.Load().EndDials() }
+// CancelDials is Pool.CancelDials.
+func (s *Membership) CancelDials() { s.pool.Load().CancelDials() }
 
 // Coordinate is this server's network coordinate.
 func (s *Membership) Coordinate() *coordinate.Coordinate { return s.pool.Load().Coordinate() }

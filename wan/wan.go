@@ -139,7 +139,7 @@ func (p *Pool) start(cfg Config) error {
 		Profile:          cfg.Profile,
 		Timing:           cfg.Timing,
 		Transport:        watch,
-		Plain:            true,       // exchanges of state are judged by their headers
+		NoCompression:    true,       // exchanges of state are judged by their headers
 		BindPort:         cfg.port(), // the default for addresses without a port
 		AdvertiseAddr:    cfg.AdvertiseAddr,
 		AdvertisePort:    cfg.AdvertisePort,
@@ -241,8 +241,8 @@ func (p *Pool) Members() []Member {
 // order of their names in the pool.
 func (p *Pool) Servers() []Server { return p.servers(p.Members()) }
 
-// Everyone is Servers with those that are refused.
-func (p *Pool) Everyone() []Server { return p.servers(p.Pool.Members()) }
+// AllServers is Servers with those that are refused.
+func (p *Pool) AllServers() []Server { return p.servers(p.Pool.Members()) }
 
 func (p *Pool) servers(members []Member) []Server {
 	var out []Server
@@ -280,9 +280,9 @@ func (p *Pool) ServersByDatacenter() map[string][]Server {
 	return out
 }
 
-// EndDials ends joins that are under way and has later ones fail: for a process
+// CancelDials ends joins that are under way and has later ones fail: for a process
 // that is about to stop. Goodbyes need no dial.
-func (p *Pool) EndDials() {
+func (p *Pool) CancelDials() {
 	if p.carrier != nil {
 		p.carrier.endDials()
 	}

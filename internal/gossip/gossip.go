@@ -71,8 +71,8 @@ type Config struct {
 	AdvertisePort int
 	// PacketSize is the largest packet, in bytes; 0 for the usual 1400.
 	PacketSize int
-	// Plain leaves messages uncompressed.
-	Plain bool
+	// NoCompression leaves messages uncompressed.
+	NoCompression bool
 	// Label keeps pools apart: packets with another one are dropped.
 	Label string
 	// Keys encrypt the packets: the first is used, all are accepted. None:
@@ -210,7 +210,7 @@ func (p *Pool) serfConfig() (*serf.Config, error) {
 	ml.Logger = conf.Logger
 	ml.Transport = cfg.Transport
 	ml.Label = cfg.Label
-	ml.EnableCompression = !cfg.Plain
+	ml.EnableCompression = !cfg.NoCompression
 	ml.BindAddr, ml.BindPort = cfg.BindAddr, cfg.BindPort
 	ml.AdvertiseAddr, ml.AdvertisePort = cfg.AdvertiseAddr, cfg.AdvertisePort
 	if ml.AdvertisePort == 0 {
