@@ -21,6 +21,7 @@ import (
 	"github.com/legate-project/legate/cmd/legate/command"
 	"github.com/legate-project/legate/cmd/legate/command/commandtest"
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/internal/lifecycle"
 )
 
 // fakeProcess records what the command does with an agent.
@@ -373,6 +374,62 @@ func TestSyslogGetsTheLog(t *testing.T) {
 	}
 	if _, err := openSyslog("unixgram", path+"x", "LOCAL0"); err == nil || !strings.Contains(err.Error(), "enable_syslog") {
 		t.Errorf("without a syslog: %v", err)
+	}
+}
+
+// A syslog that takes nothing holds nobody up; when it does again, it is told how many
+// lines it has not got.
+func TestSyslogThatHangsHoldsNobodyUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	l, err := net.ListenPacket("unixgram", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s, err := openSyslog("unixgram", path, "local3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const written = 10 * syslogQueue // far above what the socket holds
+	logged := make(chan struct{})
+	group := lifecycle.New("test")
+	if err := group.Spawn("log", func(context.Context) {
+		log := slog.New(s.handler(new(slog.LevelVar)))
+		for range written {
+			log.Info("line")
+		}
+		close(logged)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-logged:
+	case <-time.After(commandtest.Patience):
+		t.Fatal("who logs waits for syslog")
+	}
+	got, lost := 0, 0
+	for b := make([]byte, 1024); got+lost < written; {
+		if err := l.SetReadDeadline(time.Now().Add(commandtest.Patience)); err != nil {
+			t.Fatal(err)
+		}
+		n, _, err := l.ReadFrom(b)
+		if err != nil {
+			t.Fatalf("%d lines came and %d were told lost of %d: %v", got, lost, written, err)
+		}
+		line := strings.TrimSpace(string(b[:n]))
+		if _, count, ok := strings.Cut(line, "lines="); ok {
+			more, err := strconv.Atoi(count)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lost += more
+		} else if strings.HasSuffix(line, "msg=line") {
+			got++
+		}
+	}
+	if lost == 0 {
+		t.Error("nothing was lost: the test tests nothing")
 	}
 }
 
