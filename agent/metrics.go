@@ -33,8 +33,8 @@ func registerMetrics(r prometheus.Registerer, logs *logging.Tee, release string)
 func (a *Agent) startMetrics() error {
 	a.reg.MustRegister(&memberCount{a: a,
 		members:   prometheus.NewDesc("legate_agent_lan_members", "Live members of the datacenter, by role.", []string{"role"}, nil),
-		healthy:   prometheus.NewDesc("legate_server_healthy", "1 while all servers of Raft's configuration are alive in gossip.", nil, nil),
-		tolerance: prometheus.NewDesc("legate_server_failure_tolerance", "Voters that may fail before the datacenter has no leader, as this server sees it.", nil, nil),
+		healthy:   prometheus.NewDesc("legate_server_healthy", "1 while all servers of Raft's configuration are alive in gossip, else 0. Worry: 0.", nil, nil),
+		tolerance: prometheus.NewDesc("legate_server_failure_tolerance", "Voters that may fail before the datacenter has no leader, as this server sees it. Worry: 0 where there are three servers or more.", nil, nil),
 	})
 	if a.server != nil {
 		a.reg.MustRegister(&rowCount{state: a.server.state,

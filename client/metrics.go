@@ -18,11 +18,11 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "legate_client_call_seconds", Help: "Time of this client agent's calls to servers, waits of blocking reads left out, by kind of operation.",
+			Name: "legate_client_call_seconds", Help: "Seconds of this client agent's calls to servers, waits of blocking reads left out, by kind of operation. Worry: a 99th percentile above 1.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10), NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
 		}, []string{"kind"}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "legate_client_call_errors_total", Help: "Calls of this client agent that failed, by code of the error.",
+			Name: "legate_client_call_errors_total", Help: "Calls of this client agent that failed, by code of the error. Worry: no-leader and no-server that go on.",
 		}, []string{"code"}),
 	}
 	r.MustRegister(m.seconds, m.errors)

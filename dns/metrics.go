@@ -52,11 +52,11 @@ const (
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "legate_dns_query_seconds", Help: "Time to answer a DNS query, by type of record asked.",
+		Name: "legate_dns_query_seconds", Help: "Seconds to answer a DNS query, by type of record asked. Worry: a 99th percentile above 0.1.",
 		Buckets: prometheus.ExponentialBuckets(0.00005, 4, 9), NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
 	}, []string{"type"})
 	answers := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "legate_dns_responses_total", Help: "DNS answers, by response code.",
+		Name: "legate_dns_responses_total", Help: "DNS answers, by response code. Worry: SERVFAIL, and NXDOMAIN where there was none.",
 	}, []string{"rcode"})
 	count := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
@@ -65,32 +65,32 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		truncated: count("legate_dns_truncated_total", "DNS answers that were cut, with the TC bit set."),
-		malformed: count("legate_dns_malformed_total", "Packets that are no DNS query."),
-		panics:    count("legate_dns_panics_total", "DNS queries whose handling panicked; each is a fault of the program."),
-		failed:    count("legate_dns_write_errors_total", "DNS answers that could not be packed or sent."),
+		malformed: count("legate_dns_malformed_total", "Packets that are no DNS query. Worry: many: somebody scans or floods."),
+		panics:    count("legate_dns_panics_total", "DNS queries whose handling panicked; each is a fault of the program. Worry: any."),
+		failed:    count("legate_dns_write_errors_total", "DNS answers that could not be packed or sent. Worry: any."),
 		workers: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "legate_dns_workers", Help: "Goroutines that read and answer DNS queries over UDP.",
 		}),
 	}
 	lookups := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "legate_dns_lookups_total", Help: "DNS queries, by what their lookups found: current, aged (kept while a datacenter cannot be reached), failed, or none without a lookup.",
+		Name: "legate_dns_lookups_total", Help: "DNS queries, by what their lookups found: current, aged (kept while a datacenter cannot be reached), failed, or none without a lookup. Worry: failed, or aged for minutes.",
 	}, []string{"freshness"})
 	for i, name := range [...]string{none: "none", current: "current", aged: "aged", failed: "failed"} {
 		m.lookups[i] = lookups.WithLabelValues(name)
 	}
 	m.age = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "legate_dns_answer_age_seconds", Help: "Age of what DNS answers were made of, of those that were not current.",
+		Name: "legate_dns_answer_age_seconds", Help: "Seconds since what DNS answers were made of was current, of those that were not. Worry: above what clients of the names can bear.",
 		Buckets: prometheus.ExponentialBuckets(1, 4, 9),
 	})
-	m.recursing = prometheus.NewGauge(prometheus.GaugeOpts{Name: "legate_dns_recursions", Help: "Questions that wait for recursors."})
+	m.recursing = prometheus.NewGauge(prometheus.GaugeOpts{Name: "legate_dns_recursions_waiting", Help: "Questions that wait for recursors. Worry: rising: they do not answer."})
 	recursed := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "legate_dns_recursions_total",
-		Help: "Questions to recursors, by what became of them: answered, shared (with the same question of another client), failed, or refused as too many wait.",
+		Help: "Questions to recursors, by what became of them: answered, shared (with the same question of another client), failed, or refused as too many wait. Worry: failed or refused.",
 	}, []string{"result"})
 	for i, name := range [...]string{recursionAnswered: "answered", recursionShared: "shared", recursionFailed: "failed", recursionRefused: "refused"} {
 		m.recursed[i] = recursed.WithLabelValues(name)
 	}
 	said := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "legate_dns_recursor_answers_total",
-		Help: "Questions to single recursors, by their answers: used, refused (SERVFAIL and the like), or silent (none that answers the question).",
+		Help: "Questions to single recursors, by their answers: used, refused (SERVFAIL and the like), or silent (none that answers the question). Worry: silent.",
 	}, []string{"answer"})
 	for i, name := range [...]string{recursorUsed: "used", recursorRefused: "refused", recursorSilent: "silent"} {
 		m.recursorAnswers[i] = said.WithLabelValues(name)

@@ -32,16 +32,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		reg: r, series: map[string]bool{},
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "legate_federation_call_seconds", Help: "Time of calls to another datacenter, waits of blocking reads left out.",
+			Name: "legate_federation_call_seconds", Help: "Seconds of calls to another datacenter, waits of blocking reads left out. Worry: a median above two round trips.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14), NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
 		}, []string{"datacenter"}),
-		errors: counter("call_errors_total", "Calls to another datacenter that failed, by code of the error.", "code"),
-		hedges: counter("hedges_total", "Reads that were sent to a second server because the first was late."),
+		errors: counter("call_errors_total", "Calls to another datacenter that failed, by code of the error. Worry: unreachable ones that go on.", "code"),
+		hedges: counter("hedges_total", "Reads that were sent to a second server because the first was late. Worry: more than a tenth of the calls: a server is slow."),
 		wins:   counter("hedges_won_total", "Of those, the ones that the second server answered first."),
-		probes: counter("probes_total", "Probes of servers of another datacenter that were doubted or not asked, by result.", "result"),
-		opened: counter("breaker_opened_total", "How often calls to another datacenter began to fail at once."),
+		probes: counter("probes_total", "Probes of servers of another datacenter that were doubted or not asked, by result. Worry: silent ones that go on.", "result"),
+		opened: counter("breaker_opened_total", "How often calls to another datacenter began to fail at once. Worry: more than 3 in half an hour."),
 		live: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "legate_federation_live_servers", Help: "Servers of another datacenter that gossip holds alive.",
+			Name: "legate_federation_live_servers", Help: "Servers of another datacenter that gossip holds alive. Worry: 0, or fewer than there are.",
 		}, []string{"datacenter"}),
 	}
 	r.MustRegister(m.seconds, m.errors, m.hedges, m.wins, m.probes, m.opened, m.live)
@@ -132,14 +132,14 @@ func (m *metrics) watch(r *Router) {
 		return prometheus.NewDesc("legate_federation_"+name, help, by, nil)
 	}
 	m.reg.MustRegister(&gauges{router: r,
-		breaker:  desc("breaker_open", "1 while calls to another datacenter fail at once because none of its servers answers."),
-		servers:  desc("answering_servers", "Servers of another datacenter that calls are made to."),
-		inFlight: desc("calls_in_flight", "Calls to another datacenter that wait for an answer, blocking reads left out."),
+		breaker:  desc("breaker_open", "1 while calls to another datacenter fail at once because none of its servers answers, else 0. Worry: 1."),
+		servers:  desc("answering_servers", "Servers of another datacenter that calls are made to. Worry: fewer than legate_federation_live_servers."),
+		inFlight: desc("calls_in_flight", "Calls to another datacenter that wait for an answer, blocking reads left out. Worry: rising without end."),
 		blocked:  desc("blocked_reads", "Reads of another datacenter that wait for something newer."),
-		contact:  desc("last_contact_timestamp_seconds", "When another datacenter answered last, Unix time; absent before the first answer."),
-		state: prometheus.NewDesc("legate_federation_state", "1 for the state that another datacenter is in: up, degraded, unreachable or left; 0 for the others.",
+		contact:  desc("last_contact_timestamp_seconds", "When another datacenter answered last, Unix time; absent before the first answer. Worry: more than 60 seconds ago."),
+		state: prometheus.NewDesc("legate_federation_state", "1 for the state that another datacenter is in: up, degraded, unreachable or left; 0 for the others. Worry: degraded or unreachable.",
 			[]string{"datacenter", "state"}, nil),
-		p95: desc("read_p95_seconds", "95th percentile of the last reads of another datacenter, after which a second server is asked; absent while unknown."),
+		p95: desc("read_p95_seconds", "95th percentile in seconds of the last reads of another datacenter, after which a second server is asked; absent while unknown. Worry: above three round trips."),
 	})
 }
 

@@ -45,7 +45,7 @@ var (
 func NewRegistry(node string, others ...string) *Registry {
 	r := &Registry{reg: prometheus.NewRegistry(), names: append([]string{node}, others...),
 		failed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "legate_metrics_gather_errors_total", Help: "Errors while metrics were gathered for a scrape.",
+			Name: "legate_metrics_gather_errors_total", Help: "Errors while metrics were gathered for a scrape. Worry: any.",
 		})}
 	r.intervals.born = time.Now()
 	r.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), r.failed)

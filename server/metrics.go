@@ -24,11 +24,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		local: map[string]prometheus.Observer{},
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "legate_rpc_seconds", Help: "Time that calls took on this server, waits of blocking reads left out, by operation and datacenter asked.",
+			Name: "legate_rpc_seconds", Help: "Seconds that calls took on this server, waits of blocking reads left out, by operation and datacenter asked. Worry: a 99th percentile above 1 of local ones.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10), NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
 		}, []string{"operation", "datacenter"}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "legate_rpc_errors_total", Help: "Calls that failed, by operation, datacenter asked and code of the error.",
+			Name: "legate_rpc_errors_total", Help: "Calls that failed, by operation, datacenter asked and code of the error. Worry: internal, and no-leader that goes on.",
 		}, []string{"operation", "datacenter", "code"}),
 	}
 	r.MustRegister(m.seconds, m.errors)

@@ -18,14 +18,14 @@ type stateMetrics struct {
 func newStateMetrics(m *engine.Metrics, s *State) (*stateMetrics, error) {
 	sm := &stateMetrics{
 		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "legate_storage_commit_seconds", Help: "Time to commit one transaction of the state, without a sync.",
+			Name: "legate_storage_commit_seconds", Help: "Seconds to commit one transaction of the state, without a sync. Worry: a 99th percentile above 0.1: compactions lag or the processor is busy.",
 			Buckets: engine.FsyncBuckets(),
 		}),
 		rows: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "legate_storage_rows_written_total", Help: "Rows, index rows and tombstones written to the state.",
 		}),
 		waiters: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "legate_storage_waiters", Help: "Blocking queries that wait for a change.",
+			Name: "legate_storage_waiters", Help: "Blocking queries that wait for a change on this server.",
 		}, func() float64 { return float64(s.watches.count()) }),
 		wakeups: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "legate_storage_wakeups_total", Help: "Blocking queries woken by a commit.",

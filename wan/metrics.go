@@ -34,22 +34,22 @@ func newMetrics(reg prometheus.Registerer, own string) (*poolMetrics, error) {
 		reg: reg, datacenters: map[string]bool{},
 		suspicions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "legate_wan_suspicions_total",
-			Help: "Servers of a datacenter that did not answer this server's probes, whichever way it asked.",
+			Help: "Servers of a datacenter that did not answer this server's probes, whichever way it asked. Worry: more than a few an hour.",
 		}, byDC),
 		flaps: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "legate_wan_server_failures_total", Help: "Failures of servers, by their datacenter.",
+			Name: "legate_wan_server_failures_total", Help: "Failures of servers as this one learned of them, by their datacenter. Worry: any without a stopped server.",
 		}, byDC),
 		dampedNow: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "legate_wan_damped_servers", Help: "Servers that failed again and again and are asked last, by their datacenter.",
+			Name: "legate_wan_damped_servers", Help: "Servers that failed again and again and are asked last, by their datacenter. Worry: above 0.",
 		}, byDC),
 		refutations: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "legate_wan_refutations_total", Help: "How often this server told the others that it is alive although one doubted it, or that its tags changed.",
+			Name: "legate_wan_refutations_total", Help: "How often this server told the others that it is alive although one doubted it, or that its tags changed. Worry: rising: others do not reach it, look at its network and its load.",
 		}),
 		tempered: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "legate_wan_tempered_deaths_total", Help: "Claims that a server is dead that were taken as suspicions, because nobody had suspected it.",
+			Name: "legate_wan_tempered_deaths_total", Help: "Claims that a server is dead that were taken as suspicions, because nobody had suspected it. Worry: without a cut before them: a member has a wrong picture.",
 		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "legate_wan_oversized_exchanges_total", Help: "Exchanges of state that were refused because of what they claim to hold.",
+			Name: "legate_wan_oversized_exchanges_total", Help: "Exchanges of state that were refused because of what they claim to hold. Worry: any: a member sends what no member should.",
 		}),
 	}
 	m.datacenter(own)

@@ -10,10 +10,10 @@ type metrics struct {
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	syncs := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "legate_local_syncs_total", Help: "Rounds of anti-entropy between this agent and the catalog, by outcome.",
+		Name: "legate_local_syncs_total", Help: "Rounds of anti-entropy between this agent and the catalog, by outcome. Worry: failed ones that go on.",
 	}, []string{"outcome"})
 	writes := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "legate_local_writes_total", Help: "Registrations and deregistrations that anti-entropy sent to the catalog, by outcome.",
+		Name: "legate_local_writes_total", Help: "Registrations and deregistrations that anti-entropy sent to the catalog, by outcome. Worry: refused: the token may not register.",
 	}, []string{"outcome"})
 	r.MustRegister(syncs, writes)
 	return &metrics{done: syncs.WithLabelValues("ok"), failed: syncs.WithLabelValues("failed"),

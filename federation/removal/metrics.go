@@ -15,12 +15,12 @@ type metrics struct {
 
 func newMetrics(reg prometheus.Registerer, r *Records) *metrics {
 	m := &metrics{exchanges: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "legate_federation_record_exchanges_total", Help: "Exchanges with other servers of which datacenters are removed, by result.",
+		Name: "legate_federation_record_exchanges_total", Help: "Exchanges with other servers of which datacenters are removed, by result. Worry: silent ones that go on.",
 	}, []string{"result"})}
 	m.exchanges.WithLabelValues(answered)
 	m.exchanges.WithLabelValues(silent)
 	reg.MustRegister(m.exchanges, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "legate_federation_removed_datacenters", Help: "Datacenters that are removed from the federation and refused.",
+		Name: "legate_federation_removed_datacenters", Help: "Datacenters that are removed from the federation and refused. Worry: not the same on all servers.",
 	}, func() float64 {
 		n := 0
 		for _, rec := range r.List() {

@@ -24,17 +24,17 @@ func class(status int) int {
 func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "legate_http_request_seconds", Help: "Time of HTTP requests that do not wait for a change, by route and method.",
+			Name: "legate_http_request_seconds", Help: "Seconds of HTTP requests that do not wait for a change, by route and method. Worry: a 99th percentile above 1.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9), NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
 		}, []string{"route", "method"}),
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "legate_http_responses_total", Help: "HTTP answers, by route, method and class of the status.",
+			Name: "legate_http_responses_total", Help: "HTTP answers, by route, method and class of the status. Worry: 5xx; none is a client that went away.",
 		}, []string{"route", "method", "class"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "legate_http_requests_in_flight", Help: "HTTP requests being answered, those that wait for a change among them.",
+			Name: "legate_http_requests_in_flight", Help: "HTTP requests being answered, those that wait for a change among them. Worry: rising without end.",
 		}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "legate_http_panics_total", Help: "Handlers that panicked; each is a fault of the program.",
+			Name: "legate_http_panics_total", Help: "Handlers that panicked; each is a fault of the program. Worry: any.",
 		}),
 	}
 	r.MustRegister(m.seconds, m.answers, m.inFlight, m.panics)

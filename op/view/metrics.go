@@ -15,9 +15,9 @@ type metrics struct {
 
 func newMetrics(r prometheus.Registerer, v *Views) *metrics {
 	answers := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "legate_view_answers_total",
-		Help: "Reads that were asked of views: hit and miss were current, aged was not, refused got an error, passed was asked of a server instead."}, []string{"result"})
+		Help: "Reads that were asked of views: hit and miss were current, aged was not, refused got an error, passed was asked of a server instead. Worry: refused, or aged for minutes."}, []string{"result"})
 	ends := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "legate_view_evictions_total",
-		Help: "Views that were dropped because nobody asked (idle) or for others (room), and views that found no room (refused)."}, []string{"reason"})
+		Help: "Views that were dropped because nobody asked (idle) or for others (room), and views that found no room (refused). Worry: room or refused that goes on: more is asked for than is kept."}, []string{"reason"})
 	m := &metrics{
 		hits: answers.WithLabelValues("hit"), misses: answers.WithLabelValues("miss"), aged: answers.WithLabelValues("aged"),
 		refused: answers.WithLabelValues("refused"), passed: answers.WithLabelValues("passed"),
@@ -51,8 +51,8 @@ func newHoldings(v *Views) *holdings {
 	return &holdings{v: v,
 		views:   d("legate_view_views", "Views that hold a result, by datacenter that owns it."),
 		streams: d("legate_view_subscriptions", "Views that are being pushed to, by datacenter that owns the results."),
-		bytes:   d("legate_view_bytes", "Memory of views, estimated, by datacenter that owns the results."),
-		ages:    d("legate_view_oldest_age_seconds", "Age of the oldest result in a view, 0 if all are current, by datacenter that owns it."),
+		bytes:   d("legate_view_bytes", "Bytes of memory that views take, estimated, by datacenter that owns the results."),
+		ages:    d("legate_view_oldest_age_seconds", "Seconds since the oldest result in a view was current, 0 if all are, by datacenter that owns it. Worry: above 60: the datacenter cannot be reached."),
 	}
 }
 

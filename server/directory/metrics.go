@@ -22,7 +22,7 @@ func newMetrics(r prometheus.Registerer, d *Directory) *metrics {
 		deltas: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "legate_directory_deltas_total",
 			Help: "Messages about the health of services that came from another datacenter."}, labels),
 		services: prometheus.NewDesc("legate_directory_services", "Services that are known of another datacenter.", labels, nil),
-		age:      prometheus.NewDesc("legate_directory_age_seconds", "Age of what is known of another datacenter's services; 0 while it is current or nothing is known.", labels, nil),
+		age:      prometheus.NewDesc("legate_directory_age_seconds", "Seconds since what is known of another datacenter's services was current; 0 while it is or nothing is known. Worry: above 60: the datacenter cannot be reached.", labels, nil),
 		watches: prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "legate_directory_watched_services",
 			Help: "Services whose health in other datacenters somebody waits for."}, func() float64 {
 			d.mu.RLock()

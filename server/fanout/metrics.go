@@ -26,7 +26,7 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer, parts func() float64) *metrics {
 	m := &metrics{
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "legate_wide_decisions_total",
-			Help: "Answers by which datacenters gave them: the first that has what is asked (local, other, aged: it cannot be reached, none, failed) or all (several, failed)."},
+			Help: "Answers by which datacenters gave them: the first that has what is asked (local, other, aged: it cannot be reached, none, failed) or all (several, failed). Worry: failed, or other where local is usual."},
 			[]string{"reach", "result"}),
 		changes: prometheus.NewCounter(prometheus.CounterOpts{Name: "legate_wide_changes_total",
 			Help: "Times that another datacenter came to answer what is being followed."}),

@@ -12,7 +12,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 
 func seconds(what, done string) prometheus.Histogram {
 	return prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "legate_snapshot_" + what + "_seconds", Help: "Time in which a snapshot for an operator was " + done + ".",
+		Name: "legate_snapshot_" + what + "_seconds", Help: "Seconds in which a snapshot for an operator was " + done + ".",
 		Buckets: prometheus.ExponentialBuckets(0.01, 4, 10),
 	})
 }

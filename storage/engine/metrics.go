@@ -36,11 +36,11 @@ func NewMetrics(r prometheus.Registerer, db string) (*Metrics, error) {
 	m := &Metrics{
 		registerer: r,
 		stalls: counter("legate_storage_write_stalls_total",
-			"Times that Pebble held back writes because flushes or compactions lag."),
+			"Times that Pebble held back writes because flushes or compactions lag. Worry: any that goes on: the disk is too slow for the load."),
 		diskSlow: counter("legate_storage_disk_slow_total",
-			"Disk operations that took longer than five seconds."),
+			"Disk operations that took longer than five seconds. Worry: any: the disk fails."),
 		backgroundErrors: counter("legate_storage_background_errors_total",
-			"Flushes and compactions that failed; the first makes the node stop."),
+			"Flushes and compactions that failed; the first makes the node stop. Worry: any."),
 		flushes:     counter("legate_storage_flushes_total", "Memtables written to tables."),
 		compactions: counter("legate_storage_compactions_total", "Compactions that ended."),
 	}
@@ -101,7 +101,7 @@ func (m *Metrics) listener(f *Fault) *pebble.EventListener {
 // SizeGauge is of the bytes that an instance takes on disk.
 func SizeGauge(db string, read func() float64) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "legate_storage_disk_bytes", Help: "Bytes on disk.",
+		Name: "legate_storage_disk_bytes", Help: "Bytes on disk. Worry: near what the disk has.",
 		ConstLabels: prometheus.Labels{"db": db},
 	}, read)
 }

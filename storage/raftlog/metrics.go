@@ -17,7 +17,7 @@ type logMetrics struct {
 func newLogMetrics(m *engine.Metrics, l *Log) (*logMetrics, error) {
 	lm := &logMetrics{
 		fsync: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "legate_raft_log_fsync_seconds", Help: "Time to append one batch to the Raft log and sync it.",
+			Name: "legate_raft_log_fsync_seconds", Help: "Seconds to append one batch to the Raft log and sync it. Worry: a 99th percentile above 0.05: the disk is slow, and every write waits for it.",
 			Buckets: engine.FsyncBuckets(),
 		}),
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -28,7 +28,7 @@ func newLogMetrics(m *engine.Metrics, l *Log) (*logMetrics, error) {
 			Name: "legate_raft_log_cache_bytes", Help: "Bytes of log entries kept decoded in memory.",
 		}),
 		cacheMiss: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "legate_raft_log_cache_misses_total", Help: "Entries that were read from the disk.",
+			Name: "legate_raft_log_cache_misses_total", Help: "Entries of the Raft log that were read from the disk instead of memory. Worry: many: a follower is far behind.",
 		}),
 	}
 	first := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
