@@ -50,9 +50,9 @@ func TestWhatAllRoutesShareIsAnswered(t *testing.T) {
 	})
 }
 
-// TestHeaders: one row is one request with headers of its answer; an empty
+// One row is one request with headers of its answer; an empty
 // value is a header that is absent.
-func TestHeaders(t *testing.T) {
+func TestAnswersCarryTheirHeaders(t *testing.T) {
 	for _, c := range []struct {
 		method, target string
 		want           map[string]string
@@ -83,8 +83,8 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// TestParameters: one row is a request with the header that its operation gets.
-func TestParameters(t *testing.T) {
+// One row is a request with the header that its operation gets.
+func TestParametersReachTheOperation(t *testing.T) {
 	for _, c := range []struct {
 		target, name, value string
 		want                op.Header

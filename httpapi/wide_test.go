@@ -9,7 +9,7 @@ import (
 	"github.com/legate-project/legate/op"
 )
 
-// TestSeveralDatacenters: one row is one question to several datacenters with what
+// One row is one question to several datacenters with what
 // is asked of the server; the answer says what became of each.
 func TestSeveralDatacenters(t *testing.T) {
 	meta := op.Meta{Index: 1<<52 - 1, Opaque: true, KnownLeader: true, Datacenter: "dc2", Age: 11500 * time.Millisecond, Outcomes: []op.Outcome{

@@ -77,7 +77,7 @@ func TestRequestsOfTheCatalogAreAnswered(t *testing.T) {
 }
 
 // Clients are written against these answers, to the byte.
-func TestShapes(t *testing.T) {
+func TestAnswersAreToTheByteWhatClientsRead(t *testing.T) {
 	serve(t, &resttest.Caller{Answers: resttest.Records()}).CheckShapes(t, []resttest.Shape{
 		{"/v1/catalog/nodes", `[{` + resttest.NodeJSON + `}]`, &[]*api.Node{}, false},
 		{"/v1/catalog/services", `{"db":[],"web":["v1"]}`, &map[string][]string{}, false},

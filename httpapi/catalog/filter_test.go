@@ -12,8 +12,8 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 )
 
-// TestFilters: one row is an expression with the names that pass.
-func TestFilters(t *testing.T) {
+// One row is an expression with the names that pass.
+func TestFiltersOfNodes(t *testing.T) {
 	nodes := catalog.Nodes{{Node: "n1", Meta: map[string]string{"rack": "r1", "dot.ted": "x"}}, {Node: "n2", Address: "10.0.0.2"}}
 	for expression, want := range map[string]string{
 		`Node == n1`:                            "n1",
@@ -54,7 +54,7 @@ func TestFilters(t *testing.T) {
 	}
 }
 
-// TestFiltersOfServices: one row is an expression with the names and tags of the
+// One row is an expression with the names and tags of the
 // instances that pass.
 func TestFiltersOfServices(t *testing.T) {
 	list := catalog.ServiceNodes{

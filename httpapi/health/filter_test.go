@@ -10,7 +10,7 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 )
 
-// TestFiltersOfInstances: one row is an expression with the services that pass.
+// One row is an expression with the services that pass.
 func TestFiltersOfInstances(t *testing.T) {
 	node := resttest.Node()
 	list := catalog.Instances{

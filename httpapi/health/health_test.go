@@ -46,7 +46,7 @@ func TestRequestsOfHealthAreAnswered(t *testing.T) {
 }
 
 // Clients are written against these answers, to the byte.
-func TestShapes(t *testing.T) {
+func TestAnswersAreToTheByteWhatClientsRead(t *testing.T) {
 	serve(t, &resttest.Caller{Answers: resttest.Records()}).CheckShapes(t, []resttest.Shape{
 		{"/v1/health/service/web", `[{"Node":{` + resttest.NodeJSON + `},"Service":` + resttest.WebJSON + `,"Checks":[` + resttest.CheckJSON + `]}]`, &[]*api.ServiceEntry{}, true},
 		{"/v1/health/checks/web", `[` + resttest.CheckJSON + `]`, &api.HealthChecks{}, true},
@@ -86,7 +86,9 @@ func TestInstancesOfAMeshAreAskedFor(t *testing.T) {
 	resttest.CheckMesh(t, serve, "/v1/health/service/web", "/v1/health/connect/web")
 }
 
+// A list of gateways is empty, and is as new as the instances in the mesh.
 func TestNoGatewaysAreKnown(t *testing.T) {
+	resttest.CheckAsked(t, serve, map[string]any{"/v1/health/ingress/web": &catalog.ServiceRequest{Service: "web", Connect: true}})
 	w := serve(t, &resttest.Caller{Answers: resttest.Records()})
 	if rec := w.Do("GET", "/v1/health/ingress/web", ""); rec.Code != 200 || rec.Body.String() != "[]" || rec.Header().Get("X-Consul-Index") != "7" {
 		t.Errorf("%d %s %v", rec.Code, rec.Body, rec.Header())

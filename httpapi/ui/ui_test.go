@@ -15,7 +15,7 @@ func serve(t testing.TB, c op.Caller) *resttest.Server {
 }
 
 // Clients are written against these answers, to the byte.
-func TestShapes(t *testing.T) {
+func TestAnswersAreToTheByteWhatClientsRead(t *testing.T) {
 	serve(t, &resttest.Caller{Answers: resttest.Records()}).CheckShapes(t, []resttest.Shape{
 		{"/v1/internal/ui/nodes", `[{"ID":"","Node":"n1","Address":"10.0.0.1","Datacenter":"","TaggedAddresses":null,"Meta":null,"Services":[` + resttest.WebJSON + `],"Checks":[` + resttest.CheckJSON + `]},` +
 			`{"ID":"","Node":"n2","Address":"","Datacenter":"","TaggedAddresses":null,"Meta":null,"Services":[],"Checks":[]}]`, nil, false},
