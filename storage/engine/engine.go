@@ -62,6 +62,7 @@ func Open(dir string, opts *pebble.Options, f *Fault, m *Metrics) (*Engine, erro
 	opts.FormatMajorVersion = pebble.FormatNewest
 	opts.Logger = f.Logger()
 	opts.EventListener = m.listener(f)
+	opts.WithFSDefaults() // Pebble watches how long operations take only where no FS is given, or asked
 	db, err := OpenPebble(dir, opts, f)
 	if err != nil {
 		return nil, err
