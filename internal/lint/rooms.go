@@ -27,8 +27,8 @@ func levels() map[string]int {
 		"state dns agent/exec agent/watches " + areas,
 		"server httpapi",
 		"agent",
-		"internal/testcluster internal/gossipsim", // what tests and the lab share
-		"cmd deployments internal/proctest internal/e2e internal/linear",
+		"internal/testcluster internal/gossipsim deployments", // what tests and the lab share
+		"cmd internal/proctest internal/e2e internal/linear internal/observe",
 	} {
 		level := i - 1
 		for _, room := range strings.Fields(rooms) {
