@@ -140,10 +140,10 @@ func TestAnAnswerThatWasUnderWayDoesNotConfirm(t *testing.T) {
 func TestWhoHasJustStartedVotesForNobody(t *testing.T) {
 	l, now := clocked("a", "b", "c")
 	_, inner := raft.NewInmemTransport("a")
-	w := newWatched(inner, l, func() *raft.Raft { return nil }, nil)
+	w := newLeaseTransport(inner, l, func() *raft.Raft { return nil }, nil)
 	ask := func(command any) (silent bool) {
 		answers := make(chan raft.RPCResponse, 1)
-		return w.silent(raft.RPC{Command: command, RespChan: answers})
+		return w.abstain(raft.RPC{Command: command, RespChan: answers})
 	}
 	if w.Close() != nil || !ask(&raft.RequestVoteRequest{}) || !ask(&raft.RequestPreVoteRequest{}) {
 		t.Error("it votes")
@@ -173,17 +173,17 @@ func TestWhoHeardNothingForALeaseVotes(t *testing.T) {
 		answers := make(chan raft.RPCResponse, 1)
 		rpc := raft.RPC{RespChan: answers, Command: &raft.RequestPreVoteRequest{
 			RPCHeader: raft.RPCHeader{ID: []byte(from)}, Term: term, LastLogIndex: last}}
-		return w.release(&rpc) && (<-answers).Response.(*raft.RequestPreVoteResponse).Granted
+		return w.voteDespiteLeader(&rpc) && (<-answers).Response.(*raft.RequestPreVoteResponse).Granted
 	}
 	eventually(t, "a heartbeat comes", func() bool { return follower.node.raft.LastContact().After(time.Now().Add(-50 * time.Millisecond)) })
-	if rpc := ask(); w.release(&rpc) || rpc.Command.(*raft.RequestVoteRequest).LeadershipTransfer {
+	if rpc := ask(); w.voteDespiteLeader(&rpc) || rpc.Command.(*raft.RequestVoteRequest).LeadershipTransfer {
 		t.Error("it lets a leader go that it has just heard")
 	}
 	lead.net.cut(lead.id)
 	eventually(t, "the lease is over", func() bool { return time.Since(follower.node.raft.LastContact()) > 100*time.Millisecond })
 	term, last := follower.node.raft.CurrentTerm(), follower.node.raft.LastIndex()
 	rpc := ask()
-	if w.release(&rpc) || !rpc.Command.(*raft.RequestVoteRequest).LeadershipTransfer {
+	if w.voteDespiteLeader(&rpc) || !rpc.Command.(*raft.RequestVoteRequest).LeadershipTransfer {
 		t.Error("it stays loyal to a silent leader")
 	}
 	if preVote("stranger", term+1, last) || preVote(lead.id, term, last) || preVote(lead.id, term+1, last-1) {
@@ -200,7 +200,7 @@ func TestANodeThatHasFailedSendsNoHeartbeats(t *testing.T) {
 	_, peer := raft.NewInmemTransport("b")
 	inner.Connect("b", peer)
 	down := make(chan struct{})
-	w := newWatched(inner, l, func() *raft.Raft { return nil }, down)
+	w := newLeaseTransport(inner, l, func() *raft.Raft { return nil }, down)
 	close(down)
 	err := w.AppendEntries("b", "b", &raft.AppendEntriesRequest{}, &raft.AppendEntriesResponse{})
 	select {

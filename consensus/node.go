@@ -23,7 +23,7 @@ type Node struct {
 	metrics *metrics
 	group   *lifecycle.Group
 	lease   *lease
-	peers   *watched
+	peers   *leaseTransport
 
 	queue chan *proposal
 	sent  chan sentEntry
@@ -116,7 +116,7 @@ func (n *Node) watchPeers() {
 		}
 		return ids
 	})
-	n.peers = newWatched(n.cfg.Transport, n.lease, n.started.Load, n.down)
+	n.peers = newLeaseTransport(n.cfg.Transport, n.lease, n.started.Load, n.down)
 	n.peers.group = n.group
 }
 

@@ -64,7 +64,7 @@ func verdict(yes bool) string {
 }
 
 // RequestVote implements raft.Transport.
-func (w *watched) RequestVote(id raft.ServerID, to raft.ServerAddress, ask *raft.RequestVoteRequest, answer *raft.RequestVoteResponse) error {
+func (w *leaseTransport) RequestVote(id raft.ServerID, to raft.ServerAddress, ask *raft.RequestVoteRequest, answer *raft.RequestVoteResponse) error {
 	err := w.Transport.RequestVote(id, to, ask, answer)
 	w.votes.heard(vote, answer.Granted, err)
 	return err
@@ -72,7 +72,7 @@ func (w *watched) RequestVote(id raft.ServerID, to raft.ServerAddress, ask *raft
 
 // listen puts itself between Raft and a candidate to hear Raft's answer. There
 // is one goroutine for each request that Raft has taken, which is one or two.
-func (w *watched) listen(rpc *raft.RPC) {
+func (w *leaseTransport) listen(rpc *raft.RPC) {
 	switch rpc.Command.(type) {
 	case *raft.RequestVoteRequest, *raft.RequestPreVoteRequest:
 	default:

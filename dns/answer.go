@@ -33,7 +33,7 @@ func (x *exchange) nameServers(qtype uint16) int {
 	if err != nil {
 		return x.failed(err)
 	}
-	x.learned(&meta)
+	x.noteAge(&meta)
 	if list == nil {
 		return mdns.RcodeSuccess
 	}
@@ -64,7 +64,7 @@ func (x *exchange) node(n name, qtype uint16) int {
 	if err != nil {
 		return x.failed(err)
 	}
-	x.learned(&meta)
+	x.noteAge(&meta)
 	if node == nil {
 		return x.absent(&meta)
 	}
@@ -113,7 +113,7 @@ func (x *exchange) service(n name, qtype uint16) int {
 	if err != nil {
 		return x.failed(err)
 	}
-	x.learned(&meta)
+	x.noteAge(&meta)
 	if len(list) == 0 {
 		return x.absent(&meta)
 	}

@@ -75,7 +75,7 @@ type Server struct {
 	domains []string // lower case, with a dot at both ends
 	conf    atomic.Pointer[settings]
 
-	recursion, hurried *recursion // for clients, and for additional records
+	recursion, additionalRecursion *recursion // for clients, and for additional records
 
 	messages sync.Pool // *exchange
 }
@@ -127,7 +127,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.metrics = newMetrics(cfg.Registerer)
 	s.recursion = newRecursion(s.metrics, newClientLimit(maxRecursing, maxRecursingEach))
-	s.hurried = newRecursion(s.metrics, newClientLimit(maxHurried, maxHurriedEach))
+	s.additionalRecursion = newRecursion(s.metrics, newClientLimit(maxAdditional, maxAdditionalEach))
 	s.messages.New = func() any { return &exchange{s: s} }
 	return s, nil
 }
@@ -136,12 +136,12 @@ func New(cfg Config) (*Server, error) {
 type exchange struct {
 	s   *Server
 	ctx context.Context // until the catalog must have answered
-	// lasting is for recursors, which have a time of their own.
-	lasting   context.Context
-	recursion *recursion
-	req       mdns.Msg
-	out       mdns.Msg
-	tcp       bool
+	// recursorCtx is for recursors, which have a time of their own.
+	recursorCtx context.Context
+	recursion   *recursion
+	req         mdns.Msg
+	out         mdns.Msg
+	tcp         bool
 	// from is the client's address, not valid where it is unknown.
 	from netip.Addr
 	// conf is the same for the whole answer.
@@ -172,7 +172,7 @@ type record struct {
 func (x *exchange) reset(ctx context.Context, tcp bool) {
 	clear(x.answer)
 	clear(x.additional)
-	*x = exchange{s: x.s, conf: x.s.conf.Load(), ctx: ctx, lasting: ctx, recursion: x.s.recursion, req: x.req, tcp: tcp, answer: x.answer[:0], additional: x.additional[:0],
+	*x = exchange{s: x.s, conf: x.s.conf.Load(), ctx: ctx, recursorCtx: ctx, recursion: x.s.recursion, req: x.req, tcp: tcp, answer: x.answer[:0], additional: x.additional[:0],
 		out: mdns.Msg{Question: x.out.Question[:0], Answer: x.out.Answer[:0], Ns: x.out.Ns[:0], Extra: x.out.Extra[:0]}}
 }
 
@@ -301,8 +301,8 @@ func (x *exchange) header(dc string) op.Header {
 	return h
 }
 
-// learned notes how fresh what a lookup found is.
-func (x *exchange) learned(m *op.Meta) {
+// noteAge notes how fresh what a lookup found is.
+func (x *exchange) noteAge(m *op.Meta) {
 	x.fresh = max(x.fresh, current)
 	if m.Age > 0 {
 		x.fresh = aged

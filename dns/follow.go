@@ -18,9 +18,9 @@ const (
 	// hostsTime the time for that: clients can ask for them themselves.
 	maxHosts  = 8
 	hostsTime = 300 * time.Millisecond
-	// maxHurried and maxHurriedEach bound the questions that recursors are asked for
+	// maxAdditional and maxAdditionalEach bound the questions that recursors are asked for
 	// that, apart from those of clients.
-	maxHurried, maxHurriedEach = 64, 16
+	maxAdditional, maxAdditionalEach = 64, 16
 )
 
 // resolve adds to an answer that is a host name the addresses of that.
@@ -42,7 +42,7 @@ func (x *exchange) follow(host string, qtype uint16) []mdns.RR {
 	if x.depth >= maxFollowed || !ours && !x.recurses() {
 		return nil
 	}
-	y := &exchange{s: x.s, conf: x.conf, ctx: x.ctx, lasting: x.lasting, recursion: x.recursion, from: x.from,
+	y := &exchange{s: x.s, conf: x.conf, ctx: x.ctx, recursorCtx: x.recursorCtx, recursion: x.recursion, from: x.from,
 		domain: x.domain, depth: x.depth + 1, owner: host}
 	y.req.RecursionDesired = x.req.RecursionDesired
 	y.req.Question = []mdns.Question{{Name: host, Qtype: qtype, Qclass: mdns.ClassINET}}
@@ -88,7 +88,7 @@ func (x *exchange) resolveHosts(places []int) {
 	var stop context.CancelFunc
 	y.ctx, stop = context.WithTimeout(x.ctx, hostsTime)
 	defer stop()
-	y.lasting, y.recursion = y.ctx, x.s.hurried
+	y.recursorCtx, y.recursion = y.ctx, x.s.additionalRecursion
 	for _, i := range places[:min(len(places), maxHosts)] {
 		target := x.answer[i].rr.(*mdns.SRV).Target
 		found := y.follow(target, mdns.TypeA)

@@ -20,7 +20,7 @@ func (x *exchange) query(n name, qtype uint16) int {
 	if err != nil {
 		return x.failed(err)
 	}
-	x.learned(&meta)
+	x.noteAge(&meta)
 	if found == nil || len(found.Nodes) == 0 {
 		return x.absent(&meta)
 	}

@@ -82,7 +82,7 @@ func (x *exchange) pointers(a netip.Addr, qtype uint16) (rcode int, known bool) 
 		if err != nil {
 			return x.failed(err), false
 		}
-		x.learned(&m)
+		x.noteAge(&m)
 		if meta = m; list == nil || len(*list) == 0 {
 			continue
 		}

@@ -95,7 +95,7 @@ func (s *site) RoundTrip(ctx context.Context, to transport.Target, protocol stri
 func (s *site) Forget(transport.Target)                    { s.forgotten++ }
 func (s *site) RTT(transport.Target, string) time.Duration { return siteTrip }
 func (s *site) Path(to transport.Target, protocol string) transport.PathStats {
-	return transport.PathStats{Target: to, Protocol: protocol, Connections: 2, RTT: siteTrip, Recent: 0.01, Doubling: true}
+	return transport.PathStats{Target: to, Protocol: protocol, Connections: 2, RTT: siteTrip, Recent: 0.01, Duplicating: true}
 }
 
 var testPing = op.Direct[op.Empty, op.Empty]{Name: "test.ping"}
@@ -348,7 +348,7 @@ func TestStatusSaysWhatIsKnown(t *testing.T) {
 		}
 		got, now := state(r), time.Now()
 		if got.Datacenter != "dc2" || got.Servers != 3 || got.Alive != 2 || got.Answering != 2 || got.Breaker != Closed || got.RTT != siteTrip ||
-			got.Connections != 12 || got.Loss != 0.01 || !got.Doubling || got.P95 != siteTrip || !got.LastContact.Equal(now) {
+			got.Connections != 12 || got.Loss != 0.01 || !got.Duplicating || got.P95 != siteTrip || !got.LastContact.Equal(now) {
 			t.Errorf("%+v", got)
 		}
 	})

@@ -22,15 +22,15 @@ const (
 
 // Status is how another datacenter is seen from this server.
 type Status struct {
-	Datacenter string
-	State      State
-	Reason     string        // why it is not up, for people
-	Servers    int           // known to the WAN pool, those that left aside
-	Alive      int           // of them, as gossip says
-	Answering  int           // of them, as calls and probes say
-	RTT        time.Duration // smallest smoothed round trip; 0 while no connection is open
-	Loss       float64       // share of packets lost lately on the way there, the worst of its servers', 0 to 1
-	Doubling   bool          // small calls go on two connections because of it
+	Datacenter  string
+	State       State
+	Reason      string        // why it is not up, for people
+	Servers     int           // known to the WAN pool, those that left aside
+	Alive       int           // of them, as gossip says
+	Answering   int           // of them, as calls and probes say
+	RTT         time.Duration // smallest smoothed round trip; 0 while no connection is open
+	Loss        float64       // share of packets lost lately on the way there, the worst of its servers', 0 to 1
+	Duplicating bool          // small calls go on two connections because of it
 	// Of the open connections for calls, to all of its servers.
 	Connections, Streams     int
 	BytesInFlight            int
@@ -79,7 +79,7 @@ func (s *Status) judge(dc *datacenter) {
 	if n := dc.damped(); n > 0 {
 		why = append(why, fmt.Sprintf("%d of %d servers failed again and again of late", n, s.Servers))
 	}
-	if s.Doubling {
+	if s.Duplicating {
 		why = append(why, fmt.Sprintf("%.1f %% of the packets are lost", 100*s.Loss))
 	}
 	if s.State = Up; len(why) > 0 {
@@ -118,10 +118,10 @@ func (r *Router) statusOf(dc *datacenter) Status {
 			p := r.cfg.Transport.Path(m.target, protocol)
 			s.Connections += p.Connections
 			s.Streams += p.InFlight
-			s.BytesInFlight += p.UnderWay
+			s.BytesInFlight += p.BytesInFlight
 			s.BytesSent, s.BytesRead = s.BytesSent+p.BytesSent, s.BytesRead+p.BytesRead
 			s.PacketsSent, s.PacketsLost = s.PacketsSent+p.PacketsSent, s.PacketsLost+p.PacketsLost
-			s.Loss, s.Doubling = max(s.Loss, p.Recent), s.Doubling || p.Doubling
+			s.Loss, s.Duplicating = max(s.Loss, p.Recent), s.Duplicating || p.Duplicating
 			if p.RTT > 0 && (s.RTT == 0 || p.RTT < s.RTT) {
 				s.RTT = p.RTT
 			}

@@ -124,7 +124,7 @@ func TestLossMakesRequestsGoTwiceAndCalmEndsIt(t *testing.T) {
 	eventually(t, 15*time.Second, "loss is seen", func() bool {
 		call()
 		s := a.Path(to(b), testProtocol)
-		return s.Doubling && s.Recent > lossyAbove && doubled(a) > 0
+		return s.Duplicating && s.Recent > lossyAbove && doubled(a) > 0
 	})
 	n.SetDefault(wanem.Link{RTT: 10 * time.Millisecond})
 	p, err := a.path(to(b), testProtocol)
@@ -137,7 +137,7 @@ func TestLossMakesRequestsGoTwiceAndCalmEndsIt(t *testing.T) {
 	p.mu.Unlock()
 	eventually(t, 10*time.Second, "calm is seen", func() bool {
 		call()
-		return !a.Path(to(b), testProtocol).Doubling
+		return !a.Path(to(b), testProtocol).Duplicating
 	})
 	start, before := time.Now(), doubled(a)
 	for range 50 {

@@ -227,7 +227,7 @@ func (l *links) Collect(ch chan<- prometheus.Metric) {
 	for _, p := range l.e.Stats() {
 		if r := rows[linkKey{p.Protocol, p.Peer.Datacenter}]; r != nil && p.Lossy {
 			r.lossy, r.loss = true, max(r.loss, p.Recent)
-			if p.Doubling {
+			if p.Duplicating {
 				r.doubling++
 			}
 		}

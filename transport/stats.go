@@ -11,22 +11,22 @@ import (
 
 // PathStats says how the connections to one target for one protocol are.
 type PathStats struct {
-	Target      Target
-	Protocol    string
-	Peer        identity.Peer // who answered there last; zero if nobody did yet
-	Connections int           // open, those that the peer made included
-	InFlight    int           // streams in progress, both directions
-	RTT         time.Duration // smallest smoothed round trip; 0 if unknown
-	MinRTT      time.Duration // smallest round trip seen
-	PacketsSent uint64        // of the open connections, as all that follow
-	PacketsLost uint64
-	BytesSent   uint64
-	BytesRead   uint64
-	UnderWay    int     // bytes of requests, or of answers if more, in the last round trip
-	Lossy       bool    // the protocol is for networks that lose packets
-	Recent      float64 // share of packets lost lately, 0 to 1; only of lossy protocols
-	Doubling    bool    // small requests go on two connections because of that
-	Err         error   // why there is no connection, if a dial failed last
+	Target        Target
+	Protocol      string
+	Peer          identity.Peer // who answered there last; zero if nobody did yet
+	Connections   int           // open, those that the peer made included
+	InFlight      int           // streams in progress, both directions
+	RTT           time.Duration // smallest smoothed round trip; 0 if unknown
+	MinRTT        time.Duration // smallest round trip seen
+	PacketsSent   uint64        // of the open connections, as all that follow
+	PacketsLost   uint64
+	BytesSent     uint64
+	BytesRead     uint64
+	BytesInFlight int     // bytes of requests, or of answers if more, in the last round trip
+	Lossy         bool    // the protocol is for networks that lose packets
+	Recent        float64 // share of packets lost lately, 0 to 1; only of lossy protocols
+	Duplicating   bool    // small requests go on two connections because of that
+	Err           error   // why there is no connection, if a dial failed last
 }
 
 // Loss is the share of lost packets, 0 to 1.
@@ -60,7 +60,7 @@ func (p *path) stats() PathStats {
 	s := PathStats{Target: p.key.target, Protocol: p.key.protocol}
 	if p.lossy {
 		p.measure(time.Now())
-		s.Lossy, s.Recent, s.Doubling = true, max(p.loss.share(), p.pairs.share()), p.lossyNow()
+		s.Lossy, s.Recent, s.Duplicating = true, max(p.loss.share(), p.pairs.share()), p.lossyNow()
 	}
 	if p.failures > 0 {
 		s.Err = p.lastErr
@@ -80,7 +80,7 @@ func (p *path) stats() PathStats {
 		s.PacketsLost += q.PacketsLost
 		s.BytesSent += q.BytesSent
 		s.BytesRead += q.BytesReceived
-		s.UnderWay += int(c.underWay(time.Now()))
+		s.BytesInFlight += int(c.underWay(time.Now()))
 	}
 	return s
 }

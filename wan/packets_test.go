@@ -102,7 +102,7 @@ func TestJoinIsTriedAtOnceAfterARefusal(t *testing.T) {
 // there would be a line that says nothing.
 func TestPoolThatLeftSaysNothingMore(t *testing.T) {
 	a := startNode(t, "dc1", "a1", settings{})
-	c := newCarrier(a.endpoint, func([]byte) {}, func() {})
+	c := newQUICTransport(a.endpoint, func([]byte) {}, func() {})
 	a.kill()
 	if err := c.Shutdown(); err != nil {
 		t.Fatal(err)

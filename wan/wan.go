@@ -58,10 +58,10 @@ type Config struct {
 	// Endpoint carries the gossip. The pool adds its protocol to it and
 	// removes it when it stops.
 	Endpoint *transport.Endpoint
-	// Carrier makes what carries the gossip in place of Endpoint: for
+	// Transport makes the transport of gossip in place of Endpoint: for
 	// simulations. It shows each packet that comes in to judge, which may
 	// change it. The pool shuts it down.
-	Carrier func(judge func([]byte)) memberlist.NodeAwareTransport
+	Transport func(judge func([]byte)) memberlist.NodeAwareTransport
 	// AdvertiseAddr is the IP address that other datacenters reach this
 	// server at; needed if the endpoint's socket is bound to all addresses.
 	AdvertiseAddr string
@@ -86,7 +86,7 @@ type Config struct {
 // Pool is this server's membership in the federation.
 type Pool struct {
 	*gossip.Pool
-	carrier *carrier // nil in simulations
+	quic    *quicTransport // nil in simulations
 	refuse  func(datacenter string) error
 	damper  *damper
 	metrics *poolMetrics
@@ -94,7 +94,7 @@ type Pool struct {
 
 // Start opens the pool; it knows only this server until Join.
 func Start(cfg Config) (*Pool, error) {
-	if cfg.Self.Name == "" || cfg.Self.Datacenter == "" || cfg.Endpoint == nil && cfg.Carrier == nil {
+	if cfg.Self.Name == "" || cfg.Self.Datacenter == "" || cfg.Endpoint == nil && cfg.Transport == nil {
 		return nil, errors.New("start WAN gossip: node name, datacenter and endpoint are needed")
 	}
 	if cfg.Log == nil {
@@ -121,15 +121,15 @@ func Start(cfg Config) (*Pool, error) {
 func (p *Pool) start(cfg Config) error {
 	name := FullName(cfg.Self.Name, cfg.Self.Datacenter)
 	watch := newObserved(name, p.metrics)
-	if cfg.Carrier != nil {
-		watch.NodeAwareTransport = cfg.Carrier(watch.judge)
+	if cfg.Transport != nil {
+		watch.NodeAwareTransport = cfg.Transport(watch.judge)
 	} else {
-		p.carrier = newCarrier(cfg.Endpoint, watch.judge, p.metrics.refused.Inc)
-		p.carrier.refuse = cfg.Refuse
-		if err := cfg.Endpoint.Handle(Protocol, p.carrier.protocol()); err != nil {
+		p.quic = newQUICTransport(cfg.Endpoint, watch.judge, p.metrics.refused.Inc)
+		p.quic.refuse = cfg.Refuse
+		if err := cfg.Endpoint.Handle(Protocol, p.quic.protocol()); err != nil {
 			return fmt.Errorf("start WAN gossip: %w", err)
 		}
-		watch.NodeAwareTransport = p.carrier
+		watch.NodeAwareTransport = p.quic
 	}
 	var err error
 	p.Pool, err = gossip.Start(gossip.Config{
@@ -155,7 +155,7 @@ func (p *Pool) start(cfg Config) error {
 		Registerer:       cfg.Registerer,
 	})
 	if err != nil {
-		// The pool may have failed before it had the carrier.
+		// The pool may have failed before it had the transport.
 		return errors.Join(err, watch.Shutdown())
 	}
 	return nil
@@ -261,8 +261,8 @@ func (p *Pool) servers(members []Member) []Server {
 // Join is gossip.Pool.Join. Nobody is spared the attempt because the last one was
 // refused.
 func (p *Pool) Join(addrs []string) (int, error) {
-	if p.carrier != nil {
-		p.carrier.endpoint.Anew(Protocol)
+	if p.quic != nil {
+		p.quic.endpoint.Anew(Protocol)
 	}
 	return p.Pool.Join(addrs)
 }
@@ -283,8 +283,8 @@ func (p *Pool) ServersByDatacenter() map[string][]Server {
 // CancelDials ends joins that are under way and has later ones fail: for a process
 // that is about to stop. Goodbyes need no dial.
 func (p *Pool) CancelDials() {
-	if p.carrier != nil {
-		p.carrier.endDials()
+	if p.quic != nil {
+		p.quic.endDials()
 	}
 }
 

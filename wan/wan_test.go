@@ -450,7 +450,7 @@ func TestUnspecifiedAddressNeedsAnAdvertisedOne(t *testing.T) {
 
 func TestPacketsAboveTheSizeOfADatagramAreRefused(t *testing.T) {
 	a1 := startNode(t, "dc1", "a1", settings{})
-	c := newCarrier(a1.endpoint, func([]byte) {}, func() {})
+	c := newQUICTransport(a1.endpoint, func([]byte) {}, func() {})
 	if _, err := c.WriteToAddress(make([]byte, transport.MaxDatagram+1), memberlist.Address{Addr: a1.addr()}); !errors.Is(err, transport.ErrTooLarge) {
 		t.Fatal(err)
 	}

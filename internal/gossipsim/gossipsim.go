@@ -105,8 +105,8 @@ func (f *Federation) Add(i int) (*Server, error) {
 	p, err := wan.Start(wan.Config{
 		Self: wan.Server{Name: name, ID: fmt.Sprintf("%08d-0000-0000-0000-%012d", i, n), Datacenter: Site(i), RPCPort: 8300,
 			WANPort: wanPort, Build: "1.0.0", Status: gossip.Alive},
-		Carrier: func(judge func([]byte)) memberlist.NodeAwareTransport { s.end.judge = judge; return s.end },
-		Profile: gossip.WAN, Timing: f.spec.Timing, OnChange: s.changed, Registerer: s.reg,
+		Transport: func(judge func([]byte)) memberlist.NodeAwareTransport { s.end.judge = judge; return s.end },
+		Profile:   gossip.WAN, Timing: f.spec.Timing, OnChange: s.changed, Registerer: s.reg,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("simulate %s: %w", s.Name, err)

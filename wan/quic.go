@@ -26,8 +26,8 @@ const (
 	idleDrop = time.Hour
 )
 
-// carrier is memberlist's transport on a QUIC endpoint.
-type carrier struct {
+// quicTransport is memberlist's transport on a QUIC endpoint.
+type quicTransport struct {
 	endpoint *transport.Endpoint
 	judge    func([]byte) // sees each packet that comes in
 	refused  func()       // is told of exchanges that claim too much
@@ -42,10 +42,10 @@ type carrier struct {
 	endDials context.CancelFunc
 }
 
-var _ memberlist.NodeAwareTransport = (*carrier)(nil)
+var _ memberlist.NodeAwareTransport = (*quicTransport)(nil)
 
-func newCarrier(e *transport.Endpoint, judge func([]byte), refused func()) *carrier {
-	c := &carrier{
+func newQUICTransport(e *transport.Endpoint, judge func([]byte), refused func()) *quicTransport {
+	c := &quicTransport{
 		endpoint: e,
 		judge:    judge,
 		refused:  refused,
@@ -58,7 +58,7 @@ func newCarrier(e *transport.Endpoint, judge func([]byte), refused func()) *carr
 	return c
 }
 
-func (c *carrier) protocol() transport.Protocol {
+func (c *quicTransport) protocol() transport.Protocol {
 	return transport.Protocol{
 		Serve:    c.serve,
 		Datagram: c.receive,
@@ -74,7 +74,7 @@ func (c *carrier) protocol() transport.Protocol {
 }
 
 // serve hands a stream to memberlist and waits until it is closed there.
-func (c *carrier) serve(_ context.Context, _ transport.Remote, s transport.Stream) {
+func (c *quicTransport) serve(_ context.Context, _ transport.Remote, s transport.Stream) {
 	t := &served{Stream: s, closed: make(chan struct{})}
 	select {
 	case c.streams <- newBounded(t, c.refused):
@@ -88,7 +88,7 @@ func (c *carrier) serve(_ context.Context, _ transport.Remote, s transport.Strea
 	}
 }
 
-func (c *carrier) receive(from transport.Remote, b []byte, received time.Time) {
+func (c *quicTransport) receive(from transport.Remote, b []byte, received time.Time) {
 	c.judge(b)
 	select {
 	case c.packets <- &memberlist.Packet{Buf: b, From: from.Addr, Timestamp: received}:
@@ -115,7 +115,7 @@ func target(a memberlist.Address) transport.Target {
 }
 
 // FinalAdvertiseAddr implements memberlist.Transport.
-func (c *carrier) FinalAdvertiseAddr(ip string, port int) (net.IP, int, error) {
+func (c *quicTransport) FinalAdvertiseAddr(ip string, port int) (net.IP, int, error) {
 	local, ok := c.endpoint.Addr().(*net.UDPAddr)
 	if !ok {
 		return nil, 0, fmt.Errorf("advertise in the WAN: %s is no UDP address", c.endpoint.Addr())
@@ -139,12 +139,12 @@ func (c *carrier) FinalAdvertiseAddr(ip string, port int) (net.IP, int, error) {
 }
 
 // WriteTo implements memberlist.Transport.
-func (c *carrier) WriteTo(b []byte, addr string) (time.Time, error) {
+func (c *quicTransport) WriteTo(b []byte, addr string) (time.Time, error) {
 	return c.WriteToAddress(b, memberlist.Address{Addr: addr})
 }
 
 // WriteToAddress implements memberlist.NodeAwareTransport. It never blocks.
-func (c *carrier) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
+func (c *quicTransport) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
 	if c.ended() || c.refuse(datacenterOf(a.Name)) != nil {
 		return time.Now(), nil // as if lost: memberlist would write an error for each packet
 	}
@@ -153,7 +153,7 @@ func (c *carrier) WriteToAddress(b []byte, a memberlist.Address) (time.Time, err
 	return time.Now(), err
 }
 
-func (c *carrier) ended() bool {
+func (c *quicTransport) ended() bool {
 	select {
 	case <-c.done:
 		return true
@@ -163,15 +163,15 @@ func (c *carrier) ended() bool {
 }
 
 // PacketCh implements memberlist.Transport.
-func (c *carrier) PacketCh() <-chan *memberlist.Packet { return c.packets }
+func (c *quicTransport) PacketCh() <-chan *memberlist.Packet { return c.packets }
 
 // DialTimeout implements memberlist.Transport.
-func (c *carrier) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
+func (c *quicTransport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
 	return c.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
 }
 
 // DialAddressTimeout implements memberlist.NodeAwareTransport.
-func (c *carrier) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
+func (c *quicTransport) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
 	if err := c.refuse(datacenterOf(a.Name)); err != nil {
 		return nil, err
 	}
@@ -185,10 +185,10 @@ func (c *carrier) DialAddressTimeout(a memberlist.Address, timeout time.Duration
 }
 
 // StreamCh implements memberlist.Transport.
-func (c *carrier) StreamCh() <-chan net.Conn { return c.streams }
+func (c *quicTransport) StreamCh() <-chan net.Conn { return c.streams }
 
 // Shutdown implements memberlist.Transport.
-func (c *carrier) Shutdown() error {
+func (c *quicTransport) Shutdown() error {
 	c.once.Do(func() {
 		close(c.done)
 		c.endDials()

@@ -11,7 +11,7 @@ import (
 	"github.com/legate-project/legate/internal/lifecycle"
 )
 
-// watched is Raft's transport with what the lease needs: it notes which
+// leaseTransport is Raft's transport with what the lease needs: it notes which
 // requests followers took, and keeps a node that has just started from voting.
 // Such a node may have answered a leader before it died and cannot know: for
 // the length of a lease it votes for nobody.
@@ -19,13 +19,13 @@ import (
 // And it ends Raft's loyalty to a leader that is silent with the lease. Raft
 // refuses votes until its own timer notices, at one to three heartbeat
 // timeouts, so that the first who noticed had to wait for the last.
-type watched struct {
+type leaseTransport struct {
 	raft.Transport
-	lease *lease
-	node  func() *raft.Raft // nil until it has started
-	down  <-chan struct{}   // closed when the node has failed or stops
-	mute  time.Duration     // until when it does not vote
-	rpcs  chan raft.RPC
+	lease        *lease
+	node         func() *raft.Raft // nil until it has started
+	down         <-chan struct{}   // closed when the node has failed or stops
+	abstainUntil time.Duration     // until when it does not vote
+	rpcs         chan raft.RPC
 
 	votes     *votes
 	followers *followers
@@ -33,24 +33,24 @@ type watched struct {
 }
 
 var (
-	_ raft.Transport   = (*watched)(nil)
-	_ raft.WithPreVote = (*watched)(nil)
-	_ raft.WithClose   = (*watched)(nil)
+	_ raft.Transport   = (*leaseTransport)(nil)
+	_ raft.WithPreVote = (*leaseTransport)(nil)
+	_ raft.WithClose   = (*leaseTransport)(nil)
 )
 
 // errNoPreVote is the answer of a transport that cannot ask for pre-votes.
 var errNoPreVote = errors.New("consensus: the transport knows no pre-votes")
 
-func newWatched(t raft.Transport, l *lease, node func() *raft.Raft, down <-chan struct{}) *watched {
-	return &watched{Transport: t, lease: l, node: node, down: down, mute: l.clock() + l.length, rpcs: make(chan raft.RPC),
+func newLeaseTransport(t raft.Transport, l *lease, node func() *raft.Raft, down <-chan struct{}) *leaseTransport {
+	return &leaseTransport{Transport: t, lease: l, node: node, down: down, abstainUntil: l.clock() + l.length, rpcs: make(chan raft.RPC),
 		votes: newVotes(), followers: newFollowers(l.clock)}
 }
 
 // Consumer implements raft.Transport.
-func (w *watched) Consumer() <-chan raft.RPC { return w.rpcs }
+func (w *leaseTransport) Consumer() <-chan raft.RPC { return w.rpcs }
 
 // forward hands requests of peers to Raft.
-func (w *watched) forward(ctx context.Context) {
+func (w *leaseTransport) forward(ctx context.Context) {
 	for {
 		var rpc raft.RPC
 		select {
@@ -58,7 +58,7 @@ func (w *watched) forward(ctx context.Context) {
 			return
 		case rpc = <-w.Transport.Consumer():
 		}
-		if w.silent(rpc) || w.release(&rpc) {
+		if w.abstain(rpc) || w.voteDespiteLeader(&rpc) {
 			continue
 		}
 		w.listen(&rpc)
@@ -70,9 +70,9 @@ func (w *watched) forward(ctx context.Context) {
 	}
 }
 
-// silent answers requests for votes in Raft's place while the node is mute.
-func (w *watched) silent(rpc raft.RPC) bool {
-	if w.lease.clock() >= w.mute {
+// abstain answers requests for votes in Raft's place while the node abstains.
+func (w *leaseTransport) abstain(rpc raft.RPC) bool {
+	if w.lease.clock() >= w.abstainUntil {
 		return false
 	}
 	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}
@@ -92,9 +92,9 @@ func (w *watched) silent(rpc raft.RPC) bool {
 	return true
 }
 
-// release has Raft vote although it knows a leader, if that is silent. Whether
+// voteDespiteLeader has Raft vote although it knows a leader, if that is silent. Whether
 // the candidate's log suffices is Raft's to say; a pre-vote is answered here.
-func (w *watched) release(rpc *raft.RPC) (answered bool) {
+func (w *leaseTransport) voteDespiteLeader(rpc *raft.RPC) (answered bool) {
 	r := w.node()
 	if r == nil || r.State() != raft.Follower || time.Since(r.LastContact()) < w.lease.length {
 		return false
@@ -120,7 +120,7 @@ func (w *watched) release(rpc *raft.RPC) (answered bool) {
 // AppendEntries implements raft.Transport. A node that has failed sends none:
 // parts of Raft that do not end, because they wait for its disk, would keep
 // followers loyal to it.
-func (w *watched) AppendEntries(id raft.ServerID, to raft.ServerAddress, ask *raft.AppendEntriesRequest, answer *raft.AppendEntriesResponse) error {
+func (w *leaseTransport) AppendEntries(id raft.ServerID, to raft.ServerAddress, ask *raft.AppendEntriesRequest, answer *raft.AppendEntriesResponse) error {
 	select {
 	case <-w.down:
 		return ErrStopped
@@ -141,7 +141,7 @@ func (w *watched) AppendEntries(id raft.ServerID, to raft.ServerAddress, ask *ra
 }
 
 // RequestPreVote implements raft.WithPreVote.
-func (w *watched) RequestPreVote(id raft.ServerID, to raft.ServerAddress, ask *raft.RequestPreVoteRequest, answer *raft.RequestPreVoteResponse) error {
+func (w *leaseTransport) RequestPreVote(id raft.ServerID, to raft.ServerAddress, ask *raft.RequestPreVoteRequest, answer *raft.RequestPreVoteResponse) error {
 	err := errNoPreVote
 	if t, ok := w.Transport.(raft.WithPreVote); ok {
 		err = t.RequestPreVote(id, to, ask, answer)
@@ -151,7 +151,7 @@ func (w *watched) RequestPreVote(id raft.ServerID, to raft.ServerAddress, ask *r
 }
 
 // Close implements raft.WithClose.
-func (w *watched) Close() error {
+func (w *leaseTransport) Close() error {
 	if t, ok := w.Transport.(raft.WithClose); ok {
 		return t.Close()
 	}
