@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -26,6 +27,12 @@ import (
 
 // metricsPage is written from what agents expose.
 const metricsPage = "../../docs/metrics.md"
+
+// What is read of an exposition.
+var (
+	seriesForm = regexp.MustCompile(`^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? \S+`)
+	labelForm  = regexp.MustCompile(`(\w+)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"`)
+)
 
 // family is one metric as agents expose it.
 type family struct {
