@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"regexp"
+	"regexp/syntax"
 	"strconv"
 	"strings"
 
@@ -15,11 +15,16 @@ import (
 	"github.com/hashicorp/go-bexpr/grammar"
 )
 
-// Bounds on expressions: the parser backtracks, and brackets make it do so
-// without end. A comparison takes some 600 steps of it.
+// Bounds on expressions.
 const (
 	maxLength = 4096
-	maxSteps  = 1 << 17
+	// maxSteps is for the parser, which backtracks, and brackets make it do so without
+	// end. A comparison takes some 600 steps.
+	maxSteps = 1 << 17
+	// maxPattern is how many characters and choices the patterns of an expression have
+	// together once their repetitions are written out, as compiling does: a{1000} has
+	// a thousand.
+	maxPattern = 10_000
 )
 
 // Filter is a parsed expression; nil lets everything pass.
@@ -33,17 +38,71 @@ type Filter struct {
 // Parse reads an expression; the empty one lets everything pass. Errors say what
 // is wrong with it.
 func Parse(text string) (*Filter, error) {
+	f, _, err := parse(text)
+	return f, err
+}
+
+// parse is Parse, and returns the expression as a tree as well.
+func parse(text string) (*Filter, any, error) {
 	if text == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if len(text) > maxLength {
-		return nil, fmt.Errorf("Invalid filter: it is longer than %d bytes", maxLength)
+		return nil, nil, fmt.Errorf("Invalid filter: it is longer than %d bytes", maxLength)
+	}
+	tree, err := grammar.Parse("", []byte(text), grammar.MaxExpressions(maxSteps))
+	if err != nil {
+		return nil, nil, unfit(err)
+	}
+	if n, err := patterns(tree); err != nil {
+		return nil, nil, unfit(err)
+	} else if n > maxPattern {
+		return nil, nil, fmt.Errorf("Invalid filter: its patterns are too long: written out, they have %d characters, at most %d are taken", n, maxPattern)
 	}
 	e, err := bexpr.CreateEvaluator(text, bexpr.WithMaxExpressions(maxSteps), bexpr.WithTagName("bexpr"))
 	if err != nil {
-		return nil, unfit(err)
+		return nil, nil, unfit(err)
 	}
-	return &Filter{eval: e}, nil
+	return &Filter{eval: e}, tree, nil
+}
+
+// patterns adds up the sizes of all regular expressions in an expression.
+func patterns(expression any) (int, error) {
+	switch e := expression.(type) {
+	case *grammar.UnaryExpression:
+		return patterns(e.Operand)
+	case *grammar.BinaryExpression:
+		left, err := patterns(e.Left)
+		if err != nil {
+			return 0, err
+		}
+		right, err := patterns(e.Right)
+		return left + right, err
+	case *grammar.CollectionExpression:
+		return patterns(e.Inner)
+	case *grammar.MatchExpression:
+		if e.Operator == grammar.MatchMatches || e.Operator == grammar.MatchNotMatches {
+			re, err := syntax.Parse(e.Value.Raw, syntax.Perl)
+			if err != nil {
+				return 0, err
+			}
+			return size(re), nil
+		}
+	}
+	return 0, nil
+}
+
+// size is how many parts a regular expression has with its repetitions written
+// out. The parser bounds how large it can be.
+func size(re *syntax.Regexp) int {
+	n := 1 + len(re.Rune)
+	for _, sub := range re.Sub {
+		n += size(sub)
+	}
+	if re.Op == syntax.OpRepeat {
+		n *= max(re.Min, re.Max, 1)
+	}
+	return n
 }
 
 func unfit(err error) error {
@@ -54,15 +113,11 @@ func unfit(err error) error {
 // something in each of its lists. An expression that does not fit it is refused,
 // however short the list is that it is for.
 func ParseFor(text string, sample any) (*Filter, error) {
-	f, err := Parse(text)
+	f, tree, err := parse(text)
 	if err != nil || f == nil {
 		return f, err
 	}
-	ast, err := grammar.Parse("", []byte(text), grammar.MaxExpressions(maxSteps))
-	if err == nil {
-		err = fits(ast, sample)
-	}
-	if err == nil {
+	if err = fits(tree, sample); err == nil {
 		_, err = f.eval.Evaluate(sample) // what fits does not see: the insides of any and all
 	}
 	if err != nil {
@@ -86,11 +141,6 @@ func fits(expression, sample any) error {
 	case *grammar.MatchExpression:
 		if len(e.Selector.Path) == 0 {
 			return errors.New("a selector is empty")
-		}
-		if e.Operator == grammar.MatchMatches || e.Operator == grammar.MatchNotMatches {
-			if _, err := regexp.Compile(e.Value.Raw); err != nil {
-				return err
-			}
 		}
 		fill(reflect.ValueOf(sample), e.Selector.Path)
 		one, err := bexpr.CreateEvaluator(comparison(e), bexpr.WithMaxExpressions(maxSteps))
