@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -428,6 +429,9 @@ func TestReload(t *testing.T) {
 		}
 		return services, all.Node.Meta["rack"], status
 	}
+	if m, err := o.client.Agent().Metrics(); err != nil || !slices.ContainsFunc(m.Gauges, func(g api.GaugeValue) bool { return strings.Contains(g.Name, "runtime") }) {
+		t.Fatalf("no metrics of the process: %v", err)
+	}
 	eventually(t, "the first configuration is in the catalog", func() bool {
 		s, m, st := state()
 		return s == "consul:8300 old:0 web:80 " && m == "r1" && st == "passing fine"
@@ -444,7 +448,7 @@ func TestReload(t *testing.T) {
 	}
 	lines := get(t, o.url+"/v1/agent/monitor?loglevel=debug")
 	o.load = func() (*config.Config, error) {
-		return load(t, ip, dir, `server = true bootstrap_expect = 1 node_meta { rack = "r2" } dns_config { node_ttl = "9s" } log_level = "DEBUG" discard_check_output = true
+		return load(t, ip, dir, `server = true bootstrap_expect = 1 node_meta { rack = "r2" } dns_config { node_ttl = "9s" } telemetry { prefix_filter = ["-consul.runtime"] } log_level = "DEBUG" discard_check_output = true
 			service { name = "web" port = 80 check { id = "alive" ttl = "1m" status = "warning" } }
 			service { name = "new" port = 7 }`)
 	}
@@ -453,6 +457,9 @@ func TestReload(t *testing.T) {
 	}
 	if o.opts.Level.Level() != slog.LevelDebug {
 		t.Error("the log level was not reloaded")
+	}
+	if m, err := o.client.Agent().Metrics(); err != nil || slices.ContainsFunc(m.Gauges, func(g api.GaugeValue) bool { return strings.Contains(g.Name, "runtime") }) {
+		t.Errorf("the prefixes of metrics were not reloaded: %v", err)
 	}
 	eventually(t, "the second configuration is in the catalog", func() bool {
 		s, m, st := state()

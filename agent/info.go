@@ -82,6 +82,9 @@ func (a *Agent) Reload(cfg *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
+	if err := a.filterMetrics(&cfg.Telemetry); err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
 	if err := s.Define(cfg.Services, cfg.Checks); err != nil {
 		return fmt.Errorf("reload services and checks: %w", err)
 	}
@@ -98,6 +101,7 @@ func (a *Agent) Reload(cfg *config.Config) error {
 	now.NodeMeta, now.DNSConfig, now.ACL.Tokens, now.LogLevel, now.EnableDebug = cfg.NodeMeta, cfg.DNSConfig, cfg.ACL.Tokens, cfg.LogLevel, cfg.EnableDebug
 	now.Services, now.Checks, now.Watches, now.DiscardCheckOutput = cfg.Services, cfg.Checks, cfg.Watches, cfg.DiscardCheckOutput
 	now.DiscoveryMaxStale = cfg.DiscoveryMaxStale
+	now.Telemetry.FilterDefault, now.Telemetry.PrefixFilter = cfg.Telemetry.FilterDefault, cfg.Telemetry.PrefixFilter
 	a.live.Store(&now)
 	a.tokens.configure(&now)
 	s.SetNodeMeta(nodeMeta(&now))

@@ -31,7 +31,7 @@ func (a *Agent) startInterfaces() error {
 
 func (a *Agent) startHTTP() error {
 	api, err := httpapi.New(httpapi.Config{
-		Caller: a.caller, Agent: apiAgent{a}, Local: a.local, Snapshots: a.snapshots, Events: a.events, Metrics: a.reg.Handler(), AgentMetrics: a.reg.AgentHandler(a.metricNames()),
+		Caller: a.caller, Agent: apiAgent{a}, Local: a.local, Snapshots: a.snapshots, Events: a.events, Metrics: a.reg.Handler(a.metricNames()), AgentMetrics: a.reg.AgentHandler(a.metricNames()),
 		MetricsStream: a.reg.StreamHandler(a.metricNames(), cmp.Or(a.opts.Timing.MetricsInterval, metrics.StreamInterval)), Logs: a.logs, DefaultToken: a.tokens.forRequests,
 		Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, TranslateWAN: a.cfg.TranslateWANAddrs, MaxValueSize: a.cfg.Limits.KVMaxValueSize, MaxTxnSize: a.cfg.Limits.TxnMaxReqLen,
 		DefaultQueryTime: a.cfg.DefaultQueryTime, MaxQueryTime: a.cfg.MaxQueryTime, MaxConnsPerClient: a.cfg.Limits.HTTPMaxConnsPerClient,

@@ -1,13 +1,17 @@
 package agent
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/internal/version"
@@ -40,12 +44,49 @@ func (a *Agent) startMetrics() error {
 		a.reg.MustRegister(&rowCount{state: a.server.state,
 			desc: prometheus.NewDesc("legate_state_rows", "Records of the replicated state by table; a minute old at most, or longer where counting takes more than 0.2 s.", []string{"table"}, nil)})
 	}
-	return a.group.Go("intervals of metrics", func(ctx context.Context) { a.reg.Run(ctx, metrics.Interval) })
+	if err := a.filterMetrics(&a.cfg.Telemetry); err != nil {
+		return err
+	}
+	return errors.Join(a.group.Go("intervals of metrics", func(ctx context.Context) { a.reg.Run(ctx, metrics.Interval) }), a.startSinks())
+}
+
+// filterMetrics has the prefixes of the configuration decide what is shown under
+// Consul's names.
+func (a *Agent) filterMetrics(t *config.Telemetry) error {
+	f, err := metrics.NewFilter(t.FilterDefault, t.PrefixFilter)
+	if err != nil {
+		return fmt.Errorf("telemetry.prefix_filter: %w", err)
+	}
+	a.reg.SetFilter(f)
+	return nil
+}
+
+// startSinks sends metrics where the configuration says.
+func (a *Agent) startSinks() error {
+	t := &a.cfg.Telemetry
+	for _, sink := range []metrics.Sink{
+		{Protocol: metrics.Statsd, Addr: t.StatsdAddr}, {Protocol: metrics.Statsite, Addr: t.StatsiteAddr},
+		{Protocol: metrics.DogStatsD, Addr: t.DogstatsdAddr, Tags: t.DogstatsdTags},
+	} {
+		if sink.Addr == "" {
+			continue
+		}
+		if !t.RetryFailedConnection {
+			if err := sink.Check(a.group.Context()); err != nil {
+				return fmt.Errorf("telemetry: %w", err)
+			}
+		}
+		each := cmp.Or(a.opts.Timing.MetricsInterval, metrics.Interval)
+		if err := a.group.Go("metrics to "+string(sink.Protocol), func(ctx context.Context) { a.reg.Push(ctx, sink, a.metricNames(), each) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // metricNames is how metrics are called under Consul's names.
 func (a *Agent) metricNames() metrics.Names {
-	n := metrics.Names{Prefix: a.cfg.Telemetry.MetricsPrefix, Datacenter: a.cfg.Datacenter}
+	n := metrics.Names{Prefix: a.cfg.Telemetry.MetricsPrefix, Datacenter: a.cfg.Datacenter, Compat: a.cfg.Telemetry.Compat != ""}
 	if !a.cfg.Telemetry.DisableHostname {
 		n.Host, _ = os.Hostname() // without one names go without
 	}

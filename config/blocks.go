@@ -159,14 +159,15 @@ type Telemetry struct {
 	PrometheusRetentionTime time.Duration `key:"prometheus_retention_time" mark:"silent" doc:"Metrics are always served; nothing has to be switched on."`
 	MetricsPrefix           string        `key:"metrics_prefix" default:"consul" doc:"Prefix of the names in /v1/agent/metrics that Consul has for metrics."`
 	DisableHostname         bool          `key:"disable_hostname" doc:"Leave the host's name out of the names of gauges in /v1/agent/metrics."`
-	FilterDefault           bool          `key:"filter_default" default:"true" mark:"pending" doc:"What happens to metrics that no prefix_filter names."`
-	PrefixFilter            []string      `key:"prefix_filter" mark:"reload,pending" doc:"Prefixes of metrics to keep (+) or to drop (-)."`
-	EnableHostMetrics       bool          `key:"enable_host_metrics" mark:"pending" doc:"Metrics about the host."`
-	StatsdAddr              string        `key:"statsd_address" mark:"pending" doc:"statsd server."`
-	StatsiteAddr            string        `key:"statsite_address" mark:"pending" doc:"statsite server."`
-	DogstatsdAddr           string        `key:"dogstatsd_addr" mark:"pending" doc:"dogstatsd server."`
-	DogstatsdTags           []string      `key:"dogstatsd_tags" mark:"pending" doc:"Tags sent to dogstatsd."`
-	RetryFailedConnection   bool          `key:"retry_failed_connection" default:"true" mark:"pending" doc:"Try a failed metrics server again."`
+	Compat                  string        `key:"compat" doc:"consul: /metrics has, beside its own, the metrics under the names that Consul's have in Prometheus, for dashboards and alerts that ask for them."`
+	FilterDefault           bool          `key:"filter_default" default:"true" mark:"reload" doc:"Whether metrics under Consul's names are shown and sent that no prefix_filter names."`
+	PrefixFilter            []string      `key:"prefix_filter" mark:"reload" doc:"Prefixes of metrics under Consul's names to keep (+) or to drop (-), such as -consul.rpc.server.call; the longest decides."`
+	EnableHostMetrics       bool          `key:"enable_host_metrics" mark:"silent" doc:"Hosts are measured by what is made for it, such as node_exporter: without effect."`
+	StatsdAddr              string        `key:"statsd_address" doc:"host:port of a statsd server, which gets the metrics under Consul's names each 10 s over UDP."`
+	StatsiteAddr            string        `key:"statsite_address" doc:"The same for statsite, over TCP."`
+	DogstatsdAddr           string        `key:"dogstatsd_addr" doc:"The same for dogstatsd, over UDP, with labels as tags."`
+	DogstatsdTags           []string      `key:"dogstatsd_tags" doc:"Tags of all that is sent to dogstatsd."`
+	RetryFailedConnection   bool          `key:"retry_failed_connection" default:"true" doc:"Start although one of these servers cannot be reached, and try it again; else that is an error."`
 
 	DisablePerTenancyUsageMetrics bool   `key:"disable_per_tenancy_usage_metrics" mark:"silent" doc:"There are no tenancies."`
 	CirconusAPIToken              string `key:"circonus_api_token" mark:"silent,secret" doc:"Circonus is no more: without effect."`

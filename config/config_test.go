@@ -227,6 +227,9 @@ func TestFaultsNameFileAndKeyAllAtOnce(t *testing.T) {
 func TestValidation(t *testing.T) {
 	const base = `data_dir = "/d" `
 	for _, c := range []struct{ text, want string }{
+		{`telemetry { compat = "nagios" }`, `telemetry.compat: "nagios" is not known: consul is`},
+		{`telemetry { statsd_address = "localhost" }`, `telemetry.statsd_address: "localhost" must be host:port`},
+		{`telemetry { prefix_filter = ["consul.rpc"] }`, `telemetry.prefix_filter: "consul.rpc" must be + or - and a prefix`},
 		{`bootstrap = true`, `'bootstrap = true' requires 'server = true'`},
 		{`bootstrap_expect = 3`, `'bootstrap_expect > 0' requires 'server = true'`},
 		{`server = true bootstrap = true bootstrap_expect = 3`, `mutually exclusive`},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"maps"
+	"net"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -35,6 +36,7 @@ func (f *finisher) validate() {
 	f.checkPorts()
 	f.checkTimes()
 	f.checkChoices()
+	f.checkTelemetry()
 	f.checkMeta("node_meta", f.cfg.NodeMeta)
 	f.checkDefinitions()
 }
@@ -95,6 +97,23 @@ func (f *finisher) checkFailover() {
 			if dc != "nearest" || i < len(list)-1 {
 				f.checkDatacenter(key, dc)
 			}
+		}
+	}
+}
+
+func (f *finisher) checkTelemetry() {
+	t := &f.cfg.Telemetry
+	if t.Compat != "" && t.Compat != "consul" {
+		f.fault("telemetry.compat", "%q is not known: consul is", t.Compat)
+	}
+	for _, p := range t.PrefixFilter {
+		if len(p) < 2 || p[0] != '+' && p[0] != '-' {
+			f.fault("telemetry.prefix_filter", "%q must be + or - and a prefix", p)
+		}
+	}
+	for key, addr := range map[string]string{"statsd_address": t.StatsdAddr, "statsite_address": t.StatsiteAddr, "dogstatsd_addr": t.DogstatsdAddr} {
+		if _, port, err := net.SplitHostPort(addr); addr != "" && (err != nil || port == "") {
+			f.fault("telemetry."+key, "%q must be host:port", addr)
 		}
 	}
 }

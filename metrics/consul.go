@@ -17,6 +17,14 @@ type Names struct {
 	Host string
 	// Datacenter is the label of what counts the whole datacenter.
 	Datacenter string
+	// Compat has them in the formats of Prometheus, too (telemetry.compat).
+	Compat bool
+}
+
+// plain is the name of a row without the host.
+func (n Names) plain(r *row) string {
+	n.Host = ""
+	return n.of(r)
 }
 
 // of returns the whole name of a row.
@@ -47,7 +55,7 @@ type row struct {
 	name   string
 	kind   shape
 	family string
-	// only are the labels that the series must have: "kind=alive"; several
+	// only are the labels that the series must have: "kind=alive,pool=lan"; several
 	// values of one are separated by |.
 	only string
 	// shown are the labels: Consul's name = ours; @ is the datacenter.
@@ -138,6 +146,11 @@ func gossipRows() []row {
 		{"serf.member.left", count, "legate_gossip_events_total", "kind=leave", "network=pool", 0},
 		{"serf.member.update", count, "legate_gossip_events_total", "kind=update", "network=pool", 0},
 		{"serf.member.flap", count, "legate_gossip_member_flaps_total", "", "network=pool", 0},
+		{"serf.lan.member.join", count, "legate_gossip_events_total", "kind=join,pool=lan", "", 0}, // old names
+		{"serf.lan.member.failed", count, "legate_gossip_events_total", "kind=fail,pool=lan", "", 0},
+		{"serf.lan.member.left", count, "legate_gossip_events_total", "kind=leave,pool=lan", "", 0},
+		{"serf.lan.member.update", count, "legate_gossip_events_total", "kind=update,pool=lan", "", 0},
+		{"serf.lan.member.flap", count, "legate_gossip_member_flaps_total", "pool=lan", "", 0},
 		{"serf.events", count, "legate_gossip_user_events_total", "", "network=pool", 0},
 		{"serf.queries", count, "legate_gossip_queries_total", "", "network=pool", 0},
 		{"serf.queue.Event", sample, "legate_gossip_queue_depth", "queue=event", "network=pool", 0},
@@ -148,6 +161,11 @@ func gossipRows() []row {
 		{"serf.snapshot.compact", sample, "legate_gossip_snapshot_seconds", "kind=compact", "network=pool", ms},
 	}
 }
+
+// reads are the operations that Consul counts as queries.
+const reads = "catalog.all-service-nodes|catalog.node|catalog.node-services|catalog.nodes|catalog.service-nodes|catalog.services|" +
+	"coordinate.node|coordinate.nodes|health.checks|health.node|health.service|health.state|kv.get|kv.keys|kv.list|" +
+	"query.get|query.list|session.get|session.list|session.node|ui.catalog-overview|ui.node|ui.nodes|ui.services"
 
 // callRows is what is asked: by HTTP and DNS, of servers, and on them.
 func callRows() []row {
@@ -160,6 +178,7 @@ func callRows() []row {
 		{"client.rpc.failed", count, "legate_client_call_errors_total", "", "", 0},
 		{"client.rpc.error", count, "legate_client_call_errors_total", "", "code=code", 0},
 		{"rpc.request", count, "legate_rpc_seconds", "", "", 0},
+		{"rpc.query", count, "legate_rpc_seconds", "operation=" + reads, "", 0},
 		{"rpc.request_error", count, "legate_rpc_errors_total", "", "", 0},
 		{"rpc.server.call", sample, "legate_rpc_seconds", "", "method=operation", ms},
 		{"rpc.cross-dc", count, "legate_federation_call_seconds", "", "datacenter=datacenter", 0},
@@ -200,11 +219,14 @@ func stateRows() []row {
 // inConsulsNames adds what is shown under Consul's names: gauges as they are,
 // the rest of the interval between two gatherings. What nothing was counted of
 // in the interval is left out if it has labels, as go-metrics does.
-func (d *Dump) inConsulsNames(names Names, now []*dto.MetricFamily, in interval) {
+func (d *Dump) inConsulsNames(names Names, now []*dto.MetricFamily, in interval, shows func(name string) bool) {
 	at, from, to := byName(now), byName(in.from), byName(in.to)
 	for _, r := range consulRows() {
 		if r.times == 0 {
 			r.times = 1
+		}
+		if !shows(names.plain(&r)) {
+			continue
 		}
 		name := names.of(&r)
 		switch r.kind {
@@ -350,17 +372,16 @@ func (t *total) min() float64 {
 
 // takes reports whether a series has the labels that the row wants.
 func (r *row) takes(m *dto.Metric) bool {
-	name, values, ok := strings.Cut(r.only, "=")
-	if !ok {
+	if r.only == "" {
 		return true
 	}
-	v := labelOf(m, name)
-	for one := range strings.SplitSeq(values, "|") {
-		if v == one {
-			return true
+	for pair := range strings.SplitSeq(r.only, ",") {
+		name, values, _ := strings.Cut(pair, "=")
+		if !slices.Contains(strings.Split(values, "|"), labelOf(m, name)) {
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 // show returns the labels under Consul's names.

@@ -49,7 +49,7 @@ type Sample struct {
 // AgentHandler serves /v1/agent/metrics: the format of Prometheus if asked for
 // by ?format=prometheus or the Accept header, else a Dump as JSON.
 func (r *Registry) AgentHandler(names Names) http.Handler {
-	prom := r.Handler()
+	prom := r.Handler(names)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if wantsPrometheus(req) {
 			prom.ServeHTTP(w, req)
@@ -75,7 +75,7 @@ func (r *Registry) dump(names Names) ([]byte, error) {
 		return nil, errors.New("metrics cannot be gathered")
 	}
 	d := dump(families, time.Now(), time.Since(r.intervals.born))
-	d.inConsulsNames(names, families, r.lately(families))
+	d.inConsulsNames(names, families, r.lately(families), r.shows)
 	b, err := json.Marshal(d)
 	if err != nil {
 		return nil, fmt.Errorf("metrics cannot be encoded: %w", err)

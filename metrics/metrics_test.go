@@ -71,7 +71,7 @@ func TestMillisecondsBecomeSeconds(t *testing.T) {
 	gometrics.AddSampleWithLabels([]string{"memberlist", "probeNode"}, 1500, labels("n", "wan"))
 	gometrics.AddSampleWithLabels([]string{"memberlist", "queue", "broadcasts"}, 7, labels("n", "lan"))
 	rec := httptest.NewRecorder()
-	r.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	r.Handler(Names{}).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for _, line := range []string{
 		`legate_gossip_probe_seconds_bucket{pool="wan",le="1.6384"} 1`,
 		`legate_gossip_probe_seconds_bucket{pool="wan",le="0.4096"} 0`,

@@ -4,12 +4,13 @@
 //
 // Several agents in one process have a registry each. Of other packages'
 // metrics it names those that Consul has names for, to show them under these as
-// well. It sends nothing anywhere: it is scraped.
+// well, and to send them to a statsd server.
 package metrics
 
 import (
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,12 +25,14 @@ const maxScrapes = 8
 // Registry is the registry of one agent. It is a prometheus.Registerer and
 // Gatherer, safe for concurrent use.
 type Registry struct {
-	reg    *prometheus.Registry
-	names  []string
-	gossip *gossip
-	failed prometheus.Counter
+	reg        *prometheus.Registry
+	names      []string
+	gossip     *gossip
+	failed     prometheus.Counter
+	pushErrors *prometheus.CounterVec
 
 	intervals intervals
+	filter    atomic.Pointer[Filter] // nil: all is shown
 }
 
 var (
@@ -49,6 +52,7 @@ func NewRegistry(node string, others ...string) *Registry {
 		})}
 	r.intervals.born = time.Now()
 	r.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), r.failed)
+	r.pushErrors = newPushErrors(r.reg)
 	r.gossip = newGossip(r.reg)
 	shared().claim(r.names, r.gossip)
 	return r
@@ -77,11 +81,16 @@ func (r *Registry) With(label, value string) prometheus.Registerer {
 }
 
 // Handler serves the metrics in the text format of Prometheus, OpenMetrics or
-// protobuf, as the client asks.
-func (r *Registry) Handler() http.Handler {
-	return promhttp.HandlerFor(r.reg, promhttp.HandlerOpts{
+// protobuf, as the client asks. With those under Consul's names OpenMetrics is not
+// spoken: it would give Consul's counters another name.
+func (r *Registry) Handler(names Names) http.Handler {
+	from := prometheus.Gatherer(r.reg)
+	if names.Compat {
+		from = &compat{r, names}
+	}
+	return promhttp.HandlerFor(from, promhttp.HandlerOpts{
 		ErrorLog: errorCounter{r.failed}, ErrorHandling: promhttp.ContinueOnError,
-		MaxRequestsInFlight: maxScrapes, EnableOpenMetrics: true,
+		MaxRequestsInFlight: maxScrapes, EnableOpenMetrics: !names.Compat,
 	})
 }
 
