@@ -17,7 +17,7 @@ func levels() map[string]int {
 	table := map[string]int{}
 	for i, rooms := range []string{
 		"internal/lifecycle internal/logging internal/version state/catalog/mesh", // below level 0: everybody's ground
-		"rtt config metrics web state/acl/rules internal/wanem internal/lint",
+		"rtt config metrics web internal/tracing state/acl/rules internal/wanem internal/lint",
 		"storage transport internal/gossip agent/checks agent/cloudjoin",
 		"op consensus lan wan state/archive",
 		"state/catalog state/coordinate state/acl state/status federation client op/view agent/events",
