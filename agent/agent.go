@@ -25,6 +25,7 @@ import (
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/internal/tracing"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/metrics"
 	"github.com/legate-project/legate/op"
@@ -80,6 +81,7 @@ type Agent struct {
 	// authority returns the certificate under which agents trust each other.
 	authority func() *x509.Certificate
 	reg       *metrics.Registry
+	tracer    *tracing.Tracer // nil unless traces are sent
 	lan       *lan.Pool
 	servers   *serverList         // servers of the datacenter
 	calls     *transport.Endpoint // to servers of the datacenter
@@ -153,6 +155,9 @@ func (a *Agent) Start(ctx context.Context) error {
 const stopTimeout = 10 * time.Second
 
 func (a *Agent) start(ctx context.Context) error {
+	if err := a.startTracing(); err != nil {
+		return err
+	}
 	if a.cfg.ACL.Enabled {
 		a.log.Warn("ACCESS IS NOT CONTROLLED: acl.enabled is set, but this version has no access control; everybody who reaches the HTTP port may do everything")
 	}

@@ -426,7 +426,7 @@ func orElse(s, other string) string {
 // of servers of other datacenters on the other.
 func (s *serverParts) serve() error {
 	operations := append(state.Operations(), events.Operations()...)
-	answers := rpc.NewServer(s.server, operations)
+	answers := rpc.NewServer(s.server, operations, s.a.tracer)
 	here := func(p identity.Peer) error {
 		if p.Datacenter != s.a.cfg.Datacenter {
 			return fmt.Errorf("this server is of datacenter %s", s.a.cfg.Datacenter)

@@ -169,6 +169,10 @@ type Telemetry struct {
 	DogstatsdTags           []string      `key:"dogstatsd_tags" doc:"Tags of all that is sent to dogstatsd."`
 	RetryFailedConnection   bool          `key:"retry_failed_connection" default:"true" doc:"Start although one of these servers cannot be reached, and try it again; else that is an error."`
 
+	OTLPEndpoint     string            `key:"otlp_endpoint" doc:"Collector of OpenTelemetry that traces are sent to, over HTTP: a URL, to which /v1/traces is added. Without one nothing is traced, whatever the environment says."`
+	OTLPHeaders      map[string]string `key:"otlp_headers" mark:"secret" doc:"Headers of the requests to otlp_endpoint, such as those that it knows its clients by."`
+	TraceSampleRatio float64           `key:"trace_sample_ratio" default:"1" doc:"Share of HTTP requests and DNS queries that begin a trace, 0 to 1. A request with a traceparent is traced if that says so, and only then."`
+
 	DisablePerTenancyUsageMetrics bool   `key:"disable_per_tenancy_usage_metrics" mark:"silent" doc:"There are no tenancies."`
 	CirconusAPIToken              string `key:"circonus_api_token" mark:"silent,secret" doc:"Circonus is no more: without effect."`
 	CirconusAPIApp                string `key:"circonus_api_app" mark:"silent" doc:"Circonus is no more: without effect."`

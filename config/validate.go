@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"slices"
 	"sort"
@@ -37,8 +38,24 @@ func (f *finisher) validate() {
 	f.checkTimes()
 	f.checkChoices()
 	f.checkTelemetry()
+	f.checkTracing()
 	f.checkMeta("node_meta", f.cfg.NodeMeta)
 	f.checkDefinitions()
+}
+
+// checkTracing does not show the endpoint: it can have a password in it.
+func (f *finisher) checkTracing() {
+	t := f.cfg.Telemetry
+	if !(t.TraceSampleRatio >= 0 && t.TraceSampleRatio <= 1) {
+		f.fault("telemetry.trace_sample_ratio", "%v is not between 0 and 1", t.TraceSampleRatio)
+	}
+	if t.OTLPEndpoint == "" {
+		return
+	}
+	u, err := url.Parse(t.OTLPEndpoint)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		f.fault("telemetry.otlp_endpoint", "must be http://host:port or https://host:port, with or without a path; what the collector knows its clients by belongs into otlp_headers")
+	}
 }
 
 func (f *finisher) checkNames() {

@@ -23,6 +23,7 @@ const maxTxnBytes = 4 << 20
 type outcome struct {
 	results []result
 	err     error
+	began   time.Time // when the batch was handed over, all of it committed
 }
 
 type result struct {
@@ -52,7 +53,7 @@ func (f *fsm) ApplyBatch(entries []*raft.Log) []any {
 	began := time.Now()
 	out := make([]any, len(entries))
 	for from := 0; from < len(entries); {
-		n, err := f.applySome(entries[from:], out[from:])
+		n, err := f.applySome(entries[from:], out[from:], began)
 		if err != nil {
 			f.refuse(out[from:], err)
 			break
@@ -75,7 +76,7 @@ func (f *fsm) refuse(out []any, err error) {
 
 // applySome applies entries up to about maxTxnBytes as one batch of the state
 // and returns how many.
-func (f *fsm) applySome(entries []*raft.Log, out []any) (int, error) {
+func (f *fsm) applySome(entries []*raft.Log, out []any, began time.Time) (int, error) {
 	if f.broken != nil {
 		return 0, f.broken
 	}
@@ -91,6 +92,7 @@ func (f *fsm) applySome(entries []*raft.Log, out []any) (int, error) {
 			if err != nil {
 				return 0, fmt.Errorf("apply entry %d: %w", entry.Index, err)
 			}
+			o.began = began
 			out[n] = o
 			commands += len(o.results)
 		} else {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/legate-project/legate/internal/tracing"
 )
 
 // Bounds of the way of a command to Raft.
@@ -40,7 +42,11 @@ type proposal struct {
 	command []byte
 	stage   atomic.Int32
 	done    chan result // capacity 1
+	times   *times      // nil unless the caller traces; its fields are set before done has the result
 }
+
+// times are when a proposal went to Raft, was committed and was applied.
+type times struct{ sent, committed, applied time.Time }
 
 // sentEntry is an entry that Raft has, with the proposals in it.
 type sentEntry struct {
@@ -54,6 +60,24 @@ type sentEntry struct {
 // comment says which errors leave the outcome open; a context that ends while
 // Raft has the command gives both ErrLost and the context's error.
 func (n *Node) Propose(ctx context.Context, command []byte) (any, error) {
+	ctx, span := tracing.Start(ctx, "raft.propose", tracing.Internal)
+	if !span.Recording() {
+		return n.propose(ctx, &proposal{command: command, done: make(chan result, 1)})
+	}
+	defer span.End()
+	span.Number("legate.command.bytes", int64(len(command)))
+	value, err := n.propose(ctx, &proposal{command: command, done: make(chan result, 1), times: &times{}})
+	if err != nil {
+		span.Fail("refused")
+		if errors.Is(err, ErrLost) {
+			span.Fail("lost")
+		}
+	}
+	return value, err
+}
+
+func (n *Node) propose(ctx context.Context, p *proposal) (any, error) {
+	command := p.command
 	if len(command) > MaxCommandBytes {
 		return nil, fmt.Errorf("propose %d bytes: %w", len(command), ErrTooLarge)
 	}
@@ -61,7 +85,6 @@ func (n *Node) Propose(ctx context.Context, command []byte) (any, error) {
 		n.metrics.refused.Inc()
 		return nil, fmt.Errorf("propose: %w", ErrNotLeader)
 	}
-	p := &proposal{command: command, done: make(chan result, 1)}
 	select {
 	case <-n.closing:
 		return nil, fmt.Errorf("propose: %w", ErrStopped)
@@ -75,12 +98,22 @@ func (n *Node) Propose(ctx context.Context, command []byte) (any, error) {
 	}
 	select {
 	case r := <-p.done:
+		p.trace(ctx)
 		return r.value, r.err
 	case <-n.down:
 		return p.giveUp(ErrStopped)
 	case <-ctx.Done():
 		return p.giveUp(ctx.Err())
 	}
+}
+
+// trace records when what happened to a proposal that was answered.
+func (p *proposal) trace(ctx context.Context) {
+	if p.times == nil || p.times.applied.IsZero() {
+		return
+	}
+	tracing.Record(ctx, "raft.replicate", p.times.sent, p.times.committed)
+	tracing.Record(ctx, "apply", p.times.committed, p.times.applied)
 }
 
 // giveUp takes the proposal back if Raft does not have it yet. An answer that
@@ -221,7 +254,11 @@ func (n *Node) answer(ctx context.Context, e sentEntry) {
 		return
 	}
 	since(n.metrics.commit, e.began)
+	ended := time.Now()
 	for i, p := range e.proposals {
+		if p.times != nil {
+			*p.times = times{e.began, o.began, ended}
+		}
 		p.done <- o.results[i]
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/internal/tracing"
 	"github.com/legate-project/legate/op"
 )
 
@@ -63,6 +64,8 @@ type Config struct {
 	// Token for lookups; nil uses none.
 	Token func() string
 
+	// Tracer begins the traces of queries; nil for none.
+	Tracer     *tracing.Tracer
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -180,9 +183,16 @@ func (x *exchange) reset(ctx context.Context, tcp bool) {
 // answer too.
 func (x *exchange) reply() {
 	begin := time.Now()
+	var span tracing.Span
+	if t := x.s.cfg.Tracer; t != nil {
+		x.ctx, span = t.Root(x.ctx, "DNS", tracing.Origin{Kind: tracing.Server, Began: begin})
+	}
 	rcode := x.recovered()
 	x.out.Rcode = rcode
 	x.fill()
+	if span.Recording() {
+		x.trace(span, rcode)
+	}
 	m := x.s.metrics
 	m.answers[rcodeClass(rcode)].Inc()
 	m.lookups[x.fresh].Inc()
@@ -190,6 +200,23 @@ func (x *exchange) reply() {
 	if x.out.Truncated {
 		m.truncated.Inc()
 	}
+}
+
+// trace says how a query ended, and ends its span. Names that are none of ours are of
+// no concern to who reads our traces.
+func (x *exchange) trace(span tracing.Span, rcode int) {
+	if x.out.Authoritative {
+		span.Text("dns.question.name", x.owner)
+	}
+	if len(x.req.Question) == 1 {
+		span.Text("legate.dns.type", mdns.Type(x.req.Question[0].Qtype).String())
+	}
+	span.Text("legate.dns.rcode", mdns.RcodeToString[rcode])
+	span.Text("client.address", x.from.String())
+	if rcode == mdns.RcodeServerFailure {
+		span.Fail("SERVFAIL")
+	}
+	span.End()
 }
 
 // recovered keeps a fault in one answer from ending the agent.

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/legate-project/legate/internal/tracing"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
 	"github.com/legate-project/legate/transport"
@@ -132,6 +133,7 @@ func (r *Router) race(ctx context.Context, dc *datacenter, targets []transport.T
 	start := time.Now()
 	timer := time.AfterFunc(r.hedgeDelay(dc, targets[0]), func() {
 		r.second(h, dc, func() {
+			tracing.Of(ctx).Event("sent to a second server")
 			c := *call
 			h.reply, h.err = rpc.TryEach(second, via, targets[1:], &c, failed)
 			h.overdue = time.Since(start) > r.suspectAfter(targets[0])

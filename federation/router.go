@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/legate-project/legate/internal/lifecycle"
+	"github.com/legate-project/legate/internal/tracing"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
 	"github.com/legate-project/legate/transport"
@@ -173,12 +174,18 @@ func (r *Router) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.deadline(call))
 	defer cancel()
+	ctx, span := tracing.Start(ctx, "federation", tracing.Internal)
 	start := time.Now()
 	reply, err := r.send(ctx, dc, call)
 	if op.CodeOf(err) == op.CodeNoLeader { // of the datacenter that was asked, not of the caller's
 		err = &op.Error{Code: op.CodeNoLeader, Text: err.Error(), Datacenter: name}
 	}
 	r.metrics.record(call, name, time.Since(start), err)
+	span.Text("legate.datacenter", name)
+	if err != nil {
+		span.Fail(op.CodeOf(err).String())
+	}
+	span.End()
 	return reply, err
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/httpapi/snapshot"
 	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/internal/tracing"
 	"github.com/legate-project/legate/op"
 )
 
@@ -75,6 +76,8 @@ type Config struct {
 	// DefaultToken is used for requests without a token; nil uses none.
 	DefaultToken func() string
 
+	// Tracer begins the traces of requests; nil for none.
+	Tracer     *tracing.Tracer
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -112,7 +115,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"), limit: newConnLimit(cfg.MaxConnsPerClient)}
 	api, err := rest.New(rest.Config{Datacenter: cfg.Datacenter, NodeName: cfg.NodeName, TranslateWAN: cfg.TranslateWAN,
 		DefaultQueryTime: cfg.DefaultQueryTime, MaxQueryTime: cfg.MaxQueryTime, HTTP: cfg.HTTP, DefaultToken: cfg.DefaultToken,
-		Log: s.log, Registerer: cfg.Registerer}, Routes(cfg))
+		Tracer: cfg.Tracer, Log: s.log, Registerer: cfg.Registerer}, Routes(cfg))
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,19 @@ const (
 	Cached                        // what is kept of it and followed, however old: see Header.MaxAge
 )
 
+// String is the word that requests have for it.
+func (c Consistency) String() string {
+	switch c {
+	case Consistent:
+		return "consistent"
+	case Stale:
+		return "stale"
+	case Cached:
+		return "cached"
+	}
+	return "default"
+}
+
 // NearAddress in front of an IP address in Header.Near.
 const NearAddress = "ip:"
 
@@ -61,6 +74,9 @@ type Header struct {
 	// RefuseLong has a result that is longer than ShortBytes refused with CodeLong if
 	// it can be had in parts, which the caller asks for then.
 	RefuseLong bool `msg:"brief,omitempty"`
+	// Trace is the trace that the call belongs to, as internal/tracing packs it. It is set
+	// on the wire alone: in a process the context carries it.
+	Trace string `msg:"trace,omitempty"`
 }
 
 // Meta travels back with a result.

@@ -93,8 +93,8 @@ func (z Empty) Msgsize() (s int) {
 func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(14)
-	var zb0001Mask uint16 /* 14 bits */
+	zb0001Len := uint32(15)
+	var zb0001Mask uint16 /* 15 bits */
 	_ = zb0001Mask
 	if z.Datacenter == "" {
 		zb0001Len--
@@ -151,6 +151,10 @@ func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.RefuseLong == false {
 		zb0001Len--
 		zb0001Mask |= 0x2000
+	}
+	if z.Trace == "" {
+		zb0001Len--
+		zb0001Mask |= 0x4000
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -226,6 +230,11 @@ func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "brief"
 			o = append(o, 0xa5, 0x62, 0x72, 0x69, 0x65, 0x66)
 			o = msgp.AppendBool(o, z.RefuseLong)
+		}
+		if (zb0001Mask & 0x4000) == 0 { // if not omitted
+			// string "trace"
+			o = append(o, 0xa5, 0x74, 0x72, 0x61, 0x63, 0x65)
+			o = msgp.AppendString(o, z.Trace)
 		}
 	}
 	return
@@ -341,6 +350,12 @@ func (z *Header) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "RefuseLong")
 				return
 			}
+		case "trace":
+			z.Trace, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Trace")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -355,7 +370,7 @@ func (z *Header) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Header) Msgsize() (s int) {
-	s = 1 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 6 + msgp.StringPrefixSize + len(z.Token) + 5 + msgp.Uint8Size + 4 + msgp.Uint64Size + 5 + msgp.DurationSize + 6 + msgp.DurationSize + 4 + msgp.DurationSize + 4 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Near) + 4 + msgp.BoolSize + 5 + msgp.BoolSize + 5 + msgp.Uint8Size + 5 + msgp.DurationSize + 6 + msgp.BoolSize
+	s = 1 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 6 + msgp.StringPrefixSize + len(z.Token) + 5 + msgp.Uint8Size + 4 + msgp.Uint64Size + 5 + msgp.DurationSize + 6 + msgp.DurationSize + 4 + msgp.DurationSize + 4 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Near) + 4 + msgp.BoolSize + 5 + msgp.BoolSize + 5 + msgp.Uint8Size + 5 + msgp.DurationSize + 6 + msgp.BoolSize + 6 + msgp.StringPrefixSize + len(z.Trace)
 	return
 }
 

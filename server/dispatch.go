@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/legate-project/legate/internal/tracing"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
@@ -22,9 +23,28 @@ import (
 // this server: admit, authenticate, route, execute, record.
 func (s *Server) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	start := time.Now()
+	ctx, span := tracing.Start(ctx, call.Operation.OpName(), tracing.Server)
 	reply, err := s.dispatch(ctx, call)
 	s.metrics.record(call, s.label(call.Header.Datacenter), time.Since(start), err)
+	if span.Recording() {
+		s.trace(span, call, err)
+	}
 	return reply, err
+}
+
+// trace says what was asked of this server, and ends the span of it.
+func (s *Server) trace(span tracing.Span, call *op.Call, err error) {
+	span.Text("rpc.system", "legate")
+	span.Text("rpc.method", call.Operation.OpName())
+	span.Text("legate.datacenter", s.label(call.Header.Datacenter))
+	span.Text("legate.consistency", call.Header.Consistency.String())
+	if call.Header.MinIndex > 0 {
+		span.Mark("legate.blocking")
+	}
+	if err != nil {
+		span.Fail(op.CodeOf(err).String())
+	}
+	span.End()
 }
 
 // label is a datacenter's name in metrics: what callers invent must not become

@@ -23,6 +23,7 @@ import (
 
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/httpapi/rest/unchanged"
+	"github.com/legate-project/legate/internal/tracing"
 )
 
 // MaxBody of a JSON body, in bytes.
@@ -49,6 +50,8 @@ type Config struct {
 	// DefaultToken is used for requests without a token; nil uses none.
 	DefaultToken func() string
 
+	// Tracer begins the traces of requests; nil for none.
+	Tracer     *tracing.Tracer
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }

@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/legate-project/legate/httpapi/rest/unchanged"
+	"github.com/legate-project/legate/internal/tracing"
 )
 
 // Exchange is one request with its answer. It lives in a pool: handlers do not
@@ -32,6 +33,7 @@ type Exchange struct {
 	end    *endpoint
 	params []param
 	status int // 0 until the answer has begun
+	span   tracing.Span
 
 	selects bool           // parts of a result are left out here, by ?filter
 	wait    unchanged.Wait // of who selects
@@ -51,14 +53,18 @@ func (x *Exchange) serve() {
 	for name, value := range x.api.extra {
 		x.W.Header()[name] = value
 	}
-	if err := x.admit(); err != nil {
+	err := x.admit()
+	if t := x.api.cfg.Tracer; t != nil {
+		x.trace(t)
+	}
+	if err != nil {
 		x.fail(err)
 		return
 	}
 	if len(x.params) > 0 && x.Has("index") {
 		runtime.Gosched() // after a change that woke thousands, answers go before new waits
 	}
-	err := x.end.handle(x)
+	err = x.end.handle(x)
 	for errors.Is(err, errSame) { // what changed was left out
 		err = x.end.handle(x)
 	}
@@ -231,6 +237,9 @@ func (x *Exchange) finish() {
 		x.end.seconds.Observe(time.Since(x.start).Seconds())
 	}
 	x.end.answers[class(x.status)].Inc()
+	if x.span.Recording() {
+		x.traced()
+	}
 	x.log()
 	x.api, x.W, x.R, x.Ctx = nil, nil, nil, nil
 	x.selects, x.wait, x.index = false, unchanged.Wait{}, 0

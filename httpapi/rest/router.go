@@ -42,8 +42,23 @@ func Discovery(limit func() time.Duration, rows []Route) []Route {
 
 // endpoint is a handler with its metrics.
 type endpoint struct {
-	handle Handler
+	handle       Handler
+	method, path string // of the route; of a span, never of the request
+	span         string // its name
 	endpointMetrics
+}
+
+func newEndpoint(h Handler, method, path string, m endpointMetrics) *endpoint {
+	path = shownRoute(path)
+	return &endpoint{h, method, path, strings.TrimSpace(method + " " + path), m}
+}
+
+// shownRoute is the path of a row with a star for what a request has there.
+func shownRoute(path string) string {
+	if strings.HasSuffix(path, "/") && path != "/" && !strings.Contains(path, "*") {
+		return path + "*"
+	}
+	return path
 }
 
 // target is a route as the router holds it.
@@ -86,8 +101,8 @@ type router struct {
 func newRouter(table []Route, m *metrics) *router {
 	other := m.endpoint("other", "other")
 	r := &router{exact: map[string]*target{}, prefixes: map[string]*target{},
-		unknown:  &endpoint{nil, other},
-		redirect: &endpoint{addSlash, other},
+		unknown:  newEndpoint(nil, "", "", other),
+		redirect: newEndpoint(addSlash, "", "", other),
 	}
 	for _, row := range table {
 		t := &target{behind: map[string]*target{}}
@@ -96,11 +111,11 @@ func newRouter(table []Route, m *metrics) *router {
 		for i, h := range []Handler{row.Get, row.Put, row.Post, row.Delete} {
 			switch {
 			case h != nil:
-				t.by[i] = &endpoint{h, m.endpoint(row.Path, methods[i])}
+				t.by[i] = newEndpoint(h, methods[i], row.Path, m.endpoint(row.Path, methods[i]))
 			case strings.Contains(row.Later, methods[i]):
-				t.by[i] = &endpoint{notYet, other}
+				t.by[i] = newEndpoint(notYet, methods[i], row.Path, other)
 			case strings.Contains(row.Mesh, methods[i]):
-				t.by[i] = &endpoint{noMesh, other}
+				t.by[i] = newEndpoint(noMesh, methods[i], row.Path, other)
 			default:
 				continue
 			}
@@ -108,11 +123,11 @@ func newRouter(table []Route, m *metrics) *router {
 		}
 		t.allow = []string{strings.Join(append([]string{http.MethodOptions}, allow...), ",")}
 		allowed := t.allow
-		t.options = &endpoint{func(x *Exchange) error {
+		t.options = newEndpoint(func(x *Exchange) error {
 			x.W.Header()["Allow"] = allowed
 			x.Empty(http.StatusOK)
 			return nil
-		}, other}
+		}, http.MethodOptions, row.Path, other)
 		if before, after, ok := strings.Cut(row.Path, "*"); ok {
 			r.prefixes[before].behind[after] = t
 			continue

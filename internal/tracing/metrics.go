@@ -9,7 +9,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	spans := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "legate_tracing_spans_total",
 		Help: "Spans that were recorded, by what became of them: sent to the collector, failed to be sent, or dropped because too many waited." +
-			" Worry: when failed or dropped grow, traces have holes.",
+			" Worry: growing failures or drops, which leave holes in traces.",
 	}, []string{"result"})
 	r.MustRegister(spans)
 	return &metrics{sent: spans.WithLabelValues("sent"), failed: spans.WithLabelValues("failed"), dropped: spans.WithLabelValues("dropped")}

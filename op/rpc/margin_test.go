@@ -50,7 +50,7 @@ func TestLastWordOfAServerArrivesOverAnyRoundTrip(t *testing.T) {
 					worked = time.Since(start)
 					return nil, op.Errorf(op.CodeNoLeader, "no leader")
 				})
-				via := far{wire{NewServer(busy, []op.Operation{read()})}, trip}
+				via := far{wire{NewServer(busy, []op.Operation{read()}, nil)}, trip}
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				_, err := TryEach(ctx, via, []transport.Target{{Addr: "x"}, {Addr: "y"}}, op.NewCall(read(), op.Header{}, &op.Text{}), nil)

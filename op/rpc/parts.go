@@ -192,7 +192,7 @@ func finish(s transport.Stream, reply []byte) error {
 
 // begin carries out a call whose result is taken in parts.
 func (a *Server) begin(ctx context.Context, request []byte) (op.Meta, op.Parts, error) {
-	call, err := a.read(request)
+	ctx, call, err := a.read(ctx, request)
 	if err != nil {
 		return op.Meta{}, nil, err
 	}

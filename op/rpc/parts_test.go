@@ -75,7 +75,7 @@ func inParts() *op.Read[op.Text, op.Text] {
 func begin(t *testing.T, ctx context.Context, s *script) (*op.Listing[op.Text], error) {
 	t.Helper()
 	serve := func(name string, c op.Caller) transport.Target {
-		a := NewServer(c, []op.Operation{inParts()})
+		a := NewServer(c, []op.Operation{inParts()}, nil)
 		e := endpoint(t, name, map[string]transport.Protocol{Protocol: a.Protocol(true, nil), PartsProtocol: a.Parts(nil)})
 		return transport.Target{Addr: e.Addr().String(), NodeID: name}
 	}
@@ -192,7 +192,7 @@ func TestWhoGoesEndsTheReading(t *testing.T) {
 }
 
 func TestLongResultIsTakenWholeByWhoDoesNotTakeParts(t *testing.T) {
-	a := NewServer(source(endless()), []op.Operation{inParts()})
+	a := NewServer(source(endless()), []op.Operation{inParts()}, nil)
 	res, _, err := inParts().Call(t.Context(), op.CallerFunc(func(ctx context.Context, c *op.Call) (*op.Reply, error) {
 		return Send(ctx, wire{a}, transport.Target{}, c)
 	}), op.Header{}, &op.Text{})
@@ -202,7 +202,7 @@ func TestLongResultIsTakenWholeByWhoDoesNotTakeParts(t *testing.T) {
 }
 
 func TestPartsOfWhatHasNone(t *testing.T) {
-	a := NewServer(nil, []op.Operation{read()})
+	a := NewServer(nil, []op.Operation{read()}, nil)
 	head, err := op.AppendHead(nil, op.NewCall(read(), op.Header{}, nil))
 	if err != nil {
 		t.Fatal(err)

@@ -8,8 +8,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
+	"github.com/legate-project/legate/internal/tracing"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/transport/identity"
@@ -59,11 +61,35 @@ var _ RoundTripper = (*transport.Endpoint)(nil)
 // arrive, CodeLost when it may have, CodeTimeout when the deadline passed, and
 // CodeLong where the result takes parts and the call does not say that it is Long.
 func Send(ctx context.Context, via RoundTripper, to transport.Target, c *op.Call) (*op.Reply, error) {
+	ctx, span := tracing.Start(ctx, c.Operation.OpName(), tracing.Client)
+	reply, err := send(ctx, via, to, c)
+	if span.Recording() {
+		trace(span, to, c, err)
+	}
+	return reply, err
+}
+
+// trace says whom a call was sent to, and ends its span.
+func trace(span tracing.Span, to transport.Target, c *op.Call, err error) {
+	span.Text("rpc.system", "legate")
+	span.Text("rpc.method", c.Operation.OpName())
+	span.Text("legate.server", to.Name)
+	if host, port, err := net.SplitHostPort(to.Addr); err == nil {
+		span.Text("server.address", host)
+		span.Text("server.port", port)
+	}
+	if err != nil {
+		span.Fail(op.CodeOf(err).String())
+	}
+	span.End()
+}
+
+func send(ctx context.Context, via RoundTripper, to transport.Target, c *op.Call) (*op.Reply, error) {
 	h := c.Header
 	if h.Hops++; h.Hops > op.MaxHops {
 		return nil, op.Errorf(op.CodeInternal, "%s was forwarded more than %d times", c.Operation.OpName(), op.MaxHops)
 	}
-	h.RefuseLong = c.Take != op.TakeWhole
+	h.RefuseLong, h.Trace = c.Take != op.TakeWhole, tracing.Outgoing(ctx)
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline)
 		if left <= 0 {
@@ -109,12 +135,13 @@ func translate(err error, c *op.Call, to transport.Target) error {
 type Server struct {
 	caller     op.Caller
 	operations map[string]op.Operation
+	tracer     *tracing.Tracer
 }
 
 // NewServer returns a Server that knows the operations and lets the
-// caller carry them out.
-func NewServer(c op.Caller, operations []op.Operation) *Server {
-	a := &Server{caller: c, operations: make(map[string]op.Operation, len(operations))}
+// caller carry them out. The tracer goes on with the traces of those who ask.
+func NewServer(c op.Caller, operations []op.Operation, t *tracing.Tracer) *Server {
+	a := &Server{caller: c, tracer: t, operations: make(map[string]op.Operation, len(operations))}
 	for _, o := range operations {
 		a.operations[o.OpName()] = o
 	}
@@ -124,7 +151,7 @@ func NewServer(c op.Caller, operations []op.Operation) *Server {
 // Answer carries out one encoded call and returns the encoded reply. It never
 // fails: every error is an encoded reply too.
 func (a *Server) Answer(ctx context.Context, request []byte) []byte {
-	call, err := a.read(request)
+	ctx, call, err := a.read(ctx, request)
 	if err != nil {
 		return op.AppendError(nil, err)
 	}
@@ -152,20 +179,22 @@ func (a *Server) Answer(ctx context.Context, request []byte) []byte {
 	return b
 }
 
-// read makes a call of an encoded one.
-func (a *Server) read(request []byte) (*op.Call, error) {
+// read makes a call of an encoded one, in a context with the trace that it belongs to.
+func (a *Server) read(ctx context.Context, request []byte) (context.Context, *op.Call, error) {
 	name, h, body, err := op.ReadHead(request)
 	if err != nil {
-		return nil, op.Errorf(op.CodeInvalid, "read call: %v", err)
+		return ctx, nil, op.Errorf(op.CodeInvalid, "read call: %v", err)
 	}
 	o := a.operations[name]
 	if o == nil {
-		return nil, op.Errorf(op.CodeUnsupported, "operation %q is unknown to this server", name)
+		return ctx, nil, op.Errorf(op.CodeUnsupported, "operation %q is unknown to this server", name)
 	}
 	if h.Hops > op.MaxHops {
-		return nil, op.Errorf(op.CodeInvalid, "%s was forwarded more than %d times", name, op.MaxHops)
+		return ctx, nil, op.Errorf(op.CodeInvalid, "%s was forwarded more than %d times", name, op.MaxHops)
 	}
-	return op.Received(o, h, body), nil
+	ctx = a.tracer.Continue(ctx, h.Trace)
+	h.Trace = ""
+	return ctx, op.Received(o, h, body), nil
 }
 
 // Protocol serves calls from those that admit lets in. With shared, small

@@ -35,7 +35,7 @@ func ask(t *testing.T, h op.Header, text string, known ...op.Operation) (*op.Tex
 		}
 		return op.NewReply(op.Meta{}, &op.Text{Text: text}), nil
 	})
-	via := wire{NewServer(answer, known)}
+	via := wire{NewServer(answer, known, nil)}
 	res, _, err := read().Call(t.Context(), op.CallerFunc(func(ctx context.Context, c *op.Call) (*op.Reply, error) {
 		return TryEach(ctx, via, []transport.Target{{Addr: "x"}}, c, nil)
 	}), h, &op.Text{})
@@ -62,7 +62,7 @@ func TestAnswerThatNoAgentCarriesIsRefused(t *testing.T) {
 }
 
 func TestGarbageIsAnswered(t *testing.T) {
-	a := NewServer(nil, nil)
+	a := NewServer(nil, nil, nil)
 	for _, b := range [][]byte{nil, {0xff}, {4, 'a'}, []byte("\x04test\xc1")} {
 		if _, err := op.ReadReply(a.Answer(t.Context(), b)); op.CodeOf(err) != op.CodeInvalid {
 			t.Errorf("%q: %v", b, err)

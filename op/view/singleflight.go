@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/internal/lifecycle"
+	"github.com/legate-project/legate/internal/tracing"
 	"github.com/legate-project/legate/op"
 )
 
@@ -64,7 +65,7 @@ func (w *SingleFlight) Do(ctx context.Context, call *op.Call) (*op.Reply, error)
 	if err != nil {
 		return nil, err
 	}
-	s, ok := w.join(key, call)
+	s, ok := w.join(ctx, key, call)
 	if !ok {
 		return w.next.Do(ctx, call)
 	}
@@ -107,9 +108,9 @@ func keyOf(call *op.Call) (string, error) {
 	return string(append(b, body...)), nil
 }
 
-// join adds a caller to the call for key, which it begins if there is none. It
-// is false if no call can be shared now.
-func (w *SingleFlight) join(key string, call *op.Call) (*flight, bool) {
+// join adds a caller to the call for key, which it begins if there is none, as part of
+// this caller's trace. It is false if no call can be shared now.
+func (w *SingleFlight) join(asker context.Context, key string, call *op.Call) (*flight, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s := w.shared[key]; s != nil {
@@ -124,7 +125,7 @@ func (w *SingleFlight) join(key string, call *op.Call) (*flight, bool) {
 	c := *call
 	c.Header.MaxWait = longestWait
 	c.Take = min(c.Take, op.TakeShort)
-	ctx, end := context.WithCancel(w.group.Context())
+	ctx, end := context.WithCancel(tracing.Carry(w.group.Context(), asker))
 	s.end = end
 	if w.group.Spawn("shared wait", func(context.Context) { w.run(ctx, key, s, &c) }) != nil {
 		end()

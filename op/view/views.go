@@ -36,6 +36,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/legate-project/legate/internal/lifecycle"
+	"github.com/legate-project/legate/internal/tracing"
 	"github.com/legate-project/legate/op"
 )
 
@@ -218,7 +219,19 @@ func (v *Views) answer(ctx context.Context, call *op.Call, s *state, hit bool) (
 	}
 	r := s.reply(age)
 	r.Meta.Hit = hit
+	tracing.Of(ctx).Text("legate.view", outcome(age, hit))
 	return r, nil
+}
+
+// outcome is how a view answered, for traces.
+func outcome(age time.Duration, hit bool) string {
+	switch {
+	case age > 0:
+		return "aged"
+	case hit:
+		return "hit"
+	}
+	return "miss"
 }
 
 // awaited waits for a change on the view. What it answers with is no older than
