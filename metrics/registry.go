@@ -88,17 +88,31 @@ func (r *Registry) Handler(names Names) http.Handler {
 	if names.Compat {
 		from = &compat{r, names}
 	}
-	return promhttp.HandlerFor(from, promhttp.HandlerOpts{
-		ErrorLog: errorCounter{r.failed}, ErrorHandling: promhttp.ContinueOnError,
+	return promhttp.HandlerFor(counting{from, r.failed}, promhttp.HandlerOpts{
+		ErrorHandling:       promhttp.ContinueOnError,
 		MaxRequestsInFlight: maxScrapes, EnableOpenMetrics: !names.Compat,
 	})
 }
 
-// errorCounter counts what promhttp would log.
-type errorCounter struct{ n prometheus.Counter }
+// counting gathers and counts what failed. That an answer could not be sent is no
+// failure of ours: who scrapes has given up.
+type counting struct {
+	from   prometheus.Gatherer
+	failed prometheus.Counter
+}
 
-// Println implements promhttp.Logger.
-func (e errorCounter) Println(...any) { e.n.Inc() }
+// Gather implements prometheus.Gatherer.
+func (c counting) Gather() ([]*dto.MetricFamily, error) {
+	families, err := c.from.Gather()
+	var several prometheus.MultiError
+	switch {
+	case errors.As(err, &several):
+		c.failed.Add(float64(len(several)))
+	case err != nil:
+		c.failed.Inc()
+	}
+	return families, err
+}
 
 // unusable reports whether a gathering gave nothing at all.
 func unusable(families []*dto.MetricFamily, err error) bool {
