@@ -36,8 +36,9 @@ func Lab() command.Command {
 		Name: "lab", Synopsis: "Run a federation of several datacenters on this machine",
 		About: "Runs whole datacenters in one process, on addresses 127.0.11.1, 127.0.12.1, … of the loopback network,\n" +
 			"with an emulated WAN between them and example services in each. It shows what goes on until it is\n" +
-			"interrupted, and keeps nothing. While it runs, `legate lab set`, `cut`, `heal`, `stop` and `start` change it.",
-		Example: "legate lab\nlegate lab -datacenters 2 -servers 1 -rtt 80ms\nlegate lab set dc1-dc2 rtt=120ms loss=1%\nlegate lab cut dc2",
+			"interrupted, and keeps nothing. While it runs, `legate lab set`, `cut`, `heal`, `stop` and `start` change it.\n" +
+			"With -observe, Prometheus and Grafana show it.",
+		Example: "legate lab\nlegate lab -observe\nlegate lab -datacenters 2 -servers 1 -rtt 80ms\nlegate lab set dc1-dc2 rtt=120ms loss=1%\nlegate lab cut dc2",
 		New:     func() command.Action { return &labAction{} },
 	}
 }
@@ -111,6 +112,8 @@ type labAction struct {
 	loss     string
 	keep     string
 	verbose  bool
+	observe  bool
+	watchers observers
 }
 
 func (a *labAction) Flags(fs *flag.FlagSet) {
@@ -123,6 +126,9 @@ func (a *labAction) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&a.loss, "loss", "0%", "`share` of packets lost, each way.")
 	fs.StringVar(&a.keep, "dir", "", "keep the agents' state in this `directory`. Empty takes a temporary one and removes it at the end.")
 	fs.BoolVar(&a.verbose, "log", false, "Show the agents' logs, too.")
+	fs.BoolVar(&a.observe, "observe", false, "Start the Prometheus and the Grafana that are on the PATH, with Legate's rules and dashboards, for this lab.")
+	fs.StringVar(&a.watchers.prometheusAddr, "prometheus-addr", "127.0.0.1:0", "loopback `address` of Prometheus; port 0 takes a free one.")
+	fs.StringVar(&a.watchers.grafanaAddr, "grafana-addr", "127.0.0.1:0", "loopback `address` of Grafana; port 0 takes a free one.")
 }
 
 func (a *labAction) prepare(stderr io.Writer) error {
@@ -251,6 +257,27 @@ func (a *labAction) start(ctx context.Context, c *command.Call, group *lifecycle
 		return err
 	}
 	fmt.Fprint(c.Stdout, labHints(cluster))
+	return a.watched(ctx, c, group, cluster)
+}
+
+// watched starts those who watch, if that was asked for. A lab without them is
+// still a lab.
+func (a *labAction) watched(ctx context.Context, c *command.Call, group *lifecycle.Group, cluster *testcluster.Cluster) (err error) {
+	if !a.observe {
+		return nil
+	}
+	if a.watchers.dir, err = os.MkdirTemp("", "legate-observe-"); err != nil {
+		return err
+	}
+	if err := group.OnStop("files of who watches", func(context.Context) error { return os.RemoveAll(a.watchers.dir) }); err != nil {
+		return err
+	}
+	a.watchers.group = group
+	said, err := a.watchers.watch(ctx, cluster.Nodes())
+	if err != nil {
+		fmt.Fprintln(c.Stderr, "Error: the lab is not watched in full:", err)
+	}
+	fmt.Fprint(c.Stdout, said)
 	return nil
 }
 
