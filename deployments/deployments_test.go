@@ -49,7 +49,21 @@ type rule struct {
 	Labels, Annotations map[string]string
 }
 
+// alerts are the rules that alert.
 func alerts(t *testing.T) (out []rule) {
+	t.Helper()
+	for _, r := range rules(t) {
+		if r.Alert != "" {
+			out = append(out, r)
+		}
+	}
+	if len(out) < 30 {
+		t.Errorf("only %d alerts", len(out))
+	}
+	return out
+}
+
+func rules(t *testing.T) (out []rule) {
 	t.Helper()
 	files, err := filepath.Glob("prometheus/*.rules.yml")
 	if err != nil || len(files) < 2 {
@@ -59,15 +73,8 @@ func alerts(t *testing.T) (out []rule) {
 		var file struct{ Groups []struct{ Rules []rule } }
 		read(t, f, &file)
 		for _, g := range file.Groups {
-			for _, r := range g.Rules {
-				if r.Alert != "" {
-					out = append(out, r)
-				}
-			}
+			out = append(out, g.Rules...)
 		}
-	}
-	if len(out) < 30 {
-		t.Errorf("only %d alerts", len(out))
 	}
 	return out
 }
@@ -320,5 +327,43 @@ func grid(t *testing.T, uid string, text []byte) {
 				taken[at] = p.Title
 			}
 		}
+	}
+}
+
+// Queries name metrics that agents expose, as docs/metrics.md has them.
+func TestQueriesNameMetricsThatAreThere(t *testing.T) {
+	page, err := os.ReadFile("../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`(^|[^:\w])(legate_\w+)`)
+	there := func(where, expr string) (missing int) {
+		t.Helper()
+		for _, m := range names.FindAllStringSubmatch(expr, -1) {
+			name := m[2]
+			for _, of := range []string{"_bucket", "_sum", "_count"} {
+				name = strings.TrimSuffix(name, of)
+			}
+			if !strings.Contains(string(page), "| `"+name+"` |") {
+				missing++
+				if where != "" {
+					t.Errorf("%s: no agent exposes %s", where, m[2])
+				}
+			}
+		}
+		return missing
+	}
+	if there("", "rate(legate_no_such_thing_total[5m])") != 1 {
+		t.Error("a metric that is not there is taken for one that is")
+	}
+	for _, d := range dashboards.All() {
+		for _, p := range d.Layout() {
+			for _, q := range p.Panel.Queries {
+				there(d.UID+", "+p.Panel.Title, q.Expr)
+			}
+		}
+	}
+	for _, r := range rules(t) {
+		there(r.Alert+r.Record, r.Expr)
 	}
 }

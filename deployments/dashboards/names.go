@@ -79,7 +79,7 @@ func dnsReasons() []Panel {
 			Queries: []Query{q(`sum by (dc, answer) (rate(legate_dns_recursor_answers_total{@}[$__rate_interval]))`, "{{dc}} {{answer}}")}},
 		{Title: "Questions that wait for recursors", Kind: Lines, Unit: None, Section: "recursors-fail",
 			Look:    "Rising: recursors are slower than questions come.",
-			Queries: []Query{q(`max by (dc, node) (legate_dns_recursions{@})`, "{{dc}} {{node}}")}},
+			Queries: []Query{q(`max by (dc, node) (legate_dns_recursions_waiting{@})`, "{{dc}} {{node}}")}},
 		{Title: "Cut answers, malformed queries, answers not sent", Kind: Lines, Unit: PerSec, Section: "dns-fails",
 			Look: "Cut ones are asked again over TCP: fewer instances an answer (only_passing, udp_answer_limit) help. Malformed: somebody scans.",
 			Queries: []Query{
