@@ -231,12 +231,16 @@ func flood(s *scene) {
 	}
 }
 
+// slowDisk stops the leader's disk again and again while many write.
 func slowDisk(s *scene) {
 	d := s.leader().disk
+	var writing sync.WaitGroup
 	for range 8 {
+		writing.Go(func() { manyWrites(s) })
 		d.freeze(1500 * time.Millisecond)
 		<-time.After(100 * time.Millisecond)
 	}
+	writing.Wait()
 }
 
 func fillDisk(s *scene) func() { return s.follower().disk.fill() }
