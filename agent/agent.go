@@ -68,16 +68,19 @@ type Timing struct {
 
 // Agent is one running agent. Its methods are safe for concurrent use.
 type Agent struct {
-	opts   Options
-	cfg    *config.Config                // as started
-	live   atomic.Pointer[config.Config] // as reloaded: what a reload changes counts from here
-	log    *slog.Logger
-	logs   *logging.Tee // all that log writes
-	tokens *tokens
-	group  *lifecycle.Group
-	dir    *dataDir
-	id     string
-	self   identity.Peer
+	opts Options
+	cfg  *config.Config                // as started
+	live atomic.Pointer[config.Config] // as reloaded: what a reload changes counts from here
+	log  *slog.Logger
+	logs *logging.Tee   // all that log writes
+	calm *logging.Limit // of what repeats
+	// members writes what happens to the members of the pools.
+	members *memberLog
+	tokens  *tokens
+	group   *lifecycle.Group
+	dir     *dataDir
+	id      string
+	self    identity.Peer
 	// authority returns the certificate under which agents trust each other.
 	authority func() *x509.Certificate
 	reg       *metrics.Registry
@@ -112,7 +115,9 @@ type Agent struct {
 func New(o Options) (*Agent, error) {
 	a := &Agent{opts: o, cfg: o.Config, group: lifecycle.New("agent " + o.Config.NodeName), done: make(chan struct{})}
 	a.logs = logging.NewTee(o.Log.Handler())
-	a.log = slog.New(a.logs)
+	a.calm = logging.NewLimit(a.logs)
+	a.log = slog.New(logging.Named(a.calm, "agent", logging.Origin{Node: o.Config.NodeName, Datacenter: o.Config.Datacenter}))
+	a.members = newMemberLog(a.log)
 	a.live.Store(o.Config)
 	var err error
 	if a.dir, err = openDataDir(o.Config); err != nil {
@@ -126,11 +131,14 @@ func New(o Options) (*Agent, error) {
 	}
 	a.self = identity.Peer{Federation: o.Config.Federation, Datacenter: o.Config.Datacenter, NodeID: a.id, Name: o.Config.NodeName, Server: o.Config.Server}
 	a.reg = metrics.NewRegistry(o.Config.NodeName, o.Config.NodeName+"."+o.Config.Datacenter)
-	registerMetrics(a.reg, a.logs, o.Version)
+	registerMetrics(a)
 	a.events = a.newEvents()
 	a.watches = watches.New(watches.Config{Client: a.ownClient, Log: a.log})
 	if _, err := watches.Parse(o.Config.Watches); err != nil {
 		return nil, errors.Join(err, a.dir.close())
+	}
+	if err := errors.Join(a.group.Go("log limits", a.calm.Run), a.group.Go("log of members", a.members.run)); err != nil {
+		return nil, err
 	}
 	if err := a.group.OnStop("metrics", func(context.Context) error { a.reg.Close(); return nil }); err != nil {
 		return nil, err

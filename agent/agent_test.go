@@ -315,7 +315,7 @@ func TestMonitorHearsWhatTheLogDoesNotShow(t *testing.T) {
 	o := run(t, loopback(2), t.TempDir(), "")
 	for _, path := range []string{"?loglevel=debug", "?loglevel=debug&logjson"} {
 		lines := get(t, o.url+"/v1/agent/monitor"+path)
-		o.Agent.log.Debug("for the monitor alone", "component", "test")
+		o.Agent.log.With("component", "test").Debug("for the monitor alone")
 		for lines.Scan() && !strings.Contains(lines.Text(), "for the monitor alone") {
 		}
 		if strings.Contains(path, "json") {
@@ -460,6 +460,15 @@ func TestReload(t *testing.T) {
 	}
 	if m, err := o.client.Agent().Metrics(); err != nil || slices.ContainsFunc(m.Gauges, func(g api.GaugeValue) bool { return strings.Contains(g.Name, "runtime") }) {
 		t.Errorf("the prefixes of metrics were not reloaded: %v", err)
+	}
+	get(t, o.url+"/v1/agent/self") // which is logged at debug
+	eventually(t, "lines of the new level are in the log, and say where they come from", func() bool {
+		return strings.Contains(o.log.String(), "level=DEBUG msg=request component=http node=n1 datacenter=dc1")
+	})
+	for line := range strings.Lines(o.log.String()) {
+		if strings.Count(line, " component=") != 1 || strings.Count(line, " node=n1") != 1 || strings.Count(line, " datacenter=dc1") != 1 {
+			t.Errorf("a line does not say where it comes from: %s", line)
+		}
 	}
 	eventually(t, "the second configuration is in the catalog", func() bool {
 		s, m, st := state()

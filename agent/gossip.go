@@ -3,37 +3,11 @@ package agent
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/transport"
 )
-
-// logEvent writes one line for each member of an event. That one came or failed which
-// comes and goes, as often says, is for who debugs.
-func (a *Agent) logEvent(pool string, e gossip.Event, often func(member string) bool) {
-	if e.Kind == gossip.Resync {
-		a.log.Warn("more came from gossip than could be taken in: the members are read again, user events among it are lost", "component", "agent", "pool", pool)
-	}
-	for _, m := range e.Members {
-		log := a.log.With("component", "agent", "pool", pool, "node", m.Name, "address", m.Addr)
-		joined, failed := slog.LevelInfo, slog.LevelWarn
-		if often(m.Name) {
-			joined, failed = slog.LevelDebug, slog.LevelDebug
-		}
-		switch e.Kind {
-		case gossip.Join:
-			log.Log(context.Background(), joined, "member joined")
-		case gossip.Leave:
-			log.Info("member left")
-		case gossip.Fail:
-			log.Log(context.Background(), failed, "member failed")
-		case gossip.Reap:
-			log.Info("member forgotten")
-		}
-	}
-}
 
 // forgetFailed drops the connections to servers that failed. Who waits for an
 // answer of theirs learns it now: a connection to a host that died says nothing

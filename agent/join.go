@@ -18,21 +18,21 @@ import (
 func (a *Agent) startJoins() error {
 	if a.dir.moved {
 		a.log.Info("this node has moved, introducing it at its new address", "address", a.cfg.AdvertiseAddr)
-		if err := a.introduce("LAN", a.lan); err != nil {
+		if err := a.introduce("lan", a.lan); err != nil {
 			return err
 		}
 		if a.server != nil && a.server.wan != nil {
-			if err := a.introduce("WAN", a.server.wan); err != nil {
+			if err := a.introduce("wan", a.server.wan); err != nil {
 				return err
 			}
 		}
 	}
 	c := a.cfg
-	err := a.startJoin(joiner{pool: "LAN", entries: c.RetryJoin, port: c.Ports.SerfLAN, interval: c.RetryInterval, most: c.RetryMax, join: a.lan.Join, members: a.lan.Members})
+	err := a.startJoin(joiner{pool: "lan", entries: c.RetryJoin, port: c.Ports.SerfLAN, interval: c.RetryInterval, most: c.RetryMax, join: a.lan.Join, members: a.lan.Members})
 	if err != nil || a.server == nil || a.server.wan == nil {
 		return err
 	}
-	return a.startJoin(joiner{pool: "WAN", entries: c.RetryJoinWAN, port: c.Ports.SerfWAN, interval: c.RetryIntervalWAN, most: c.RetryMaxWAN, join: a.server.wan.Join, members: a.server.wan.Members})
+	return a.startJoin(joiner{pool: "wan", entries: c.RetryJoinWAN, port: c.Ports.SerfWAN, interval: c.RetryIntervalWAN, most: c.RetryMaxWAN, join: a.server.wan.Join, members: a.server.wan.Members})
 }
 
 // errOnlyThisNode is why nobody is joined when a cloud shows nobody else: so it
@@ -85,13 +85,13 @@ func (a *Agent) startJoin(j joiner) error {
 		j.own = append(j.own, addr, net.JoinHostPort(addr, strconv.Itoa(j.port)))
 	}
 	return a.group.Go("join "+j.pool, func(ctx context.Context) {
-		log := a.log.With("component", "agent", "pool", j.pool)
+		log := a.log.With("pool", j.pool)
 		shown := config.JoinEntriesToShow(j.entries)
 		for tries := 0; ; {
 			n, err := j.try(ctx)
 			switch {
 			case n > 0:
-				log.Info("joined", "through", n)
+				log.Info("joined", "members", n)
 				if err != nil {
 					log.Warn("some entries gave no address", "error", err)
 				}
@@ -105,7 +105,7 @@ func (a *Agent) startJoin(j joiner) error {
 				a.finish(&FatalError{fmt.Errorf("no member of the %s pool answered at %v in %d tries: %w", j.pool, shown, tries, err)})
 				return
 			}
-			log.Warn("no member answered, trying again", "addresses", shown, "in", j.interval, "error", err)
+			log.Warn("no member answered, trying again", "addresses", shown, "again_in", j.interval, "error", err)
 			select {
 			case <-ctx.Done():
 				return

@@ -13,7 +13,6 @@ import (
 
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/gossip"
-	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/metrics"
 	"github.com/legate-project/legate/state"
@@ -21,12 +20,15 @@ import (
 )
 
 // registerMetrics shows what the agent itself counts; the rest is its parts'.
-func registerMetrics(r prometheus.Registerer, logs *logging.Tee, release string) {
-	r.MustRegister(
+func registerMetrics(a *Agent) {
+	logs, calm, release := a.logs, a.calm, a.opts.Version
+	a.reg.MustRegister(
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "legate_agent_monitor_dropped_lines_total",
 			Help: "Log lines that clients of /v1/agent/monitor were too slow for."}, func() float64 { return float64(logs.Lost()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "legate_agent_monitors",
 			Help: "Clients of /v1/agent/monitor."}, func() float64 { return float64(logs.Listeners()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "legate_log_lines_suppressed_total",
+			Help: "Log lines left out because their kind repeated too often. Worry: rising for minutes: look which kind the log says it is."}, func() float64 { return float64(calm.Suppressed()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "legate_version", Help: "1, with this build's version and the one of Consul's interfaces that it speaks.",
 			ConstLabels: prometheus.Labels{"version": release, "compatible": version.Consul}}, func() float64 { return 1 }),
 	)

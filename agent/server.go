@@ -349,7 +349,7 @@ func (a *Agent) openLAN(self lan.Server, list *serverList, changed func()) error
 				a.takeEvent(e)
 				return
 			}
-			a.logEvent("LAN", e, func(string) bool { return false })
+			a.members.event("lan", e, func(string) bool { return false })
 			refresh()
 			a.forgetFailed(e)
 		},

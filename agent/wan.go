@@ -57,7 +57,7 @@ func (s *serverParts) startWAN(id transport.Identity) error {
 		Refuse: s.refuse, Allowed: networks(a.cfg.SerfWANAllowedCIDRs),
 		Federation: a.cfg.Federation, Endpoint: s.between, AdvertiseAddr: a.cfg.AdvertiseAddrWAN, AdvertisePort: a.cfg.Ports.SerfWAN,
 		SnapshotPath: a.dir.sub(gossipFolder, "remote.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
-		Profile: a.profile(gossip.WAN), Timing: a.wanTiming(), OnChange: func(e wan.Event) { a.logEvent("WAN", e, damped); refresh() },
+		Profile: a.profile(gossip.WAN), Timing: a.wanTiming(), OnChange: func(e wan.Event) { a.members.event("wan", e, damped); refresh() },
 		Log: a.log.With("component", "gossip", "pool", "wan"), Registerer: a.reg,
 	})
 	if err != nil {
@@ -153,7 +153,7 @@ func (s *serverParts) removalsChanged(changed []removal.Record) {
 		}
 	}
 	if err := s.wan.Announce(s.records.Digest()); err != nil {
-		s.a.log.Warn("the others were not shown which datacenters are removed", "component", "agent", "error", err)
+		s.a.log.Warn("the others were not shown which datacenters are removed", "error", err)
 	}
 }
 
@@ -189,7 +189,7 @@ func (f federated) SetRemoved(ctx context.Context, datacenter string, removed bo
 	for _, srv := range f.s.wan.AllServers() {
 		if srv.Datacenter == datacenter && srv.Status == gossip.Failed {
 			if err := f.s.wan.ForceLeave(wan.FullName(srv.Name, datacenter), false); err != nil {
-				f.s.a.log.Warn("a server of the datacenter that was removed is tried again until it is forgotten", "component", "agent", "error", err)
+				f.s.a.log.Warn("a server of the datacenter that was removed is tried again until it is forgotten", "error", err)
 			}
 		}
 	}
@@ -199,7 +199,7 @@ func (f federated) SetRemoved(ctx context.Context, datacenter string, removed bo
 // Quit implements server.Federation: this server leaves the WAN pool, and the others
 // of its datacenter do not join it again.
 func (f federated) Quit(ctx context.Context) error {
-	f.s.a.log.Info("leaving the federation, not the datacenter", "component", "agent")
+	f.s.a.log.Info("leaving the federation, not the datacenter")
 	if err := f.s.showWANPort(0); err != nil {
 		return err
 	}
@@ -217,7 +217,7 @@ func (s *serverParts) joinWAN(addrs []string) (int, error) {
 	n, err := s.wan.Join(addrs)
 	if left && !s.wan.Left() {
 		if err := s.showWANPort(s.a.cfg.Ports.SerfWAN); err != nil {
-			s.a.log.Warn("the others of the datacenter do not know that this server takes part in the federation again", "component", "agent", "error", err)
+			s.a.log.Warn("the others of the datacenter do not know that this server takes part in the federation again", "error", err)
 		}
 		s.refresh()
 	}

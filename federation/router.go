@@ -221,7 +221,7 @@ func (r *Router) send(ctx context.Context, dc *datacenter, call *op.Call) (*op.R
 	}
 	reply, err := r.ask(ctx, dc, targets, call)
 	if unreachable(err, call.Operation.OpKind()) {
-		r.log.Debug("datacenter cannot be reached", "datacenter", dc.name, "error", err)
+		r.log.Debug("datacenter cannot be reached", "peer_datacenter", dc.name, "error", err)
 		return nil, &op.Error{Code: op.CodeUnreachableDatacenter, Text: noPath, Datacenter: dc.name}
 	}
 	return reply, err

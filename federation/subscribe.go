@@ -39,7 +39,7 @@ func (s *subscriber) Subscribe(ctx context.Context, call *op.Call, push func(*op
 		Failed: func(t transport.Target) { dc.load.suspect(t.NodeID) },
 	})
 	if !began && (len(targets) == 0 || unreachable(err, op.KindRead)) {
-		s.r.log.Debug("datacenter cannot be followed", "datacenter", name, "error", err)
+		s.r.log.Debug("datacenter cannot be followed", "peer_datacenter", name, "error", err)
 		return &op.Error{Code: op.CodeUnreachableDatacenter, Text: noPath, Datacenter: name}
 	}
 	return err

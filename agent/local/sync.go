@@ -41,10 +41,10 @@ func (s *State) syncLoop(ctx context.Context) {
 		err := s.sync(ctx, full)
 		s.metrics.syncs(err)
 		if refused(err) {
-			s.log.Warn("the catalog refuses services or checks of this agent", "error", err, "again in", s.cfg.RetryPeriod)
+			s.log.Warn("the catalog refuses services or checks of this agent", "error", err, "again_in", s.cfg.RetryPeriod)
 		} else if err != nil && ctx.Err() == nil {
 			wait := retry/2 + rand.N(retry/2) // agents that failed together come back one by one
-			s.log.Warn("sync services and checks with the catalog", "error", err, "again in", wait)
+			s.log.Warn("sync services and checks with the catalog", "error", err, "again_in", wait)
 			retry = min(2*retry, s.cfg.RetryPeriod)
 			// What failed will fail again: changes do not wake it, unless somebody waits
 			// for one, and then no more often than at first.

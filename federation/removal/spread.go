@@ -159,7 +159,7 @@ func (s *Spreader) exchange(ctx context.Context, to wan.Server) error {
 // answer takes over what the other knows better and returns all records.
 func (s *Spreader) answer(_ context.Context, from transport.Remote, request []byte) []byte {
 	if err := s.merge(from.Peer.Datacenter, request); err != nil {
-		s.log.Warn("records of removed datacenters were not taken over", "from", from.Peer.FullName(), "error", err)
+		s.log.Warn("records of removed datacenters were not taken over", "server", from.Peer.FullName(), "error", err)
 	}
 	b, err := json.Marshal(s.cfg.Records.List())
 	if err != nil { // cannot be: records have no values without a form
@@ -237,7 +237,7 @@ func (s *Spreader) tell() {
 	}
 	slices.SortFunc(changed, func(a, b Record) int { return cmp.Compare(a.Datacenter, b.Datacenter) })
 	for _, rec := range changed {
-		log := s.log.With("datacenter", rec.Datacenter, "by", rec.By)
+		log := s.log.With("peer_datacenter", rec.Datacenter, "by", rec.By)
 		switch {
 		case rec.Removed && rec.Datacenter == s.cfg.Datacenter:
 			log.Warn("this datacenter was removed from the federation: the others refuse its servers until legate federation allow is run in one of them")

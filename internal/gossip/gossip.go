@@ -111,6 +111,7 @@ type Pool struct {
 	pinger  *pinger
 	serf    *serf.Serf
 	keyring *memberlist.Keyring
+	reasons reasons
 	tags    sync.Mutex // SetTags one at a time
 
 	events  chan serf.Event
@@ -186,7 +187,7 @@ func (p *Pool) serfConfig() (*serf.Config, error) {
 	conf.Tags = maps.Clone(cfg.Tags)
 	conf.EventCh = p.events
 	conf.MemberlistConfig = ml
-	conf.Logger = doubts{logging.Std(cfg.Log), p.metrics}.logger()
+	conf.Logger = doubts{logging.Std(cfg.Log), p.metrics, &p.reasons}.logger()
 	conf.SnapshotPath = cfg.SnapshotPath
 	conf.RejoinAfterLeave = cfg.RejoinAfterLeave
 	conf.KeyringFile = cfg.KeyringFile
@@ -404,6 +405,9 @@ func (p *Pool) pump(ctx context.Context) {
 				continue
 			}
 			p.metrics.event(event.Kind)
+			if event.Kind == Fail {
+				event.Reasons = p.reasons.take(event.Members)
+			}
 			if event.Kind == Join {
 				p.pinger.expect(event.Members)
 			}

@@ -77,9 +77,10 @@ func kinds() []Kind { return []Kind{Join, Leave, Fail, Update, Reap, User, Resyn
 // Event says that something changed.
 type Event struct {
 	Kind    Kind
-	At      time.Time  // when this node learned of it
-	Members []Member   // for Join, Leave, Fail, Update and Reap
-	User    *UserEvent // for User
+	At      time.Time         // when this node learned of it
+	Members []Member          // for Join, Leave, Fail, Update and Reap
+	Reasons map[string]string // for Fail: why, by member, of those that this node itself found silent
+	User    *UserEvent        // for User
 }
 
 // UserEvent is a broadcast of a member.

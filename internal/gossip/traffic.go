@@ -168,8 +168,9 @@ func sockets(ml *memberlist.Config, labels []metrics.Label) (memberlist.Transpor
 // doubts hears memberlist's log: it tells nobody else when it suspects another
 // member, or must tell the others that it lives itself.
 type doubts struct {
-	log *log.Logger
-	m   *poolMetrics
+	log     *log.Logger
+	m       *poolMetrics
+	reasons *reasons
 }
 
 // Write implements io.Writer; each line comes in one call.
@@ -177,6 +178,9 @@ func (d doubts) Write(line []byte) (int, error) {
 	switch {
 	case bytes.HasPrefix(line, []byte("[INFO] memberlist: Suspect ")):
 		d.m.suspicions.Inc()
+		d.reasons.note(line, "[INFO] memberlist: Suspect ", " has failed, ", "it answered no probe of this node, directly or through others")
+	case bytes.HasPrefix(line, []byte("[INFO] memberlist: Marking ")):
+		d.reasons.note(line, "[INFO] memberlist: Marking ", " as failed, ", "it was suspected and did not say in time that it lives")
 	case bytes.HasPrefix(line, []byte("[WARN] memberlist: Refuting a suspect ")), bytes.HasPrefix(line, []byte("[WARN] memberlist: Refuting a dead ")):
 		d.m.refutations.Inc()
 	}

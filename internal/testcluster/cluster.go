@@ -149,7 +149,7 @@ func (c *Cluster) StartNode(ctx context.Context, name string) error {
 	if n.agent != nil {
 		return fmt.Errorf("agent %s is running", name)
 	}
-	a, err := agent.New(agent.Options{Config: cfg, Log: c.spec.Log.With("node", name), Timing: c.spec.Timing,
+	a, err := agent.New(agent.Options{Config: cfg, Log: c.spec.Log, Timing: c.spec.Timing,
 		WrapWAN: func(p net.PacketConn) net.PacketConn { return c.net.Wrap(p, n.Datacenter) }})
 	if err != nil {
 		return fmt.Errorf("make %s: %w", name, err)

@@ -456,7 +456,7 @@ func (v *Views) run(ctx context.Context, w *view) {
 			return
 		}
 		w.call.Header.MinIndex = s.held.meta.Index
-		v.log.Debug("view has no source", "operation", w.call.Operation.OpName(), "datacenter", w.site.name, "error", err)
+		v.log.Debug("view has no source", "operation", w.call.Operation.OpName(), "peer_datacenter", w.site.name, "error", err)
 		w.pause(ctx)
 	}
 }

@@ -197,7 +197,7 @@ func (d *Directory) follow(ctx context.Context, dc string, g *digest) {
 		if ctx.Err() != nil {
 			return
 		}
-		d.log.Debug("digest is not followed", "datacenter", dc, "error", err)
+		d.log.Debug("digest is not followed", "peer_datacenter", dc, "error", err)
 		if pause = min(2*pause, lastPause); time.Since(begin) > settledAfter {
 			pause = firstPause
 		}

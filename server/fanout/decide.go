@@ -148,7 +148,7 @@ func (t *draft) include(dc string, p *part) {
 	m := &t.d.meta
 	result, err := p.reply.Result(t.o)
 	if err != nil {
-		t.caller.log.Warn("result cannot be read", "operation", t.o.OpName(), "datacenter", dc, "error", err)
+		t.caller.log.Warn("result cannot be read", "operation", t.o.OpName(), "peer_datacenter", dc, "error", err)
 		return
 	}
 	t.d.datacenters, t.d.results = append(t.d.datacenters, dc), append(t.d.results, result)

@@ -80,11 +80,11 @@ func (d *Duties) noneStarted(ctx context.Context) bool {
 		peers, _, err := status.Peers.Call(ctx, ask, op.Header{Forwarded: true}, &op.Empty{})
 		cancel()
 		if err != nil {
-			d.log.Debug("server does not answer yet, consensus is not started", "node", srv.Name, "error", err)
+			d.log.Debug("server does not answer yet, consensus is not started", "server", srv.Name, "error", err)
 			return false
 		}
 		if peers != nil && len(peers.Texts) > 0 {
-			d.log.Info("server is in a consensus group already, waiting to be added to it", "node", srv.Name)
+			d.log.Info("server is in a consensus group already, waiting to be added to it", "server", srv.Name)
 			return false
 		}
 	}

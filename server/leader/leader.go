@@ -199,7 +199,7 @@ func (d *Duties) beginReign() {
 		d.log.Error("read how far time has got", "error", err)
 	}
 	d.reigning.Store(r)
-	d.log.Info("this server leads the datacenter", "datacenter", d.cfg.Datacenter)
+	d.log.Info("this server leads the datacenter")
 	for name, task := range map[string]func(context.Context){
 		"reconcile": d.reconcileLoop, "coordinates": d.coordinateLoop, "tombstones": d.tombstoneLoop,
 		"sessions": func(ctx context.Context) { d.sessionLoop(ctx, r) },

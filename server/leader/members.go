@@ -43,7 +43,7 @@ func (d *Duties) reconcileLoop(ctx context.Context) {
 		d.metrics.reconciles.Observe(time.Since(start).Seconds())
 		var again <-chan time.Time
 		if err != nil && ctx.Err() == nil {
-			d.log.Warn("reconcile members", "error", err, "again in", pause)
+			d.log.Warn("reconcile members", "error", err, "again_in", pause)
 			again, pause = time.After(pause), min(2*pause, d.cfg.ReconcilePeriod)
 		} else {
 			pause = reconcileRetry
@@ -176,7 +176,7 @@ func (d *Duties) succeed(ctx context.Context, r *catalog.RegisterRequest, old *c
 	if old.ID == "" || strings.EqualFold(old.ID, r.ID) {
 		return nil
 	}
-	d.log.Info("a node's name has another ID now", "node", r.Node, "id", r.ID, "was", old.ID)
+	d.log.Info("a node's name has another ID now", "member", r.Node, "id", r.ID, "was", old.ID)
 	_, _, err := catalog.Register.Call(ctx, d.Self(), op.Header{}, &catalog.RegisterRequest{Node: r.Node, SkipNodeUpdate: true,
 		Checks: []catalog.Check{{CheckID: catalog.SerfHealth, Name: serfHealthName, Status: catalog.Critical, Output: serfHealthFailed}}})
 	return err
@@ -247,7 +247,7 @@ func (d *Duties) forget(ctx context.Context, node string) error {
 	if err != nil || !known {
 		return err
 	}
-	d.log.Info("node left, removing it from the catalog", "node", node)
+	d.log.Info("node left, removing it from the catalog", "member", node)
 	_, _, err = catalog.Deregister.Call(ctx, d.Self(), op.Header{}, &catalog.DeregisterRequest{Node: node})
 	return err
 }

@@ -40,7 +40,7 @@ func (d *Duties) reconcileVoters(ctx context.Context, members []lan.Member) erro
 		case m.Status == gossip.Alive && (in || !own) && old.Address != srv.RaftAddr():
 			err = d.addVoter(ctx, srv, have)
 		case m.Status == gossip.Left && in && !own && !alive[srv.ID]:
-			d.log.Info("removing server that left from the consensus group", "node", m.Name, "id", srv.ID)
+			d.log.Info("removing server that left from the consensus group", "server", m.Name, "id", srv.ID)
 			err = d.raft.RemoveServer(ctx, srv.ID)
 			delete(have, srv.ID)
 		}
@@ -60,13 +60,13 @@ func (d *Duties) addVoter(ctx context.Context, srv lan.Server, have map[string]c
 		if id == srv.ID || other.Address != addr || id == d.cfg.NodeID {
 			continue
 		}
-		d.log.Info("removing server whose address another has now from the consensus group", "id", id, "address", addr, "node", srv.Name)
+		d.log.Info("removing server whose address another has now from the consensus group", "id", id, "address", addr, "server", srv.Name)
 		if err := d.raft.RemoveServer(ctx, id); err != nil {
 			return err
 		}
 		delete(have, id)
 	}
-	d.log.Info("adding server to the consensus group", "node", srv.Name, "id", srv.ID, "address", addr)
+	d.log.Info("adding server to the consensus group", "server", srv.Name, "id", srv.ID, "address", addr)
 	if err := d.raft.AddVoter(ctx, srv.ID, addr); err != nil {
 		return err
 	}

@@ -364,7 +364,7 @@ func (x *execution) askOne(ctx context.Context, d *decision, dc string) source {
 	out := source{dc: dc}
 	list, meta, err := query.Select.Call(ctx, x.e.server, x.toward(dc, d.token), d.selection)
 	if err != nil {
-		x.e.cfg.Log.Debug("datacenter does not stand in", "datacenter", dc, "service", d.selection.Service, "error", err)
+		x.e.cfg.Log.Debug("datacenter does not stand in", "peer_datacenter", dc, "service", d.selection.Service, "error", err)
 		out.err = err
 		return out
 	}

@@ -332,7 +332,7 @@ func (s *Snapshots) restore(ctx context.Context, h op.Header, from io.Reader) (*
 			s.cfg.Log.Warn("remove an uploaded snapshot", "file", file.Name(), "error", err)
 		}
 	}()
-	s.cfg.Log.Warn("restoring a snapshot: what the datacenter holds now is replaced", "datacenter", meta.Datacenter,
+	s.cfg.Log.Warn("restoring a snapshot: what the datacenter holds now is replaced", "peer_datacenter", meta.Datacenter,
 		"index", meta.Index, "made", meta.Time, "rows", meta.Rows)
 	index, err := s.replicate(ctx, file, meta)
 	if err != nil {
@@ -369,7 +369,7 @@ func (s *Snapshots) spool(from io.Reader) (_ *os.File, _ archive.Meta, left *op.
 	if errors.Is(err, archive.ErrConsul) {
 		var report *consulsnap.Report
 		if report, err = consulsnap.Replace(file, s.cfg.SpoolDir); err == nil {
-			s.cfg.Log.Warn("the snapshot is one of Consul", "version", report.Version, "id", report.ID, "left out", report.LeftOut(), "keys unlocked", report.Unlocked)
+			s.cfg.Log.Warn("the snapshot is one of Consul", "version", report.Version, "id", report.ID, "left_out", report.LeftOut(), "keys_unlocked", report.Unlocked)
 			left = &op.Texts{Texts: report.LeftOut()}
 			meta, err = verify(file)
 		} else if errors.Is(err, archive.ErrInvalid) {

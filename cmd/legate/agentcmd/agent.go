@@ -110,6 +110,8 @@ func (a *agentAction) Run(c *command.Call, _ []string) error {
 		defer s.Close()
 		a.log = slog.New(slog.NewMultiHandler(a.log.Handler(), s.handler(&a.level)))
 	}
+	shared := a.log // the agent says itself where its lines come from
+	a.log = slog.New(logging.Named(shared.Handler(), "agent", logging.Origin{Node: cfg.NodeName, Datacenter: cfg.Datacenter}))
 	if os.Getenv("GOGC") == "" {
 		paceGC()
 	}
@@ -118,7 +120,7 @@ func (a *agentAction) Run(c *command.Call, _ []string) error {
 		return err
 	}
 	defer removePid()
-	a.process, err = a.build(Options{Config: cfg, Log: a.log, Level: &a.level, Version: version.Release(), Load: a.load})
+	a.process, err = a.build(Options{Config: cfg, Log: shared, Level: &a.level, Version: version.Release(), Load: a.load})
 	if err != nil {
 		return fmt.Errorf("build the agent: %w", err)
 	}
