@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -27,6 +28,10 @@ type leaseTransport struct {
 	abstainUntil time.Duration     // until when it does not vote
 	rpcs         chan raft.RPC
 
+	// handed is set when a leader has told this node to be the next.
+	handed atomic.Bool
+	// voted hears to whom this node gave its vote, or refused it.
+	voted     func(candidate raft.ServerID, term uint64, granted bool)
 	votes     *votes
 	followers *followers
 	group     *lifecycle.Group // of what listens to Raft's answers
@@ -43,7 +48,7 @@ var errNoPreVote = errors.New("consensus: the transport knows no pre-votes")
 
 func newLeaseTransport(t raft.Transport, l *lease, node func() *raft.Raft, down <-chan struct{}) *leaseTransport {
 	return &leaseTransport{Transport: t, lease: l, node: node, down: down, abstainUntil: l.clock() + l.length, rpcs: make(chan raft.RPC),
-		votes: newVotes(), followers: newFollowers(l.clock)}
+		voted: func(raft.ServerID, uint64, bool) {}, votes: newVotes(), followers: newFollowers(l.clock)}
 }
 
 // Consumer implements raft.Transport.
@@ -60,6 +65,9 @@ func (w *leaseTransport) forward(ctx context.Context) {
 		}
 		if w.abstain(rpc) || w.voteDespiteLeader(&rpc) {
 			continue
+		}
+		if _, ok := rpc.Command.(*raft.TimeoutNowRequest); ok {
+			w.handed.Store(true)
 		}
 		w.listen(&rpc)
 		select {
@@ -82,6 +90,7 @@ func (w *leaseTransport) abstain(rpc raft.RPC) bool {
 			return false
 		}
 		w.votes.said(vote, false)
+		w.voted(raft.ServerID(ask.ID), ask.Term, false)
 		rpc.Respond(&raft.RequestVoteResponse{RPCHeader: header}, nil)
 	case *raft.RequestPreVoteRequest:
 		w.votes.said(preVote, false)

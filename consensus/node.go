@@ -117,6 +117,9 @@ func (n *Node) watchPeers() {
 		return ids
 	})
 	n.peers = newLeaseTransport(n.cfg.Transport, n.lease, n.started.Load, n.down)
+	n.peers.voted = func(candidate raft.ServerID, term uint64, granted bool) {
+		n.cfg.Logger.Info("this server was asked for its vote", "candidate", n.nameOf(candidate), "term", term, "granted", granted)
+	}
 	n.peers.group = n.group
 }
 

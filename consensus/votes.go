@@ -73,8 +73,11 @@ func (w *leaseTransport) RequestVote(id raft.ServerID, to raft.ServerAddress, as
 // listen puts itself between Raft and a candidate to hear Raft's answer. There
 // is one goroutine for each request that Raft has taken, which is one or two.
 func (w *leaseTransport) listen(rpc *raft.RPC) {
-	switch rpc.Command.(type) {
-	case *raft.RequestVoteRequest, *raft.RequestPreVoteRequest:
+	var asked *raft.RequestVoteRequest
+	switch ask := rpc.Command.(type) {
+	case *raft.RequestVoteRequest:
+		asked = ask
+	case *raft.RequestPreVoteRequest:
 	default:
 		return
 	}
@@ -86,6 +89,9 @@ func (w *leaseTransport) listen(rpc *raft.RPC) {
 			switch r := a.Response.(type) {
 			case *raft.RequestVoteResponse:
 				w.votes.said(vote, r.Granted)
+				if asked != nil {
+					w.voted(raft.ServerID(asked.ID), asked.Term, r.Granted)
+				}
 			case *raft.RequestPreVoteResponse:
 				w.votes.said(preVote, r.Granted)
 			}

@@ -189,7 +189,7 @@ func (r *Router) probeLoop(ctx context.Context) {
 			for _, m := range dc.members {
 				r.probeIfDue(dc, m)
 			}
-			r.metrics.breaker(dc)
+			r.noteBreaker(dc)
 		}
 		select {
 		case <-ctx.Done():
@@ -198,6 +198,37 @@ func (r *Router) probeLoop(ctx context.Context) {
 		case <-r.kick:
 		}
 	}
+}
+
+// noteBreaker counts and tells when a datacenter's breaker opens and closes. Only
+// probeLoop calls it.
+func (r *Router) noteBreaker(dc *datacenter) {
+	broken, now := dc.broken(), time.Now()
+	if dc.load.wasBroken.Swap(broken) == broken {
+		return
+	}
+	log := r.log.With("peer_datacenter", dc.name, "servers", len(dc.members))
+	if !broken {
+		log.Info("datacenter is reached again", "took", now.Sub(time.Unix(0, dc.load.brokenAt.Load())))
+		return
+	}
+	dc.load.brokenAt.Store(now.UnixNano())
+	r.metrics.broke(dc.name)
+	log.Warn("datacenter is cut off: none of its servers answers", "error", dc.lastError())
+}
+
+// lastError is an error of a server's last call that did not get through; nil if
+// none did not: gossip alone says that they failed.
+func (d *datacenter) lastError() error {
+	for _, m := range d.members {
+		m.mu.Lock()
+		err := m.err
+		m.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // probeIfDue probes one server if that is due, and the others with it that are asked: a
@@ -248,7 +279,7 @@ func (r *Router) probe(ctx context.Context, dc *datacenter, m member) {
 	}
 	m.openBreaker(time.Now())
 	m.failed(err)
-	r.log.Debug("server of another datacenter does not answer", "datacenter", dc.name, "server", m.target.Name, "error", err)
+	r.log.Debug("server of another datacenter does not answer", "peer_datacenter", dc.name, "server", m.target.Name, "error", err)
 }
 
 // broken reports whether the datacenter's breaker is open: none of its servers

@@ -1,8 +1,10 @@
 package federation
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"strings"
 	"sync"
@@ -100,9 +102,13 @@ func (s *site) Path(to transport.Target, protocol string) transport.PathStats {
 
 var testPing = op.Direct[op.Empty, op.Empty]{Name: "test.ping"}
 
-func watched(t *testing.T, s *site, ps []Peer) *Router {
+func watched(t *testing.T, s *site, ps []Peer, tune ...func(*Config)) *Router {
 	t.Helper()
-	r := New(Config{Datacenter: "dc1", Transport: s, Ping: &testPing, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
+	cfg := Config{Datacenter: "dc1", Transport: s, Ping: &testPing, Log: logging.Discard(), Registerer: prometheus.NewRegistry()}
+	for _, f := range tune {
+		f(&cfg)
+	}
+	r := New(cfg)
 	r.Update(nil, ps)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -123,7 +129,8 @@ func TestBreakerOpensWhenNoServerAnswersAndClosesWhenOneDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite()
 		all := []string{"id0", "id1", "id2"}
-		r := watched(t, s, peers(3, gossip.Alive))
+		var log bytes.Buffer // written by one goroutine
+		r := watched(t, s, peers(3, gossip.Alive), func(c *Config) { c.Log = logging.New(&log, new(slog.LevelVar), false) })
 		if _, err := get(t.Context(), r, "dc2"); err != nil || state(r).Breaker != Closed {
 			t.Fatal(err, state(r))
 		}
@@ -165,6 +172,11 @@ func TestBreakerOpensWhenNoServerAnswersAndClosesWhenOneDoes(t *testing.T) {
 		wait(probeEvery + watchEvery + 2*siteTrip)
 		if _, err := get(t.Context(), r, "dc2"); err != nil || state(r).Breaker != Closed {
 			t.Errorf("after the servers were thawed: %v %+v", err, state(r))
+		}
+		synctest.Wait()
+		if got := log.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, `level=WARN msg="datacenter is cut off: none of its servers answers" component=federation peer_datacenter=dc2 servers=3 error=`) ||
+			!strings.Contains(got, `msg="datacenter is reached again" component=federation peer_datacenter=dc2 servers=3 took=`) {
+			t.Errorf("the log tells of the cut:\n%s", got)
 		}
 		if hung.Load() == 0 {
 			t.Error("no call hung: the test shows nothing")

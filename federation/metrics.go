@@ -118,12 +118,8 @@ func (m *metrics) probed(dc string, answered bool) {
 	m.of(dc, func() { m.probes.WithLabelValues(dc, result).Inc() })
 }
 
-// breaker counts when a datacenter's breaker opens.
-func (m *metrics) breaker(dc *datacenter) {
-	if broken := dc.broken(); dc.load.wasBroken.Swap(broken) != broken && broken {
-		m.of(dc.name, func() { m.opened.WithLabelValues(dc.name).Inc() })
-	}
-}
+// broke counts that a datacenter's breaker has opened.
+func (m *metrics) broke(dc string) { m.of(dc, func() { m.opened.WithLabelValues(dc).Inc() }) }
 
 // watch adds what is read when it is asked for.
 func (m *metrics) watch(r *Router) {

@@ -42,6 +42,7 @@ type load struct {
 	roundRobin        atomic.Uint64
 	latency           latency
 	wasBroken         atomic.Bool
+	brokenAt          atomic.Int64 // when it broke, in Unix nanoseconds
 
 	mu       sync.Mutex
 	suspects map[string]time.Time // node ID → asked last until then; bounded by the servers seen
