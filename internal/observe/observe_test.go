@@ -24,7 +24,7 @@ const (
 
 const (
 	// settled is how long the load runs before and after the faults.
-	settled = 12 * time.Second
+	settled = 8 * time.Second
 	// raised is how long the alerts of a fault may take.
 	raised = 90 * time.Second
 	// window stands for Grafana's $__rate_interval.
