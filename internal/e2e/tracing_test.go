@@ -121,6 +121,9 @@ func TestOneTraceAcrossDatacenters(t *testing.T) {
 			return err
 		})
 	}
+	if _, err := ancestry(c.Spans(across), "raft.replicate"); err != nil {
+		t.Error(err)
+	}
 	for _, s := range c.Spans("") {
 		shown := fmt.Sprintf("%+v", s)
 		for _, secret := range []string{tracedKey, tracedValue, tracedToken, "dc=dc2"} {

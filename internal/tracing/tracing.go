@@ -79,7 +79,7 @@ func (t *Tracer) Root(ctx context.Context, name string, o Origin) (context.Conte
 }
 
 // Continue returns a context for a call that came from another agent with what
-// Outgoing returned there. An agent that records nothing hands it on.
+// Call returned there. An agent that records nothing hands it on.
 func (t *Tracer) Continue(ctx context.Context, wire string) context.Context {
 	if len(wire) != wireBytes {
 		return ctx
@@ -96,22 +96,6 @@ func (t *Tracer) Continue(ctx context.Context, wire string) context.Context {
 	return ctx
 }
 
-// Outgoing is the trace of the context for a call to another agent, "" if there is
-// none that is recorded.
-func Outgoing(ctx context.Context) string {
-	c := carriedBy(ctx)
-	switch {
-	case c == nil:
-		return ""
-	case c.tracer == nil:
-		return c.through
-	}
-	s := trace.SpanContextFromContext(ctx)
-	id, span := s.TraceID(), s.SpanID()
-	b := make([]byte, 0, wireBytes)
-	return string(append(append(append(b, id[:]...), span[:]...), byte(s.TraceFlags())))
-}
-
 // Start begins a span below the one of the context, if there is one that is recorded. A
 // call that is answered in the process that asks has no Server: its span is Internal.
 func Start(ctx context.Context, name string, k Kind) (context.Context, Span) {
@@ -124,6 +108,23 @@ func Start(ctx context.Context, name string, k Kind) (context.Context, Span) {
 	}
 	ctx, span := c.tracer.spans.Start(ctx, name, trace.WithSpanKind(k))
 	return ctx, Span{span}
+}
+
+// Call begins the span of a call to another agent, and returns what that agent is to
+// Continue with: "" if there is nothing.
+func Call(ctx context.Context, name string) (below context.Context, span Span, wire string) {
+	c := carriedBy(ctx)
+	switch {
+	case c == nil:
+		return ctx, Span{}, ""
+	case c.tracer == nil:
+		return ctx, Span{}, c.through
+	}
+	below, started := c.tracer.spans.Start(ctx, name, trace.WithSpanKind(Client))
+	s := started.SpanContext()
+	id, spanID := s.TraceID(), s.SpanID()
+	b := append(append(make([]byte, 0, wireBytes), id[:]...), spanID[:]...)
+	return below, Span{started}, string(append(b, byte(s.TraceFlags())))
 }
 
 // Record adds a span below the one of the context that has been already.

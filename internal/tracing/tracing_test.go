@@ -26,10 +26,14 @@ const (
 	skipped = "00-" + traceID + "-" + spanID + "-00"
 )
 
+func config(url string, ratio float64) tracing.Config {
+	return tracing.Config{Endpoint: url, Ratio: ratio, Headers: map[string]string{"x-key": "k"}, Datacenter: "dc1", Node: "n1", NodeID: "id", Version: "v",
+		Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}
+}
+
 func tracer(t *testing.T, url string, ratio float64) *tracing.Tracer {
 	t.Helper()
-	tr, err := tracing.New(tracing.Config{Endpoint: url, Ratio: ratio, Headers: map[string]string{"x-key": "k"}, Datacenter: "dc1", Node: "n1", NodeID: "id", Version: "v",
-		Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	tr, err := tracing.New(config(url, ratio))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,12 +56,13 @@ func TestOneTraceThroughSeveralProcesses(t *testing.T) {
 	first, last := tracer(t, c.URL+"/", 0), tracer(t, c.URL, 0)
 	var between *tracing.Tracer
 	ctx, root := first.Root(t.Context(), "GET /v1/kv/*", tracing.Origin{Kind: tracing.Server, TraceParent: sampled, TraceState: "a=b"})
-	below, call := tracing.Start(ctx, "kv.get", tracing.Client)
-	there := between.Continue(context.Background(), tracing.Outgoing(below))
+	_, call, wire := tracing.Call(ctx, "kv.get")
+	there := between.Continue(context.Background(), wire)
 	if _, s := tracing.Start(there, "kv.get", tracing.Server); s.Recording() {
 		t.Error("a process without tracing records")
 	}
-	there = last.Continue(context.Background(), tracing.Outgoing(there))
+	_, _, wire = tracing.Call(there, "kv.get")
+	there = last.Continue(context.Background(), wire)
 	there, answer := tracing.Start(there, "kv.get", tracing.Server)
 	_, inner := tracing.Start(there, "kv.get", tracing.Server)
 	tracing.Of(there).Event("seen")
@@ -134,13 +139,12 @@ func TestWhichTracesAreRecorded(t *testing.T) {
 			to := tracingtest.Start(t)
 			tr := tracer(t, to.URL, c.ratio)
 			ctx, root := tr.Root(t.Context(), "root", tracing.Origin{TraceParent: c.parent})
-			_, child := tracing.Start(ctx, "child", tracing.Client)
-			out := tracing.Outgoing(ctx)
+			_, child, out := tracing.Call(ctx, "child")
 			child.End()
 			root.End()
 			stop(t, tr)
 			if n := len(to.Spans("")); root.Recording() != c.want || child.Recording() != c.want || (out != "") != c.want || (n == 2) != c.want {
-				t.Errorf("root %v, child %v, outgoing %q, %d spans", root.Recording(), child.Recording(), out, n)
+				t.Errorf("root %v, child %v, wire %q, %d spans", root.Recording(), child.Recording(), out, n)
 			}
 		})
 	}
@@ -156,8 +160,9 @@ func TestOffCostsNoAllocation(t *testing.T) {
 	now := time.Now()
 	n := testing.AllocsPerRun(100, func() {
 		ctx, root := tr.Root(base, "root", tracing.Origin{Began: now})
-		ctx = tr.Continue(ctx, tracing.Outgoing(ctx))
-		ctx, s := tracing.Start(ctx, "child", tracing.Client)
+		ctx, call, wire := tracing.Call(ctx, "call")
+		ctx = tr.Continue(ctx, wire)
+		ctx, s := tracing.Start(ctx, "child", tracing.Server)
 		tracing.Record(ctx, "x", now, now)
 		ctx = tracing.Carry(ctx, base)
 		tracing.Of(ctx).Event("x")
@@ -166,6 +171,7 @@ func TestOffCostsNoAllocation(t *testing.T) {
 		s.Mark("m")
 		s.Fail("f")
 		s.End()
+		call.End()
 		root.End()
 	})
 	if n != 0 {

@@ -61,8 +61,10 @@ var _ RoundTripper = (*transport.Endpoint)(nil)
 // arrive, CodeLost when it may have, CodeTimeout when the deadline passed, and
 // CodeLong where the result takes parts and the call does not say that it is Long.
 func Send(ctx context.Context, via RoundTripper, to transport.Target, c *op.Call) (*op.Reply, error) {
-	ctx, span := tracing.Start(ctx, c.Operation.OpName(), tracing.Client)
-	reply, err := send(ctx, via, to, c)
+	ctx, span, wire := tracing.Call(ctx, c.Operation.OpName())
+	h := c.Header
+	h.Trace = wire
+	reply, err := send(ctx, via, to, c, h)
 	if span.Recording() {
 		trace(span, to, c, err)
 	}
@@ -84,12 +86,11 @@ func trace(span tracing.Span, to transport.Target, c *op.Call, err error) {
 	span.End()
 }
 
-func send(ctx context.Context, via RoundTripper, to transport.Target, c *op.Call) (*op.Reply, error) {
-	h := c.Header
+func send(ctx context.Context, via RoundTripper, to transport.Target, c *op.Call, h op.Header) (*op.Reply, error) {
 	if h.Hops++; h.Hops > op.MaxHops {
 		return nil, op.Errorf(op.CodeInternal, "%s was forwarded more than %d times", c.Operation.OpName(), op.MaxHops)
 	}
-	h.RefuseLong, h.Trace = c.Take != op.TakeWhole, tracing.Outgoing(ctx)
+	h.RefuseLong = c.Take != op.TakeWhole
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline)
 		if left <= 0 {

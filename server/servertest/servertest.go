@@ -215,7 +215,7 @@ func OpenState(t testing.TB) *storage.State {
 }
 
 // Write sets a key past the door.
-func Write(t *testing.T, s *storage.State, key, value string) {
+func Write(t testing.TB, s *storage.State, key, value string) {
 	t.Helper()
 	tx := s.Begin()
 	defer tx.Discard()
