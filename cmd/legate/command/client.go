@@ -79,6 +79,23 @@ func (c *Client) Open() (*api.Client, error) {
 	return client, nil
 }
 
+// OpenVia is Open with something between the client and the network. A socket of
+// unix:// is reached without it.
+func (c *Client) OpenVia(wrap func(http.RoundTripper) http.RoundTripper) (*api.Client, error) {
+	config := c.Config()
+	via, err := api.NewHttpClient(config.Transport, config.TLSConfig)
+	if err != nil {
+		return nil, fmt.Errorf("set up the connection to the agent: %w", err)
+	}
+	via.Transport = wrap(via.Transport)
+	config.HttpClient = via
+	client, err := api.NewClient(config)
+	if err != nil {
+		return nil, fmt.Errorf("set up the connection to the agent: %w", err)
+	}
+	return client, nil
+}
+
 // Query returns the options of a read.
 func (c *Client) Query() *api.QueryOptions { return &api.QueryOptions{AllowStale: c.Stale} }
 

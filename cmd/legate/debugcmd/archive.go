@@ -16,7 +16,7 @@ const hidden = "(hidden)"
 
 // secretWords are parts of the names of what must not leave the machine.
 func secretWords() []string {
-	return []string{"token", "secret", "password", "encrypt", "authorization", "private", "key_file", "cookie", "credential"}
+	return []string{"token", "secret", "password", "encrypt", "authorization", "private", "key_file", "cookie", "credential", "header", "body"}
 }
 
 // withoutSecrets replaces the texts whose names look like those of secrets,

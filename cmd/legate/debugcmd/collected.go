@@ -61,6 +61,16 @@ func (d *capture) keep(name string, from io.Reader) error {
 // close ends the collection: index, archive, and the directory is gone.
 func (d *capture) close() error {
 	d.index.End = d.now().UTC()
+	d.index.Files = map[string]int64{}
+	entries, err := os.ReadDir(d.output)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			d.index.Files[e.Name()] = info.Size()
+		}
+	}
 	text, err := json.MarshalIndent(&d.index, "", "  ")
 	if err != nil {
 		return err

@@ -31,6 +31,9 @@ const (
 	maxTrace   = 5 * time.Second
 	// maxCapture bounds what is kept of one answer or log, in bytes.
 	maxCapture = 256 << 20
+	// maxSnapshots bounds how many profiles of the heap, and of the goroutines, are
+	// kept: the first ones.
+	maxSnapshots = 120
 	// endOfCapture is how long what runs may take to end after the duration.
 	endOfCapture = 10 * time.Second
 )
@@ -39,9 +42,9 @@ const (
 func Debug() command.Command {
 	return command.Command{
 		Name: "debug", Synopsis: "Collect a diagnostics archive from the agent", Max: 0, Access: command.ToAgent,
-		About: "Collects for a while what the local agent knows: configuration, host, members, Raft group, metrics, log and, where\n" +
-			"enable_debug is set, profiles. The archive is readable by its owner only; tokens and keys are taken out. An interrupt\n" +
-			"ends the collection early and keeps what is there.",
+		About: "Collects for a while what the local agent knows: configuration, host, members, Raft group, federation, metrics, log and,\n" +
+			"where enable_debug is set, profiles of processor, heap and goroutines and an execution trace. The archive is readable by its owner only; tokens and keys are taken out. An interrupt\n" +
+			"ends the collection early and keeps what is there. legate debug show tells what is in it.",
 		Example: "legate debug\nlegate debug -duration=30s -interval=5s\nlegate debug -capture=metrics -capture=logs -output=/tmp/agent-7",
 		New:     func() command.Action { return &debugAction{now: time.Now} },
 	}
@@ -57,7 +60,7 @@ type debugAction struct {
 }
 
 func (a *debugAction) Flags(fs *flag.FlagSet) {
-	fs.Var(&a.captures, "capture", "only this `kind`: agent, host, members, raft, metrics, logs or pprof; may be repeated.")
+	fs.Var(&a.captures, "capture", "only this `kind`: agent, host, members, raft, federation, metrics, logs or pprof; may be repeated.")
 	fs.DurationVar(&a.interval, "interval", 30*time.Second, "`time` between two captures of what changes.")
 	fs.DurationVar(&a.duration, "duration", 5*time.Minute, "`time` to collect for.")
 	fs.DurationVar(&a.since, "since", 0, "also keep the agent's log files written in this `time` until now, if they are on this machine (log_file).")
@@ -67,7 +70,7 @@ func (a *debugAction) Flags(fs *flag.FlagSet) {
 
 // captureKinds are what -capture takes. Consul's "cluster" means members.
 func captureKinds() []string {
-	return []string{"agent", "host", "members", "raft", "metrics", "logs", "pprof"}
+	return []string{"agent", "host", "members", "raft", "federation", "metrics", "logs", "pprof"}
 }
 
 // check completes the flags.
@@ -103,7 +106,7 @@ func (a *debugAction) Run(c *command.Call, _ []string) error {
 	if err := a.check(); err != nil {
 		return err
 	}
-	client, err := c.Client.Open()
+	client, err := c.Client.OpenVia(func(next http.RoundTripper) http.RoundTripper { return texts{next} })
 	if err != nil {
 		return err
 	}
@@ -136,7 +139,8 @@ type debugIndex struct {
 	Begin, End                 time.Time
 	Interval, Duration         string
 	Captures                   []string
-	Missing                    []string // what could not be collected and why
+	Files                      map[string]int64 // sizes in bytes
+	Missing                    []string         // what could not be collected and why
 }
 
 // capture is one run of debug. Its captures run at the same time, each with
@@ -158,10 +162,14 @@ func (d *capture) collect(ctx context.Context, self map[string]map[string]any) e
 	defer cancel()
 	for _, x := range []struct{ kind, path string }{
 		{"agent", "/v1/agent/self"}, {"host", "/v1/agent/host"}, {"members", "/v1/agent/members"}, {"raft", "/v1/operator/raft/configuration"},
+		{"federation", "/v1/federation/status"},
 	} {
 		if d.wants(x.kind) {
 			d.note(x.kind, d.save(limited, x.path, x.kind+".json"))
 		}
+	}
+	if d.wants("members") {
+		d.note("members-wan", d.saveWAN())
 	}
 	if d.since > 0 {
 		logFile, _ := self["DebugConfig"]["log_file"].(string)
@@ -201,8 +209,10 @@ func (d *capture) repeat(ctx context.Context, profiles bool) {
 	for n := 0; ; n++ {
 		if d.wants("metrics") {
 			d.note("metrics", d.metrics(ctx))
+			d.note("prometheus", d.exposition(ctx, n))
 		}
-		if profiles {
+		d.note("timeline", d.moment(ctx))
+		if profiles && n < maxSnapshots {
 			d.note("heap", d.snapshot(fmt.Sprintf("heap-%03d.prof", n), d.client.Debug().Heap))
 			d.note("goroutine", d.snapshot(fmt.Sprintf("goroutine-%03d.prof", n), d.client.Debug().Goroutine))
 		}
@@ -242,6 +252,19 @@ func (d *capture) question(ctx context.Context, path string) (any, error) {
 	return answer, err
 }
 
+// saveWAN keeps the members of the WAN pool.
+func (d *capture) saveWAN() error {
+	members, err := d.client.Agent().Members(true)
+	if err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(members, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(d.output, "members-wan.json"), append(text, '\n'), 0o600)
+}
+
 // save keeps an answer without its secrets.
 func (d *capture) save(ctx context.Context, path, name string) error {
 	answer, err := d.question(ctx, path)
@@ -265,12 +288,7 @@ func (d *capture) metrics(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	file, err := d.create("metrics.json")
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(append(line, '\n'))
-	return errors.Join(err, file.Close())
+	return d.add("metrics.json", line)
 }
 
 // snapshot keeps a profile of one moment.

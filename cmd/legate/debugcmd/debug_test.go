@@ -67,8 +67,11 @@ func TestMonitor(t *testing.T) {
 func debugged(logFile string) commandtest.Answers {
 	return commandtest.Answers{
 		"GET /v1/agent/self": `{"Config":{"NodeName":"n1","Version":"9.9"},"DebugConfig":{"log_file":"` + logFile + `","encrypt":"SECRET","acl":{"token_ttl":"30s",
-			"tokens":{"agent":"SECRET"}},"services":[{"name":"web","token":"SECRET","checks":[{"header":{"Authorization":["SECRET"]}}]}]},"Stats":{"serf_lan":{"encrypted":"true"}}}`,
-		"GET /v1/agent/host": `{"Host":{"os":"linux"}}`, "GET /v1/agent/members": `[{"Name":"n1"}]`, "GET /v1/operator/raft/configuration": `{"Servers":[]}`,
+			"tokens":{"agent":"SECRET"}},"services":[{"name":"web","token":"SECRET","checks":[{"header":{"X-Key":["SECRET"]},"body":"SECRET"}]}],"telemetry":{"otlp_headers":{"x":"SECRET"}}},
+			"Stats":{"serf_lan":{"encrypted":"true"},"raft":{"term":"7"}}}`,
+		"GET /v1/status/leader":     `"10.0.0.1:8300"`,
+		"GET /v1/federation/status": `[{"Datacenter":"dc1","Links":[{"Datacenter":"dc2","State":"unreachable","Breaker":"open","Views":4}]},{"Datacenter":"dc2","Error":"cut"}]`,
+		"GET /v1/agent/host":        `{"Host":{"os":"linux"}}`, "GET /v1/agent/members": `[{"Name":"n1","Status":1},{"Name":"n2","Status":4}]`, "GET /v1/operator/raft/configuration": `{"Servers":[]}`,
 		"GET /v1/agent/metrics": `{"Gauges":[{"Value":1}]}`, "GET /v1/agent/monitor": "line one\nline two\n",
 		"GET /debug/pprof/heap": "heap", "GET /debug/pprof/goroutine": "goroutine", "GET /debug/pprof/profile": "profile", "GET /debug/pprof/trace": "trace",
 	}
@@ -125,7 +128,9 @@ func TestDebug(t *testing.T) {
 	}
 	files := unpack(t, out+".tar.gz")
 	for name, want := range map[string]string{"agent.json": `"token_ttl": "30s"`, "host.json": "linux", "members.json": "n1", "raft.json": "Servers", "legate.log": "line one\nline two\n",
-		"metrics.json": "{\"Gauges\":[{\"Value\":1}]}\n{\"Gauges\"", "profile.prof": "profile", "trace.prof": "trace", "heap-000.prof": "heap", "goroutine-001.prof": "goroutine", "file-l.log": "in l.log"} {
+		"metrics.json": "{\"Gauges\":[{\"Value\":1}]}\n{\"Gauges\"", "profile.prof": "profile", "trace.prof": "trace", "heap-000.prof": "heap", "goroutine-001.prof": "goroutine", "file-l.log": "in l.log",
+		"federation.json": `"State": "unreachable"`, "members-wan.json": `"Name": "n2"`, "metrics-first.prom": "Gauges", "metrics-last.prom": "Gauges",
+		"timeline.json": `"Leader":"10.0.0.1:8300","Stats":{"raft":{"term":"7"},"serf_lan":{"encrypted":"true"}},"Federation":[{"Datacenter":"dc2","State":"unreachable","Breaker":"open",`} {
 		if got := files["x/"+name]; !strings.Contains(got, want) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
@@ -135,11 +140,14 @@ func TestDebug(t *testing.T) {
 			t.Errorf("%s should not be there:\n%s", name, text)
 		}
 	}
+	if lines := strings.Split(strings.TrimSpace(files["x/timeline.json"]), "\n"); len(lines) < 2 || !strings.Contains(lines[0], `"Views":4`) || !strings.Contains(lines[0], `"Members":{"n2":"failed"}`) {
+		t.Errorf("the timeline is %q", lines)
+	}
 	if !strings.Contains(files["x/agent.json"], `"encrypted": "true"`) {
 		t.Errorf("what is no secret is hidden: %s", files["x/agent.json"])
 	}
 	var index debugIndex
-	if err := json.Unmarshal([]byte(files["x/index.json"]), &index); err != nil || index.Node != "n1" || index.AgentVersion != "9.9" || index.End.Before(index.Begin) {
+	if err := json.Unmarshal([]byte(files["x/index.json"]), &index); err != nil || index.Node != "n1" || index.AgentVersion != "9.9" || index.End.Before(index.Begin) || index.Files["host.json"] != int64(len(files["x/host.json"])) {
 		t.Errorf("the index is %+v, %v", index, err)
 	}
 	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
