@@ -152,11 +152,11 @@ func TestMetricsArePushed(t *testing.T) {
 			}
 			h.WithLabelValues("/v1/kv/", "GET").Observe(500) // above all buckets
 			until := pushed(t, r, c.sink, named)
-			s := until(c.timer)
+			until(c.timer)
 			gometrics.IncrCounterWithLabels([]string{"memberlist", "msg", "alive"}, 2, labels("n", "lan"))
 			gometrics.IncrCounterWithLabels([]string{"memberlist", "msg", "dead"}, 1, labels("n", "lan"))
-			s = until(c.next) // which comes after alive
-			s = until(c.gauges)
+			until(c.next) // which comes after alive
+			s := until(c.gauges)
 			if n := s.counters[c.counter]; n != 5 {
 				t.Errorf("of 5 messages %v came: %v", n, slices.Sorted(maps.Keys(s.counters)))
 			}

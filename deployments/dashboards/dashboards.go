@@ -129,9 +129,6 @@ func limits(warn, alarm float64) []Threshold {
 // wanted are those of values that are well from a value on.
 func wanted(least float64) []Threshold { return []Threshold{{0, Red}, {least, Green}} }
 
-// yesNo are the words of 1 and 0.
-func yesNo(yes Word, no Word) map[string]Word { return map[string]Word{"1": yes, "0": no} }
-
 // q is a query that always gives data.
 func q(expr, legend string) Query { return Query{Expr: expr, Legend: legend} }
 

@@ -245,26 +245,6 @@ func (p *prometheus) over(expr string, from time.Time, step time.Duration) ([]se
 
 func stamp(t time.Time) string { return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64) }
 
-// firing tells which alerts fire now.
-func (p *prometheus) firing() (map[string]bool, error) {
-	found, err := p.instant(`ALERTS{alertstate="firing"}`)
-	names := map[string]bool{}
-	for _, s := range found {
-		names[s.labels["alertname"]] = true
-	}
-	return names, err
-}
-
-// fired tells which alerts have fired since the beginning.
-func (p *prometheus) fired() (map[string]bool, error) {
-	found, err := p.over(`max by (alertname) (ALERTS{alertstate="firing"})`, p.began, scrapeEvery)
-	names := map[string]bool{}
-	for _, s := range found {
-		names[s.labels["alertname"]] = true
-	}
-	return names, err
-}
-
 // rule is a rule that Prometheus knows.
 type rule struct{ Name, Type, Health, LastError string }
 

@@ -156,7 +156,8 @@ func TestOffCostsNoAllocation(t *testing.T) {
 	if tr != nil || err != nil {
 		t.Fatalf("%v, %v", tr, err)
 	}
-	base := context.WithValue(t.Context(), struct{}{}, 1)
+	type key struct{}
+	base := context.WithValue(t.Context(), key{}, 1)
 	now := time.Now()
 	n := testing.AllocsPerRun(100, func() {
 		ctx, root := tr.Root(base, "root", tracing.Origin{Began: now})
