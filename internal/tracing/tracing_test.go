@@ -3,11 +3,14 @@ package tracing_test
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -110,7 +113,13 @@ func TestOneTraceThroughSeveralProcesses(t *testing.T) {
 // The environment neither sends traces elsewhere nor adds to what is sent.
 func TestOnlyTheConfigurationCounts(t *testing.T) {
 	c, other := tracingtest.Start(t), tracingtest.Start(t)
-	for key, value := range map[string]string{"ENDPOINT": other.URL, "TRACES_ENDPOINT": other.URL, "HEADERS": "x-env=1", "COMPRESSION": "gzip", "CERTIFICATE": "/nowhere"} {
+	secure := httptest.NewTLSServer(nil)
+	defer secure.Close()
+	authority := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(authority, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range map[string]string{"ENDPOINT": other.URL, "TRACES_ENDPOINT": other.URL, "HEADERS": "x-env=1", "COMPRESSION": "gzip", "CERTIFICATE": authority} {
 		t.Setenv("OTEL_EXPORTER_OTLP_"+key, value)
 	}
 	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
