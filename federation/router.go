@@ -183,7 +183,7 @@ func (r *Router) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	r.metrics.record(call, name, time.Since(start), err)
 	span.Text("legate.datacenter", name)
 	if err != nil {
-		span.Fail(op.CodeOf(err).String())
+		span.Fail(op.ReasonOf(err))
 	}
 	span.End()
 	return reply, err

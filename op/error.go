@@ -1,6 +1,7 @@
 package op
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -141,6 +142,15 @@ func CodeOf(err error) Code {
 		return 0
 	}
 	return AsError(err).Code
+}
+
+// ReasonOf is the word for why a call failed: that of its code, or "cancelled" where
+// nobody waits for the answer any more.
+func ReasonOf(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return "cancelled"
+	}
+	return CodeOf(err).String()
 }
 
 // AsError returns err as it crosses the wire.

@@ -42,7 +42,7 @@ func (s *Server) trace(span tracing.Span, call *op.Call, err error) {
 		span.Mark("legate.blocking")
 	}
 	if err != nil {
-		span.Fail(op.CodeOf(err).String())
+		span.Fail(op.ReasonOf(err))
 	}
 	span.End()
 }

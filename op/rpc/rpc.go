@@ -81,7 +81,7 @@ func trace(span tracing.Span, to transport.Target, c *op.Call, err error) {
 		span.Text("server.port", port)
 	}
 	if err != nil {
-		span.Fail(op.CodeOf(err).String())
+		span.Fail(op.ReasonOf(err))
 	}
 	span.End()
 }
