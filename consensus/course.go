@@ -13,7 +13,8 @@ type course struct {
 	candidate time.Time     // since when this node is one; zero when it is none
 	leader    raft.ServerID // the last that was known
 	known     bool          // it still leads, as far as this node knows
-	absent    time.Time     // since when no leader is known, while known is false
+	since     time.Time     // when it became known
+	absent    time.Time     // the last word of one, while known is false
 }
 
 // observe follows elections, changes of the leader and times without one.
@@ -70,10 +71,20 @@ func (c *course) why() []any {
 	switch {
 	case c.n.peers.handed.Swap(false):
 		return []any{"why", "the leader hands over to this server", "leader", c.n.nameOf(c.leader)}
+	case string(c.leader) == c.n.cfg.NodeID:
+		return []any{"why", "this server led, and has lost touch with the others"}
 	case c.leader == "":
 		return []any{"why", "no leader was heard since the start"}
 	}
-	return []any{"why", "no word from the leader", "leader", c.n.nameOf(c.leader), "last_contact", c.n.LastContact()}
+	return []any{"why", "no word from the leader", "leader", c.n.nameOf(c.leader), "last_contact", c.silence()}
+}
+
+// silence is for how long nothing was heard of the last leader; 0 of this node.
+func (c *course) silence() time.Duration {
+	if string(c.leader) == c.n.cfg.NodeID {
+		return 0
+	}
+	return min(c.n.LastContact(), time.Since(c.since))
 }
 
 // leads notes who leads; "" if nobody is known to.
@@ -82,7 +93,7 @@ func (c *course) leads(id raft.ServerID) {
 	log := c.n.cfg.Logger.With("term", c.n.raft.CurrentTerm())
 	if id == "" {
 		if c.known {
-			c.known, c.absent = false, time.Now()
+			c.known, c.absent = false, time.Now().Add(-c.silence())
 			log.Warn("no leader is known", "was", c.n.nameOf(c.leader))
 		}
 		return
@@ -98,7 +109,7 @@ func (c *course) leads(id raft.ServerID) {
 	if id != c.leader {
 		c.n.metrics.leaderChanges.Inc()
 	}
-	c.leader, c.known = id, true
+	c.leader, c.known, c.since = id, true, time.Now()
 }
 
 // nameOf is a server's name, or its ID while that is not known.
