@@ -74,6 +74,7 @@ func commands() []command.Command {
 		debugcmd.Info(),
 		debugcmd.Monitor(),
 		debugcmd.Debug(),
+		debugcmd.Show(),
 
 		// What needs no agent.
 		toolcmd.Keygen(),

@@ -20,7 +20,7 @@ import (
 )
 
 func commands() []command.Command {
-	return []command.Command{Info(), Monitor(), Debug()}
+	return []command.Command{Info(), Monitor(), Debug(), Show()}
 }
 
 func TestCommands(t *testing.T) {
