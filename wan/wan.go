@@ -47,6 +47,9 @@ type (
 var (
 	ErrNotServer = errors.New("only servers are members of the WAN pool")
 	ErrWrongName = errors.New("name of a WAN member does not end with its datacenter")
+	// ErrNoDatacenter stands for what the configuration does not permit as the name of a
+	// datacenter: here names become routes, labels of metrics, and keys.
+	ErrNoDatacenter = errors.New("that cannot be the name of a datacenter")
 )
 
 // Config makes a Pool. What it has in common with gossip.Config means the same.
@@ -208,6 +211,9 @@ func (c Config) connect(m Member) {
 // FullName is a server's name in the WAN pool.
 func FullName(node, datacenter string) string { return node + "." + datacenter }
 
+// maxDatacenterName is one label of DNS, in bytes.
+const maxDatacenterName = 63
+
 // longLabel is above what a federation's name is replaced by its hash: the
 // label takes room in each packet.
 const longLabel = 24
@@ -220,6 +226,12 @@ func label(federation string) string {
 	return "wan/" + federation
 }
 
+// nameable tells whether a datacenter can have a name: the configuration's rule.
+func nameable(dc string) bool {
+	other := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' }
+	return len(dc) <= maxDatacenterName && !strings.ContainsFunc(dc, other) && dc != "nearest" && dc != "all"
+}
+
 // accept judges who may be a member.
 func accept(m Member) error {
 	switch {
@@ -227,6 +239,8 @@ func accept(m Member) error {
 		return fmt.Errorf("%w: its role is %q", ErrNotServer, m.Role())
 	case m.Datacenter() == "" || !strings.HasSuffix(m.Name, "."+m.Datacenter()):
 		return fmt.Errorf("%w %q", ErrWrongName, m.Datacenter())
+	case !nameable(m.Datacenter()):
+		return fmt.Errorf("%w: %q", ErrNoDatacenter, m.Datacenter())
 	}
 	return nil
 }

@@ -298,6 +298,11 @@ func TestOnlyServersWithTheirDatacentersNameAreMembers(t *testing.T) {
 		{Member{Name: "b1.dc3", Tags: tags}, ErrWrongName},
 		{Member{Name: "b1.dc2", Tags: gossip.ClientTags("dc2", "", "")}, ErrNotServer},
 		{Member{Name: "b1."}, ErrNotServer},
+		{Member{Name: "b1.dc\xff", Tags: Server{Datacenter: "dc\xff", RPCPort: 1}.Tags()}, ErrNoDatacenter},
+		{Member{Name: "b1.d\nc", Tags: Server{Datacenter: "d\nc", RPCPort: 1}.Tags()}, ErrNoDatacenter},
+		{Member{Name: "b1.dc,2", Tags: Server{Datacenter: "dc,2", RPCPort: 1}.Tags()}, ErrNoDatacenter},
+		{Member{Name: "b1.all", Tags: Server{Datacenter: "all", RPCPort: 1}.Tags()}, ErrNoDatacenter},
+		{Member{Name: "b1." + strings.Repeat("d", 64), Tags: Server{Datacenter: strings.Repeat("d", 64), RPCPort: 1}.Tags()}, ErrNoDatacenter},
 	} {
 		if err := accept(c.m); !errors.Is(err, c.want) {
 			t.Errorf("%s %v: %v, want %v", c.m.Name, c.m.Tags, err, c.want)

@@ -21,6 +21,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/hashicorp/go-metrics"
 	"github.com/hashicorp/memberlist"
@@ -31,6 +33,9 @@ import (
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/internal/logging"
 )
+
+// ErrIllegible is why a member is refused whose name or tags are not text.
+var ErrIllegible = errors.New("what a member says of itself is no text that can be shown")
 
 const (
 	// serfEvents is how many events Serf may be ahead of the pump.
@@ -91,8 +96,8 @@ type Config struct {
 	// Allowed are the networks whose members may join; none means all. The own
 	// address must be in one of them.
 	Allowed []netip.Prefix
-	// Accept refuses members, with the reason; nil accepts all. It must be
-	// quick and must not call the pool.
+	// Accept refuses members, with the reason; nil accepts all that can be named
+	// (see ErrIllegible). It must be quick and must not call the pool.
 	Accept func(Member) error
 	// OnChange gets the events, one at a time, in order; nil for none.
 	OnChange func(Event)
@@ -200,9 +205,7 @@ func (p *Pool) serfConfig() (*serf.Config, error) {
 	// coordinates; Serf's cannot be wrapped.
 	conf.DisableCoordinates = true
 	ml.Ping = p.pinger
-	if cfg.Accept != nil {
-		conf.Merge = accept{cfg.Accept}
-	}
+	conf.Merge = accept{cfg.Accept}
 
 	conf.ReconnectTimeoutOverride = ownTimeout{}
 	for _, p := range cfg.Allowed {
@@ -260,13 +263,31 @@ var _ serf.MergeDelegate = accept{}
 // refusedNamed is how many of those that are refused an error names.
 const refusedNamed = 8
 
+// judgeNames is for all pools: what a member says of itself becomes labels of metrics,
+// attributes of logs and spans, and names in answers.
+func judgeNames(m Member) error {
+	if !utf8.ValidString(m.Name) || strings.ContainsFunc(m.Name, unicode.IsControl) {
+		return fmt.Errorf("%w: its name", ErrIllegible)
+	}
+	for key, value := range m.Tags {
+		if !utf8.ValidString(key) || !utf8.ValidString(value) {
+			return fmt.Errorf("%w: its tag %q", ErrIllegible, key)
+		}
+	}
+	return nil
+}
+
 // NotifyMerge implements serf.MergeDelegate. With the stranger who joins comes
 // all of its pool: the error names them, with the reason for the first.
 func (a accept) NotifyMerge(members []*serf.Member) error {
 	var names []string
 	var reason error
 	for _, m := range members {
-		if err := a.judge(memberOf(*m)); err != nil {
+		err := judgeNames(memberOf(*m))
+		if err == nil && a.judge != nil {
+			err = a.judge(memberOf(*m))
+		}
+		if err != nil {
 			names = append(names, strconv.Quote(m.Name))
 			reason = cmp.Or(reason, err)
 		}
