@@ -67,11 +67,11 @@ func (n *Node) Propose(ctx context.Context, command []byte) (any, error) {
 	defer span.End()
 	span.Number("legate.command.bytes", int64(len(command)))
 	value, err := n.propose(ctx, &proposal{command: command, done: make(chan result, 1), times: &times{}})
-	if err != nil {
-		span.Fail("refused")
-		if errors.Is(err, ErrLost) {
-			span.Fail("lost")
-		}
+	switch {
+	case errors.Is(err, ErrLost):
+		span.Fail("lost")
+	case err != nil:
+		span.Fail("refused") // by Raft, or by what the command is to do
 	}
 	return value, err
 }
