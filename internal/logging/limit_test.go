@@ -7,15 +7,36 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
+// locked is a buffer that a test looks at while others write.
+type locked struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// take returns what was written since the last call.
+func (l *locked) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.b.Reset()
+	return l.b.String()
+}
+
 // limited is a logger that is limited, what it writes, and its end.
-func limited(t *testing.T, level slog.Level) (*slog.Logger, *Limit, *bytes.Buffer) {
+func limited(t *testing.T, level slog.Level) (*slog.Logger, *Limit, *locked) {
 	t.Helper()
-	out, at := new(bytes.Buffer), new(slog.LevelVar)
+	out, at := new(locked), new(slog.LevelVar)
 	at.Set(level)
 	l := NewLimit(New(out, at, false).Handler())
 	return slog.New(Named(l, "agent", Origin{"n1", "dc1"})), l, out
@@ -36,7 +57,7 @@ func TestAStormOfLinesIsBounded(t *testing.T) {
 				log.Warn("peer does not answer") // of another component
 			}
 		}
-		text := out.String()
+		text := out.take()
 		if n := strings.Count(text, "\n"); n != LimitLines+3 {
 			t.Errorf("%d lines of 100003 at once", n)
 		}
@@ -49,24 +70,22 @@ func TestAStormOfLinesIsBounded(t *testing.T) {
 		if got := limit.Suppressed(); got != uint64(left) {
 			t.Errorf("%d lines counted as left out, want %d", got, left)
 		}
-		out.Reset()
 		<-time.After(LimitWindow + limitSweep)
 		synctest.Wait()
-		if got, want := out.String(), fmt.Sprintf("peer does not answer … and %d more in 30s", left); !strings.Contains(got, want) || !strings.Contains(got, "component=raft") || strings.Count(got, "\n") != 1 {
+		if got, want := out.take(), fmt.Sprintf("peer does not answer … and %d more in 30s", left); !strings.Contains(got, want) || !strings.Contains(got, "component=raft") || strings.Count(got, "\n") != 1 {
 			t.Errorf("told %q, want one line with %q", got, want)
 		}
-		out.Reset()
 		raft.Warn("peer does not answer")
-		if strings.Count(out.String(), "\n") != 1 {
-			t.Errorf("the first of a new window is %q", out)
+		if got := out.take(); strings.Count(got, "\n") != 1 {
+			t.Errorf("the first of a new window is %q", got)
 		}
 		for range LimitLines {
 			raft.Warn("peer does not answer")
 		}
 		cancel()
 		<-done
-		if !strings.Contains(out.String(), "and 1 more") {
-			t.Errorf("the end does not tell what was left out: %q", out)
+		if got := out.take(); !strings.Contains(got, "and 1 more") {
+			t.Errorf("the end does not tell what was left out: %q", got)
 		}
 	})
 }
@@ -77,10 +96,11 @@ func TestAStormOfManyKindsIsBounded(t *testing.T) {
 		log.Info(fmt.Sprint("line ", i))
 	}
 	log.With("component", "other").Error("heard")
-	if n := strings.Count(out.String(), "\n"); n > limitKinds+LimitLines+1 {
+	text := out.take()
+	if n := strings.Count(text, "\n"); n > limitKinds+LimitLines+1 {
 		t.Errorf("%d lines", n)
 	}
-	if !strings.Contains(out.String(), "heard") {
+	if !strings.Contains(text, "heard") {
 		t.Error("an error of another component is swallowed")
 	}
 }
