@@ -207,21 +207,29 @@ func (d *capture) repeat(ctx context.Context, profiles bool) {
 	tick := time.NewTicker(d.interval)
 	defer tick.Stop()
 	for n := 0; ; n++ {
-		if d.wants("metrics") {
-			d.note("metrics", d.metrics(ctx))
-			d.note("prometheus", d.exposition(ctx, n))
-		}
-		d.note("timeline", d.moment(ctx))
+		d.standing(ctx, n)
 		if profiles && n < maxSnapshots {
 			d.note("heap", d.snapshot(fmt.Sprintf("heap-%03d.prof", n), d.client.Debug().Heap))
 			d.note("goroutine", d.snapshot(fmt.Sprintf("goroutine-%03d.prof", n), d.client.Debug().Goroutine))
 		}
 		select {
-		case <-ctx.Done():
+		case <-ctx.Done(): // how it ends is half of what show compares
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), endOfCapture)
+			defer cancel()
+			d.standing(last, n+1)
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// standing captures the metrics and how things stand for the n-th time.
+func (d *capture) standing(ctx context.Context, n int) {
+	if d.wants("metrics") {
+		d.note("metrics", d.metrics(ctx))
+		d.note("prometheus", d.exposition(ctx, n))
+	}
+	d.note("timeline", d.moment(ctx))
 }
 
 // note keeps that something could not be collected; what was cut off by the
