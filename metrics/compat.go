@@ -43,7 +43,7 @@ func (c *compat) families(now []*dto.MetricFamily, in interval) []*dto.MetricFam
 	for _, r := range consulRows() {
 		source := at[r.family]
 		name := names.of(&r)
-		if source == nil || !c.r.shows(name) {
+		if source == nil || !c.r.shows(name) || at[underscored(name)] != nil { // a prefix can make one of ours of it
 			continue
 		}
 		if r.times == 0 {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	gometrics "github.com/hashicorp/go-metrics"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // exposition is what Prometheus reads: values by series.
@@ -167,5 +168,17 @@ func BenchmarkScrape(b *testing.B) {
 				r.Handler(names).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil))
 			}
 		})
+	}
+}
+
+// A metric that is there twice makes Prometheus refuse or mix up the scrape.
+func TestNoPrefixMakesAMetricTwice(t *testing.T) {
+	r := NewRegistry("n")
+	defer r.Close()
+	version := prometheus.NewGauge(prometheus.GaugeOpts{Name: "legate_version", Help: "h"})
+	version.Set(1)
+	r.MustRegister(version)
+	if got := exposition(t, r, Names{Prefix: "legate", Compat: true}); got["legate_version"] != 1 || got["legate_runtime_num_goroutines"] == 0 {
+		t.Errorf("%v", got)
 	}
 }

@@ -107,13 +107,15 @@ func (r *Registry) Push(ctx context.Context, sink Sink, names Names, each time.D
 }
 
 // send connects anew each time: a server that has moved is found, and a packet
-// that an earlier one was refused for is not.
+// that an earlier one was refused for is not. When ctx ends it does not wait for a
+// server that reads nothing.
 func (s Sink) send(ctx context.Context, lines []string) error {
 	c, err := s.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	if err := c.SetWriteDeadline(time.Now().Add(pushTimeout)); err != nil {
 		return fmt.Errorf("send metrics: %w", err)
 	}

@@ -245,3 +245,34 @@ func TestWhatHasAMeaningIsReplaced(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// An agent that stops does not wait for a server that takes connections and reads
+// nothing.
+func TestAServerThatReadsNothingDoesNotHoldUpTheEnd(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		lines := slices.Repeat([]string{strings.Repeat("x", maxPacket)}, 32<<20/maxPacket) // more than sockets keep
+		ended <- Sink{Protocol: Statsite, Addr: l.Addr().String()}.send(ctx, lines)
+	}()
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	cancel()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("all was sent")
+		}
+	case <-time.After(pushTimeout / 2):
+		t.Error("it goes on")
+	}
+}
