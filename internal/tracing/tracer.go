@@ -120,9 +120,9 @@ func newTracer(cfg Config, to sdk.SpanExporter, m *metrics) *Tracer {
 	batches := sdk.NewBatchSpanProcessor(e, sdk.WithMaxQueueSize(maxQueued), sdk.WithMaxExportBatchSize(maxBatch),
 		sdk.WithBatchTimeout(batchEvery), sdk.WithExportTimeout(sendTimeout))
 	provider := sdk.NewTracerProvider(
-		sdk.WithSpanProcessor(&bounded{SpanProcessor: batches, exporter: e}),
+		sdk.WithSpanProcessor(&bounded{SpanProcessor: batches, exporter: e, from: cfg.resource()}),
 		sdk.WithSampler(sdk.ParentBased(sdk.TraceIDRatioBased(cfg.Ratio))),
-		sdk.WithResource(cfg.resource()),
+		sdk.WithResource(resource.Empty()), // what is added to it from the environment, owned leaves out
 		sdk.WithRawSpanLimits(sdk.SpanLimits{AttributeValueLengthLimit: maxValue, AttributeCountLimit: maxAttributes, EventCountLimit: maxEvents,
 			AttributePerEventCountLimit: maxAttributes, LinkCountLimit: maxEvents, AttributePerLinkCountLimit: maxAttributes}))
 	t := &Tracer{provider: provider, spans: provider.Tracer(scope)}
@@ -159,7 +159,18 @@ func (t *Tracer) Stop(ctx context.Context) error {
 type bounded struct {
 	sdk.SpanProcessor
 	exporter *exporter
+	from     *resource.Resource
 }
+
+// owned is a span of this agent as the configuration has it: the SDK adds what
+// OTEL_RESOURCE_ATTRIBUTES says to every resource.
+type owned struct {
+	sdk.ReadOnlySpan
+	from *resource.Resource
+}
+
+// Resource implements trace.ReadOnlySpan.
+func (o *owned) Resource() *resource.Resource { return o.from }
 
 // OnEnd implements trace.SpanProcessor.
 func (b *bounded) OnEnd(s sdk.ReadOnlySpan) {
@@ -169,7 +180,7 @@ func (b *bounded) OnEnd(s sdk.ReadOnlySpan) {
 		e.metrics.dropped.Inc()
 		return
 	}
-	b.SpanProcessor.OnEnd(s)
+	b.SpanProcessor.OnEnd(&owned{s, b.from})
 }
 
 // exporter counts what another one sends and fails to send.

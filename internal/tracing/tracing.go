@@ -34,6 +34,11 @@ const (
 // span's ID and the flags, as traceparent has them (W3C Trace Context, section 3.2).
 const wireBytes = 16 + 8 + 1
 
+// maxTraceState is the longest tracestate that is kept, in bytes: each span of the trace
+// is sent with it, and a client can say 16 KiB. 512 are asked for by W3C Trace Context,
+// section 3.3.1.5.
+const maxTraceState = 512
+
 // contextKey is where a context has what it carries of a trace.
 type contextKey struct{}
 
@@ -65,6 +70,9 @@ func (t *Tracer) Root(ctx context.Context, name string, o Origin) (context.Conte
 	}
 	below := ctx
 	if o.TraceParent != "" {
+		if len(o.TraceState) > maxTraceState {
+			o.TraceState = ""
+		}
 		below = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": o.TraceParent, "tracestate": o.TraceState})
 	}
 	options := []trace.SpanStartOption{trace.WithSpanKind(o.Kind)}

@@ -123,6 +123,7 @@ func TestOnlyTheConfigurationCounts(t *testing.T) {
 		t.Setenv("OTEL_EXPORTER_OTLP_"+key, value)
 	}
 	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
+	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "env=1")
 	if tr, err := tracing.New(tracing.Config{Ratio: 1, Registerer: prometheus.NewRegistry()}); tr != nil || err != nil {
 		t.Errorf("without an endpoint: %v, %v", tr, err)
 	}
@@ -132,6 +133,9 @@ func TestOnlyTheConfigurationCounts(t *testing.T) {
 	stop(t, tr)
 	if len(c.Spans("")) != 1 || len(other.Requests()) != 0 {
 		t.Fatalf("%d spans here, %d requests elsewhere", len(c.Spans("")), len(other.Requests()))
+	}
+	if r := c.Spans("")[0].Resource; r["env"] != "" || r["legate.node"] != "n1" {
+		t.Errorf("%v", r)
 	}
 	if h := c.Requests()[0]; h.Get("X-Env") != "" || h.Get("Content-Encoding") != "" {
 		t.Errorf("%v", h)
@@ -156,6 +160,29 @@ func TestWhichTracesAreRecorded(t *testing.T) {
 				t.Errorf("root %v, child %v, wire %q, %d spans", root.Recording(), child.Recording(), out, n)
 			}
 		})
+	}
+}
+
+// What clients say goes with each span, so it is bounded.
+func TestALongTraceStateIsLeftOut(t *testing.T) {
+	c := tracingtest.Start(t)
+	tr := tracer(t, c.URL, 0)
+	long := strings.Repeat("a", 200)
+	for name, state := range map[string]string{"short": "a=b", "long": "a=" + long + ",b=" + long + ",c=" + long} {
+		ctx, root := tr.Root(t.Context(), name, tracing.Origin{TraceParent: sampled, TraceState: state})
+		_, child := tracing.Start(ctx, name, tracing.Internal)
+		child.End()
+		root.End()
+	}
+	stop(t, tr)
+	spans := c.Spans("")
+	for _, s := range spans {
+		if (s.State == "a=b") != (s.Name == "short") || s.Name == "long" && s.State != "" || s.Trace != traceID {
+			t.Errorf("%+v", s)
+		}
+	}
+	if len(spans) != 4 {
+		t.Errorf("%d spans", len(spans))
 	}
 }
 

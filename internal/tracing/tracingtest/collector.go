@@ -29,6 +29,7 @@ type Collector struct {
 // attributes are texts.
 type Span struct {
 	Trace, ID, Parent, Name string
+	State                   string // tracestate
 	Kind                    trace.Span_SpanKind
 	Start, End              uint64 // ns since 1970
 	Attributes, Resource    map[string]string
@@ -73,6 +74,7 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func spanOf(resource []*common.KeyValue, s *trace.Span) Span {
 	out := Span{Trace: hex.EncodeToString(s.TraceId), ID: hex.EncodeToString(s.SpanId), Parent: hex.EncodeToString(s.ParentSpanId), Name: s.Name, Kind: s.Kind,
+		State: s.TraceState,
 		Start: s.StartTimeUnixNano, End: s.EndTimeUnixNano, Attributes: texts(s.Attributes), Resource: texts(resource)}
 	for _, e := range s.Events {
 		out.Events = append(out.Events, e.Name)
