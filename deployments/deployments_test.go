@@ -114,6 +114,21 @@ func TestEachAlertNamesASectionOfTheRunbook(t *testing.T) {
 	}
 }
 
+// Who is woken reads the name of a machine, not an address alone, and of which
+// datacenter it is.
+func TestEachAlertSaysWhoAndWhere(t *testing.T) {
+	for _, r := range alerts(t) {
+		switch says := r.Annotations["summary"]; {
+		case r.Alert == "LegateScrapeWithoutDatacenter": // neither is known
+		case r.Alert == "LegateRemovedDatacentersDiffer": // it is about all of them
+		case !strings.Contains(says, "$labels.dc "):
+			t.Errorf("%s does not say where: %s", r.Alert, says)
+		case strings.Contains(says, "$labels.instance") && !strings.Contains(says, "$labels.node"):
+			t.Errorf("%s does not say who: %s", r.Alert, says)
+		}
+	}
+}
+
 func runbook(t *testing.T) string {
 	t.Helper()
 	b, err := os.ReadFile("../docs/runbook.md")
