@@ -116,7 +116,7 @@ func Sources(sources map[string]string) ([]Finding, error) {
 	var found []Finding
 	for _, f := range files {
 		for _, check := range []func(*file) []Finding{
-			sizes, goStatements, sleeps, inits, clocks, errorTexts, marks, names,
+			sizes, goStatements, sleeps, inits, clocks, errorTexts, marks, names, logKeys,
 		} {
 			found = append(found, check(f)...)
 		}
