@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,15 +17,19 @@ const (
 	LimitLines = 20
 	// LimitFine is the same below INFO: who asks for those wants to see them.
 	LimitFine = 2000
-	// limitKinds bounds how many kinds are counted one by one; what comes on
-	// top is one kind for each component and level.
-	limitKinds = 1024
+	// limitKinds bounds how many kinds of a component, from INFO on and below it
+	// each, are counted one by one; what comes on top is one kind for each level.
+	// Libraries put names into their messages: while those of gossip are many, a
+	// rare line of another component must not share with its repeats.
+	limitKinds = 256
+	// limitMessage is how much of a message says of which kind it is, in bytes.
+	limitMessage = 256
 	// limitSweep is how often windows that are over are told of.
 	limitSweep = 5 * time.Second
 )
 
 // Limit is a handler that bounds how often lines of one kind are written: those
-// with the same level, component and message, whatever their attributes. The
+// with the same level, component and (beginning of the) message, whatever their attributes. The
 // first of a window always pass. How many did not is told by a line of the same
 // level when the window is over, as long as Run runs.
 type Limit struct {
@@ -39,6 +44,7 @@ var _ slog.Handler = (*Limit)(nil)
 type limits struct {
 	mu         sync.Mutex
 	kinds      map[kind]*window
+	held       map[group]int // how many of kinds are of it
 	suppressed atomic.Uint64
 }
 
@@ -46,6 +52,14 @@ type kind struct {
 	level              slog.Level
 	component, message string
 }
+
+// group is what kinds have room in together.
+type group struct {
+	component string
+	fine      bool
+}
+
+func (k kind) group() group { return group{k.component, k.level < slog.LevelInfo} }
 
 type window struct {
 	began      time.Time
@@ -55,7 +69,7 @@ type window struct {
 
 // NewLimit returns a Limit in front of a handler.
 func NewLimit(next slog.Handler) *Limit {
-	return &Limit{next: next, s: &limits{kinds: map[kind]*window{}}}
+	return &Limit{next: next, s: &limits{kinds: map[kind]*window{}, held: map[group]int{}}}
 }
 
 // Suppressed returns how many lines were left out so far.
@@ -84,7 +98,7 @@ func (l *Limit) WithGroup(name string) slog.Handler {
 
 // Handle implements slog.Handler.
 func (l *Limit) Handle(ctx context.Context, r slog.Record) error {
-	k := kind{r.Level, l.component, r.Message}
+	k := kind{r.Level, l.component, r.Message[:min(len(r.Message), limitMessage)]}
 	pass, over := l.s.count(k, l.next)
 	if over != nil {
 		if err := over.tell(ctx); err != nil {
@@ -108,13 +122,15 @@ func (s *limits) count(k kind, to slog.Handler) (pass bool, over *ended) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.kinds[k]
-	if w == nil && len(s.kinds) >= limitKinds {
+	if w == nil && s.held[k.group()] >= limitKinds {
 		k.message = ""
 		w = s.kinds[k]
 	}
 	if w == nil {
 		w = &window{began: now}
+		k.message = strings.Clone(k.message) // not the whole of it
 		s.kinds[k] = w
+		s.held[k.group()]++
 	}
 	if now.Sub(w.began) >= LimitWindow {
 		over = w.end(k, now)
@@ -190,6 +206,9 @@ func (s *limits) sweep(ctx context.Context, all bool) {
 			over = append(over, e)
 		}
 		delete(s.kinds, k)
+		if s.held[k.group()]--; s.held[k.group()] == 0 {
+			delete(s.held, k.group())
+		}
 	}
 	s.mu.Unlock()
 	for _, e := range over {

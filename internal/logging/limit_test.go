@@ -105,6 +105,43 @@ func TestAStormOfManyKindsIsBounded(t *testing.T) {
 	}
 }
 
+// A library that names members in its messages makes many kinds, and so does who
+// listens to fine lines: neither makes rare lines share with repeats.
+func TestManyKindsDoNotTakeTheRoomOfOthers(t *testing.T) {
+	log, _, out := limited(t, slog.LevelDebug)
+	gossip, raft := log.With("component", "gossip"), log.With("component", "raft")
+	for i := range 10 * limitKinds {
+		gossip.Info(fmt.Sprintf("member n%d failed", i))
+		raft.Debug(fmt.Sprintf("entry %d", i))
+	}
+	out.take()
+	for i := range 100 {
+		raft.Error("peer does not answer", "try", i)
+	}
+	raft.Error("the log cannot be written")
+	gossip.Debug("fine")
+	if text := out.take(); strings.Count(text, "peer does not answer") != LimitLines || !strings.Contains(text, "the log cannot be written") || !strings.Contains(text, "fine") {
+		t.Errorf("a line was swallowed: %q", text)
+	}
+}
+
+// What is remembered of a message is bounded.
+func TestLongMessagesOfOneBeginningAreOfOneKind(t *testing.T) {
+	log, limit, out := limited(t, slog.LevelInfo)
+	long := strings.Repeat("x", limitMessage)
+	for i := range 2 * LimitLines {
+		log.Info(long + fmt.Sprint(i))
+	}
+	if n := strings.Count(out.take(), "\n"); n != LimitLines {
+		t.Errorf("%d lines", n)
+	}
+	for k := range limit.s.kinds {
+		if len(k.message) > limitMessage {
+			t.Errorf("%d bytes of a message are kept", len(k.message))
+		}
+	}
+}
+
 func TestListenersSeeWhatTheLogSees(t *testing.T) {
 	var out bytes.Buffer
 	tee := NewTee(New(&out, new(slog.LevelVar), false).Handler())
