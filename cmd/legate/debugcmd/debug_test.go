@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -125,6 +126,12 @@ func TestDebug(t *testing.T) {
 	r := commandtest.Run(t, commands(), debugged(filepath.Join(dir, "l.log")), "", "debug", "-duration=250ms", "-interval=100ms", "-since=10m", "-output="+out)
 	if r.Code != 0 || !strings.Contains(r.Out, "Saved debug archive: "+out+".tar.gz") {
 		t.Fatalf("code %d: %s%s", r.Code, r.Out, r.Err)
+	}
+	// A cut must not hold up the interval, so others are asked for their views at the begin only.
+	for _, want := range []string{"GET /v1/federation/status?", "GET /v1/federation/status?local=", "GET /v1/agent/metrics?", "GET /v1/agent/metrics?format=prometheus"} {
+		if !slices.Contains(r.Asked, want) {
+			t.Errorf("%q was not asked: %q", want, r.Asked)
+		}
 	}
 	files := unpack(t, out+".tar.gz")
 	for name, want := range map[string]string{"agent.json": `"token_ttl": "30s"`, "host.json": "linux", "members.json": "n1", "raft.json": "Servers", "legate.log": "line one\nline two\n",

@@ -52,7 +52,7 @@ type linkState struct {
 // moment adds how things stand to the timeline.
 func (d *capture) moment(ctx context.Context) error {
 	m := moment{At: d.now().UTC()}
-	ask := func(kind, path string, to any) {
+	ask := func(ctx context.Context, kind, path string, to any) {
 		if !d.wants(kind) || ctx.Err() != nil {
 			return
 		}
@@ -60,9 +60,9 @@ func (d *capture) moment(ctx context.Context) error {
 			m.Unknown = append(m.Unknown, kind+": "+d.Call.Client.Explain(err))
 		}
 	}
-	ask("raft", "/v1/status/leader", &m.Leader)
+	ask(ctx, "raft", "/v1/status/leader", &m.Leader)
 	var self struct{ Stats map[string]map[string]any }
-	ask("agent", "/v1/agent/self", &self)
+	ask(ctx, "agent", "/v1/agent/self", &self)
 	m.Stats = map[string]map[string]any{}
 	for _, section := range []string{"raft", "serf_lan", "serf_wan"} {
 		if s, ok := self.Stats[section]; ok {
@@ -70,8 +70,9 @@ func (d *capture) moment(ctx context.Context) error {
 		}
 	}
 	var views []struct{ Links []linkState }
-	ask("federation", "/v1/federation/status", &views)
-	if len(views) > 0 { // the first is of the agent's own datacenter
+	// The others' views would be waited for in a cut, which is when it matters.
+	ask(context.WithValue(ctx, queryKey{}, "local"), "federation", "/v1/federation/status", &views)
+	if len(views) > 0 {
 		m.Federation = views[0].Links
 	}
 	if d.wants("members") {
@@ -146,13 +147,24 @@ type textKey struct{}
 // return.
 type textAnswer struct{ text []byte }
 
-// texts asks for metrics as text where a context has a textAnswer.
+// queryKey is where a context has a parameter, without a value, that the client's
+// library has no option for.
+type queryKey struct{}
+
+// texts asks for metrics as text where a context has a textAnswer, and adds the
+// parameter that it has.
 type texts struct{ next http.RoundTripper }
 
 var _ http.RoundTripper = texts{}
 
 // RoundTrip implements http.RoundTripper.
 func (t texts) RoundTrip(r *http.Request) (*http.Response, error) {
+	if parameter, ok := r.Context().Value(queryKey{}).(string); ok {
+		r = r.Clone(r.Context())
+		q := r.URL.Query()
+		q.Set(parameter, "")
+		r.URL.RawQuery = q.Encode()
+	}
 	answer, ok := r.Context().Value(textKey{}).(*textAnswer)
 	if !ok {
 		return t.next.RoundTrip(r)
