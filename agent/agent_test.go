@@ -281,7 +281,7 @@ func TestMetricsHaveConsulsNames(t *testing.T) {
 		}
 	}
 	for name, least := range map[string]float64{
-		"raft.apply": 1, "raft.commitTime": 1, "raft.fsm.apply": 1, "raft.leader.lastContact": 1, "raft.leader.dispatchLog": 1,
+		"raft.apply": 1, "raft.commitTime": 1, "raft.fsm.apply": 1, "raft.leader.dispatchLog": 1,
 		"raft.state.leader": 1, "raft.state.candidate": 1, "raft.state.follower": 0, "raft.verify_leader": 0, "leader.reconcile": 1,
 		"serf.member.join": 1, "memberlist.msg.alive": 1, "serf.queue.Intent": 1, "rpc.request": 1, "rpc.request_error": 0, "rpc.server.call": 1,
 		"api.http": 1, "kvs.apply": 1, "catalog.register": 1, "session_ttl.expired": 0, "dns.stale_queries": 0,

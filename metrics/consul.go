@@ -102,7 +102,7 @@ func raftRows() []row {
 		{"raft.commitTime", sample, "legate_raft_commit_seconds", "", "", ms},
 		{"raft.commitNumLogs", sample, "legate_raft_log_batch_entries", "", "", 0},
 		{"raft.fsm.apply", sample, "legate_raft_apply_seconds", "", "", ms},
-		{"raft.leader.lastContact", sample, "legate_raft_last_contact_seconds", "", "", ms},
+		{"raft.leader.lastContact", sample, "legate_raft_peer_last_contact_seconds", "", "", ms}, // the leader's word of all others
 		{"raft.leader.dispatchLog", sample, "legate_raft_log_fsync_seconds", "", "", ms},
 		{"raft.verify_leader", count, "legate_raft_verify_leader_seconds", "", "", 0},
 		{"raft.state.candidate", count, "legate_raft_elections_total", "", "", 0},
@@ -316,7 +316,7 @@ func (t *total) add(kind dto.MetricType, m *dto.Metric) {
 	switch kind {
 	case dto.MetricType_GAUGE, dto.MetricType_UNTYPED:
 		v := finite(m.GetGauge().GetValue() + m.GetUntyped().GetValue())
-		t.count, t.sum, t.level = 1, t.sum+v, true
+		t.count, t.sum, t.level = t.count+1, t.sum+v, true
 	case dto.MetricType_COUNTER:
 		v := finite(m.GetCounter().GetValue())
 		t.count, t.sum = t.count+uint64(v), t.sum+v

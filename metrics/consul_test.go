@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -162,5 +163,33 @@ func TestRowsAreSound(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		seen[r.name] = true
+	}
+}
+
+// Consul's leader measures how long ago it heard of each of the others; what a
+// follower has of its leader is something else.
+func TestLastContactIsTheLeadersOfTheOthers(t *testing.T) {
+	r := NewRegistry("n")
+	defer r.Close()
+	own := prometheus.NewGauge(prometheus.GaugeOpts{Name: "legate_raft_last_contact_seconds", Help: "h"})
+	own.Set(9)
+	of := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "legate_raft_peer_last_contact_seconds", Help: "h"}, []string{"peer"})
+	r.MustRegister(own, of)
+	names := Names{Prefix: "consul", Compat: true}
+	if got := exposition(t, r, names); hasPrefix(got, "consul_raft_leader_lastContact") {
+		t.Error("a follower has it")
+	}
+	of.WithLabelValues("a").Set(0.125)
+	of.WithLabelValues("b").Set(0.375)
+	got := exposition(t, r, names)
+	if q, n := got[`consul_raft_leader_lastContact{quantile="0.9"}`], got["consul_raft_leader_lastContact_count"]; q != 250 || n != 2 {
+		t.Errorf("%v ms of %v", q, n)
+	}
+	now, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := r.lines(Sink{Protocol: Statsd}, names, now, now); !slices.Contains(lines, "consul.raft.leader.lastContact:250|ms|@0.5\n") {
+		t.Errorf("%q", lines)
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 // consulsNames are what public dashboards and alerts for Consul ask for.
 var consulsNames = []string{
-	`consul_raft_leader_lastContact{quantile="0.9"}`, "consul_raft_leader_lastContact_count", `consul_raft_commitTime{quantile="0.99"}`, "consul_raft_commitTime_sum",
+	`consul_raft_commitTime{quantile="0.99"}`, "consul_raft_commitTime_sum",
 	"consul_raft_apply", "consul_raft_state_leader", "consul_raft_state_candidate", `consul_raft_fsm_apply{quantile="0.5"}`, `consul_raft_leader_dispatchLog{quantile="0.9"}`,
 	"consul_raft_peers", "consul_raft_last_index", "consul_raft_applied_index", "consul_server_isLeader", "consul_autopilot_healthy", "consul_autopilot_failure_tolerance",
 	`consul_serf_member_flap{network="lan"}`, "consul_serf_lan_member_flap", "consul_serf_lan_member_failed", `consul_memberlist_msg_suspect{network="lan"}`,
