@@ -9,8 +9,11 @@ import (
 	"github.com/legate-project/legate/op"
 )
 
-// metrics of calls to other datacenters. The label datacenter is bounded by
-// the members of the WAN pool.
+// maxDatacenters bounds the values of the label datacenter: the names are up to
+// whoever is a member of the WAN pool. The nearest have series, further ones none.
+const maxDatacenters = 256
+
+// metrics of calls to other datacenters.
 type metrics struct {
 	reg     prometheus.Registerer
 	seconds *prometheus.HistogramVec
@@ -70,8 +73,11 @@ func (m *metrics) servers(t *table) {
 			}
 		}
 	}
-	for name, dc := range t.datacenters {
-		m.live.WithLabelValues(name).Set(float64(dc.alive))
+	for _, name := range t.nearest {
+		if !m.series[name] && len(m.series) >= maxDatacenters {
+			continue
+		}
+		m.live.WithLabelValues(name).Set(float64(t.datacenters[name].alive))
 		if m.series[name] {
 			continue
 		}
@@ -86,8 +92,15 @@ func (m *metrics) servers(t *table) {
 	}
 }
 
-// of has something counted of a datacenter unless its series have ended: a call can
-// end after its datacenter was removed.
+// shown reports whether a datacenter has series.
+func (m *metrics) shown(name string) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.series[name]
+}
+
+// of has something counted of a datacenter unless it has no series, or they have ended:
+// a call can end after its datacenter was removed.
 func (m *metrics) of(dc string, count func()) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -154,7 +167,8 @@ func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (g *gauges) Collect(ch chan<- prometheus.Metric) {
-	for _, s := range g.router.Status() {
+	status := g.router.Status()
+	for _, s := range status[:min(len(status), maxDatacenters)] { // with those that left, which have no other series
 		for _, state := range []State{Up, Degraded, Unreachable, Left} {
 			v := 0.0
 			if s.State == state {
@@ -164,6 +178,9 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	for name, dc := range g.router.table.Load().datacenters {
+		if !g.router.metrics.shown(name) {
+			continue
+		}
 		gauge := func(d *prometheus.Desc, v float64) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, name)
 		}

@@ -2,6 +2,7 @@ package federation
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync"
 	"testing"
@@ -170,5 +171,24 @@ func TestSeriesOfWhatWasRemovedEnd(t *testing.T) {
 	r.Update(nil, peers(2, gossip.Alive))
 	if n := count(); n == 0 {
 		t.Error("a datacenter that was allowed again has no series")
+	}
+}
+
+// Whoever is a member of the WAN pool can say of any name that it is a datacenter.
+func TestSeriesOfManyDatacentersAreBounded(t *testing.T) {
+	s := &servers{do: func(_ context.Context, id string) ([]byte, error) { return answer(t, id), nil }}
+	many := peers(maxDatacenters+50, gossip.Alive)
+	for i := range many {
+		many[i].Datacenter = fmt.Sprintf("dc%d", i+2)
+	}
+	r := router(t, s, many)
+	for _, p := range many {
+		r.metrics.record(longRead(), p.Datacenter, time.Second, op.Errorf(op.CodeTimeout, "late"))
+	}
+	for name, each := range map[string]int{"call_seconds": 1, "call_errors_total": 2, "live_servers": 1, "breaker_open": 1, "state": 4} {
+		found, err := testutil.GatherAndCount(r.metrics.reg.(prometheus.Gatherer), "legate_federation_"+name)
+		if err != nil || found != each*maxDatacenters {
+			t.Errorf("%s: %d series: %v", name, found, err)
+		}
 	}
 }

@@ -55,10 +55,16 @@ func (s *Server) label(dc string) string {
 		return "local"
 	case op.IsFanOut(dc):
 		return "several"
-	case s.remote != nil && slices.Contains(s.remote.Datacenters(), dc):
-		return dc
+	case s.remote == nil:
+		return "unknown"
 	}
-	return "unknown"
+	switch i := slices.Index(s.remote.Datacenters(), dc); {
+	case i < 0:
+		return "unknown"
+	case i >= maxDatacenters:
+		return "other"
+	}
+	return dc
 }
 
 func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error) {

@@ -9,6 +9,9 @@ import (
 	"github.com/legate-project/legate/state"
 )
 
+// maxDatacenters bounds the values of the label datacenter.
+const maxDatacenters = 256
+
 // metrics of a server's calls.
 type metrics struct {
 	seconds *prometheus.HistogramVec

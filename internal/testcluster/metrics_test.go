@@ -92,7 +92,7 @@ func read(families map[string]*family, role, text string) {
 
 // bounds of labels whose values are not a fixed list.
 var bounds = map[string]string{
-	"datacenter": "datacenters of the federation; above a bound of 64 or 256, `other`",
+	"datacenter": "datacenters of the federation; above a bound of 64 or 256, `other` or none",
 	"peer":       "servers of Raft's configuration, by node name",
 	"operation":  "operations of this build",
 	"route":      "routes of the HTTP API and `other`",
