@@ -240,6 +240,7 @@ func TestValidation(t *testing.T) {
 		{`datacenter = ""`, `datacenter cannot be empty`},
 		{`node_name = " "`, `node_name cannot be empty`},
 		{`node_name = "` + strings.Repeat("x", 129) + `"`, `longer than 128`},
+		{`node_name = "a\u0085b"`, `has control characters`},
 		{`node_id = "x"`, `not a UUID`},
 		{`advertise_addr = "0.0.0.0"`, `Advertise address cannot be 0.0.0.0, :: or [::]`},
 		{`advertise_addr_wan = "[::]"`, `Advertise WAN address cannot be`},

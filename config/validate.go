@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -72,8 +74,8 @@ func (f *finisher) checkNames() {
 		f.fault("node_name", "node_name cannot be empty")
 	case len(name) > maxNodeName:
 		f.fault("node_name", "is longer than %d bytes", maxNodeName)
-	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		f.fault("node_name", "%q has control characters", name)
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl): // others would refuse it as a member
+		f.fault("node_name", "%q has control characters, or is no UTF-8", name)
 	case !regexp.MustCompile(`^[A-Za-z0-9-]{1,63}$`).MatchString(name):
 		f.note("node_name", "the node name %q cannot be found through DNS: only letters, digits and dashes can", name)
 	}
