@@ -1,6 +1,7 @@
 package debugcmd
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/legate-project/legate/cmd/legate/command"
+	"github.com/legate-project/legate/internal/lifecycle"
 )
 
 // keepLogFiles copies the agent's log files that changed in the last while.
@@ -88,4 +92,33 @@ func (d *capture) close() error {
 	}
 	fmt.Fprintf(d.Stdout, "Saved debug archive: %s\n", path)
 	return os.RemoveAll(d.output)
+}
+
+// within asks what takes no context, and leaves it alone when ctx is over: an
+// agent that hangs answers nothing, and is what evidence is wanted of.
+func within[T any](ctx context.Context, ask func() (T, error)) (T, error) {
+	var none T
+	answers := make(chan T, 1)
+	failed, err := command.Background(lifecycle.New("ask"), "ask", func(context.Context) error {
+		answer, err := ask()
+		answers <- answer
+		return err
+	})
+	if err != nil {
+		return none, err
+	}
+	select {
+	case err := <-failed:
+		return <-answers, err
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+}
+
+// answered says of what was still waited for at the end that it is missing.
+func answered(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return errors.New("the agent had not answered when the collection ended")
+	}
+	return err
 }

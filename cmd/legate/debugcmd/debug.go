@@ -78,6 +78,8 @@ func (a *debugAction) check() error {
 	switch {
 	case a.interval < minDebugInterval:
 		return fmt.Errorf("-interval is %s: want at least %s", a.interval, minDebugInterval)
+	case a.since < 0:
+		return fmt.Errorf("-since is %s: want a time above zero", a.since)
 	case a.duration < a.interval:
 		return fmt.Errorf("-duration (%s) is shorter than -interval (%s)", a.duration, a.interval)
 	}
@@ -93,6 +95,10 @@ func (a *debugAction) check() error {
 	}
 	if a.output == "" {
 		a.output = "legate-debug-" + a.now().UTC().Format("20060102T150405Z")
+	}
+	a.output = filepath.Clean(a.output) // with a slash at its end, the archive would be within the directory that is removed
+	if a.archive {
+		a.output = strings.TrimSuffix(a.output, ".tar.gz")
 	}
 	for _, path := range []string{a.output, a.output + ".tar.gz"} {
 		if _, err := os.Lstat(path); err == nil {
@@ -127,10 +133,7 @@ func (a *debugAction) Run(c *command.Call, _ []string) error {
 		Begin: a.now().UTC(), Interval: a.interval.String(), Duration: a.duration.String(), Captures: a.captures,
 	}}
 	fmt.Fprintf(c.Stdout, "Collecting from node %s for %s, every %s: %s\n", d.index.Node, a.duration, a.interval, strings.Join(a.captures, ", "))
-	if err := d.collect(ctx, self); err != nil {
-		return err
-	}
-	return d.close()
+	return errors.Join(d.collect(ctx, self), d.close()) // what is there is kept whatever happened
 }
 
 // debugIndex is index.json: what was collected, when, and what could not be.
@@ -165,11 +168,11 @@ func (d *capture) collect(ctx context.Context, self map[string]map[string]any) e
 		{"federation", "/v1/federation/status"},
 	} {
 		if d.wants(x.kind) {
-			d.note(x.kind, d.save(limited, x.path, x.kind+".json"))
+			d.note(x.kind, answered(d.save(limited, x.path, x.kind+".json")))
 		}
 	}
 	if d.wants("members") {
-		d.note("members-wan", d.saveWAN())
+		d.note("members-wan", answered(d.saveWAN(limited)))
 	}
 	if d.since > 0 {
 		logFile, _ := self["DebugConfig"]["log_file"].(string)
@@ -180,25 +183,29 @@ func (d *capture) collect(ctx context.Context, self map[string]map[string]any) e
 	if d.wants("logs") {
 		err = work.Spawn("logs", func(context.Context) { d.note("logs", d.logs(limited)) })
 	}
-	profiles := d.wants("pprof") && d.profiled()
+	profiles := d.wants("pprof") && d.profiled(limited)
+	running, cancelRunning := context.WithCancel(ctx)
+	defer cancelRunning()
 	if profiles { // which end by themselves, a little after the duration
 		err = errors.Join(err,
-			work.Spawn("profile", func(context.Context) { d.note("profile", d.profile(ctx, "profile", maxProfile)) }),
-			work.Spawn("trace", func(context.Context) { d.note("trace", d.profile(ctx, "trace", maxTrace)) }))
+			work.Spawn("profile", func(context.Context) { d.note("profile", d.profile(running, "profile", maxProfile)) }),
+			work.Spawn("trace", func(context.Context) { d.note("trace", d.profile(running, "trace", maxTrace)) }))
 	}
 	d.repeat(limited, profiles)
+	late := time.AfterFunc(endOfCapture/2, cancelRunning) // an agent that hangs ends nothing
+	defer late.Stop()
 	ending, cancelEnding := context.WithTimeout(context.Background(), endOfCapture)
 	defer cancelEnding()
 	return errors.Join(err, work.Stop(ending))
 }
 
 // profiled says whether the agent serves profiles.
-func (d *capture) profiled() bool {
-	_, err := d.client.Debug().Goroutine()
+func (d *capture) profiled(ctx context.Context) bool {
+	_, err := within(ctx, d.client.Debug().Goroutine)
 	if answer, ok := errors.AsType[api.StatusError](err); ok && answer.Code == http.StatusNotFound {
 		err = errors.New("the agent serves no profiles (they take enable_debug)")
 	}
-	d.note("pprof", err)
+	d.note("pprof", answered(err))
 	return err == nil
 }
 
@@ -209,8 +216,8 @@ func (d *capture) repeat(ctx context.Context, profiles bool) {
 	for n := 0; ; n++ {
 		d.standing(ctx, n)
 		if profiles && n < maxSnapshots {
-			d.note("heap", d.snapshot(fmt.Sprintf("heap-%03d.prof", n), d.client.Debug().Heap))
-			d.note("goroutine", d.snapshot(fmt.Sprintf("goroutine-%03d.prof", n), d.client.Debug().Goroutine))
+			d.note("heap", d.snapshot(ctx, fmt.Sprintf("heap-%03d.prof", n), d.client.Debug().Heap))
+			d.note("goroutine", d.snapshot(ctx, fmt.Sprintf("goroutine-%03d.prof", n), d.client.Debug().Goroutine))
 		}
 		select {
 		case <-ctx.Done(): // how it ends is half of what show compares
@@ -260,9 +267,14 @@ func (d *capture) question(ctx context.Context, path string) (any, error) {
 	return answer, err
 }
 
+// members asks for the members of a pool.
+func (d *capture) members(ctx context.Context, wan bool) ([]*api.AgentMember, error) {
+	return within(ctx, func() ([]*api.AgentMember, error) { return d.client.Agent().Members(wan) })
+}
+
 // saveWAN keeps the members of the WAN pool.
-func (d *capture) saveWAN() error {
-	members, err := d.client.Agent().Members(true)
+func (d *capture) saveWAN(ctx context.Context) error {
+	members, err := d.members(ctx, true)
 	if err != nil {
 		return err
 	}
@@ -300,8 +312,8 @@ func (d *capture) metrics(ctx context.Context) error {
 }
 
 // snapshot keeps a profile of one moment.
-func (d *capture) snapshot(name string, take func() ([]byte, error)) error {
-	profile, err := take()
+func (d *capture) snapshot(ctx context.Context, name string, take func() ([]byte, error)) error {
+	profile, err := within(ctx, take)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ func TestCommands(t *testing.T) {
 		{Args: "monitor", Answers: commandtest.Answers{"GET /v1/agent/monitor": "500!no"}, Code: 1, Err: "the agent answered 500: no"},
 		{Args: "debug -interval=10ms", Code: 1, Err: "want at least 100ms"},
 		{Args: "debug -interval=10s -duration=5s", Code: 1, Err: "shorter than -interval"},
+		{Args: "debug -since=-1h", Code: 1, Err: "want a time above zero"},
 		{Args: "debug -capture=all", Code: 1, Err: `-capture is "all": want one of agent, host`},
 	})
 }
@@ -194,5 +195,40 @@ func TestAnInterruptedDebugKeepsWhatItHas(t *testing.T) {
 	f.ExpectExit(0)
 	if files := unpack(t, out+".tar.gz"); files["x/index.json"] == "" {
 		t.Errorf("the archive has %v", files)
+	}
+}
+
+// An agent that hangs is what evidence is wanted of.
+func TestAnInterruptEndsADebugOfAnAgentThatHangs(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "x")
+	hung := make(chan string, 8)
+	end := make(chan struct{})
+	defer close(end)
+	agent := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/agent/self" {
+			fmt.Fprint(w, `{"Config":{"NodeName":"n1"}}`)
+			return
+		}
+		hung <- r.URL.Path
+		<-end
+	})
+	f := commandtest.Follow(t, commands(), agent, "debug", "-duration=1h", "-capture=pprof", "-output="+out)
+	f.Expect(hung, "/debug/pprof/goroutine")
+	f.Signals <- syscall.SIGINT
+	f.Expect(f.Err, "pprof: the agent had not answered when the collection ended")
+	f.ExpectExit(0)
+	if files := unpack(t, out+".tar.gz"); files["x/index.json"] == "" {
+		t.Errorf("the archive has %v", files)
+	}
+}
+
+func TestDebugKeepsTheArchiveWhateverTheOutputIsCalled(t *testing.T) {
+	for _, name := range []string{"a/", "b.tar.gz", "./c/."} {
+		dir := t.TempDir()
+		r := commandtest.Run(t, commands(), debugged(""), "", "debug", "-duration=100ms", "-interval=100ms", "-capture=host", "-output="+dir+"/"+name)
+		found, err := filepath.Glob(dir + "/*")
+		if want := filepath.Join(dir, strings.Trim(strings.TrimSuffix(name, ".tar.gz"), "./")+".tar.gz"); r.Code != 0 || err != nil || !slices.Equal(found, []string{want}) {
+			t.Errorf("-output=%s: code %d: %s; there is %q, %v", name, r.Code, r.Err, found, err)
+		}
 	}
 }

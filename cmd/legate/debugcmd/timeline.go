@@ -80,7 +80,7 @@ func (d *capture) moment(ctx context.Context) error {
 			wan bool
 			to  *map[string]string
 		}{{false, &m.Members}, {true, &m.WAN}} {
-			if list, err := d.client.Agent().Members(pool.wan); err == nil {
+			if list, err := d.members(ctx, pool.wan); err == nil {
 				*pool.to = notAlive(list)
 			}
 		}
