@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -26,6 +28,9 @@ const (
 	maxEvents       = 5_000 // kept of a kind: the newest
 	maxKinds        = 2_000 // of complaints, told apart
 	maxSeenLines    = 500_000
+	maxIndex        = 4 << 20       // in bytes
+	maxKept         = 4 * shownText // bytes of a text that is kept
+	maxLinks        = 1_000         // datacenters, and members, of a moment
 )
 
 // evidence is what an archive holds, as far as the summary needs it.
@@ -40,6 +45,7 @@ type evidence struct {
 	heap          []byte
 	lines, odd    int // of logs: read, and those of no known form
 
+	left int64 // bytes that are still read of an archive
 	seed maphash.Seed
 	seen map[uint64]struct{} // the same line may stand in several files
 }
@@ -62,7 +68,7 @@ type complaint struct {
 
 // readEvidence reads an archive, or a directory, of debug.
 func readEvidence(from string) (*evidence, error) {
-	e := &evidence{members: map[string]*flapping{}, complaints: map[complaintKey]*complaint{}, seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}}
+	e := &evidence{left: maxArchive, members: map[string]*flapping{}, complaints: map[complaintKey]*complaint{}, seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}}
 	info, err := os.Stat(from)
 	if err != nil {
 		return nil, err
@@ -77,6 +83,10 @@ func readEvidence(from string) (*evidence, error) {
 	}
 	if e.index.Begin.IsZero() {
 		return nil, errors.New("there is no index.json: it is not of legate debug, or was broken off")
+	}
+	// Of an agent that was restarted, all counters began anew.
+	if began := e.last.value(startTime); began > 0 && began != e.first.value(startTime) {
+		e.first = exposition{}
 	}
 	return e, nil
 }
@@ -124,8 +134,14 @@ func (e *evidence) readArchive(from string) error {
 			continue
 		}
 		name := path.Base(header.Name)
-		if err := e.take(name, io.LimitReader(archive, maxCapture)); err != nil {
+		// A sparse file is longer than what it takes in the archive.
+		within := &io.LimitedReader{R: archive, N: min(maxCapture, e.left)}
+		before := within.N
+		if err := e.take(name, within); err != nil {
 			return fmt.Errorf("read %s: %w", clean(name), err)
+		}
+		if e.left -= before - within.N; e.left <= 0 {
+			return fmt.Errorf("the archive has more than %d MB", maxArchive>>20)
 		}
 	}
 	return fmt.Errorf("the archive has more than %d files", maxArchiveFiles)
@@ -137,21 +153,21 @@ func (e *evidence) take(name string, from io.Reader) (err error) {
 	switch {
 	case name == "index.json":
 		var text []byte
-		if text, err = whole(); err == nil {
+		if text, err = io.ReadAll(io.LimitReader(from, maxIndex)); err == nil {
 			err = json.Unmarshal(text, &e.index)
 		}
 	case name == timelineFile:
 		return eachLine(from, func(line []byte) {
 			var m moment
 			if json.Unmarshal(line, &m) == nil {
-				e.moments = newest(append(e.moments, m))
+				e.addMoment(m)
 			}
 		})
 	case name == firstExposition:
 		e.first, err = readExposition(from)
 	case name == lastExposition:
 		e.last, err = readExposition(from)
-	case strings.HasSuffix(name, ".log"):
+	case strings.HasSuffix(name, ".log") || strings.HasPrefix(name, "file-"): // log_file may have any name
 		return eachLine(from, e.logLine)
 	case strings.HasPrefix(name, "goroutine-"):
 		e.goroutines, err = whole()
@@ -207,6 +223,7 @@ func (e *evidence) logLine(text []byte) {
 	if !leaders && !cut && !member && !bad || e.again(l) {
 		return
 	}
+	l = l.kept()
 	switch {
 	case leaders:
 		e.leaders = newest(append(e.leaders, l))
@@ -217,6 +234,40 @@ func (e *evidence) logLine(text []byte) {
 	case bad:
 		e.complain(l)
 	}
+}
+
+// addMoment keeps what the summary needs of a moment.
+func (e *evidence) addMoment(m moment) {
+	term := kept(fmt.Sprint(cmp.Or(m.Stats["raft"]["term"], any("?"))))
+	m.Stats = map[string]map[string]any{"raft": {"term": term}}
+	m.Leader = kept(m.Leader)
+	m.Federation = slices.Clone(m.Federation[:min(len(m.Federation), maxLinks)])
+	for i := range m.Federation {
+		l := &m.Federation[i]
+		l.Datacenter, l.State, l.Reason, l.Breaker, l.Leader = kept(l.Datacenter), kept(l.State), kept(l.Reason), kept(l.Breaker), ""
+	}
+	m.Unknown = slices.Clone(m.Unknown[:min(len(m.Unknown), shownRows)])
+	for i := range m.Unknown {
+		m.Unknown[i] = kept(m.Unknown[i])
+	}
+	if n := len(e.moments); n > 0 { // only how it ends is told of members
+		e.moments[n-1].Members, e.moments[n-1].WAN = nil, nil
+	}
+	e.moments = newest(append(e.moments, m))
+}
+
+// kept is a text, or its begin, that holds no longer one in memory.
+func kept(s string) string { return strings.Clone(s[:min(len(s), maxKept)]) }
+
+// kept is the line with what the summary may tell of it.
+func (l logLine) kept() logLine {
+	attrs := map[string]string{}
+	for _, name := range []string{"term", "leader", "was", "why", "last_contact", "absent", "took", "error", "peer_datacenter", "pool", "member"} {
+		if v, ok := l.attrs[name]; ok {
+			attrs[name] = kept(v)
+		}
+	}
+	return logLine{at: l.at, level: kept(l.level), component: kept(l.component), node: kept(l.node), message: kept(l.message), attrs: attrs}
 }
 
 // again says whether the line was there before.

@@ -38,7 +38,7 @@ func (showAction) Run(c *command.Call, args []string) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", args[0], err)
 	}
-	for _, part := range []func(io.Writer){e.head, e.showCuts, e.showMembers, e.showLeaders, e.showComplaints, e.showSlow, e.showProfiles} {
+	for _, part := range []func(io.Writer){e.head, e.showCuts, e.showViews, e.showMembers, e.showLeaders, e.showComplaints, e.showSlow, e.showProfiles} {
 		part(c.Stdout)
 	}
 	return nil
@@ -49,7 +49,7 @@ func (e *evidence) head(w io.Writer) {
 	i := &e.index
 	fmt.Fprintf(w, "Node %s, %s to %s (%s, each %s)\n", clean(i.Node), stamp(i.Begin), stamp(i.End), short(i.End.Sub(i.Begin)), clean(i.Interval))
 	fmt.Fprintf(w, "Agent %s, collected by legate %s", clean(i.AgentVersion), clean(i.Legate))
-	if began := e.last.value("process_start_time_seconds"); began > 0 {
+	if began := e.last.value(startTime); began > 0 {
 		up := i.End.Sub(time.Unix(int64(began), 0))
 		fmt.Fprintf(w, "; up for %s", short(up))
 		if up < i.End.Sub(i.Begin) {
@@ -57,7 +57,11 @@ func (e *evidence) head(w io.Writer) {
 		}
 	}
 	fmt.Fprintln(w)
-	for _, m := range i.Missing {
+	for n, m := range i.Missing {
+		if n == 2*shownRows {
+			fmt.Fprintf(w, "Not collected: … and %d more, in index.json\n", len(i.Missing)-n)
+			break
+		}
 		fmt.Fprintf(w, "Not collected: %s\n", clean(m))
 	}
 	if e.odd > 0 {
@@ -90,7 +94,7 @@ func (e *evidence) showCuts(w io.Writer) {
 	})
 	inOrder(title, rows)
 	if n := sum(e.first, e.last, "legate_federation_breaker_opened_total"); n > 0 {
-		title("  breakers opened %.0f times", n)
+		title("  breakers opened %s", times(n, "time"))
 	}
 }
 
@@ -152,7 +156,7 @@ func (e *evidence) showMembers(w io.Writer) {
 			title("  … and %d more", len(names)-i)
 			break
 		}
-		text := fmt.Sprintf("failed %d times, came back %d times", m.failed, m.back)
+		text := "failed " + times(float64(m.failed), "time") + ", came back " + times(float64(m.back), "time")
 		if m.why != "" {
 			text += "; " + m.why
 		}
@@ -165,11 +169,49 @@ func (e *evidence) showMembers(w io.Writer) {
 		return
 	}
 	at := e.moments[len(e.moments)-1]
-	for pool, members := range map[string]map[string]string{"lan": at.Members, "wan": at.WAN} {
-		for i, name := range slices.Sorted(maps.Keys(members)) {
-			if i < shownRows {
-				title("  %s %s is %s at the end", pool, clean(name), clean(members[name]))
+	for _, x := range []struct {
+		pool    string
+		members map[string]string
+	}{{"lan", at.Members}, {"wan", at.WAN}} {
+		for i, name := range slices.Sorted(maps.Keys(x.members)) {
+			if i == shownRows {
+				title("  … and %d more of %s", len(x.members)-i, x.pool)
+				break
 			}
+			title("  %s %s is %s at the end", x.pool, clean(name), clean(x.members[name]))
+		}
+	}
+}
+
+// showViews tells of the local copies of what other datacenters have: how many
+// the agent's datacenter holds at the end, and how old the oldest grew.
+func (e *evidence) showViews(w io.Writer) {
+	title := section(w, "VIEWS OF OTHER DATACENTERS (at the end)")
+	if len(e.moments) == 0 {
+		return
+	}
+	worst := map[string]moment{}
+	age := map[string]float64{}
+	for _, m := range e.moments {
+		for _, l := range m.Federation {
+			if l.Views > 0 && l.OldestAgeMS > age[l.Datacenter] {
+				age[l.Datacenter], worst[l.Datacenter] = l.OldestAgeMS, m
+			}
+		}
+	}
+	for i, l := range e.moments[len(e.moments)-1].Federation {
+		if i == shownTurns {
+			break
+		}
+		text := times(float64(l.Views), "view")
+		if l.Views > 0 {
+			text += ", the oldest of " + seconds(l.OldestAgeMS/1000) + " ago"
+		}
+		if most := age[l.Datacenter]; most > l.OldestAgeMS || l.Views == 0 && most > 0 {
+			text += ", at worst " + seconds(most/1000) + " at " + stamp(worst[l.Datacenter].At)
+		}
+		if l.Views > 0 || age[l.Datacenter] > 0 {
+			title("  %s  %s", clean(l.Datacenter), text)
 		}
 	}
 }
@@ -180,7 +222,7 @@ func (e *evidence) showLeaders(w io.Writer) {
 	elections := sum(e.first, e.last, "legate_raft_elections_total")
 	absent := sum(e.first, e.last, "legate_raft_leaderless_seconds_total")
 	if elections > 0 || absent > 0 {
-		title("  this server began %.0f elections and knew no leader for %s in all", elections, short(time.Duration(absent*float64(time.Second))))
+		title("  this server began %s and knew no leader for %s in all", times(elections, "election"), short(time.Duration(absent*float64(time.Second))))
 	}
 	var rows []row
 	for _, l := range e.leaders {
@@ -314,6 +356,19 @@ func clean(s string) string {
 		s = strings.ToValidUTF8(s[:shownText], "") + "…"
 	}
 	return s
+}
+
+// times counts: once, 2 times; 1 election, 2 elections.
+func times(n float64, what string) string {
+	switch {
+	case n == 1 && what == "time":
+		return "once"
+	case n == 1:
+		return "1 " + what
+	case n == 0 && what == "time":
+		return "never"
+	}
+	return fmt.Sprintf("%.0f %ss", n, what)
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("01-02 15:04:05.000") }

@@ -59,12 +59,13 @@ func TestShowTellsWhatHappened(t *testing.T) {
 {"time":"2026-01-02T03:04:44Z","level":"INFO","msg":"datacenter is reached again","component":"federation","node":"n1","peer_datacenter":"dc2","took":14000000000}
 `,
 		timelineFile: `{"At":"2026-01-02T03:04:00Z","Leader":"10.0.0.2:8300","Stats":{"raft":{"term":"3"}},"Federation":[{"Datacenter":"dc3","State":"up"}]}
-{"At":"2026-01-02T03:04:10Z","Leader":"10.0.0.3:8300","Stats":{"raft":{"term":"4"}},"Federation":[{"Datacenter":"dc3","State":"degraded","Reason":"1 of 3","Breaker":"closed"}]}
-{"At":"2026-01-02T03:04:20Z","Leader":"10.0.0.3:8300","Federation":[{"Datacenter":"dc3","State":"up"}],"WAN":{"x.dc3":"failed"}}
+{"At":"2026-01-02T03:04:10Z","Leader":"10.0.0.3:8300","Stats":{"raft":{"term":"4"}},"Federation":[{"Datacenter":"dc3","Views":2,"OldestAgeMS":9000,"State":"degraded","Reason":"1 of 3","Breaker":"closed"}]}
+{"At":"2026-01-02T03:04:20Z","Leader":"10.0.0.3:8300","Federation":[{"Datacenter":"dc3","State":"up","Views":1,"OldestAgeMS":500}],"WAN":{"x.dc3":"failed"}}
 `,
-		firstExposition: "h_seconds_bucket{op=\"a\",le=\"1\"} 100\nh_seconds_bucket{op=\"a\",le=\"3\"} 100\nh_seconds_bucket{op=\"a\",le=\"+Inf\"} 100\nlegate_raft_elections_total 1\n",
+		firstExposition: "h_seconds_bucket{op=\"a\",le=\"1\"} 100\nh_seconds_bucket{op=\"a\",le=\"3\"} 100\nh_seconds_bucket{op=\"a\",le=\"+Inf\"} 100\nlegate_raft_elections_total 1\nprocess_start_time_seconds 1767323040\n",
 		lastExposition: "h_seconds_bucket{op=\"a\",le=\"1\"} 100\nh_seconds_bucket{op=\"a\",le=\"3\"} 200\nh_seconds_bucket{op=\"a\",le=\"+Inf\"} 200\nidle_seconds_bucket{le=\"+Inf\"} 0\n" +
 			"legate_raft_elections_total 3\nprocess_start_time_seconds 1767323040\n",
+		"file-b.txt":         "no line\n",
 		"goroutine-000.prof": heap.String(),
 	})
 	if r.Code != 0 {
@@ -72,7 +73,8 @@ func TestShowTellsWhatHappened(t *testing.T) {
 	}
 	contains(t, r.Out, "Node n1, 01-02 03:04:00.000 to 01-02 03:05:00.000 (1m0s, each 10s)", "up for 1m0s\n", "Not collected: pprof: they take enable_debug",
 		"dc3 degraded, seen until 01-02 03:04:20.000: 1 of 3\n  01-02 03:04:30.000  dc2 cut off: timeout", "dc2 reached again after 14s",
-		"lan n2  failed 1 times, came back 1 times; others say so; gone for 13s", "wan x.dc3 is failed at the end",
+		"dc3  1 view, the oldest of 500ms ago, at worst 9s at 01-02 03:04:10.000", "1 of 11 lines of logs",
+		"lan n2  failed once, came back once; others say so; gone for 13s", "wan x.dc3 is failed at the end",
 		"this server began 2 elections", "NO LEADER; it was n2", "n1 begins an election: no word from the leader since 612ms", "term 4  n3 leads; there was no leader for 999ms", "at the interval: 10.0.0.3:8300",
 		"1 × ERROR dns: lookup failed", `no "route":  [31mred`, "2.98s        2s      100  h_seconds{op=\"a\"}", "goroutines: ", "testing.(*T).Run")
 	if strings.ContainsRune(r.Out, '\x1b') || strings.Contains(r.Out, "idle_seconds") {
@@ -162,4 +164,40 @@ func FuzzParseLine(f *testing.F) {
 		}
 		_, _ = readProfile([]byte(line)) // it must end
 	})
+}
+
+func TestCountersOfARestartedAgentBeganAnew(t *testing.T) {
+	const series = "legate_raft_elections_total %d\nh_seconds_bucket{le=\"1\"} %d\nh_seconds_bucket{le=\"+Inf\"} %[2]d\nprocess_start_time_seconds %d\n"
+	r := show(t, map[string]string{"index.json": testIndex, firstExposition: fmt.Sprintf(series, 9, 500, 1767320000), lastExposition: fmt.Sprintf(series, 1, 20, 1767323050)})
+	contains(t, r.Out, "IT WAS RESTARTED MEANWHILE", "this server began 1 election and", "      20  h_seconds")
+}
+
+// What is kept of an archive is small, however much there is of it.
+func TestLittleIsKeptOfALargeArchive(t *testing.T) {
+	e := &evidence{left: 1 << 20}
+	path := packed(t, member("x/a.log", strings.Repeat("a", 600<<10)), member("x/b.log", strings.Repeat("b", 600<<10)), member("x/index.json", testIndex))
+	if err := e.readArchive(path); err == nil || !strings.Contains(err.Error(), "the archive has more than") {
+		t.Errorf("beyond its bound: %v", err)
+	}
+	long := strings.Repeat("x", 100<<10)
+	l, ok := parseLine(`2026-01-02T03:04:08Z [WARN] raft: no leader is known: node=` + long + ` was=` + long + ` other=` + long)
+	if l = l.kept(); !ok || len(l.node) != maxKept || len(l.attrs["was"]) != maxKept || len(l.attrs) != 1 {
+		t.Errorf("of a line %d attributes are kept, %d bytes of one", len(l.attrs), len(l.attrs["was"]))
+	}
+	e.addMoment(moment{Leader: long, WAN: map[string]string{"a": "failed"}, Unknown: make([]string, 100), Federation: make([]linkState, 2*maxLinks), Stats: map[string]map[string]any{"serf_lan": {"a": long}}})
+	e.addMoment(moment{})
+	if m := e.moments[0]; len(m.Leader) != maxKept || m.WAN != nil || len(m.Unknown) > shownRows || len(m.Federation) != maxLinks || len(m.Stats) != 1 {
+		t.Errorf("of a moment too much is kept")
+	}
+	if _, err := readProfile([]byte("2\x00" + strings.Repeat("\x12\x00", maxStacks+1))); err != errProfile {
+		t.Errorf("a profile of %d stacks: %v", maxStacks+1, err)
+	}
+	var missing strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&missing, `,"m%d"`, i)
+	}
+	r := show(t, map[string]string{"index.json": strings.Replace(testIndex, `enable_debug"`, `enable_debug"`+missing.String(), 1)})
+	if contains(t, r.Out, "… and 985 more, in index.json"); strings.Count(r.Out, "\n") > 30 {
+		t.Errorf("it is long:\n%s", r.Out)
+	}
 }

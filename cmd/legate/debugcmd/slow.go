@@ -12,6 +12,7 @@ import (
 const (
 	maxSeries    = 200_000 // of one exposition
 	bucketSuffix = "_bucket"
+	startTime    = "process_start_time_seconds"
 )
 
 // exposition is what metrics were at one moment: values by series as Prometheus

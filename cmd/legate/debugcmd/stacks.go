@@ -28,6 +28,12 @@ const (
 	functionName    protowire.Number = 2
 )
 
+// Bounds of a profile, far above those of an agent with many goroutines.
+const (
+	maxStacks     = 500_000 // and texts
+	maxStackBytes = 8 << 20
+)
+
 var errProfile = errors.New("it is no profile")
 
 // holder is a function with what stands at it in a profile.
@@ -90,9 +96,12 @@ func (p *profile) name(location uint64) string {
 
 func readProfile(text []byte) (*profile, error) {
 	if zip, err := gzip.NewReader(bytes.NewReader(text)); err == nil {
-		if text, err = io.ReadAll(io.LimitReader(zip, maxDocument)); err != nil {
+		if text, err = io.ReadAll(io.LimitReader(zip, maxStackBytes)); err != nil {
 			return nil, errProfile
 		}
+	}
+	if len(text) >= maxStackBytes {
+		return nil, errProfile
 	}
 	p := &profile{functions: map[uint64]uint64{}, locations: map[uint64]uint64{}}
 	err := fields(text, func(n protowire.Number, _ uint64, b []byte) error {
@@ -110,7 +119,9 @@ func readProfile(text []byte) (*profile, error) {
 				}
 				return err
 			})
-			p.samples = append(p.samples, s)
+			if p.samples = append(p.samples, s); len(p.samples) > maxStacks {
+				return errProfile
+			}
 			return err
 		case profileLocation:
 			return p.location(b)
