@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -16,7 +17,7 @@ const hidden = "(hidden)"
 
 // secretWords are parts of the names of what must not leave the machine.
 func secretWords() []string {
-	return []string{"token", "secret", "password", "encrypt", "authorization", "private", "key_file", "cookie", "credential", "header", "body"}
+	return []string{"token", "secret", "password", "passwd", "passphrase", "api_key", "apikey", "access_key", "encrypt", "authorization", "private", "key_file", "cookie", "credential", "header", "body"}
 }
 
 // withoutSecrets replaces the texts whose names look like those of secrets,
@@ -37,8 +38,20 @@ func scrub(v any, secret bool) any {
 		if secret && v != "" {
 			return hidden
 		}
+		return withoutInner(v)
 	}
 	return v
+}
+
+// Secrets stand within texts too: the user of a URL, its parameters, cloud
+// credentials of retry_join, what a script of a check is given.
+var (
+	urlUser   = regexp.MustCompile(`(://)[^/@\s]+@`)
+	namedText = regexp.MustCompile(`(?i)((?:token|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|authorization|credential)[\w-]*\s*[=:]\s*)(?:(?:bearer|basic)\s+)?[^\s&"']+`)
+)
+
+func withoutInner(text string) string {
+	return namedText.ReplaceAllString(urlUser.ReplaceAllString(text, "${1}"+hidden+"@"), "${1}"+hidden)
 }
 
 func secretName(name string) bool {

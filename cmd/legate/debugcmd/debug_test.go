@@ -232,3 +232,22 @@ func TestDebugKeepsTheArchiveWhateverTheOutputIsCalled(t *testing.T) {
 		}
 	}
 }
+
+func TestSecretsWithinTexts(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://bob:SECRET@db.example:80/x":          "https://(hidden)@db.example:80/x",
+		"http://a/b?api_key=SECRET&c=d":               "http://a/b?api_key=(hidden)&c=d",
+		"provider=aws secret_access_key=SECRET tag=x": "provider=aws secret_access_key=(hidden) tag=x",
+		"X-Consul-Token: SECRET":                      "X-Consul-Token: (hidden)",
+		"authorization: Bearer SECRET x":              "authorization: (hidden) x",
+		"tcp://[::1]:8300":                            "tcp://[::1]:8300",
+		"a token of esteem":                           "a token of esteem",
+	} {
+		if got := withoutSecrets([]any{text}).([]any)[0]; got != want {
+			t.Errorf("%q becomes %q, want %q", text, got, want)
+		}
+	}
+	if got := withoutSecrets(map[string]any{"db_passwd": "SECRET", "apikey": "SECRET"}); strings.Contains(fmt.Sprint(got), "SECRET") {
+		t.Errorf("it is %v", got)
+	}
+}
