@@ -45,9 +45,10 @@ type evidence struct {
 	heap          []byte
 	lines, odd    int // of logs: read, and those of no known form
 
-	left int64 // bytes that are still read of an archive
-	seed maphash.Seed
-	seen map[uint64]struct{} // the same line may stand in several files
+	broken error // where the archive is cut short
+	left   int64 // bytes that are still read of an archive
+	seed   maphash.Seed
+	seen   map[uint64]struct{} // the same line may stand in several files
 }
 
 // flapping is what gossip said of a member.
@@ -78,10 +79,13 @@ func readEvidence(from string) (*evidence, error) {
 	} else {
 		err = e.readArchive(from)
 	}
+	if errors.Is(err, io.ErrUnexpectedEOF) && (len(e.moments) > 0 || e.lines > e.odd || e.heap != nil || e.goroutines != nil) {
+		e.broken, err = err, nil // what is there may be all that there is
+	}
 	if err != nil {
 		return nil, err
 	}
-	if e.index.Begin.IsZero() {
+	if e.broken == nil && e.index.Begin.IsZero() {
 		return nil, errors.New("there is no index.json: it is not of legate debug, or was broken off")
 	}
 	// Of an agent that was restarted, all counters began anew.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -47,6 +48,12 @@ func (showAction) Run(c *command.Call, args []string) error {
 // head says what the archive is of.
 func (e *evidence) head(w io.Writer) {
 	i := &e.index
+	if e.broken != nil {
+		fmt.Fprintf(w, "THE ARCHIVE IS CUT SHORT: %v\n", e.broken)
+	}
+	if i.Begin.IsZero() {
+		return
+	}
 	fmt.Fprintf(w, "Node %s, %s to %s (%s, each %s)\n", clean(i.Node), stamp(i.Begin), stamp(i.End), short(i.End.Sub(i.Begin)), clean(i.Interval))
 	fmt.Fprintf(w, "Agent %s, collected by legate %s", clean(i.AgentVersion), clean(i.Legate))
 	if began := e.last.value(startTime); began > 0 {
@@ -199,7 +206,11 @@ func (e *evidence) showViews(w io.Writer) {
 			}
 		}
 	}
-	for i, l := range e.moments[len(e.moments)-1].Federation {
+	at := len(e.moments) - 1
+	for at > 0 && e.moments[at].Federation == nil { // the agent is gone
+		at--
+	}
+	for i, l := range e.moments[at].Federation {
 		if i == shownTurns {
 			break
 		}
@@ -228,13 +239,17 @@ func (e *evidence) showLeaders(w io.Writer) {
 	for _, l := range e.leaders {
 		rows = append(rows, row{l.at, "term " + cmp.Or(l.attrs["term"], "?") + "  " + turn(l)})
 	}
-	before, started := "", false
+	before := ""
 	for _, m := range e.moments {
-		if started && m.Leader == before || m.Leader == "" && !started && slices.ContainsFunc(m.Unknown, func(u string) bool { return strings.HasPrefix(u, "raft") }) {
+		now := cmp.Or(m.Leader, "NO LEADER")
+		if m.Leader == "" && slices.ContainsFunc(m.Unknown, func(u string) bool { return strings.HasPrefix(u, "raft") }) {
+			now = "unknown, the agent did not say" // that nobody leads is another matter
+		}
+		if now == before {
 			continue
 		}
-		before, started = m.Leader, true
-		rows = append(rows, row{m.At, fmt.Sprintf("term %v  at the interval: %s", cmp.Or(m.Stats["raft"]["term"], any("?")), cmp.Or(m.Leader, "NO LEADER"))})
+		before = now
+		rows = append(rows, row{m.At, fmt.Sprintf("term %v  at the interval: %s", cmp.Or(m.Stats["raft"]["term"], any("?")), now)})
 	}
 	inOrder(title, rows)
 }
@@ -315,10 +330,13 @@ func (e *evidence) showProfiles(w io.Writer) {
 			if i == shownRows/2 {
 				break
 			}
-			title("    %10s  %s", x.show(h.value), clean(path.Base(h.function)))
+			title("    %10s  %s", x.show(h.value), clean(path.Base(typeArguments.ReplaceAllString(h.function, "[…]"))))
 		}
 	}
 }
+
+// typeArguments are those of a generic function, with paths of their own.
+var typeArguments = regexp.MustCompile(`\[.*\]`)
 
 // ours is the innermost function of a stack that is not the runtime's: it says
 // more than that somebody waits.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime/pprof"
@@ -199,5 +200,30 @@ func TestLittleIsKeptOfALargeArchive(t *testing.T) {
 	r := show(t, map[string]string{"index.json": strings.Replace(testIndex, `enable_debug"`, `enable_debug"`+missing.String(), 1)})
 	if contains(t, r.Out, "… and 985 more, in index.json"); strings.Count(r.Out, "\n") > 30 {
 		t.Errorf("it is long:\n%s", r.Out)
+	}
+}
+
+func TestShowOfAnArchiveThatIsCutShort(t *testing.T) {
+	noise := make([]byte, 64<<10)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	path := packed(t, member("x/a.log", "2026-01-02T03:04:08.000Z [ERROR] dns: lookup failed: node=n1\n"), member("x/z", string(noise)), member("x/index.json", testIndex))
+	if err := os.Truncate(path, 32<<10); err != nil {
+		t.Fatal(err)
+	}
+	r := commandtest.Run(t, commands(), nil, "", "debug", "show", path)
+	contains(t, r.Out, "THE ARCHIVE IS CUT SHORT", "1 × ERROR dns: lookup failed")
+	if r.Code != 0 || strings.Contains(r.Out, "Node") {
+		t.Errorf("code %d: %s\n%s", r.Code, r.Err, r.Out)
+	}
+}
+
+// That an agent died does not say that nobody led.
+func TestAnAgentThatIsGoneSaysNothingOfALeader(t *testing.T) {
+	r := show(t, map[string]string{"index.json": testIndex, timelineFile: `{"At":"2026-01-02T03:04:00Z","Leader":"10.0.0.2:8300","Federation":[{"Datacenter":"dc2","State":"up","Views":3,"OldestAgeMS":100}]}
+{"At":"2026-01-02T03:04:10Z","Leader":"","Unknown":["raft: no agent answers","federation: no agent answers"]}
+`})
+	contains(t, r.Out, "at the interval: unknown, the agent did not say", "dc2  3 views, the oldest of 100ms ago")
+	if strings.Contains(r.Out, "NO LEADER") {
+		t.Error(r.Out)
 	}
 }
