@@ -68,7 +68,7 @@ func TestDebugShowTellsOfAKilledLeaderAndACut(t *testing.T) {
 		t.Fatalf("show: %s", shown.Stderr)
 	}
 	t.Log(shown.Stdout)
-	contains(t, "the summary", shown.Stdout, "Node "+rest[0].name, "WHAT WAS CUT", "dc2 cut off: ", "MEMBERS THAT FAILED", "lan "+lead.name+"  failed 1 times",
+	contains(t, "the summary", shown.Stdout, "Node "+rest[0].name, "WHAT WAS CUT", "dc2 cut off: ", "MEMBERS THAT FAILED", "lan "+lead.name+"  failed once",
 		"WHO LED WHEN", "NO LEADER; it was "+lead.name, next.name+" leads; there was no leader for ", "WHAT WAS SLOW", "raft_apply_seconds", "GOROUTINES AND HEAP", "goroutines: ", "heap: ")
 	if lines := strings.Count(shown.Stdout, "\n"); lines > 120 {
 		t.Errorf("the summary has %d lines: nobody reads that at night", lines)
