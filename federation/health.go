@@ -3,6 +3,7 @@ package federation
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -214,7 +215,15 @@ func (r *Router) noteBreaker(dc *datacenter) {
 	}
 	dc.load.brokenAt.Store(now.UnixNano())
 	r.metrics.broke(dc.name)
-	log.Warn("datacenter is cut off: none of its servers answers", "error", dc.lastError())
+	log.Warn("datacenter is cut off: none of its servers answers", dc.cutReason())
+}
+
+// cutReason is why none of the servers is taken to answer.
+func (d *datacenter) cutReason() slog.Attr {
+	if err := d.lastError(); err != nil {
+		return slog.Any("error", err)
+	}
+	return slog.String("why", "gossip holds them failed")
 }
 
 // lastError is an error of a server's last call that did not get through; nil if

@@ -385,3 +385,14 @@ func TestFirstReadOfAFrozenDatacenterFailsAfterOneRoundOfProbes(t *testing.T) {
 		}
 	})
 }
+
+func TestACutSaysWhy(t *testing.T) {
+	silent := &datacenter{members: []member{{health: &health{}}, {health: &health{}}}}
+	if got := silent.cutReason(); got.Key != "why" || got.Value.String() == "" {
+		t.Errorf("gossip found the cut: %v", got)
+	}
+	silent.members[1].err = op.ErrNoLeader
+	if got := silent.cutReason(); got.Key != "error" || got.Value.Any() != op.ErrNoLeader {
+		t.Errorf("a call failed: %v", got)
+	}
+}

@@ -29,8 +29,8 @@ const (
 )
 
 // Limit is a handler that bounds how often lines of one kind are written: those
-// with the same level, component and (beginning of the) message, whatever their attributes. The
-// first of a window always pass. How many did not is told by a line of the same
+// with the same level, component and beginning of the message, whatever their
+// attributes. The first of a window always pass. How many did not is told by a line of the same
 // level when the window is over, as long as Run runs.
 type Limit struct {
 	next      slog.Handler

@@ -267,7 +267,7 @@ func kept(s string) string { return strings.Clone(s[:min(len(s), maxKept)]) }
 func (l logLine) kept() logLine {
 	attrs := map[string]string{}
 	for _, name := range []string{"term", "leader", "was", "why", "last_contact", "absent", "took", "error", "peer_datacenter", "pool", "member"} {
-		if v, ok := l.attrs[name]; ok && v != "<nil>" {
+		if v, ok := l.attrs[name]; ok {
 			attrs[name] = kept(v)
 		}
 	}

@@ -82,7 +82,7 @@ func (e *evidence) showCuts(w io.Writer) {
 	title := section(w, "WHAT WAS CUT")
 	var rows []row
 	for _, l := range e.cuts {
-		text := "cut off: " + cmp.Or(l.attrs["error"], "none of its servers answers")
+		text := "cut off: " + cmp.Or(l.attrs["error"], l.attrs["why"], "none of its servers answers")
 		if l.message == "datacenter is reached again" {
 			text = "reached again after " + short(l.duration("took"))
 		}

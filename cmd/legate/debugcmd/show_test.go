@@ -57,7 +57,7 @@ func TestShowTellsWhatHappened(t *testing.T) {
 {"time":"2026-01-02T03:04:07.000123Z","level":"WARN","msg":"member failed","component":"agent","node":"n1","pool":"lan","member":"n2","why":"others say so"}
 {"time":"2026-01-02T03:04:20Z","level":"INFO","msg":"member is back","component":"agent","node":"n1","pool":"lan","member":"n2","absent":13000000000}
 {"time":"2026-01-02T03:04:30Z","level":"WARN","msg":"datacenter is cut off: none of its servers answers","component":"federation","node":"n1","peer_datacenter":"dc2","error":"timeout"}
-{"time":"2026-01-02T03:04:40Z","level":"WARN","msg":"datacenter is cut off: none of its servers answers","component":"federation","node":"n1","peer_datacenter":"dc4","error":null}
+{"time":"2026-01-02T03:04:40Z","level":"WARN","msg":"datacenter is cut off: none of its servers answers","component":"federation","node":"n1","peer_datacenter":"dc4","why":"gossip holds them failed"}
 {"time":"2026-01-02T03:04:44Z","level":"INFO","msg":"datacenter is reached again","component":"federation","node":"n1","peer_datacenter":"dc2","took":14000000000}
 `,
 		timelineFile: `{"At":"2026-01-02T03:04:00Z","Leader":"10.0.0.2:8300","Stats":{"raft":{"term":"3"}},"Federation":[{"Datacenter":"dc3","State":"up"}]}
@@ -75,7 +75,7 @@ func TestShowTellsWhatHappened(t *testing.T) {
 	}
 	contains(t, r.Out, "Node n1, 01-02 03:04:00.000 to 01-02 03:05:00.000 (1m0s, each 10s)", "up for 1m0s\n", "Not collected: pprof: they take enable_debug",
 		"dc3 degraded, seen until 01-02 03:04:20.000: 1 of 3\n  01-02 03:04:30.000  dc2 cut off: timeout", "dc2 reached again after 14s",
-		"dc3  1 view, the oldest of 500ms ago, at worst 9s at 01-02 03:04:10.000", "1 of 12 lines of logs", "dc4 cut off: none of its servers answers",
+		"dc3  1 view, the oldest of 500ms ago, at worst 9s at 01-02 03:04:10.000", "1 of 12 lines of logs", "dc4 cut off: gossip holds them failed",
 		"lan n2  failed once, came back once; others say so; gone for 13s", "wan x.dc3 is failed at the end",
 		"this server began 2 elections", "NO LEADER; it was n2", "n1 begins an election: no word from the leader since 612ms", "term 4  n3 leads; there was no leader for 999ms", "at the interval: 10.0.0.3:8300",
 		"1 × ERROR dns: lookup failed", `no "route":  [31mred`, "2.98s        2s      100  h_seconds{op=\"a\"}", "goroutines: ", "testing.(*T).Run")
