@@ -7,7 +7,6 @@ package agent
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,9 +15,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/legate-project/legate/agent/certificates"
 	"github.com/legate-project/legate/agent/events"
 	"github.com/legate-project/legate/agent/exec"
+	"github.com/legate-project/legate/agent/keyring"
+	"github.com/legate-project/legate/agent/limits"
 	"github.com/legate-project/legate/agent/local"
+	"github.com/legate-project/legate/agent/ready"
+	"github.com/legate-project/legate/agent/rights"
 	"github.com/legate-project/legate/agent/watches"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/dns"
@@ -62,6 +66,8 @@ type Timing struct {
 	RaftHeartbeat time.Duration
 	// SyncPeriod and CoordinatePeriod of the agent's own state.
 	SyncPeriod, CoordinatePeriod time.Duration
+	// AutopilotPeriod is how often the leader looks at the servers.
+	AutopilotPeriod time.Duration
 	// MetricsInterval of /v1/agent/metrics/stream.
 	MetricsInterval time.Duration
 }
@@ -79,19 +85,22 @@ type Agent struct {
 	tokens  *tokens
 	group   *lifecycle.Group
 	dir     *dataDir
+	keys    keyring.Rings
 	id      string
 	self    identity.Peer
-	// authority returns the certificate under which agents trust each other.
-	authority func() *x509.Certificate
-	reg       *metrics.Registry
-	tracer    *tracing.Tracer // nil unless traces are sent
-	lan       *lan.Pool
-	servers   *serverList         // servers of the datacenter
-	calls     *transport.Endpoint // to servers of the datacenter
-	caller    op.Caller
-	views     *view.Views // nil on a server without WAN
-	events    *events.Ring
-	exec      atomic.Pointer[exec.Exec] // nil unless remote execution is enabled
+	certs   *certificates.Certificates
+	reg     *metrics.Registry
+	tracer  *tracing.Tracer // nil unless traces are sent
+	lan     *lan.Pool
+	servers *serverList         // servers of the datacenter
+	calls   *transport.Endpoint // to servers of the datacenter
+	limits  *limits.Limits
+	caller  op.Caller
+	own     op.Caller     // for what the agent does by itself
+	rights  rights.Source // what its own callers may do
+	views   *view.Views   // nil on a server without WAN
+	events  *events.Ring
+	exec    atomic.Pointer[exec.Exec] // nil unless remote execution is enabled
 	// watches run the handlers of the configuration.
 	watches *watches.Watches
 	// snapshots makes and restores them.
@@ -99,10 +108,13 @@ type Agent struct {
 	local     *local.State
 	// localState is local once gossip may look at it.
 	localState atomic.Pointer[local.State]
+	readiness  *ready.Readiness
+	pulse      ready.Pulse                // see Alive
 	server     *serverParts               // nil on a client
 	dns        atomic.Pointer[dns.Server] // nil without DNS
 	reload     sync.Mutex                 // held by the reload that is carried out
 	http       []net.Addr
+	https      []net.Addr
 
 	once sync.Once
 	done chan struct{} // closed when the agent left by request or failed
@@ -113,7 +125,8 @@ type Agent struct {
 // New checks the options and claims the data directory. The agent must be
 // stopped even if it was never started.
 func New(o Options) (*Agent, error) {
-	a := &Agent{opts: o, cfg: o.Config, group: lifecycle.New("agent " + o.Config.NodeName), done: make(chan struct{})}
+	a := &Agent{opts: o, cfg: o.Config, group: lifecycle.New("agent " + o.Config.NodeName), done: make(chan struct{}),
+		readiness: ready.New(o.Config.Performance.RPCHoldTimeout), pulse: ready.NewPulse()}
 	a.logs = logging.NewTee(o.Log.Handler())
 	a.calm = logging.NewLimit(a.logs)
 	a.log = slog.New(logging.Named(a.calm, "agent", logging.Origin{Node: o.Config.NodeName, Datacenter: o.Config.Datacenter}))
@@ -131,6 +144,9 @@ func New(o Options) (*Agent, error) {
 	}
 	a.self = identity.Peer{Federation: o.Config.Federation, Datacenter: o.Config.Datacenter, NodeID: a.id, Name: o.Config.NodeName, Server: o.Config.Server}
 	a.reg = metrics.NewRegistry(o.Config.NodeName, o.Config.NodeName+"."+o.Config.Datacenter)
+	if a.limits, err = limits.New(o.Config.Limits, a.reg); err != nil {
+		return nil, errors.Join(err, a.dir.close())
+	}
 	registerMetrics(a)
 	a.events = a.newEvents()
 	a.watches = watches.New(watches.Config{Client: a.ownClient, Log: a.log})
@@ -166,10 +182,7 @@ func (a *Agent) start(ctx context.Context) error {
 	if err := a.startTracing(); err != nil {
 		return err
 	}
-	if a.cfg.ACL.Enabled {
-		a.log.Warn("ACCESS IS NOT CONTROLLED: acl.enabled is set, but this version has no access control; everybody who reaches the HTTP port may do everything")
-	}
-	identity, err := a.identity()
+	identity, err := a.openIdentity()
 	if err != nil {
 		return err
 	}
@@ -181,6 +194,12 @@ func (a *Agent) start(ctx context.Context) error {
 		build = a.startServer
 	}
 	if err := build(ctx, identity); err != nil {
+		return err
+	}
+	if err := a.renewConnections(); err != nil {
+		return err
+	}
+	if err := a.startRights(); err != nil {
 		return err
 	}
 	if err := a.startLocal(); err != nil {
@@ -198,27 +217,10 @@ func (a *Agent) start(ctx context.Context) error {
 	if err := a.startInterfaces(); err != nil {
 		return err
 	}
-	return a.startWatches()
-}
-
-// identity makes this node's certificates: under an authority derived from the
-// gossip key or, without a key, self-signed.
-func (a *Agent) identity() (transport.Identity, error) {
-	if len(a.cfg.EncryptKey) > 0 {
-		id, err := identity.NewDerived(a.cfg.EncryptKey, a.self)
-		if err != nil {
-			return nil, fmt.Errorf("derive the node's certificate from the gossip key: %w", err)
-		}
-		a.authority = id.Authority
-		return id, nil
+	if err := a.startWatches(); err != nil {
+		return err
 	}
-	a.log.Warn("NO GOSSIP KEY IS SET: gossip is not encrypted and anybody who reaches the ports can join; set \"encrypt\" (make a key with: legate keygen)")
-	id, err := identity.NewSelfSigned(a.self)
-	if err != nil {
-		return nil, fmt.Errorf("make the node's certificate: %w", err)
-	}
-	a.authority = id.Authority
-	return id, nil
+	return a.startPulse()
 }
 
 // Done is closed when the agent has left on request, or cannot go on; Err
@@ -246,6 +248,7 @@ func (a *Agent) finish(reason error) {
 // will see this agent fail. It returns what did not end in time.
 // If the agent could not go on, the error says why.
 func (a *Agent) Stop(ctx context.Context) error {
+	a.readiness.Leave()
 	err := a.group.Stop(ctx)
 	a.finish(nil)
 	return errors.Join(a.Err(), err)
@@ -254,6 +257,7 @@ func (a *Agent) Stop(ctx context.Context) error {
 // Leave says goodbye: leadership moves on, then the WAN and the LAN pool hear
 // that this agent leaves. It does not stop the agent.
 func (a *Agent) Leave(ctx context.Context) error {
+	a.readiness.Leave()
 	var errs []error
 	if a.server != nil {
 		if err := a.server.leave(ctx); err != nil {
@@ -277,6 +281,14 @@ func (a *Agent) Leave(ctx context.Context) error {
 		a.server.awaitRemoval(ctx, a.cfg.Performance.LeaveDrainTime)
 	}
 	return errors.Join(errs...)
+}
+
+// HandOver has another server lead, if this one does: to stop costs no election then.
+func (a *Agent) HandOver(ctx context.Context) error {
+	if a.server == nil {
+		return nil
+	}
+	return a.server.server.Leave(ctx)
 }
 
 // NodeID returns the node's UUID.

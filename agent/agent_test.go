@@ -369,7 +369,7 @@ func TestTokensAreKeptAndNeverLogged(t *testing.T) {
 		t.Fatalf("file of tokens: %v, %v", info, err)
 	}
 	o = run(t, loopback(3), dir, hcl)
-	for want, got := range map[string]string{"from-file": o.tokens.forAgent(false), "s3cret-config_file_service_registration": o.tokens.forAgent(true),
+	for want, got := range map[string]string{"from-file": o.tokens.forAgent(), "s3cret-config_file_service_registration": o.tokens.forRegistration(true),
 		"s3cret-dns": o.tokens.forDNS(), "default-file": o.tokens.forRequests(), "s3cret-agent_master": o.tokens.get("agent_recovery"),
 		"s3cret-acl_replication_token": o.tokens.get("replication")} {
 		if got != want {

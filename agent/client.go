@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
+	"github.com/legate-project/legate/agent/certificates"
 	"github.com/legate-project/legate/client"
 	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/lan"
@@ -27,7 +27,7 @@ func (a *Agent) startClient(_ context.Context, id transport.Identity) error {
 	list := &serverList{}
 	a.servers = list
 	err = errors.Join(endpoint.Handle(rpc.Protocol, transport.Protocol{Shared: true}), endpoint.Handle(rpc.PartsProtocol, rpc.DialParts()),
-		endpoint.Handle(transfer.Protocol, transfer.Dial()), endpoint.Handle(feed.Protocol, feed.Dial()))
+		endpoint.Handle(transfer.Protocol, transfer.Dial()), endpoint.Handle(feed.Protocol, feed.Dial()), endpoint.Handle(certificates.EnrollProtocol, transport.Protocol{PoolSize: 1}))
 	if err != nil {
 		return err
 	}
@@ -36,8 +36,11 @@ func (a *Agent) startClient(_ context.Context, id transport.Identity) error {
 	if err := a.openLAN(self, list, a.serversChanged); err != nil {
 		return err
 	}
+	if err := a.enroll(endpoint, list); err != nil {
+		return err
+	}
 	servers := client.New(client.Config{Datacenter: a.cfg.Datacenter, Servers: list, Transport: endpoint, Streams: endpoint,
-		HoldTimeout: a.cfg.Performance.RPCHoldTimeout, Timeout: callTimeout, Log: a.log, Registerer: a.reg})
+		HoldTimeout: a.cfg.Performance.RPCHoldTimeout, Timeout: a.limits.Timeout, Rate: a.limits.Calls, Log: a.log, Registerer: a.reg})
 	singleFlight := view.NewSingleFlight(servers)
 	if err := a.group.OnStop("calls", singleFlight.Stop); err != nil {
 		return err
@@ -46,10 +49,24 @@ func (a *Agent) startClient(_ context.Context, id transport.Identity) error {
 		MaxStale: a.cfg.ViewMaxStale, Log: a.log, Registerer: a.reg}); err != nil {
 		return err
 	}
-	a.caller = a.views
+	a.caller, a.own = a.views, servers.Own()
 	return a.group.OnStop("views", a.views.Stop)
 }
 
-// callTimeout bounds a call of a client agent beyond the wait of a blocking
-// read.
-const callTimeout = time.Minute
+// enroll has servers give this agent a certificate, if the configuration says so.
+func (a *Agent) enroll(endpoint *transport.Endpoint, list *serverList) error {
+	if !a.cfg.AutoEncrypt.TLS {
+		return nil
+	}
+	e := certificates.Enrollment{Calls: endpoint, Servers: func() (targets []transport.Target) {
+		for _, srv := range list.Servers() {
+			targets = append(targets, transport.Target{Addr: srv.RPCAddr(), NodeID: srv.ID, Name: srv.Name})
+		}
+		return targets
+	}, Granted: func() { // who refused this agent before will not now
+		for _, p := range []string{rpc.Protocol, rpc.PartsProtocol, transfer.Protocol, feed.Protocol} {
+			endpoint.Anew(p)
+		}
+	}}
+	return a.group.Go("certificate from servers", func(ctx context.Context) { a.certs.Enroll(ctx, e) })
+}

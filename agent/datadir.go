@@ -12,14 +12,13 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/legate-project/legate/agent/recovery"
 	"github.com/legate-project/legate/config"
 )
 
 // Names of what an agent keeps in its data directory besides its parts' own
 // folders.
 const (
-	nodeIDFile   = "node-id"
-	ownerFile    = "agent.json"
 	lockFile     = "lock"
 	gossipFolder = "serf"
 	resetKeyLen  = 32
@@ -74,7 +73,7 @@ func (d *dataDir) close() error {
 
 // claim refuses a directory of another node or datacenter and marks a new one.
 func (d *dataDir) claim(me owner) error {
-	file := filepath.Join(d.path, ownerFile)
+	file := filepath.Join(d.path, recovery.OwnerFile)
 	b, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		b, err := json.Marshal(me)
@@ -120,7 +119,7 @@ func (d *dataDir) nodeID(configured string, fresh func() string) (string, error)
 		}
 		return fresh(), nil
 	}
-	file := filepath.Join(d.path, nodeIDFile)
+	file := filepath.Join(d.path, recovery.NodeIDFile)
 	b, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("read node ID: %w", err)

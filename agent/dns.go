@@ -8,6 +8,12 @@ import (
 	"github.com/legate-project/legate/dns"
 )
 
+// stands returns an error, denied, for a token that stands for nothing.
+func (a *Agent) stands(ctx context.Context, token string) error {
+	_, err := a.rights(ctx, token)
+	return err
+}
+
 // startDNS opens the DNS interface on every address it is configured for.
 func (a *Agent) startDNS() error {
 	addrs := a.cfg.DNSAddrs()
@@ -15,7 +21,7 @@ func (a *Agent) startDNS() error {
 		return nil
 	}
 	s, err := dns.New(dns.Config{Caller: a.caller, Domain: a.cfg.Domain, AltDomain: a.cfg.AltDomain, Datacenter: a.cfg.Datacenter, Node: a.cfg.NodeName,
-		TranslateWAN: a.cfg.TranslateWANAddrs, DNS: a.cfg.DNSConfig, Recursors: a.cfg.Recursors, Token: a.tokens.forDNS, Tracer: a.tracer, Log: a.log, Registerer: a.reg})
+		TranslateWAN: a.cfg.TranslateWANAddrs, DNS: a.cfg.DNSConfig, Recursors: a.cfg.Recursors, Token: a.tokens.forDNS, Stands: a.stands, Tracer: a.tracer, Log: a.log, Registerer: a.reg})
 	if err != nil {
 		return fmt.Errorf("set up the DNS interface: %w", err)
 	}

@@ -18,7 +18,7 @@ func (a *Agent) startExec() error {
 		return nil
 	}
 	a.log.Warn("REMOTE EXECUTION IS ENABLED: who may fire events and write keys in this datacenter may run commands as this agent's user (disable_remote_exec = false)")
-	e := exec.New(exec.Config{Caller: a.caller, NodeName: a.cfg.NodeName, Token: func() string { return a.tokens.forAgent(false) }, Log: a.log, Registerer: a.reg})
+	e := exec.New(exec.Config{Caller: a.caller, NodeName: a.cfg.NodeName, Token: a.tokens.forAgent, Log: a.log, Registerer: a.reg})
 	a.exec.Store(e)
 	return a.group.OnStop("remote execution", e.Stop)
 }

@@ -65,7 +65,8 @@ func buildDate() string {
 }
 
 // Reload applies what can change while the agent runs: services and checks
-// from files, the node's metadata, dns_config, tokens and the log level. If one
+// from files, the node's metadata, certificates, dns_config, tokens and the log
+// level. If one
 // of them is not valid, nothing changes.
 func (a *Agent) Reload(cfg *config.Config) error {
 	a.reload.Lock()
@@ -82,6 +83,10 @@ func (a *Agent) Reload(cfg *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
+	useCertificates, err := a.certs.Prepare(cfg.TLS)
+	if err != nil {
+		return fmt.Errorf("reload the certificates:\n%w", err)
+	}
 	if err := a.filterMetrics(&cfg.Telemetry); err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
@@ -97,10 +102,18 @@ func (a *Agent) Reload(cfg *config.Config) error {
 		}
 	}
 	now := *a.live.Load()
-	now.Recursors = cfg.Recursors
+	now.Recursors, now.TLS = cfg.Recursors, cfg.TLS
+	useCertificates()
 	now.NodeMeta, now.DNSConfig, now.ACL.Tokens, now.LogLevel, now.EnableDebug = cfg.NodeMeta, cfg.DNSConfig, cfg.ACL.Tokens, cfg.LogLevel, cfg.EnableDebug
 	now.Services, now.Checks, now.Watches, now.DiscardCheckOutput = cfg.Services, cfg.Checks, cfg.Watches, cfg.DiscardCheckOutput
 	now.DiscoveryMaxStale = cfg.DiscoveryMaxStale
+	kv, txn, https := now.Limits.KVMaxValueSize, now.Limits.TxnMaxReqLen, now.Limits.HTTPSHandshakeTimeout // these take a restart
+	now.Limits = cfg.Limits
+	now.Limits.KVMaxValueSize, now.Limits.TxnMaxReqLen, now.Limits.HTTPSHandshakeTimeout = kv, txn, https
+	a.limits.Set(cfg.Limits)
+	if a.server != nil {
+		a.server.server.SetRates(requestRates(cfg))
+	}
 	now.Telemetry.FilterDefault, now.Telemetry.PrefixFilter = cfg.Telemetry.FilterDefault, cfg.Telemetry.PrefixFilter
 	a.live.Store(&now)
 	a.tokens.configure(&now)

@@ -5,13 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"os"
-	"strings"
 	"time"
 
-	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/agent/host"
+	"github.com/legate-project/legate/agent/ready"
+	"github.com/legate-project/legate/agent/sockets"
 	"github.com/legate-project/legate/httpapi"
 	agentapi "github.com/legate-project/legate/httpapi/agent"
 	"github.com/legate-project/legate/internal/gossip"
@@ -33,46 +32,47 @@ func (a *Agent) startHTTP() error {
 	api, err := httpapi.New(httpapi.Config{
 		Caller: a.caller, Agent: apiAgent{a}, Local: a.local, Snapshots: a.snapshots, Events: a.events, Metrics: a.reg.Handler(a.metricNames()), AgentMetrics: a.reg.AgentHandler(a.metricNames()),
 		MetricsStream: a.reg.StreamHandler(a.metricNames(), cmp.Or(a.opts.Timing.MetricsInterval, metrics.StreamInterval)), Logs: a.logs, DefaultToken: a.tokens.forRequests,
+		Authorizer: a.rights, ACL: a.cfg.ACL,
 		Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, TranslateWAN: a.cfg.TranslateWANAddrs, MaxValueSize: a.cfg.Limits.KVMaxValueSize, MaxTxnSize: a.cfg.Limits.TxnMaxReqLen,
-		DefaultQueryTime: a.cfg.DefaultQueryTime, MaxQueryTime: a.cfg.MaxQueryTime, MaxConnsPerClient: a.cfg.Limits.HTTPMaxConnsPerClient,
-		HTTP: a.cfg.HTTPConfig, Debug: func() bool { return a.live.Load().EnableDebug }, Tracer: a.tracer, Log: a.log, Registerer: a.reg, Authority: a.authority,
+		DefaultQueryTime: a.cfg.DefaultQueryTime, MaxQueryTime: a.cfg.MaxQueryTime, Gate: a.limits.HTTP,
+		HTTP: a.cfg.HTTPConfig, Debug: func() bool { return a.live.Load().EnableDebug }, Tracer: a.tracer, Log: a.log, Registerer: a.reg, Authority: a.certs.Identity().Authority,
 		DiscoveryMaxStale: func() time.Duration { return a.live.Load().DiscoveryMaxStale },
 	})
 	if err != nil {
 		return fmt.Errorf("set up the HTTP interface: %w", err)
 	}
 	for _, addr := range a.cfg.HTTPAddrs() {
-		l, err := listen(addr, a.cfg.UnixSockets)
-		if err != nil {
-			return fmt.Errorf("listen for HTTP on %s (client_addr, ports.http): %w", addr, err)
+		if err := a.serveHTTP(api.Serve, addr, "HTTP", "client_addr, ports.http", &a.http); err != nil {
+			return err
 		}
-		a.http = append(a.http, l.Addr())
-		err = a.group.Go("HTTP on "+addr, func(ctx context.Context) {
-			if err := api.Serve(ctx, l); err != nil {
-				a.finish(&FatalError{fmt.Errorf("serve HTTP on %s: %w", addr, err)})
-			}
-		})
-		if err != nil {
-			return errors.Join(err, l.Close())
+	}
+	for _, addr := range a.cfg.HTTPSAddrs() {
+		serve := func(ctx context.Context, l net.Listener) error {
+			return api.ServeTLS(ctx, l, a.certs.HTTPS(), a.cfg.Limits.HTTPSHandshakeTimeout)
+		}
+		if err := a.serveHTTP(serve, addr, "HTTPS", "client_addr, ports.https", &a.https); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// listen opens a TCP address or the socket of a unix:// path. A socket that an
-// earlier run left behind is replaced, unless somebody still answers there.
-func listen(addr string, rights config.UnixSockets) (net.Listener, error) {
-	path, unix := strings.CutPrefix(addr, "unix://")
-	if !unix {
-		return net.Listen("tcp", addr)
+// serveHTTP listens at an address and serves what comes until the agent stops.
+func (a *Agent) serveHTTP(serve func(context.Context, net.Listener) error, addr, what, keys string, addrs *[]net.Addr) error {
+	l, err := sockets.Listen(addr, a.cfg.UnixSockets)
+	if err != nil {
+		return fmt.Errorf("listen for %s on %s (%s): %w", what, addr, keys, err)
 	}
-	if conn, err := net.Dial("unix", path); err == nil {
-		return nil, errors.Join(fmt.Errorf("%s is in use", path), conn.Close())
+	*addrs = append(*addrs, l.Addr())
+	err = a.group.Go(what+" on "+addr, func(ctx context.Context) {
+		if err := serve(ctx, l); err != nil {
+			a.finish(&FatalError{fmt.Errorf("serve %s on %s: %w", what, addr, err)})
+		}
+	})
+	if err != nil {
+		return errors.Join(err, l.Close())
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	return listenUnix(path, rights)
+	return nil
 }
 
 // apiAgent is the agent as the HTTP interface sees it.
@@ -105,7 +105,12 @@ func (p apiAgent) SetToken(target, secret string) error {
 }
 
 // Host implements agentapi.Agent.
-func (p apiAgent) Host() any { return readHost(orElse(p.a.dir.path, ".")) }
+func (p apiAgent) Host() any { return host.Read(orElse(p.a.dir.path, ".")) }
+
+// Ready implements agentapi.Agent.
+func (p apiAgent) Ready(ctx context.Context, limit *time.Duration) ready.State {
+	return p.a.Ready(ctx, limit)
+}
 
 // Members implements agentapi.Agent.
 func (p apiAgent) Members(wan bool) ([]agentapi.Member, error) {

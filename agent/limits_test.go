@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -15,7 +16,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/hashicorp/consul/api"
 
+	"github.com/legate-project/legate/agent/sockets"
 	"github.com/legate-project/legate/config"
 )
 
@@ -42,7 +45,7 @@ func TestUnixSocketsHaveTheirRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := listen("unix://"+path, cfg.UnixSockets); err == nil || !strings.Contains(err.Error(), "unix_sockets.user") {
+	if _, err := sockets.Listen("unix://"+path, cfg.UnixSockets); err == nil || !strings.Contains(err.Error(), "unix_sockets.user") {
 		t.Errorf("for a user that is not there: %v", err)
 	}
 }
@@ -52,7 +55,7 @@ func TestUnixSocketsWithoutAModeGoByTheUmask(t *testing.T) {
 	dir := t.TempDir()
 	mode := func(name string, rights config.UnixSockets) fs.FileMode {
 		path := filepath.Join(dir, name)
-		l, err := listenUnix(path, rights)
+		l, err := sockets.Listen("unix://"+path, rights)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,5 +196,106 @@ func TestPreVoteIsSwitchedOff(t *testing.T) {
 		if got := strings.Contains(o.log.String(), "pre-vot"); got != c.asks {
 			t.Errorf("%q: asks for votes first: %v", c.conf, got)
 		}
+	}
+}
+
+// A client agent refuses what its clients ask beyond limits.rpc_rate with a status that
+// says so; its own services are in the catalog all the same. A reload changes the rate.
+func TestAClientAgentBoundsItsCalls(t *testing.T) {
+	srv := run(t, loopback(74), t.TempDir(), "")
+	const conf = `node_name = "c1" retry_join = ["%s"] limits { rpc_rate = %v rpc_max_burst = 20 }`
+	dir := t.TempDir()
+	o := begin(t, loopback(75), dir, fmt.Sprintf(conf, loopback(74), 0.5))
+	eventually(t, "the agent's node is in the catalog", func() bool {
+		n, _, err := srv.client.Catalog().Node("c1", nil)
+		return err == nil && n != nil
+	})
+	ask := func(times int) (served, refused int) {
+		for range times {
+			res, err := http.Get(o.url + "/v1/kv/none?consistent")
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(res.Body)
+			if err = errors.Join(err, res.Body.Close()); err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case res.StatusCode == http.StatusNotFound:
+				served++
+			case res.StatusCode == http.StatusTooManyRequests && res.Header.Get("X-Legate-Reason") == "busy" && strings.Contains(string(body), "limits.rpc_rate"):
+				refused++
+			default:
+				t.Fatalf("%s: %s", res.Status, body)
+			}
+		}
+		return served, refused
+	}
+	if served, refused := ask(60); refused < 60-20-10 || served > 30 {
+		t.Errorf("%d calls were made, %d refused", served, refused)
+	}
+	if err := o.client.Agent().ServiceRegister(&api.AgentServiceRegistration{Name: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the agent's service is in the catalog", func() bool {
+		ask(1)
+		list, _, err := srv.client.Catalog().Service("web", "", nil)
+		return err == nil && len(list) == 1
+	})
+	o.load = func() (*config.Config, error) {
+		return load(t, loopback(75), dir, fmt.Sprintf(conf, loopback(74), -1))
+	}
+	if err := o.client.Agent().Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if served, refused := ask(60); refused != 0 {
+		t.Errorf("without a rate %d calls were made, %d refused", served, refused)
+	}
+}
+
+// Whoever connects to a server's ports and proves nothing is given up after
+// limits.rpc_handshake_timeout, and one address has no more than
+// limits.rpc_max_conns_per_client connections.
+func TestAServerBoundsConnectionsOfStrangers(t *testing.T) {
+	srv := run(t, loopback(76), t.TempDir(), `limits { rpc_handshake_timeout = "500ms" rpc_max_conns_per_client = 5 }`)
+	addr := net.JoinHostPort(loopback(76), strconv.Itoa(srv.cfg.Ports.Server))
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	ended := func(c net.Conn) time.Duration {
+		t.Helper()
+		began := time.Now()
+		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("the connection of a stranger: %v", err)
+		}
+		return time.Since(began)
+	}
+	var held []net.Conn
+	for range 5 {
+		held = append(held, dial())
+	}
+	if took := ended(dial()); took > 400*time.Millisecond {
+		t.Errorf("a sixth connection is closed after %s", took)
+	}
+	for _, c := range held {
+		ended(c)
+	}
+	if all, _ := srv.limits.Raft.Open(); all != 0 {
+		t.Errorf("%d connections are left", all)
+	}
+	var text string
+	for lines := get(t, srv.url+"/metrics"); lines.Scan(); {
+		text += lines.Text() + "\n"
+	}
+	if !strings.Contains(text, `legate_connections_refused_total{bound="address",port="raft"} 1`) {
+		t.Error("the refused connection is not counted")
 	}
 }

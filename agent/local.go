@@ -17,8 +17,8 @@ import (
 // the catalog in line with them.
 func (a *Agent) startLocal() error {
 	cfg := local.Config{
-		Caller: a.caller, Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, NodeID: a.id, Address: a.cfg.AdvertiseAddr,
-		TaggedAddresses: taggedAddresses(a.cfg), Meta: nodeMeta(a.cfg), Dir: a.dir.path, Token: a.tokens.forAgent,
+		Caller: a.own, Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, NodeID: a.id, Address: a.cfg.AdvertiseAddr,
+		TaggedAddresses: taggedAddresses(a.cfg), Meta: nodeMeta(a.cfg), Dir: a.dir.path, Token: a.tokens.forAgent, RegistrationToken: a.tokens.forRegistration, Rights: a.rights,
 		OutputMaxSize: a.cfg.CheckOutputMaxSize, DiscardOutput: a.cfg.DiscardCheckOutput, UpdateInterval: a.cfg.CheckUpdateInterval,
 		SyncPeriod: a.opts.Timing.SyncPeriod, HoldTimeout: a.cfg.Performance.RPCHoldTimeout, CoordinatePeriod: a.opts.Timing.CoordinatePeriod,
 		ScriptsFromAPI: a.cfg.EnableScriptChecks, ScriptsFromFiles: a.cfg.EnableScriptChecks || a.cfg.EnableLocalScriptChecks,

@@ -6,19 +6,20 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"time"
 
 	"github.com/legate-project/legate/consensus"
+	"github.com/legate-project/legate/internal/admission"
 	"github.com/legate-project/legate/storage/raftlog"
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/identity"
 )
 
 // startRaft starts this server's consensus node on the listener.
 func (s *serverParts) startRaft(id transport.Identity, listener net.Listener, log *raftlog.Log, list *serverList) error {
 	a := s.a
-	check := verifyServer(id, a.cfg.Datacenter)
+	incoming, outgoing := verifyServer(id, a.cfg.Datacenter, identity.Incoming), verifyServer(id, a.cfg.Datacenter, identity.Outgoing)
 	addressOf := func(id string) (string, bool) {
 		for _, srv := range list.Servers() {
 			if srv.ID == id {
@@ -32,9 +33,9 @@ func (s *serverParts) startRaft(id transport.Identity, listener net.Listener, lo
 		return errors.Join(fmt.Errorf("address of Raft: %w", err), listener.Close())
 	}
 	raftTransport, err := consensus.NewTCPTransport(consensus.TCPConfig{
-		Listener: tls.NewListener(listener, raftTLS(id, check)), Advertise: advertise, AddressOf: addressOf,
+		Listener: admission.ListenTLS(listener, a.limits.Raft, raftTLS(id, incoming), a.limits.Handshake), Advertise: advertise, AddressOf: addressOf,
 		Dial: func(ctx context.Context, address string) (net.Conn, error) {
-			d := tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: localIP(a.cfg.BindAddr)}}, Config: raftTLS(id, check)}
+			d := tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: localIP(a.cfg.BindAddr)}}, Config: raftTLS(id, outgoing)}
 			return d.DialContext(ctx, "tcp", address)
 		},
 		Logger: a.log,
@@ -45,14 +46,11 @@ func (s *serverParts) startRaft(id transport.Identity, listener net.Listener, lo
 	cfg := consensus.Config{NodeID: a.id, Address: a.raftAddress(), Log: log, State: s.state, Machine: s.server.Machine(), Transport: raftTransport,
 		Multiplier: uint(a.cfg.Performance.RaftMultiplier), Timing: a.raftTiming(), PreVoteDisabled: a.cfg.RaftPreVoteDisabled,
 		SnapshotThreshold: uint64(a.cfg.RaftSnapshotThreshold), SnapshotInterval: a.cfg.RaftSnapshotInterval, TrailingLogs: uint64(a.cfg.RaftTrailingLogs),
-		Logger: a.log, Registerer: a.reg, NameOf: func(id string) string { return nameOf(list, id) }, OnLeadership: s.server.LeadershipChanged}
+		Logger: a.log, Registerer: a.reg, NameOf: func(id string) string { return nameOf(list, id) }, OnLeadership: s.server.LeadershipChanged, OnLeader: s.server.LeaderKnown}
 	if s.raft, err = consensus.Start(cfg); err != nil {
-		err = fmt.Errorf("start consensus: %w", err)
-		if c, ok := raftTransport.(io.Closer); ok {
-			err = errors.Join(err, c.Close()) // with the listener; else it goes on accepting
-		}
-		return err
+		return errors.Join(fmt.Errorf("start consensus: %w", err), raftTransport.Close()) // with the listener; else it goes on accepting
 	}
+	s.raftStreams = raftTransport
 	if err := a.group.OnStop("consensus", s.raft.Stop); err != nil {
 		return err
 	}
@@ -99,9 +97,9 @@ func (a *Agent) raftTiming() consensus.Timing {
 }
 
 // verifyServer accepts the certificates of servers of the datacenter.
-func verifyServer(id transport.Identity, datacenter string) func([][]byte, [][]*x509.Certificate) error {
+func verifyServer(id transport.Identity, datacenter string, d identity.Direction) func([][]byte, [][]*x509.Certificate) error {
 	return func(raw [][]byte, _ [][]*x509.Certificate) error {
-		p, err := id.Verify(raw)
+		p, err := id.Verify(raw, d)
 		if err != nil {
 			return err
 		}

@@ -17,7 +17,9 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/legate-project/legate/agent/certificates"
 	"github.com/legate-project/legate/agent/events"
+	"github.com/legate-project/legate/agent/recovery"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/consensus"
 	"github.com/legate-project/legate/federation"
@@ -36,6 +38,8 @@ import (
 	"github.com/legate-project/legate/server/fanout"
 	"github.com/legate-project/legate/server/neighbors"
 	"github.com/legate-project/legate/state"
+	"github.com/legate-project/legate/state/acl"
+	"github.com/legate-project/legate/state/autopilot"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/storage/raftlog"
@@ -53,7 +57,9 @@ type serverParts struct {
 	rpc     *transport.Endpoint // inside the datacenter
 	between *transport.Endpoint // between datacenters; nil without WAN
 	wan     *wan.Membership     // nil without WAN
-	router  *federation.Router  // nil without WAN
+	// raftStreams are what Raft is connected by.
+	raftStreams *consensus.TCPTransport
+	router      *federation.Router // nil without WAN
 
 	selfLAN   lan.Server
 	refresh   func()            // builds the routing table anew; nil without WAN
@@ -89,6 +95,9 @@ type members struct {
 
 // Members implements server.LAN.
 func (m members) Members() []lan.Member { return m.pool.Members() }
+
+// ForceLeave implements server.LAN.
+func (m members) ForceLeave(name string, prune bool) error { return m.pool.ForceLeave(name, prune) }
 
 // remote is the federation as the server package sees it: those who wait for
 // the same wait as one.
@@ -133,23 +142,25 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, NodeID: a.id, Expect: a.expect(),
 		HoldTimeout: a.cfg.Performance.RPCHoldTimeout,
 		DefaultWait: a.cfg.DefaultQueryTime, MaxWait: a.cfg.MaxQueryTime, CoordinatePeriod: a.opts.Timing.CoordinatePeriod,
-		SessionTTLMin: a.cfg.SessionTTLMin,
-		State:         s.state, Transport: s.rpc, Streams: s.rpc, SpoolDir: spool, Version: a.opts.Version, Log: a.log, Registerer: a.reg,
+		SessionTTLMin: a.cfg.SessionTTLMin, Autopilot: firstAutopilot(&a.cfg.Autopilot), AutopilotPeriod: a.opts.Timing.AutopilotPeriod,
+		Access: a.access(),
+		State:  s.state, Transport: s.rpc, Streams: s.rpc, SpoolDir: spool, Version: a.opts.Version, Log: a.log, Registerer: a.reg,
 	})
 	if err != nil {
 		return errors.Join(err, raftListener.Close())
 	}
 	list := &serverList{}
 	a.servers = list
+	s.server.SetRates(requestRates(a.cfg))
 	if err := s.startRaft(id, raftListener, log, list); err != nil {
 		return err
 	}
 	if err := s.startLAN(list); err != nil {
 		return err
 	}
-	parts := server.Dependencies{Raft: s.raft, LAN: members{list, a.lan}}
+	parts := server.Dependencies{Raft: s.raft, LAN: members{list, a.lan}, LANKeys: a.lan}
 	if a.cfg.Ports.SerfWAN > 0 {
-		if err := s.startWAN(id); err != nil {
+		if err := s.startWAN(); err != nil {
 			return err
 		}
 		if err := s.openViews(); err != nil {
@@ -158,9 +169,11 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		if err := errors.Join(s.removals.Start(), a.group.OnStop("removals", s.removals.Stop)); err != nil {
 			return err
 		}
+		parts.WANKeys = s.wan
 		parts.WAN, parts.Remote, parts.Federation, parts.WANStreams, parts.Views = s.wan, remote{a.views, s.router, s.fanout}, federated{s}, s.between, a.views
+		parts.Global = s.router.Subscriber(s.between)
 	}
-	a.caller, a.snapshots = s.server, s.server.Snapshots()
+	a.caller, a.own, a.snapshots = s.server, s.server, s.server.Snapshots()
 	if err := s.server.Start(parts); err != nil {
 		return err
 	}
@@ -214,7 +227,19 @@ func (s *serverParts) others() []transport.Target {
 	return out
 }
 
+// firstAutopilot is what the files say of how servers are looked after.
+func firstAutopilot(c *config.Autopilot) autopilot.Config {
+	return autopilot.Config{CleanupDeadServers: c.CleanupDeadServers, LastContactThreshold: c.LastContactThreshold, MaxTrailingLogs: uint64(c.MaxTrailingLogs),
+		MinQuorum: uint64(c.MinQuorum), ServerStabilizationTime: c.ServerStabilizationTime, RedundancyZoneTag: c.RedundancyZoneTag,
+		DisableUpgradeMigration: c.DisableUpgradeMigration, UpgradeVersionTag: c.UpgradeVersionTag}
+}
+
+// expect is how many servers this one starts the datacenter with. One that never votes
+// starts none: it is added.
 func (a *Agent) expect() int {
+	if a.cfg.ReadReplica {
+		return 0
+	}
 	if a.cfg.Bootstrap || a.cfg.DevMode {
 		return 1
 	}
@@ -270,10 +295,10 @@ func (a *Agent) endpoint(name, addr string, id transport.Identity, wrap func(net
 	}
 	cfg := transport.Config{Name: name, Conn: conn, Identity: id, StatelessResetKey: key,
 		Log: a.log.With("component", "transport", "network", name), Registerer: a.reg}
-	cfg.IdleTimeout, cfg.KeepAlive = wanSilence, wanKeepAlive
+	cfg.IdleTimeout, cfg.KeepAlive, cfg.Gate, cfg.AcceptTimeout = wanSilence, wanKeepAlive, a.limits.WAN, a.limits.Handshake
 	if name == "lan" {
 		cfg.HandshakeTimeout, cfg.IdleTimeout, cfg.KeepAlive = lanHandshake, lanSilence, lanKeepAlive
-		cfg.DeafAfter = lanDeaf
+		cfg.DeafAfter, cfg.Gate = lanDeaf, a.limits.RPC
 	}
 	e, err := transport.New(cfg)
 	if err != nil {
@@ -305,14 +330,20 @@ func (s *serverParts) openStorage() (*raftlog.Log, error) {
 	if s.state, err = storage.OpenState(open("state"), state.Tables()...); err != nil {
 		return nil, fmt.Errorf("open the state in %s: %w", dir, err)
 	}
-	return log, a.group.OnStop("state", func(context.Context) error { return s.state.Close() })
+	if err := a.group.OnStop("state", func(context.Context) error { return s.state.Close() }); err != nil {
+		return nil, err
+	}
+	if a.dir.path == "" {
+		return log, nil
+	}
+	return log, recovery.Follow(a.dir.path, a.id, log, s.state, a.log)
 }
 
 // startLAN joins nobody yet: see startJoins.
 func (s *serverParts) startLAN(list *serverList) error {
 	a := s.a
 	self := lan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, RPCPort: a.cfg.Ports.Server,
-		WANPort: max(a.cfg.Ports.SerfWAN, 0), Build: version.Build()}
+		WANPort: max(a.cfg.Ports.SerfWAN, 0), ReadReplica: a.cfg.ReadReplica, Build: version.Build()}
 	if a.cfg.AdvertiseAddrWAN != a.cfg.AdvertiseAddr {
 		self.WANAddr = a.cfg.AdvertiseAddrWAN
 	}
@@ -342,7 +373,7 @@ func (a *Agent) openLAN(self lan.Server, list *serverList, changed func()) error
 	}
 	p, err := lan.Start(lan.Config{
 		Self: self, Client: !a.cfg.Server, BindAddr: orElse(a.cfg.SerfLANBind, a.cfg.BindAddr), BindPort: a.cfg.Ports.SerfLAN,
-		AdvertiseAddr: a.cfg.AdvertiseAddr, AdvertisePort: a.cfg.Ports.SerfLAN, Keys: a.keys(), Allowed: networks(a.cfg.SerfLANAllowedCIDRs), ForgetAfter: a.cfg.AdvertiseReconnectTimeout,
+		AdvertiseAddr: a.cfg.AdvertiseAddr, AdvertisePort: a.cfg.Ports.SerfLAN, Keyring: a.keys.LAN, Allowed: networks(a.cfg.SerfLANAllowedCIDRs), Gate: a.limits.Gossip, ForgetAfter: a.cfg.AdvertiseReconnectTimeout,
 		SnapshotPath: a.dir.sub(gossipFolder, "local.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
 		Profile: a.profile(gossip.LAN), Timing: a.lanTiming(), OnChange: func(e lan.Event) {
 			if e.Kind == gossip.User {
@@ -373,13 +404,6 @@ func networks(list []string) []netip.Prefix {
 		}
 	}
 	return out
-}
-
-func (a *Agent) keys() [][]byte {
-	if len(a.cfg.EncryptKey) == 0 {
-		return nil
-	}
-	return [][]byte{a.cfg.EncryptKey}
 }
 
 func (a *Agent) profile(usual gossip.Profile) gossip.Profile {
@@ -422,11 +446,24 @@ func orElse(s, other string) string {
 	return s
 }
 
+// sourceOf is on whose behalf another agent calls, where calls are admitted up to a
+// rate. Servers of this datacenter hand on what they have admitted themselves.
+func (s *serverParts) sourceOf(p identity.Peer) string {
+	switch {
+	case !s.server.Limits(), p.Server && p.Datacenter == s.a.cfg.Datacenter:
+		return ""
+	case p.Server:
+		return p.Datacenter
+	}
+	return p.NodeID
+}
+
 // serve begins to answer calls: of agents of this datacenter on one endpoint,
 // of servers of other datacenters on the other.
 func (s *serverParts) serve() error {
 	operations := append(state.Operations(), events.Operations()...)
 	answers := rpc.NewServer(s.server, operations, s.a.tracer)
+	answers.Limit(s.sourceOf)
 	here := func(p identity.Peer) error {
 		if p.Datacenter != s.a.cfg.Datacenter {
 			return fmt.Errorf("this server is of datacenter %s", s.a.cfg.Datacenter)
@@ -434,8 +471,12 @@ func (s *serverParts) serve() error {
 		return nil
 	}
 	pushes := feed.NewServer(s.server, operations, "lan", s.a.reg)
+	pushes.Relay(s.server.Relayed())
 	err := errors.Join(s.rpc.Handle(rpc.Protocol, answers.Protocol(true, here)), s.rpc.Handle(rpc.PartsProtocol, answers.Parts(here)),
 		s.rpc.Handle(transfer.Protocol, transfer.Serve(s.server.Snapshots(), here)), s.rpc.Handle(feed.Protocol, pushes.Protocol(here)))
+	if err == nil && s.a.cfg.AutoEncrypt.AllowTLS {
+		err = s.rpc.Handle(certificates.EnrollProtocol, s.a.certs.Grants(here))
+	}
 	if err != nil || s.between == nil {
 		return err
 	}
@@ -449,7 +490,7 @@ func (s *serverParts) serve() error {
 	small.Lossy, small.PoolSize = true, betweenConns
 	bulk := answers.Protocol(false, servers)
 	bulk.Grow = 1
-	pushes = feed.NewServer(s.server.WANSource(), append(operations, &catalog.GetDigest), "wan", s.a.reg)
+	pushes = feed.NewServer(s.server.WANSource(), append(operations, &catalog.GetDigest, &acl.Follow), "wan", s.a.reg)
 	return errors.Join(s.between.Handle(removal.Protocol, s.removals.Handler()), s.between.Handle(rpc.Protocol, small), s.between.Handle(rpc.BulkProtocol, bulk),
 		s.between.Handle(rpc.PartsProtocol, answers.Parts(servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server.Snapshots(), servers)),
 		s.between.Handle(feed.Protocol, pushes.Protocol(servers)))

@@ -98,11 +98,15 @@ func (t *tokens) forRequests() string { return t.get(agentapi.TokenDefault) }
 // forDNS is the token of DNS lookups.
 func (t *tokens) forDNS() string { return t.get(agentapi.TokenDNS, agentapi.TokenDefault) }
 
-// forAgent is the token of what the agent does by itself and, with file, of
-// registering what configuration files define.
-func (t *tokens) forAgent(file bool) string {
+// forAgent is the token of what the agent does by itself.
+func (t *tokens) forAgent() string { return t.get(agentapi.TokenAgent, agentapi.TokenDefault) }
+
+// forRegistration is the token of services and checks that name none: that of requests,
+// as whoever registered them had it, or with file that of configuration files. The
+// agent's own is the last resort.
+func (t *tokens) forRegistration(file bool) string {
 	if file {
-		return t.get(agentapi.TokenConfigFile, agentapi.TokenAgent, agentapi.TokenDefault)
+		return t.get(agentapi.TokenConfigFile, agentapi.TokenDefault, agentapi.TokenAgent)
 	}
-	return t.get(agentapi.TokenAgent, agentapi.TokenDefault)
+	return t.get(agentapi.TokenDefault, agentapi.TokenAgent)
 }

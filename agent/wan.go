@@ -18,16 +18,18 @@ import (
 	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/server"
 	"github.com/legate-project/legate/state/status"
-	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/transport/identity"
 	"github.com/legate-project/legate/wan"
 )
 
 // startWAN opens the one port between datacenters: gossip and calls.
-func (s *serverParts) startWAN(id transport.Identity) error {
+func (s *serverParts) startWAN() error {
 	a := s.a
 	addr := a.bind(a.cfg.SerfWANBind, a.cfg.Ports.SerfWAN)
-	var err error
+	id, err := a.identityWAN()
+	if err != nil {
+		return err
+	}
 	if s.between, err = a.endpoint("wan", addr, id, a.opts.WrapWAN); err != nil {
 		return fmt.Errorf("listen for other datacenters on %s (ports.serf_wan): %w", addr, err)
 	}
@@ -35,7 +37,7 @@ func (s *serverParts) startWAN(id transport.Identity) error {
 		return err
 	}
 	s.router = federation.New(federation.Config{Datacenter: a.cfg.Datacenter, Transport: s.between, Ping: &status.Ping,
-		Removed: s.records.Removed, Log: a.log, Registerer: a.reg})
+		Removed: s.records.Removed, Filters: s.server.FiltersBy, Log: a.log, Registerer: a.reg})
 	if err := a.group.OnStop("federation", s.router.Stop); err != nil {
 		return err
 	}
@@ -55,7 +57,7 @@ func (s *serverParts) startWAN(id transport.Identity) error {
 		Self: wan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, RPCPort: a.cfg.Ports.Server,
 			WANPort: a.cfg.Ports.SerfWAN, Build: version.Build(), Version: a.opts.Version, Removals: s.records.Digest()},
 		Refuse: s.refuse, Allowed: networks(a.cfg.SerfWANAllowedCIDRs),
-		Federation: a.cfg.Federation, Endpoint: s.between, AdvertiseAddr: a.cfg.AdvertiseAddrWAN, AdvertisePort: a.cfg.Ports.SerfWAN,
+		Federation: a.cfg.Federation, Endpoint: s.between, Keyring: a.keys.WAN, AdvertiseAddr: a.cfg.AdvertiseAddrWAN, AdvertisePort: a.cfg.Ports.SerfWAN,
 		SnapshotPath: a.dir.sub(gossipFolder, "remote.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
 		Profile: a.profile(gossip.WAN), Timing: a.wanTiming(), OnChange: func(e wan.Event) { a.members.event("wan", e, damped); refresh() },
 		Log: a.log.With("component", "gossip", "pool", "wan"), Registerer: a.reg,
@@ -123,7 +125,7 @@ func (s *serverParts) openRemovals() error {
 		save = func(b []byte) error { return writeFile(path, b) }
 	}
 	var err error
-	if s.records, err = removal.Open(kept, save); err != nil {
+	if s.records, err = removal.Open(s.a.cfg.Datacenter, kept, save); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	s.removals = removal.New(removal.Config{
@@ -147,6 +149,10 @@ func (s *serverParts) refuse(datacenter string) error {
 func (s *serverParts) removalsChanged(changed []removal.Record) {
 	s.refresh()
 	for _, rec := range changed {
+		if rec.Home {
+			s.server.HomeChanged()
+			continue
+		}
 		if why := s.refuse(rec.Datacenter); why != nil {
 			s.a.views.Forget(rec.Datacenter, &op.Error{Code: op.CodeRemovedDatacenter, Text: "No path to datacenter", Datacenter: rec.Datacenter})
 			s.between.Expel(func(p identity.Peer) bool { return p.Datacenter == rec.Datacenter }, why.Error())
@@ -177,6 +183,20 @@ func (f federated) Removed() []removal.Record {
 		}
 	}
 	return out
+}
+
+// Home implements server.Federation.
+func (f federated) Home() (removal.Record, bool) { return f.s.records.Home() }
+
+// Since implements server.Federation.
+func (f federated) Since(datacenter string) int64 { return f.s.records.Since(datacenter) }
+
+// Counts implements server.Federation.
+func (f federated) Counts(rec removal.Record) bool { return f.s.records.Counts(rec) }
+
+// SetHome implements server.Federation.
+func (f federated) SetHome(ctx context.Context, rec removal.Record) (told int, missed []string, err error) {
+	return f.s.removals.SetHome(ctx, rec)
 }
 
 // SetRemoved implements server.Federation. What has failed is also marked as left,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -36,19 +37,31 @@ func (a *Agent) setWatches(all []*watches.Watch) error {
 	return a.watches.Set(ctx, all)
 }
 
-// ownClient is a client of this agent's HTTP interface.
+// ownClient is a client of this agent's HTTP interface, or of HTTPS if there is no
+// other.
 func (a *Agent) ownClient(datacenter, token string) (*api.Client, error) {
-	if len(a.http) == 0 {
-		return nil, errors.New("the agent has no HTTP interface to ask (ports.http)")
+	conf := &api.Config{Datacenter: datacenter, Token: token}
+	switch {
+	case len(a.http) > 0:
+		conf.Address = addressOf(a.http[0])
+	case len(a.https) > 0:
+		conf.Address, conf.Scheme = addressOf(a.https[0]), "https"
+		conf.Transport = &http.Transport{TLSClientConfig: a.certs.OwnHTTPS(), ForceAttemptHTTP2: true}
+	default:
+		return nil, errors.New("the agent has no HTTP interface to ask (ports.http, ports.https)")
 	}
-	address := a.http[0].String()
-	switch at := a.http[0].(type) {
+	return api.NewClient(conf)
+}
+
+// addressOf is what a client of this host connects to for a listener.
+func addressOf(at net.Addr) string {
+	switch at := at.(type) {
 	case *net.UnixAddr:
-		address = "unix://" + at.Name
+		return "unix://" + at.Name
 	case *net.TCPAddr:
 		if at.IP.IsUnspecified() {
-			address = fmt.Sprintf("localhost:%d", at.Port)
+			return fmt.Sprintf("localhost:%d", at.Port)
 		}
 	}
-	return api.NewClient(&api.Config{Address: address, Datacenter: datacenter, Token: token})
+	return at.String()
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/lan"
@@ -37,8 +38,10 @@ type Config struct {
 	Transport  rpc.RoundTripper
 	Streams    feed.Opener // for subscriptions; nil has none
 	// Timeout of a call whose caller set no deadline, in addition to the wait of
-	// a blocking read; default 60 s.
-	Timeout time.Duration
+	// a blocking read, asked for each; nil is 60 s.
+	Timeout func() time.Duration
+	// Rate bounds the calls, but for those through Own; nil is no bound.
+	Rate *rate.Limiter
 	// HoldTimeout is how long a call waits for a server or a leader to appear;
 	// default 7 s.
 	HoldTimeout time.Duration
@@ -49,6 +52,9 @@ type Config struct {
 const (
 	// rebalance is how many calls go to one server before the next one's turn.
 	rebalance = 4096
+	// avoidFor is how long a server that did not answer is the last that is tried: one
+	// that is dead or cut off takes the time of a handshake.
+	avoidFor = 3 * time.Second
 	// maxDirect is up to how many members agents call the leader at once where
 	// only the leader can answer, which spares a server the forwarding. In a
 	// larger datacenter the other servers gather the connections for it.
@@ -64,6 +70,13 @@ type Client struct {
 	calls        atomic.Uint64
 	leader       atomic.Pointer[string] // node ID of the leader as last told; nil if unknown
 	live         atomic.Pointer[live]
+	avoided      atomic.Pointer[[]avoided] // that did not answer lately; nil for none
+}
+
+// avoided is a server that did not answer.
+type avoided struct {
+	target transport.Target
+	until  time.Time
 }
 
 // live is the live servers as targets.
@@ -76,8 +89,11 @@ var _ op.Caller = (*Client)(nil)
 
 // New returns a client.
 func New(cfg Config) *Client {
-	if cfg.Timeout == 0 {
-		cfg.Timeout = time.Minute
+	if cfg.Timeout == nil {
+		cfg.Timeout = func() time.Duration { return time.Minute }
+	}
+	if cfg.Rate == nil {
+		cfg.Rate = rate.NewLimiter(rate.Inf, 0)
 	}
 	if cfg.HoldTimeout == 0 {
 		cfg.HoldTimeout = 7 * time.Second
@@ -89,6 +105,35 @@ func New(cfg Config) *Client {
 
 // Do implements op.Caller.
 func (c *Client) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	if err := c.admit(); err != nil {
+		return nil, err
+	}
+	return c.do(ctx, call)
+}
+
+// admit takes one call of the rate.
+func (c *Client) admit() error {
+	if c.cfg.Rate.Allow() {
+		return nil
+	}
+	c.metrics.exceeded.Inc()
+	return op.Errorf(op.CodeBusy, "this agent makes no more calls to servers now: try again later (limits.rpc_rate)")
+}
+
+// Own is the Caller for what the agent does by itself. Its calls count for the rate and
+// are not refused: whoever floods the agent does not keep its services and checks from
+// the catalog.
+func (c *Client) Own() op.Caller { return own{c} }
+
+type own struct{ c *Client }
+
+// Do implements op.Caller.
+func (o own) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	o.c.cfg.Rate.Allow()
+	return o.c.do(ctx, call)
+}
+
+func (c *Client) do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	start := time.Now()
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -101,7 +146,7 @@ func (c *Client) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 }
 
 func (c *Client) timeout(call *op.Call) time.Duration {
-	d := c.cfg.Timeout
+	d := c.cfg.Timeout()
 	if call.Header.MinIndex > 0 {
 		wait := call.Header.MaxWait
 		if wait <= 0 {
@@ -121,6 +166,9 @@ func (c *Client) hold(ctx context.Context, call *op.Call) (*op.Reply, error) {
 		if err == nil && reply.Meta.Leader != "" {
 			c.leader.Store(&reply.Meta.Leader)
 		}
+		if leaderLost(err) && !c.elsewhere(call) {
+			c.leader.Store(nil)
+		}
 		if outOfReach(err) {
 			c.remoteOffset.CompareAndSwap(offset, offset+1) // it may be that server's fault: another's turn
 		}
@@ -139,6 +187,16 @@ func (c *Client) hold(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	}
 }
 
+// leaderLost reports whether a server says that it knows no leader, or that the one it
+// handed a call to did not answer.
+func leaderLost(err error) bool {
+	switch op.CodeOf(err) {
+	case op.CodeNoLeader, op.CodeNoServer, op.CodeLost, op.CodeTimeout:
+		return true
+	}
+	return false
+}
+
 // outOfReach reports whether a server says that it has no way to a datacenter.
 func outOfReach(err error) bool {
 	switch op.CodeOf(err) {
@@ -151,6 +209,7 @@ func outOfReach(err error) bool {
 // skip moves the round robin on, past a server that did not answer.
 func (c *Client) skip(failed transport.Target) {
 	c.leader.Store(nil)
+	c.avoid(failed)
 	all := c.alive()
 	if i := slices.Index(all, failed); i >= 0 && len(all) > 0 {
 		if now := c.roundRobin.Load(); now%uint64(len(all)) == uint64(i) {
@@ -179,7 +238,53 @@ func (c *Client) targets(call *op.Call) []transport.Target {
 			first = i
 		}
 	}
-	return append(append(make([]transport.Target, 0, n), all[first:]...), all[:first]...)
+	return c.avoidedLast(append(append(make([]transport.Target, 0, n), all[first:]...), all[:first]...))
+}
+
+// avoid has a server tried last for a while.
+func (c *Client) avoid(failed transport.Target) {
+	now := time.Now()
+	for {
+		old := c.avoided.Load()
+		next := []avoided{{failed, now.Add(avoidFor)}}
+		if old != nil {
+			for _, a := range *old {
+				if a.target != failed && now.Before(a.until) {
+					next = append(next, a)
+				}
+			}
+		}
+		if c.avoided.CompareAndSwap(old, &next) {
+			return
+		}
+	}
+}
+
+// avoidedLast moves the servers that did not answer lately to the end.
+func (c *Client) avoidedLast(targets []transport.Target) []transport.Target {
+	list := c.avoided.Load()
+	if list == nil {
+		return targets
+	}
+	now, last := time.Now(), map[transport.Target]bool{}
+	for _, a := range *list {
+		if now.Before(a.until) {
+			last[a.target] = true
+		}
+	}
+	if len(last) == 0 {
+		c.avoided.CompareAndSwap(list, nil)
+	}
+	slices.SortStableFunc(targets, func(a, b transport.Target) int {
+		switch {
+		case last[a] == last[b]:
+			return 0
+		case last[a]:
+			return 1
+		}
+		return -1
+	})
+	return targets
 }
 
 // elsewhere reports whether a call is of another datacenter.

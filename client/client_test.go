@@ -2,13 +2,17 @@ package client
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"golang.org/x/time/rate"
 
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/internal/logging"
@@ -48,7 +52,10 @@ func (s *site) RoundTrip(_ context.Context, to transport.Target, _ string, _, _ 
 	s.asked = append(s.asked, to.NodeID)
 	s.mu.Unlock()
 	<-time.After(s.takes) // virtual time
-	if err := s.say(to.NodeID); err != nil {
+	switch err := s.say(to.NodeID); {
+	case errors.Is(err, transport.ErrUnreachable), errors.Is(err, transport.ErrLost):
+		return nil, err
+	case err != nil:
 		return op.AppendError(nil, err), nil
 	}
 	return op.AppendReply(nil, op.NewReply(op.Meta{}, &kv.Entry{Key: "k"}))
@@ -125,6 +132,121 @@ func TestOwnDatacenterWithoutALeaderIsWaitedFor(t *testing.T) {
 		}
 		if err := ask(t, c, ""); err != nil || len(s.asked) < 3 {
 			t.Errorf("%v, asked %v", err, s.asked)
+		}
+	})
+}
+
+// Above the rate calls are refused as busy, before any server is asked; what the agent
+// does by itself is not refused, and counts.
+func TestCallsAreBoundedInRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite()
+		s.say = func(string) error { return nil }
+		limit := rate.NewLimiter(2, 3)
+		c := New(Config{Datacenter: "dc1", Servers: s, Transport: s, Streams: s, Rate: limit, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
+		follow := func() error {
+			return c.Subscribe(t.Context(), op.NewCall(&kv.Get, op.Header{}, &kv.GetRequest{Key: "k"}), func(*op.Reply) error { return nil })
+		}
+		for range 3 {
+			if err := ask(t, c, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refused := func(what string, err error) {
+			t.Helper()
+			if op.CodeOf(err) != op.CodeBusy || !strings.Contains(err.Error(), "limits.rpc_rate") || len(s.asked) != 3 {
+				t.Errorf("%s: %v, asked %d times", what, err, len(s.asked))
+			}
+		}
+		refused("a call above the rate", ask(t, c, ""))
+		refused("a subscription above the rate", follow())
+		if n := testutil.ToFloat64(c.metrics.exceeded); n != 2 {
+			t.Errorf("%v refused calls are counted, want 2", n)
+		}
+		own := func() error {
+			_, _, err := kv.Get.Call(t.Context(), c.Own(), op.Header{}, &kv.GetRequest{Key: "k"})
+			return err
+		}
+		if err := own(); err != nil {
+			t.Errorf("the agent's own: %v", err)
+		}
+		<-time.After(time.Second) // two more, of which the agent takes one
+		if err := errors.Join(own(), ask(t, c, "")); err != nil {
+			t.Error(err)
+		}
+		if err := ask(t, c, ""); op.CodeOf(err) != op.CodeBusy {
+			t.Errorf("the agent's own call does not count: %v", err)
+		}
+		limit.SetLimit(rate.Inf)
+		if err := ask(t, c, ""); err != nil {
+			t.Errorf("without a limit: %v", err)
+		}
+	})
+}
+
+// A server that did not answer is the last that is tried for a while, also where another
+// one fails after it.
+func TestAServerThatDidNotAnswerIsTriedLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite()
+		c := s.client()
+		dead := map[string]bool{}
+		s.say = func(id string) error {
+			if dead[id] {
+				return transport.ErrUnreachable
+			}
+			return nil
+		}
+		for range 2 { // who is in use dies, one after another
+			s.asked = nil
+			if err := ask(t, c, ""); err != nil || len(s.asked) > 2 {
+				t.Fatalf("asked %v: %v", s.asked, err)
+			}
+			dead[s.asked[len(s.asked)-1]] = true
+		}
+		for range 20 {
+			s.asked = nil
+			if err := ask(t, c, ""); err != nil || len(s.asked) > 2 || len(s.asked) == 2 && s.asked[0] == s.asked[1] {
+				t.Fatalf("asked %v: %v", s.asked, err)
+			}
+		}
+		if s.asked = nil; ask(t, c, "") != nil || len(s.asked) != 1 {
+			t.Errorf("asked %v although it is known who answers", s.asked)
+		}
+		clear(dead)
+		<-time.After(avoidFor)
+		if ask(t, c, "") != nil || c.avoided.Load() != nil {
+			t.Error("who did not answer is avoided for ever")
+		}
+	})
+}
+
+// TestAServerThatTellsOfALostLeaderIsAskedAgain: it answered, so it is not avoided, and
+// nobody asks the leader whose loss it told of.
+func TestAServerThatTellsOfALostLeaderIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite()
+		c := s.client()
+		c.roundRobin.Store(0)
+		dead := "b"
+		c.leader.Store(&dead)
+		c.avoid(c.alive()[1]) // so that another server hands calls to it
+		s.say = func(id string) error {
+			if id == dead {
+				return transport.ErrUnreachable
+			}
+			return op.Errorf(op.CodeLost, "connection to b lost")
+		}
+		write := func() error {
+			s.asked = nil
+			_, _, err := kv.Apply.Call(t.Context(), c, op.Header{}, &kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: "k"}})
+			return err
+		}
+		for range 3 {
+			if err := write(); op.CodeOf(err) != op.CodeLost || len(s.asked) != 1 || s.asked[0] == dead {
+				t.Fatalf("asked %v: %v", s.asked, err)
+			}
+			<-time.After(avoidFor) // the leader is no longer avoided
 		}
 	})
 }

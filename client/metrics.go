@@ -12,7 +12,9 @@ import (
 type metrics struct {
 	seconds *prometheus.HistogramVec
 	errors  *prometheus.CounterVec
-	of      map[op.Kind]prometheus.Observer // seconds by kind, found once
+	// exceeded counts calls that were not made.
+	exceeded prometheus.Counter
+	of       map[op.Kind]prometheus.Observer // seconds by kind, found once
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -25,7 +27,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "legate_client_call_errors_total", Help: "Calls of this client agent that failed, by code of the error. Worry: no-leader and no-server that go on.",
 		}, []string{"code"}),
 	}
-	r.MustRegister(m.seconds, m.errors)
+	m.exceeded = prometheus.NewCounter(prometheus.CounterOpts{Name: "legate_client_rate_exceeded_total",
+		Help: "Calls of this client agent that were refused because they are more than limits.rpc_rate. Worry: any that goes on."})
+	r.MustRegister(m.seconds, m.errors, m.exceeded)
 	m.of = map[op.Kind]prometheus.Observer{}
 	for _, k := range []op.Kind{op.KindRead, op.KindWrite, op.KindInternal, op.KindDirect, op.KindDirectRead} {
 		m.of[k] = m.seconds.WithLabelValues(k.String())

@@ -15,5 +15,8 @@ func (c *Client) Subscribe(ctx context.Context, call *op.Call, push func(*op.Rep
 	if c.cfg.Streams == nil {
 		return op.Errorf(op.CodeUnsupported, "%s cannot be followed: this client opens no streams", call.Operation.OpName())
 	}
+	if err := c.admit(); err != nil {
+		return err
+	}
 	return feed.FollowEach(ctx, c.cfg.Streams, c.targets(call), call, feed.Sink{Push: push, Failed: c.skip})
 }

@@ -6,7 +6,7 @@ import "time"
 type Ports struct {
 	DNS     int `key:"dns" flag:"dns-port" default:"8600" doc:"DNS, UDP and TCP."`
 	HTTP    int `key:"http" flag:"http-port" default:"8500" doc:"HTTP API."`
-	HTTPS   int `key:"https" flag:"https-port" default:"-1" mark:"pending" doc:"HTTP API over TLS."`
+	HTTPS   int `key:"https" flag:"https-port" default:"-1" doc:"HTTP API over TLS, HTTP/1.1 and HTTP/2. Takes tls.https.cert_file."`
 	SerfLAN int `key:"serf_lan" flag:"serf-lan-port" default:"8301" doc:"Gossip inside the datacenter, UDP and TCP."`
 	SerfWAN int `key:"serf_wan" flag:"serf-wan-port" default:"8302" doc:"Everything between datacenters, one UDP port. -1 keeps this datacenter alone."`
 	Server  int `key:"server" flag:"server-port" default:"8300" doc:"Inside the datacenter: RPC on UDP, Raft on TCP."`
@@ -26,7 +26,7 @@ type Ports struct {
 type Addresses struct {
 	DNS     []string `key:"dns" mark:"words" doc:"Addresses of the DNS listener."`
 	HTTP    []string `key:"http" mark:"words" doc:"Addresses of the HTTP listener; unix:// paths are allowed."`
-	HTTPS   []string `key:"https" mark:"words,pending" doc:"Addresses of the HTTPS listener."`
+	HTTPS   []string `key:"https" mark:"words" doc:"Addresses of the HTTPS listener; unix:// paths are allowed."`
 	GRPC    []string `key:"grpc" mark:"words,silent" doc:"Service mesh."`
 	GRPCTLS []string `key:"grpc_tls" mark:"words,silent" doc:"Service mesh."`
 }
@@ -50,13 +50,13 @@ type Gossip struct {
 
 // Autopilot is the first configuration of autopilot.
 type Autopilot struct {
-	CleanupDeadServers      bool          `key:"cleanup_dead_servers" default:"true" doc:"Remove failed servers when others took their place."`
-	LastContactThreshold    time.Duration `key:"last_contact_threshold" default:"200ms" doc:"Longest silence of a healthy server."`
-	MaxTrailingLogs         int           `key:"max_trailing_logs" default:"250" unit:"entries" doc:"Farthest that a healthy server trails."`
-	MinQuorum               int           `key:"min_quorum" unit:"servers" doc:"Do not clean up below this many."`
+	CleanupDeadServers      bool          `key:"cleanup_dead_servers" default:"true" doc:"Remove failed servers where that raises how many more may fail: when a new one has taken the place."`
+	LastContactThreshold    time.Duration `key:"last_contact_threshold" default:"200ms" doc:"Longest silence between a healthy server and its leader."`
+	MaxTrailingLogs         int           `key:"max_trailing_logs" default:"250" unit:"entries" doc:"Entries of the log that a healthy server may lack."`
+	MinQuorum               int           `key:"min_quorum" unit:"servers" doc:"Remove no failed server if fewer voters were left."`
 	ServerStabilizationTime time.Duration `key:"server_stabilization_time" default:"10s" doc:"How long a new server must be healthy before it votes."`
+	RedundancyZoneTag       string        `key:"redundancy_zone_tag" doc:"Key of node_meta that names the zone of a server: one server of each zone votes, the others stand by. Empty means that all vote."`
 
-	RedundancyZoneTag       string `key:"redundancy_zone_tag" mark:"enterprise" doc:"Redundancy zones."`
 	DisableUpgradeMigration bool   `key:"disable_upgrade_migration" mark:"enterprise" doc:"Upgrade migration."`
 	UpgradeVersionTag       string `key:"upgrade_version_tag" mark:"enterprise" doc:"Upgrade migration."`
 }
@@ -64,7 +64,7 @@ type Autopilot struct {
 // Performance is Raft's timing and how long to hold on.
 type Performance struct {
 	RaftMultiplier        int           `key:"raft_multiplier" default:"5" doc:"Factor on Raft's timeouts (heartbeat 0.5 s, election 0.5 s, lease 0.4 s), 1 to 10."`
-	LeaveDrainTime        time.Duration `key:"leave_drain_time" default:"5s" doc:"How long a leaving server still answers."`
+	LeaveDrainTime        time.Duration `key:"leave_drain_time" default:"5s" doc:"How long at most a leaving server goes on answering: until it is out of the consensus group."`
 	RPCHoldTimeout        time.Duration `key:"rpc_hold_timeout" default:"7s" doc:"How long a request waits while there is no leader, and a registration with the agent for the catalog to have it. Then it is answered all the same, and the agent goes on."`
 	GRPCKeepaliveInterval time.Duration `key:"grpc_keepalive_interval" default:"30s" mark:"silent" doc:"Service mesh."`
 	GRPCKeepaliveTimeout  time.Duration `key:"grpc_keepalive_timeout" default:"20s" mark:"silent" doc:"Service mesh."`
@@ -106,7 +106,7 @@ type HTTPConfig struct {
 	AllowWriteHTTPFrom []string          `key:"allow_write_http_from" flag:"allow-write-http-from" doc:"Networks that may write. Empty means all."`
 	ResponseHeaders    map[string]string `key:"response_headers" doc:"Headers added to every answer."`
 	UseCache           bool              `key:"use_cache" default:"true" doc:"Answer ?cached from what this agent keeps and its owner pushes; false ignores ?cached."`
-	MaxHeaderBytes     int               `key:"max_header_bytes" unit:"bytes" doc:"Longest request header; 0 means the standard 1 MiB."`
+	MaxHeaderBytes     int               `key:"max_header_bytes" unit:"bytes" doc:"Longest request line and headers; 0 means 64 KiB."`
 }
 
 // UIConfig is the web interface.
@@ -136,15 +136,15 @@ type RPC struct {
 // Limits bound what clients may ask for.
 type Limits struct {
 	HTTPMaxConnsPerClient int           `key:"http_max_conns_per_client" default:"200" unit:"connections" mark:"reload" doc:"HTTP connections of one client address."`
-	HTTPSHandshakeTimeout time.Duration `key:"https_handshake_timeout" default:"5s" mark:"pending" doc:"How long a TLS handshake may take."`
-	RPCHandshakeTimeout   time.Duration `key:"rpc_handshake_timeout" default:"5s" mark:"reload,pending" doc:"How long the handshake of an RPC connection may take."`
+	HTTPSHandshakeTimeout time.Duration `key:"https_handshake_timeout" default:"5s" doc:"How long a TLS handshake with the HTTPS listener may take, and then the headers of a request."`
+	RPCHandshakeTimeout   time.Duration `key:"rpc_handshake_timeout" default:"5s" mark:"reload" doc:"How long the handshake of a connection between agents may take that another one makes."`
 	RPCClientTimeout      time.Duration `key:"rpc_client_timeout" default:"60s" mark:"reload" doc:"How long an RPC that does not block may take."`
-	RPCRate               float64       `key:"rpc_rate" default:"-1" unit:"per second" mark:"reload,pending" doc:"RPCs that a client agent sends; -1 means no limit."`
-	RPCMaxBurst           int           `key:"rpc_max_burst" default:"1000" mark:"reload,pending" doc:"RPCs that a client agent sends at once."`
-	RPCMaxConnsPerClient  int           `key:"rpc_max_conns_per_client" default:"100" unit:"connections" mark:"reload,pending" doc:"RPC connections of one client address."`
+	RPCRate               float64       `key:"rpc_rate" default:"-1" unit:"per second" mark:"reload" doc:"RPCs that a client agent sends to servers for its own clients; -1 means no limit. Above it they are refused; what keeps the agent's own services and checks in the catalog is not, and counts."`
+	RPCMaxBurst           int           `key:"rpc_max_burst" default:"1000" mark:"reload" doc:"RPCs that a client agent sends at once before rpc_rate bounds them."`
+	RPCMaxConnsPerClient  int           `key:"rpc_max_conns_per_client" default:"100" unit:"connections" mark:"reload" doc:"Connections of one address to ports.server, over QUIC and over TCP (Raft) each; 0 means no limit. Between datacenters it is 256."`
 	KVMaxValueSize        int           `key:"kv_max_value_size" default:"524288" unit:"bytes" doc:"Longest value of the key/value store."`
 	TxnMaxReqLen          int           `key:"txn_max_req_len" default:"524288" unit:"bytes" doc:"Longest body of a transaction."`
-	RequestLimits         RequestLimits `key:"request_limits" mark:"reload,pending" doc:"Rates of reads and writes of a server."`
+	RequestLimits         RequestLimits `key:"request_limits" mark:"reload" doc:"Rates of reads and writes that a server admits from clients, agents and other datacenters, shared fairly among them."`
 }
 
 // RequestLimits are the rates that a server admits.
@@ -191,58 +191,58 @@ type Telemetry struct {
 
 // ACL is access control.
 type ACL struct {
-	Enabled                bool          `key:"enabled" mark:"pending" doc:"Switch access control on."`
-	DefaultPolicy          string        `key:"default_policy" default:"allow" mark:"pending" doc:"What happens where no rule matches: allow or deny."`
-	DownPolicy             string        `key:"down_policy" default:"extend-cache" mark:"pending" doc:"What happens while the primary datacenter cannot be asked: allow, deny, extend-cache or async-cache."`
-	TokenTTL               time.Duration `key:"token_ttl" default:"30s" mark:"pending" doc:"How long a token is kept in the cache."`
-	PolicyTTL              time.Duration `key:"policy_ttl" default:"30s" mark:"pending" doc:"How long a policy is kept in the cache."`
-	RoleTTL                time.Duration `key:"role_ttl" default:"30s" mark:"pending" doc:"How long a role is kept in the cache."`
-	EnableTokenReplication bool          `key:"enable_token_replication" mark:"pending" doc:"Copy tokens from the primary datacenter, too."`
+	Enabled                bool          `key:"enabled" doc:"Switch access control on."`
+	DefaultPolicy          string        `key:"default_policy" default:"allow" doc:"What happens where no rule matches: allow or deny."`
+	DownPolicy             string        `key:"down_policy" default:"extend-cache" doc:"What a client agent lets its callers do while no server can be asked what their tokens stand for: allow everything, deny everything, extend-cache (what it knew goes on counting, unknown tokens are denied) or async-cache (what it knows counts at once, and servers are asked behind that)."`
+	TokenTTL               time.Duration `key:"token_ttl" default:"30s" doc:"How long a client agent takes for its own requests what a server said that a token stands for, with its policies and roles. Servers are never behind their state."`
+	PolicyTTL              time.Duration `key:"policy_ttl" default:"30s" mark:"silent" doc:"Without effect: what a token stands for is kept whole, for token_ttl."`
+	RoleTTL                time.Duration `key:"role_ttl" default:"30s" mark:"silent" doc:"Without effect: what a token stands for is kept whole, for token_ttl."`
+	EnableTokenReplication bool          `key:"enable_token_replication" mark:"silent" doc:"Without effect: global tokens are copied to every datacenter in any case."`
 	EnableTokenPersistence bool          `key:"enable_token_persistence" doc:"Keep tokens set at run time in data_dir."`
-	EnableKeyListPolicy    bool          `key:"enable_key_list_policy" mark:"pending" doc:"Recursive reads of keys need the right to list."`
+	EnableKeyListPolicy    bool          `key:"enable_key_list_policy" doc:"Recursive reads of keys need the right to list."`
 	Tokens                 ACLTokens     `key:"tokens" mark:"reload" doc:"Tokens of the agent itself."`
 	MSPDisableBootstrap    bool          `key:"msp_disable_bootstrap" mark:"enterprise" doc:"Managed service provider."`
 }
 
 // ACLTokens are the tokens that the agent itself uses.
 type ACLTokens struct {
-	InitialManagement      string `key:"initial_management" alias:"master" mark:"pending,secret" doc:"Secret of the first management token."`
-	Default                string `key:"default" mark:"secret" doc:"Used for requests without a token."`
-	Agent                  string `key:"agent" mark:"secret" doc:"Used for the agent's own requests."`
-	AgentRecovery          string `key:"agent_recovery" alias:"agent_master" mark:"pending,secret" doc:"Accepted by this agent while no server can be asked."`
-	Replication            string `key:"replication" mark:"pending,secret" doc:"Used to copy from the primary datacenter."`
+	InitialManagement      string `key:"initial_management" alias:"master" mark:"secret" doc:"Secret of the first management token."`
+	Default                string `key:"default" mark:"secret" doc:"Used for requests without a token, and for services and checks that were registered without one."`
+	Agent                  string `key:"agent" mark:"secret" doc:"Used for the agent's own requests: its node, its coordinate, comparing the catalog with what it has."`
+	AgentRecovery          string `key:"agent_recovery" alias:"agent_master" mark:"secret" doc:"Accepted by this agent without asking a server: it may write the agent (agent:write on its node name) and read nodes."`
+	Replication            string `key:"replication" mark:"silent,secret" doc:"Without effect: servers of the federation copy from each other by their certificates."`
 	DNS                    string `key:"dns" mark:"secret" doc:"Used for DNS."`
-	ConfigFileRegistration string `key:"config_file_service_registration" mark:"secret" doc:"Used to register services and checks from files."`
+	ConfigFileRegistration string `key:"config_file_service_registration" mark:"secret" doc:"Used to register services and checks from files that name no token."`
 	ManagedServiceProvider any    `key:"managed_service_provider" mark:"enterprise,secret" doc:"Managed service provider."`
 }
 
 // TLS is the certificates of each listener; what a listener leaves out comes
-// from Defaults.
+// from Defaults, and after Load it has that.
 type TLS struct {
 	Defaults    TLSListener `key:"defaults" doc:"For every listener."`
-	InternalRPC TLSListener `key:"internal_rpc" doc:"Between agents."`
+	InternalRPC TLSListener `key:"internal_rpc" doc:"Between agents, inside a datacenter and between datacenters: QUIC, and Raft over TCP. Without cert_file the certificate is derived from the gossip key. TLS 1.3 alone is spoken there."`
 	HTTPS       TLSListener `key:"https" doc:"HTTP API."`
 	GRPC        TLSListener `key:"grpc" mark:"silent" doc:"Service mesh."`
 }
 
 // TLSListener is the certificates of one listener.
 type TLSListener struct {
-	CAFile               string `key:"ca_file" mark:"reload" doc:"File of the authorities' certificates."`
-	CAPath               string `key:"ca_path" mark:"reload" doc:"Directory of the authorities' certificates."`
-	CertFile             string `key:"cert_file" mark:"reload" doc:"File of the certificate."`
-	KeyFile              string `key:"key_file" mark:"reload" doc:"File of the private key."`
+	CAFile               string `key:"ca_file" doc:"File of the authorities' certificates, in PEM. Files are read again on a reload, and when they change."`
+	CAPath               string `key:"ca_path" doc:"Directory of such files; all that they and ca_file have is trusted."`
+	CertFile             string `key:"cert_file" doc:"File of the certificate and of those between it and an authority, in PEM."`
+	KeyFile              string `key:"key_file" doc:"File of the private key, in PEM: ECDSA, RSA or Ed25519, without a passphrase."`
 	TLSMinVersion        string `key:"tls_min_version" doc:"TLSv1_2 (the default) or TLSv1_3."`
-	TLSCipherSuites      string `key:"tls_cipher_suites" doc:"Cipher suites for TLS 1.2, separated by commas."`
-	VerifyIncoming       bool   `key:"verify_incoming" doc:"Ask for certificates of clients."`
-	VerifyOutgoing       bool   `key:"verify_outgoing" doc:"Check certificates of servers."`
-	VerifyServerHostname bool   `key:"verify_server_hostname" doc:"Servers must have the name server.<datacenter>.<domain>. For internal_rpc."`
+	TLSCipherSuites      string `key:"tls_cipher_suites" doc:"Cipher suites for TLS 1.2, separated by commas, by the names of RFC 5289 and RFC 7905. For https."`
+	VerifyIncoming       bool   `key:"verify_incoming" doc:"Who connects must show a certificate of an authority of ca_file."`
+	VerifyOutgoing       bool   `key:"verify_outgoing" doc:"Who answers must show a certificate of an authority of ca_file. For internal_rpc."`
+	VerifyServerHostname bool   `key:"verify_server_hostname" doc:"Who says that it is a server must show a certificate with the DNS name server.<datacenter>.<domain>. For internal_rpc; means verify_outgoing."`
 	UseAutoCert          bool   `key:"use_auto_cert" mark:"silent" doc:"Service mesh."`
 }
 
-// AutoEncrypt hands certificates to clients.
+// AutoEncrypt is certificates for client agents from the servers of their datacenter.
 type AutoEncrypt struct {
-	AllowTLS bool     `key:"allow_tls" doc:"On servers: hand out certificates."`
-	TLS      bool     `key:"tls" doc:"On clients: ask for a certificate."`
-	DNSSAN   []string `key:"dns_san" doc:"DNS names in the certificate."`
-	IPSAN    []string `key:"ip_san" doc:"IP addresses in the certificate."`
+	AllowTLS bool     `key:"allow_tls" doc:"On servers: give client agents with the gossip key a certificate, signed with the key of this server's own. Takes tls.internal_rpc.cert_file and encrypt."`
+	TLS      bool     `key:"tls" doc:"On client agents: ask the servers for a certificate to show to them, and for another when two thirds of its 72 hours are over. Takes ca_file and encrypt."`
+	DNSSAN   []string `key:"dns_san" mark:"silent" doc:"The certificate is for connections between agents, which name no hosts."`
+	IPSAN    []string `key:"ip_san" mark:"silent" doc:"The same."`
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"maps"
 	"reflect"
+	"strings"
 )
 
 // hidden stands for the value of a secret key.
@@ -79,8 +80,44 @@ func setting(v reflect.Value, f field) any {
 		return all
 	case v.Kind() == reflect.Map:
 		return maps.Clone(v.Interface().(map[string]string))
+	case v.Type() == reflect.TypeFor[[]map[string]any]():
+		list := make([]any, v.Len())
+		for i := range list {
+			list[i] = veiled(v.Index(i).Interface())
+		}
+		return list
 	case v.Type() == reflect.TypeFor[[]string]():
 		return JoinEntriesToShow(v.Interface().([]string)) // of other lists all is shown
 	}
 	return v.Interface()
+}
+
+// veiled is what only its user knows the keys of, without what is secret by its name.
+func veiled(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, value := range v {
+			switch strings.ToLower(key) {
+			case "token", "header", "headers":
+				out[key] = hidden
+			default:
+				out[key] = veiled(value)
+			}
+		}
+		return out
+	case []map[string]any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = veiled(v[i])
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = veiled(v[i])
+		}
+		return out
+	}
+	return v
 }

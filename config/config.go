@@ -41,7 +41,7 @@ type Config struct {
 
 	// Identity.
 	Datacenter        string            `key:"datacenter" flag:"datacenter,dc" default:"dc1" doc:"Name of this agent's datacenter: letters, digits, - and _; kept in lower case. The words nearest and all are reserved."`
-	PrimaryDatacenter string            `key:"primary_datacenter" mark:"pending" doc:"Datacenter with authority over access control. Empty means this one."`
+	PrimaryDatacenter string            `key:"primary_datacenter" doc:"Datacenter where policies, roles and global tokens are written first. Empty means this one."`
 	Federation        string            `key:"federation" default:"legate" doc:"Name of the federation. Servers of different federations refuse each other."`
 	NodeName          string            `key:"node_name" flag:"node" doc:"Name of this node, unique in its datacenter. Empty means the host's name."`
 	NodeID            string            `key:"node_id" flag:"node-id" doc:"UUID of this node. Empty means a random one that is kept in data_dir."`
@@ -87,10 +87,10 @@ type Config struct {
 	SkipLeaveOnInterrupt      bool          `key:"skip_leave_on_interrupt" doc:"Stop without leaving on SIGINT. The default is false for clients, true for servers."`
 
 	// Gossip and Raft.
-	EncryptKey            []byte        `key:"encrypt" flag:"encrypt" mark:"secret" doc:"Gossip key: 16, 24 or 32 bytes in base64 (legate keygen makes one). One key for the whole federation."`
+	EncryptKey            []byte        `key:"encrypt" flag:"encrypt" mark:"secret" doc:"Gossip key: 16, 24 or 32 bytes in base64 (legate keygen makes one). One key for the whole federation. The keyrings in data_dir begin with it and count from then on (legate keyring)."`
 	EncryptVerifyIncoming bool          `key:"encrypt_verify_incoming" default:"true" mark:"pending" doc:"Refuse gossip that is not encrypted."`
 	EncryptVerifyOutgoing bool          `key:"encrypt_verify_outgoing" default:"true" mark:"pending" doc:"Encrypt outgoing gossip."`
-	DisableKeyringFile    bool          `key:"disable_keyring_file" flag:"disable-keyring-file" mark:"pending" doc:"Do not keep gossip keys in data_dir."`
+	DisableKeyringFile    bool          `key:"disable_keyring_file" flag:"disable-keyring-file" doc:"Do not keep gossip keys in data_dir: after a restart the key is that of encrypt again."`
 	GossipLAN             Gossip        `key:"gossip_lan" doc:"Timing of the LAN pool."`
 	GossipWAN             Gossip        `key:"gossip_wan" doc:"Timing of the WAN pool."`
 	Protocol              int           `key:"protocol" flag:"protocol" default:"2" mark:"silent" doc:"Protocol version; 2 or 3 are accepted and mean the same."`
@@ -100,7 +100,8 @@ type Config struct {
 	RaftTrailingLogs      int           `key:"raft_trailing_logs" default:"10240" unit:"entries" doc:"Log entries kept behind a snapshot."`
 	RaftPreVoteDisabled   bool          `key:"raft_prevote_disabled" doc:"Switch Raft's pre-vote off. Then a server that was cut off ends the term of the leader when it comes back."`
 	RaftLogStore          any           `key:"raft_logstore" mark:"silent" doc:"Choice of log store; there is only one here."`
-	Autopilot             Autopilot     `key:"autopilot" mark:"pending" doc:"First settings of autopilot; later ones come through the API."`
+	ReadReplica           bool          `key:"read_replica" alias:"non_voting_server" flag:"read-replica,non-voting-server" doc:"This server never votes: it answers reads, and counts for no majority."`
+	Autopilot             Autopilot     `key:"autopilot" doc:"How the servers are looked after. The first leader of a datacenter writes this into the state; from then on that counts (legate operator autopilot set-config)."`
 	Performance           Performance   `key:"performance" doc:"Raft timing, and how long to wait for a leader or for a leave."`
 
 	// Client interfaces.
@@ -155,11 +156,12 @@ type Config struct {
 
 	// Security.
 	ACL         ACL         `key:"acl" doc:"Access control."`
-	TLS         TLS         `key:"tls" mark:"pending" doc:"Certificates, one block for each listener over the defaults."`
-	AutoEncrypt AutoEncrypt `key:"auto_encrypt" mark:"pending" doc:"Certificates for clients from the servers."`
+	TLS         TLS         `key:"tls" mark:"reload" doc:"Certificates, one block for each listener over the defaults."`
+	AutoEncrypt AutoEncrypt `key:"auto_encrypt" doc:"Certificates for client agents from the servers."`
 	AutoConfig  any         `key:"auto_config" mark:"pending" doc:"Configuration for clients from the servers."`
 
 	// Accepted, without a use here.
+	TLSPreferServerSuites  bool     `key:"tls_prefer_server_cipher_suites" mark:"silent" doc:"The order of cipher suites is not chosen."`
 	Version                string   `key:"version" mark:"silent" doc:"Version of the agent that the file was written for."`
 	Connect                any      `key:"connect" mark:"silent" doc:"Service mesh."`
 	ConfigEntries          any      `key:"config_entries" mark:"silent" doc:"Service mesh."`
@@ -173,7 +175,6 @@ type Config struct {
 	Partition              string   `key:"partition" mark:"enterprise" doc:"Admin partition."`
 	Segment                string   `key:"segment" flag:"segment" mark:"enterprise" doc:"Network segment."`
 	Segments               any      `key:"segments" mark:"enterprise" doc:"Network segments."`
-	ReadReplica            bool     `key:"read_replica" alias:"non_voting_server" flag:"read-replica,non-voting-server" mark:"enterprise" doc:"Server without a vote."`
 	Audit                  any      `key:"audit" mark:"enterprise" doc:"Audit log."`
 	LicensePath            string   `key:"license_path" mark:"enterprise" doc:"License."`
 	Reporting              any      `key:"reporting" mark:"enterprise" doc:"License reports."`

@@ -190,7 +190,8 @@ func TestFaultsNameFileAndKeyAllAtOnce(t *testing.T) {
 	a := write(t, dir, "a.hcl", `datacentre = "x"`+"\nports { htpp = 1 dns = \"8600\" }\nretry_interval = 10\nretry_join = [1]\nserver = \"yes\"")
 	b := write(t, dir, "b.hcl", `node_name = `)
 	c := write(t, dir, "c.json", `{"encrypt":"c2VjcmV0"} trailing`)
-	d := write(t, dir, "d.hcl", `encrypt = "not base64 but secret" service { nmae = "web" } bind_addr = "example.com"`)
+	d := write(t, dir, "d.hcl", `encrypt = "not base64 but secret" service { nmae = "web" } bind_addr = "example.com"
+		limits { rpc_rate = 0 rpc_max_burst = 0 rpc_handshake_timeout = "1ms" rpc_max_conns_per_client = -1 }`)
 	_, _, err := Load(Sources{Paths: []string{a, b, c, d, filepath.Join(dir, "none")}, Environment: fixed()})
 	if err == nil {
 		t.Fatal("no error")
@@ -209,6 +210,10 @@ func TestFaultsNameFileAndKeyAllAtOnce(t *testing.T) {
 		d + `: services[0].nmae: unknown key, did you mean "name"?`,
 		d + `: services[0]: a service needs a name`,
 		d + `: bind_addr: "example.com" is not one IP address`,
+		d + `: limits.rpc_rate: 0 would let no call through: want calls a second, or -1 for no limit`,
+		d + `: limits.rpc_max_burst: 0 must be at least 1`,
+		d + `: limits.rpc_handshake_timeout: 1ms is too short: it must be at least 10ms`,
+		d + `: limits.rpc_max_conns_per_client: -1 must be at least 0`,
 		"none: no such file",
 		"data_dir: data_dir cannot be empty",
 	} {
@@ -287,6 +292,13 @@ func TestValidation(t *testing.T) {
 		{`check { name = "a" tcp = "x:1" interval = "1s" docker_container_id = "c" }`, `docker_container_id needs args`},
 		{`check { name = "a" ttl = "1s" status = "good" }`, `must be passing`},
 		{`check { ttl = "1s" }`, `needs a name or an id`},
+		{`read_replica = true`, `'read_replica = true' requires 'server = true'`},
+		{`server = true bootstrap_expect = 1 read_replica = true`, `cannot start a datacenter alone`},
+		{`autopilot { last_contact_threshold = "0s" }`, `autopilot.last_contact_threshold`},
+		{`autopilot { server_stabilization_time = "-1s" }`, `autopilot.server_stabilization_time`},
+		{`autopilot { min_quorum = -1 }`, `cannot be negative`},
+		{`autopilot { max_trailing_logs = -1 }`, `cannot be negative`},
+		{`autopilot { redundancy_zone_tag = "` + strings.Repeat("x", 129) + `" }`, `autopilot.redundancy_zone_tag`},
 		{`datacenter = "a" datacenter = "b"`, `already set`},
 		{`ports = 1 ports { http = 1 }`, `ports is given twice`},
 		{`Server = true server = true`, `given twice`},
@@ -317,21 +329,31 @@ func TestAnEmptyFileIsNoConfiguration(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{`acl { enabled = true }`, `a.hcl: acl.enabled is accepted but has no effect yet`},
+		{`acl { enabled = true }`, ``},
 		{`acl { enabled = false }`, ``},
 		{`acl { enable_token_persistence = true tokens { default = "x" agent = "x" dns = "x" config_file_service_registration = "x" } }`, ``},
-		{`acl { tokens { replication = "x" } }`, `a.hcl: acl.tokens.replication is accepted but has no effect yet`},
-		{`acl { tokens { initial_management = "x" } }`, `acl.tokens.initial_management is accepted but has no effect yet`},
-		{`acl { tokens { agent_recovery = "x" } }`, `acl.tokens.agent_recovery is accepted but has no effect yet`},
+		{`acl { enable_token_replication = true tokens { replication = "x" } }`, ``},
+		{`acl { tokens { initial_management = "x" } }`, ``},
+		{`limits { rpc_max_burst = 5 rpc_rate = 2.5 }`, ``},
 		{`connect { enabled = true } config_entries { bootstrap = [{}] } ports { grpc = 8502 }`, ``},
 		{`telemetry { circonus_api_token = "x" circonus_broker_id = "1" }`, ``},
 		{`version = "1.21.0"`, ``},
+		{`server = true bootstrap_expect = 3 read_replica = true autopilot { redundancy_zone_tag = "zone" min_quorum = 3 cleanup_dead_servers = false }`, ``},
+		{`autopilot { upgrade_version_tag = "x" }`, `a.hcl: autopilot.upgrade_version_tag belongs to Consul's enterprise edition`},
 		{`segment = "x"`, `a.hcl: segment belongs to Consul's enterprise edition`},
-		{`verify_incoming = true`, `a.hcl: verify_incoming is now called tls.defaults.verify_incoming`},
+		{`ca_file = "/ca.pem" verify_incoming = true`, `a.hcl: verify_incoming is now called tls.defaults.verify_incoming`},
 		{`retry_join_wan = ["x"]`, `only servers join the WAN`},
 		{`disable_update_check = true raft_logstore { backend = "wal" } performance { raft_multiplier = 0 }`, ``},
 		{`cache { entry_fetch_rate = 5.5 }`, `a.hcl: cache.entry_fetch_rate is accepted but has no effect yet`},
 		{`cache { entry_fetch_max_burst = 9 }`, `a.hcl: cache.entry_fetch_max_burst is accepted but has no effect yet`},
+		{`enable_script_checks = true`, `a.hcl: enable_script_checks is DANGEROUS without access control`},
+		{`enable_script_checks = true acl { enabled = true }`, `enable_script_checks is DANGEROUS`}, // default_policy is allow
+		{`enable_script_checks = true acl { enabled = true default_policy = "deny" }`, ``},
+		{`enable_script_checks = true http_config { allow_write_http_from = ["127.0.0.0/8"] }`, ``},
+		{`enable_local_script_checks = true`, ``},
+		{`disable_remote_exec = false`, `a.hcl: disable_remote_exec = false is DANGEROUS without access control`},
+		{`disable_remote_exec = false http_config { allow_write_http_from = ["127.0.0.0/8"] }`, `disable_remote_exec = false is DANGEROUS`}, // others' ports count
+		{`disable_remote_exec = false acl { enabled = true default_policy = "deny" }`, ``},
 		{`node_name = "a_b"`, `cannot be found through DNS`},
 		{`recursors = ["127.0.0.1:8600"]`, `own DNS`},
 		{`recursors = ["127.0.0.1", "127.0.0.2:8600"]`, ``},

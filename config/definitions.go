@@ -20,7 +20,7 @@ type ServiceDefinition struct {
 	Meta              map[string]string         `key:"meta" doc:"At most 64 pairs kept with the service."`
 	Weights           *ServiceWeights           `key:"weights" doc:"Weights of the SRV records; 1 and 1 when left out."`
 	EnableTagOverride bool                      `key:"enable_tag_override" doc:"The catalog's tags win over the agent's."`
-	Token             string                    `key:"token" mark:"pending,secret" doc:"Token to register with."`
+	Token             string                    `key:"token" mark:"secret" doc:"Token to register with, and to deregister."`
 	Checks            []CheckDefinition         `key:"checks" alias:"check" doc:"Checks of the service."`
 	Locality          *mesh.Locality            `key:"locality" doc:"Where the service runs; only kept and shown."`
 	Proxy             mesh.Proxy                `key:"proxy" doc:"What a proxy of a service mesh is told; only kept and shown."`
@@ -56,7 +56,7 @@ type CheckDefinition struct {
 	Name      string `key:"name" doc:"Name of the check."`
 	Notes     string `key:"notes" doc:"For humans."`
 	ServiceID string `key:"service_id" doc:"Service that the check is about. Empty means the node."`
-	Token     string `key:"token" mark:"pending,secret" doc:"Token to register with."`
+	Token     string `key:"token" mark:"secret" doc:"Token to register with, and to deregister."`
 	Status    string `key:"status" doc:"State before the first result: passing, warning or critical (the default)."`
 
 	Args              []string      `key:"args" alias:"script_args" doc:"Command to run: exit code 0 passes, 1 warns, others are critical. With docker_container_id it runs in that container."`

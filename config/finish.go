@@ -46,6 +46,7 @@ func (f *finisher) finish() {
 	f.modes()
 	f.addresses()
 	f.ports()
+	f.inheritTLS()
 }
 
 func (f *finisher) names() {

@@ -33,6 +33,7 @@ const (
 
 func (f *finisher) validate() {
 	f.checkNames()
+	f.checkCommands()
 	f.checkModes()
 	f.checkFailover()
 	f.checkAddresses()
@@ -42,6 +43,7 @@ func (f *finisher) validate() {
 	f.checkTelemetry()
 	f.checkTracing()
 	f.checkMeta("node_meta", f.cfg.NodeMeta)
+	f.checkTLS()
 	f.checkDefinitions()
 }
 
@@ -89,6 +91,24 @@ func (f *finisher) checkNames() {
 	}
 	if c.Domain == "" || c.Domain == "." {
 		f.fault("domain", "cannot be empty")
+	}
+}
+
+// checkCommands notes where somebody runs commands on this agent whom nobody has allowed
+// that.
+func (f *finisher) checkCommands() {
+	c := f.cfg
+	if c.ACL.Enabled && c.ACL.DefaultPolicy == "deny" {
+		return
+	}
+	const enable = `set acl { enabled = true, default_policy = "deny" }`
+	if c.EnableScriptChecks && len(c.HTTPConfig.AllowWriteHTTPFrom) == 0 {
+		f.note("enable_script_checks", "enable_script_checks is DANGEROUS without access control: who reaches the HTTP port of this agent runs commands as its user. "+
+			"Use enable_local_script_checks for those of files alone, or "+enable+", or say in http_config.allow_write_http_from who may register checks")
+	}
+	if !c.DisableRemoteExec {
+		f.note("disable_remote_exec", "disable_remote_exec = false is DANGEROUS without access control: who reaches the HTTP port of any agent of this datacenter runs commands as this agent's user. "+
+			"Set disable_remote_exec = true, or "+enable)
 	}
 }
 
@@ -158,6 +178,14 @@ func (f *finisher) checkModes() {
 	case n%2 == 0:
 		f.note("bootstrap_expect", "bootstrap_expect is %d: an even number of servers survives no more failures than one less", n)
 	}
+	switch {
+	case !c.ReadReplica:
+	case !c.Server:
+		f.fault("read_replica", "'read_replica = true' requires 'server = true'")
+	case c.Bootstrap:
+		f.fault("read_replica", "a server that never votes cannot start a datacenter alone: take bootstrap, or bootstrap_expect = 1, or -dev away")
+	}
+	f.checkAutopilot(&c.Autopilot)
 	f.checkJoins("retry_join", c.RetryJoin)
 	f.checkJoins("retry_join_wan", c.RetryJoinWAN)
 	switch {
@@ -166,6 +194,21 @@ func (f *finisher) checkModes() {
 		f.note("retry_join_wan", "retry_join_wan has no effect on a client: only servers join the WAN")
 	case c.Ports.SerfWAN < 0:
 		f.fault("retry_join_wan", "cannot join the WAN while ports.serf_wan is -1")
+	}
+}
+
+func (f *finisher) checkAutopilot(a *Autopilot) {
+	if a.LastContactThreshold <= 0 {
+		f.fault("autopilot.last_contact_threshold", "is %v: no server but the leader would ever be healthy", a.LastContactThreshold)
+	}
+	if a.ServerStabilizationTime < 0 {
+		f.fault("autopilot.server_stabilization_time", "cannot be negative")
+	}
+	if a.MaxTrailingLogs < 0 || a.MinQuorum < 0 {
+		f.fault("autopilot", "max_trailing_logs and min_quorum cannot be negative")
+	}
+	if len(a.RedundancyZoneTag) > maxMetaKey {
+		f.fault("autopilot.redundancy_zone_tag", "is longer than %d bytes, as no key of node_meta is", maxMetaKey)
 	}
 }
 
@@ -277,6 +320,8 @@ func (f *finisher) checkTimes() {
 		{"performance.leave_drain_time", c.Performance.LeaveDrainTime, 0},
 		{"performance.rpc_hold_timeout", c.Performance.RPCHoldTimeout, 0},
 		{"limits.rpc_client_timeout", c.Limits.RPCClientTimeout, time.Millisecond},
+		{"limits.https_handshake_timeout", c.Limits.HTTPSHandshakeTimeout, time.Millisecond},
+		{"limits.rpc_handshake_timeout", c.Limits.RPCHandshakeTimeout, 10 * time.Millisecond},
 		{"dns_config.max_stale", c.DNSConfig.MaxStale, 0},
 		{"dns_config.cache_max_age", c.DNSConfig.CacheMaxAge, 0},
 		{"dns_config.answer_timeout", c.DNSConfig.AnswerTimeout, 10 * time.Millisecond},
@@ -303,6 +348,9 @@ func (f *finisher) checkChoices() {
 		}
 	}
 	f.choice("limits.request_limits.mode", c.Limits.RequestLimits.Mode, "disabled", "permissive", "enforcing")
+	if r := c.Limits.RPCRate; r != -1 && !(r > 0) { // not a number is not above 0 either
+		f.fault("limits.rpc_rate", "%v would let no call through: want calls a second, or -1 for no limit", r)
+	}
 	f.choice("acl.default_policy", c.ACL.DefaultPolicy, "allow", "deny")
 	f.choice("acl.down_policy", c.ACL.DownPolicy, "allow", "deny", "extend-cache", "async-cache")
 	if m := c.Performance.RaftMultiplier; m < 1 || m > maxRaftMultiple {
@@ -317,6 +365,8 @@ func (f *finisher) checkChoices() {
 		{"dns_config.udp_answer_limit", c.DNSConfig.UDPAnswerLimit, 0},
 		{"dns_config.a_record_limit", c.DNSConfig.ARecordLimit, 0},
 		{"limits.http_max_conns_per_client", c.Limits.HTTPMaxConnsPerClient, 0},
+		{"limits.rpc_max_conns_per_client", c.Limits.RPCMaxConnsPerClient, 0},
+		{"limits.rpc_max_burst", c.Limits.RPCMaxBurst, 1},
 		{"limits.kv_max_value_size", c.Limits.KVMaxValueSize, 1},
 		{"limits.txn_max_req_len", c.Limits.TxnMaxReqLen, 1},
 		{"log_rotate_bytes", c.LogRotateBytes, 0},

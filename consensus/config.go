@@ -25,6 +25,8 @@ var (
 	ErrOverloaded = errors.New("consensus: too many commands wait")
 	// ErrTooLarge: the command exceeds MaxCommandBytes. Nothing was applied.
 	ErrTooLarge = errors.New("consensus: the command is too large")
+	// ErrUnknownServer: no other voter of the group has the ID. Nothing was done.
+	ErrUnknownServer = errors.New("consensus: no other voter has this ID")
 	// ErrStopped: the node has stopped or failed. Nothing was applied.
 	ErrStopped = errors.New("consensus: the node has stopped")
 	// ErrBootstrapped: the node has a log, a term or a state already.
@@ -51,6 +53,9 @@ type Server struct {
 	ID      string
 	Address string // host:port as last configured; a hint, see TCPConfig.AddressOf
 	Voter   bool
+	// LastIndex is where its log ends, as the leader knows from its last answer; 0 if
+	// that is not known here.
+	LastIndex uint64
 }
 
 // Timing are Raft's times where they are not derived from Multiplier.
@@ -92,6 +97,9 @@ type Config struct {
 	// applied, and of each loss, in order, by one goroutine. It may block, but
 	// a loss waits for the call before it: watch LeaseRead. nil: nobody is told.
 	OnLeadership func(leader bool)
+	// OnLeader is told when it becomes known that another server, or this one, leads. It
+	// must not block. nil: nobody is told.
+	OnLeader func()
 }
 
 // NoTrailingLogs as TrailingLogs keeps nothing that the state has: for tests.
@@ -165,6 +173,9 @@ func (c *Config) withDefaults() {
 	}
 	if c.OnLeadership == nil {
 		c.OnLeadership = func(bool) {}
+	}
+	if c.OnLeader == nil {
+		c.OnLeader = func() {}
 	}
 }
 

@@ -110,6 +110,7 @@ func (c *course) leads(id raft.ServerID) {
 		c.n.metrics.leaderChanges.Inc()
 	}
 	c.leader, c.known, c.since = id, true, time.Now()
+	c.n.cfg.OnLeader()
 }
 
 // nameOf is a server's name, or its ID while that is not known.

@@ -81,7 +81,7 @@ func TestElectionsSayWhoWhyAndHowLong(t *testing.T) {
 func TestAnElectionOfATransferSaysSo(t *testing.T) {
 	members, logs := recorded(t, 2)
 	lead := leader(t, members)
-	if err := lead.node.TransferLeadership(t.Context()); err != nil {
+	if err := lead.node.TransferLeadership(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
 	next := others(members, lead)[0]

@@ -118,6 +118,26 @@ func (n *Node) ConfirmLeadership(ctx context.Context) (readIndex uint64, err err
 	}
 }
 
+// Alive returns nil when Raft's loop has answered, whoever leads; an error when ctx ends
+// before.
+func (n *Node) Alive(ctx context.Context) error {
+	answered := make(chan struct{})
+	if err := n.waits.Spawn("alive", func(context.Context) {
+		_ = n.raft.VerifyLeader().Error() // which answer it is says who leads, not whether the loop runs
+		close(answered)
+	}); err != nil {
+		return fmt.Errorf("ask Raft's loop: %w", err)
+	}
+	select {
+	case <-answered:
+		return nil
+	case <-n.down:
+		return fmt.Errorf("ask Raft's loop: %w", ErrStopped)
+	case <-ctx.Done():
+		return fmt.Errorf("ask Raft's loop: %w", ctx.Err())
+	}
+}
+
 // confirmLoop serves rounds: all who came before a round share its answer.
 func (n *Node) confirmLoop(ctx context.Context) {
 	for {

@@ -113,7 +113,7 @@ func TestElectionsAreCounted(t *testing.T) {
 func TestTransfersAreCounted(t *testing.T) {
 	members, regs := metered(t, 2)
 	lead := leader(t, members)
-	if err := lead.node.TransferLeadership(t.Context()); err != nil {
+	if err := lead.node.TransferLeadership(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
 	reg := regs[lead.id]
@@ -121,7 +121,7 @@ func TestTransfersAreCounted(t *testing.T) {
 		reading(t, reg, "transfers_total", "result", "failed"); a != 1 || b != 1 || c != 0 {
 		t.Errorf("%v transfers began, %v were done, %v failed", a, b, c)
 	}
-	if err := lead.node.TransferLeadership(t.Context()); err == nil {
+	if err := lead.node.TransferLeadership(t.Context(), ""); err == nil {
 		t.Fatal("who does not lead hands over")
 	}
 	if n := reading(t, reg, "transfers_total", "result", "failed"); n != 1 {

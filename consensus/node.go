@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -134,6 +135,7 @@ func (n *Node) run() error {
 		n.group.Go("requests", n.peers.forward),
 		n.group.Go("observations", func(ctx context.Context) { n.observe(ctx, observations) }),
 		n.group.Go("leadership", n.followLeadership),
+		n.group.Go("vigil", n.vigil),
 		n.group.Go("confirmations", n.confirmLoop),
 		n.group.Go("answers", n.answerLoop),
 		n.group.Go("proposals", n.proposeLoop),
@@ -339,16 +341,28 @@ func (n *Node) Configuration() ([]Server, uint64, error) {
 	}
 	var servers []Server
 	for _, s := range f.Configuration().Servers {
-		servers = append(servers, Server{ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter})
+		servers = append(servers, Server{ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter, LastIndex: n.lastIndex(s.ID)})
 	}
 	return servers, n.cfg.State.Position().ConfigurationIndex, nil
+}
+
+// lastIndex is where the log of a server ends, 0 if that is not known here.
+func (n *Node) lastIndex(id raft.ServerID) uint64 {
+	if id == n.lease.self {
+		return n.raft.LastIndex()
+	}
+	if n.raft.State() != raft.Leader {
+		return 0
+	}
+	known, _ := n.peers.followers.of(id, n.raft.CurrentTerm())
+	return known.last
 }
 
 // AddVoter adds a server, or changes its address, and waits until that is
 // committed. Only the leader can.
 func (n *Node) AddVoter(ctx context.Context, id, address string) error {
-	f := n.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(address), 0, 0)
-	if err := translate(n.await(ctx, f)); err != nil {
+	f := pilot{n, ctx}.AddVoter(raft.ServerID(id), raft.ServerAddress(address), 0, 0)
+	if err := f.Error(); err != nil {
 		return fmt.Errorf("add the server %s: %w", id, err)
 	}
 	return nil
@@ -357,19 +371,31 @@ func (n *Node) AddVoter(ctx context.Context, id, address string) error {
 // RemoveServer takes a server out and waits until that is committed. Only the
 // leader can.
 func (n *Node) RemoveServer(ctx context.Context, id string) error {
-	if err := translate(n.await(ctx, n.raft.RemoveServer(raft.ServerID(id), 0, 0))); err != nil {
+	if err := (pilot{n, ctx}).RemoveServer(raft.ServerID(id), 0, 0).Error(); err != nil {
 		return fmt.Errorf("remove the server %s: %w", id, err)
 	}
 	return nil
 }
 
-// TransferLeadership hands over to the most current other voter; best effort.
+// TransferLeadership hands over to the voter with an ID, or to the most current other
+// one if that is empty; best effort. ErrUnknownServer for an ID that is no other voter.
 // An error leaves this node leading, or not. The lease is void meanwhile: the
 // others vote for the new leader however fresh the word of this one is.
-func (n *Node) TransferLeadership(ctx context.Context) error {
+func (n *Node) TransferLeadership(ctx context.Context, id string) error {
+	transfer := n.raft.LeadershipTransfer
+	if id != "" {
+		servers := n.raft.GetConfiguration().Configuration().Servers
+		i := slices.IndexFunc(servers, func(s raft.Server) bool {
+			return string(s.ID) == id && s.Suffrage == raft.Voter && s.ID != n.lease.self
+		})
+		if i < 0 {
+			return fmt.Errorf("transfer leadership to %s: %w", id, ErrUnknownServer)
+		}
+		transfer = func() raft.Future { return n.raft.LeadershipTransferToServer(servers[i].ID, servers[i].Address) }
+	}
 	n.lease.revoke(n.raft.CurrentTerm())
 	n.metrics.transfers.Inc()
-	if err := n.await(ctx, n.raft.LeadershipTransfer()); err != nil {
+	if err := n.await(ctx, transfer()); err != nil {
 		n.lease.reinstate()
 		n.metrics.transferFailed.Inc()
 		return fmt.Errorf("transfer leadership: %w", err)

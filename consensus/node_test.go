@@ -184,7 +184,7 @@ func TestLeadershipIsToldInOrder(t *testing.T) {
 	members := cluster(t, 3, tune)
 	for range 3 {
 		lead := leader(t, members)
-		if err := lead.node.TransferLeadership(t.Context()); err != nil {
+		if err := lead.node.TransferLeadership(t.Context(), ""); err != nil {
 			t.Logf("transfer: %v", err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -34,7 +35,7 @@ type TCPConfig struct {
 
 // NewTCPTransport returns Raft's transport over such streams. It takes the
 // listener over.
-func NewTCPTransport(cfg TCPConfig) (raft.Transport, error) {
+func NewTCPTransport(cfg TCPConfig) (*TCPTransport, error) {
 	if cfg.Listener == nil || cfg.Dial == nil {
 		return nil, errors.New("consensus: a transport needs a listener and a dial function")
 	}
@@ -44,20 +45,97 @@ func NewTCPTransport(cfg TCPConfig) (raft.Transport, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = logging.Discard()
 	}
+	conns := &openConns{began: map[net.Conn]time.Time{}}
 	tc := &raft.NetworkTransportConfig{
-		Stream: streams{cfg.Listener, cfg}, MaxPool: maxConnections, MaxRPCsInFlight: maxRPCsInFlight,
+		Stream: streams{cfg.Listener, cfg, conns}, MaxPool: maxConnections, MaxRPCsInFlight: maxRPCsInFlight,
 		Timeout: transportTimeout, Logger: logging.HCLog(cfg.Logger.With("component", "raft")),
 	}
 	if cfg.AddressOf != nil {
 		tc.ServerAddressProvider = addresses(cfg.AddressOf)
 	}
-	return raft.NewNetworkTransportWithConfig(tc), nil
+	return &TCPTransport{raft.NewNetworkTransportWithConfig(tc), conns}, nil
+}
+
+// TCPTransport is Raft's transport over TCP.
+type TCPTransport struct {
+	*raft.NetworkTransport
+	conns *openConns
+}
+
+// renewGrace is how long a connection that is to be replaced has for what it carries:
+// many heartbeats, after each of which one that is in use ends by itself.
+const renewGrace = 2 * time.Second
+
+// Renew has all connections replaced, those with the longest in use within 2 s: for when
+// who is at their other ends has to be proven again. It returns then, or when ctx ends.
+func (t *TCPTransport) Renew(ctx context.Context) {
+	before := time.Now()
+	t.CloseStreams()
+	select {
+	case <-ctx.Done():
+	case <-time.After(renewGrace):
+		t.conns.close(before)
+	}
+}
+
+// openConns are the connections that are open, with when they were made. It is safe for
+// concurrent use.
+type openConns struct {
+	mu    sync.Mutex
+	began map[net.Conn]time.Time
+}
+
+// openConn takes itself out when it is closed.
+type openConn struct {
+	net.Conn
+	of *openConns
+}
+
+func (o *openConns) add(c net.Conn) net.Conn {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.began[c] = time.Now()
+	return &openConn{c, o}
+}
+
+// Close implements net.Conn.
+func (c *openConn) Close() error {
+	c.of.mu.Lock()
+	delete(c.of.began, c.Conn)
+	c.of.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// close closes those that were made before a time. Raft makes others.
+func (o *openConns) close(before time.Time) {
+	o.mu.Lock()
+	var old []net.Conn
+	for c, began := range o.began {
+		if began.Before(before) {
+			old = append(old, c)
+			delete(o.began, c)
+		}
+	}
+	o.mu.Unlock()
+	for _, c := range old {
+		_ = c.Close() // it is given up either way
+	}
 }
 
 // streams is Raft's view of listener and dial.
 type streams struct {
 	net.Listener
-	cfg TCPConfig
+	cfg   TCPConfig
+	conns *openConns
+}
+
+// Accept implements net.Listener.
+func (s streams) Accept() (net.Conn, error) {
+	c, err := s.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return s.conns.add(c), nil
 }
 
 var _ raft.StreamLayer = streams{}
@@ -73,7 +151,7 @@ func (s streams) Dial(address raft.ServerAddress, timeout time.Duration) (net.Co
 	if err != nil {
 		return nil, fmt.Errorf("dial the server at %s: %w", address, err)
 	}
-	return conn, nil
+	return s.conns.add(conn), nil
 }
 
 // errNoAddress makes Raft use the address of its configuration.

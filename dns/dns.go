@@ -63,6 +63,9 @@ type Config struct {
 	Recursors []string
 	// Token for lookups; nil uses none.
 	Token func() string
+	// Stands says whether a token stands for anything: its error is denied if not. Nil
+	// takes each for one that does.
+	Stands func(ctx context.Context, token string) error
 
 	// Tracer begins the traces of queries; nil for none.
 	Tracer     *tracing.Tracer
@@ -348,12 +351,32 @@ func (x *exchange) ttl(seconds uint32) uint32 {
 // failed says how a lookup that failed is answered.
 func (x *exchange) failed(err error) int {
 	switch op.CodeOf(err) {
-	case op.CodeUnknownDatacenter, op.CodeRemovedDatacenter, op.CodeLeftDatacenter, op.CodeNotFound, op.CodeDenied, op.CodeInvalid:
+	case op.CodeDenied:
+		if why := x.powerless(); why != nil {
+			x.fresh = failed
+			x.s.log.Warn("names cannot be looked up: the token for that stands for nothing; set another one (acl.tokens.dns, or default where that is not set)", "error", why)
+			return mdns.RcodeServerFailure
+		}
+		return x.negative(mdns.RcodeNameError)
+	case op.CodeUnknownDatacenter, op.CodeRemovedDatacenter, op.CodeLeftDatacenter, op.CodeNotFound, op.CodeInvalid:
 		return x.negative(mdns.RcodeNameError)
 	}
 	x.fresh = failed
 	x.s.log.Debug("lookup failed", "question", x.owner, "error", err)
 	return mdns.RcodeServerFailure
+}
+
+// powerless is an error if lookups are refused because their token stands for nothing,
+// whatever the name: then it is not known whether there is such a name, and who asks may
+// have another server to ask.
+func (x *exchange) powerless() error {
+	if x.s.cfg.Stands == nil || x.s.cfg.Token == nil {
+		return nil
+	}
+	if err := x.s.cfg.Stands(x.ctx, x.s.cfg.Token()); op.CodeOf(err) == op.CodeDenied {
+		return err
+	}
+	return nil
 }
 
 // negative adds the SOA record by which resolvers keep a negative answer, not long

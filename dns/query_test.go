@@ -66,6 +66,33 @@ func (p *prepared) Do(ctx context.Context, c *op.Call) (*op.Reply, error) {
 	return op.NewReply(op.Meta{}, a), nil
 }
 
+// That a name may not be seen is one thing, that nothing can be asked another.
+func TestATokenThatStandsForNothingIsNoAnswerAboutNames(t *testing.T) {
+	var stands error
+	asked := ""
+	s, _ := start(t, &prepared{fake: newFake()}, func(c *Config) {
+		c.Token = func() string { return "secret" }
+		c.Stands = func(_ context.Context, token string) error {
+			asked = token
+			return stands
+		}
+	})
+	for _, c := range []struct {
+		stands error
+		want   int
+	}{
+		{nil, mdns.RcodeNameError},
+		{op.Errorf(op.CodeDenied, "ACL not found"), mdns.RcodeServerFailure},
+		{op.ErrNoLeader, mdns.RcodeNameError},
+	} {
+		stands, asked = c.stands, ""
+		m := ask(t, s, "denied.query.consul.", mdns.TypeA)
+		if m.Rcode != c.want || asked != "secret" || (len(m.Ns) == 0) != (c.want == mdns.RcodeServerFailure) {
+			t.Errorf("a token of which is said %v: %s, asked about %q", c.stands, m, asked)
+		}
+	}
+}
+
 // TestQueryNames: one row is one question with its answer.
 func TestQueryNames(t *testing.T) {
 	var sorted strings.Builder

@@ -69,7 +69,10 @@ type Config struct {
 	// Removed tells whether a datacenter was removed from the federation: none of
 	// its servers is asked, and its name is answered with an error of its own.
 	// Nil for none.
-	Removed    func(datacenter string) bool
+	Removed func(datacenter string) bool
+	// Filters names the home of the records by which callers are shown what their tokens
+	// may see of what is followed; false where that is not so. Nil for never.
+	Filters    func() (home string, ok bool)
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }

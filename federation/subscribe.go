@@ -33,6 +33,11 @@ func (s *subscriber) Subscribe(ctx context.Context, call *op.Call, push func(*op
 	if len(targets) > maxAttempts {
 		targets = targets[:maxAttempts]
 	}
+	if s.r.cfg.Filters != nil {
+		c := *call
+		c.Header.FiltersBy, c.Header.Filters = s.r.cfg.Filters()
+		call = &c
+	}
 	began := false
 	err = feed.FollowEach(ctx, s.via, targets, call, feed.Sink{
 		Push:   func(reply *op.Reply) error { began = true; return push(reply) },

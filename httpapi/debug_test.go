@@ -19,6 +19,7 @@ func TestProfilesAreServedWhereAllowed(t *testing.T) {
 	for path, want := range map[string]int{
 		"/debug/pprof/": 200, "/debug/pprof/goroutine?debug=1": 200, "/debug/pprof/heap": 200, "/debug/pprof/symbol": 200,
 		"/debug/pprof/cmdline": 403, "/debug/pprof/nothing": 404, "/debug/pprof/profile?seconds=x": 400,
+		"/debug/pprof/heap?seconds=100000": 400, "/debug/pprof/goroutine?seconds=-1": 400, "/debug/pprof/trace?seconds=NaN": 400,
 		"/debug/pprof/profile?seconds=100000": 400, "/debug/pprof/trace?seconds=0.01": 200,
 	} {
 		if w := ask(path); w.Code != want {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/httpapi/rest"
+	"github.com/legate-project/legate/state/acl/rules"
 )
 
 // front is what belongs to no area.
@@ -17,8 +18,8 @@ func (f *front) rows() []rest.Route {
 	return []rest.Route{
 		{Path: "/", Get: f.root},
 		{Path: "/robots.txt", Get: robots},
-		{Path: "/metrics", Get: f.prometheusMetrics},
-		{Path: "/debug/pprof/", Get: f.debugProfile},
+		{Path: "/metrics", Get: rest.Needs(rules.Agent, rules.Read, f.prometheusMetrics)},
+		{Path: "/debug/pprof/", Get: rest.Needs(rules.Operator, rules.Read, f.debugProfile)},
 	}
 }
 
@@ -34,9 +35,10 @@ func (f *front) prometheusMetrics(x *rest.Exchange) error { return x.Delegate(f.
 const maxProfile = 10 * time.Minute
 
 // debugProfile answers the run-time profiles of net/http/pprof, one at a time
-// for those that take a while, if the configuration allows it.
+// for those that take a while, if the configuration allows it. With access control, who
+// may read about the datacenter may have them in any case.
 func (f *front) debugProfile(x *rest.Exchange) error {
-	if f.cfg.Debug == nil || !f.cfg.Debug() {
+	if !f.cfg.ACL.Enabled && (f.cfg.Debug == nil || !f.cfg.Debug()) {
 		return rest.Refuse(http.StatusForbidden, "Profiles are not served by this agent: set enable_debug = true in its configuration")
 	}
 	switch x.Rest {
@@ -44,17 +46,18 @@ func (f *front) debugProfile(x *rest.Exchange) error {
 		return rest.Refuse(http.StatusForbidden, "The command line is not shown")
 	case "symbol":
 		return x.Delegate(http.HandlerFunc(pprof.Symbol))
-	case "profile", "trace":
-		if text := x.Get("seconds"); text != "" {
-			n, err := strconv.ParseFloat(text, 64)
-			if err != nil || n <= 0 || n > maxProfile.Seconds() {
-				return rest.Refuse(http.StatusBadRequest, "Invalid value for ?seconds: want a number above 0 and at most "+strconv.Itoa(int(maxProfile.Seconds())))
-			}
+	}
+	seconds := x.Get("seconds")
+	if seconds != "" { // of all others, too: what changed meanwhile
+		if n, err := strconv.ParseFloat(seconds, 64); err != nil || !(n > 0 && n <= maxProfile.Seconds()) {
+			return rest.Refuse(http.StatusBadRequest, "Invalid value for ?seconds: want a number above 0 and at most "+strconv.Itoa(int(maxProfile.Seconds())))
 		}
-		x.Waits = true // its time says nothing about the server
-		if x.Rest == "trace" {
-			return x.Delegate(http.HandlerFunc(pprof.Trace))
-		}
+	}
+	x.Waits = seconds != "" || x.Rest == "profile" || x.Rest == "trace" // its time says nothing about the server
+	switch x.Rest {
+	case "trace":
+		return x.Delegate(http.HandlerFunc(pprof.Trace))
+	case "profile":
 		return x.Delegate(http.HandlerFunc(pprof.Profile))
 	}
 	return x.Delegate(http.HandlerFunc(pprof.Index))

@@ -43,7 +43,7 @@ func TestWhatAllRoutesShareIsAnswered(t *testing.T) {
 		{"GET", "/v1/kv/denied", "", 403, "Permission denied: x"},
 		{"GET", "/v1/kv/panic", "", 500, "~Internal error"},
 		{"GET", "/v1/txn", "", 405, "method GET not allowed"},
-		{"GET", "/v1/acl/token/self", "", 501, "~not served yet"},
+		{"GET", "/v1/acl/token/self", "", 401, "ACL support disabled"},
 		{"GET", "/v1/connect/ca/roots", "", 501, `{"Error":"This agent has no service mesh"}`},
 		{"GET", "/", "", 200, "~Legate agent n1"},
 		{"GET", "/robots.txt", "", 200, "~Disallow: /"},

@@ -41,7 +41,7 @@ func Routes(c Config) []rest.Route {
 		(&query.API{Caller: c.Caller, NodeName: c.NodeName, Datacenter: c.Datacenter}).Routes(),
 		(&event.API{Caller: c.Caller, Events: c.Events, Datacenter: c.Datacenter}).Routes(),
 		(&snapshot.API{Source: c.Snapshots}).Routes(),
-		acl.Routes(),
+		(&acl.API{Caller: c.Caller, Config: c.ACL, NodeName: c.NodeName, Datacenter: c.Datacenter}).Routes(),
 		(&ui.API{Caller: c.Caller}).Routes(),
 		(&mesh.API{Authority: c.Authority}).Routes(),
 	)

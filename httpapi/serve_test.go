@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/legate-project/legate/httpapi/resttest"
+	"github.com/legate-project/legate/internal/admission"
 	"github.com/legate-project/legate/internal/logging"
 )
 
@@ -161,7 +162,7 @@ func TestAMonitorEndsWithItsServer(t *testing.T) {
 }
 
 func TestRealConnections(t *testing.T) {
-	w := start(t, func(c *Config) { c.MaxConnsPerClient = 2 })
+	w := start(t, func(c *Config) { c.Gate = admission.New(admission.Bounds{Each: 2}, nil) })
 	url, _ := serving(t, w)
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
@@ -244,7 +245,7 @@ func TestTheTableHasEachRouteOnce(t *testing.T) {
 			t.Errorf("%s is in the table twice", r.Path)
 		}
 		seen[r.Path] = true
-		if r.Get == nil && r.Put == nil && r.Post == nil && r.Delete == nil && r.Later == "" && r.Mesh == "" {
+		if r.Get == nil && r.Put == nil && r.Post == nil && r.Delete == nil && r.Mesh == "" {
 			t.Errorf("%s has no method", r.Path)
 		}
 	}

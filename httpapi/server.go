@@ -8,7 +8,9 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -24,9 +26,11 @@ import (
 	"github.com/legate-project/legate/httpapi/event"
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/httpapi/snapshot"
+	"github.com/legate-project/legate/internal/admission"
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/internal/tracing"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl/rules"
 )
 
 // Bounds on how long a client may hold the server up.
@@ -34,6 +38,18 @@ const (
 	readHeaderTimeout = 10 * time.Second // for the request line and headers
 	idleTimeout       = 5 * time.Minute  // between requests; longer than clients keep connections
 	drainTimeout      = 5 * time.Second  // for requests in flight while the server stops
+)
+
+// Bounds on what clients may make the server hold.
+const (
+	// maxHeader is how many bytes a request's line and headers may have, unless
+	// http_config.max_header_bytes says otherwise: who sends a path, a filter and a token
+	// needs a few thousand.
+	maxHeader = 64 << 10
+	// maxStreams and maxStreamsEach bound the requests over HTTP/2 that are under way, in
+	// all and of one address, which could have 250 on each of its connections.
+	maxStreams     = 65536
+	maxStreamsEach = 4096
 )
 
 // Config says what the API speaks for.
@@ -67,14 +83,18 @@ type Config struct {
 	// DiscoveryMaxStale is how stale reads of catalog and health may be that ask for no
 	// consistency; nil or 0 leaves them to the leader.
 	DiscoveryMaxStale func() time.Duration
-	// MaxConnsPerClient bounds connections of one client address; 0 is no limit.
-	MaxConnsPerClient int
+	// Gate bounds connections, of one client address and in all; nil is no bound.
+	Gate *admission.Gate
 	// HTTP is the http_config block.
 	HTTP config.HTTPConfig
 	// Debug reports whether profiles may be asked for now; nil for never.
 	Debug func() bool
 	// DefaultToken is used for requests without a token; nil uses none.
 	DefaultToken func() string
+	// Authorizer says what who shows a secret may do with this agent: see rest.Config.
+	Authorizer func(ctx context.Context, secret string) (rules.Authorizer, error)
+	// ACL is the acl block.
+	ACL config.ACL
 
 	// Tracer begins the traces of requests; nil for none.
 	Tracer     *tracing.Tracer
@@ -84,10 +104,10 @@ type Config struct {
 
 // Server answers HTTP requests. It is safe for concurrent use.
 type Server struct {
-	cfg   Config
-	log   *slog.Logger
-	api   *rest.API
-	limit *connLimit
+	cfg     Config
+	log     *slog.Logger
+	api     *rest.API
+	streams *admission.Gate // of requests over HTTP/2
 }
 
 // New returns a server, or an error that names every fault of the
@@ -105,6 +125,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MaxQueryTime == 0 {
 		cfg.MaxQueryTime = 10 * time.Minute
 	}
+	if cfg.Gate == nil {
+		cfg.Gate = admission.New(admission.Bounds{}, nil)
+	}
 	faults := rest.Validate(cfg.HTTP)
 	if cfg.Caller == nil || cfg.Agent == nil || cfg.Local == nil {
 		faults = errors.Join(faults, errors.New("the HTTP API needs a Caller, an Agent and a Local"))
@@ -112,10 +135,11 @@ func New(cfg Config) (*Server, error) {
 	if faults != nil {
 		return nil, faults
 	}
-	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"), limit: newConnLimit(cfg.MaxConnsPerClient)}
+	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"),
+		streams: admission.New(admission.Bounds{Total: maxStreams, Each: maxStreamsEach}, nil)}
 	api, err := rest.New(rest.Config{Datacenter: cfg.Datacenter, NodeName: cfg.NodeName, TranslateWAN: cfg.TranslateWAN,
 		DefaultQueryTime: cfg.DefaultQueryTime, MaxQueryTime: cfg.MaxQueryTime, HTTP: cfg.HTTP, DefaultToken: cfg.DefaultToken,
-		Tracer: cfg.Tracer, Log: s.log, Registerer: cfg.Registerer}, Routes(cfg))
+		Authorizer: cfg.Authorizer, DefaultPolicy: cfg.ACL.DefaultPolicy, Tracer: cfg.Tracer, Log: s.log, Registerer: cfg.Registerer}, Routes(cfg))
 	if err != nil {
 		return nil, err
 	}
@@ -127,13 +151,25 @@ func New(cfg Config) (*Server, error) {
 // more, ends those that wait for a change, and lets the others finish. It
 // closes the listener. Several listeners may be served at once.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	return s.serve(ctx, admission.Listen(l, s.cfg.Gate, tellTooMany), readHeaderTimeout)
+}
+
+// ServeTLS is Serve over TLS, with HTTP/2 if the configuration offers it. A handshake,
+// and then the headers of a request, may take as long as is given.
+func (s *Server) ServeTLS(ctx context.Context, l net.Listener, conf *tls.Config, handshake time.Duration) error {
+	return s.serve(ctx, tls.NewListener(admission.Listen(l, s.cfg.Gate, nil), conf), handshake)
+}
+
+func (s *Server) serve(ctx context.Context, l net.Listener, headers time.Duration) error {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	hs := &http.Server{
-		Handler: s.api, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: s.cfg.HTTP.MaxHeaderBytes,
+		Handler: s.bounded(s.api), ReadHeaderTimeout: headers, IdleTimeout: idleTimeout, MaxHeaderBytes: cmp.Or(s.cfg.HTTP.MaxHeaderBytes, maxHeader),
 		BaseContext: func(net.Listener) context.Context { return base },
-		ConnState:   s.limit.state,
-		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return op.WithSource(ctx, sourceOf(c))
+		},
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	drained := make(chan error, 1)
 	undo := context.AfterFunc(ctx, func() {
@@ -145,6 +181,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve HTTP on %s: %w", l.Addr(), err)
 	}
 	return <-drained
+}
+
+// sourceOf names who is at the other end of a connection, by its address.
+func sourceOf(c net.Conn) string {
+	if addr := rest.AddrOf(c.RemoteAddr().String()); addr.IsValid() {
+		return addr.String()
+	}
+	return "unix" // all who use the socket
 }
 
 // drain lets requests that are being answered finish. Connections that never

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/legate-project/legate/internal/admission"
 	"github.com/legate-project/legate/internal/gossip"
 )
 
@@ -50,14 +51,15 @@ type Config struct {
 	BindPort         int
 	AdvertiseAddr    string
 	AdvertisePort    int
-	Keys             [][]byte
-	KeyringFile      string
+	Keyring          *gossip.Keyring
 	SnapshotPath     string
 	RejoinAfterLeave bool
 	Profile          gossip.Profile // gossip.LAN or gossip.Local
 	Timing           gossip.Timing
 	// Allowed are the networks whose members may join; none means all.
 	Allowed []netip.Prefix
+	// Gate bounds connections over TCP; nil for no bounds.
+	Gate *admission.Gate
 	// OnChange may be called before Start returns.
 	OnChange func(Event)
 
@@ -93,11 +95,11 @@ func Start(cfg Config) (*Pool, error) {
 		BindPort:         cfg.BindPort,
 		AdvertiseAddr:    cfg.AdvertiseAddr,
 		AdvertisePort:    cfg.AdvertisePort,
-		Keys:             cfg.Keys,
-		KeyringFile:      cfg.KeyringFile,
+		Keyring:          cfg.Keyring,
 		SnapshotPath:     cfg.SnapshotPath,
 		RejoinAfterLeave: cfg.RejoinAfterLeave,
 		Allowed:          cfg.Allowed,
+		Gate:             cfg.Gate,
 		Accept:           cfg.accept,
 		OnChange:         cfg.OnChange,
 		Log:              cfg.Log,

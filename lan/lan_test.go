@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -21,12 +20,21 @@ import (
 
 func key(fill byte) []byte { return bytes.Repeat([]byte{fill}, 32) }
 
+func keyring(t *testing.T, keys ...[]byte) *gossip.Keyring {
+	t.Helper()
+	k, err := gossip.NewKeyring(keys...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
 // agent starts a pool on loopback that ends with the test.
 func agent(t *testing.T, name string, change ...func(*Config)) *Pool {
 	t.Helper()
 	cfg := Config{
 		Self:     Server{Name: name, ID: "id-" + name, Datacenter: "dc1", RPCPort: 8300, WANPort: 8302, Build: "0.1.0"},
-		BindAddr: "127.0.0.1", Profile: gossip.Local, Keys: [][]byte{key(1)},
+		BindAddr: "127.0.0.1", Profile: gossip.Local, Keyring: keyring(t, key(1)),
 	}
 	for _, f := range change {
 		f(&cfg)
@@ -260,8 +268,8 @@ func TestMembersOfOthersAreRefusedWithTheReason(t *testing.T) {
 	}{
 		"datacenter": {func(c *Config) { c.Self.Datacenter = "dc2" }, ErrOtherDatacenter.Error()},
 		"node ID":    {func(c *Config) { c.Self.ID = "id-s1" }, ErrSameID.Error()},
-		"key":        {func(c *Config) { c.Keys = [][]byte{key(2)} }, ""},
-		"no key":     {func(c *Config) { c.Keys = nil }, ""},
+		"key":        {func(c *Config) { c.Keyring = keyring(t, key(2)) }, ""},
+		"no key":     {func(c *Config) { c.Keyring = nil }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stranger := agent(t, "stranger", c.change)
@@ -297,36 +305,14 @@ func TestRestartedAgentRejoinsFromItsSnapshot(t *testing.T) {
 	})
 }
 
-func TestKeysAreRotatedByTheMembersThemselves(t *testing.T) {
-	s1, s2 := agent(t, "s1"), agent(t, "s2")
-	join(t, s2, s1)
-	eventually(t, patience, "two members", func() bool { return len(s1.Members()) == 2 })
-	for _, step := range []struct {
-		action gossip.KeyAction
-		key    []byte
-	}{{gossip.InstallKey, key(2)}, {gossip.UseKey, key(2)}, {gossip.RemoveKey, key(1)}} {
-		report, err := s1.ChangeKeys(step.action, step.key, 0)
-		if err != nil || report.Answers != 2 || report.Errors != 0 {
-			t.Fatalf("action %d: %+v, %v", step.action, report, err)
-		}
-	}
-	if keys := s2.Keys(); len(keys) != 1 || !bytes.Equal(keys[0], key(2)) {
-		t.Error("the other member does not use the new key alone")
-	}
-	report, err := s2.ChangeKeys(gossip.ListKeys, nil, 0)
-	if err != nil || report.Nodes != 2 || len(report.Keys) != 1 {
-		t.Errorf("list: %+v, %v", report, err)
-	}
-	open := agent(t, "s3", func(c *Config) { c.Keys = nil })
-	if _, err := open.ChangeKeys(gossip.ListKeys, nil, 0); !errors.Is(err, gossip.ErrNotEncrypted) {
-		t.Errorf("without keys: %v", err)
-	}
-}
-
 func TestGarbageHarmsNobody(t *testing.T) {
-	for name, keys := range map[string][][]byte{"encrypted": {key(1)}, "open": nil} {
+	for name, encrypted := range map[string]bool{"encrypted": true, "open": false} {
 		t.Run(name, func(t *testing.T) {
-			withKeys := func(c *Config) { c.Keys = keys }
+			withKeys := func(c *Config) {
+				if !encrypted {
+					c.Keyring = nil
+				}
+			}
 			s1 := agent(t, "s1", withKeys)
 			udp, err := net.Dial("udp", addr(s1))
 			if err != nil {

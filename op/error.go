@@ -36,6 +36,7 @@ const (
 	CodeLong                  Code = 17 // the result is longer than one message: it is to be asked for in parts
 	CodeRemovedDatacenter     Code = 18 // it was removed from the federation; nothing was done
 	CodeLeftDatacenter        Code = 19 // all of its servers left the federation; nothing was done
+	CodeMoved                 Code = 20 // another datacenter is the home of what is global, or is about to be; nothing was done
 )
 
 // String is the word for the code in headers and metrics.
@@ -79,6 +80,8 @@ func (c Code) String() string {
 		return "removed-datacenter"
 	case CodeLeftDatacenter:
 		return "left-datacenter"
+	case CodeMoved:
+		return "moved"
 	}
 	return "unknown"
 }
@@ -96,7 +99,7 @@ const (
 // Retry says whether a call that failed so is worth sending again.
 func (c Code) Retry() Retry {
 	switch c {
-	case CodeNoLeader, CodeNotLeader, CodeNoServer, CodeStopping, CodeUnreachableDatacenter:
+	case CodeNoLeader, CodeNotLeader, CodeNoServer, CodeStopping, CodeUnreachableDatacenter, CodeMoved:
 		return RetryAll
 	case CodeLost:
 		return RetryReads
@@ -111,6 +114,9 @@ type Error struct {
 	Text string `msg:"t"`
 	// Datacenter that the error is about, if it is about one.
 	Datacenter string `msg:"dc,omitempty"`
+	// Unanswered says that whoever was asked did not answer. Who asked knows that: it is
+	// not sent on.
+	Unanswered bool `msg:"-"`
 }
 
 // The errors that many places return. Compare codes with CodeOf, not these.

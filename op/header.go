@@ -32,9 +32,10 @@ func (c Consistency) String() string {
 // NearAddress in front of an IP address in Header.Near.
 const NearAddress = "ip:"
 
-// MaxHops is how often a call may be forwarded: to a server, to another
-// datacenter, to the leader there, and one more while leadership moves.
-const MaxHops = 5
+// MaxHops is how often a call may be forwarded: to a server, to its leader, to a server
+// of another datacenter, to the leader there, twice more to the home of what is global if
+// that has moved, and one more while leadership moves.
+const MaxHops = 7
 
 // Header travels with a request and apart from it; forwarding reads only this.
 type Header struct {
@@ -66,6 +67,12 @@ type Header struct {
 	// Relayed marks a call of another datacenter that came from a server of the own
 	// one which does not know that datacenter: it is not relayed again.
 	Relayed bool `msg:"pass,omitempty"`
+	// Filters is said by a server of another datacenter that follows a result: it controls
+	// access, so that its callers see of it what their tokens may.
+	Filters bool `msg:"filt,omitempty"`
+	// FiltersBy is the home of the records by which it does: what is shown unfiltered is
+	// shown to who has the same.
+	FiltersBy string `msg:"home,omitempty"`
 	// Hops counts the forwards so far, at most MaxHops.
 	Hops uint8 `msg:"hops,omitempty"`
 	// Timeout is what is left of the caller's deadline when the call was sent;

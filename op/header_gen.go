@@ -93,8 +93,8 @@ func (z Empty) Msgsize() (s int) {
 func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(15)
-	var zb0001Mask uint16 /* 15 bits */
+	zb0001Len := uint32(17)
+	var zb0001Mask uint32 /* 17 bits */
 	_ = zb0001Mask
 	if z.Datacenter == "" {
 		zb0001Len--
@@ -140,24 +140,32 @@ func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x400
 	}
-	if z.Hops == 0 {
+	if z.Filters == false {
 		zb0001Len--
 		zb0001Mask |= 0x800
 	}
-	if z.Timeout == 0 {
+	if z.FiltersBy == "" {
 		zb0001Len--
 		zb0001Mask |= 0x1000
 	}
-	if z.RefuseLong == false {
+	if z.Hops == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x2000
 	}
-	if z.Trace == "" {
+	if z.Timeout == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x4000
 	}
+	if z.RefuseLong == false {
+		zb0001Len--
+		zb0001Mask |= 0x8000
+	}
+	if z.Trace == "" {
+		zb0001Len--
+		zb0001Mask |= 0x10000
+	}
 	// variable map header, size zb0001Len
-	o = append(o, 0x80|uint8(zb0001Len))
+	o = msgp.AppendMapHeader(o, zb0001Len)
 
 	// skip if no fields are to be emitted
 	if zb0001Len != 0 {
@@ -217,21 +225,31 @@ func (z *Header) MarshalMsg(b []byte) (o []byte, err error) {
 			o = msgp.AppendBool(o, z.Relayed)
 		}
 		if (zb0001Mask & 0x800) == 0 { // if not omitted
+			// string "filt"
+			o = append(o, 0xa4, 0x66, 0x69, 0x6c, 0x74)
+			o = msgp.AppendBool(o, z.Filters)
+		}
+		if (zb0001Mask & 0x1000) == 0 { // if not omitted
+			// string "home"
+			o = append(o, 0xa4, 0x68, 0x6f, 0x6d, 0x65)
+			o = msgp.AppendString(o, z.FiltersBy)
+		}
+		if (zb0001Mask & 0x2000) == 0 { // if not omitted
 			// string "hops"
 			o = append(o, 0xa4, 0x68, 0x6f, 0x70, 0x73)
 			o = msgp.AppendUint8(o, z.Hops)
 		}
-		if (zb0001Mask & 0x1000) == 0 { // if not omitted
+		if (zb0001Mask & 0x4000) == 0 { // if not omitted
 			// string "left"
 			o = append(o, 0xa4, 0x6c, 0x65, 0x66, 0x74)
 			o = msgp.AppendDuration(o, z.Timeout)
 		}
-		if (zb0001Mask & 0x2000) == 0 { // if not omitted
+		if (zb0001Mask & 0x8000) == 0 { // if not omitted
 			// string "brief"
 			o = append(o, 0xa5, 0x62, 0x72, 0x69, 0x65, 0x66)
 			o = msgp.AppendBool(o, z.RefuseLong)
 		}
-		if (zb0001Mask & 0x4000) == 0 { // if not omitted
+		if (zb0001Mask & 0x10000) == 0 { // if not omitted
 			// string "trace"
 			o = append(o, 0xa5, 0x74, 0x72, 0x61, 0x63, 0x65)
 			o = msgp.AppendString(o, z.Trace)
@@ -332,6 +350,18 @@ func (z *Header) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Relayed")
 				return
 			}
+		case "filt":
+			z.Filters, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Filters")
+				return
+			}
+		case "home":
+			z.FiltersBy, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "FiltersBy")
+				return
+			}
 		case "hops":
 			z.Hops, bts, err = msgp.ReadUint8Bytes(bts)
 			if err != nil {
@@ -370,7 +400,7 @@ func (z *Header) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Header) Msgsize() (s int) {
-	s = 1 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 6 + msgp.StringPrefixSize + len(z.Token) + 5 + msgp.Uint8Size + 4 + msgp.Uint64Size + 5 + msgp.DurationSize + 6 + msgp.DurationSize + 4 + msgp.DurationSize + 4 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Near) + 4 + msgp.BoolSize + 5 + msgp.BoolSize + 5 + msgp.Uint8Size + 5 + msgp.DurationSize + 6 + msgp.BoolSize + 6 + msgp.StringPrefixSize + len(z.Trace)
+	s = 3 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 6 + msgp.StringPrefixSize + len(z.Token) + 5 + msgp.Uint8Size + 4 + msgp.Uint64Size + 5 + msgp.DurationSize + 6 + msgp.DurationSize + 4 + msgp.DurationSize + 4 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Near) + 4 + msgp.BoolSize + 5 + msgp.BoolSize + 5 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.FiltersBy) + 5 + msgp.Uint8Size + 5 + msgp.DurationSize + 6 + msgp.BoolSize + 6 + msgp.StringPrefixSize + len(z.Trace)
 	return
 }
 

@@ -41,6 +41,15 @@ type Write[Req, Res any] struct {
 	// Prepare runs on the leader before the command is replicated; nil if
 	// nothing needs to be fixed or checked there.
 	Prepare func(Leader, *Req) error
+	// Check refuses what does not fit what is stored, on the leader, after
+	// AuthorizeStored: what must not be decided where it is applied, since another
+	// version of the program may decide otherwise. It sees what is committed, not what
+	// is on its way. Nil where there is nothing to check.
+	Check func(storage.Reader, *Req) error
+	// Home reports whether the write belongs to the home datacenter, where what is
+	// global is written. The leader asks it, and hands the call on. Nil where nothing
+	// is global.
+	Home func(storage.Reader, *Req) (bool, error)
 }
 
 // Internal is a replicated command that only a leader proposes.
@@ -168,6 +177,25 @@ func (o *Write[Req, Res]) AllowStored(a rules.Authorizer, r storage.Reader, req 
 	return o.AuthorizeStored(a, r, req.(*Req))
 }
 
+// Checks implements Checkable.
+func (o *Write[Req, Res]) Checks() bool { return o.Check != nil }
+
+// CheckStored implements Checkable.
+func (o *Write[Req, Res]) CheckStored(r storage.Reader, req any) error {
+	return o.Check(r, req.(*Req))
+}
+
+// ForHome implements Preparable.
+func (o *Write[Req, Res]) ForHome(r storage.Reader, req any) (bool, error) {
+	if o.Home == nil {
+		return false, nil
+	}
+	return o.Home(r, req.(*Req))
+}
+
+// Global implements Preparable.
+func (o *Write[Req, Res]) Global() bool { return o.Home != nil }
+
 // Ready implements Preparable.
 func (o *Write[Req, Res]) Ready(l Leader, r any) error {
 	if o.Prepare == nil {
@@ -197,6 +225,12 @@ func (o *Internal[Req, Res]) Allow(a rules.Authorizer, _ any) error {
 func (o *Internal[Req, Res]) AllowStored(a rules.Authorizer, _ storage.Reader, r any) error {
 	return o.Allow(a, r)
 }
+
+// ForHome implements Preparable: what a leader proposes is for its own datacenter.
+func (o *Internal[Req, Res]) ForHome(storage.Reader, any) (bool, error) { return false, nil }
+
+// Global implements Preparable.
+func (o *Internal[Req, Res]) Global() bool { return false }
 
 // Ready implements Preparable.
 func (o *Internal[Req, Res]) Ready(Leader, any) error { return nil }

@@ -93,6 +93,17 @@ type Preparable interface {
 	// AllowStored returns a *rules.DeniedError unless the caller may do this to
 	// what is stored. It is asked after Allow and Ready.
 	AllowStored(a rules.Authorizer, r storage.Reader, request any) error
+	// Global reports whether ForHome may say so of any request.
+	Global() bool
+	// ForHome reports whether the write belongs to the home datacenter.
+	ForHome(r storage.Reader, request any) (bool, error)
+}
+
+// Checkable is a Preparable that may refuse what does not fit what is stored.
+type Checkable interface {
+	// Checks reports whether CheckStored is to be asked.
+	Checks() bool
+	CheckStored(r storage.Reader, request any) error
 }
 
 // Leader is what Prepare may use: the only source of time and randomness for
@@ -106,6 +117,9 @@ type Leader struct {
 	Clock time.Duration
 	// MinTTL is the shortest TTL that a session may have; 0 for the default.
 	MinTTL time.Duration
+	// BootstrapReset returns the index that an operator has left on this server to
+	// have access control bootstrapped once more, 0 for none; nil has none.
+	BootstrapReset func() uint64
 }
 
 // Caller carries a call to where it is answered. Implementations are safe for
@@ -155,7 +169,10 @@ type Call struct {
 	// Take says in which form the caller takes a long result.
 	Take Take
 	// Long says that the result is known to be long, with TakeParts.
-	Long    bool
+	Long bool
+	// ByAgent says that a client agent asks. It asks the other servers too while one
+	// knows no leader, so that none of them need wait long for one.
+	ByAgent bool
 	request any
 	body    []byte
 }

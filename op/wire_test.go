@@ -83,7 +83,7 @@ func TestErrorSurvivesTheWire(t *testing.T) {
 		}
 	}
 	_, got := ReadReply(AppendError(nil, &rules.DeniedError{Who: "anonymous token", Resource: rules.Key, Access: rules.Read, Name: "x"}))
-	if want := `Permission denied: anonymous token lacks permission 'key:read' on "x"`; got.Error() != want {
+	if want := `Permission denied: anonymous token lacks permission 'key:read' on "x". The anonymous token is used implicitly when a request does not specify a token.`; got.Error() != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 // followDigest tells a server of another datacenter how healthy the services of
 // this one are: the whole first, then what changes.
-func (s *Server) followDigest(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
+func (s *Server) followDigest(ctx context.Context, call *op.Call, may rights, push func(*op.Reply) error) error {
 	if s.own == nil {
 		return op.Errorf(op.CodeUnsupported, "this server keeps no digest")
 	}
@@ -20,6 +20,10 @@ func (s *Server) followDigest(ctx context.Context, call *op.Call, push func(*op.
 	beat := time.NewTimer(heartbeat())
 	defer beat.Stop()
 	for version := uint64(0); ; {
+		_, revoked, err := may()
+		if err != nil {
+			return err
+		}
 		if call.Header.MustCurrent && s.leaderSilence() > leaderLost {
 			return op.ErrNoLeader
 		}
@@ -32,6 +36,7 @@ func (s *Server) followDigest(ctx context.Context, call *op.Call, push func(*op.
 		version = now
 		select {
 		case <-changed:
+		case <-revoked:
 		case <-beat.C:
 			beat.Reset(heartbeat())
 			m := s.meta(op.Cached, 0)

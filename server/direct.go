@@ -3,11 +3,13 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/legate-project/legate/agent/events"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/rtt"
+	"github.com/legate-project/legate/state/acl"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/query"
 	"github.com/legate-project/legate/state/status"
@@ -17,22 +19,38 @@ import (
 // directHandlers lists what this server answers from what it holds itself.
 func (s *Server) directHandlers() map[string]op.Handler {
 	m := map[string]op.Handler{}
-	for _, h := range append(s.leader.Handlers(),
+	for _, h := range slices.Concat(s.leader.Handlers(), s.homeHandlers(), s.votes.Handlers(), []op.Handler{
 		status.Leader.Handle(s.statusLeader),
 		status.Peers.Handle(s.statusPeers),
 		status.Raft.Handle(s.statusRaft),
+		leaderOnly(status.RemovePeer.Handle(s.removePeer)),
+		leaderOnly(status.TransferLeader.Handle(s.transferLeader)),
 		status.Datacenters.Handle(s.statusDatacenters),
 		status.Ping.Handle(func(context.Context, op.Header, *op.Empty) (*op.Empty, error) { return nil, nil }),
 		status.Federation.Handle(s.federationViews),
 		status.Change.Handle(s.changeMembership),
 		status.Quit.Handle(s.quitFederation),
+		status.KeyringList.Handle(func(ctx context.Context, h op.Header, r *status.KeyringRequest) (*status.Keyrings, error) {
+			return s.keyrings.List(ctx, h, r)
+		}),
+		status.KeyringChange.Handle(func(ctx context.Context, h op.Header, r *status.KeyringRequest) (*status.Keyrings, error) {
+			return s.keyrings.Change(ctx, h, r)
+		}),
 		coordinate.Datacenters.Handle(s.coordinateDatacenters),
 		query.Execute.Handle(s.queries.Execute),
 		events.Fire.Handle(s.fireEvent),
-	) {
+		acl.ResolveSecret.Handle(s.resolveSecret),
+		acl.Authorize.Handle(s.authorize),
+		s.logins.Handler(),
+	}) {
 		m[h.Operation.OpName()] = h
 	}
 	return m
+}
+
+func leaderOnly(h op.Handler) op.Handler {
+	h.LeaderOnly = true
+	return h
 }
 
 func (s *Server) statusLeader(context.Context, op.Header, *op.Empty) (*op.Text, error) {
@@ -48,28 +66,6 @@ func (s *Server) statusPeers(context.Context, op.Header, *op.Empty) (*op.Texts, 
 	out := &op.Texts{Texts: []string{}}
 	for _, srv := range servers {
 		out.Texts = append(out.Texts, srv.Address)
-	}
-	return out, nil
-}
-
-func (s *Server) statusRaft(context.Context, op.Header, *op.Empty) (*status.RaftConfiguration, error) {
-	servers, index, err := s.raft.Configuration()
-	if err != nil {
-		return nil, err
-	}
-	names := map[string]string{}
-	for _, srv := range s.lan.Servers() {
-		names[srv.ID] = srv.Name
-	}
-	leader, _ := s.raft.Leader()
-	out := &status.RaftConfiguration{Index: index, Servers: []status.RaftServer{}}
-	for _, srv := range servers {
-		name, ok := names[srv.ID]
-		if !ok {
-			name = "(unknown)"
-		}
-		out.Servers = append(out.Servers, status.RaftServer{ID: srv.ID, Node: name, Address: srv.Address,
-			Leader: srv.ID == leader, ProtocolVersion: "3", Voter: srv.Voter})
 	}
 	return out, nil
 }
@@ -106,6 +102,31 @@ func (s *Server) addCoordinate(maps map[string]*coordinate.DatacenterMap, srv wa
 	if c, ok := s.wan.CoordinateOf(wan.FullName(srv.Name, srv.Datacenter)); ok && rtt.Validate(c) == nil {
 		m.Coordinates = append(m.Coordinates, coordinate.Entry{Node: srv.Name, Coord: coordinate.FromSerf(c)})
 	}
+}
+
+// resolveSecret says what a secret stands for.
+func (s *Server) resolveSecret(_ context.Context, _ op.Header, r *acl.ResolveRequest) (*acl.Resolved, error) {
+	switch {
+	case !s.access.Enabled():
+		return nil, acl.ErrDisabled
+	case r.Datacenter == "" || r.Datacenter == s.cfg.Datacenter:
+		return s.access.Resolve(r.Secret)
+	case s.home() != s.cfg.Datacenter:
+		return nil, op.Errorf(op.CodeConflict, "datacenter %s is not the home of access control: it does not say what tokens stand for elsewhere", s.cfg.Datacenter)
+	case s.remote == nil || !slices.Contains(s.remote.Datacenters(), r.Datacenter):
+		return nil, op.Errorf(op.CodeUnknownDatacenter, "datacenter %.64q is not known in %s", r.Datacenter, s.cfg.Datacenter)
+	}
+	return s.access.ResolveFor(r.Secret, r.Datacenter)
+}
+
+// authorize says which rights the caller has here.
+func (s *Server) authorize(_ context.Context, h op.Header, r *acl.Questions) (*acl.Questions, error) {
+	a, err := s.access.Authorizer(h.Token)
+	if err != nil {
+		return nil, err
+	}
+	r.Answer(a)
+	return r, nil
 }
 
 // fireEvent broadcasts an event in this datacenter's pool.

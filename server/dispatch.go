@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/legate-project/legate/internal/tracing"
@@ -71,6 +72,25 @@ func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error)
 	if s.group.Context().Err() != nil {
 		return nil, op.ErrStopping
 	}
+	if !s.rates.On() || s.admitted(ctx, call.Operation) {
+		return s.answer(ctx, call)
+	}
+	return nil, op.Errorf(op.CodeBusy, "rate limit exceeded, try again later (limits.request_limits of the server)")
+}
+
+// admitted reports whether who asks stays within the rates of this server. What says
+// who leads, or that a server is there, is always answered.
+func (s *Server) admitted(ctx context.Context, o op.Operation) bool {
+	kind := o.OpKind()
+	source := op.SourceOf(ctx)
+	if source == "" || kind != op.KindRead && kind != op.KindWrite && kind != op.KindDirectRead || strings.HasPrefix(o.OpName(), "status.") {
+		return true
+	}
+	return s.rates.Admit(source, kind == op.KindWrite)
+}
+
+// answer has the call answered where it must be.
+func (s *Server) answer(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	call = s.withoutFederation(call)
 	dc := call.Header.Datacenter
 	elsewhere := dc != "" && dc != s.cfg.Datacenter
@@ -84,18 +104,17 @@ func (s *Server) dispatch(ctx context.Context, call *op.Call) (*op.Reply, error)
 		}
 		defer limit.Release()
 	}
-	authorizer, err := s.cfg.Authorizer(call.Header.Token)
-	switch {
-	case err != nil:
-		return nil, err
-	case elsewhere && s.remote == nil:
-		return nil, &op.Error{Code: op.CodeUnknownDatacenter, Text: "No path to datacenter", Datacenter: dc}
-	case elsewhere:
-		return s.toDatacenter(ctx, authorizer, call)
-	case call.Header.Forwarded:
-		return s.execute(ctx, authorizer, call)
+	if elsewhere {
+		return s.toDatacenter(ctx, call)
 	}
-	return s.hold(ctx, call, authorizer)
+	if call.Header.Forwarded {
+		a, err := s.access.Authorizer(call.Header.Token)
+		if err != nil {
+			return nil, err
+		}
+		return s.execute(ctx, a, call)
+	}
+	return s.hold(ctx, call, nil)
 }
 
 // withoutFederation is the call as a server asks that knows no other datacenters: its
@@ -110,32 +129,57 @@ func (s *Server) withoutFederation(call *op.Call) *op.Call {
 	return &c
 }
 
+// briefHold is how long a call of a client agent waits for a leader: this server may be
+// cut off from the others, which the agent asks then.
+const briefHold = 250 * time.Millisecond
+
 // hold carries the call out, again while the datacenter has no leader and,
 // what is safe to repeat, where the leader was lost on the way, up to
-// HoldTimeout.
+// HoldTimeout. Without an Authorizer it is for who shows the call's token.
 func (s *Server) hold(ctx context.Context, call *op.Call, a rules.Authorizer) (*op.Reply, error) {
 	var deadline time.Time
 	for {
-		reply, err := s.execute(ctx, a, call)
+		reply, err := s.authenticated(ctx, a, call)
 		if err == nil {
 			return reply, nil
 		}
 		if !rpc.Retryable(err, call.Operation.OpKind()) {
 			return nil, err
 		}
-		if err := s.pause(ctx, &deadline, err); err != nil {
+		limit := s.cfg.HoldTimeout
+		if call.ByAgent {
+			limit = min(limit, briefHold)
+		}
+		if err := s.pause(ctx, &deadline, limit, err); err != nil {
 			return nil, err
 		}
 	}
 }
 
+// authenticated carries the call out for who shows its token, unless an Authorizer is
+// given. A token that this server does not know may be one that was made a moment ago:
+// the leader knows.
+func (s *Server) authenticated(ctx context.Context, a rules.Authorizer, call *op.Call) (*op.Reply, error) {
+	if a == nil {
+		var err error
+		a, err = s.access.Authorizer(call.Header.Token)
+		if op.CodeOf(err) == op.CodeDenied && !s.raft.LeaseRead() {
+			return s.toLeader(ctx, call)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return s.execute(ctx, a, call)
+}
+
 // pause lets a moment pass before what failed with an error is tried again. It
 // returns an error once there is no sense in that any more: the one that it was
-// given, after HoldTimeout from the first pause.
-func (s *Server) pause(ctx context.Context, deadline *time.Time, err error) error {
+// given, after a time from the first pause.
+func (s *Server) pause(ctx context.Context, deadline *time.Time, limit time.Duration, err error) error {
 	now := time.Now()
 	if deadline.IsZero() {
-		*deadline = now.Add(s.cfg.HoldTimeout)
+		*deadline = now.Add(limit)
 	}
 	pause := 20*time.Millisecond + rand.N(60*time.Millisecond)
 	if now.Add(pause).After(*deadline) {
@@ -146,6 +190,8 @@ func (s *Server) pause(ctx context.Context, deadline *time.Time, err error) erro
 		return err
 	case <-s.group.Context().Done():
 		return op.ErrStopping
+	case <-s.elected.next():
+		return nil
 	case <-time.After(pause):
 		return nil
 	}
@@ -209,7 +255,7 @@ func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o 
 	if inParts = inParts && p.HasParts() && call.Take != op.TakeWhole; inParts {
 		o = listing.Short(p, h.MinIndex > 0)
 	}
-	res, err := s.query(ctx, o, call, request, !anywhere)
+	res, err := s.query(ctx, a, o, call, !anywhere)
 	if errors.Is(err, storage.ErrClosed) {
 		return nil, op.ErrStopping
 	}
@@ -217,28 +263,41 @@ func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o 
 		return nil, err
 	}
 	defer res.Release()
+	if h.MinIndex > 0 && rules.Identity(a) != nil { // rights may have changed meanwhile
+		if a, err = s.access.Authorizer(h.Token); err == nil {
+			err = o.Allow(a, request)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	meta := s.local(h, anywhere, res.Index)
 	if listing.IsLong(res.Value) {
 		return s.long.Begin(ctx, a, call, p, meta)
 	}
-	shown, filtered := o.Hide(a, res.Value)
-	sorted, err := s.near.Sort(h.Near, &shown)
+	return s.reply(meta, res.For(o, a), h.Near)
+}
+
+// reply is the answer of a result as its caller sees it, in order of distance.
+func (s *Server) reply(meta op.Meta, seen results.Seen, nearTo string) (*op.Reply, error) {
+	shown := seen.Value
+	sorted, err := s.near.Sort(nearTo, &shown)
 	if err != nil {
 		return nil, err
 	}
-	if filtered || sorted || res.Watch == nil {
-		meta.Filtered = filtered
+	meta.Filtered = seen.Filtered
+	if sorted || seen.Rendered == nil {
 		return op.NewReply(meta, shown), nil
 	}
-	return op.Share(meta, res.Value, &res.Rendered), nil
+	return op.Share(meta, shown, seen.Rendered), nil
 }
 
 // query runs the read once or, with a minimum index, until it is newer or its
 // time is over. As leader it ends early when leadership is lost.
-func (s *Server) query(ctx context.Context, o op.Queryable, call *op.Call, request any, leads bool) (*results.Result, error) {
+func (s *Server) query(ctx context.Context, a rules.Authorizer, o op.Queryable, call *op.Call, leads bool) (*results.Result, error) {
 	h := &call.Header
 	if h.MinIndex == 0 {
-		return s.results.Once(o, call, request)
+		return s.results.Once(o, call)
 	}
 	var ends results.Ends
 	if leads {
@@ -249,7 +308,7 @@ func (s *Server) query(ctx context.Context, o op.Queryable, call *op.Call, reque
 	timer := time.NewTimer(s.wait(h.MaxWait))
 	defer timer.Stop()
 	ends.Time = timer.C
-	res, err := s.results.Until(ctx, o, call, request, ends)
+	res, err := s.results.Until(ctx, o, call, a, ends)
 	if err != nil {
 		return nil, err
 	}
@@ -286,6 +345,22 @@ func (s *Server) write(ctx context.Context, a rules.Authorizer, call *op.Call, o
 	if err != nil {
 		return nil, err
 	}
+	if o.Global() {
+		home, err := s.atHome(o, request)
+		switch {
+		case err != nil:
+			return nil, err
+		case home != "":
+			return s.elsewhere(ctx, call, home)
+		}
+		// What is prepared here may be refused because the home has moved, and goes
+		// there as it came.
+		body, err := call.Body()
+		if err != nil {
+			return nil, err
+		}
+		call = op.Received(call.Operation, call.Header, body)
+	}
 	if err := o.Allow(a, request); err != nil {
 		return nil, err
 	}
@@ -294,6 +369,20 @@ func (s *Server) write(ctx context.Context, a rules.Authorizer, call *op.Call, o
 		return nil, err
 	}
 	return op.NewReply(s.meta(op.Default, 0), result), nil
+}
+
+// atHome names the home datacenter if a write belongs there and that is another one.
+func (s *Server) atHome(o op.Preparable, request any) (string, error) {
+	v := s.cfg.State.View()
+	home, away := s.copies.Home(v)
+	if away == nil && home == s.cfg.Datacenter {
+		return "", v.Close()
+	}
+	global, err := o.ForHome(v, request)
+	if err = errors.Join(err, v.Close()); err != nil || !global {
+		return "", err
+	}
+	return home, away
 }
 
 // toLeader hands the call to the leader, once.

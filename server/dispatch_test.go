@@ -247,3 +247,21 @@ func TestOnlyReadsOutliveALostLeader(t *testing.T) {
 		t.Errorf("write: %v after %d tries, want one that is lost", err, via.Tries.Load())
 	}
 }
+
+// A client agent asks other servers while one knows no leader: that one may be cut off
+// from those that have one.
+func TestAgentsWaitShortlyForALeader(t *testing.T) {
+	h := newHarness(t, func(c *Config) { c.HoldTimeout = 3 * briefHold })
+	h.group.Leads.Store(false)
+	h.start(t, nil)
+	for _, byAgent := range []bool{true, false} {
+		call := op.NewCall(&kv.Get, op.Header{}, &kv.GetRequest{Key: "k"})
+		call.ByAgent = byAgent
+		start := time.Now()
+		_, err := h.Do(t.Context(), call)
+		took := time.Since(start)
+		if op.CodeOf(err) != op.CodeNoLeader || (took <= 2*briefHold) != byAgent {
+			t.Errorf("by an agent %v: %v after %s", byAgent, err, took)
+		}
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
 	"github.com/legate-project/legate/op/view"
+	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/wan"
@@ -37,6 +38,14 @@ type Federation interface {
 	// SetRemoved removes a datacenter or allows it again; it returns how many
 	// servers know and which do not.
 	SetRemoved(ctx context.Context, datacenter string, removed bool) (told int, missed []string, err error)
+	// Home returns the record that says who is home; false while there is none.
+	Home() (removal.Record, bool)
+	// Since is what a record is to say that makes a datacenter the home now; Counts reports
+	// whether one counts: see removal.Records.
+	Since(datacenter string) int64
+	Counts(rec removal.Record) bool
+	// SetHome says who is home; it returns how many servers know and which do not.
+	SetHome(ctx context.Context, rec removal.Record) (told int, missed []string, err error)
 	// Quit has this server leave the WAN pool.
 	Quit(ctx context.Context) error
 }
@@ -80,6 +89,29 @@ func (s *Server) federationViews(ctx context.Context, h op.Header, req *status.F
 	}
 	shareLeaders(out.Views)
 	return out, nil
+}
+
+// others are the other datacenters that belong to the federation.
+func (s *Server) others() []string {
+	var out []string
+	if s.federation != nil {
+		for _, st := range s.federation.Status() {
+			if st.State != federation.Removed && st.State != federation.Left {
+				out = append(out, st.Datacenter)
+			}
+		}
+	}
+	return out
+}
+
+// changesKeysEverywhere refuses who may not change gossip keys in each datacenter: a local
+// token, or one whose rights count in some alone, changes nothing that others share.
+func (s *Server) changesKeysEverywhere(h op.Header) error {
+	a, _, err := s.access.Everywhere(h.Token, s.others())
+	if err != nil {
+		return err
+	}
+	return rules.Require(a, rules.Keyring, rules.Write, "")
 }
 
 // shareLeaders shows in every view who leads the others.
@@ -137,6 +169,9 @@ func (s *Server) mayChange(ctx context.Context, req *status.Membership) error {
 	removed := slices.ContainsFunc(s.federation.Removed(), func(r removal.Record) bool { return r.Datacenter == dc })
 	if dc == s.cfg.Datacenter {
 		return op.Errorf(op.CodeInvalid, "%s is the datacenter of the server that was asked: ask one of another datacenter, or have it leave (legate leave -wan -all)", dc)
+	}
+	if req.Removed && !removed && s.access.Enabled() && dc == s.home() {
+		return op.Errorf(op.CodeConflict, "datacenter %s is the home of access control, where policies, roles and global tokens are written: make another one the home first (legate federation primary DATACENTER, with -force if %s is gone for good)", dc, dc)
 	}
 	if removed || !req.Removed {
 		if !req.Removed && !removed {
@@ -230,14 +265,17 @@ func (s *Server) federationView() status.View {
 	if s.federation == nil {
 		return v
 	}
-	versions, views := s.versions(), map[string]view.Status{}
+	if s.access.Enabled() {
+		v.Home = s.home()
+	}
+	versions, views, otherHomes := s.versions(), map[string]view.Status{}, s.copies.Disagreeing()
 	for _, w := range s.federation.Views() {
 		views[w.Datacenter] = w
 	}
 	for _, st := range s.federation.Status() {
 		l := linkOf(st)
 		kept := views[l.Datacenter]
-		l.Versions, l.Views, l.OldestAgeMS = versions[l.Datacenter], kept.Views, milliseconds(kept.Oldest)
+		l.OtherHome, l.Versions, l.Views, l.OldestAgeMS = otherHomes[l.Datacenter], versions[l.Datacenter], kept.Views, milliseconds(kept.Oldest)
 		v.Links = append(v.Links, l)
 	}
 	for _, rec := range s.federation.Removed() {

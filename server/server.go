@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/serf/coordinate"
@@ -24,16 +25,23 @@ import (
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
 	"github.com/legate-project/legate/op/transfer"
+	"github.com/legate-project/legate/server/access"
+	"github.com/legate-project/legate/server/copies"
 	"github.com/legate-project/legate/server/directory"
+	"github.com/legate-project/legate/server/keyring"
 	"github.com/legate-project/legate/server/leader"
 	"github.com/legate-project/legate/server/limit"
 	"github.com/legate-project/legate/server/listing"
+	"github.com/legate-project/legate/server/login"
 	"github.com/legate-project/legate/server/near"
 	"github.com/legate-project/legate/server/queries"
+	"github.com/legate-project/legate/server/rates"
 	"github.com/legate-project/legate/server/results"
 	"github.com/legate-project/legate/server/snapshot"
+	"github.com/legate-project/legate/server/votes"
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/state/autopilot"
 	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/wan"
 )
@@ -44,13 +52,13 @@ type Raft interface {
 	ConfirmLeadership(ctx context.Context) (readIndex uint64, err error)
 	LeaseRead() bool
 	Leader() (id, address string)
-	LastContact() time.Duration
-	Configuration() ([]consensus.Server, uint64, error)
 	Bootstrap([]consensus.Server) error
 	AddVoter(ctx context.Context, id, address string) error
+	AddNonvoter(ctx context.Context, id, address string) error
 	RemoveServer(ctx context.Context, id string) error
-	TransferLeadership(ctx context.Context) error
+	TransferLeadership(ctx context.Context, id string) error
 	Stats() map[string]string
+	votes.Group
 }
 
 var _ Raft = (*consensus.Node)(nil)
@@ -61,6 +69,8 @@ type LAN interface {
 	Servers() []lan.Server
 	// FireEvent broadcasts a small message.
 	FireEvent(name string, payload []byte) error
+	// ForceLeave turns a failed member into one that left.
+	ForceLeave(name string, prune bool) error
 }
 
 // WAN is what the server needs of the gossip pool of all datacenters.
@@ -70,6 +80,7 @@ type WAN interface {
 	CoordinateOf(name string) (*coordinate.Coordinate, bool)
 	// RoundTrip is what this server's own probes of a member show.
 	RoundTrip(name string) (time.Duration, bool)
+	ForceLeave(name string, prune bool) error
 }
 
 // Remote carries calls to other datacenters.
@@ -104,6 +115,11 @@ type Config struct {
 	TombstoneTTL, TombstonePeriod time.Duration
 	// SessionTTLMin is the shortest TTL that a session may have; default 10 s.
 	SessionTTLMin time.Duration
+	// Autopilot is how the servers are looked after in a datacenter where nobody has
+	// said that yet; zero is autopilot.Default. They are looked at each
+	// AutopilotPeriod; default 2 s.
+	Autopilot       autopilot.Config
+	AutopilotPeriod time.Duration
 
 	State     *storage.State
 	Transport rpc.RoundTripper // reaches the servers of this datacenter
@@ -113,9 +129,25 @@ type Config struct {
 	SpoolDir string
 	// Version of the program, for people who look at a snapshot.
 	Version    string
-	Authorizer func(token string) (rules.Authorizer, error)
+	Access     Access
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
+}
+
+// Access says how access is controlled.
+type Access struct {
+	// Enabled switches it on; without it everybody may do everything.
+	Enabled  bool
+	Settings rules.Settings
+	// InitialManagement is the secret of a management token that the leader makes; ""
+	// for none. Never logged.
+	InitialManagement string
+	// BootstrapReset returns the index that an operator has left on this server to have
+	// access control bootstrapped once more, 0 for none; nil has none.
+	BootstrapReset func() uint64
+	// Home is the datacenter where policies, roles and global tokens are written as long
+	// as nobody has moved that; "" for this one.
+	Home string
 }
 
 func (c *Config) setDefaults() {
@@ -128,8 +160,8 @@ func (c *Config) setDefaults() {
 			*d = v
 		}
 	}
-	if c.Authorizer == nil {
-		c.Authorizer = func(string) (rules.Authorizer, error) { return rules.AllowAll(), nil }
+	if c.Autopilot == (autopilot.Config{}) {
+		c.Autopilot = autopilot.Default()
 	}
 }
 
@@ -140,13 +172,20 @@ type Server struct {
 	metrics    *metrics
 	machine    *state.Machine
 	direct     map[string]op.Handler
+	access     *access.Resolver
+	rates      *rates.Limiter
 	results    *results.Store
 	near       *near.Order
 	long       *listing.Lister
 	leader     *leader.Duties
+	copies     *copies.Copies
+	votes      *votes.Votes
 	queries    *queries.Executor
+	logins     *login.Logins
 	snapshots  *snapshot.Snapshots
+	keyrings   *keyring.Keyrings
 	group      *lifecycle.Group
+	elected    elected
 	raft       Raft
 	lan        LAN
 	wan        WAN
@@ -170,17 +209,28 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{
+	s := &Server{rates: rates.New(cfg.Registerer),
 		cfg: cfg, log: cfg.Log.With("component", "server"), metrics: newMetrics(cfg.Registerer),
 		machine: state.New(), group: lifecycle.New("server"), results: kept, near: near.New(kept),
 		flight: limit.New(maxInFlight), blocked: limit.New(maxBlocked), followed: limit.New(maxFollowed),
 	}
 	s.long = listing.New(cfg.State, s.group.Context())
+	s.copies, s.votes = s.newCopies(), s.newVotes()
+	s.access, err = access.New(access.Config{Enabled: cfg.Access.Enabled, Settings: cfg.Access.Settings, Datacenter: cfg.Datacenter,
+		State: cfg.State, Home: homeAsked{s}, Registerer: cfg.Registerer})
+	if err != nil {
+		return nil, err
+	}
 	s.leader = leader.New(s.leaderConfig())
-	s.queries = queries.New(site{s}, queries.Config{Datacenter: cfg.Datacenter, Authorizer: cfg.Authorizer, Results: kept, Near: s.near,
+	s.queries = queries.New(site{s}, queries.Config{Datacenter: cfg.Datacenter, Authorizer: s.access.Authorizer, Results: kept, Near: s.near,
 		Group: s.group, Log: s.log, Registerer: cfg.Registerer})
 	s.snapshots = snapshot.New(site{s}, s.leader, snapshot.Config{Datacenter: cfg.Datacenter, NodeName: cfg.NodeName, Version: cfg.Version,
-		SpoolDir: cfg.SpoolDir, State: cfg.State, Authorizer: cfg.Authorizer, Group: s.group, Log: s.log, Registerer: cfg.Registerer})
+		SpoolDir: cfg.SpoolDir, State: cfg.State, Authorizer: s.access.Authorizer, Group: s.group, Log: s.log, Registerer: cfg.Registerer})
+	s.logins, err = login.New(site{s}, login.Config{Enabled: cfg.Access.Enabled, Datacenter: cfg.Datacenter,
+		State: cfg.State, Context: s.group.Context(), Log: s.log, Registerer: cfg.Registerer})
+	if err != nil {
+		return nil, err
+	}
 	s.direct = s.directHandlers()
 	return s, nil
 }
@@ -191,7 +241,9 @@ func (s *Server) leaderConfig() leader.Config {
 		Datacenter: c.Datacenter, NodeName: c.NodeName, NodeID: c.NodeID, Expect: c.Expect,
 		CoordinatePeriod: c.CoordinatePeriod, ReconcilePeriod: c.ReconcilePeriod,
 		TombstoneTTL: c.TombstoneTTL, TombstonePeriod: c.TombstonePeriod, SessionTTLMin: c.SessionTTLMin,
-		State: c.State, Machine: s.machine, Transport: c.Transport, Authorizer: c.Authorizer, Log: s.log, Registerer: c.Registerer,
+		AccessControl: c.Access.Enabled, AtHome: s.copies.AtHome, Tasks: map[string]func(context.Context){"home": s.copies.Keep, "copies": s.copies.Follow, "autopilot": s.votes.Run},
+		InitialManagement: c.Access.InitialManagement, BootstrapReset: c.Access.BootstrapReset,
+		State: c.State, Machine: s.machine, Transport: c.Transport, Authorizer: s.access.Authorizer, Log: s.log, Registerer: c.Registerer,
 	}
 }
 
@@ -202,17 +254,25 @@ type Dependencies struct {
 	WAN        WAN        // nil without WAN gossip
 	Remote     Remote     // nil without WAN gossip
 	Federation Federation // nil without WAN gossip
+	// Global follows what is global at another datacenter, and nobody's results; nil
+	// without WAN gossip.
+	Global op.Subscriber
 	// Views follows results of other datacenters; nil without WAN gossip.
 	Views op.Subscriber
 	// WANStreams reaches servers of other datacenters for snapshots; nil without
 	// WAN gossip.
 	WANStreams transfer.Opener
+	// LANKeys and WANKeys ask the members of the pools for their keys; nil where
+	// there are none.
+	LANKeys, WANKeys keyring.Pool
 }
 
 // Start begins the server's own work.
 func (s *Server) Start(p Dependencies) error {
+	s.keyrings = keyring.New(keyring.Config{Datacenter: s.cfg.Datacenter, LAN: p.LANKeys, WAN: p.WANKeys, Others: s.others, Caller: s, Everywhere: s.changesKeysEverywhere})
 	s.raft, s.lan, s.wan, s.remote, s.federation, s.between, s.views = p.Raft, p.LAN, p.WAN, p.Remote, p.Federation, p.WANStreams, p.Views
 	if s.wan != nil {
+		s.copies.Connect(copies.Links{Federation: s.federation, Calls: s.remote, Follow: p.Global})
 		s.own = directory.NewOwn(s.cfg.State, s.log)
 	}
 	if err := s.leader.Start(s.raft, s.lan); err != nil {
@@ -227,8 +287,20 @@ func (s *Server) Start(p Dependencies) error {
 // Machine applies what consensus commits.
 func (s *Server) Machine() *state.Machine { return s.machine }
 
+// SetRates changes how many calls a second this server admits.
+func (s *Server) SetRates(r rates.Settings) { s.rates.Set(r) }
+
+// Limits reports whether calls are admitted up to a rate.
+func (s *Server) Limits() bool { return s.rates.On() }
+
 // Snapshots saves and restores the state for operators.
 func (s *Server) Snapshots() *snapshot.Snapshots { return s.snapshots }
+
+// Authorizer says what who shows a secret may do in this datacenter, as this server
+// knows it; see access.Resolver.
+func (s *Server) Authorizer(secret string) (rules.Authorizer, error) {
+	return s.access.Authorizer(secret)
+}
 
 // MembersChanged tells the server that gossip in its datacenter changed. It
 // never blocks.
@@ -236,7 +308,15 @@ func (s *Server) MembersChanged() { s.leader.MembersChanged() }
 
 // LeadershipChanged tells the server that it became leader, after an entry of
 // its term was applied, or ceased to be. Calls come one after another.
-func (s *Server) LeadershipChanged(leads bool) { s.leader.LeadershipChanged(leads) }
+func (s *Server) LeadershipChanged(leads bool) {
+	s.leader.LeadershipChanged(leads)
+	if leads {
+		s.elected.tell()
+	}
+}
+
+// LeaderKnown tells the server that it became known who leads. It never blocks.
+func (s *Server) LeaderKnown() { s.elected.tell() }
 
 // Stop ends the server's own work. Calls in progress end with their contexts.
 func (s *Server) Stop(ctx context.Context) error {
@@ -256,10 +336,10 @@ func (s *Server) Leave(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read raft configuration: %w", err)
 	}
-	if len(servers) < 2 {
+	if !slices.ContainsFunc(servers, func(srv consensus.Server) bool { return srv.Voter && srv.ID != s.cfg.NodeID }) {
 		return nil
 	}
-	return s.raft.TransferLeadership(ctx)
+	return s.raft.TransferLeadership(ctx, "")
 }
 
 // Limits on work in progress.

@@ -10,8 +10,10 @@ import (
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/transfer"
 	"github.com/legate-project/legate/server/leader"
+	"github.com/legate-project/legate/server/login"
 	"github.com/legate-project/legate/server/queries"
 	"github.com/legate-project/legate/server/snapshot"
+	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/transport"
 )
 
@@ -21,6 +23,7 @@ type site struct{ s *Server }
 var (
 	_ queries.Server  = site{}
 	_ snapshot.Server = site{}
+	_ login.Server    = site{}
 )
 
 // Do implements op.Caller.
@@ -30,6 +33,17 @@ func (v site) Do(ctx context.Context, call *op.Call) (*op.Reply, error) { return
 func (v site) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
 	return v.s.Subscribe(ctx, call, push)
 }
+
+// Home implements login.Server.
+func (v site) Home(r storage.Reader) (string, error) { return v.s.copies.Home(r) }
+
+// Elsewhere implements login.Server.
+func (v site) Elsewhere(ctx context.Context, call *op.Call, home string) (*op.Reply, error) {
+	return v.s.elsewhere(ctx, call, home)
+}
+
+// Self implements login.Server.
+func (v site) Self() op.Caller { return v.s.leader.Self() }
 
 // Nearest implements queries.Server.
 func (v site) Nearest() []string {
@@ -73,7 +87,7 @@ func (v site) Hold(ctx context.Context, again func(error) bool, try func() error
 		if err == nil || !again(err) {
 			return err
 		}
-		if err := v.s.pause(ctx, &deadline, err); err != nil {
+		if err := v.s.pause(ctx, &deadline, v.s.cfg.HoldTimeout, err); err != nil {
 			return err
 		}
 	}

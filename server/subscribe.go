@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server/access"
 	"github.com/legate-project/legate/server/results"
+	"github.com/legate-project/legate/state/acl"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/storage"
@@ -25,15 +27,53 @@ var _ op.Subscriber = (*Server)(nil)
 
 // rights says what who follows may see. It is asked for each push: a subscription
 // may outlive its token.
-type rights func() (rules.Authorizer, error)
+// The channel is closed when that may have changed; nil never is.
+type rights func() (rules.Authorizer, <-chan struct{}, error)
 
-func everything() (rules.Authorizer, error) { return rules.AllowAll(), nil }
+func everything() (rules.Authorizer, <-chan struct{}, error) { return rules.AllowAll(), nil, nil }
+
+// together is everything for as long as the datacenter that follows filters by what this
+// one does.
+func (s *Server) together(follower, home string) rights {
+	if !s.access.Enabled() {
+		return everything
+	}
+	return func() (rules.Authorizer, <-chan struct{}, error) {
+		changed := s.copies.Changed()
+		return rules.AllowAll(), changed, s.copies.Lost(follower, home)
+	}
+}
+
+// errRights ends a subscription: what was pushed is no more what its token may see.
+var errRights = op.Errorf(op.CodeDenied, "the rights of the token have changed")
 
 // Subscribe implements op.Subscriber for agents of this datacenter: they get
 // what their token may see.
 func (s *Server) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
-	token := call.Header.Token
-	return s.subscribe(ctx, s.withoutFederation(call), func() (rules.Authorizer, error) { return s.cfg.Authorizer(token) }, push)
+	call = s.withoutFederation(call)
+	token, dc := call.Header.Token, call.Header.Datacenter
+	return s.subscribe(ctx, call, func() (rules.Authorizer, <-chan struct{}, error) {
+		a, _, err := s.authorizer(token, dc)
+		if err != nil {
+			return nil, nil, err
+		}
+		changed, err := s.access.Changed(token)
+		return a, changed, err
+	}, push)
+}
+
+// Relayed is where another server of this datacenter follows results of a datacenter
+// that it does not know itself: unfiltered, for what it hands on is filtered there.
+func (s *Server) Relayed() op.Subscriber { return relayed{s} }
+
+type relayed struct{ s *Server }
+
+// Subscribe implements op.Subscriber.
+func (r relayed) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
+	if dc := call.Header.Datacenter; dc == "" || dc == r.s.cfg.Datacenter || op.IsFanOut(dc) {
+		return op.Errorf(op.CodeInvalid, "only results of another datacenter are passed on")
+	}
+	return r.s.subscribe(ctx, call, everything, push)
 }
 
 // WANSource is where servers of other datacenters follow results of this one:
@@ -47,10 +87,22 @@ func (b between) Subscribe(ctx context.Context, call *op.Call, push func(*op.Rep
 	if dc := call.Header.Datacenter; dc != "" && dc != b.s.cfg.Datacenter {
 		return &op.Error{Code: op.CodeUnknownDatacenter, Datacenter: dc, Text: "this server is of datacenter " + b.s.cfg.Datacenter}
 	}
-	if call.Operation.OpName() == catalog.GetDigest.Name {
-		return b.s.followDigest(ctx, call, push)
+	if b.s.access.Enabled() && !call.Header.Filters {
+		return op.Errorf(op.CodeUnsupported, "datacenter %s controls access, and the one that asks does not (acl.enabled): it is shown only what a token may see, when it is asked", b.s.cfg.Datacenter)
 	}
-	return b.s.subscribe(ctx, call, everything, push)
+	if call.Operation.OpName() == acl.Follow.Name { // who follows that is about to have the same
+		return b.s.followGlobal(ctx, call, push)
+	}
+	follower, home := op.FollowerOf(ctx), call.Header.FiltersBy
+	if b.s.access.Enabled() {
+		if err := b.s.copies.Agrees(follower, home); err != nil {
+			return err
+		}
+	}
+	if call.Operation.OpName() == catalog.GetDigest.Name {
+		return b.s.followDigest(ctx, call, b.s.together(follower, home), push)
+	}
+	return b.s.subscribe(ctx, call, b.s.together(follower, home), push)
 }
 
 // Local is this datacenter as this server alone answers for it, to be asked and
@@ -85,15 +137,23 @@ func (s *Server) subscribe(ctx context.Context, call *op.Call, who rights, push 
 	if err != nil {
 		return err
 	}
-	may := func() (rules.Authorizer, error) {
-		a, err := who()
+	may := func() (rules.Authorizer, <-chan struct{}, error) {
+		a, changed, err := who()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return a, o.Allow(a, request)
+		return a, changed, o.Allow(a, request)
 	}
-	if _, err := may(); err != nil {
+	first, _, err := may()
+	if err != nil {
 		return err
+	}
+	now := func() (rules.Authorizer, <-chan struct{}, error) { // as long as that is what it began with
+		a, changed, err := may()
+		if err == nil && !access.Same(a, first) {
+			err = errRights
+		}
+		return a, changed, err
 	}
 	dc := call.Header.Datacenter
 	if dc == "" || dc == s.cfg.Datacenter {
@@ -101,14 +161,19 @@ func (s *Server) subscribe(ctx context.Context, call *op.Call, who rights, push 
 			return op.Errorf(op.CodeBusy, "server has %d subscriptions, its limit", s.followed.Max())
 		}
 		defer s.followed.Release()
-		f := following{s: s, o: o, call: call, request: request, may: may, push: push}
+		f := following{s: s, o: o, call: call, request: request, now: now, push: push}
 		return f.run(ctx)
 	}
 	if s.views == nil {
 		return &op.Error{Code: op.CodeUnknownDatacenter, Text: "No path to datacenter", Datacenter: dc}
 	}
-	return s.views.Subscribe(ctx, call, func(r *op.Reply) error {
-		a, err := may()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	if err := s.guard(ctx, end, now); err != nil {
+		return err
+	}
+	err = s.views.Subscribe(ctx, call, func(r *op.Reply) error {
+		a, _, err := now()
 		if err != nil {
 			return err
 		}
@@ -117,6 +182,37 @@ func (s *Server) subscribe(ctx context.Context, call *op.Call, who rights, push 
 		}
 		return push(r)
 	})
+	if why := context.Cause(ctx); why != nil {
+		return why
+	}
+	return err
+}
+
+// guard ends a subscription to another datacenter as soon as its rights are others: what
+// it follows may say nothing for seconds.
+func (s *Server) guard(ctx context.Context, end context.CancelCauseFunc, now rights) error {
+	_, changed, err := now()
+	if err != nil || changed == nil {
+		return err
+	}
+	err = s.group.Spawn("rights of a subscription", func(stopping context.Context) {
+		var err error
+		for err == nil {
+			select {
+			case <-changed:
+				_, changed, err = now()
+			case <-stopping.Done():
+				err = op.ErrStopping
+			case <-ctx.Done():
+				return
+			}
+		}
+		end(err)
+	})
+	if err != nil {
+		return op.ErrStopping
+	}
+	return nil
 }
 
 // shown is the reply without what the caller may not see.
@@ -143,7 +239,7 @@ type following struct {
 	o       op.Queryable
 	call    *op.Call
 	request any
-	may     rights
+	now     rights // its error ends it: what it began with is no more what it may see
 	push    func(*op.Reply) error
 }
 
@@ -156,6 +252,10 @@ func (f *following) run(ctx context.Context) error {
 	beat.Reset(heartbeat())
 	var last uint64
 	for {
+		a, revoked, err := f.now()
+		if err != nil {
+			return err
+		}
 		if f.call.Header.MustCurrent && f.s.leaderSilence() > leaderLost {
 			return op.ErrNoLeader
 		}
@@ -166,7 +266,7 @@ func (f *following) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := f.tell(res, &last); err != nil {
+		if err := f.tell(res, a, &last); err != nil {
 			res.Release()
 			return err
 		}
@@ -174,9 +274,13 @@ func (f *following) run(ctx context.Context) error {
 			select {
 			case <-res.Watch.Changed():
 				same = false
+			case <-revoked:
+				_, revoked, err = f.now()
 			case <-beat.C:
 				beat.Reset(heartbeat())
-				err = f.beat()
+				if _, revoked, err = f.now(); err == nil { // a token may have ended, which changes nothing stored
+					err = f.beat()
+				}
 			case <-ctx.Done():
 				err = ctx.Err()
 			case <-f.s.group.Context().Done():
@@ -193,9 +297,6 @@ func (f *following) run(ctx context.Context) error {
 
 // beat pushes that nothing has changed.
 func (f *following) beat() error {
-	if _, err := f.may(); err != nil {
-		return err
-	}
 	m := f.s.meta(op.Cached, 0)
 	m.Index = 0
 	if err := f.push(op.NewReply(m, nil)); err != nil {
@@ -208,26 +309,17 @@ func (f *following) beat() error {
 }
 
 // tell pushes a result unless it is the last one again.
-func (f *following) tell(res *results.Result, last *uint64) error {
+func (f *following) tell(res *results.Result, a rules.Authorizer, last *uint64) error {
 	meta := f.s.meta(op.Cached, res.Index)
 	if meta.Index == *last {
 		return nil
 	}
-	a, err := f.may()
-	if err != nil {
-		return err
-	}
 	*last = meta.Index
-	shown, filtered := f.o.Hide(a, res.Value)
-	sorted, err := f.s.near.Sort(f.call.Header.Near, &shown)
+	reply, err := f.s.reply(meta, res.For(f.o, a), f.call.Header.Near)
 	if err != nil {
 		return err
 	}
-	if filtered || sorted {
-		meta.Filtered = filtered
-		return f.push(op.NewReply(meta, shown))
-	}
-	return f.push(op.Share(meta, res.Value, &res.Rendered))
+	return f.push(reply)
 }
 
 // heartbeat is the time to the next one.
@@ -238,13 +330,26 @@ func (s *Server) leaderSilence() time.Duration { return s.meta(op.Stale, 0).Last
 
 // toDatacenter asks another datacenter. What comes from a view holds what everybody may
 // see: the caller is asked about here.
-func (s *Server) toDatacenter(ctx context.Context, a rules.Authorizer, call *op.Call) (*op.Reply, error) {
+func (s *Server) toDatacenter(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	if s.remote == nil {
+		return nil, &op.Error{Code: op.CodeUnknownDatacenter, Text: "No path to datacenter", Datacenter: call.Header.Datacenter}
+	}
 	o, ok := call.Operation.(op.Queryable)
+	kept := ok && (call.Header.Consistency == op.Cached || call.Header.MinIndex > 0)
+	a, show, err := s.authorizer(call.Header.Token, call.Header.Datacenter)
+	switch {
+	case err != nil && (kept || op.IsFanOut(call.Header.Datacenter)):
+		return nil, err
+	case show != call.Header.Token:
+		c := *call
+		c.Header.Token = show
+		call = &c
+	}
 	if op.IsFanOut(call.Header.Datacenter) {
 		if spread, ok := call.Operation.(op.FanOutable); !ok || !spread.FansOut() {
 			return nil, op.Errorf(op.CodeInvalid, "%s cannot be asked of several datacenters (%q): name one", call.Operation.OpName(), call.Header.Datacenter)
 		}
-	} else if !ok || call.Header.Consistency != op.Cached && call.Header.MinIndex == 0 {
+	} else if !kept { // who owns the answer decides
 		return s.remote.Do(ctx, call)
 	}
 	request, err := call.Request()
@@ -258,7 +363,28 @@ func (s *Server) toDatacenter(ctx context.Context, a rules.Authorizer, call *op.
 	if err != nil {
 		return nil, err
 	}
+	if call.Header.MinIndex > 0 { // rights may have changed meanwhile
+		if a, _, err = s.authorizer(call.Header.Token, call.Header.Datacenter); err == nil {
+			err = o.Allow(a, request)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	return s.shown(o, a, reply)
+}
+
+// authorizer answers for who shows the secret where a call is answered: here, in
+// another datacenter, or in several. The secret that it returns is the one to show there.
+func (s *Server) authorizer(secret, dc string) (rules.Authorizer, string, error) {
+	switch {
+	case dc == "" || dc == s.cfg.Datacenter:
+		a, err := s.access.Authorizer(secret)
+		return a, secret, err
+	case op.IsFanOut(dc) && s.remote != nil:
+		return s.access.Everywhere(secret, s.remote.Datacenters())
+	}
+	return s.access.Elsewhere(secret, dc)
 }
 
 // anywhere reports whether any server may answer the read, this one as it is

@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/legate-project/legate/federation/removal"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server/copies"
 	"github.com/legate-project/legate/server/limit"
 	"github.com/legate-project/legate/server/servertest"
-	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/state/acl"
+	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/kv"
 )
 
@@ -42,13 +44,16 @@ func (h *harness) startBehind(t *testing.T) *behind {
 	return b
 }
 
-// reader may see the keys below a prefix.
-type reader string
-
-func (r reader) Allow(_ rules.Resource, access rules.Access, name string) bool {
-	return access == rules.List || strings.HasPrefix(name, string(r))
+// controlled switches access control on.
+func controlled(c *Config) {
+	c.Access = Access{Enabled: true, InitialManagement: servertest.Management}
 }
-func (r reader) Who() string { return "reader of " + string(r) }
+
+// keysBelow is a token that may see the keys below a prefix.
+func keysBelow(t testing.TB, h *harness, prefix string) string {
+	t.Helper()
+	return servertest.Secret(t, h, `key_prefix "`+prefix+`" { policy = "read" }`)
+}
 
 // keys follows the keys of the state in the background.
 func keys(t *testing.T, s op.Subscriber, h op.Header) (pushed chan string, ended chan error) {
@@ -95,22 +100,14 @@ func expect(t *testing.T, pushed <-chan string, want string) {
 }
 
 func TestSubscriptionsPushWhatTheTokenMaySee(t *testing.T) {
-	h := newHarness(t, func(c *Config) {
-		c.Authorizer = func(token string) (rules.Authorizer, error) {
-			switch token {
-			case "":
-				return rules.AllowAll(), nil
-			case "bad":
-				return nil, op.Errorf(op.CodeDenied, "ACL not found")
-			}
-			return reader(token), nil
-		}
-	})
+	h := newHarness(t, controlled)
 	h.start(t, nil)
+	h.LeadershipChanged(true)
+	token := keysBelow(t, h, "a")
 	servertest.Write(t, h.cfg.State, "a", "1")
 	servertest.Write(t, h.cfg.State, "b", "1")
-	some, _ := keys(t, h, op.Header{Token: "a"})
-	all, ended := keys(t, h.WANSource(), op.Header{Token: "a"}) // the token counts where it leaves
+	some, _ := keys(t, h, op.Header{Token: token})
+	all, ended := keys(t, h.WANSource(), op.Header{Token: token, Filters: true}) // the token counts where it leaves
 	expect(t, some, "a=1 true")
 	expect(t, all, "a=1 b=1 false")
 	servertest.Write(t, h.cfg.State, "b", "2")
@@ -119,6 +116,9 @@ func TestSubscriptionsPushWhatTheTokenMaySee(t *testing.T) {
 	expect(t, all, "a=2 b=2 false")
 	if _, ended := keys(t, h, op.Header{Token: "bad"}); op.CodeOf(<-ended) != op.CodeDenied {
 		t.Error("a token that is unknown may follow")
+	}
+	if _, ended := keys(t, h.WANSource(), op.Header{}); op.CodeOf(<-ended) != op.CodeUnsupported {
+		t.Error("a datacenter that shows everybody everything is shown everything")
 	}
 	if _, ended := keys(t, h.WANSource(), op.Header{Datacenter: "dc2"}); op.CodeOf(<-ended) != op.CodeUnknownDatacenter {
 		t.Error("a server follows a third datacenter for another")
@@ -133,30 +133,80 @@ func TestSubscriptionsPushWhatTheTokenMaySee(t *testing.T) {
 	}
 }
 
+// moved is a federation whose home moves.
+type moved struct {
+	Federation
+	to atomic.Pointer[removal.Record]
+}
+
+func (m *moved) Home() (removal.Record, bool) {
+	rec := m.to.Load()
+	if rec == nil {
+		return removal.Record{}, false
+	}
+	return *rec, true
+}
+
+// What is shown unfiltered is shown to who filters by the records of the same home.
+func TestSubscriptionsOfWhoFiltersByAnotherHome(t *testing.T) {
+	h := newHarness(t, controlled)
+	federation := &moved{}
+	h.copies.Connect(copies.Links{Federation: federation})
+	h.start(t, nil)
+	servertest.Write(t, h.cfg.State, "a", "1")
+	ctx := op.WithFollower(t.Context(), "dc9")
+	for _, o := range []op.Operation{&kv.List, &catalog.GetDigest} {
+		err := h.WANSource().Subscribe(ctx, op.NewCall(o, op.Header{Filters: true, FiltersBy: "dc9"}, &kv.ListRequest{}), func(*op.Reply) error { return nil })
+		if op.CodeOf(err) != op.CodeUnsupported {
+			t.Errorf("%s is shown to who filters by another home: %v", o.OpName(), err)
+		}
+	}
+	old, ended := keys(t, as{h.WANSource(), "dc1"}, op.Header{Filters: true, FiltersBy: "dc1"})
+	third, _ := keys(t, as{h.WANSource(), "dc3"}, op.Header{Filters: true, FiltersBy: "dc1"})
+	expect(t, old, "a=1 false")
+	expect(t, third, "a=1 false")
+	federation.to.Store(&removal.Record{Datacenter: "dc2", Home: true, Version: 1})
+	h.HomeChanged()
+	if err := <-ended; op.CodeOf(err) != op.CodeLost {
+		t.Errorf("what a home that was followed ends with %v", err)
+	}
+	servertest.Write(t, h.cfg.State, "a", "2")
+	expect(t, third, "a=2 false")
+}
+
+// as is the subscriber that a server of a datacenter talks to.
+type as struct {
+	op.Subscriber
+	datacenter string
+}
+
+func (a as) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
+	return a.Subscriber.Subscribe(op.WithFollower(ctx, a.datacenter), call, push)
+}
+
 // A token that is taken back while its holder follows shows nothing more.
 func TestSubscriptionsEndWithTheToken(t *testing.T) {
-	var gone atomic.Bool
-	h := newHarness(t, func(c *Config) {
-		c.Authorizer = func(token string) (rules.Authorizer, error) {
-			if gone.Load() && token != "" {
-				return nil, op.Errorf(op.CodeDenied, "ACL not found")
-			}
-			return reader(token), nil
-		}
-	})
+	h := newHarness(t, controlled)
 	remote := &changing{change: make(chan struct{})}
 	if err := h.Start(Dependencies{Raft: h.group, LAN: h.pool, Remote: remote, Views: remote}); err != nil {
 		t.Fatal(err)
 	}
 	defer h.Stop(t.Context())
+	h.LeadershipChanged(true)
 	servertest.Write(t, h.cfg.State, "a", "1")
-	own, ownEnded := keys(t, h, op.Header{Token: "a"})
-	other, otherEnded := keys(t, h, op.Header{Token: "a", Datacenter: "dc2"})
+	token := keysBelow(t, h, "a")
+	own, ownEnded := keys(t, h, op.Header{Token: token})
+	other, otherEnded := keys(t, h, op.Header{Token: token, Datacenter: "dc2"})
 	expect(t, own, "a=1 false")
 	expect(t, other, "a= false")
-	gone.Store(true)
-	servertest.Write(t, h.cfg.State, "a", "2")
-	close(remote.change)
+	management := op.Header{Token: servertest.Management}
+	found, _, err := acl.GetToken.Call(t.Context(), h, management, &acl.TokenRequest{Secret: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := acl.DeleteToken.Call(t.Context(), h, management, &acl.AccessorRequest{Accessor: found.Token.AccessorID}); err != nil {
+		t.Fatal(err)
+	}
 	for _, f := range []struct {
 		pushed chan string
 		ended  chan error
@@ -168,7 +218,48 @@ func TestSubscriptionsEndWithTheToken(t *testing.T) {
 			if op.CodeOf(err) != op.CodeDenied {
 				t.Errorf("it ends with %v", err)
 			}
+		case <-time.After(op.Heartbeat / 2):
+			t.Error("it goes on although nothing changes but the rights")
 		}
+	}
+}
+
+// Rights that datacenters have to agree on end what is followed of several of them, too.
+func TestSubscriptionsToSeveralDatacentersEndWithTheRights(t *testing.T) {
+	h := newHarness(t, controlled)
+	remote := &changing{change: make(chan struct{})}
+	if err := h.Start(Dependencies{Raft: h.group, LAN: h.pool, Remote: remote, Views: remote}); err != nil {
+		t.Fatal(err)
+	}
+	defer h.Stop(t.Context())
+	h.LeadershipChanged(true)
+	keysBelow(t, h, "none") // access control has begun
+	management := op.Header{Token: servertest.Management}
+	policy := acl.Policy{Name: "p", Rules: `key_prefix "a" { policy = "read" }`}
+	made, _, err := acl.SetPolicy.Call(t.Context(), h, management, &acl.SetPolicyRequest{Policy: policy, Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	grants := acl.Grants{Policies: []acl.Link{{Name: "p"}}, NodeIdentities: []acl.NodeIdentity{{NodeName: "n", Datacenter: h.cfg.Datacenter}}}
+	token, _, err := acl.SetToken.Call(t.Context(), h, management, &acl.SetTokenRequest{Token: acl.Token{Grants: grants}, Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pushed, ended := keys(t, h, op.Header{Token: token.SecretID, Datacenter: op.All})
+	expect(t, pushed, "a= false")
+	policy.ID, policy.Rules = made.ID, ""
+	if _, _, err := acl.SetPolicy.Call(t.Context(), h, management, &acl.SetPolicyRequest{Policy: policy}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case text := <-pushed:
+		t.Errorf("%q is pushed to who has lost the right", text)
+	case err := <-ended:
+		if op.CodeOf(err) != op.CodeDenied {
+			t.Errorf("it ends with %v", err)
+		}
+	case <-time.After(op.Heartbeat / 2):
+		t.Error("it goes on with what was pushed")
 	}
 }
 
@@ -183,7 +274,10 @@ func (c *changing) Subscribe(ctx context.Context, _ *op.Call, push func(*op.Repl
 		if err := push(op.Share(op.Meta{Index: uint64(len(list))}, &list, new(op.Rendered))); err != nil {
 			return err
 		}
-		<-c.change
+		select {
+		case <-c.change:
+		case <-ctx.Done():
+		}
 	}
 	<-ctx.Done()
 	return ctx.Err()
@@ -290,22 +384,29 @@ func (a holder) Subscribe(_ context.Context, _ *op.Call, push func(*op.Reply) er
 
 // What is kept of another datacenter is unfiltered: the token decides here.
 func TestWhatIsKeptOfOthersIsFilteredHere(t *testing.T) {
-	h := newHarness(t, func(c *Config) {
-		c.Authorizer = func(token string) (rules.Authorizer, error) { return reader(token), nil }
-	})
+	h := newHarness(t, controlled)
 	remote := holder{kv.Entries{{Key: "a"}, {Key: "b"}}}
 	if err := h.Start(Dependencies{Raft: h.group, LAN: h.pool, Remote: remote, Views: remote}); err != nil {
 		t.Fatal(err)
 	}
 	defer h.Stop(t.Context())
+	h.LeadershipChanged(true)
+	a, b := keysBelow(t, h, "a"), keysBelow(t, h, "b")
 	for _, hd := range []op.Header{{Consistency: op.Cached}, {MinIndex: 4}} {
-		hd.Datacenter, hd.Token = "dc2", "a"
+		hd.Datacenter, hd.Token = "dc2", a
 		list, meta, err := kv.List.Call(t.Context(), h, hd, &kv.ListRequest{})
 		if err != nil || len(*list) != 1 || !meta.Filtered {
 			t.Errorf("%+v: %v %+v %v", hd, list, meta, err)
 		}
 	}
-	pushed, _ := keys(t, h, op.Header{Datacenter: "dc2", Token: "b"})
+	whole, _ := keys(t, h.Relayed(), op.Header{Datacenter: "dc2"}) // for another server, which filters
+	expect(t, whole, "a= b= false")
+	for _, dc := range []string{"", "dc1", op.All} {
+		if _, ended := keys(t, h.Relayed(), op.Header{Datacenter: dc}); op.CodeOf(<-ended) != op.CodeInvalid {
+			t.Errorf("what belongs to %q is passed on unfiltered", dc)
+		}
+	}
+	pushed, _ := keys(t, h, op.Header{Datacenter: "dc2", Token: b})
 	expect(t, pushed, "b= true")
 	if len(remote.list) != 2 {
 		t.Error("what is shared was changed")

@@ -2,6 +2,8 @@ package state
 
 import (
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl"
+	"github.com/legate-project/legate/state/autopilot"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/kv"
@@ -32,13 +34,31 @@ func commands() []row {
 		command(15, &query.Create, query.ApplyCreate),
 		command(16, &query.Update, query.ApplyUpdate),
 		command(17, &query.Delete, query.ApplyDelete),
+		command(18, &acl.SetToken, acl.ApplySetToken),
+		command(19, &acl.DeleteToken, acl.ApplyDeleteToken),
+		command(20, &acl.Logout, acl.ApplyLogout),
+		command(21, &acl.Expire, acl.ApplyExpire),
+		command(22, &acl.Mint, acl.ApplyMint),
+		command(23, &acl.SetPolicy, acl.ApplySetPolicy),
+		command(24, &acl.DeletePolicy, acl.ApplyDeletePolicy),
+		command(25, &acl.SetRole, acl.ApplySetRole),
+		command(26, &acl.DeleteRole, acl.ApplyDeleteRole),
+		command(27, &acl.SetMethod, acl.ApplySetMethod),
+		command(28, &acl.DeleteMethod, acl.ApplyDeleteMethod),
+		command(29, &acl.SetBinding, acl.ApplySetBinding),
+		command(30, &acl.DeleteBinding, acl.ApplyDeleteBinding),
+		command(31, &acl.Bootstrap, acl.ApplyBootstrap),
+		command(32, &acl.Begin, acl.ApplyBegin),
+		command(33, &acl.Copy, acl.ApplyCopy),
+		command(34, &acl.TakeStep, acl.ApplyStep),
+		command(35, &autopilot.Set, autopilot.ApplySet),
 	}
 }
 
 // Operations lists the operations of all domains.
 func Operations() []op.Operation {
 	all := []op.Operation{&Collect, &RestoreBegin, &RestoreRows, &RestoreFinish, &RestoreAbort}
-	for _, domain := range [][]op.Operation{catalog.Operations(), coordinate.Operations(), kv.Operations(), session.Operations(), status.Operations(), txn.Operations(), query.Operations()} {
+	for _, domain := range [][]op.Operation{catalog.Operations(), coordinate.Operations(), kv.Operations(), session.Operations(), status.Operations(), txn.Operations(), query.Operations(), acl.Operations(), autopilot.Operations()} {
 		all = append(all, domain...)
 	}
 	return all

@@ -10,11 +10,15 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/tinylib/msgp/msgp"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl"
+	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/state/autopilot"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/kv"
@@ -53,11 +57,50 @@ func samples() map[string]msgp.Marshaler {
 		"query.update": &query.SetRequest{Query: sampleQuery("i")},
 		"query.delete": &query.IDRequest{ID: "i"},
 
+		"acl.token-set":      sampleToken(),
+		"acl.mint":           sampleToken(),
+		"acl.token-delete":   &acl.AccessorRequest{Accessor: "a"},
+		"acl.logout":         &acl.SecretRequest{Secret: "s"},
+		"acl.expire":         &acl.ExpireRequest{Accessors: []string{"a"}, Now: time.UnixMilli(5).UTC()},
+		"acl.policy-set":     &acl.SetPolicyRequest{Policy: samplePolicy(), Create: true},
+		"acl.policy-delete":  &acl.NamedRequest{ID: "i", Name: "n"},
+		"acl.role-set":       &acl.SetRoleRequest{Role: acl.Role{ID: "i", Name: "n", Description: "d", Grants: sampleGrants(), Hash: []byte("h"), CreateIndex: 1, ModifyIndex: 2}, Create: true},
+		"acl.role-delete":    &acl.NamedRequest{ID: "i"},
+		"acl.method-set":     &acl.SetMethodRequest{Method: acl.Method{Name: "n", Type: "jwt", DisplayName: "dn", Description: "d", MaxTokenTTL: 3, TokenLocality: acl.LocalityGlobal, TokenNameFormat: "f", Config: []byte("{}"), CreateIndex: 1, ModifyIndex: 2}, Create: true},
+		"acl.method-delete":  &acl.NamedRequest{Name: "n"},
+		"acl.binding-set":    &acl.SetBindingRequest{Binding: acl.Binding{ID: "i", Description: "d", AuthMethod: "m", Selector: "s", BindType: acl.BindTemplate, BindName: "b", BindVars: &acl.Variables{Name: "v"}, CreateIndex: 1, ModifyIndex: 2}, Create: true},
+		"acl.binding-delete": &acl.NamedRequest{ID: "i"},
+		"acl.bootstrap":      &acl.BootstrapRequest{Token: sampleToken().Token, Reset: 4},
+		"acl.begin":          &acl.BeginRequest{Tokens: acl.Tokens{sampleToken().Token}, Policies: acl.Policies{samplePolicy()}},
+		"acl.copy": &acl.CopyRequest{Version: 1, Index: 2, Begun: true, Deletes: []acl.Name{{Kind: acl.KindToken, Key: "k"}},
+			Records: acl.Records{Policies: acl.Policies{samplePolicy()}, Tokens: acl.Tokens{sampleToken().Token}}},
+		"acl.home-step": &acl.StepRequest{Step: acl.StepYield, Version: 1, Datacenter: "dc2", By: "s", Ticket: "t"},
+
+		"autopilot.configure": &autopilot.SetRequest{CAS: true, Config: autopilot.Config{CleanupDeadServers: true, LastContactThreshold: 1, MaxTrailingLogs: 2, MinQuorum: 3,
+			ServerStabilizationTime: 4, RedundancyZoneTag: "z", DisableUpgradeMigration: true, UpgradeVersionTag: "v", CreateIndex: 5, ModifyIndex: 6}},
+
 		"state.restore-begin":  &RestoreBeginRequest{ID: "i"},
 		"state.restore-rows":   &RestoreRowsRequest{ID: "i", Part: 3, Rows: AppendRow(nil, []byte("k"), []byte("v"))},
 		"state.restore-finish": &RestoreFinishRequest{ID: "i", Rows: 4, Index: 5},
 		"state.restore-abort":  &RestoreBeginRequest{ID: "i"},
 	}
+}
+
+func sampleGrants() acl.Grants {
+	return acl.Grants{Policies: []acl.Link{{ID: "i", Name: "n"}}, ServiceIdentities: []acl.ServiceIdentity{{ServiceName: "web", Datacenters: []string{"dc1"}}},
+		NodeIdentities:    []acl.NodeIdentity{{NodeName: "n", Datacenter: "dc1"}},
+		TemplatedPolicies: []acl.TemplatedPolicy{{TemplateName: "builtin/service", TemplateVariables: &acl.Variables{Name: "web"}, Datacenters: []string{"dc1"}}}}
+}
+
+func samplePolicy() acl.Policy {
+	return acl.Policy{ID: "i", Name: "n", Description: "d", Rules: "r", Datacenters: []string{"dc1"}, Hash: []byte("h"), CreateIndex: 1, ModifyIndex: 2,
+		Parsed: rules.Policy{Rules: []rules.Rule{{Resource: rules.Key, Prefix: true, Name: "k", Access: rules.Read}}}}
+}
+
+func sampleToken() *acl.SetTokenRequest {
+	return &acl.SetTokenRequest{Create: true, TTL: 6, From: "f", Token: acl.Token{AccessorID: "a", SecretID: "s", Name: "n", Description: "d", Grants: sampleGrants(),
+		Roles: []acl.Link{{ID: "r", Name: "rn"}}, Local: true, AuthMethod: "m", ExpirationTime: time.UnixMilli(7).UTC(), CreateTime: time.UnixMilli(6).UTC(),
+		Hash: []byte("h"), CreateIndex: 1, ModifyIndex: 2}}
 }
 
 func sampleQuery(id string) query.Query {

@@ -323,8 +323,8 @@ func TestTokensOfQueriesAreHidden(t *testing.T) {
 		caller              rules.Authorizer
 		list, named, hidden string
 	}{
-		"everything":      {rules.AllowAll(), "id-2=secret id-3=secret", "id-2=secret", "id-3=secret"},
-		"manager":         {may("acl:", "query:q"), "id-2=secret id-3=secret", "id-2=secret", "id-3=secret"},
+		"everything":      {rules.AllowAll(), "id-2=secret id-3=secret id-9=", "id-2=secret", "id-3=secret"},
+		"manager":         {may("acl:"), "id-2=secret id-3=secret id-9=", "id-2=secret", "id-3=secret"},
 		"reader":          {may("query:q"), "id-2=<hidden>", "id-2=<hidden>", "id-3=<hidden>"},
 		"reader of other": {may("query:r"), "", "", "id-3=<hidden>"},
 	} {

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl"
+	"github.com/legate-project/legate/state/autopilot"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/kv"
@@ -64,7 +66,7 @@ func AppendRow(b, key, value []byte) []byte {
 
 // Tables lists the tables of all domains: what a snapshot may hold rows of.
 func Tables() []storage.AnyTable {
-	return slices.Concat(catalog.Tables(), coordinate.Tables(), kv.Tables(), session.Tables(), query.Tables())
+	return slices.Concat(catalog.Tables(), coordinate.Tables(), kv.Tables(), session.Tables(), query.Tables(), acl.Tables(), autopilot.Tables())
 }
 
 // splitRows takes rows apart; they alias b.

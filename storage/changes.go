@@ -45,6 +45,7 @@ type Changes struct {
 	mu    sync.Mutex
 	keys  map[Changed]struct{}
 	whole bool
+	upTo  uint64
 }
 
 // Changes gathers up to limit changed keys from now on: beyond, and when the
@@ -57,6 +58,7 @@ func (s *State) Changes(limit int, sources ...Source) *Changes {
 		s.watches.followers = map[*Changes]struct{}{}
 	}
 	s.watches.followers[c] = struct{}{}
+	c.upTo = s.Index() // of a commit that is about to tell of itself as well: a view shows that
 	return c
 }
 
@@ -67,11 +69,19 @@ func (c *Changes) Ready() <-chan struct{} { return c.wake }
 // Take returns what has changed since it was called last; whole says that it may
 // be anything, and then the keys are not all.
 func (c *Changes) Take() (keys map[Changed]struct{}, whole bool) {
+	keys, whole, _ = c.TakeUpTo()
+	return keys, whole
+}
+
+// TakeUpTo is Take, and returns the index of the newest commit that has told of itself:
+// up to it, a view that is opened now shows everything, and the keys are all that
+// changed.
+func (c *Changes) TakeUpTo() (keys map[Changed]struct{}, whole bool, upTo uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	keys, whole = c.keys, c.whole
 	c.keys, c.whole = map[Changed]struct{}{}, false
-	return keys, whole
+	return keys, whole, c.upTo
 }
 
 // Close ends the gathering.
@@ -88,10 +98,11 @@ func (c *Changes) signal() {
 	}
 }
 
-// note takes the keys of a commit that are among the sources.
-func (c *Changes) note(written map[string]entry) {
+// note takes the keys of a commit that are among the sources, and its index.
+func (c *Changes) note(written map[string]entry, index uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.upTo = max(c.upTo, index)
 	found := false
 	for key, e := range written {
 		if e.quiet || c.whole {

@@ -114,7 +114,7 @@ func (tx *Txn) Commit() error {
 	tx.s.meta.Store(&tx.meta)
 	tx.s.metrics.commit.Observe(time.Since(began).Seconds())
 	tx.s.metrics.rows.Add(float64(len(tx.over.entries)))
-	tx.s.metrics.wakeups.Add(float64(tx.s.watches.committed(tx.over.entries)))
+	tx.s.metrics.wakeups.Add(float64(tx.s.watches.committed(tx.over.entries, tx.meta.index)))
 	return nil
 }
 

@@ -205,13 +205,13 @@ func (ws *watches) drop(w *waiter) {
 }
 
 // committed wakes who waits for one of the written keys or for a prefix of
-// one, and returns how many. The rows are visible to new views already.
-func (ws *watches) committed(written map[string]entry) int {
+// one, and returns how many. The rows, up to the index, are visible to new views already.
+func (ws *watches) committed(written map[string]entry, index uint64) int {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	ws.sequence++
 	for c := range ws.followers {
-		c.note(written)
+		c.note(written, index)
 	}
 	if len(ws.all) == 0 {
 		return 0

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/quic-go/quic-go"
 )
@@ -113,11 +112,10 @@ func (c *conn) refused(err error) {
 }
 
 func exchange(ctx context.Context, s *stream, m message) ([]byte, error) {
-	since := s.c.listen()
+	since := s.c.silence.Now()
 	stop := context.AfterFunc(ctx, s.Cancel)
 	defer stop()
-	watch := time.AfterFunc(s.c.patience(), func() { s.c.dropIfDeaf(since) })
-	defer watch.Stop()
+	s.c.silence.Sent(since)
 	answer, err := func() ([]byte, error) {
 		if err := m.write(s); err != nil && !answeredEarly(err) {
 			return nil, err

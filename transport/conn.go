@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/quic-go/quic-go"
 
+	"github.com/legate-project/legate/transport/counted"
 	"github.com/legate-project/legate/transport/identity"
+	"github.com/legate-project/legate/transport/silence"
 )
 
 // conn is one verified connection, dialled or accepted.
@@ -26,19 +29,30 @@ type conn struct {
 	remote   Remote
 	path     *path // nil for an accepted one
 	out      chan []byte
+	began    time.Time
 
 	muxMu sync.Mutex
 	mux   *muxStream // the stream that small requests share; nil until the first, and after it broke
 
 	series     connSeries
-	sent, read traffic // bytes of requests and of their answers
+	sent, read counted.Bytes // of requests and of their answers
 
 	seenMu sync.Mutex
 	seen   seen // counters that the path's loss has taken in
 
-	inFlight atomic.Int64  // streams of both directions
-	lastUsed atomic.Int64  // time of the last use, Unix nanoseconds
-	silent   atomic.Uint64 // packets received when it fell silent, plus one; 0: it has not
+	inFlight atomic.Int64 // streams of both directions
+	lastUsed atomic.Int64 // time of the last use, Unix nanoseconds
+	retired  atomic.Bool  // it takes no new requests: see Renew
+	silence  *silence.Watch
+}
+
+// verified is a connection to a peer whose identity is known.
+func (e *Endpoint) verified(qc *quic.Conn, protocol string, peer identity.Peer) *conn {
+	proto, _ := e.protocol(protocol)
+	c := &conn{e: e, qc: qc, protocol: protocol, serve: proto, began: time.Now(),
+		remote: Remote{Peer: peer, Addr: qc.RemoteAddr()}, out: make(chan []byte, datagramQueue)}
+	c.silence = c.watch()
+	return c
 }
 
 // start registers the connection and runs what serves it.
@@ -146,50 +160,25 @@ func (c *conn) touch() { c.lastUsed.Store(time.Now().UnixNano()) }
 
 func (c *conn) alive() bool { return c.qc.Context().Err() == nil }
 
-// heard is how many packets had come at a time.
-type heard struct {
-	packets uint64
-	at      time.Time
+// fit reports whether the connection takes requests.
+func (c *conn) fit() bool { return c.alive() && !c.retired.Load() && !c.silence.Silent() }
+
+// watch makes the connection's watch: who is given up costs the connection.
+func (c *conn) watch() *silence.Watch {
+	return silence.New(silence.Link{
+		Received: func() uint64 { return c.qc.ConnectionStats().PacketsReceived },
+		Waiting:  func() bool { return c.alive() && c.inFlight.Load() > 0 },
+		Patience: func() time.Duration {
+			return max(c.e.cfg.DeafAfter, deafTrips*c.qc.ConnectionStats().SmoothedRTT)
+		},
+		Probe: func() { _ = c.qc.SendDatagram(nil) }, // fails once the connection has ended
+		Gone:  func() { c.close(codeDeaf, "no answer to anything") },
+	})
 }
 
-func (c *conn) listen() heard {
-	return heard{c.qc.ConnectionStats().PacketsReceived, time.Now()}
-}
-
-// gaveUp notes that a call ended without an answer. If not even an
-// acknowledgement came in a time in which several should have, the connection
-// is not chosen until another packet comes.
-func (c *conn) gaveUp(since heard) {
-	s := c.qc.ConnectionStats()
-	if s.PacketsReceived == since.packets && time.Since(since.at) > max(minSilence, silentTrips*s.SmoothedRTT) {
-		c.silent.Store(s.PacketsReceived + 1)
-	}
-}
-
-// patience is how long a request may go without as much as an acknowledgement.
-func (c *conn) patience() time.Duration {
-	return max(c.e.cfg.DeafAfter, deafTrips*c.qc.ConnectionStats().SmoothedRTT)
-}
-
-// dropIfDeaf closes the connection if nothing at all came since a request was
-// sent, which a live peer acknowledges at once: the peer is dead, frozen or cut
-// off, and every call on the connection may know it now, not at its deadline.
-func (c *conn) dropIfDeaf(since heard) {
-	if c.alive() && c.listen().packets == since.packets {
-		c.close(codeDeaf, "no answer to anything")
-	}
-}
-
-func (c *conn) isSilent() bool {
-	mark := c.silent.Load()
-	if mark == 0 {
-		return false
-	}
-	if c.qc.ConnectionStats().PacketsReceived+1 == mark {
-		return true
-	}
-	c.silent.CompareAndSwap(mark, 0)
-	return false
+// gaveUp notes that a call ended without an answer: a silent connection is not chosen.
+func (c *conn) gaveUp(since silence.Mark) {
+	c.silence.GaveUp(since, max(minSilence, silentTrips*c.qc.ConnectionStats().SmoothedRTT))
 }
 
 // idle says since when nothing used the connection, if nothing does.
@@ -237,6 +226,9 @@ func (e *Endpoint) forgetConn(c *conn, cause error) {
 	if c.path != nil {
 		c.path.lost(c, cause)
 	}
+	if gone(cause) {
+		e.gaveUp(k)
+	}
 	err := connError(cause, false)
 	if errors.Is(err, ErrRefused) && !errors.Is(err, ErrNoProtocol) {
 		e.warnRefused("Peer refused the connection", c.remote.Addr, c.protocol, err)
@@ -265,12 +257,7 @@ func (e *Endpoint) warnRefused(message string, addr net.Addr, protocol string, e
 }
 
 func without(list []*conn, c *conn) []*conn {
-	for i, other := range list {
-		if other == c {
-			return append(list[:i:i], list[i+1:]...)
-		}
-	}
-	return list
+	return slices.DeleteFunc(slices.Clone(list), func(other *conn) bool { return other == c })
 }
 
 // stream implements Stream.

@@ -48,6 +48,7 @@ const (
 	codeBusy            = 0x04 // stream: not begun, too many already
 	codeDuplicate       = 0x06 // stream: the same request is answered on another connection
 	codeDeaf            = 0x05 // the peer acknowledges nothing: it will hardly read this
+	codeEnded           = 0x07 // the endpoint is closed: nobody answers there
 	codeRefused         = 0x10 // and the reasons that follow
 	codeBadCertificate  = 0x11
 	codeWrongAuthority  = 0x12
@@ -55,6 +56,7 @@ const (
 	codeWrongNode       = 0x14
 	codeNotAdmitted     = 0x15
 	codeNoProtocol      = 0x16
+	codeWrongServerName = 0x17
 )
 
 // maxReason bounds the text of a refusal, ours and the peer's, in bytes.
@@ -75,6 +77,7 @@ func reasons() []reason {
 		{codeBadCertificate, identity.ErrBadCertificate, "bad_certificate"},
 		{codeWrongAuthority, identity.ErrWrongAuthority, "wrong_authority"},
 		{codeWrongFederation, identity.ErrWrongFederation, "wrong_federation"},
+		{codeWrongServerName, identity.ErrWrongServerName, "wrong_server_name"},
 		{codeWrongNode, ErrWrongNode, "wrong_node"},
 		{codeNotAdmitted, ErrNotAdmitted, "not_admitted"},
 		{codeNoProtocol, ErrNoProtocol, "no_protocol"},
@@ -129,6 +132,13 @@ func connError(err error, written bool) error {
 func closedHere(cause error) bool {
 	var app *quic.ApplicationError
 	return errors.As(cause, &app) && !app.Remote
+}
+
+// gone reports whether a connection ended because its peer was given up here, or says
+// that it ends.
+func gone(cause error) bool {
+	app, ok := errors.AsType[*quic.ApplicationError](cause)
+	return ok && (!app.Remote && app.ErrorCode == codeDeaf || app.Remote && app.ErrorCode == codeEnded)
 }
 
 func appError(app *quic.ApplicationError, written bool) error {

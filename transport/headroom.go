@@ -2,7 +2,6 @@ package transport
 
 import (
 	"math"
-	"sync"
 	"time"
 )
 
@@ -29,63 +28,22 @@ const (
 )
 
 // Loss of a path is learned from two sources, with the past forgotten over
-// lossMemory. One is what its connections took for lost; but quic-go does not
+// counted.LossMemory. One is what its connections took for lost; but quic-go does not
 // count a packet that it sends again because a timer ran out, as happens where
 // few calls are made, and knows nothing of losses that only answers suffer. The
 // other is requests that go on two connections, a few each second also while
 // all is well: both copies have one answer, so if one comes much later, a packet
 // of it was lost, either way.
 const (
-	lossMemory = 30 * time.Second
 	lossSample = 200 * time.Millisecond // between looks at the counters
 	// pairEvery is the time between requests that go twice to learn about loss;
-	// in lossMemory 1 % makes about twenty copies late.
+	// in counted.LossMemory 1 % makes about twenty copies late.
 	pairEvery = 60 * time.Millisecond
 	// pairPackets is how many packets a pair has: two requests, two answers.
 	pairPackets = 4
 	// pairConns is how many connections that takes.
 	pairConns = 2
-	// lossyAbove and calmBelow are apart so that a path at the edge does not go to
-	// and fro. Below 0.3 % fewer than one call in a hundred is late, and the p99
-	// needs no help.
-	lossyAbove = 0.003
-	calmBelow  = 0.001
-	lossyLeast = 2  // lost packets are needed to call a path lossy: one is chance
-	calmLeast  = 50 // sent packets are needed to call it calm again
 )
-
-// traffic counts the bytes of the last span: those of the running span and the
-// share that still counts of the one before.
-type traffic struct {
-	mu     sync.Mutex
-	begin  time.Time
-	now    int64
-	before int64
-}
-
-func (t *traffic) roll(at time.Time, span time.Duration) {
-	switch passed := at.Sub(t.begin); {
-	case passed >= 2*span:
-		t.begin, t.now, t.before = at, 0, 0
-	case passed >= span:
-		t.begin, t.now, t.before = t.begin.Add(span), 0, t.now
-	}
-}
-
-func (t *traffic) add(at time.Time, span time.Duration, n int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.roll(at, span)
-	t.now += int64(n)
-}
-
-func (t *traffic) level(at time.Time, span time.Duration) float64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.roll(at, span)
-	left := 1 - float64(at.Sub(t.begin))/float64(span)
-	return float64(t.now) + max(0, left)*float64(t.before)
-}
 
 // span is the round trip over which traffic is counted.
 func (c *conn) span() time.Duration {
@@ -93,14 +51,14 @@ func (c *conn) span() time.Duration {
 }
 
 // wrote and came count the bytes of a request and of an answer.
-func (c *conn) wrote(n int) { c.sent.add(time.Now(), c.span(), n+perMessage) }
-func (c *conn) came(n int)  { c.read.add(time.Now(), c.span(), n+perMessage) }
+func (c *conn) wrote(n int) { c.sent.Add(time.Now(), c.span(), n+perMessage) }
+func (c *conn) came(n int)  { c.read.Add(time.Now(), c.span(), n+perMessage) }
 
 // underWay is how many bytes are on their way, in the direction in which it is
 // more.
 func (c *conn) underWay(at time.Time) float64 {
 	span := c.span()
-	return max(c.sent.level(at, span), c.read.level(at, span))
+	return max(c.sent.Level(at, span), c.read.Level(at, span))
 }
 
 // fill is the used share of the congestion window; above 1 what is sent waits.
@@ -112,41 +70,13 @@ func (c *conn) fill(at time.Time) float64 {
 	return c.underWay(at) / float64(window)
 }
 
-// loss is what a path remembers of packets.
-type loss struct {
-	at         time.Time
-	sent, lost float64
-	lossy      bool
-}
-
 // seen are a connection's counters when they were looked at last.
 type seen struct{ sent, lost uint64 }
-
-// note takes the counters' growth since the last look; p.mu is held.
-func (l *loss) note(at time.Time, sent, lost float64) {
-	keep := math.Exp(-at.Sub(l.at).Seconds() / lossMemory.Seconds())
-	l.at = at
-	l.sent = max(0, l.sent*keep+sent)
-	l.lost = max(0, l.lost*keep+lost) // what was taken for lost may come after all
-	switch share := l.share(); {
-	case !l.lossy && share > lossyAbove && l.lost >= lossyLeast:
-		l.lossy = true
-	case l.lossy && share < calmBelow && l.sent >= calmLeast:
-		l.lossy = false
-	}
-}
-
-func (l *loss) share() float64 {
-	if l.sent == 0 {
-		return 0
-	}
-	return min(1, l.lost/l.sent)
-}
 
 // measure looks at the counters of the path's connections, not too often; p.mu
 // is held.
 func (p *path) measure(now time.Time) {
-	if now.Sub(p.loss.at) < lossSample {
+	if now.Sub(p.loss.At) < lossSample {
 		return
 	}
 	var sent, lost float64
@@ -158,7 +88,7 @@ func (p *path) measure(now time.Time) {
 		c.seen = seen{s.PacketsSent, s.PacketsLost}
 		c.seenMu.Unlock()
 	}
-	p.loss.note(now, sent, lost)
+	p.loss.Note(now, sent, lost)
 }
 
 // choose returns the two connections with the most room, how many are healthy
@@ -166,7 +96,7 @@ func (p *path) measure(now time.Time) {
 func (p *path) choose(now time.Time) (first, second *conn, healthy int, fill float64) {
 	best, next := math.Inf(1), math.Inf(1)
 	for c := range p.usable {
-		if !c.alive() || c.isSilent() {
+		if !c.fit() {
 			continue
 		}
 		f := c.fill(now)
@@ -214,7 +144,7 @@ func (p *path) spread(load func() int64) (first, second *conn) {
 
 // lossyNow reports whether small requests are to go on two connections; p.mu is
 // held.
-func (p *path) lossyNow() bool { return p.loss.lossy || p.pairs.lossy }
+func (p *path) lossyNow() bool { return p.loss.Lossy || p.pairs.Lossy }
 
 // pair takes in what a request that went on two connections shows.
 func (p *path) pair(late bool) {
@@ -224,7 +154,7 @@ func (p *path) pair(late bool) {
 	if late {
 		lost = 1
 	}
-	p.pairs.note(time.Now(), pairPackets, lost)
+	p.pairs.Note(time.Now(), pairPackets, lost)
 }
 
 // load is how many streams are in flight on the path's connections; p.mu is

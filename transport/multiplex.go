@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // A multiplexed stream is one long-lived stream of a connection that carries many requests
@@ -58,9 +57,6 @@ type muxStream struct {
 	next  uint32
 	err   error // why the multiplexed stream ended
 
-	watch *time.Timer // looks whether the peer acknowledges
-	armed bool        // the timer runs
-	mark  heard       // when the first request was sent since a packet came
 }
 
 // muxCall is one request that waits for its answer.
@@ -86,8 +82,6 @@ func (c *conn) shared() *muxStream {
 	s := c.wrap(qs, c.series.out)
 	s.release() // its requests count, not the stream
 	l := &muxStream{c: c, s: s, calls: map[uint32]*muxCall{}, out: newChunkWriter(s)}
-	l.watch = time.AfterFunc(time.Hour, l.listen)
-	l.watch.Stop()
 	var mark [frameHeader]byte
 	binary.BigEndian.PutUint32(mark[:], muxMark)
 	l.out.prefix = mark[:]
@@ -120,12 +114,12 @@ func (l *muxStream) roundTrip(ctx context.Context, head, body []byte) (answer []
 	l.c.inFlight.Add(1)
 	defer func() { l.c.touch(); l.c.inFlight.Add(-1) }()
 
-	since := l.c.listen()
+	since := l.c.silence.Now()
 	if !l.out.put(chunkedMessage{id: id, head: head, body: body, sent: func() { call.written.Store(true) }}) {
 		l.forget(id)
 		return nil, false, nil
 	}
-	l.expect(since)
+	l.c.silence.Sent(since)
 	select {
 	case <-call.done:
 		return call.answer, true, call.err
@@ -144,38 +138,6 @@ func (l *muxStream) forget(id uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.calls, id)
-}
-
-// expect has listen look, in time, whether the peer acknowledges a request
-// that is sent now.
-func (l *muxStream) expect(since heard) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.mark.at.IsZero() || l.mark.packets != since.packets {
-		l.mark = since
-	}
-	if !l.armed {
-		l.armed = true
-		l.watch.Reset(l.c.patience())
-	}
-}
-
-// listen drops the connection if nothing came for too long since a request was
-// sent, whatever came between those before it.
-func (l *muxStream) listen() {
-	l.mu.Lock()
-	since := l.mark
-	silent := len(l.calls) > 0 && l.c.listen().packets == since.packets
-	left := l.c.patience() - time.Since(since.at)
-	l.armed = silent && left > 0
-	if l.armed {
-		l.watch.Reset(left)
-	}
-	again := l.armed
-	l.mu.Unlock()
-	if silent && !again {
-		l.c.dropIfDeaf(since)
-	}
 }
 
 // read hands answers to those who wait, until the stream ends.
@@ -246,7 +208,6 @@ func (l *muxStream) end(cause error) {
 	calls := l.calls
 	l.calls = map[uint32]*muxCall{}
 	l.mu.Unlock()
-	l.watch.Stop()
 	l.out.stop()
 	l.s.Cancel()
 	for _, call := range calls {

@@ -4,12 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/legate-project/legate/transport/counted"
 )
+
+// errGivenUp is the answer of a path whose peer fell silent, while it is dialled anew.
+var errGivenUp = fmt.Errorf("%w: it fell silent or ended, and a new connection has not come about yet", ErrUnreachable)
 
 // errHandshakeTimeout is no context's error: it is not the caller's time that
 // ended.
@@ -34,12 +41,13 @@ type path struct {
 	lossy bool // the protocol is for networks that lose packets
 
 	mu       sync.Mutex
-	loss     loss      // as the connections count it
-	pairs    loss      // as requests that went twice show it
-	paired   time.Time // when the last of them went to learn about it
+	loss     counted.Loss // as the connections count it
+	pairs    counted.Loss // as requests that went twice show it
+	paired   time.Time    // when the last of them went to learn about it
 	conns    []*conn
 	attempt  *attempt // the one dial that is under way, or nil
 	failures int
+	mute     bool // the peer was given up or ended, and nothing was heard of it since
 	retryAt  time.Time
 	lastErr  error
 	lastUsed time.Time
@@ -86,7 +94,8 @@ func (e *Endpoint) path(t Target, protocol string) (*path, error) {
 // acquire returns the connection to use, the one with the fewest requests in
 // flight or the most room, and a second one for a copy of a small request where
 // the path calls for one. With none that answers it waits for a dial; during the
-// pause after a failed dial it fails at once.
+// pause after a failed dial it fails at once, and so it does while a peer is dialled
+// that was given up: who can ask another does not wait for one that may be dead.
 func (p *path) acquire(ctx context.Context) (first, second *conn, err error) {
 	for {
 		p.mu.Lock()
@@ -104,9 +113,13 @@ func (p *path) acquire(ctx context.Context) (first, second *conn, err error) {
 			}
 			a = p.dial()
 		}
+		mute := p.mute
 		p.mu.Unlock()
-		if a == nil {
+		switch {
+		case a == nil:
 			return nil, nil, ErrClosed
+		case mute:
+			return nil, nil, errGivenUp
 		}
 		select {
 		case <-a.done:
@@ -137,7 +150,7 @@ func (p *path) best() (first, second *conn) {
 func (p *path) pick() (best *conn, healthy int, load int64) {
 	var fewest int64
 	for c := range p.usable {
-		if !c.alive() || c.isSilent() {
+		if !c.fit() {
 			continue
 		}
 		n := c.inFlight.Load()
@@ -206,7 +219,7 @@ func (p *path) dialled(a *attempt, c *conn, err error) {
 		// In the pool first: when start returns it may be lost again.
 		p.mu.Lock()
 		p.conns = append(p.conns, c)
-		p.failures = 0
+		p.failures, p.mute = 0, false
 		p.mu.Unlock()
 		err = p.e.start(c)
 	}
@@ -254,6 +267,23 @@ func (e *Endpoint) Anew(protocol string) {
 }
 
 func (e *Endpoint) unpause(match func(pathKey) bool) {
+	e.each(match, func(p *path) { p.failures, p.retryAt, p.mute = 0, time.Time{}, false })
+}
+
+// gaveUp has the paths to a peer that fell silent or ended wait for no dial. Across a WAN they
+// do: what asks there has breakers against peers that are silent, and probes of a path
+// end with the news that it works. Nor does one connection say so of a peer that another
+// one reaches: that of a process before its restart ends after the next one has come.
+func (e *Endpoint) gaveUp(addr addrKey) {
+	e.each(func(k pathKey) bool { return addrKey{k.target.Addr, k.protocol} == addr }, func(p *path) {
+		if best, _, _ := p.pick(); best == nil {
+			p.mute = !p.lossy
+		}
+	})
+}
+
+// each changes the paths that match; p.mu is held meanwhile.
+func (e *Endpoint) each(match func(pathKey) bool, change func(*path)) {
 	e.mu.Lock()
 	var paths []*path
 	for k, p := range e.paths {
@@ -264,7 +294,7 @@ func (e *Endpoint) unpause(match func(pathKey) bool) {
 	e.mu.Unlock()
 	for _, p := range paths {
 		p.mu.Lock()
-		p.failures, p.retryAt = 0, time.Time{}
+		change(p)
 		p.mu.Unlock()
 	}
 }
@@ -288,9 +318,9 @@ func (e *Endpoint) dial(ctx context.Context, p *path) (*conn, error) {
 		e.warnRefused("Refused the peer that was dialled", addr, p.key.protocol, err)
 		return nil, err
 	}
-	proto, _ := e.protocol(p.key.protocol)
-	return &conn{e: e, qc: qc, protocol: p.key.protocol, serve: proto, path: p,
-		remote: Remote{Peer: peer, Addr: qc.RemoteAddr()}, out: make(chan []byte, datagramQueue)}, nil
+	c := e.verified(qc, p.key.protocol, peer)
+	c.path = p
+	return c, nil
 }
 
 func resolve(ctx context.Context, addr string) (*net.UDPAddr, error) {
@@ -367,10 +397,7 @@ func (e *Endpoint) dropIdle(now time.Time) {
 	for c := range e.conns {
 		connected[c.remote.Peer.NodeID] = true
 	}
-	paths := make([]*path, 0, len(e.paths))
-	for _, p := range e.paths {
-		paths = append(paths, p)
-	}
+	paths := slices.Collect(maps.Values(e.paths))
 	e.mu.Unlock()
 	e.duplicates.sweep(now, connected)
 	for _, c := range idle {

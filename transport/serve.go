@@ -7,6 +7,8 @@ import (
 	"net"
 
 	"github.com/quic-go/quic-go"
+
+	"github.com/legate-project/legate/transport/entrance"
 )
 
 // accept takes connections until the endpoint stops.
@@ -25,17 +27,15 @@ func (e *Endpoint) accept(ctx context.Context) {
 
 // welcome verifies one accepted connection and starts it.
 func (e *Endpoint) welcome(qc *quic.Conn) {
-	accepted(qc)
+	entrance.Accepted(qc)
 	protocol := qc.ConnectionState().TLS.NegotiatedProtocol
 	peer, err := e.admit(qc, protocol, nil)
 	if err != nil {
 		e.warnRefused("Refused a peer", qc.RemoteAddr(), protocol, err)
 		return
 	}
-	proto, _ := e.protocol(protocol)
-	c := &conn{e: e, qc: qc, protocol: protocol, serve: proto,
-		remote: Remote{Peer: peer, Addr: qc.RemoteAddr()}, out: make(chan []byte, datagramQueue)}
-	if err := e.start(c); err != nil {
+	entrance.Proven(qc)
+	if err := e.start(e.verified(qc, protocol, peer)); err != nil {
 		return
 	}
 	e.heard(qc.RemoteAddr().String(), protocol)

@@ -60,7 +60,7 @@ func (p *path) stats() PathStats {
 	s := PathStats{Target: p.key.target, Protocol: p.key.protocol}
 	if p.lossy {
 		p.measure(time.Now())
-		s.Lossy, s.Recent, s.Duplicating = true, max(p.loss.share(), p.pairs.share()), p.lossyNow()
+		s.Lossy, s.Recent, s.Duplicating = true, max(p.loss.Share(), p.pairs.Share()), p.lossyNow()
 	}
 	if p.failures > 0 {
 		s.Err = p.lastErr

@@ -29,8 +29,10 @@ import (
 	"github.com/quic-go/quic-go"
 	"golang.org/x/time/rate"
 
+	"github.com/legate-project/legate/internal/admission"
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/transport/entrance"
 	"github.com/legate-project/legate/transport/identity"
 )
 
@@ -39,10 +41,6 @@ const (
 	// MaxDatagram is the largest datagram, in bytes: what fits a QUIC packet
 	// on any path that carries 1200 bytes.
 	MaxDatagram = 1100
-	// maxConnections bounds connections from outside, handshakes included.
-	maxConnections = 2048
-	// maxConnectionsPerHost bounds those from one IP address.
-	maxConnectionsPerHost = 256
 	// maxStreams bounds the requests in progress on one connection from the
 	// peer; who is at the bound waits.
 	maxStreams = 4096
@@ -51,11 +49,6 @@ const (
 	maxServed = 16384
 	// idleWorkers is how many goroutines stay for the next requests.
 	idleWorkers = 128
-	// unprovenHandshakes is how many handshakes a second, from addresses
-	// that are not proven, begin without a proof (a QUIC Retry).
-	unprovenHandshakes = 64
-	// maxHandshakes is how many handshakes a second begin at all.
-	maxHandshakes = 512
 	// maxPaths bounds the pairs of target and protocol known at a time.
 	maxPaths = 4096
 	// datagramQueue is how many datagrams wait on one connection.
@@ -123,12 +116,13 @@ type Identity interface {
 	Certificate() *tls.Certificate
 	// Verify says who the certificates belong to, or why they are refused: an
 	// error that wraps one of package identity.
-	Verify(rawCerts [][]byte) (identity.Peer, error)
+	Verify(rawCerts [][]byte, d identity.Direction) (identity.Peer, error)
 }
 
 var (
 	_ Identity = (*identity.Derived)(nil)
 	_ Identity = (*identity.SelfSigned)(nil)
+	_ Identity = (*identity.Delegated)(nil)
 )
 
 // Protocol is how one ALPN is served and dialled.
@@ -161,6 +155,8 @@ type Protocol struct {
 	// Admit says who may use the protocol; nil admits all that the identity
 	// verifies. Its error is sent to the peer: name no secrets.
 	Admit func(identity.Peer) error
+	// From is how who connects is judged: as Incoming, or as Newcomer.
+	From identity.Direction
 	// PoolSize overrides Config.PoolSize; 0 keeps it.
 	PoolSize int
 	// IdleDrop overrides Config.IdleDrop; 0 keeps it.
@@ -185,6 +181,11 @@ type Config struct {
 	StatelessResetKey *[32]byte
 	// HandshakeTimeout bounds a dial, 5 s.
 	HandshakeTimeout time.Duration
+	// Gate bounds connections from outside, in place of the usual bounds; nil keeps
+	// them. AcceptTimeout is how long their handshakes may take, asked for each; nil
+	// is twice HandshakeTimeout.
+	Gate          *admission.Gate
+	AcceptTimeout func() time.Duration
 	// DeafAfter is after how long without a packet since a request was sent a
 	// peer counts as gone, at least 10 round trips; 3 s.
 	DeafAfter time.Duration
@@ -219,6 +220,10 @@ func (c Config) withDefaults() Config {
 	if c.IdleDrop <= 0 {
 		c.IdleDrop = 2 * time.Minute
 	}
+	if c.AcceptTimeout == nil {
+		dial := c.HandshakeTimeout
+		c.AcceptTimeout = func() time.Duration { return 2 * dial }
+	}
 	if c.Log == nil {
 		c.Log = logging.Discard()
 	}
@@ -250,7 +255,6 @@ type Endpoint struct {
 	quic       *quic.Config
 	protocols  atomic.Pointer[map[string]Protocol]
 	warn       *rate.Limiter
-	admission  admission
 	served     atomic.Int64
 	numbers    numbers
 	duplicates duplicates
@@ -308,20 +312,15 @@ func New(cfg Config) (*Endpoint, error) {
 }
 
 func (e *Endpoint) listen() error {
-	unproven := rate.NewLimiter(unprovenHandshakes, 2*unprovenHandshakes)
-	e.admission.init(e.handshakeFailed)
-	e.transport = &quic.Transport{
-		Conn:                e.cfg.Conn,
-		ConnectionIDLength:  8,
-		VerifySourceAddress: func(net.Addr) bool { return !unproven.Allow() },
-		ConnContext:         e.admission.begin,
-	}
+	door := entrance.New(entrance.Config{Gate: e.cfg.Gate, Handshake: e.cfg.AcceptTimeout, Failed: e.handshakeFailed})
+	e.transport = &quic.Transport{Conn: e.cfg.Conn, ConnectionIDLength: 8}
+	door.Guard(e.transport)
 	if e.cfg.StatelessResetKey != nil {
 		key := quic.StatelessResetKey(*e.cfg.StatelessResetKey)
 		e.transport.StatelessResetKey = &key
 	}
 	var err error
-	if e.listener, err = e.transport.Listen(e.serverTLS(), e.quic); err != nil {
+	if e.listener, err = e.transport.Listen(e.serverTLS(), door.For(e.quic)); err != nil {
 		return fmt.Errorf("listen for QUIC on %s: %w", e.cfg.Conn.LocalAddr(), err)
 	}
 	err = errors.Join(
@@ -380,7 +379,7 @@ func (e *Endpoint) Close(ctx context.Context) error {
 	conns := slices.Collect(maps.Keys(e.conns))
 	e.mu.Unlock()
 	for _, c := range conns {
-		c.close(codeShutdown, "shutting down")
+		c.close(codeEnded, "shutting down")
 	}
 	err := e.group.Stop(ctx)
 	e.metrics.unregister()
@@ -423,8 +422,8 @@ func (e *Endpoint) clientTLS(protocol string) *tls.Config {
 	}
 }
 
-// admit verifies who is at the other end. On refusal it closes the connection
-// with the reason and returns an error that is ErrRefused and that reason.
+// admit verifies who is at the other end, which t is if this end dialled. On refusal it
+// closes the connection with the reason and returns an error that is ErrRefused and that.
 func (e *Endpoint) admit(qc *quic.Conn, protocol string, t *Target) (identity.Peer, error) {
 	peer, err := e.judge(qc, protocol, t)
 	if err == nil {
@@ -442,18 +441,14 @@ func (e *Endpoint) admit(qc *quic.Conn, protocol string, t *Target) (identity.Pe
 }
 
 func (e *Endpoint) judge(qc *quic.Conn, protocol string, t *Target) (identity.Peer, error) {
-	var raw [][]byte
-	for _, c := range qc.ConnectionState().TLS.PeerCertificates {
-		raw = append(raw, c.Raw)
-	}
-	peer, err := e.cfg.Identity.Verify(raw)
+	p, ok := e.protocol(protocol)
+	peer, err := e.verify(qc, p, t != nil)
 	if err != nil {
 		return identity.Peer{}, err
 	}
 	if t != nil && !t.matches(peer) {
 		return identity.Peer{}, fmt.Errorf("%w: expected %s, met %s", ErrWrongNode, t.who(), peer)
 	}
-	p, ok := e.protocol(protocol)
 	if !ok {
 		return identity.Peer{}, fmt.Errorf("%w: %q", ErrNoProtocol, protocol)
 	}
@@ -464,6 +459,20 @@ func (e *Endpoint) judge(qc *quic.Conn, protocol string, t *Target) (identity.Pe
 		return identity.Peer{}, fmt.Errorf("%w %s: %w", ErrNotAdmitted, protocol, err)
 	}
 	return peer, nil
+}
+
+// verify says whose the certificates of a connection are, which this end dialled or
+// not.
+func (e *Endpoint) verify(qc *quic.Conn, p Protocol, dialled bool) (identity.Peer, error) {
+	var raw [][]byte
+	for _, c := range qc.ConnectionState().TLS.PeerCertificates {
+		raw = append(raw, c.Raw)
+	}
+	direction := p.From
+	if dialled {
+		direction = identity.Outgoing
+	}
+	return e.cfg.Identity.Verify(raw, direction)
 }
 
 func (t *Target) matches(p identity.Peer) bool {

@@ -64,7 +64,7 @@ func TestStrangersAreRefusedWithTheReason(t *testing.T) {
 // credulous shows one identity and believes every other.
 type credulous struct{ Identity }
 
-func (credulous) Verify([][]byte) (identity.Peer, error) { return server("b"), nil }
+func (credulous) Verify([][]byte, identity.Direction) (identity.Peer, error) { return server("b"), nil }
 
 func testRefused(t *testing.T, c refusal) {
 	var reached atomic.Int64

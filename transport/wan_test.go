@@ -5,10 +5,16 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
+
+	"github.com/legate-project/legate/internal/admission"
 	"github.com/legate-project/legate/internal/wanem"
+	"github.com/legate-project/legate/transport/entrance"
 )
 
 // pair opens two endpoints at two sites of an emulated WAN.
@@ -125,26 +131,110 @@ func TestGarbageOnTheSocketHarmsNobody(t *testing.T) {
 	}
 }
 
+// dialer connects to an endpoint as somebody who may, on a socket of its own, and returns
+// the connection.
+func dialer(t *testing.T, b *Endpoint, id Identity) (*quic.Conn, error) {
+	t.Helper()
+	conf := (&Endpoint{cfg: Config{Identity: id}}).clientTLS(testProtocol)
+	conn, err := quic.DialAddr(within(t, 5*time.Second), b.Addr().String(), conf, &quic.Config{})
+	if err == nil {
+		t.Cleanup(func() { _ = conn.CloseWithError(0, "") })
+	}
+	return conn, err
+}
+
 func TestConnectionsFromOneHostAreBounded(t *testing.T) {
-	b := endpoint(t, derived(t, testKey(1), server("b")))
-	b.admission.mu.Lock()
-	b.admission.hosts["127.0.0.1"] = maxConnectionsPerHost
-	b.admission.mu.Unlock()
+	var refused []error
+	var mu sync.Mutex
+	gate := admission.New(entrance.Bounds(), func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		refused = append(refused, err)
+	})
+	gate.SetEach(3)
+	b := endpoint(t, derived(t, testKey(1), server("b")), func(c *Config) { c.Gate = gate })
+	id := derived(t, testKey(1), server("c"))
+	var first *quic.Conn
+	for range 3 {
+		conn, err := dialer(t, b, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first = conn
+	}
+	eventually(t, 5*time.Second, "all are proven", func() bool { all, proving := gate.Open(); return all == 3 && proving == 0 })
 	a := endpoint(t, derived(t, testKey(1), server("a")))
 	if _, err := a.RoundTrip(within(t, 5*time.Second), to(b), testProtocol, nil, nil); !errors.Is(err, ErrUnreachable) {
 		t.Fatal(err)
 	}
-	b.admission.mu.Lock()
-	delete(b.admission.hosts, "127.0.0.1")
-	b.admission.mu.Unlock()
+	mu.Lock()
+	if len(refused) == 0 || !errors.Is(refused[0], admission.ErrAddress) {
+		t.Errorf("refused are %v", refused)
+	}
+	mu.Unlock()
+	if err := first.CloseWithError(0, ""); err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, 5*time.Second, "room again", func() bool {
 		_, err := a.RoundTrip(within(t, time.Second), to(b), testProtocol, nil, nil)
 		return err == nil
 	})
 	closeEndpoint(t, a)
-	eventually(t, 5*time.Second, "the place is given back", func() bool {
-		b.admission.mu.Lock()
-		defer b.admission.mu.Unlock()
-		return b.admission.total == 0 && len(b.admission.hosts) == 0
+	eventually(t, 5*time.Second, "the place is given back", func() bool { all, _ := gate.Open(); return all == 2 })
+}
+
+// Who begins handshakes and never ends them occupies a share of what may be under way, for
+// the time that a handshake has, and others get in beside.
+func TestHandshakesThatNeverEndAreGivenUp(t *testing.T) {
+	bounds := entrance.Bounds()
+	bounds.Proving = 2 * 8
+	gate := admission.New(bounds, nil)
+	const most = 2 * time.Second
+	b := endpoint(t, derived(t, testKey(1), server("b")), func(c *Config) {
+		c.Gate, c.AcceptTimeout = gate, func() time.Duration { return most }
 	})
+	for range 5 {
+		// A client that hears nothing: its first packet is all that comes.
+		udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 9)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = udp.Close() })
+		mute := &quic.Transport{Conn: &deafSocket{PacketConn: udp}}
+		t.Cleanup(func() { _ = mute.Close() })
+		ctx := within(t, 100*time.Millisecond)
+		if _, err := mute.Dial(ctx, b.Addr(), (&Endpoint{cfg: Config{Identity: derived(t, testKey(1), server("x"))}}).clientTLS(testProtocol), nil); err == nil {
+			t.Fatal("a connection came about without an answer")
+		}
+	}
+	if all, proving := gate.Open(); all != 2 || proving != 2 {
+		t.Errorf("%d connections, %d being made: want the share of one address, 2", all, proving)
+	}
+	a := endpoint(t, derived(t, testKey(1), server("a")))
+	if _, err := a.RoundTrip(within(t, 5*time.Second), to(b), testProtocol, nil, nil); err != nil {
+		t.Errorf("another address beside them: %v", err)
+	}
+	eventually(t, 3*most, "the others are given up", func() bool { _, proving := gate.Open(); return proving == 0 })
+}
+
+// deafSocket reads nothing, and sends no more than what a handshake begins with: two
+// packets, of which the second is not always needed.
+type deafSocket struct {
+	net.PacketConn
+	sent atomic.Int64
+}
+
+func (s *deafSocket) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		if _, _, err := s.PacketConn.ReadFrom(b); err != nil {
+			return 0, nil, err
+		}
+	}
+}
+
+func (s *deafSocket) WriteTo(b []byte, to net.Addr) (int, error) {
+	if s.sent.Add(1) > 2 {
+		return len(b), nil
+	}
+	return s.PacketConn.WriteTo(b, to)
 }

@@ -160,6 +160,14 @@ func (s *Membership) ForceLeave(name string, prune bool) error {
 	return s.pool.Load().ForceLeave(name, prune)
 }
 
+// AskKeys is Pool.AskKeys.
+func (s *Membership) AskKeys(ctx context.Context, c gossip.KeyChange) ([]gossip.MemberKeys, error) {
+	if s.left.Load() {
+		return nil, ErrLeft
+	}
+	return s.pool.Load().AskKeys(ctx, c)
+}
+
 // FloodJoin is Pool.FloodJoin; a server that left joins nobody.
 func (s *Membership) FloodJoin(ctx context.Context, servers []Server) (int, error) {
 	if s.left.Load() {

@@ -69,7 +69,10 @@ type Config struct {
 	// server at; needed if the endpoint's socket is bound to all addresses.
 	AdvertiseAddr string
 	// AdvertisePort is the port; 0 for the socket's.
-	AdvertisePort    int
+	AdvertisePort int
+	// Keyring is what the identity of Endpoint follows: members change it together.
+	// Packets are not encrypted with it, since Endpoint does that.
+	Keyring          *gossip.Keyring
 	SnapshotPath     string
 	RejoinAfterLeave bool
 	Profile          gossip.Profile // gossip.WAN or gossip.Local
@@ -148,6 +151,8 @@ func (p *Pool) start(cfg Config) error {
 		AdvertisePort:    cfg.AdvertisePort,
 		PacketSize:       transport.MaxDatagram,
 		Label:            label(cfg.Federation),
+		Keyring:          cfg.Keyring,
+		Encrypted:        true,
 		SnapshotPath:     cfg.SnapshotPath,
 		RejoinAfterLeave: cfg.RejoinAfterLeave,
 		Allowed:          cfg.Allowed,
@@ -270,6 +275,12 @@ func (p *Pool) servers(members []Member) []Server {
 		}
 	}
 	return out
+}
+
+// AskKeys is gossip.Pool.AskKeys, of those that are not refused.
+func (p *Pool) AskKeys(ctx context.Context, c gossip.KeyChange) ([]gossip.MemberKeys, error) {
+	list, err := p.Pool.AskKeys(ctx, c)
+	return slices.DeleteFunc(list, func(m gossip.MemberKeys) bool { return p.refuse(datacenterOf(m.Name)) != nil }), err
 }
 
 // Join is gossip.Pool.Join. Nobody is spared the attempt because the last one was

@@ -11,6 +11,7 @@ import (
 	"github.com/legate-project/legate/agent/checks"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/catalog"
 )
 
@@ -30,7 +31,10 @@ func (s *State) runAlias(c *check, report func(checks.Result)) {
 	c.stop = cancel
 	follow := s.followRemote
 	if s.isOwnAlias(&c.def) {
-		follow = s.followOwn
+		c.sealed = !c.file && s.cfg.Rights != nil
+		follow = func(ctx context.Context, _ *config.CheckDefinition, report func(checks.Result)) {
+			s.followOwn(ctx, c, report)
+		}
 	}
 	bounded := func(r checks.Result) { // aliases of two nodes may quote each other
 		r.Output = r.Output[:min(len(r.Output), c.def.OutputMaxSize)]
@@ -51,19 +55,77 @@ func (s *State) tellAliases() {
 	s.changed = make(chan struct{})
 }
 
-func (s *State) followOwn(ctx context.Context, d *config.CheckDefinition, report func(checks.Result)) {
+// followOwn follows what is on this agent. A check that a client has defined tells what
+// its token may read, as the catalog would; what files define is the operator's.
+func (s *State) followOwn(ctx context.Context, c *check, report func(checks.Result)) {
+	again := time.NewTicker(aliasWait) // rights may have changed
+	defer again.Stop()
+	d := &c.def
 	for {
 		s.mu.Lock()
 		changed := s.changed
 		own := s.behind(d)
+		service := d.AliasService
+		if known := s.services[d.AliasService]; known != nil {
+			service = known.record.Service
+		}
+		trusted := c.file || s.cfg.Rights == nil
 		s.mu.Unlock()
-		report(aliasResult(own))
+		var why error
+		if !trusted {
+			if why = s.mayFollow(ctx, d, service, own); s.seal(c, why != nil) {
+				continue // those behind it are others now
+			}
+		}
+		if why != nil {
+			report(checks.Result{Status: checks.Critical, Output: why.Error()})
+		} else {
+			report(aliasResult(own))
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
+		case <-again.C:
 		}
 	}
+}
+
+// seal has nobody look through an alias, or everybody; it reports whether that changes.
+func (s *State) seal(c *check, sealed bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.sealed == sealed {
+		return false
+	}
+	c.sealed = sealed
+	s.tellAliases()
+	return true
+}
+
+// mayFollow says why the token of a check may not read what it follows on this agent. Of
+// what is behind that, the node's checks and those that are seen through other aliases, it
+// hides what the token may not read, but for the state. As long as its rights cannot be asked for it goes on.
+func (s *State) mayFollow(ctx context.Context, d *config.CheckDefinition, service string, behind catalog.Checks) error {
+	a, err := s.cfg.Rights(ctx, s.token(d.Token, false))
+	switch {
+	case op.CodeOf(err) == op.CodeDenied:
+		return fmt.Errorf("the token of this check is not known (%w): it tells nothing of service %q", err, service)
+	case err != nil:
+		return nil
+	}
+	for i := range behind {
+		switch name := behind[i].ServiceName; {
+		case name != "" && !a.Allow(rules.Service, rules.Read, name):
+			behind[i].Name, behind[i].Output = "of another service", ""
+		case name == "" && !a.Allow(rules.Node, rules.Read, s.cfg.NodeName):
+			behind[i].Name, behind[i].Output = "of the node", ""
+		}
+	}
+	if d.AliasService == "" {
+		return rules.Require(a, rules.Node, rules.Read, s.cfg.NodeName)
+	}
+	return rules.Require(a, rules.Service, rules.Read, service)
 }
 
 // behind returns the checks that an alias of this agent's own follows, in the
@@ -77,7 +139,7 @@ func (s *State) behind(d *config.CheckDefinition) catalog.Checks {
 		for id, c := range s.checks {
 			switch {
 			case !counts(&c.record, todo[0]):
-			case !s.isOwnAlias(&c.def):
+			case !s.isOwnAlias(&c.def), c.sealed && &c.def != d:
 				found[id] = c
 			case !followed[c.def.AliasService]:
 				followed[c.def.AliasService] = true

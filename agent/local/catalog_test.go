@@ -25,9 +25,11 @@ type fakeCatalog struct {
 	err       error // of every call
 	cut       bool  // calls hang
 	refuse    string
-	slow      string         // registrations of this service take a second
-	flying    map[string]int // registrations, by service
-	twice     bool           // two of one service were on their way at once
+	nodes     string          // the only token that may write the node, "" for all
+	blind     map[string]bool // tokens that may not compare
+	slow      string          // registrations of this service take a second
+	flying    map[string]int  // registrations, by service
+	twice     bool            // two of one service were on their way at once
 	node      *catalog.Node
 	services  map[string]catalog.Service
 	checks    map[string]catalog.Check
@@ -104,7 +106,13 @@ func (f *fakeCatalog) answer(token string, req any) (any, error) {
 		if req.Service != nil && req.Service.ID == f.refuse {
 			return nil, op.Errorf(op.CodeDenied, "Permission denied")
 		}
+		if f.nodes != "" && token != f.nodes && (f.node == nil || !req.SkipNodeUpdate) {
+			return nil, op.Errorf(op.CodeDenied, "Permission denied")
+		}
 		f.writes++
+		if f.node == nil || !req.SkipNodeUpdate {
+			f.tokens["node"] = token
+		}
 		f.node = &catalog.Node{ID: req.ID, Node: req.Node, Address: req.Address, Datacenter: req.Datacenter, TaggedAddresses: req.TaggedAddresses, Meta: req.NodeMeta}
 		if s := req.Service; s != nil {
 			f.services[s.ID], f.tokens[s.ID] = *s, token
@@ -130,6 +138,9 @@ func (f *fakeCatalog) answer(token string, req any) (any, error) {
 		maps.DeleteFunc(f.checks, func(_ string, c catalog.Check) bool { return c.ServiceID == req.ServiceID })
 		return &catalog.RegisterResult{}, nil
 	case *catalog.NodeRequest:
+		if f.blind[token] {
+			return nil, op.Errorf(op.CodeDenied, "Permission denied")
+		}
 		if f.node == nil {
 			return nil, nil
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/catalog/mesh"
 )
@@ -85,9 +86,14 @@ type Config struct {
 	// HoldTimeout is how long AwaitSync waits for the catalog, and how long a call
 	// of Caller waits for a leader; default 7 s.
 	HoldTimeout time.Duration
-	// Token returns the secret for what this agent itself asks for or, with file,
-	// for registering what files define and name no token for; nil uses none.
-	Token func(file bool) string
+	// Token returns the secret for what this agent itself asks for: its node, its
+	// coordinate, comparing; nil uses none.
+	Token func() string
+	// RegistrationToken returns the secret for services and checks that name none,
+	// defined by clients or, with file, by files; nil uses none.
+	RegistrationToken func(file bool) string
+	// Rights says what who shows a secret may do; nil lets everybody do everything.
+	Rights func(ctx context.Context, secret string) (rules.Authorizer, error)
 	// Scripts from the API and from files may be run; see guard.
 	ScriptsFromAPI, ScriptsFromFiles bool
 	// ClusterSize is the number of LAN members; nil counts as 1.
@@ -127,6 +133,10 @@ type check struct {
 	synced  bool
 	holdOff time.Time // an output-only change is not sent before
 	settled uint64    // number of the last batch that was taken or refused
+
+	// sealed is set for an alias as long as its token may not read what it follows: nobody
+	// else looks through it.
+	sealed bool
 
 	stop func() // ends what runs it
 	ttl  *checks.TTL
@@ -302,6 +312,19 @@ func (s *State) Checks() map[string]catalog.Check {
 		out[id] = c.record
 	}
 	return out
+}
+
+// Check returns the check with the ID, also one that is kept while scripts are disabled.
+func (s *State) Check(id string) (catalog.Check, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c, ok := s.checks[id]; ok {
+		return c.record, true
+	}
+	if d, ok := s.asleep[id]; ok {
+		return s.checkRecord(&d), true
+	}
+	return catalog.Check{}, false
 }
 
 // notify wakes the sync loop; it never blocks.

@@ -344,6 +344,14 @@ func TestRefusals(t *testing.T) {
 		"remove an unknown":        {func() error { return s.RemoveService("x") }, ErrUnknownService},
 		"remove an unknown check":  {func() error { return s.RemoveCheck("x") }, ErrUnknownCheck},
 		"report of a wrong status": {func() error { return s.UpdateTTL("x", "great", "") }, ErrInvalid},
+		"maintenance of the node": {func() error {
+			return s.AddCheck(config.CheckDefinition{ID: "_node_maintenance", Name: "c", TTL: time.Second})
+		}, ErrInvalid},
+		"maintenance by a name": {func() error { return s.AddCheck(config.CheckDefinition{Name: "_service_maintenance:x"}) }, ErrInvalid},
+		"health of the node":    {func() error { return s.AddCheck(config.CheckDefinition{Name: "serfHealth", TTL: time.Second}) }, ErrInvalid},
+		"maintenance from a service": {func() error {
+			return s.AddService(config.ServiceDefinition{Name: "own", Checks: []config.CheckDefinition{{ID: "_node_maintenance", TTL: time.Second}}})
+		}, ErrInvalid},
 	} {
 		if err := c.do(); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)

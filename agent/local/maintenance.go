@@ -36,7 +36,7 @@ func (s *State) Maintain(serviceID string, on bool, reason string) error {
 		def.Notes = fmt.Sprintf(noReason, what)
 	}
 	if on {
-		if err := s.validCheck(&def, false); err != nil {
+		if err := s.completeCheck(&def, false); err != nil {
 			return err
 		}
 	}

@@ -233,3 +233,29 @@ func TestATTLThatWasNeverReportedDoesNotBeginAnewAtARestart(t *testing.T) {
 		must(t, s.Stop(t.Context()))
 	})
 }
+
+// The token that a service was registered with is its token after a restart, and only
+// the agent's user reads it.
+func TestTokensAreKeptWithWhatTheyRegister(t *testing.T) {
+	dir, d := t.TempDir(), newDatacenter(t)
+	keep := func(c *Config) { c.Dir = dir }
+	s := start(t, d, keep)
+	def := web(80)
+	def.Token = "mine"
+	must(t, s.AddService(def))
+	must(t, s.AddCheck(config.CheckDefinition{ID: "disk", TTL: time.Hour, Token: "disks"}))
+	must(t, s.Stop(t.Context()))
+	s = start(t, d, keep)
+	if got := s.services["web"].def.Token + " " + s.checks["disk"].def.Token; got != "mine disks" {
+		t.Errorf("after a restart the tokens are %q", got)
+	}
+	for _, folder := range []string{serviceFolder, checkFolder} {
+		files, err := os.ReadDir(filepath.Join(dir, folder))
+		must(t, err)
+		for _, f := range files {
+			if info, err := f.Info(); err != nil || !f.IsDir() && info.Mode().Perm() != 0o600 {
+				t.Errorf("%s/%s: %v, %v", folder, f.Name(), info.Mode(), err)
+			}
+		}
+	}
+}

@@ -280,10 +280,18 @@ func (s *State) removeService(id string) error {
 }
 
 // AddCheck registers a check, or changes it; its last result stays.
-func (s *State) AddCheck(def config.CheckDefinition) error { return s.addCheck(def, false) }
+func (s *State) AddCheck(def config.CheckDefinition) error { return s.defineCheck(def, false) }
 
-func (s *State) addCheck(def config.CheckDefinition, file bool) error {
+func (s *State) defineCheck(def config.CheckDefinition, file bool) error {
 	if err := s.validCheck(&def, file); err != nil {
+		return err
+	}
+	return s.addCheck(def, file)
+}
+
+// addCheck registers a check that was defined, or that is kept.
+func (s *State) addCheck(def config.CheckDefinition, file bool) error {
+	if err := s.completeCheck(&def, file); err != nil {
 		return err
 	}
 	at := time.Now()
@@ -460,13 +468,21 @@ func (s *State) noteGone(k goneKey, token string) {
 	s.gone[k] = gone{token: token}
 }
 
-// token is the secret that something is registered with: its own, else the
-// agent's.
+// token is the secret that a service or check is registered with: its own, else what the
+// agent has for such.
 func (s *State) token(own string, file bool) string {
-	if own != "" || s.cfg.Token == nil {
+	if own != "" || s.cfg.RegistrationToken == nil {
 		return own
 	}
-	return s.cfg.Token(file)
+	return s.cfg.RegistrationToken(file)
+}
+
+// ownToken is the secret for what the agent itself asks for.
+func (s *State) ownToken() string {
+	if s.cfg.Token == nil {
+		return ""
+	}
+	return s.cfg.Token()
 }
 
 // Define makes the services and checks from configuration files those given:
@@ -489,7 +505,7 @@ func (s *State) Define(services []config.ServiceDefinition, defs []config.CheckD
 	errs = append(errs, s.adopt())
 	for _, d := range defs {
 		keepCheck[orElse(d.ID, d.Name)] = true
-		errs = append(errs, s.addCheck(d, true))
+		errs = append(errs, s.defineCheck(d, true))
 	}
 	oldServices, oldChecks := s.fromFiles()
 	for _, id := range oldServices {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,6 +60,14 @@ func refused(err error) bool {
 		return true
 	}
 	return false
+}
+
+// broken reports whether an error, or a part of it, is no refusal.
+func broken(err error) bool {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		return slices.ContainsFunc(all.Unwrap(), broken)
+	}
+	return err != nil && !refused(err)
 }
 
 // sendGone deletes from the catalog what is not here any more. What is refused
@@ -146,6 +155,28 @@ func (s *State) deregister(ctx context.Context, k goneKey) error {
 		s.tell(k.service)
 	}
 	return fmt.Errorf("deregister service %q check %q: %w", k.service, k.check, err)
+}
+
+// sendNode registers the node by itself, where tokens of services may not write it: they
+// need it to be there.
+func (s *State) sendNode(ctx context.Context) error {
+	s.mu.Lock()
+	own := s.ownToken()
+	alone := false
+	if !s.nodeSent {
+		for _, svc := range s.services {
+			alone = alone || !svc.synced && s.token(svc.def.Token, svc.file) != own
+		}
+		for _, c := range s.checks {
+			alone = alone || !c.synced && s.token(c.def.Token, c.file) != own
+		}
+	}
+	b := s.newBatch("", own, s.node())
+	s.mu.Unlock()
+	if !alone {
+		return nil
+	}
+	return s.register(ctx, b)
 }
 
 // sendChanged registers what differs: each service with its checks in one
@@ -250,7 +281,7 @@ func (b *batch) what() string {
 // sent notes what the catalog now has; s.mu is held. What changed meanwhile
 // stays to be sent.
 func (b *batch) sent(s *State) {
-	s.nodeSent = s.nodeSent || b.node.Same(s.node())
+	s.nodeSent = s.nodeSent || !b.request.SkipNodeUpdate && b.node.Same(s.node())
 	if b.service != nil && s.services[b.record.ID] == b.service && b.service.record.Same(&b.record) {
 		b.service.synced = true
 		s.settleTags(b.service)
@@ -283,7 +314,7 @@ func (s *State) unsent() []*batch {
 		out = append(out, s.unsentOf(id, node, now)...)
 	}
 	if len(out) == 0 && !s.nodeSent {
-		out = append(out, s.newBatch("", s.token("", false), node))
+		out = append(out, s.newBatch("", s.ownToken(), node))
 	}
 	return out
 }
@@ -370,10 +401,10 @@ func (s *State) unsentOf(id string, node *catalog.Node, now time.Time) (out []*b
 }
 
 // newBatch returns one that has nothing but the node; s.mu is held. What the
-// catalog has of the node already stays.
+// catalog has of the node already stays, and tokens of services do not write it.
 func (s *State) newBatch(service, token string, n *catalog.Node) *batch {
 	s.number++
 	return &batch{serviceID: service, number: s.number, node: n, token: token,
 		request: catalog.RegisterRequest{ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter,
-			TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta, Locality: n.Locality, SkipNodeUpdate: s.nodeSent}}
+			TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta, Locality: n.Locality, SkipNodeUpdate: s.nodeSent || token != s.ownToken()}}
 }

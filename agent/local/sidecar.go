@@ -12,9 +12,9 @@ import (
 	"github.com/legate-project/legate/state/catalog/mesh"
 )
 
-// sidecarSuffix follows the ID and the name of a service in those of its
+// SidecarSuffix follows the ID and the name of a service in those of its
 // sidecar: clients know it by them.
-const sidecarSuffix = "-sidecar-proxy"
+const SidecarSuffix = "-sidecar-proxy"
 
 // sidecarInterval is between two looks at whether a sidecar listens.
 const sidecarInterval = 10 * time.Second
@@ -52,6 +52,18 @@ func (s *State) addBoth(def config.ServiceDefinition, rest others) error {
 	return s.removeSidecar(orElse(def.ID, def.Name))
 }
 
+// Registered are the services that AddService registers for a definition, itself and
+// perhaps its sidecar, with the IDs that they and their checks go by.
+func (s *State) Registered(def config.ServiceDefinition) ([]config.ServiceDefinition, error) {
+	defs, err := s.withSidecar(def)
+	for i := range defs {
+		d := &defs[i]
+		d.ID = orElse(d.ID, d.Name)
+		d.Checks = serviceChecks(d)
+	}
+	return defs, err
+}
+
 // RemoveService deregisters a service with its checks and its sidecar.
 func (s *State) RemoveService(id string) error {
 	if err := s.removeService(id); err != nil {
@@ -64,13 +76,13 @@ func (s *State) RemoveService(id string) error {
 // there is one.
 func (s *State) removeSidecar(id string) error {
 	s.mu.Lock()
-	side := s.services[id+sidecarSuffix]
+	side := s.services[id+SidecarSuffix]
 	has := side != nil && side.def.SidecarOf == id
 	s.mu.Unlock()
 	if !has {
 		return nil
 	}
-	if err := s.removeService(id + sidecarSuffix); !errors.Is(err, ErrUnknownService) {
+	if err := s.removeService(id + SidecarSuffix); !errors.Is(err, ErrUnknownService) {
 		return err
 	}
 	return nil // somebody else was faster
@@ -103,7 +115,7 @@ func (s *State) withSidecar(def config.ServiceDefinition, others ...config.Servi
 	case err != nil:
 		return nil, invalid("Connect.SidecarService: %v", err)
 	case side.ID != "":
-		return nil, invalid("Connect.SidecarService: an ID cannot be chosen, it is that of the service with %s", sidecarSuffix)
+		return nil, invalid("Connect.SidecarService: an ID cannot be chosen, it is that of the service with %s", SidecarSuffix)
 	case side.Connect.SidecarService != nil:
 		return nil, invalid("Connect.SidecarService: a sidecar has none itself")
 	case side.Kind != "" && side.Kind != mesh.ConnectProxy:
@@ -128,8 +140,8 @@ func (s *State) withSidecar(def config.ServiceDefinition, others ...config.Servi
 // completeSidecar sets what a sidecar takes from its service.
 func completeSidecar(side, of *config.ServiceDefinition) {
 	id := orElse(of.ID, of.Name)
-	side.ID, side.SidecarOf, side.Kind = id+sidecarSuffix, id, mesh.ConnectProxy
-	side.Name, side.Token = orElse(side.Name, of.Name+sidecarSuffix), orElse(side.Token, of.Token)
+	side.ID, side.SidecarOf, side.Kind = id+SidecarSuffix, id, mesh.ConnectProxy
+	side.Name, side.Token = orElse(side.Name, of.Name+SidecarSuffix), orElse(side.Token, of.Token)
 	if side.Tags == nil {
 		side.Tags = slices.Clone(of.Tags)
 	}

@@ -128,16 +128,22 @@ func (s *State) sync(ctx context.Context, full bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.sending.Context(), cancel)()
+	var compared error
 	if full || s.uncertain() {
-		if err := s.compare(ctx); err != nil {
-			return fmt.Errorf("compare with the catalog: %w", err)
+		if compared = s.compare(ctx); compared != nil {
+			compared = fmt.Errorf("compare with the catalog: %w", compared)
+		}
+		if refused(compared) { // services may have tokens that may do more
+			s.assumeNothing()
+		} else if compared != nil {
+			return compared
 		}
 	}
-	err := s.sendGone(ctx)
-	if err != nil && !refused(err) {
+	err := errors.Join(s.sendGone(ctx), s.sendNode(ctx))
+	if broken(err) {
 		return err
 	}
-	err = errors.Join(s.sendChanged(ctx), err) // first what is no refusal
+	err = errors.Join(s.sendChanged(ctx), err, compared) // first what is no refusal
 	if err := s.keepTags(); err != nil {
 		s.log.Warn("tags that the catalog took cannot be kept: after a restart they may go before what others changed", "error", err)
 	}
@@ -173,7 +179,7 @@ func (s *State) compare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
 	at := &catalog.NodeRequest{Node: s.cfg.NodeName}
-	h := op.Header{Token: s.token("", false)}
+	h := op.Header{Token: s.ownToken()}
 	remote, _, err := catalog.GetNodeServices.Call(ctx, s.cfg.Caller, h, at)
 	if err != nil {
 		return err
@@ -205,6 +211,20 @@ func (s *State) compare(ctx context.Context) error {
 	}
 	s.compareChecks(remoteChecks, services, h.Token)
 	return nil
+}
+
+// assumeNothing marks everything as to be sent: what the catalog has this agent may not
+// see.
+func (s *State) assumeNothing() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nodeSent, s.unsure = false, false
+	for _, svc := range s.services {
+		svc.synced, svc.looked = false, true
+	}
+	for _, c := range s.checks {
+		c.synced = false
+	}
 }
 
 // goneUnlessKnown notes what is to be deleted; s.mu is held. What does not fit
@@ -311,7 +331,7 @@ func (s *State) coordinateLoop(ctx context.Context) {
 			continue
 		}
 		e := &coordinate.Entry{Node: s.cfg.NodeName, Coord: coordinate.FromSerf(c)}
-		if _, _, err := coordinate.Update.Call(ctx, s.cfg.Caller, op.Header{Token: s.token("", false)}, e); err != nil && ctx.Err() == nil {
+		if _, _, err := coordinate.Update.Call(ctx, s.cfg.Caller, op.Header{Token: s.ownToken()}, e); err != nil && ctx.Err() == nil {
 			s.log.Debug("send the network coordinate", "error", err)
 		}
 	}

@@ -307,8 +307,8 @@ func TestServicesThatStayCriticalAreDeregistered(t *testing.T) {
 }
 
 func TestEachWriteHasItsToken(t *testing.T) {
-	token := func(file bool) string { return map[bool]string{true: "files", false: "agent"}[file] }
-	bubble(t, func(c *Config) { c.Token = token }, func(t *testing.T, s *State, f *fakeCatalog) {
+	token := func(file bool) string { return map[bool]string{true: "files", false: "requests"}[file] }
+	bubble(t, func(c *Config) { c.Token, c.RegistrationToken = func() string { return "agent" }, token }, func(t *testing.T, s *State, f *fakeCatalog) {
 		must(t, s.Define([]config.ServiceDefinition{{Name: "filed"}}, nil))
 		must(t, s.AddService(config.ServiceDefinition{Name: "plain"}))
 		must(t, s.AddService(config.ServiceDefinition{Name: "own", Token: "mine", Checks: []config.CheckDefinition{{ID: "part", TTL: time.Hour}, {ID: "else", TTL: time.Hour, Token: "other"}}}))
@@ -316,10 +316,40 @@ func TestEachWriteHasItsToken(t *testing.T) {
 		after(time.Second)
 		must(t, s.RemoveService("own"))
 		after(time.Second)
-		for id, want := range map[string]string{"filed": "files", "plain": "agent", "own": "mine", "part": "mine", "else": "other", "disk": "disks", "-own": "mine"} {
+		for id, want := range map[string]string{"filed": "files", "plain": "requests", "own": "mine", "node": "agent", "part": "mine", "else": "other", "disk": "disks", "-own": "mine"} {
 			if got := f.tokens[id]; got != want {
 				t.Errorf("%s was written with token %q, want %q", id, got, want)
 			}
+		}
+	})
+}
+
+// The agent's token writes the node, and those of services only them. What the agent's
+// may not do stops no service.
+func TestTokensOfServicesDoNotNeedMore(t *testing.T) {
+	token := func(c *Config) { c.Token = func() string { return "agent" } }
+	bubble(t, token, func(t *testing.T, s *State, f *fakeCatalog) {
+		f.set(func() { f.node, f.nodes = nil, "agent" })
+		must(t, s.AddService(config.ServiceDefinition{Name: "web", Token: "mine"}))
+		must(t, s.AddService(config.ServiceDefinition{Name: "db", Token: "its"}))
+		after(time.Second)
+		if n, _ := f.count(); n != 2 {
+			t.Errorf("%d services were registered within a second of the node, want 2", n)
+		}
+	})
+	bubble(t, token, func(t *testing.T, s *State, f *fakeCatalog) {
+		f.set(func() { f.blind = map[string]bool{"agent": true} })
+		must(t, s.AddService(config.ServiceDefinition{Name: "web", Token: "mine"}))
+		must(t, s.AddService(config.ServiceDefinition{Name: "db", Token: "its"}))
+		f.set(func() { f.refuse = "db" })
+		after(time.Minute)
+		if _, ok := f.service("web"); !ok {
+			t.Error("not registered: the agent may not compare")
+		}
+		f.set(func() { f.refuse = ""; clear(f.services) })
+		after(2 * time.Minute)
+		if n, _ := f.count(); n != 2 {
+			t.Errorf("the catalog has lost services and has %d again, want 2", n)
 		}
 	})
 }

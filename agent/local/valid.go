@@ -147,8 +147,24 @@ func serviceRecord(d *config.ServiceDefinition) catalog.Service {
 	return s
 }
 
-// validCheck completes a definition or says what is wrong with it.
+// validCheck completes a definition of a client or a file, or says what is wrong with it.
+// The IDs by which the agent itself and the datacenter say something of the node are not
+// to be had: who may register one service could keep the node from it.
 func (s *State) validCheck(d *config.CheckDefinition, file bool) error {
+	if err := s.completeCheck(d, file); err != nil {
+		return err
+	}
+	if isMaintenance(d) {
+		return invalid("the check ID %q is that of maintenance mode: use /v1/agent/maintenance or /v1/agent/service/maintenance, or choose another ID", d.ID)
+	}
+	if d.ID == catalog.SerfHealth {
+		return invalid("the check ID %q is that of the node's own health: choose another ID", d.ID)
+	}
+	return nil
+}
+
+// completeCheck completes any definition or says what is wrong with it.
+func (s *State) completeCheck(d *config.CheckDefinition, file bool) error {
 	d.ID, d.Name = orElse(d.ID, d.Name), orElse(d.Name, d.ID)
 	switch {
 	case d.ID == "":

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/legate-project/legate/agent"
+	"github.com/legate-project/legate/cmd/legate/aclcmd"
 	"github.com/legate-project/legate/cmd/legate/agentcmd"
 	"github.com/legate-project/legate/cmd/legate/catalogcmd"
 	"github.com/legate-project/legate/cmd/legate/clustercmd"
@@ -9,14 +12,16 @@ import (
 	"github.com/legate-project/legate/cmd/legate/debugcmd"
 	"github.com/legate-project/legate/cmd/legate/kvcmd"
 	"github.com/legate-project/legate/cmd/legate/labcmd"
+	"github.com/legate-project/legate/cmd/legate/operatorcmd"
 	"github.com/legate-project/legate/cmd/legate/runcmd"
 	"github.com/legate-project/legate/cmd/legate/snapshotcmd"
+	"github.com/legate-project/legate/cmd/legate/tlscmd"
 	"github.com/legate-project/legate/cmd/legate/toolcmd"
 )
 
 // commands is the table of all commands, family by family.
 func commands() []command.Command {
-	return []command.Command{
+	return slices.Concat(operatorcmd.Commands(), []command.Command{
 		// Agents that run here.
 		agentcmd.Agent(newAgent),
 		labcmd.Lab(),
@@ -32,12 +37,15 @@ func commands() []command.Command {
 		clustercmd.Leave(),
 		clustercmd.ForceLeave(),
 		clustercmd.Reload(),
+		clustercmd.Ready(),
 		clustercmd.RTT(),
+		clustercmd.Keyring(),
 		command.Group("federation", "Look at the datacenters of the federation, remove and allow them"),
 		clustercmd.FederationStatus(),
 		clustercmd.FederationList(),
 		clustercmd.FederationRemove(),
 		clustercmd.FederationAllow(),
+		clustercmd.FederationPrimary(),
 
 		// Nodes and services.
 		command.Group("catalog", "Look at the catalog of datacenters, nodes and services"),
@@ -75,11 +83,22 @@ func commands() []command.Command {
 		debugcmd.Monitor(),
 		debugcmd.Debug(),
 		debugcmd.Show(),
+	}, aclcmd.Commands(), withoutAgent())
+}
 
-		// What needs no agent.
+// withoutAgent is the rest of the table: what needs no agent.
+func withoutAgent() []command.Command {
+	return []command.Command{
 		toolcmd.Keygen(),
+		command.Group("tls", "Make an authority and certificates for TLS"),
+		command.Group("tls ca", "Make an authority of one's own"),
+		tlscmd.CACreate(),
+		command.Group("tls cert", "Make certificates under an authority of one's own"),
+		tlscmd.CertCreate(),
 		toolcmd.Validate(),
 		toolcmd.Configtest(),
+		toolcmd.Completion(),
+		toolcmd.Man(),
 		toolcmd.Version(),
 	}
 }

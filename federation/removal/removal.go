@@ -1,8 +1,8 @@
-// Package removal keeps which datacenters were removed from the federation, on
-// each server, and spreads it to the others.
+// Package removal keeps which datacenters were removed from the federation, and which
+// one is the home of what is global, on each server, and spreads it to the others.
 //
-// A record says of one datacenter whether it is removed; of two records about the
-// same datacenter the one with the higher version holds, so that servers that
+// A record says of one datacenter whether it is removed, one record who is home; of two
+// records about the same thing the one with the higher version holds, so that servers that
 // exchange their records in any order come to hold the same. A change is told to
 // every server that can be reached. Each server shows a digest of its records in
 // gossip; two of which the digests differ exchange them, so one that was away
@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -36,19 +35,36 @@ const (
 // ErrRemoved is why the servers of a datacenter are refused.
 var ErrRemoved = errors.New("the datacenter was removed from the federation")
 
-// Record says whether a datacenter is removed.
+// Record says whether a datacenter is removed or, with Home, that it is the home.
 type Record struct {
 	Datacenter string
 	// Version orders the records of a datacenter: milliseconds of Unix time, or
 	// one more than the last.
 	Version int64
 	Removed bool
-	By      string // server that was told so, node.datacenter
-	At      time.Time
+	// Home says that the datacenter is where what is global is written. There is one such
+	// record, for whichever datacenter.
+	Home bool `json:",omitempty"`
+	// Since with Home is the version of what was known of the membership of Datacenter when
+	// it became the home, 1 if nothing was; 0 from earlier versions.
+	Since int64  `json:",omitempty"`
+	By    string // server that was told so, node.datacenter
+	At    time.Time
 }
 
 func (r Record) valid(now time.Time) bool {
-	return r.Datacenter != "" && len(r.Datacenter) <= maxName && len(r.By) <= maxName && r.Version > 0 && r.Version <= now.Add(maxAhead).UnixMilli()
+	return !(r.Home && r.Removed) && r.Datacenter != "" && len(r.Datacenter) <= maxName && len(r.By) <= maxName && r.Version > 0 && r.Version <= now.Add(maxAhead).UnixMilli()
+}
+
+// homeKey is under which the record of the home is kept: no datacenter is called so.
+const homeKey = "\x00home"
+
+// key is what the record is about.
+func (r Record) key() string {
+	if r.Home {
+		return homeKey
+	}
+	return r.Datacenter
 }
 
 // newer reports whether r holds and not other.
@@ -59,22 +75,30 @@ func (r Record) newer(other Record) bool {
 	if r.Removed != other.Removed {
 		return r.Removed
 	}
-	return strings.Compare(r.By, other.By) > 0
+	if r.By != other.By {
+		return r.By > other.By
+	}
+	if r.Datacenter != other.Datacenter {
+		return r.Datacenter > other.Datacenter
+	}
+	return r.Since > other.Since // no part of the digest: earlier versions drop it
 }
 
 // Records are the records of one server. They are safe for concurrent use.
 type Records struct {
+	own  string // datacenter of the server
 	save func([]byte) error
 
 	mu     sync.RWMutex
-	by     map[string]Record // by datacenter
+	by     map[string]Record // by what they are about
+	before Record            // of the home, before the one that holds; zero if unknown
 	digest string
 }
 
-// Open reads what save was given last, nil if nothing was. save keeps the
-// records across restarts; nil for nowhere.
-func Open(kept []byte, save func([]byte) error) (*Records, error) {
-	r := &Records{save: save, by: map[string]Record{}}
+// Open reads what save was given last, nil if nothing was, for a server of the datacenter
+// own. save keeps the records across restarts; nil for nowhere.
+func Open(own string, kept []byte, save func([]byte) error) (*Records, error) {
+	r := &Records{own: own, save: save, by: map[string]Record{}}
 	if len(kept) == 0 {
 		return r, nil
 	}
@@ -83,7 +107,7 @@ func Open(kept []byte, save func([]byte) error) (*Records, error) {
 		return nil, fmt.Errorf("read which datacenters are removed: %w", err)
 	}
 	for _, rec := range list {
-		r.by[rec.Datacenter] = rec
+		r.by[rec.key()] = rec
 	}
 	r.digest = digest(r.list())
 	return r, nil
@@ -95,12 +119,12 @@ func (r *Records) list() []Record {
 	for _, rec := range r.by {
 		out = append(out, rec)
 	}
-	slices.SortFunc(out, func(a, b Record) int { return cmp.Compare(a.Datacenter, b.Datacenter) })
+	slices.SortFunc(out, func(a, b Record) int { return cmp.Compare(a.key(), b.key()) })
 	return out
 }
 
 // List returns the records, those of datacenters that were allowed again included,
-// in order of their names.
+// in order of their names, that of the home first.
 func (r *Records) List() []Record {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -114,7 +138,11 @@ func digest(list []Record) string {
 	}
 	h := sha256.New()
 	for _, rec := range list {
-		fmt.Fprintf(h, "%q %d %t %q\n", rec.Datacenter, rec.Version, rec.Removed, rec.By)
+		fmt.Fprintf(h, "%q %d %t %q", rec.Datacenter, rec.Version, rec.Removed, rec.By)
+		if rec.Home {
+			fmt.Fprint(h, " home")
+		}
+		fmt.Fprintln(h)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:6])
 }
@@ -134,6 +162,36 @@ func (r *Records) Find(datacenter string) (Record, bool) {
 	return rec, ok
 }
 
+// Home returns the record that says who is home; false while there is none.
+func (r *Records) Home() (Record, bool) { return r.Find(homeKey) }
+
+// Since is what a record is to say that makes a datacenter the home now.
+func (r *Records) Since(datacenter string) int64 {
+	rec, _ := r.Find(datacenter)
+	return max(rec.Version, 1)
+}
+
+// Counts reports whether a record of the home counts: one of a datacenter that became it
+// while it was removed does not, also when it is allowed again. The federation that stayed
+// has a home. Inside the datacenter it counts for as long as that is removed.
+func (r *Records) Counts(rec Record) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.counts(rec)
+}
+
+// counts is Counts; r.mu is held.
+func (r *Records) counts(rec Record) bool {
+	about, known := r.by[rec.Datacenter]
+	if !known || about.Removed && rec.Datacenter == r.own {
+		return true
+	}
+	if rec.Since == 0 { // it does not say what was known, so clocks are compared
+		return rec.Version > about.Version
+	}
+	return rec.Since >= about.Version
+}
+
 // Removed reports whether a datacenter is removed.
 func (r *Records) Removed(datacenter string) bool {
 	rec, _ := r.Find(datacenter)
@@ -151,34 +209,49 @@ func (r *Records) Refuse(datacenter string) error {
 		ErrRemoved, datacenter, rec.By, rec.At.UTC().Format(time.RFC3339), datacenter)
 }
 
-// Set removes a datacenter or allows it again, newer than what is known of it.
-func (r *Records) Set(datacenter string, removed bool, by string, now time.Time) error {
+// Set removes a datacenter or allows it again, newer than what is known of it. It returns
+// what changed, also if that could not be saved.
+func (r *Records) Set(datacenter string, removed bool, by string, now time.Time) ([]Record, error) {
 	old, _ := r.Find(datacenter)
 	rec := Record{Datacenter: datacenter, Removed: removed, By: by, At: now, Version: max(now.UnixMilli(), old.Version+1)}
 	if !rec.valid(now) {
-		return fmt.Errorf("note that datacenter %.64q is removed: the name is too long, or this clock is more than a day behind another's", datacenter)
+		return nil, fmt.Errorf("note that datacenter %.64q is removed: the name is too long, or this clock is more than a day behind another's", datacenter)
 	}
-	_, err := r.Merge([]Record{rec}, now)
-	return err
+	return r.Merge([]Record{rec}, now)
 }
 
-// Merge takes over those records that are newer than its own, and returns them.
+// Merge takes over those records that are newer than its own, and returns them. A record
+// of the home that does not count any more gives way to the one before it; where that is
+// not known what is returned names no datacenter.
 // When they cannot be saved they hold until the restart.
 func (r *Records) Merge(list []Record, now time.Time) ([]Record, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var changed []Record
 	full := false
-	for _, rec := range list {
-		old, known := r.by[rec.Datacenter]
-		if !rec.valid(now) || known && !rec.newer(old) {
-			continue
+	take := func(home bool) {
+		for _, rec := range list {
+			old, known := r.by[rec.key()]
+			if rec.Home != home || !rec.valid(now) || known && !rec.newer(old) || home && !r.counts(rec) {
+				continue
+			}
+			if !known && len(r.by) >= maxRecords {
+				full = true
+				continue
+			}
+			if home {
+				r.before = old
+			}
+			r.by[rec.key()] = rec
+			changed = append(changed, rec)
 		}
-		if !known && len(r.by) >= maxRecords {
-			full = true
-			continue
-		}
-		r.by[rec.Datacenter] = rec
+	}
+	take(false) // which decide what counts
+	back := r.homeBefore()
+	take(true)
+	if back && !slices.ContainsFunc(changed, func(rec Record) bool { return rec.Home }) {
+		rec := r.by[homeKey]
+		rec.Home = true
 		changed = append(changed, rec)
 	}
 	var err error
@@ -188,17 +261,37 @@ func (r *Records) Merge(list []Record, now time.Time) ([]Record, error) {
 	if len(changed) == 0 {
 		return nil, err
 	}
+	return changed, errors.Join(err, r.keep())
+}
+
+// homeBefore has a record of the home that does not count give way; it reports whether
+// there was one. r.mu is held.
+func (r *Records) homeBefore() bool {
+	rec, known := r.by[homeKey]
+	if !known || r.counts(rec) {
+		return false
+	}
+	delete(r.by, homeKey)
+	if r.before.Home && r.counts(r.before) {
+		r.by[homeKey] = r.before
+	}
+	r.before = Record{}
+	return true
+}
+
+// keep saves all records; r.mu is held.
+func (r *Records) keep() error {
 	all := r.list()
 	r.digest = digest(all)
 	if r.save == nil {
-		return changed, err
+		return nil
 	}
-	b, bad := json.Marshal(all)
-	if bad == nil {
-		bad = r.save(b)
+	b, err := json.Marshal(all)
+	if err == nil {
+		err = r.save(b)
 	}
-	if bad != nil {
-		err = errors.Join(err, fmt.Errorf("keep which datacenters are removed: %w", bad))
+	if err != nil {
+		err = fmt.Errorf("keep which datacenters are removed: %w", err)
 	}
-	return changed, err
+	return err
 }

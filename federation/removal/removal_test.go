@@ -19,7 +19,7 @@ import (
 
 func open(t *testing.T, kept []byte, save func([]byte) error) *Records {
 	t.Helper()
-	r, err := Open(kept, save)
+	r, err := Open("dc1", kept, save)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func open(t *testing.T, kept []byte, save func([]byte) error) *Records {
 
 func set(t *testing.T, r *Records, dc string, removed bool, by string, at time.Time) {
 	t.Helper()
-	if err := r.Set(dc, removed, by, at); err != nil {
+	if _, err := r.Set(dc, removed, by, at); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -72,7 +72,7 @@ func TestRecordsOutliveARestart(t *testing.T) {
 	if err := again.Refuse("dc2"); err != nil {
 		t.Errorf("dc2 is refused with %v", err)
 	}
-	if _, err := Open([]byte("[{"), nil); err == nil {
+	if _, err := Open("dc1", []byte("[{"), nil); err == nil {
 		t.Error("a damaged file was read")
 	}
 }
@@ -97,7 +97,7 @@ func TestWhatAPeerSendsIsBounded(t *testing.T) {
 func TestWhatCannotBeSavedHoldsAndIsReported(t *testing.T) {
 	full := errors.New("disk is full")
 	r := open(t, nil, func([]byte) error { return full })
-	if err := r.Set("dc3", true, "s1", time.Now()); !errors.Is(err, full) || !r.Removed("dc3") {
+	if _, err := r.Set("dc3", true, "s1", time.Now()); !errors.Is(err, full) || !r.Removed("dc3") {
 		t.Errorf("removed %t: %v", r.Removed("dc3"), err)
 	}
 }
@@ -141,5 +141,133 @@ func TestWhoWasRemovedDecidesNothing(t *testing.T) {
 				t.Errorf("it is told %s: %v", told, err)
 			}
 		}
+	}
+}
+
+// Who is home is one record, whichever datacenter it names: the newest holds, beside what
+// the same datacenters' removals say.
+func TestTheHomeIsOneRecord(t *testing.T) {
+	now := time.Now()
+	var disk []byte
+	a, b := open(t, nil, func(k []byte) error { disk = slices.Clone(k); return nil }), open(t, nil, nil)
+	merge := func(r *Records, list ...Record) {
+		t.Helper()
+		if _, err := r.Merge(list, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	merge(a, Record{Datacenter: "dc2", Home: true, Version: 5, By: "s1.dc2"})
+	set(t, a, "dc2", false, "s1.dc1", now)
+	set(t, a, "dc3", true, "s1.dc1", now)
+	merge(b, Record{Datacenter: "dc4", Home: true, Version: 6, By: "s1.dc4"}, Record{Datacenter: "dc5", Home: true, Removed: true, Version: 9})
+	for _, way := range [][2]*Records{{a, b}, {b, a}} {
+		merge(way[0], way[1].List()...)
+	}
+	for _, r := range []*Records{a, b, open(t, disk, nil)} {
+		if rec, ok := r.Home(); !ok || rec.Datacenter != "dc4" || rec.Version != 6 {
+			t.Errorf("the home is %+v", rec)
+		}
+		if r.Removed("dc4") || !r.Removed("dc3") || r.Digest() != a.Digest() || len(r.List()) != 3 {
+			t.Errorf("records %+v", r.List())
+		}
+	}
+	if _, ok := open(t, nil, nil).Home(); ok {
+		t.Error("there is a home before anybody was")
+	}
+}
+
+// What a datacenter says of the home while it is removed does not count, in whatever order
+// it is heard, whatever its clock says, and whether it knew that it was removed.
+func TestWhoWasRemovedIsNotHomeWhenItIsAllowedAgain(t *testing.T) {
+	now := time.Now()
+	stayed := Record{Home: true, Datacenter: "dc2", Version: now.UnixMilli() - 1000, By: "s1.dc2", Since: 1}
+	for _, knew := range []bool{true, false} {
+		in := open(t, nil, nil)
+		var saved []byte
+		out, err := Open("dc3", nil, func(b []byte) error { saved = b; return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		exchange := func(from, to *Records) {
+			t.Helper()
+			if _, err := to.Merge(from.List(), now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		home := func(r *Records, want string) {
+			t.Helper()
+			if rec, _ := r.Home(); rec.Datacenter != want {
+				t.Errorf("knew %t: %s takes %q for the home, want %q", knew, r.own, rec.Datacenter, want)
+			}
+		}
+		if _, err := in.Merge([]Record{stayed}, now); err != nil {
+			t.Fatal(err)
+		}
+		exchange(in, out)
+		set(t, in, "dc3", true, "s1.dc1", now)
+		if knew {
+			exchange(in, out)
+		}
+		alone := Record{Home: true, Datacenter: "dc3", Version: now.Add(time.Hour).UnixMilli(), By: "s1.dc3", Since: out.Since("dc3")}
+		if _, err := out.Merge([]Record{alone}, now); err != nil {
+			t.Fatal(err)
+		}
+		home(out, "dc3")
+		exchange(in, out) // it learns that it is removed, and goes on
+		home(out, "dc3")
+		third := open(t, nil, nil) // heard of nothing
+		exchange(out, third)
+		set(t, in, "dc3", false, "s1.dc1", now.Add(time.Second))
+		exchange(out, in)
+		home(in, "dc2")
+		exchange(in, third)
+		home(third, "dc2")
+		exchange(in, out)
+		home(out, "dc2")
+		exchange(out, in)
+		if !slices.Equal(in.List(), out.List()) || in.Digest() != out.Digest() || third.Digest() != in.Digest() {
+			t.Errorf("knew %t: they differ: %+v %+v", knew, in.List(), out.List())
+		}
+		again, err := Open("dc3", saved, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		home(again, "dc2")
+		next := Record{Home: true, Datacenter: "dc3", Version: now.UnixMilli(), By: "s1.dc3", Since: out.Since("dc3")}
+		if _, err := out.Merge([]Record{next}, now); err != nil {
+			t.Fatal(err)
+		}
+		exchange(out, in)
+		home(in, "dc3") // made that when it was allowed
+	}
+}
+
+// Records of earlier versions do not say what was known: clocks are compared.
+func TestRecordsOfTheHomeFromEarlierVersions(t *testing.T) {
+	r := open(t, nil, nil)
+	now := time.Now()
+	set(t, r, "dc3", true, "a", now)
+	set(t, r, "dc3", false, "a", now)
+	allowed, _ := r.Find("dc3")
+	for by, want := range map[int64]bool{-1: false, 1: true} {
+		if got := r.Counts(Record{Home: true, Datacenter: "dc3", Version: allowed.Version + by}); got != want {
+			t.Errorf("%d ms after it was allowed: %t", by, got)
+		}
+	}
+}
+
+// Where the home before is not known nobody is said to be it.
+func TestAHomeThatDoesNotCountIsForgotten(t *testing.T) {
+	r := open(t, nil, nil)
+	now := time.Now()
+	if _, err := r.Merge([]Record{{Home: true, Datacenter: "dc3", Version: 5, By: "s1.dc3", Since: 1}}, now); err != nil {
+		t.Fatal(err)
+	}
+	changed, err := r.Merge([]Record{{Datacenter: "dc3", Version: 7, By: "a"}}, now)
+	if err != nil || len(changed) != 2 || !changed[1].Home || changed[1].Datacenter != "" {
+		t.Errorf("%+v %v", changed, err)
+	}
+	if rec, known := r.Home(); known {
+		t.Errorf("%+v is the home", rec)
 	}
 }

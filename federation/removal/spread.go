@@ -100,14 +100,33 @@ func (s *Spreader) Handler() transport.Protocol {
 // Set removes a datacenter or allows it again and tells every server. It returns
 // how many know of it and which do not.
 func (s *Spreader) Set(ctx context.Context, datacenter string, removed bool) (told int, missed []string, err error) {
-	before, _ := s.cfg.Records.Find(datacenter)
-	err = s.cfg.Records.Set(datacenter, removed, s.cfg.Name, time.Now())
-	if now, _ := s.cfg.Records.Find(datacenter); now.Version != before.Version {
-		s.note([]Record{now}) // also if it could not be saved
-	}
+	changed, err := s.cfg.Records.Set(datacenter, removed, s.cfg.Name, time.Now())
+	s.note(changed)
 	if err != nil {
 		return 0, nil, err
 	}
+	told, missed = s.tellAll(ctx, datacenter)
+	return told, missed, nil
+}
+
+// SetHome takes over who is home and tells every server. It returns how many know of it
+// and which do not.
+func (s *Spreader) SetHome(ctx context.Context, rec Record) (told int, missed []string, err error) {
+	rec.Home, rec.Removed, rec.By, rec.At = true, false, cmp.Or(rec.By, s.cfg.Name), time.Now()
+	changed, err := s.cfg.Records.Merge([]Record{rec}, rec.At)
+	s.note(changed)
+	if err != nil {
+		return 0, nil, err
+	}
+	if now, _ := s.cfg.Records.Home(); now.Version != rec.Version {
+		return 0, nil, fmt.Errorf("note that datacenter %.64q is the home: a newer move was made, it was removed from the federation when it became that, or this clock is more than a day behind another's", rec.Datacenter)
+	}
+	told, missed = s.tellAll(ctx, "")
+	return told, missed, nil
+}
+
+// tellAll exchanges records with every server. Those of one datacenter are not missed.
+func (s *Spreader) tellAll(ctx context.Context, datacenter string) (told int, missed []string) {
 	targets := s.others(func(wan.Server) bool { return true })
 	var mu sync.Mutex
 	var g errgroup.Group
@@ -129,7 +148,7 @@ func (s *Spreader) Set(ctx context.Context, datacenter string, removed bool) (to
 	}
 	_ = g.Wait() // who did not answer is in missed
 	slices.Sort(missed)
-	return told, missed, nil
+	return told, missed
 }
 
 // others lists the other servers that are alive, or failed: they may be gone only
@@ -193,7 +212,7 @@ func (s *Spreader) note(changed []Record) {
 	}
 	s.mu.Lock()
 	for _, rec := range changed {
-		s.changed = append(slices.DeleteFunc(s.changed, func(r Record) bool { return r.Datacenter == rec.Datacenter }), rec)
+		s.changed = append(slices.DeleteFunc(s.changed, func(r Record) bool { return r.key() == rec.key() }), rec)
 	}
 	s.mu.Unlock()
 	s.MembersChanged()
@@ -235,10 +254,16 @@ func (s *Spreader) tell() {
 	if len(changed) == 0 {
 		return
 	}
-	slices.SortFunc(changed, func(a, b Record) int { return cmp.Compare(a.Datacenter, b.Datacenter) })
+	slices.SortFunc(changed, func(a, b Record) int { return cmp.Compare(a.key(), b.key()) })
 	for _, rec := range changed {
 		log := s.log.With("peer_datacenter", rec.Datacenter, "by", rec.By)
 		switch {
+		case rec.Home && rec.Datacenter == "":
+			s.log.Warn("the datacenter that was said to be the home became that while it was removed from the federation, which does not count: the home is the one that the others know, or that is configured (primary_datacenter)")
+		case rec.Home && rec.Datacenter == s.cfg.Datacenter:
+			log.Info("this datacenter is the home now: policies, roles, auth methods, binding rules and global tokens are written here")
+		case rec.Home:
+			log.Info("another datacenter is the home now: policies, roles, auth methods, binding rules and global tokens are written there")
 		case rec.Removed && rec.Datacenter == s.cfg.Datacenter:
 			log.Warn("this datacenter was removed from the federation: the others refuse its servers until legate federation allow is run in one of them")
 		case rec.Removed:

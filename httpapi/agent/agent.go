@@ -3,8 +3,11 @@ package agent
 import (
 	"context"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/legate-project/legate/httpapi/rest"
+	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/coordinate"
 )
 
@@ -46,6 +49,14 @@ type Member struct {
 	DelegateMin, DelegateMax, DelegateCur uint8
 }
 
+// node is the name that rules know the member by: in the WAN pool its datacenter follows.
+func (m *Member) node(wan bool) string {
+	if wan {
+		return strings.TrimSuffix(m.Name, "."+m.Tags["dc"])
+	}
+	return m.Name
+}
+
 func (a *API) metrics(x *rest.Exchange) error { return x.Delegate(a.Metrics) }
 
 func (a *API) self(x *rest.Exchange) error { return x.JSON(a.Agent.Self()) }
@@ -53,6 +64,23 @@ func (a *API) self(x *rest.Exchange) error { return x.JSON(a.Agent.Self()) }
 func (a *API) version(x *rest.Exchange) error {
 	c := a.Agent.Self().Config
 	return x.JSON(struct{ SHA, BuildDate, HumanVersion, FIPS string }{c.Revision, c.BuildDate, c.Version, ""})
+}
+
+// ready is for load balancers: it takes no token and tells nothing that needs one.
+func (a *API) ready(x *rest.Exchange) error {
+	var limit *time.Duration
+	if text := x.Get("max_stale"); text != "" || x.Has("max_stale") {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 {
+			return rest.Refuse(http.StatusBadRequest, "Invalid value for ?max_stale: want a duration such as 30s")
+		}
+		limit = &d
+	}
+	s := a.Agent.Ready(x.Ctx, limit)
+	if !s.Ready() {
+		return x.JSONStatus(http.StatusServiceUnavailable, s)
+	}
+	return x.JSON(s)
 }
 
 func (a *API) host(x *rest.Exchange) error { return x.JSON(a.Agent.Host()) }
@@ -66,10 +94,15 @@ func (a *API) members(x *rest.Exchange) error {
 	if err != nil {
 		return err
 	}
-	list, err := a.Agent.Members(wan)
+	may, err := x.Authorizer()
 	if err != nil {
 		return err
 	}
+	all, err := a.Agent.Members(wan)
+	if err != nil {
+		return err
+	}
+	list := visible(x, all, func(m *Member) bool { return may.Allow(rules.Node, rules.Read, m.node(wan)) })
 	out, err := rest.Pick(sel, list, nil, func(m *Member) { m.Tags = rest.Pairs(m.Tags) })
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/legate-project/legate/agent/local"
+	"github.com/legate-project/legate/agent/ready"
 	"github.com/legate-project/legate/httpapi/resttest"
 	"github.com/legate-project/legate/internal/logging"
 )
@@ -42,6 +43,18 @@ func (a *fakeAgent) take() string {
 
 func (a *fakeAgent) Self() SelfView {
 	return SelfView{Config: SelfConfig{Datacenter: "dc1", NodeName: "n1", Version: "1.2.3"}, Member: Member{Name: "n1", Status: 1}}
+}
+
+// Ready is true for whoever takes an answer that is a minute old.
+func (a *fakeAgent) Ready(_ context.Context, limit *time.Duration) ready.State {
+	ms := int64(60_000)
+	switch {
+	case limit == nil:
+		return ready.State{Status: ready.NoLeader, Reason: "None", LastContactMS: &ms}
+	case *limit < time.Minute:
+		return ready.State{Status: ready.Stale, Reason: "Old"}
+	}
+	return ready.State{Status: ready.Ready, LastContactMS: &ms}
 }
 
 func (a *fakeAgent) Members(wan bool) ([]Member, error) {
@@ -101,6 +114,11 @@ func TestRequestsOfAnAgentAreAnswered(t *testing.T) {
 	resttest.CheckEach(t, func(t testing.TB) *resttest.Server { return start(t).Server }, []resttest.Case{
 		{"GET", "/v1/agent/self", "", 200, `~{"Config":{"Datacenter":"dc1",`},
 		{"GET", "/v1/agent/version", "", 200, `{"SHA":"","BuildDate":"","HumanVersion":"1.2.3","FIPS":""}`},
+		{"GET", "/v1/agent/ready", "", 503, `{"Status":"no-leader","Reason":"None","LastContactMS":60000}`},
+		{"GET", "/v1/agent/ready?max_stale=30s", "", 503, `{"Status":"stale","Reason":"Old"}`},
+		{"GET", "/v1/agent/ready?max_stale=1m", "", 200, `{"Status":"ready","LastContactMS":60000}`},
+		{"GET", "/v1/agent/ready?max_stale", "", 400, "~max_stale"},
+		{"GET", "/v1/agent/ready?max_stale=-1s", "", 400, "~max_stale"},
 		{"GET", "/v1/agent/host", "", 200, `~"Host":{`},
 		{"GET", "/v1/agent/members", "", 200, `~[{"Name":"n1","Addr":"","Port":0,"Tags":{"role":"consul"},"Status":1,`},
 		{"GET", "/v1/agent/members?wan=1", "", 200, `~[{"Name":"n1.dc1","Addr":"10.0.0.1","Port":8302,"Tags":{},"Status":1,`},

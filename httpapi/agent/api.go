@@ -7,9 +7,11 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/legate-project/legate/agent/ready"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/catalog"
 )
 
@@ -34,19 +36,20 @@ func (a *API) Routes() []rest.Route {
 	m := &monitors{logs: a.Logs, places: newPlaces(maxMonitors)}
 	streams := &metricsStreams{handler: a.MetricsStream, places: newPlaces(maxStreams)}
 	return []rest.Route{
-		{Path: "/v1/agent/self", Get: a.self},
-		{Path: "/v1/agent/host", Get: a.host},
+		{Path: "/v1/agent/self", Get: rest.Needs(rules.Agent, rules.Read, a.self)},
+		{Path: "/v1/agent/host", Get: rest.Needs(rules.Operator, rules.Read, a.host)},
 		{Path: "/v1/agent/version", Get: a.version},
+		{Path: "/v1/agent/ready", Get: a.ready},
 		{Path: "/v1/agent/members", Get: a.members},
-		{Path: "/v1/agent/join/", Put: a.join},
-		{Path: "/v1/agent/leave", Put: a.leave},
-		{Path: "/v1/agent/force-leave/", Put: a.forceLeave},
-		{Path: "/v1/agent/reload", Put: a.reload},
-		{Path: "/v1/agent/metrics", Get: a.metrics},
-		{Path: "/v1/agent/metrics/stream", Get: streams.serve},
-		{Path: "/v1/agent/monitor", Get: m.serve},
-		{Path: "/v1/agent/maintenance", Put: a.maintenance},
-		{Path: "/v1/agent/token/", Put: a.token},
+		{Path: "/v1/agent/join/", Put: rest.Needs(rules.Agent, rules.Write, a.join)},
+		{Path: "/v1/agent/leave", Put: rest.Needs(rules.Agent, rules.Write, a.leave)},
+		{Path: "/v1/agent/force-leave/", Put: rest.Needs(rules.Operator, rules.Write, a.forceLeave)},
+		{Path: "/v1/agent/reload", Put: rest.Needs(rules.Agent, rules.Write, a.reload)},
+		{Path: "/v1/agent/metrics", Get: rest.Needs(rules.Agent, rules.Read, a.metrics)},
+		{Path: "/v1/agent/metrics/stream", Get: rest.Lasting(rules.Agent, rules.Read, streams.serve)},
+		{Path: "/v1/agent/monitor", Get: rest.Lasting(rules.Agent, rules.Read, m.serve)},
+		{Path: "/v1/agent/maintenance", Put: rest.Needs(rules.Node, rules.Write, a.maintenance)},
+		{Path: "/v1/agent/token/", Put: rest.Needs(rules.Agent, rules.Write, a.token)},
 		{Path: "/v1/agent/services", Get: a.services},
 		{Path: "/v1/agent/service/", Get: a.service},
 		{Path: "/v1/agent/service/register", Put: a.serviceRegister},
@@ -77,6 +80,9 @@ type Agent interface {
 type Facts interface {
 	Self() SelfView
 	Members(wan bool) ([]Member, error)
+	// Ready says whether the agent is one to send requests to. With a limit it is if
+	// its server heard a leader within it.
+	Ready(ctx context.Context, limit *time.Duration) ready.State
 	// Host describes the machine: memory, processors, system and disk.
 	Host() any
 }
@@ -117,6 +123,11 @@ type Records interface {
 	// or goes.
 	Service(id string) (s catalog.Service, changed <-chan struct{}, ok bool)
 	Checks() map[string]catalog.Check
+	// Check returns one check, also one that is kept while scripts are disabled.
+	Check(id string) (c catalog.Check, ok bool)
+	// Registered are the services that a definition would register, with the IDs that
+	// they and their checks go by.
+	Registered(def config.ServiceDefinition) ([]config.ServiceDefinition, error)
 }
 
 // Services takes and removes services.

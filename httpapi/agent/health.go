@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/legate-project/legate/httpapi/rest"
+	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/catalog"
 )
 
@@ -68,6 +69,9 @@ func (a *API) healthByID(x *rest.Exchange) error {
 	if !ok {
 		return rest.Refuse(http.StatusNotFound, fmt.Sprintf("ServiceId %s not found", id))
 	}
+	if err := x.Require(rules.Service, rules.Read, s.Service); err != nil {
+		return err
+	}
 	h := a.healthOf(&s)
 	if x.Get("format") == "text" {
 		return x.Text(statusCode(h.AggregatedStatus), h.AggregatedStatus)
@@ -78,6 +82,9 @@ func (a *API) healthByID(x *rest.Exchange) error {
 func (a *API) healthByName(x *rest.Exchange) error {
 	name, err := x.Argument("Missing service Name")
 	if err != nil {
+		return err
+	}
+	if err := x.Require(rules.Service, rules.Read, name); err != nil {
 		return err
 	}
 	all := a.Local.Services()

@@ -27,6 +27,15 @@ func (a *API) maintain(x *rest.Exchange, id string) error {
 	if err != nil {
 		return rest.Refuse(http.StatusBadRequest, "Invalid value for enable: \""+text+"\"")
 	}
+	if id != "" {
+		by, err := a.caller(x)
+		if err == nil {
+			err = by.writesService(id)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if err := a.Local.Maintain(id, on, x.Get("reason")); err != nil {
 		return localFault(err, id)
 	}

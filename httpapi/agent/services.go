@@ -12,6 +12,7 @@ import (
 	"github.com/legate-project/legate/agent/local"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/httpapi/rest"
+	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/catalog/mesh"
 )
@@ -23,8 +24,16 @@ func (a *API) services(x *rest.Exchange) error {
 	if err != nil {
 		return err
 	}
-	out := map[string]localService{}
+	by, err := a.caller(x)
+	if err != nil {
+		return err
+	}
+	out, hidden := map[string]localService{}, false
 	for id, s := range a.Local.Services() {
+		if !by.Allow(rules.Service, rules.Read, s.Service) {
+			hidden = true
+			continue
+		}
 		view := a.localService(&s)
 		said := view // ?filter sees nothing said as empty
 		said.Proxy, said.Connect = &s.Proxy, &s.Connect
@@ -36,6 +45,7 @@ func (a *API) services(x *rest.Exchange) error {
 			out[id] = view
 		}
 	}
+	x.Hidden(hidden)
 	return x.JSON(out)
 }
 
@@ -50,7 +60,7 @@ func (a *API) service(x *rest.Exchange) error {
 	if err != nil {
 		return err
 	}
-	view, _, err := a.hashed(id)
+	view, _, err := a.hashed(x, id)
 	if err != nil {
 		return err
 	}
@@ -73,7 +83,7 @@ func (a *API) awaitHash(x *rest.Exchange, id, known string, wait time.Duration) 
 	over := time.NewTimer(wait)
 	defer over.Stop()
 	for {
-		view, changed, err := a.hashed(id)
+		view, changed, err := a.hashed(x, id)
 		if err != nil || view.ContentHash != known {
 			return view, err
 		}
@@ -81,18 +91,22 @@ func (a *API) awaitHash(x *rest.Exchange, id, known string, wait time.Duration) 
 		case <-x.Ctx.Done():
 			return nil, x.Ctx.Err()
 		case <-over.C:
-			return view, nil
+			view, _, err := a.hashed(x, id) // rights may have changed meanwhile
+			return view, err
 		case <-changed:
 		}
 	}
 }
 
 // hashed returns a service of this agent with the hash of its content, and
-// what is closed when the service changes.
-func (a *API) hashed(id string) (*localService, <-chan struct{}, error) {
+// what is closed when the service changes, for who may see it.
+func (a *API) hashed(x *rest.Exchange, id string) (*localService, <-chan struct{}, error) {
 	s, changed, ok := a.Local.Service(id)
 	if !ok {
 		return nil, nil, rest.Refuse(http.StatusNotFound, "unknown service ID: "+id)
+	}
+	if err := x.Require(rules.Service, rules.Read, s.Service); err != nil {
+		return nil, nil, err
 	}
 	view := a.localService(&s)
 	b, err := json.Marshal(view)
@@ -128,6 +142,13 @@ func (a *API) serviceRegister(x *rest.Exchange) error {
 		if err := checkable(&def.Checks[i]); err != nil {
 			return err
 		}
+	}
+	by, err := a.caller(x)
+	if err == nil {
+		err = by.registersService(def)
+	}
+	if err != nil {
+		return err
 	}
 	if t := x.OwnToken(); t != "" {
 		def.Token = t
@@ -166,6 +187,13 @@ func (a *API) serviceDeregister(x *rest.Exchange) error {
 	if err != nil {
 		return err
 	}
+	by, err := a.caller(x)
+	if err == nil {
+		err = by.writesService(id)
+	}
+	if err != nil {
+		return err
+	}
 	if err := a.Local.RemoveService(id); err != nil {
 		return localFault(err, id)
 	}
@@ -179,8 +207,16 @@ func (a *API) checks(x *rest.Exchange) error {
 	if err != nil {
 		return err
 	}
-	out := map[string]catalog.Check{}
+	by, err := a.caller(x)
+	if err != nil {
+		return err
+	}
+	out, hidden := map[string]catalog.Check{}, false
 	for id, c := range a.Local.Checks() {
+		if !by.seesCheck(&c) {
+			hidden = true
+			continue
+		}
 		rest.FixCheck(&c)
 		ok, err := sel.Pass(&c)
 		if err != nil {
@@ -190,6 +226,7 @@ func (a *API) checks(x *rest.Exchange) error {
 			out[id] = c
 		}
 	}
+	x.Hidden(hidden)
 	return x.JSON(out)
 }
 
@@ -208,6 +245,13 @@ func (a *API) checkRegister(x *rest.Exchange) error {
 	if err := checkable(def); err != nil {
 		return err
 	}
+	by, err := a.caller(x)
+	if err == nil {
+		err = by.registersCheck(def)
+	}
+	if err != nil {
+		return err
+	}
 	if t := x.OwnToken(); t != "" {
 		def.Token = t
 	}
@@ -224,6 +268,13 @@ func (a *API) checkRegister(x *rest.Exchange) error {
 
 func (a *API) checkDeregister(x *rest.Exchange) error {
 	id, err := x.Argument("Missing check ID")
+	if err != nil {
+		return err
+	}
+	by, err := a.caller(x)
+	if err == nil {
+		err = by.writesCheck(id)
+	}
 	if err != nil {
 		return err
 	}
@@ -256,6 +307,13 @@ func (a *API) checkUpdate(x *rest.Exchange) error {
 // report hands on what a service says of its own TTL check.
 func (a *API) report(x *rest.Exchange, status, output string) error {
 	id, err := x.Argument("Missing check ID")
+	if err != nil {
+		return err
+	}
+	by, err := a.caller(x)
+	if err == nil {
+		err = by.writesCheck(id)
+	}
 	if err != nil {
 		return err
 	}

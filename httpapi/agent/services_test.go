@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/httpapi/resttest"
 	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/state/acl/rules"
 )
 
 func TestChecksThatARegistrationDoesNotNameStayUnlessReplaced(t *testing.T) {
@@ -48,6 +50,38 @@ func TestARegistrationKeepsTheTokenOfItsRequest(t *testing.T) {
 	text := keptServices(t, dir)
 	if !strings.Contains(text, `"Token":"sent"`) || strings.Contains(text, `"default"`) {
 		t.Errorf("kept: %s", text)
+	}
+}
+
+// Who may register one service takes nothing from others by the IDs that checks get which
+// are defined without any.
+func TestARegistrationAsksTheOwnersOfChecksThatItWouldTake(t *testing.T) {
+	w := start(t)
+	for _, id := range []string{"service:web", "service:pair:2", "service:one-sidecar-proxy:1"} {
+		w.register(t, "", `{"Name":"other","Check":{"CheckID":"`+id+`","TTL":"1m"}}`)
+	}
+	api := &API{Agent: w.agent, Local: w.local}
+	all := rules.Compile(rules.Settings{}, &rules.Policy{Rules: []rules.Rule{
+		{Resource: rules.Service, Prefix: true, Access: rules.Write}, {Resource: rules.Service, Name: "other", Access: rules.Deny}}})
+	s := resttest.Serve(t, api.Routes(), func(c *rest.Config) {
+		c.Authorizer = func(context.Context, string) (rules.Authorizer, error) { return all.For("x"), nil }
+	})
+	for body, want := range map[string]int{
+		`{"Name":"web","Check":{"TTL":"1m"}}`:                                              403,
+		`{"Name":"pair","Checks":[{"TTL":"1m"},{"TTL":"1m"}]}`:                             403,
+		`{"Name":"one","Connect":{"SidecarService":{"Port":21000}}}`:                       403,
+		`{"Name":"one","Connect":{"SidecarService":{"ID":"other"}}}`:                       400,
+		`{"Name":"web","Check":{"CheckID":"mine","TTL":"1m"}}`:                             200,
+		`{"Name":"free","Check":{"TTL":"1m"},"Connect":{"SidecarService":{"Port":21001}}}`: 200,
+	} {
+		if rec := s.Do("PUT", "/v1/agent/service/register", body); rec.Code != want {
+			t.Errorf("%s: %d %s, want %d", body, rec.Code, rec.Body, want)
+		}
+	}
+	for _, id := range []string{"service:web", "service:pair:2", "service:one-sidecar-proxy:1"} {
+		if c := w.local.Checks()[id]; c.ServiceName != "other" {
+			t.Errorf("the check %s is of %q now", id, c.ServiceName)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/legate-project/legate/agent/events"
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl/rules"
 )
 
 // API is what the area depends on.
@@ -82,8 +83,12 @@ func (a *API) list(x *rest.Exchange) error {
 		end = t.C
 	}
 	for {
+		may, err := x.Authorizer() // while one waits, rights may change
+		if err != nil {
+			return err
+		}
 		all, changed := a.Events.List(x.Get("name"))
-		list := a.meantFor(x, all)
+		list, hidden := a.meantFor(x, may, all)
 		index := eventIndex(list)
 		if h.MinIndex == index {
 			select {
@@ -94,14 +99,14 @@ func (a *API) list(x *rest.Exchange) error {
 				return x.Ctx.Err()
 			}
 		}
-		x.Meta(&op.Meta{Index: index, KnownLeader: true, Datacenter: a.Datacenter})
+		x.Meta(&op.Meta{Index: index, KnownLeader: true, Datacenter: a.Datacenter, Filtered: hidden})
 		return x.JSON(list)
 	}
 }
 
 // meantFor keeps the events whose filters mean the node, service and tag that
-// are asked for.
-func (a *API) meantFor(x *rest.Exchange, all []events.Event) []events.Event {
+// are asked for, and says whether some were left out that the caller may not see.
+func (a *API) meantFor(x *rest.Exchange, may rules.Authorizer, all []events.Event) (list []events.Event, hidden bool) {
 	means := func(filter, name string) bool {
 		if filter == "" || name == "" {
 			return true
@@ -111,6 +116,10 @@ func (a *API) meantFor(x *rest.Exchange, all []events.Event) []events.Event {
 	}
 	out := make([]events.Event, 0, len(all))
 	for _, e := range all {
+		if !may.Allow(rules.Event, rules.Read, e.Name) {
+			hidden = true
+			continue
+		}
 		if means(e.NodeFilter, x.Get("node")) && means(e.ServiceFilter, x.Get("service")) && means(e.TagFilter, x.Get("tag")) {
 			if len(e.Payload) == 0 {
 				e.Payload = nil
@@ -118,7 +127,7 @@ func (a *API) meantFor(x *rest.Exchange, all []events.Event) []events.Event {
 			out = append(out, e)
 		}
 	}
-	return out
+	return out, hidden
 }
 
 // eventIndex is the number that clients make of the last event's UUID to find

@@ -8,6 +8,7 @@ import (
 
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl"
 	"github.com/legate-project/legate/state/status"
 )
 
@@ -23,6 +24,8 @@ func (a *API) Routes() []rest.Route {
 	return []rest.Route{
 		{Path: "/v1/federation/status", Get: a.status},
 		{Path: "/v1/federation/leave", Put: a.Quit},
+		{Path: "/v1/federation/primary", Get: a.primary},
+		{Path: "/v1/federation/primary/", Put: a.move},
 		{Path: "/v1/federation/datacenters", Get: a.datacenters},
 		{Path: "/v1/federation/datacenters/", Put: a.change, Delete: a.change},
 	}
@@ -78,6 +81,44 @@ func (a *API) change(x *rest.Exchange) error {
 		return err
 	}
 	done, err := rest.Ask(x, a.Caller, &status.Change, &req)
+	if err != nil {
+		return err
+	}
+	done.Missed = rest.Some(done.Missed)
+	return x.JSON(done)
+}
+
+// primary shows which datacenter is the home of what is global, and how the copies of
+// all stand.
+func (a *API) primary(x *rest.Exchange) error {
+	all, err := rest.Ask(x, a.Caller, &acl.ShowHome, &op.Empty{})
+	if err != nil {
+		return err
+	}
+	return x.JSON(all)
+}
+
+// move makes the datacenter in the path the home; with ?force, or Force in a body, without
+// the one that is.
+func (a *API) move(x *rest.Exchange) error {
+	force, err := x.Flag("force")
+	req := acl.MoveRequest{Force: force}
+	if err == nil && x.R.ContentLength > 0 {
+		err = x.Decode(&req)
+	}
+	if err != nil {
+		return err
+	}
+	to, err := x.Argument("Missing datacenter")
+	if err != nil {
+		return err
+	}
+	h, err := x.Current()
+	if err != nil {
+		return err
+	}
+	h.Datacenter = to
+	done, _, err := acl.MoveHome.Call(context.WithoutCancel(x.Ctx), a.Caller, h, &req)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,8 @@
 package operator
 
 import (
+	"net/http"
+
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/status"
@@ -16,13 +18,13 @@ type API struct {
 func (a *API) Routes() []rest.Route {
 	return []rest.Route{
 		{Path: "/v1/operator/raft/configuration", Get: a.raft},
-		{Path: "/v1/operator/raft/transfer-leader", Later: "POST"},
-		{Path: "/v1/operator/raft/peer", Later: "DELETE"},
-		{Path: "/v1/operator/keyring", Later: "GET POST PUT DELETE"},
-		{Path: "/v1/operator/usage", Later: "GET"},
-		{Path: "/v1/operator/autopilot/configuration", Later: "GET PUT"},
-		{Path: "/v1/operator/autopilot/health", Later: "GET"},
-		{Path: "/v1/operator/autopilot/state", Later: "GET"},
+		{Path: "/v1/operator/raft/transfer-leader", Post: a.transferLeader, Put: a.transferLeader},
+		{Path: "/v1/operator/raft/peer", Delete: a.removePeer},
+		{Path: "/v1/operator/keyring", Get: a.keyringList, Post: a.keyringInstall, Put: a.keyringUse, Delete: a.keyringRemove},
+		{Path: "/v1/operator/usage", Get: a.usage},
+		{Path: "/v1/operator/autopilot/configuration", Get: a.autopilotConfiguration, Put: a.configureAutopilot},
+		{Path: "/v1/operator/autopilot/health", Get: a.autopilotHealth},
+		{Path: "/v1/operator/autopilot/state", Get: a.autopilotState},
 	}
 }
 
@@ -32,4 +34,23 @@ func (a *API) raft(x *rest.Exchange) error {
 		return err
 	}
 	return x.JSON(&status.RaftConfiguration{Servers: rest.Some(conf.Servers), Index: conf.Index})
+}
+
+func (a *API) removePeer(x *rest.Exchange) error {
+	peer := status.Peer{ID: x.Get("id"), Address: x.Get("address")}
+	if (peer.ID == "") == (peer.Address == "") {
+		return rest.Refuse(http.StatusBadRequest, "Must specify either ?id with the server's ID or ?address with IP:port of peer to remove")
+	}
+	_, err := rest.Ask(x, a.Caller, &status.RemovePeer, &peer)
+	return err
+}
+
+// transferred is the answer to transfer-leader.
+type transferred struct{ Success bool }
+
+func (a *API) transferLeader(x *rest.Exchange) error {
+	if _, err := rest.Ask(x, a.Caller, &status.TransferLeader, &status.Peer{ID: x.Get("id")}); err != nil {
+		return err
+	}
+	return x.JSON(transferred{true})
 }

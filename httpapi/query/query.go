@@ -8,6 +8,7 @@ import (
 
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/query"
 )
@@ -120,7 +121,11 @@ func show[Req any](x *rest.Exchange, caller op.Caller, o *op.Read[Req, query.Que
 	case len(rest.OrEmpty(list)) > 0:
 		return x.JSON(shape(shown(*list)))
 	case meta.Filtered:
-		return rest.Reasoned(http.StatusForbidden, op.CodeDenied.String(), "Permission denied: token lacks permission 'query:read'")
+		a, err := x.Authorizer()
+		if err != nil {
+			return err
+		}
+		return &rules.DeniedError{Who: a.Who(), Resource: rules.Query, Access: rules.Read, Name: x.Rest}
 	}
 	return rest.Reasoned(http.StatusNotFound, op.CodeNotFound.String(), "Query not found")
 }

@@ -128,7 +128,7 @@ func TestRequestsOfQueriesAreAnswered(t *testing.T) {
 // A query that the caller may not see is not said to be missing.
 func TestAHiddenQueryIsDenied(t *testing.T) {
 	hidden := &resttest.Caller{Answers: map[string]any{query.Get.Name: &query.Queries{}}, Meta: &op.Meta{Index: resttest.Index, KnownLeader: true, Filtered: true}}
-	serve(t, hidden).Check(t, resttest.Case{"GET", "/v1/query/secret", "", 403, "Permission denied: token lacks permission 'query:read'"})
+	serve(t, hidden).Check(t, resttest.Case{"GET", "/v1/query/secret", "", 403, `~Permission denied: anonymous token lacks permission 'query:read' on "secret"`})
 }
 
 func TestQueryMethodsAreTold(t *testing.T) {

@@ -9,7 +9,9 @@ package rest
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,7 +25,9 @@ import (
 
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/httpapi/rest/unchanged"
+	"github.com/legate-project/legate/internal/admission"
 	"github.com/legate-project/legate/internal/tracing"
+	"github.com/legate-project/legate/state/acl/rules"
 )
 
 // MaxBody of a JSON body, in bytes.
@@ -32,6 +36,8 @@ const MaxBody = 1 << 20
 // Bounds on what a client may send and what is kept for it.
 const (
 	bodyTimeout     = time.Minute // for the body; a value of 512 KiB needs 9 KB/s
+	maxBodies       = 128 << 20   // bytes of bodies that are being read, beyond 64 KiB each
+	maxBodiesOfOne  = 32 << 20    // of them, those that come from one address
 	maxParams       = 64          // in a query string
 	maxPooledBuffer = 1 << 20     // larger buffers go back to the garbage collector
 	minCompressed   = 1 << 10     // shorter answers are not worth compressing
@@ -49,6 +55,12 @@ type Config struct {
 	HTTP config.HTTPConfig
 	// DefaultToken is used for requests without a token; nil uses none.
 	DefaultToken func() string
+	// Authorizer says what who shows a secret may do with this agent; "" is who shows
+	// none. Its error is the answer, denied if the secret stands for nothing. Nil allows
+	// everything.
+	Authorizer func(ctx context.Context, secret string) (rules.Authorizer, error)
+	// DefaultPolicy is acl.default_policy: allow, which "" is too, or deny.
+	DefaultPolicy string
 
 	// Tracer begins the traces of requests; nil for none.
 	Tracer     *tracing.Tracer
@@ -65,8 +77,10 @@ type API struct {
 	metrics *metrics
 	extra   http.Header    // response_headers
 	here    []string       // the own datacenter as the value of a header
+	policy  []string       // the default policy as one
 	writers []netip.Prefix // allow_write_http_from; empty for all
 	answers *unchanged.Answers
+	bodies  *admission.Budget
 	active  atomic.Int64 // requests being answered
 
 	exchanges, buffers, gzips sync.Pool
@@ -99,13 +113,14 @@ func New(cfg Config, routes []Route) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &API{cfg: cfg, log: cfg.Log, extra: http.Header{}, here: []string{cfg.Datacenter}, writers: writers, answers: unchanged.New()}
+	a := &API{cfg: cfg, log: cfg.Log, extra: http.Header{}, here: []string{cfg.Datacenter}, writers: writers, answers: unchanged.New(), bodies: admission.NewShared(maxBodies, maxBodiesOfOne)}
 	for name, value := range cfg.HTTP.ResponseHeaders {
 		a.extra.Set(name, value)
 	}
 	if cfg.TranslateWAN {
 		a.extra["X-Consul-Translate-Addresses"] = yes
 	}
+	a.policy = []string{cmp.Or(cfg.DefaultPolicy, "allow")}
 	a.metrics = newMetrics(cfg.Registerer)
 	a.routes = newRouter(routes, a.metrics)
 	a.exchanges.New = func() any { return &Exchange{} }

@@ -48,7 +48,7 @@ type param struct{ key, value string }
 // serve finds the route and answers.
 func (x *Exchange) serve() {
 	if strings.HasPrefix(x.R.URL.Path, "/v1/") {
-		x.W.Header()["X-Consul-Default-Acl-Policy"] = allow
+		x.W.Header()["X-Consul-Default-Acl-Policy"] = x.api.policy
 	}
 	for name, value := range x.api.extra {
 		x.W.Header()[name] = value
@@ -224,7 +224,10 @@ func (x *Exchange) All(key string) []string {
 // answered with 500.
 func (x *Exchange) finish() {
 	s := x.api
-	if p := recover(); p != nil {
+	p := recover()
+	if p == http.ErrAbortHandler {
+		defer panic(p) // the server ends the connection or the stream
+	} else if p != nil {
 		s.metrics.panics.Inc()
 		s.log.Error("handler panicked", "method", x.R.Method, "path", x.R.URL.Path, "panic", p, "stack", string(debug.Stack()))
 		if x.status == 0 {

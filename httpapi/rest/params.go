@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/httpapi/rest/cachecontrol"
+	"github.com/legate-project/legate/internal/admission"
 	"github.com/legate-project/legate/op"
 )
 
@@ -235,7 +237,17 @@ func (x *Exchange) BodyWithin(limit int64, key string) ([]byte, error) {
 	}
 	const trusted = 64 << 10
 	buf := bytes.NewBuffer(make([]byte, 0, min(max(n, 0), trusted)+bytes.MinRead))
-	read, err := buf.ReadFrom(io.LimitReader(x.R.Body, limit+1))
+	who := "" // all who use a Unix socket have what there is
+	if addr := AddrOf(x.R.RemoteAddr); addr.IsValid() {
+		who = addr.String()
+	}
+	in := x.api.bodies.ReaderFor(who, io.LimitReader(x.R.Body, limit+1), trusted)
+	defer in.Release()
+	read, err := buf.ReadFrom(in)
+	if errors.Is(err, admission.ErrBudget) {
+		x.W.Header().Set("Connection", "close") // the rest of the body is not read
+		return nil, Reasoned(http.StatusTooManyRequests, "busy", "The agent receives too many large request bodies at this time, in all or from this address: try again later")
+	}
 	if err != nil {
 		return nil, Refuse(http.StatusBadRequest, "Request body cannot be read: "+err.Error())
 	}

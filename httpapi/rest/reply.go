@@ -25,7 +25,6 @@ var (
 	yes             = []string{"true"}
 	no              = []string{"false"}
 	zero            = []string{"0"}
-	allow           = []string{"allow"}
 	blockingQuery   = []string{"blocking-query"}
 	byLeader        = []string{"leader"}
 	byQuorum        = []string{"consistent"}
@@ -243,13 +242,16 @@ func (x *Exchange) Plain() {
 	x.W.Header()["X-Content-Type-Options"] = noSniff
 }
 
-// BreakOff ends the connection of an answer that an error cut short, so that the
-// client does not take what it has for the whole. What tells the log so.
+// BreakOff ends the connection of an answer that an error cut short, or its stream of
+// HTTP/2, so that the client does not take what it has for the whole. What tells the
+// log so. It may end the handler with a panic.
 func (x *Exchange) BreakOff(control *http.ResponseController, what string, err error) {
 	x.api.log.Warn(what, "path", x.R.URL.Path, "error", err)
-	if conn, _, err := control.Hijack(); err == nil {
-		_ = conn.Close()
+	conn, _, err := control.Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
 	}
+	_ = conn.Close()
 }
 
 // Empty answers without a body.

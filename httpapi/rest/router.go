@@ -18,9 +18,9 @@ type Route struct {
 	Get, Put, Post, Delete Handler
 	// Blocks says that Get waits for something newer than ?index.
 	Blocks bool
-	// Later and Mesh list the methods that are known but not served: yet, or
-	// because they belong to the service mesh.
-	Later, Mesh string
+	// Mesh lists the methods that are known but not served, because they belong to
+	// the service mesh.
+	Mesh string
 }
 
 // Discovery returns the rows with reads that, where they ask for no consistency, any
@@ -112,8 +112,6 @@ func newRouter(table []Route, m *metrics) *router {
 			switch {
 			case h != nil:
 				t.by[i] = newEndpoint(h, methods[i], row.Path, m.endpoint(row.Path, methods[i]))
-			case strings.Contains(row.Later, methods[i]):
-				t.by[i] = newEndpoint(notYet, methods[i], row.Path, other)
 			case strings.Contains(row.Mesh, methods[i]):
 				t.by[i] = newEndpoint(noMesh, methods[i], row.Path, other)
 			default:
@@ -180,10 +178,6 @@ func addSlash(x *Exchange) error {
 	x.W.Header().Set("Location", u.String())
 	x.Empty(http.StatusMovedPermanently)
 	return nil
-}
-
-func notYet(x *Exchange) error {
-	return Reasoned(http.StatusNotImplemented, "unsupported", x.R.Method+" "+x.R.URL.Path+" is not served yet")
 }
 
 // noMesh is for tools that probe for the service mesh: a stable answer that

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/legate-project/legate/httpapi/rest/filter"
+	"github.com/legate-project/legate/internal/filter"
 )
 
 // Selection is what ?filter and ?node-meta ask for.

@@ -66,7 +66,9 @@ func TestSpansOfRequestsShowNoSecrets(t *testing.T) {
 		r.RemoteAddr = "192.0.2.7:5000"
 		found := false
 		for _, s := range traced(t, 1, r) {
-			shown := fmt.Sprintf("%+v", s)
+			bare := s
+			bare.Trace, bare.ID, bare.Parent = "", "", "" // random, so that they have whatever looks like "dc1" at times
+			shown := fmt.Sprintf("%+v", bare)
 			for _, secret := range []string{token, token[:8], "KEY", "VALUE", "dc1"} {
 				if strings.Contains(shown, secret) {
 					t.Errorf("%s %s shows %q: %s", c.method, c.target, secret, shown)

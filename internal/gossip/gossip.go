@@ -30,6 +30,7 @@ import (
 	"github.com/hashicorp/serf/serf"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/legate-project/legate/internal/admission"
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/internal/logging"
 )
@@ -80,11 +81,11 @@ type Config struct {
 	NoCompression bool
 	// Label keeps pools apart: packets with another one are dropped.
 	Label string
-	// Keys encrypt the packets: the first is used, all are accepted. None:
-	// no encryption. Each has 16, 24 or 32 bytes.
-	Keys [][]byte
-	// KeyringFile is where changes of the keys are written; "" for nowhere.
-	KeyringFile string
+	// Keyring encrypts the packets: the first key is used, all are accepted. Nil:
+	// no encryption. Members change it together, see AskKeys.
+	Keyring *Keyring
+	// Encrypted says that Transport encrypts by itself, with what follows Keyring.
+	Encrypted bool
 	// SnapshotPath is a file with the members last seen alive, to rejoin
 	// after a restart; "" for none.
 	SnapshotPath string
@@ -96,6 +97,9 @@ type Config struct {
 	// Allowed are the networks whose members may join; none means all. The own
 	// address must be in one of them.
 	Allowed []netip.Prefix
+	// Gate bounds the streams that others open; nil for no bounds, where Transport has
+	// its own.
+	Gate *admission.Gate
 	// Accept refuses members, with the reason; nil accepts all that can be named
 	// (see ErrIllegible). It must be quick and must not call the pool.
 	Accept func(Member) error
@@ -115,12 +119,12 @@ type Pool struct {
 	metrics *poolMetrics
 	pinger  *pinger
 	serf    *serf.Serf
-	keyring *memberlist.Keyring
 	reasons reasons
 	tags    sync.Mutex // SetTags one at a time
 
 	events  chan serf.Event
 	waiting chan Event
+	queries chan *serf.Query
 	missed  chan struct{} // capacity 1: an event was dropped
 }
 
@@ -138,6 +142,7 @@ func Start(cfg Config) (*Pool, error) {
 		group:   lifecycle.New("gossip " + cfg.Pool),
 		events:  make(chan serf.Event, serfEvents),
 		waiting: make(chan Event, waitingEvents),
+		queries: make(chan *serf.Query, keysWaiting),
 		missed:  make(chan struct{}, 1),
 	}
 	if err := p.start(); err != nil {
@@ -164,7 +169,7 @@ func (p *Pool) start() error {
 	if err != nil {
 		return err
 	}
-	traffic := newCounted(conf.MemberlistConfig.Transport, p.metrics)
+	traffic := newCounted(conf.MemberlistConfig.Transport, p.metrics, p.cfg.Gate)
 	conf.MemberlistConfig.Transport = traffic
 	if err := errors.Join(p.group.Go("deliver", p.deliver), p.group.Go("events", p.pump), p.group.Go("traffic", traffic.relay)); err != nil {
 		return errors.Join(err, traffic.Shutdown())
@@ -177,7 +182,7 @@ func (p *Pool) start() error {
 		p.metrics.ready.Store(false)
 		return p.serf.Shutdown()
 	})
-	return errors.Join(err, p.group.Go("leaving members", p.askLeaving))
+	return errors.Join(err, p.group.Go("leaving members", p.askLeaving), p.group.Go("keys", p.answerKeys), p.group.Go("look at keys", p.lookAtKeys))
 }
 
 func (p *Pool) serfConfig() (*serf.Config, error) {
@@ -195,7 +200,6 @@ func (p *Pool) serfConfig() (*serf.Config, error) {
 	conf.Logger = doubts{logging.Std(cfg.Log), p.metrics, &p.reasons}.logger()
 	conf.SnapshotPath = cfg.SnapshotPath
 	conf.RejoinAfterLeave = cfg.RejoinAfterLeave
-	conf.KeyringFile = cfg.KeyringFile
 	conf.UserEventSizeLimit = MaxUserEvent
 	conf.MetricLabels = []metrics.Label{{Name: "pool", Value: cfg.Pool}, {Name: "node", Value: cfg.NodeName}}
 	// The vote makes the loser leave: a second node of the same name could
@@ -227,11 +231,8 @@ func (p *Pool) serfConfig() (*serf.Config, error) {
 		limit := cfg.PacketSize - 250
 		conf.QuerySizeLimit, conf.QueryResponseSizeLimit = limit, limit
 	}
-	if len(cfg.Keys) > 0 {
-		if p.keyring, err = memberlist.NewKeyring(cfg.Keys[1:], cfg.Keys[0]); err != nil {
-			return nil, fmt.Errorf("use gossip keys: %w", err)
-		}
-		ml.Keyring = p.keyring
+	if cfg.Keyring != nil && !cfg.Encrypted {
+		ml.Keyring = cfg.Keyring.ring
 	}
 	if ml.Transport == nil {
 		ml.Transport, err = sockets(ml, conf.MetricLabels)
@@ -422,6 +423,9 @@ func (p *Pool) pump(ctx context.Context) {
 			return
 		case e := <-p.events:
 			event, ok := eventOf(e)
+			if q, is := e.(*serf.Query); is {
+				p.query(q)
+			}
 			if !ok {
 				continue
 			}

@@ -19,6 +19,7 @@ type poolMetrics struct {
 	reg        prometheus.Registerer
 	collectors []prometheus.Collector
 	ready      atomic.Bool // the pool may be asked
+	otherKeys  atomic.Int64
 
 	probes      *prometheus.HistogramVec
 	mu          sync.Mutex
@@ -100,7 +101,7 @@ type state struct {
 	p      *Pool
 	queues map[string]string // label to name in Stats
 
-	members, queue, health *prometheus.Desc
+	members, queue, health, keys, otherKeys *prometheus.Desc
 }
 
 func newState(m *poolMetrics, p *Pool, labels prometheus.Labels) *state {
@@ -112,6 +113,10 @@ func newState(m *poolMetrics, p *Pool, labels prometheus.Labels) *state {
 			[]string{"queue"}, labels),
 		health: prometheus.NewDesc("legate_gossip_health_score",
 			"This member's doubt in itself, 0 to 7: 0 is healthy, more slows its probes. Worry: above 0 for minutes: it is overloaded or packets are lost.", nil, labels),
+		keys: prometheus.NewDesc("legate_gossip_keys",
+			"Gossip keys that this member accepts, 0 if it has none. Worry: more than 1 while no key is rotated, or not the same on all members: see legate keyring -list.", nil, labels),
+		otherKeys: prometheus.NewDesc("legate_gossip_members_with_other_keys",
+			"Members that live and had other gossip keys than this one, or did not say, when this one asked last: one server of each pool does each 10 minutes, and who rotates keys. Worry: above 0 for longer than a rotation takes: they missed a step, see legate keyring -list.", nil, labels),
 	}
 }
 
@@ -120,6 +125,8 @@ func (s *state) Describe(ch chan<- *prometheus.Desc) {
 	ch <- s.members
 	ch <- s.queue
 	ch <- s.health
+	ch <- s.keys
+	ch <- s.otherKeys
 }
 
 // Collect implements prometheus.Collector.
@@ -151,6 +158,8 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 		gauge(s.queue, number(stats[name]), label)
 	}
 	gauge(s.health, number(stats["health_score"]))
+	gauge(s.keys, float64(len(s.p.cfg.Keyring.Keys())))
+	gauge(s.otherKeys, float64(s.m.otherKeys.Load()))
 }
 
 func number(text string) float64 {

@@ -25,6 +25,8 @@ const (
 	tagRemovals   = "removals"
 	tagVersion    = "legate"
 	tagReconnect  = "rc_tm"
+	tagReplica    = "read_replica"
+	tagNonVoter   = "nonvoter" // what older clients know tagReplica by
 )
 
 // Server is a member that is a server, read from its tags.
@@ -39,9 +41,11 @@ type Server struct {
 	WANPort    int // 0 if the server takes no part in the WAN
 	Bootstrap  bool
 	Expect     int
-	Build      string // of Consul, whose interfaces it has
-	Version    string // of Legate; empty in the LAN pool
-	Status     Status
+	// ReadReplica: it never votes.
+	ReadReplica bool
+	Build       string // of Consul, whose interfaces it has
+	Version     string // of Legate; empty in the LAN pool
+	Status      Status
 	// Damped: it failed and came back again and again, so it should be asked
 	// last. Only the WAN pool sets it.
 	Damped bool
@@ -66,6 +70,9 @@ func (s Server) Tags() map[string]string {
 	}
 	if s.Bootstrap {
 		tags[tagBootstrap] = "1"
+	}
+	if s.ReadReplica {
+		tags[tagReplica], tags[tagNonVoter] = "1", "1"
 	}
 	if s.Removals != "" {
 		tags[tagRemovals] = s.Removals
@@ -125,7 +132,7 @@ func ServerOf(m Member) (Server, bool) {
 		return Server{}, false
 	}
 	s := Server{Name: m.Name, ID: m.ID(), Datacenter: m.Datacenter(), Addr: m.Addr, WANAddr: m.Tags[tagWANAddr],
-		Bootstrap: m.Tags[tagBootstrap] == "1", Build: m.Tags[tagBuild], Version: m.Tags[tagVersion], Status: m.Status, Removals: m.Tags[tagRemovals]}
+		Bootstrap: m.Tags[tagBootstrap] == "1", ReadReplica: m.Tags[tagReplica] == "1" || m.Tags[tagNonVoter] == "1", Build: m.Tags[tagBuild], Version: m.Tags[tagVersion], Status: m.Status, Removals: m.Tags[tagRemovals]}
 	var ok bool
 	if s.RPCPort, ok = port(m.Tags[tagPort]); !ok || s.RPCPort == 0 {
 		return Server{}, false

@@ -12,14 +12,18 @@ import (
 	"github.com/hashicorp/go-metrics"
 	"github.com/hashicorp/memberlist"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/internal/admission"
 )
 
 // counted is a transport that counts the bytes of packets and streams in both
 // directions: memberlist counts what it sends, and what one transport of several
-// receives.
+// receives. Streams that others open it bounds.
 type counted struct {
 	memberlist.NodeAwareTransport
 	m       *poolMetrics
+	gate    *admission.Gate // nil for no bounds
+	budget  *admission.Budget
 	packets chan *memberlist.Packet
 	streams chan net.Conn
 	done    chan struct{} // closed by Shutdown: nobody reads what comes any more
@@ -28,12 +32,12 @@ type counted struct {
 
 var _ memberlist.NodeAwareTransport = (*counted)(nil)
 
-func newCounted(t memberlist.Transport, m *poolMetrics) *counted {
+func newCounted(t memberlist.Transport, m *poolMetrics, g *admission.Gate) *counted {
 	aware, ok := t.(memberlist.NodeAwareTransport)
 	if !ok {
 		aware = unaware{t}
 	}
-	return &counted{NodeAwareTransport: aware, m: m,
+	return &counted{NodeAwareTransport: aware, m: m, gate: g, budget: admission.NewBudget(maxIncoming),
 		packets: make(chan *memberlist.Packet), streams: make(chan net.Conn), done: make(chan struct{})}
 }
 
@@ -51,8 +55,11 @@ func (c *counted) relay(ctx context.Context) {
 			case <-c.done:
 			}
 		case s := <-c.NodeAwareTransport.StreamCh():
+			if s = c.incoming(s); s == nil {
+				continue
+			}
 			select {
-			case c.streams <- c.stream(s):
+			case c.streams <- s:
 			case <-c.done:
 				_ = s.Close() // nobody has used it
 			}

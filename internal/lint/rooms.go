@@ -16,19 +16,19 @@ const areas = "httpapi/acl httpapi/agent httpapi/catalog httpapi/coordinate http
 func levels() map[string]int {
 	table := map[string]int{}
 	for i, rooms := range []string{
-		"internal/lifecycle internal/logging internal/version state/catalog/mesh", // below level 0: everybody's ground
+		"internal/lifecycle internal/logging internal/version internal/filter internal/admission internal/nesting internal/sdnotify state/catalog/mesh", // below level 0: everybody's ground
 		"rtt config metrics web internal/tracing state/acl/rules internal/wanem internal/lint",
-		"storage transport internal/gossip agent/checks agent/cloudjoin",
-		"op consensus lan wan state/archive",
-		"state/catalog state/coordinate state/acl state/status federation client op/view agent/events",
-		"state/session agent/local",
+		"storage transport internal/gossip agent/checks agent/cloudjoin state/acl/method",
+		"op consensus lan wan state/archive agent/keyring",
+		"state/catalog state/coordinate state/acl state/autopilot state/status federation client op/view agent/events",
+		"state/session agent/local agent/rights agent/ready",
 		"state/kv state/query",
 		"state/txn state/archive/consulsnap httpapi/rest",
 		"state dns agent/exec agent/watches " + areas,
-		"server httpapi",
+		"server httpapi agent/recovery",
 		"agent",
 		"internal/testcluster internal/gossipsim deployments", // what tests and the lab share
-		"cmd internal/proctest internal/e2e internal/linear internal/observe",
+		"cmd internal/proctest internal/e2e internal/linear internal/observe internal/install",
 	} {
 		level := i - 1
 		for _, room := range strings.Fields(rooms) {
@@ -41,7 +41,7 @@ func levels() map[string]int {
 // walls say what a room must not reach, directly or through others.
 func walls() map[string][]string {
 	outside := strings.Fields("server state consensus federation transport client")
-	domains := strings.Fields("state state/catalog state/kv state/session state/query state/acl state/coordinate")
+	domains := strings.Fields("state state/catalog state/kv state/session state/query state/acl state/coordinate state/autopilot")
 	table := map[string][]string{
 		"dns": outside, "httpapi": outside, "httpapi/rest": outside, "agent/local": outside,
 		"consensus": domains, "lan": domains, "wan": domains, "transport": domains, "storage": domains,

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -52,7 +54,28 @@ func build(dir, pkg string) error {
 	if err != nil {
 		return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 	}
+	if err := settle(file); err != nil {
+		return err
+	}
 	return os.Setenv(BinaryVar, file)
+}
+
+// settle makes a file one that was installed before: it is on disk, and the
+// kernel reads it from there as it is needed. Of one that was just written it maps
+// large pieces into whoever runs it, and shows them as that process's memory.
+func settle(file string) (err error) {
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("open the program: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("write the program to disk: %w", err)
+	}
+	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
+		return fmt.Errorf("forget the pages of the program: %w", err)
+	}
+	return nil
 }
 
 // sweep removes the networks of test runs that were killed.

@@ -34,7 +34,7 @@ func config(url string, ratio float64) tracing.Config {
 		Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}
 }
 
-func tracer(t *testing.T, url string, ratio float64) *tracing.Tracer {
+func tracer(t testing.TB, url string, ratio float64) *tracing.Tracer {
 	t.Helper()
 	tr, err := tracing.New(config(url, ratio))
 	if err != nil {

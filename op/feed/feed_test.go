@@ -84,7 +84,7 @@ func endpoint(t *testing.T, name string, p transport.Protocol) (*transport.Endpo
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := identity.NewSelfSigned(identity.Peer{Federation: "f", Datacenter: "dc1", NodeID: name, Name: name})
+	id, err := identity.NewSelfSigned(identity.Peer{Federation: "f", Datacenter: "dc1", NodeID: name, Name: name, Server: name == "server"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,10 +119,15 @@ type follower struct {
 
 func follows(t *testing.T, via Opener, targets ...transport.Target) *follower {
 	t.Helper()
+	return followsWith(t, op.Header{}, via, targets...)
+}
+
+func followsWith(t *testing.T, h op.Header, via Opener, targets ...transport.Target) *follower {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	f := &follower{pushed: make(chan *op.Reply), ended: make(chan error, 1), failed: make(chan transport.Target, 100), end: cancel}
 	go func() {
-		f.ended <- FollowEach(ctx, via, targets, op.NewCall(read(), op.Header{}, &op.Text{Text: "a"}), Sink{
+		f.ended <- FollowEach(ctx, via, targets, op.NewCall(read(), h, &op.Text{Text: "a"}), Sink{
 			Push: func(r *op.Reply) error {
 				select {
 				case f.pushed <- r:
@@ -209,6 +214,29 @@ func TestResultsArePushedUntilTheFollowerGoes(t *testing.T) {
 		t.Error(err)
 	}
 	until(t, "the owner ends it", func() bool { return s.running.Load() == 0 && testutil.ToFloat64(srv.metrics.subscriptions) == 0 })
+}
+
+// Only what another server passes on goes to the source for that: a client agent may say
+// what it likes.
+func TestWhatServersPassOnHasItsOwnSource(t *testing.T) {
+	srv, to := serving(t, "a", newSource("filtered"), read())
+	srv.Relay(newSource("whole"))
+	server, _ := endpoint(t, "server", Dial())
+	client, _ := endpoint(t, "client", Dial())
+	for _, c := range []struct {
+		name string
+		via  Opener
+		h    op.Header
+		want string
+	}{
+		{"a server that passes on", server, op.Header{Relayed: true}, "whole"},
+		{"a server for itself", server, op.Header{}, "filtered"},
+		{"a client agent", client, op.Header{Relayed: true}, "filtered"},
+	} {
+		if text, _ := followsWith(t, c.h, c.via, to).next(t); text != c.want {
+			t.Errorf("%s: %q, want %q", c.name, text, c.want)
+		}
+	}
 }
 
 // While a follower takes its time the owner sends nothing more than fits on the

@@ -28,6 +28,7 @@ const (
 // Server serves subscriptions of one endpoint. It is safe for concurrent use.
 type Server struct {
 	source     op.Subscriber
+	relay      op.Subscriber // nil unless Relay was called
 	operations map[string]op.Operation
 	metrics    *metrics
 
@@ -48,6 +49,10 @@ func NewServer(source op.Subscriber, operations []op.Operation, network string, 
 	}
 	return s
 }
+
+// Relay has subscriptions that another server passes on carried out by another source:
+// who asked that server is known there.
+func (s *Server) Relay(source op.Subscriber) { s.relay = source }
 
 // Protocol serves those that admit lets in.
 func (s *Server) Protocol(admit func(identity.Peer) error) transport.Protocol {
@@ -97,7 +102,11 @@ func (s *Server) follow(ctx context.Context, from identity.Peer, out *steady, re
 	if err := s.push(out, name, op.NewReply(op.Meta{}, nil)); err != nil { // the result may take a while
 		return err
 	}
-	err = s.source.Subscribe(ctx, op.Received(o, h, body), func(r *op.Reply) error { return s.push(out, name, r) })
+	source := s.source
+	if s.relay != nil && from.Server && h.Relayed {
+		source = s.relay
+	}
+	err = source.Subscribe(op.WithFollower(ctx, from.Datacenter), op.Received(o, h, body), func(r *op.Reply) error { return s.push(out, name, r) })
 	if err == nil {
 		err = op.Errorf(op.CodeInternal, "%s is no longer followed here", name)
 	}

@@ -129,14 +129,14 @@ func (p *incoming) Close() { p.once.Do(p.s.Cancel) }
 
 // Parts serves long results to those that admit lets in.
 func (a *Server) Parts(admit func(identity.Peer) error) transport.Protocol {
-	return transport.Protocol{Admit: admit, PoolSize: partsPool, Serve: func(ctx context.Context, _ transport.Remote, s transport.Stream) {
-		if a.answerInParts(ctx, s) != nil {
+	return transport.Protocol{Admit: admit, PoolSize: partsPool, Serve: func(ctx context.Context, from transport.Remote, s transport.Stream) {
+		if a.answerInParts(ctx, s, !from.Peer.Server) != nil {
 			s.Cancel() // the other end cannot be told anything any more
 		}
 	}}
 }
 
-func (a *Server) answerInParts(ctx context.Context, s transport.Stream) error {
+func (a *Server) answerInParts(ctx context.Context, s transport.Stream, byAgent bool) error {
 	if err := s.SetReadDeadline(time.Now().Add(StallTimeout)); err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (a *Server) answerInParts(ctx context.Context, s transport.Stream) error {
 	if err != nil {
 		return err
 	}
-	meta, parts, err := a.begin(ctx, request)
+	meta, parts, err := a.begin(ctx, request, byAgent)
 	if err != nil {
 		return writeFrame(s, op.AppendError(nil, err))
 	}
@@ -191,8 +191,8 @@ func finish(s transport.Stream, reply []byte) error {
 }
 
 // begin carries out a call whose result is taken in parts.
-func (a *Server) begin(ctx context.Context, request []byte) (op.Meta, op.Parts, error) {
-	ctx, call, err := a.read(ctx, request)
+func (a *Server) begin(ctx context.Context, request []byte, byAgent bool) (op.Meta, op.Parts, error) {
+	ctx, call, err := a.read(ctx, request, byAgent)
 	if err != nil {
 		return op.Meta{}, nil, err
 	}

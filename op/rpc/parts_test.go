@@ -207,7 +207,7 @@ func TestPartsOfWhatHasNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := a.begin(t.Context(), head); op.CodeOf(err) != op.CodeUnsupported {
+	if _, _, err := a.begin(t.Context(), head, false); op.CodeOf(err) != op.CodeUnsupported {
 		t.Errorf("%v", err)
 	}
 }

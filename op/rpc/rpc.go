@@ -117,7 +117,7 @@ func send(ctx context.Context, via RoundTripper, to transport.Target, c *op.Call
 }
 
 func timeout(c *op.Call, to transport.Target) error {
-	return op.Errorf(op.CodeTimeout, "%s: no answer from %s (%s) before the deadline", c.Operation.OpName(), to.Name, to.Addr)
+	return unanswered(op.CodeTimeout, "%s: no answer from %s (%s) before the deadline", c.Operation.OpName(), to.Name, to.Addr)
 }
 
 func translate(err error, c *op.Call, to transport.Target) error {
@@ -127,9 +127,16 @@ func translate(err error, c *op.Call, to transport.Target) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, transport.ErrUnreachable), errors.Is(err, transport.ErrRefused):
-		return op.Errorf(op.CodeNoServer, "%s: cannot reach %s (%s): %v", c.Operation.OpName(), to.Name, to.Addr, err)
+		return unanswered(op.CodeNoServer, "%s: cannot reach %s (%s): %v", c.Operation.OpName(), to.Name, to.Addr, err)
 	}
-	return op.Errorf(op.CodeLost, "%s: connection to %s (%s) lost: %v", c.Operation.OpName(), to.Name, to.Addr, err)
+	return unanswered(op.CodeLost, "%s: connection to %s (%s) lost: %v", c.Operation.OpName(), to.Name, to.Addr, err)
+}
+
+// unanswered is the error of a call that its server did not answer.
+func unanswered(c op.Code, format string, args ...any) *op.Error {
+	e := op.Errorf(c, format, args...)
+	e.Unanswered = true
+	return e
 }
 
 // Server answers encoded calls.
@@ -137,6 +144,7 @@ type Server struct {
 	caller     op.Caller
 	operations map[string]op.Operation
 	tracer     *tracing.Tracer
+	source     func(identity.Peer) string // nil unless Limit was called
 }
 
 // NewServer returns a Server that knows the operations and lets the
@@ -149,10 +157,14 @@ func NewServer(c op.Caller, operations []op.Operation, t *tracing.Tracer) *Serve
 	return a
 }
 
-// Answer carries out one encoded call and returns the encoded reply. It never
+// Limit has calls say on whose behalf they are made: see op.WithSource. An empty source
+// is not said.
+func (a *Server) Limit(source func(identity.Peer) string) { a.source = source }
+
+// answer carries out one encoded call and returns the encoded reply. It never
 // fails: every error is an encoded reply too.
-func (a *Server) Answer(ctx context.Context, request []byte) []byte {
-	ctx, call, err := a.read(ctx, request)
+func (a *Server) answer(ctx context.Context, request []byte, byAgent bool) []byte {
+	ctx, call, err := a.read(ctx, request, byAgent)
 	if err != nil {
 		return op.AppendError(nil, err)
 	}
@@ -181,7 +193,7 @@ func (a *Server) Answer(ctx context.Context, request []byte) []byte {
 }
 
 // read makes a call of an encoded one, in a context with the trace that it belongs to.
-func (a *Server) read(ctx context.Context, request []byte) (context.Context, *op.Call, error) {
+func (a *Server) read(ctx context.Context, request []byte, byAgent bool) (context.Context, *op.Call, error) {
 	name, h, body, err := op.ReadHead(request)
 	if err != nil {
 		return ctx, nil, op.Errorf(op.CodeInvalid, "read call: %v", err)
@@ -195,13 +207,20 @@ func (a *Server) read(ctx context.Context, request []byte) (context.Context, *op
 	}
 	ctx = a.tracer.Continue(ctx, h.Trace)
 	h.Trace = ""
-	return ctx, op.Received(o, h, body), nil
+	call := op.Received(o, h, body)
+	call.ByAgent = byAgent
+	return ctx, call, nil
 }
 
 // Protocol serves calls from those that admit lets in. With shared, small
 // calls of this end share streams: see transport.Protocol.
 func (a *Server) Protocol(shared bool, admit func(identity.Peer) error) transport.Protocol {
-	return transport.Protocol{Admit: admit, Shared: shared, Answer: func(ctx context.Context, _ transport.Remote, request []byte) []byte {
-		return a.Answer(ctx, request)
+	return transport.Protocol{Admit: admit, Shared: shared, Answer: func(ctx context.Context, from transport.Remote, request []byte) []byte {
+		if a.source != nil {
+			if s := a.source(from.Peer); s != "" {
+				ctx = op.WithSource(ctx, s)
+			}
+		}
+		return a.answer(ctx, request, !from.Peer.Server)
 	}}
 }

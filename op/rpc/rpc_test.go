@@ -23,7 +23,7 @@ func (wire) Open(context.Context, transport.Target, string) (transport.Stream, e
 }
 
 func (w wire) RoundTrip(ctx context.Context, _ transport.Target, _ string, head, body []byte) ([]byte, error) {
-	return w.a.Answer(ctx, append(append([]byte(nil), head...), body...)), nil
+	return w.a.answer(ctx, append(append([]byte(nil), head...), body...), false), nil
 }
 
 // ask sends one call over the wire to a Caller that answers with text.
@@ -64,7 +64,7 @@ func TestAnswerThatNoAgentCarriesIsRefused(t *testing.T) {
 func TestGarbageIsAnswered(t *testing.T) {
 	a := NewServer(nil, nil, nil)
 	for _, b := range [][]byte{nil, {0xff}, {4, 'a'}, []byte("\x04test\xc1")} {
-		if _, err := op.ReadReply(a.Answer(t.Context(), b)); op.CodeOf(err) != op.CodeInvalid {
+		if _, err := op.ReadReply(a.answer(t.Context(), b, false)); op.CodeOf(err) != op.CodeInvalid {
 			t.Errorf("%q: %v", b, err)
 		}
 	}

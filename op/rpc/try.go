@@ -29,7 +29,7 @@ func TryEach(ctx context.Context, via RoundTripper, targets []transport.Target, 
 			return reply, nil
 		}
 		last = MoreTelling(last, err, c.Operation.OpKind())
-		if failed != nil && unanswered(err) {
+		if failed != nil && op.AsError(err).Unanswered {
 			failed(to, err)
 		}
 		if !RetryElsewhere(ctx, DeadlineMargin(via, to), err, c.Operation.OpKind()) {
@@ -66,15 +66,6 @@ func MoreTelling(earlier, later error, k op.Kind) error {
 		}
 	}
 	return later
-}
-
-// unanswered reports whether an error says that the server did not answer.
-func unanswered(err error) bool {
-	switch op.CodeOf(err) {
-	case op.CodeNoServer, op.CodeLost, op.CodeTimeout:
-		return true
-	}
-	return false
 }
 
 // Retryable reports whether a call of the kind that failed so may be sent again. An

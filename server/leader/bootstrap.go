@@ -53,7 +53,7 @@ func (d *Duties) firstGroup() []lan.Server {
 	}
 	var group []lan.Server
 	for _, srv := range d.lan.Servers() {
-		if srv.Status == gossip.Alive && srv.Expect == d.cfg.Expect {
+		if srv.Status == gossip.Alive && srv.Expect == d.cfg.Expect && !srv.ReadReplica {
 			group = append(group, srv)
 		}
 	}

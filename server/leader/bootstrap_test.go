@@ -58,3 +58,25 @@ func TestConsensusIsNotStartedTwice(t *testing.T) {
 		})
 	}
 }
+
+// Who never votes is not among those that a datacenter begins with, whatever it expects.
+func TestReplicasDoNotStartConsensus(t *testing.T) {
+	h := newHarness(t, func(cfg *Config) {
+		cfg.Expect = 2
+		cfg.Transport = answers{servertest.UID("2"): {}, servertest.UID("3"): {}}
+	})
+	h.group.Members = nil
+	replica := lan.Server{Name: "s2", ID: servertest.UID("2"), Datacenter: "dc1", RPCPort: 8300, Expect: 2, ReadReplica: true}
+	self, third := servertest.ServerMember("s1", servertest.UID("1"), "10.0.0.1", gossip.Alive), servertest.ServerMember("s3", servertest.UID("3"), "10.0.0.3", gossip.Alive)
+	self.Tags["expect"], third.Tags["expect"] = "2", "2"
+	both := []lan.Member{self, {Name: "s2", Addr: "10.0.0.2", Tags: replica.Tags(), Status: gossip.Alive}}
+	h.pool.Set(both...)
+	h.lan = h.pool
+	if group := h.firstGroup(); group != nil {
+		t.Errorf("it would begin with %+v", group)
+	}
+	h.pool.Set(append(both, third)...)
+	if group := h.firstGroup(); len(group) != 2 || group[1].ID != servertest.UID("3") {
+		t.Errorf("it would begin with %+v", group)
+	}
+}

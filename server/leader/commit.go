@@ -20,15 +20,11 @@ func (d *Duties) Commit(ctx context.Context, a rules.Authorizer, call *op.Call, 
 	if err != nil {
 		return nil, err
 	}
-	if err := o.Ready(op.Leader{Now: time.Now(), NewID: uuid.NewString, Clock: d.clock(), MinTTL: d.cfg.SessionTTLMin}, request); err != nil {
+	if err := o.Ready(d.preparing(), request); err != nil {
 		return nil, err
 	}
-	if !rules.Unlimited(a) {
-		v := d.cfg.State.View()
-		err := o.AllowStored(a, v, request)
-		if err = errors.Join(err, v.Close()); err != nil {
-			return nil, err
-		}
+	if err := d.fits(a, o, request); err != nil {
+		return nil, err
 	}
 	call.Changed()
 	body, err := call.Body()
@@ -49,6 +45,33 @@ func (d *Duties) Commit(ctx context.Context, a rules.Authorizer, call *op.Call, 
 		return nil, WireError(err)
 	}
 	return result, nil
+}
+
+// fits asks whether the caller may do that to what is stored, and whether it fits that.
+func (d *Duties) fits(a rules.Authorizer, o op.Preparable, request any) error {
+	c, _ := o.(op.Checkable)
+	checks := c != nil && c.Checks()
+	limited := !rules.Unlimited(a)
+	if !checks && !limited {
+		return nil
+	}
+	v := d.cfg.State.View()
+	var err error
+	if limited {
+		err = o.AllowStored(a, v, request)
+	}
+	if err == nil && checks {
+		err = c.CheckStored(v, request)
+	}
+	if closed := v.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
+
+// preparing is what a command may be prepared with.
+func (d *Duties) preparing() op.Leader {
+	return op.Leader{Now: time.Now(), NewID: uuid.NewString, Clock: d.clock(), MinTTL: d.cfg.SessionTTLMin, BootstrapReset: d.cfg.BootstrapReset}
 }
 
 // Self is the Caller of those who write for the datacenter itself: it commits

@@ -12,6 +12,7 @@ package leader
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,7 @@ type Raft interface {
 	Configuration() ([]consensus.Server, uint64, error)
 	Bootstrap([]consensus.Server) error
 	AddVoter(ctx context.Context, id, address string) error
+	AddNonvoter(ctx context.Context, id, address string) error
 	RemoveServer(ctx context.Context, id string) error
 }
 
@@ -63,6 +65,18 @@ type Config struct {
 	TombstoneTTL, TombstonePeriod time.Duration
 	// SessionTTLMin is the shortest TTL that a session may have.
 	SessionTTLMin time.Duration
+	// AccessControl has the leader keep what access control always needs, and remove
+	// tokens that have ended.
+	AccessControl bool
+	// AtHome reports whether what is global is written in this datacenter; nil for always.
+	AtHome func() bool
+	// Tasks are what else is done while this server leads, by name.
+	Tasks map[string]func(context.Context)
+	// InitialManagement is the secret of a management token that is always there; "" for
+	// none. Never logged.
+	InitialManagement string
+	// BootstrapReset is op.Leader's.
+	BootstrapReset func() uint64
 
 	State      *storage.State
 	Machine    *state.Machine
@@ -200,10 +214,12 @@ func (d *Duties) beginReign() {
 	}
 	d.reigning.Store(r)
 	d.log.Info("this server leads the datacenter")
-	for name, task := range map[string]func(context.Context){
+	tasks := map[string]func(context.Context){
 		"reconcile": d.reconcileLoop, "coordinates": d.coordinateLoop, "tombstones": d.tombstoneLoop,
-		"sessions": func(ctx context.Context) { d.sessionLoop(ctx, r) },
-	} {
+		"sessions": func(ctx context.Context) { d.sessionLoop(ctx, r) }, "tokens": d.tokenLoop,
+	}
+	maps.Copy(tasks, d.cfg.Tasks)
+	for name, task := range tasks {
 		if err := r.group.Go(name, task); err != nil {
 			d.log.Error("start leader task", "task", name, "error", err)
 		}

@@ -141,7 +141,7 @@ func (h *harness) seenOnce(t *testing.T) {
 	}
 }
 
-func TestVotersFollowGossip(t *testing.T) {
+func TestTheGroupFollowsGossip(t *testing.T) {
 	const own = "10.0.0.1:8300"
 	self := servertest.ServerMember("s1", servertest.UID("1"), "10.0.0.1", gossip.Alive)
 	for name, c := range map[string]struct {
@@ -155,12 +155,12 @@ func TestVotersFollowGossip(t *testing.T) {
 			[]lan.Member{self, servertest.ServerMember("s2", servertest.UID("2"), "10.0.0.2", gossip.Failed)}, map[string]string{servertest.UID("1"): own, servertest.UID("2"): "10.0.0.2:8300"}},
 		"one that left goes": {[]consensus.Server{{ID: servertest.UID("2"), Address: "10.0.0.2:8300"}},
 			[]lan.Member{self, servertest.ServerMember("s2", servertest.UID("2"), "10.0.0.2", gossip.Left)}, map[string]string{servertest.UID("1"): own}},
-		"a changed address": {[]consensus.Server{{ID: servertest.UID("2"), Address: "10.0.0.2:8300"}},
+		"a changed address": {[]consensus.Server{{ID: servertest.UID("2"), Address: "10.0.0.2:8300", Voter: true}},
 			[]lan.Member{self, servertest.ServerMember("s2", servertest.UID("2"), "10.0.0.22", gossip.Alive)}, map[string]string{servertest.UID("1"): own, servertest.UID("2"): "10.0.0.22:8300"}},
 		"the leader's own address": {nil, []lan.Member{servertest.ServerMember("s1", servertest.UID("1"), "10.0.0.11", gossip.Alive)}, map[string]string{servertest.UID("1"): "10.0.0.11:8300"}},
 		"one that lost its data": {[]consensus.Server{{ID: servertest.UID("2"), Address: "10.0.0.2:8300"}},
 			[]lan.Member{self, servertest.ServerMember("s2", servertest.UID("2-new"), "10.0.0.2", gossip.Alive)}, map[string]string{servertest.UID("1"): own, servertest.UID("2-new"): "10.0.0.2:8300"}},
-		"two that swapped addresses": {[]consensus.Server{{ID: servertest.UID("2"), Address: "10.0.0.2:8300"}, {ID: servertest.UID("3"), Address: "10.0.0.3:8300"}},
+		"two that swapped addresses": {[]consensus.Server{{ID: servertest.UID("2"), Address: "10.0.0.2:8300", Voter: true}, {ID: servertest.UID("3"), Address: "10.0.0.3:8300", Voter: true}},
 			[]lan.Member{self, servertest.ServerMember("s2", servertest.UID("2"), "10.0.0.3", gossip.Alive), servertest.ServerMember("s3", servertest.UID("3"), "10.0.0.2", gossip.Alive)},
 			map[string]string{servertest.UID("1"): own, servertest.UID("2"): "10.0.0.3:8300", servertest.UID("3"): "10.0.0.2:8300"}},
 		"one under a new name": {[]consensus.Server{{ID: servertest.UID("2"), Address: "10.0.0.2:8300"}},
@@ -173,11 +173,21 @@ func TestVotersFollowGossip(t *testing.T) {
 			h.start(t)
 			h.pool.Set(c.list...)
 			for range 2 { // the second round changes nothing
-				if err := h.reconcileVoters(t.Context(), h.pool.Members()); err != nil {
+				if err := h.reconcileServers(t.Context(), h.pool.Members()); err != nil {
 					t.Error(err)
 				}
 				if got := h.group.Addresses(); !maps.Equal(got, c.want) {
 					t.Errorf("group %v, want %v", got, c.want)
+				}
+			}
+			before := map[string]bool{servertest.UID("1"): true}
+			for _, s := range c.have {
+				before[s.ID] = s.Voter
+			}
+			servers, _, _ := h.group.Configuration()
+			for _, s := range servers {
+				if s.Voter != before[s.ID] {
+					t.Errorf("%s votes: %v, want it as before", s.ID, s.Voter)
 				}
 			}
 			if name == "one under a new name" && len(h.group.Removed) > 0 {

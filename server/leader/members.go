@@ -64,7 +64,7 @@ func (d *Duties) reconcile(ctx context.Context) error {
 	members := d.lan.Members()
 	// Who is gone makes room first for who is there under its name or ID.
 	slices.SortStableFunc(members, func(a, b lan.Member) int { return cmp.Compare(alive(a), alive(b)) })
-	errs := []error{d.reconcileVoters(ctx, members)}
+	errs := []error{d.reconcileServers(ctx, members)}
 	seen := map[string]bool{}
 	for _, m := range members {
 		seen[strings.ToLower(m.Name)] = true
@@ -116,18 +116,19 @@ func (d *Duties) memberAlive(ctx context.Context, m lan.Member) error {
 		return d.register(ctx, m, catalog.Passing, serfHealthAlive, &catalog.Service{
 			ID: consulService, Service: consulService, Port: srv.RaftPort, Tags: []string{},
 			Weights: catalog.Weights{Passing: 1, Warning: 1},
-			Meta:    serverMeta(m, srv.Build),
+			Meta:    serverMeta(m, srv),
 		})
 	}
 	return d.memberHealth(ctx, m, catalog.Passing, serfHealthAlive)
 }
 
 // serverMeta is what clients know a server by.
-func serverMeta(m lan.Member, build string) map[string]string {
+func serverMeta(m lan.Member, srv lan.Server) map[string]string {
 	number := func(n uint8) string { return strconv.Itoa(int(n)) }
-	build, _, _ = strings.Cut(build, ":") // the revision is no part of what is compared
+	build, _, _ := strings.Cut(srv.Build, ":") // the revision is no part of what is compared
+	replica := strconv.FormatBool(srv.ReadReplica)
 	return map[string]string{
-		"version": build, "raft_version": "3", "non_voter": "false", "read_replica": "false",
+		"version": build, "raft_version": "3", "non_voter": replica, "read_replica": replica,
 		"serf_protocol_current": number(m.ProtocolCur), "serf_protocol_min": number(m.ProtocolMin), "serf_protocol_max": number(m.ProtocolMax),
 	}
 }
@@ -152,7 +153,8 @@ func (d *Duties) register(ctx context.Context, m lan.Member, health, output stri
 	r := &catalog.RegisterRequest{
 		ID: m.Tags["id"], Node: m.Name, Address: m.Addr, Datacenter: d.cfg.Datacenter,
 		TaggedAddresses: taggedAddresses(m.Addr),
-		SkipNodeUpdate:  failed || at == differs, Service: svc, Checks: []catalog.Check{check},
+		// Its agent may have registered it meanwhile, with metadata that is not known here.
+		SkipNodeUpdate: failed || at != moved, Service: svc, Checks: []catalog.Check{check},
 	}
 	if at == moved {
 		if err := d.succeed(ctx, r, old); err != nil {

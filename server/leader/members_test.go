@@ -1,6 +1,7 @@
 package leader
 
 import (
+	"context"
 	"maps"
 	"strings"
 	"testing"
@@ -166,6 +167,13 @@ func TestServersAreRegisteredWithWhatTheySpeak(t *testing.T) {
 	if !maps.Equal(s.Meta, want) || s.Port != 8300 {
 		t.Errorf("%+v, want %v", s, want)
 	}
+	m.Tags["read_replica"] = "1"
+	h.pool.Set(servertest.ServerMember("s1", servertest.UID("1"), "10.0.0.1", gossip.Alive), m)
+	h.settle(t)
+	want["non_voter"], want["read_replica"] = "true", "true"
+	if s := h.services(t, "s2")["consul"]; s == nil || !maps.Equal(s.Meta, want) {
+		t.Errorf("a replica: %+v, want %v", s, want)
+	}
 	index := h.cfg.State.Index()
 	h.settle(t)
 	if now := h.cfg.State.Index(); now != index {
@@ -191,5 +199,52 @@ func TestReapedMemberIsRemovedAtOnce(t *testing.T) {
 	h.settle(t)
 	if h.node(t, "n") != nil || h.node(t, "m") == nil {
 		t.Error("the reaped member, and no other, was to be removed")
+	}
+}
+
+// meanwhile is a group in which another command comes before the first.
+type meanwhile struct {
+	*servertest.Group
+	first []byte
+}
+
+// Propose applies the other command before.
+func (m *meanwhile) Propose(ctx context.Context, command []byte) (any, error) {
+	if first := m.first; first != nil {
+		m.first = nil
+		if _, err := m.Group.Propose(ctx, first); err != nil {
+			return nil, err
+		}
+	}
+	return m.Group.Propose(ctx, command)
+}
+
+// TestMetadataOfANodeThatRegistersItselfMeanwhileStays: its agent registers it between the
+// leader's look and the leader's own registration.
+func TestMetadataOfANodeThatRegistersItselfMeanwhileStays(t *testing.T) {
+	h := newHarness(t, nil)
+	own := &catalog.RegisterRequest{ID: servertest.UID("n"), Node: "n", Address: "10.0.0.9", NodeMeta: map[string]string{"kind": "test"}}
+	body, err := own.MarshalMsg(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command, err := h.cfg.Machine.Encode(&catalog.Register, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Start(&meanwhile{h.group, command}, h.pool); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	h.pool.Set(servertest.ClientMember("n", servertest.UID("n"), "10.0.0.9", gossip.Alive))
+	if err := h.reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := h.node(t, "n"); n == nil || n.Meta["kind"] != "test" || h.health(t, "n") != catalog.Passing {
+		t.Errorf("the node is %+v, its health %q", n, h.health(t, "n"))
 	}
 }

@@ -149,7 +149,7 @@ func TestRenewalAsksForTheNodeOfTheSession(t *testing.T) {
 			if token == "" {
 				return rules.AllowAll(), nil
 			}
-			return servertest.Writer(token), nil
+			return rules.Compile(rules.Settings{}, &rules.Policy{}).For("test"), nil
 		}
 	})
 	h.start(t)

@@ -16,8 +16,6 @@ import (
 	"github.com/legate-project/legate/server"
 	"github.com/legate-project/legate/server/queries"
 	"github.com/legate-project/legate/server/servertest"
-	"github.com/legate-project/legate/state/acl/rules"
-	"github.com/legate-project/legate/state/acl/rules/rulestest"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/query"
@@ -408,32 +406,28 @@ func TestQueryRunsWithItsToken(t *testing.T) {
 	f := newSites("dc2")
 	f.has("dc2", "m")
 	h := newHarness(t, func(c *server.Config) {
-		c.Authorizer = func(token string) (rules.Authorizer, error) {
-			if token == "good" {
-				return rules.AllowAll(), nil
-			}
-			return rulestest.DenyAll{}, nil
-		}
+		c.Access = server.Access{Enabled: true, InitialManagement: servertest.Management}
 	})
 	h.start(t, f)
 
 	h.LeadershipChanged(true)
+	good, bad := servertest.Secret(t, h, `query_prefix "" { policy = "write" } service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }`), servertest.Secret(t, h, "")
 	write := func(q query.Query) {
 		q.Service = query.Service{Service: "web", Failover: query.Failover{NearestN: 1}}
-		if _, _, err := query.Create.Call(t.Context(), h, op.Header{Token: "good"}, &query.SetRequest{Query: q}); err != nil {
+		if _, _, err := query.Create.Call(t.Context(), h, op.Header{Token: good}, &query.SetRequest{Query: q}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	write(query.Query{Name: "own", Token: "good"})
+	write(query.Query{Name: "own", Token: good})
 	write(query.Query{Name: "none"})
-	a, _, err := h.executed(t.Context(), op.Header{Token: "bad"}, query.ExecuteRequest{Name: "own"})
-	if got := outcomeOf(a, err); got != "dc2 [m] 1" || f.asked()[0].Token != "good" {
+	a, _, err := h.executed(t.Context(), op.Header{Token: bad}, query.ExecuteRequest{Name: "own"})
+	if got := outcomeOf(a, err); got != "dc2 [m] 1" || f.asked()[0].Token != good {
 		t.Errorf("with a token of its own: %s, %+v", got, f.asked())
 	}
-	if _, _, err := h.executed(t.Context(), op.Header{Token: "bad"}, query.ExecuteRequest{Name: "none"}); op.CodeOf(err) != op.CodeDenied {
+	if _, _, err := h.executed(t.Context(), op.Header{Token: bad}, query.ExecuteRequest{Name: "none"}); op.CodeOf(err) != op.CodeDenied {
 		t.Errorf("without: %v", err)
 	}
-	if a, _, err := h.executed(t.Context(), op.Header{Token: "good"}, query.ExecuteRequest{Name: "none"}); err != nil || len(a.Nodes) != 1 {
+	if a, _, err := h.executed(t.Context(), op.Header{Token: good}, query.ExecuteRequest{Name: "none"}); err != nil || len(a.Nodes) != 1 {
 		t.Errorf("with the client's: %v", err)
 	}
 }

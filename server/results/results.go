@@ -19,6 +19,7 @@ import (
 	"github.com/tinylib/msgp/msgp"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/storage"
 )
 
@@ -58,6 +59,7 @@ type Result struct {
 	content  *op.Content
 	Rendered op.Rendered
 	holders  atomic.Int32
+	views    views
 }
 
 // hold adds a holder, unless the last one has gone already.
@@ -135,12 +137,19 @@ func (r *Store) Get(o op.Queryable, request any, key string, waits bool) (*Resul
 		last = &Result{}
 	}
 	res.content = op.ContentOf(o, res.Value, s.waited, last.Value, last.content)
+	if s.waited {
+		res.views.before = last.views.all()
+	}
 	r.keep(s, res)
 	return res, nil
 }
 
 // Once runs the read, or takes its kept result; release it after use.
-func (r *Store) Once(o op.Queryable, call *op.Call, request any) (*Result, error) {
+func (r *Store) Once(o op.Queryable, call *op.Call) (*Result, error) {
+	request, err := call.Request()
+	if err != nil {
+		return nil, err
+	}
 	if o.Sharable() {
 		return r.Of(o, call, request)
 	}
@@ -171,13 +180,20 @@ type Ends struct {
 // something else, or when the wait ends. All who wait for the same wait for one
 // result. What the caller has is known only if it is what was read at the call's
 // index: who has an older index, perhaps of another server, is answered with
-// whatever is newer.
-func (r *Store) Until(ctx context.Context, o op.Queryable, call *op.Call, request any, end Ends) (*Result, error) {
+// whatever is newer. Something else is what the caller may see of it.
+func (r *Store) Until(ctx context.Context, o op.Queryable, call *op.Call, a rules.Authorizer, end Ends) (*Result, error) {
+	request, err := call.Request()
+	if err != nil {
+		return nil, err
+	}
 	waiting := op.Waiter{Index: call.Header.MinIndex}
 	for {
 		res, err := r.Of(o, call, request)
-		if err != nil || waiting.News(res.Index, res.Index > waiting.Index, res.content) {
-			return res, err
+		if err != nil {
+			return nil, err
+		}
+		if waiting.News(res.Index, res.Index > waiting.Index, res.For(o, a).content) {
+			return res, nil
 		}
 		select {
 		case <-res.Watch.Changed():

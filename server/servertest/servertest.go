@@ -21,6 +21,7 @@ import (
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state"
+	"github.com/legate-project/legate/state/acl"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/storage"
@@ -35,10 +36,13 @@ type Group struct {
 	Leads   atomic.Bool
 	Other   string // the leader's ID while this server does not lead
 
-	mu      sync.Mutex
-	Members []consensus.Server
-	Started []consensus.Server // with whom it was told to start
-	Removed []string
+	Silent atomic.Int64 // how long the others have been, a time.Duration
+
+	mu       sync.Mutex
+	HandedTo string // to whom autopilot handed leadership
+	Members  []consensus.Server
+	Started  []consensus.Server // with whom it was told to start
+	Removed  []string
 }
 
 // NewGroup is a group in which this server, the one with UID("1"), leads.
@@ -77,7 +81,7 @@ func (g *Group) LeaseRead() bool { return g.Leads.Load() }
 func (g *Group) LastContact() time.Duration { return 0 }
 
 // TransferLeadership does nothing.
-func (g *Group) TransferLeadership(context.Context) error { return nil }
+func (g *Group) TransferLeadership(context.Context, string) error { return nil }
 
 // Stats has none.
 func (g *Group) Stats() map[string]string { return nil }
@@ -107,6 +111,15 @@ func (g *Group) Bootstrap(s []consensus.Server) error {
 
 // AddVoter refuses, as Raft does, a second server with an address.
 func (g *Group) AddVoter(_ context.Context, id, address string) error {
+	return g.add(id, address, true)
+}
+
+// AddNonvoter adds a server without a vote.
+func (g *Group) AddNonvoter(_ context.Context, id, address string) error {
+	return g.add(id, address, false)
+}
+
+func (g *Group) add(id, address string, voter bool) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, s := range g.Members {
@@ -115,7 +128,7 @@ func (g *Group) AddVoter(_ context.Context, id, address string) error {
 		}
 	}
 	g.Members = slices.DeleteFunc(g.Members, func(s consensus.Server) bool { return s.ID == id })
-	g.Members = append(g.Members, consensus.Server{ID: id, Address: address, Voter: true})
+	g.Members = append(g.Members, consensus.Server{ID: id, Address: address, Voter: voter})
 	return nil
 }
 
@@ -146,6 +159,19 @@ func (p *Pool) Members() []lan.Member {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.list)
+}
+
+// ForceLeave makes a failed member one that left.
+func (p *Pool) ForceLeave(name string, _ bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.list = slices.Clone(p.list)
+	for i := range p.list {
+		if p.list[i].Name == name && p.list[i].Status == gossip.Failed {
+			p.list[i].Status = gossip.Left
+		}
+	}
+	return nil
 }
 
 // FireEvent does nothing.
@@ -229,7 +255,7 @@ func Write(t testing.TB, s *storage.State, key, value string) {
 }
 
 // Eventually waits until something is so, up to 10 s.
-func Eventually(t *testing.T, what string, ok func() bool) {
+func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -246,16 +272,28 @@ func Eventually(t *testing.T, what string, ok func() bool) {
 
 // A server that restarts may be elected while its gossip is still opening.
 
-// Writer may write one service and read everything.
-type Writer string
+// Management is the secret of the management token that Access makes.
+const Management = "management"
 
-// Allow implements rules.Authorizer.
-func (w Writer) Allow(r rules.Resource, access rules.Access, name string) bool {
-	return access == rules.Read || r == rules.Service && name == string(w)
+// Secret makes a token with a policy of the rules and returns its secret. The caller
+// has access control, with Management.
+func Secret(t testing.TB, c op.Caller, text string) string {
+	t.Helper()
+	h := op.Header{Token: Management}
+	Eventually(t, "the management token is there", func() bool {
+		_, _, err := acl.ListTokens.Call(t.Context(), c, h, &acl.TokensRequest{})
+		return err == nil
+	})
+	p, _, err := acl.SetPolicy.Call(t.Context(), c, h, &acl.SetPolicyRequest{Create: true, Policy: acl.Policy{Name: "p-" + uuid.NewString(), Rules: text}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, _, err := acl.SetToken.Call(t.Context(), c, h, &acl.SetTokenRequest{Create: true, Token: acl.Token{Grants: acl.Grants{Policies: []acl.Link{{ID: p.ID}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token.SecretID
 }
-
-// Who implements rules.Authorizer.
-func (w Writer) Who() string { return "writer of " + string(w) }
 
 // Fill writes 40 keys of 50,000 bytes that are hard to compress.
 func Fill(t *testing.T, s *storage.State) {

@@ -120,7 +120,7 @@ func (s *Snapshots) mayRestore(h op.Header) error {
 	if err != nil {
 		return err
 	}
-	return rules.Require(a, rules.Operator, rules.Write, "")
+	return rules.Require(a, rules.ACL, rules.Write, "")
 }
 
 // SaveSnapshot returns an archive of the state as it is made: the leader's or,

@@ -26,7 +26,6 @@ import (
 	"github.com/legate-project/legate/server/servertest"
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/acl/rules"
-	"github.com/legate-project/legate/state/acl/rules/rulestest"
 	"github.com/legate-project/legate/state/archive"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/kv"
@@ -217,7 +216,9 @@ func TestWhoeverLeavesARestoreLeavesNoReignOfTheOldState(t *testing.T) {
 
 func TestSnapshotIsRefusedToWhoMayNot(t *testing.T) {
 	h := filled(t, func(c *Config) {
-		c.Authorizer = func(string) (rules.Authorizer, error) { return rulestest.DenyAll{}, nil }
+		c.Authorizer = func(string) (rules.Authorizer, error) {
+			return rules.Compile(rules.Settings{}, nil).For(rules.Anonymous), nil
+		}
 	})
 	if _, _, err := h.SaveSnapshot(t.Context(), op.Header{}); op.CodeOf(err) != op.CodeDenied {
 		t.Errorf("save: %v", err)

@@ -28,6 +28,18 @@ func TableName(id int) string {
 		return "LockDelays"
 	case 11:
 		return "PreparedQueries"
+	case 12:
+		return "ACLTokens"
+	case 13:
+		return "ACLPolicies"
+	case 14:
+		return "ACLRoles"
+	case 15:
+		return "ACLAuthMethods"
+	case 16:
+		return "ACLBindingRules"
+	case 17:
+		return "ACLStart"
 	}
 	return fmt.Sprintf("Table%d", id)
 }

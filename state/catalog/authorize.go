@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/state/catalog/mesh"
 	"github.com/legate-project/legate/storage"
 )
 
@@ -14,7 +15,13 @@ func authorizeNodeRead(a rules.Authorizer, r *NodeRequest) error {
 	return rules.Require(a, rules.Node, rules.Read, r.Node)
 }
 
-func authorizeServiceRead(a rules.Authorizer, r *ServiceRequest) error {
+// authorizeInstances asks for the service itself where the instances through which a
+// mesh reaches it are wanted, which have names of their own. Else what the caller may
+// not see is removed from the list.
+func authorizeInstances(a rules.Authorizer, r *ServiceRequest) error {
+	if !r.Connect {
+		return nil
+	}
 	return rules.Require(a, rules.Service, rules.Read, r.Service)
 }
 
@@ -25,6 +32,11 @@ func authorizeRegister(a rules.Authorizer, r *RegisterRequest) error {
 	if r.Service != nil {
 		if err := rules.Require(a, rules.Service, rules.Write, r.Service.Service); err != nil {
 			return err
+		}
+		if r.Service.Kind == mesh.ConnectProxy { // it is found as an instance of what it stands before
+			if err := rules.Require(a, rules.Service, rules.Write, r.Service.Proxy.DestinationServiceName); err != nil {
+				return err
+			}
 		}
 	}
 	for _, c := range r.all() {

@@ -102,7 +102,7 @@ var GetNode = op.Read[NodeRequest, Node]{Name: "catalog.node", Authorize: author
 var ListServices = op.Read[ServicesRequest, ServiceTags]{Name: "catalog.services", Authorize: filtered[ServicesRequest], Query: listServices, Filter: filterServices, Shared: true, FanOut: &fanOutServices}
 
 // ListServiceNodes returns the instances of a service.
-var ListServiceNodes = op.Read[ServiceRequest, ServiceNodes]{Name: "catalog.service-nodes", Authorize: authorizeServiceRead, Query: listServiceNodes, Filter: filterServiceNodes, Shared: true, FanOut: &fanOutServiceNodes}
+var ListServiceNodes = op.Read[ServiceRequest, ServiceNodes]{Name: "catalog.service-nodes", Authorize: authorizeInstances, Query: listServiceNodes, Filter: filterServiceNodes, Shared: true, FanOut: &fanOutServiceNodes}
 
 // ListAllServiceNodes returns the instances of all services, of which ?filter on
 // their names chooses.
@@ -112,13 +112,13 @@ var ListAllServiceNodes = op.Read[ServicesRequest, ServiceNodes]{Name: "catalog.
 var GetNodeServices = op.Read[NodeRequest, NodeServices]{Name: "catalog.node-services", Authorize: authorizeNodeRead, Query: getNodeServices, Filter: filterNodeServices}
 
 // ListInstances returns the instances of a service with their health.
-var ListInstances = op.Read[ServiceRequest, Instances]{Name: "health.service", Authorize: authorizeServiceRead, Query: listInstances, Filter: filterInstances, Shared: true, FanOut: &fanOutInstances}
+var ListInstances = op.Read[ServiceRequest, Instances]{Name: "health.service", Authorize: authorizeInstances, Query: listInstances, Filter: filterInstances, Shared: true, FanOut: &fanOutInstances}
 
 // ListNodeChecks returns the checks of a node and of what runs on it.
-var ListNodeChecks = op.Read[NodeRequest, Checks]{Name: "health.node", Authorize: authorizeNodeRead, Query: listNodeChecks, Filter: filterChecks}
+var ListNodeChecks = op.Read[NodeRequest, Checks]{Name: "health.node", Authorize: filtered[NodeRequest], Query: listNodeChecks, Filter: filterChecks}
 
 // ListServiceChecks returns the checks of a service.
-var ListServiceChecks = op.Read[ServiceRequest, Checks]{Name: "health.checks", Authorize: authorizeServiceRead, Query: listServiceChecks, Filter: filterChecks, Shared: true, FanOut: &fanOutChecks}
+var ListServiceChecks = op.Read[ServiceRequest, Checks]{Name: "health.checks", Authorize: filtered[ServiceRequest], Query: listServiceChecks, Filter: filterChecks, Shared: true, FanOut: &fanOutChecks}
 
 // ListStateChecks returns the checks in a state.
 var ListStateChecks = op.Read[StateRequest, Checks]{Name: "health.state", Authorize: filtered[StateRequest], Query: listStateChecks, Filter: filterChecks, Shared: true, FanOut: &fanOutStates}
@@ -127,7 +127,7 @@ var ListStateChecks = op.Read[StateRequest, Checks]{Name: "health.state", Author
 func Operations() []op.Operation {
 	return []op.Operation{&Register, &Deregister, &ListNodes, &GetNode, &ListServices, &ListServiceNodes, &ListAllServiceNodes,
 		&GetNodeServices, &ListInstances, &ListNodeChecks, &ListServiceChecks, &ListStateChecks,
-		&ListNamesAt, &DumpNodes, &DumpNode, &DumpServices, &Summarize}
+		&ListNamesAt, &DumpNodes, &DumpNode, &DumpServices, &Summarize, &CountUsage}
 }
 
 // all returns the checks of the request.

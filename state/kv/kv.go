@@ -99,6 +99,9 @@ func Operations() []op.Operation { return []op.Operation{&Apply, &Get, &List, &L
 var entries = storage.NewTable(1, "kv", bySession)
 
 func authorizeApply(a rules.Authorizer, r *ApplyRequest) error {
+	if r.Verb == DeleteTree {
+		return rules.Require(a, rules.Key, rules.WriteAll, r.Entry.Key)
+	}
 	return rules.Require(a, rules.Key, rules.Write, r.Entry.Key)
 }
 
@@ -106,10 +109,14 @@ func authorizeGet(a rules.Authorizer, r *GetRequest) error {
 	return rules.Require(a, rules.Key, rules.Read, r.Key)
 }
 
-// Lists need no right of their own: what the caller may not read is removed.
-func authorizeList(rules.Authorizer, *ListRequest) error { return nil }
+// What the caller may not read is removed from lists.
+func authorizeList(a rules.Authorizer, r *ListRequest) error {
+	return rules.Require(a, rules.Key, rules.Recurse, r.Prefix)
+}
 
-func authorizeKeys(rules.Authorizer, *KeysRequest) error { return nil }
+func authorizeKeys(a rules.Authorizer, r *KeysRequest) error {
+	return rules.Require(a, rules.Key, rules.Recurse, r.Prefix)
+}
 
 func filterEntries(a rules.Authorizer, es *Entries) bool {
 	kept := (*es)[:0:0]

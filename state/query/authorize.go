@@ -42,23 +42,28 @@ func authorizeSelect(a rules.Authorizer, r *SelectRequest) error {
 	return rules.Require(a, rules.Service, rules.Read, r.Service)
 }
 
-// filterOne is for queries that were asked for one by one.
+// filterOne is for queries that were asked for one by one: who knows the ID of one without
+// a name may see it.
 func filterOne(a rules.Authorizer, list *Queries) bool {
 	return filter(a, list, func(q *Query) bool { return !q.guarded() || a.Allow(rules.Query, rules.Read, q.Name) })
 }
 
-// filterAll is for lists: who may not manage everything does not learn the IDs
-// of queries without a name.
+// filterAll is for lists: who may not manage everything does not learn the IDs of queries
+// without a name.
 func filterAll(a rules.Authorizer, list *Queries) bool {
-	all := manages(a)
-	return filter(a, list, func(q *Query) bool { return all || q.guarded() && a.Allow(rules.Query, rules.Read, q.Name) })
+	return filter(a, list, func(q *Query) bool { return q.guarded() && a.Allow(rules.Query, rules.Read, q.Name) })
 }
 
+// manages reports whether a caller sees all queries with their tokens, whatever rules it
+// has for them.
 func manages(a rules.Authorizer) bool { return a.Allow(rules.ACL, rules.Write, "") }
 
 // filter replaces the list by what may be seen of it and reports whether that
 // is less: a query, or a token.
 func filter(a rules.Authorizer, list *Queries, ok func(*Query) bool) bool {
+	if manages(a) {
+		return false
+	}
 	shown := make(Queries, 0, len(*list))
 	less := false
 	for _, q := range *list {
@@ -66,7 +71,7 @@ func filter(a rules.Authorizer, list *Queries, ok func(*Query) bool) bool {
 			less = true
 			continue
 		}
-		if q.Token != "" && !manages(a) {
+		if q.Token != "" {
 			q.Token, less = Hidden, true
 		}
 		shown = append(shown, q)

@@ -63,6 +63,9 @@ type Link struct {
 	// Leader is the node that leads there, as the datacenter itself said; empty
 	// if it was not asked, did not answer or has none.
 	Leader string `msg:"ld"`
+	// OtherHome is which datacenter it takes for the home of access control; empty if it is
+	// the one that this view says, or that is not known.
+	OtherHome string `msg:"oh,omitempty" json:",omitempty"`
 	// Versions of its servers as gossip has them, each once.
 	Versions []string `msg:"ve"`
 	// Views kept of its results, and the age of the oldest in milliseconds.
@@ -79,6 +82,9 @@ type View struct {
 	Server     string `msg:"s"` // node that answered; empty if none did
 	Version    string `msg:"v"` // of its program
 	Leader     string `msg:"l"` // node that leads there; empty if none does
+	// Home is the datacenter that it takes for the home of access control; empty where
+	// access is not controlled.
+	Home string `msg:"hm,omitempty" json:",omitempty"`
 	// Error says why the datacenter has not told its view.
 	Error string `msg:"e" json:",omitempty"`
 	Links []Link `msg:"ln"`

@@ -183,88 +183,106 @@ func (z FederationRequest) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Link) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 26
-	// string "dc"
-	o = append(o, 0xde, 0x0, 0x1a, 0xa2, 0x64, 0x63)
-	o = msgp.AppendString(o, z.Datacenter)
-	// string "st"
-	o = append(o, 0xa2, 0x73, 0x74)
-	o = msgp.AppendString(o, z.State)
-	// string "re"
-	o = append(o, 0xa2, 0x72, 0x65)
-	o = msgp.AppendString(o, z.Reason)
-	// string "rtt"
-	o = append(o, 0xa3, 0x72, 0x74, 0x74)
-	o = msgp.AppendFloat64(o, z.RoundTripMS)
-	// string "lo"
-	o = append(o, 0xa2, 0x6c, 0x6f)
-	o = msgp.AppendFloat64(o, z.Loss)
-	// string "s"
-	o = append(o, 0xa1, 0x73)
-	o = msgp.AppendInt(o, z.Servers)
-	// string "al"
-	o = append(o, 0xa2, 0x61, 0x6c)
-	o = msgp.AppendInt(o, z.Alive)
-	// string "an"
-	o = append(o, 0xa2, 0x61, 0x6e)
-	o = msgp.AppendInt(o, z.Answering)
-	// string "co"
-	o = append(o, 0xa2, 0x63, 0x6f)
-	o = msgp.AppendInt(o, z.Connections)
-	// string "str"
-	o = append(o, 0xa3, 0x73, 0x74, 0x72)
-	o = msgp.AppendInt(o, z.Streams)
-	// string "bs"
-	o = append(o, 0xa2, 0x62, 0x73)
-	o = msgp.AppendUint64(o, z.BytesSent)
-	// string "br"
-	o = append(o, 0xa2, 0x62, 0x72)
-	o = msgp.AppendUint64(o, z.BytesRead)
-	// string "ps"
-	o = append(o, 0xa2, 0x70, 0x73)
-	o = msgp.AppendUint64(o, z.PacketsSent)
-	// string "pl"
-	o = append(o, 0xa2, 0x70, 0x6c)
-	o = msgp.AppendUint64(o, z.PacketsLost)
-	// string "ca"
-	o = append(o, 0xa2, 0x63, 0x61)
-	o = msgp.AppendInt(o, z.Calls)
-	// string "bl"
-	o = append(o, 0xa2, 0x62, 0x6c)
-	o = msgp.AppendInt(o, z.Blocked)
-	// string "bk"
-	o = append(o, 0xa2, 0x62, 0x6b)
-	o = msgp.AppendString(o, z.Breaker)
-	// string "p95"
-	o = append(o, 0xa3, 0x70, 0x39, 0x35)
-	o = msgp.AppendFloat64(o, z.ReadP95MS)
-	// string "lc"
-	o = append(o, 0xa2, 0x6c, 0x63)
-	o = msgp.AppendTime(o, z.LastContact)
-	// string "le"
-	o = append(o, 0xa2, 0x6c, 0x65)
-	o = msgp.AppendString(o, z.LastError)
-	// string "ld"
-	o = append(o, 0xa2, 0x6c, 0x64)
-	o = msgp.AppendString(o, z.Leader)
-	// string "ve"
-	o = append(o, 0xa2, 0x76, 0x65)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.Versions)))
-	for za0001 := range z.Versions {
-		o = msgp.AppendString(o, z.Versions[za0001])
+	// check for omitted fields
+	zb0001Len := uint32(27)
+	var zb0001Mask uint32 /* 27 bits */
+	_ = zb0001Mask
+	if z.OtherHome == "" {
+		zb0001Len--
+		zb0001Mask |= 0x200000
 	}
-	// string "vw"
-	o = append(o, 0xa2, 0x76, 0x77)
-	o = msgp.AppendInt(o, z.Views)
-	// string "oa"
-	o = append(o, 0xa2, 0x6f, 0x61)
-	o = msgp.AppendFloat64(o, z.OldestAgeMS)
-	// string "rb"
-	o = append(o, 0xa2, 0x72, 0x62)
-	o = msgp.AppendString(o, z.RemovedBy)
-	// string "ra"
-	o = append(o, 0xa2, 0x72, 0x61)
-	o = msgp.AppendTime(o, z.RemovedAt)
+	// variable map header, size zb0001Len
+	o = msgp.AppendMapHeader(o, zb0001Len)
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "dc"
+		o = append(o, 0xa2, 0x64, 0x63)
+		o = msgp.AppendString(o, z.Datacenter)
+		// string "st"
+		o = append(o, 0xa2, 0x73, 0x74)
+		o = msgp.AppendString(o, z.State)
+		// string "re"
+		o = append(o, 0xa2, 0x72, 0x65)
+		o = msgp.AppendString(o, z.Reason)
+		// string "rtt"
+		o = append(o, 0xa3, 0x72, 0x74, 0x74)
+		o = msgp.AppendFloat64(o, z.RoundTripMS)
+		// string "lo"
+		o = append(o, 0xa2, 0x6c, 0x6f)
+		o = msgp.AppendFloat64(o, z.Loss)
+		// string "s"
+		o = append(o, 0xa1, 0x73)
+		o = msgp.AppendInt(o, z.Servers)
+		// string "al"
+		o = append(o, 0xa2, 0x61, 0x6c)
+		o = msgp.AppendInt(o, z.Alive)
+		// string "an"
+		o = append(o, 0xa2, 0x61, 0x6e)
+		o = msgp.AppendInt(o, z.Answering)
+		// string "co"
+		o = append(o, 0xa2, 0x63, 0x6f)
+		o = msgp.AppendInt(o, z.Connections)
+		// string "str"
+		o = append(o, 0xa3, 0x73, 0x74, 0x72)
+		o = msgp.AppendInt(o, z.Streams)
+		// string "bs"
+		o = append(o, 0xa2, 0x62, 0x73)
+		o = msgp.AppendUint64(o, z.BytesSent)
+		// string "br"
+		o = append(o, 0xa2, 0x62, 0x72)
+		o = msgp.AppendUint64(o, z.BytesRead)
+		// string "ps"
+		o = append(o, 0xa2, 0x70, 0x73)
+		o = msgp.AppendUint64(o, z.PacketsSent)
+		// string "pl"
+		o = append(o, 0xa2, 0x70, 0x6c)
+		o = msgp.AppendUint64(o, z.PacketsLost)
+		// string "ca"
+		o = append(o, 0xa2, 0x63, 0x61)
+		o = msgp.AppendInt(o, z.Calls)
+		// string "bl"
+		o = append(o, 0xa2, 0x62, 0x6c)
+		o = msgp.AppendInt(o, z.Blocked)
+		// string "bk"
+		o = append(o, 0xa2, 0x62, 0x6b)
+		o = msgp.AppendString(o, z.Breaker)
+		// string "p95"
+		o = append(o, 0xa3, 0x70, 0x39, 0x35)
+		o = msgp.AppendFloat64(o, z.ReadP95MS)
+		// string "lc"
+		o = append(o, 0xa2, 0x6c, 0x63)
+		o = msgp.AppendTime(o, z.LastContact)
+		// string "le"
+		o = append(o, 0xa2, 0x6c, 0x65)
+		o = msgp.AppendString(o, z.LastError)
+		// string "ld"
+		o = append(o, 0xa2, 0x6c, 0x64)
+		o = msgp.AppendString(o, z.Leader)
+		if (zb0001Mask & 0x200000) == 0 { // if not omitted
+			// string "oh"
+			o = append(o, 0xa2, 0x6f, 0x68)
+			o = msgp.AppendString(o, z.OtherHome)
+		}
+		// string "ve"
+		o = append(o, 0xa2, 0x76, 0x65)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.Versions)))
+		for za0001 := range z.Versions {
+			o = msgp.AppendString(o, z.Versions[za0001])
+		}
+		// string "vw"
+		o = append(o, 0xa2, 0x76, 0x77)
+		o = msgp.AppendInt(o, z.Views)
+		// string "oa"
+		o = append(o, 0xa2, 0x6f, 0x61)
+		o = msgp.AppendFloat64(o, z.OldestAgeMS)
+		// string "rb"
+		o = append(o, 0xa2, 0x72, 0x62)
+		o = msgp.AppendString(o, z.RemovedBy)
+		// string "ra"
+		o = append(o, 0xa2, 0x72, 0x61)
+		o = msgp.AppendTime(o, z.RemovedAt)
+	}
 	return
 }
 
@@ -416,6 +434,12 @@ func (z *Link) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Leader")
 				return
 			}
+		case "oh":
+			z.OtherHome, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "OtherHome")
+				return
+			}
 		case "ve":
 			var zb0002 uint32
 			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
@@ -477,7 +501,7 @@ func (z *Link) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Link) Msgsize() (s int) {
-	s = 3 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 3 + msgp.StringPrefixSize + len(z.State) + 3 + msgp.StringPrefixSize + len(z.Reason) + 4 + msgp.Float64Size + 3 + msgp.Float64Size + 2 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.IntSize + 4 + msgp.IntSize + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.StringPrefixSize + len(z.Breaker) + 4 + msgp.Float64Size + 3 + msgp.TimeSize + 3 + msgp.StringPrefixSize + len(z.LastError) + 3 + msgp.StringPrefixSize + len(z.Leader) + 3 + msgp.ArrayHeaderSize
+	s = 3 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 3 + msgp.StringPrefixSize + len(z.State) + 3 + msgp.StringPrefixSize + len(z.Reason) + 4 + msgp.Float64Size + 3 + msgp.Float64Size + 2 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.IntSize + 4 + msgp.IntSize + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.StringPrefixSize + len(z.Breaker) + 4 + msgp.Float64Size + 3 + msgp.TimeSize + 3 + msgp.StringPrefixSize + len(z.LastError) + 3 + msgp.StringPrefixSize + len(z.Leader) + 3 + msgp.StringPrefixSize + len(z.OtherHome) + 3 + msgp.ArrayHeaderSize
 	for za0001 := range z.Versions {
 		s += msgp.StringPrefixSize + len(z.Versions[za0001])
 	}
@@ -758,12 +782,16 @@ func (z QuitRequest) Msgsize() (s int) {
 func (z *View) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(7)
-	var zb0001Mask uint8 /* 7 bits */
+	zb0001Len := uint32(8)
+	var zb0001Mask uint8 /* 8 bits */
 	_ = zb0001Mask
+	if z.Home == "" {
+		zb0001Len--
+		zb0001Mask |= 0x10
+	}
 	if z.Probes == nil {
 		zb0001Len--
-		zb0001Mask |= 0x40
+		zb0001Mask |= 0x80
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -782,6 +810,11 @@ func (z *View) MarshalMsg(b []byte) (o []byte, err error) {
 		// string "l"
 		o = append(o, 0xa1, 0x6c)
 		o = msgp.AppendString(o, z.Leader)
+		if (zb0001Mask & 0x10) == 0 { // if not omitted
+			// string "hm"
+			o = append(o, 0xa2, 0x68, 0x6d)
+			o = msgp.AppendString(o, z.Home)
+		}
 		// string "e"
 		o = append(o, 0xa1, 0x65)
 		o = msgp.AppendString(o, z.Error)
@@ -795,7 +828,7 @@ func (z *View) MarshalMsg(b []byte) (o []byte, err error) {
 				return
 			}
 		}
-		if (zb0001Mask & 0x40) == 0 { // if not omitted
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
 			// string "pr"
 			o = append(o, 0xa2, 0x70, 0x72)
 			o = msgp.AppendArrayHeader(o, uint32(len(z.Probes)))
@@ -857,6 +890,12 @@ func (z *View) UnmarshalMsg(bts []byte) (o []byte, err error) {
 			z.Leader, bts, err = msgp.ReadStringBytes(bts)
 			if err != nil {
 				err = msgp.WrapError(err, "Leader")
+				return
+			}
+		case "hm":
+			z.Home, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Home")
 				return
 			}
 		case "e":
@@ -958,7 +997,7 @@ func (z *View) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *View) Msgsize() (s int) {
-	s = 1 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 2 + msgp.StringPrefixSize + len(z.Server) + 2 + msgp.StringPrefixSize + len(z.Version) + 2 + msgp.StringPrefixSize + len(z.Leader) + 2 + msgp.StringPrefixSize + len(z.Error) + 3 + msgp.ArrayHeaderSize
+	s = 1 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 2 + msgp.StringPrefixSize + len(z.Server) + 2 + msgp.StringPrefixSize + len(z.Version) + 2 + msgp.StringPrefixSize + len(z.Leader) + 3 + msgp.StringPrefixSize + len(z.Home) + 2 + msgp.StringPrefixSize + len(z.Error) + 3 + msgp.ArrayHeaderSize
 	for za0001 := range z.Links {
 		s += z.Links[za0001].Msgsize()
 	}

@@ -339,7 +339,9 @@ func authorizeNamed(a rules.Authorizer, o *Op) error {
 // and services and checks, only what is stored can tell.
 func authorizeLook(a rules.Authorizer, o *Op) error {
 	switch {
-	case o.KV != nil && o.KV.Verb != GetTree:
+	case o.KV != nil && o.KV.Verb == GetTree:
+		return rules.Require(a, rules.Key, rules.Recurse, o.KV.Key)
+	case o.KV != nil:
 		return rules.Require(a, rules.Key, rules.Read, o.KV.Key)
 	case o.Node != nil:
 		return rules.Require(a, rules.Node, rules.Read, o.Node.Node.Node)

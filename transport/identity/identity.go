@@ -2,12 +2,17 @@
 // a URI into an X.509 certificate, and how each end shows its own and judges the
 // other's.
 //
-// It promises that Derived lets in only who holds one of its keys, and that both
-// kinds refuse another federation. SelfSigned proves nothing. It keeps no
-// certificate on disk, knows no revocation, and does not say what a Peer may do.
+// It promises that Derived lets in only who holds one of its keys, and that two of
+// them accept each other as long as they have a key in common, whichever each
+// uses; that Delegated lets in only who holds the key of a certificate of one of
+// its authorities; and that all kinds refuse another federation. SelfSigned proves
+// nothing. It keeps no certificate on disk, knows no revocation, and does not say
+// what a Peer may do.
 package identity
 
 import (
+	"bytes"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/rand"
@@ -54,6 +59,7 @@ var (
 	ErrBadCertificate  = errors.New("certificate carries no valid identity")
 	ErrWrongAuthority  = errors.New("certificate is not signed with a key of this federation")
 	ErrWrongFederation = errors.New("certificate is of another federation")
+	ErrWrongServerName = errors.New("certificate is not that of a server")
 )
 
 const (
@@ -133,8 +139,10 @@ func sameFederation(self, other Peer) error {
 	return fmt.Errorf("%w: %s, but this is federation %q", ErrWrongFederation, other, self.Federation)
 }
 
-// Derived is an identity whose authority is derived from a gossip key: who
-// knows the key can make an identity, nobody else.
+// Derived is an identity whose authorities are derived from gossip keys: who
+// knows a key can make an identity, nobody else. It shows a certificate under each
+// of its keys, all of the same private key, so that who has only one of them, an
+// old or a new one, can judge it.
 type Derived struct {
 	self  Peer
 	state atomic.Pointer[derivedState]
@@ -157,50 +165,94 @@ func NewDerived(key []byte, self Peer, others ...[]byte) (*Derived, error) {
 	return d, nil
 }
 
+// maxKeys bounds how many keys an identity has, and how many certificates of a peer
+// are looked at.
+const maxKeys = 16
+
 // SetKeys replaces the keys: handshakes from now on show a certificate under
-// primary and accept certificates under any of them.
+// primary first, then one under each of the others, and accept certificates
+// under any of them.
 func (d *Derived) SetKeys(primary []byte, others ...[]byte) error {
-	roots := x509.NewCertPool()
-	for _, k := range others {
-		ca, _, err := deriveAuthority(k)
+	if len(others) >= maxKeys {
+		return fmt.Errorf("derive the federation's authorities: %d gossip keys are more than %d", len(others)+1, maxKeys)
+	}
+	next := &derivedState{roots: x509.NewCertPool()}
+	for _, key := range append([][]byte{primary}, others...) {
+		ca, caKey, err := deriveAuthority(key)
 		if err != nil {
 			return err
 		}
-		roots.AddCert(ca)
+		next.roots.AddCert(ca)
+		if next.cert == nil {
+			next.ca = ca
+			if next.cert, err = issue(d.self, lasting(ca, caKey)); err != nil {
+				return err
+			}
+			continue
+		}
+		again, err := reissue(next.cert, ca, caKey)
+		if err != nil {
+			return err
+		}
+		next.cert.Certificate = append(next.cert.Certificate, again)
 	}
-	ca, caKey, err := deriveAuthority(primary)
-	if err != nil {
-		return err
-	}
-	roots.AddCert(ca)
-	cert, err := issue(d.self, ca, caKey)
-	if err != nil {
-		return err
-	}
-	d.state.Store(&derivedState{cert: cert, ca: ca, roots: roots})
+	d.state.Store(next)
 	return nil
+}
+
+// reissue makes a certificate that says of the same private key the same as cert,
+// under another authority.
+func reissue(cert *tls.Certificate, ca *x509.Certificate, caKey ed25519.PrivateKey) ([]byte, error) {
+	like, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		return nil, fmt.Errorf("make a certificate under another key: %w", err)
+	}
+	template := &x509.Certificate{SerialNumber: like.SerialNumber, Subject: like.Subject, NotBefore: like.NotBefore, NotAfter: like.NotAfter,
+		KeyUsage: like.KeyUsage, ExtKeyUsage: like.ExtKeyUsage, URIs: like.URIs}
+	raw, err := x509.CreateCertificate(rand.Reader, template, ca, like.PublicKey, caKey)
+	if err != nil {
+		return nil, fmt.Errorf("make a certificate under another key: %w", err)
+	}
+	return raw, nil
 }
 
 // Certificate is what this end shows; asked for each handshake.
 func (d *Derived) Certificate() *tls.Certificate { return d.state.Load().cert }
 
 // Authority returns the certificate of the authority that signed what this end
-// shows.
+// shows first.
 func (d *Derived) Authority() *x509.Certificate { return d.state.Load().ca }
 
-// Verify says who the certificates belong to, or why they are refused.
-func (d *Derived) Verify(rawCerts [][]byte) (Peer, error) {
+// Verify says who the certificates belong to, or why they are refused. The first is
+// the one of whose private key the handshake has proof; one of the others counts
+// if it says the same of the same key.
+func (d *Derived) Verify(rawCerts [][]byte, _ Direction) (Peer, error) {
 	leaf, p, err := readLeaf(rawCerts)
 	if err != nil {
 		return Peer{}, err
 	}
-	if _, err := leaf.Verify(x509.VerifyOptions{
-		Roots:     d.state.Load().roots,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
-	}); err != nil {
+	options := x509.VerifyOptions{Roots: d.state.Load().roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
+	_, err = leaf.Verify(options)
+	for _, raw := range rawCerts[1:min(len(rawCerts), maxKeys)] {
+		if err == nil {
+			break
+		}
+		if other, q, e := readLeaf([][]byte{raw}); e == nil && q == p && bytes.Equal(other.RawSubjectPublicKeyInfo, leaf.RawSubjectPublicKeyInfo) {
+			if _, e := other.Verify(options); e == nil {
+				err = nil
+			}
+		}
+	}
+	if err != nil {
 		return Peer{}, fmt.Errorf("%w: it claims to be %s: %w", ErrWrongAuthority, p, err)
 	}
 	return p, sameFederation(d.self, p)
+}
+
+// lasting is an issuer of certificates that are made anew at each start.
+func lasting(ca *x509.Certificate, key crypto.Signer) issuer {
+	now := time.Now()
+	return issuer{cert: ca, key: key, from: now.Add(-clockSkew), to: now.Add(certLife)}
 }
 
 // minKey is the shortest gossip key, in bytes: AES-128.
@@ -253,7 +305,7 @@ type SelfSigned struct {
 
 // NewSelfSigned makes an identity without an authority.
 func NewSelfSigned(self Peer) (*SelfSigned, error) {
-	cert, err := issue(self, nil, nil)
+	cert, err := issue(self, lasting(nil, nil))
 	if err != nil {
 		return nil, err
 	}
@@ -271,47 +323,10 @@ func (s *SelfSigned) Certificate() *tls.Certificate { return s.cert }
 func (s *SelfSigned) Authority() *x509.Certificate { return s.leaf }
 
 // Verify says who the certificates belong to, or why they are refused.
-func (s *SelfSigned) Verify(rawCerts [][]byte) (Peer, error) {
+func (s *SelfSigned) Verify(rawCerts [][]byte, _ Direction) (Peer, error) {
 	_, p, err := readLeaf(rawCerts)
 	if err != nil {
 		return Peer{}, err
 	}
 	return p, sameFederation(s.self, p)
-}
-
-// issue makes a key and its certificate for self, signed by ca or by itself.
-func issue(self Peer, ca *x509.Certificate, caKey ed25519.PrivateKey) (*tls.Certificate, error) {
-	uri, err := uriOf(self)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := parseURI(uri); err != nil {
-		return nil, fmt.Errorf("make identity of %s: name and datacenter are needed", self)
-	}
-	pub, priv, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("make key of %s: %w", self, err)
-	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return nil, fmt.Errorf("make serial number for %s: %w", self, err)
-	}
-	now := time.Now()
-	template := &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: "Legate node"},
-		NotBefore:    now.Add(-clockSkew),
-		NotAfter:     now.Add(certLife),
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		URIs:         []*url.URL{uri},
-	}
-	if ca == nil {
-		ca, caKey = template, priv
-	}
-	raw, err := x509.CreateCertificate(rand.Reader, template, ca, pub, caKey)
-	if err != nil {
-		return nil, fmt.Errorf("make certificate of %s: %w", self, err)
-	}
-	return &tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: priv}, nil
 }

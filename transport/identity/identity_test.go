@@ -2,8 +2,11 @@ package identity
 
 import (
 	"bytes"
+	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -58,7 +61,7 @@ func TestCertificatesOfOthersAreRefused(t *testing.T) {
 		"none": nil, "empty": {{}}, "garbage": {[]byte("garbage")},
 		"another key": derived(t, testKey(2), server("a")).Certificate().Certificate,
 	} {
-		if _, err := id.Verify(raw); !errors.Is(err, ErrBadCertificate) && !errors.Is(err, ErrWrongAuthority) {
+		if _, err := id.Verify(raw, Incoming); !errors.Is(err, ErrBadCertificate) && !errors.Is(err, ErrWrongAuthority) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -66,7 +69,7 @@ func TestCertificatesOfOthersAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := id.Verify([][]byte{ca.Raw}); !errors.Is(err, ErrBadCertificate) {
+	if _, err := id.Verify([][]byte{ca.Raw}, Incoming); !errors.Is(err, ErrBadCertificate) {
 		t.Errorf("the authority itself: %v", err)
 	}
 }
@@ -107,8 +110,102 @@ func FuzzVerify(f *testing.F) {
 	}
 	f.Add(other.Certificate().Certificate[0])
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if p, err := id.Verify([][]byte{raw}); err == nil {
+		if p, err := id.Verify([][]byte{raw}, Incoming); err == nil {
 			t.Fatalf("a forged certificate passed as %s", p)
 		}
 	})
+}
+
+// Two ends accept each other exactly as long as they have a key in common, in each
+// step of a rotation, whoever missed which.
+func TestAKeyInCommonIsEnough(t *testing.T) {
+	rings := map[string][][]byte{
+		"old": {testKey(1)}, "installed": {testKey(1), testKey(2)}, "used": {testKey(2), testKey(1)}, "removed": {testKey(2)},
+		"the next": {testKey(3), testKey(2)},
+	}
+	ends := map[string]*Derived{}
+	for name, keys := range rings {
+		id, err := NewDerived(keys[0], server(name), keys[1:]...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends[name] = id
+	}
+	for one, a := range ends {
+		for other, b := range ends {
+			common := false
+			for _, k := range rings[one] {
+				common = common || slices.ContainsFunc(rings[other], func(o []byte) bool { return bytes.Equal(k, o) })
+			}
+			p, err := a.Verify(b.Certificate().Certificate, Incoming)
+			if (err == nil) != common || err == nil && p != server(other) {
+				t.Errorf("%s judges %s: %+v, %v; a key in common: %v", one, other, p, err, common)
+			}
+		}
+	}
+}
+
+// What was shown to somebody is of no use to him: a certificate counts beside the
+// one that the handshake has proof of only if it is of the same private key and
+// says the same.
+func TestCertificatesOfOthersBesideTheOwnAreRefused(t *testing.T) {
+	id := derived(t, testKey(2), server("a"))
+	honest := derived(t, testKey(2), server("b")).Certificate().Certificate[0]
+	forger := derived(t, testKey(1), server("b"))
+	own := forger.Certificate().Certificate[0]
+	if _, err := id.Verify([][]byte{own, honest}, Incoming); !errors.Is(err, ErrWrongAuthority) {
+		t.Errorf("the certificate of another key vouches for this one: %v", err)
+	}
+	// Who holds both keys may make it, but not say two things with one key.
+	ca, caKey, err := deriveAuthority(testKey(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := derived(t, testKey(1), Peer{Federation: "fed", Datacenter: "dc1", Name: "b"}).Certificate()
+	again, err := reissue(client, ca, caKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := id.Verify([][]byte{client.Certificate[0], again}, Incoming); err != nil {
+		t.Errorf("the same of the same key: %v", err)
+	}
+	uri, err := uriOf(server("b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(client.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf.URIs = []*url.URL{uri}
+	promoted, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: leaf.SerialNumber, NotBefore: leaf.NotBefore,
+		NotAfter: leaf.NotAfter, URIs: leaf.URIs}, ca, leaf.PublicKey, caKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := id.Verify([][]byte{client.Certificate[0], promoted}, Incoming); !errors.Is(err, ErrWrongAuthority) {
+		t.Errorf("another peer of the same key: %v", err)
+	}
+	many := make([][]byte, 1, 3*maxKeys)
+	many[0] = client.Certificate[0]
+	for range 2 * maxKeys {
+		many = append(many, own)
+	}
+	if _, err := id.Verify(append(many, again), Incoming); !errors.Is(err, ErrWrongAuthority) {
+		t.Errorf("the certificate behind %d others was looked at: %v", 2*maxKeys, err)
+	}
+}
+
+func TestKeysAreBounded(t *testing.T) {
+	id := derived(t, testKey(1), server("a"))
+	var keys [][]byte
+	for i := range maxKeys {
+		keys = append(keys, testKey(byte(i+2)))
+	}
+	if err := id.SetKeys(testKey(1), keys...); err == nil {
+		t.Errorf("%d keys were taken", maxKeys+1)
+	}
+	if _, err := id.Verify(id.Certificate().Certificate, Incoming); err != nil {
+		t.Errorf("after a refused change it does not know itself: %v", err)
+	}
 }

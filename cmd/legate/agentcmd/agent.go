@@ -7,16 +7,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
-	"github.com/legate-project/legate/cmd/legate/agentcmd/logfile"
+	"github.com/legate-project/legate/agent/ready"
 	"github.com/legate-project/legate/cmd/legate/command"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/lifecycle"
@@ -25,6 +21,8 @@ import (
 )
 
 const (
+	// handOverTimeout is how long a server that stops waits for another to lead.
+	handOverTimeout = 2 * time.Second
 	// leaveTimeout is how long a graceful leave may take on top of the
 	// configured drain time.
 	leaveTimeout = 15 * time.Second
@@ -38,11 +36,22 @@ const (
 type Process interface {
 	Start(ctx context.Context) error
 	Leave(ctx context.Context) error
+	// HandOver has another server lead.
+	HandOver(ctx context.Context) error
 	Stop(ctx context.Context) error
 	Reload(cfg *config.Config) error
 	Done() <-chan struct{}
 	// NodeID is the node's UUID.
 	NodeID() string
+	Health
+}
+
+// Health is how an agent fares.
+type Health interface {
+	// Ready says whether it is one to send requests to.
+	Ready(ctx context.Context, limit *time.Duration) ready.State
+	// Alive returns an error unless its loops answer before ctx ends.
+	Alive(ctx context.Context) error
 }
 
 // Options is what an agent is built from.
@@ -72,11 +81,12 @@ type agentAction struct {
 	build Build
 	conf  *config.Flags
 
-	process Process
-	cfg     *config.Config
-	loaded  string // the state of its files before it was read
-	log     *slog.Logger
-	level   slog.LevelVar
+	process    Process
+	cfg        *config.Config
+	loaded     string // the state of its files before it was read
+	supervisor *supervisor
+	log        *slog.Logger
+	level      slog.LevelVar
 }
 
 func (a *agentAction) Flags(fs *flag.FlagSet) { a.conf = config.RegisterFlags(fs) }
@@ -93,33 +103,21 @@ func (a *agentAction) Run(c *command.Call, _ []string) error {
 		return fmt.Errorf("the configuration has faults:\n%w", err)
 	}
 	a.cfg = cfg
-	out, closeLog, err := openLog(c.Stdout, cfg)
+	closeLog, err := a.openLog(c.Stdout)
 	if err != nil {
 		return err
 	}
 	defer closeLog()
-	if err := a.setLevel(cfg); err != nil {
-		return err
-	}
-	a.log = logging.New(out, &a.level, cfg.LogJSON)
-	if cfg.EnableSyslog {
-		s, err := openSyslog("", "", cfg.SyslogFacility)
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		a.log = slog.New(slog.NewMultiHandler(a.log.Handler(), s.handler(&a.level)))
-	}
 	shared := a.log // the agent says itself where its lines come from
 	a.log = slog.New(logging.Named(shared.Handler(), "agent", logging.Origin{Node: cfg.NodeName, Datacenter: cfg.Datacenter}))
 	if os.Getenv("GOGC") == "" {
 		paceGC()
 	}
-	removePid, err := writePid(cfg.PidFile)
+	pid, err := claimPid(cfg.PidFile)
 	if err != nil {
 		return err
 	}
-	defer removePid()
+	defer pid.release()
 	a.process, err = a.build(Options{Config: cfg, Log: shared, Level: &a.level, Version: version.Release(), Load: a.load})
 	if err != nil {
 		return fmt.Errorf("build the agent: %w", err)
@@ -127,16 +125,11 @@ func (a *agentAction) Run(c *command.Call, _ []string) error {
 	if err := banner(c.Stdout, cfg, a.process.NodeID()); err != nil {
 		return fmt.Errorf("write the banner: %w", err)
 	}
-	return a.drive(signals)
-}
-
-func (a *agentAction) setLevel(cfg *config.Config) error {
-	level, err := logging.ParseLevel(cfg.LogLevel)
-	if err != nil {
-		return fmt.Errorf("set the log level: %w", err)
+	if a.supervisor, err = newSupervisor(a.process, a.log); err != nil {
+		return err
 	}
-	a.level.Set(level)
-	return nil
+	defer a.supervisor.close()
+	return a.drive(signals)
 }
 
 // drive starts the agent and ends it when a signal says so or when it ends by
@@ -151,6 +144,8 @@ func (a *agentAction) drive(signals <-chan os.Signal) error {
 	defer files.stop()
 	for {
 		select {
+		case beat := <-a.supervisor.beats:
+			close(beat)
 		case <-files.tick:
 			if started == nil && files.changed() { // what changes before is loaded then
 				a.log.Info("configuration files changed")
@@ -163,6 +158,7 @@ func (a *agentAction) drive(signals <-chan os.Signal) error {
 			started = nil
 			a.log.Info("agent started")
 		case <-a.process.Done():
+			a.supervisor.stopping("ending by itself", stopTimeout)
 			return a.stop()
 		case sig := <-signals:
 			if sig == syscall.SIGHUP {
@@ -181,6 +177,8 @@ func (a *agentAction) reload(starting bool) {
 		a.log.Warn("not reloading: the agent is still starting")
 		return
 	}
+	a.supervisor.reloading()
+	defer a.supervisor.reloaded()
 	next, err := a.load()
 	if err == nil {
 		err = a.process.Reload(next)
@@ -213,10 +211,14 @@ func (a *agentAction) end(work *lifecycle.Group, sig os.Signal, signals <-chan o
 	graceful := starting == nil &&
 		((sig == syscall.SIGINT && !a.cfg.SkipLeaveOnInterrupt) || (sig == syscall.SIGTERM && a.cfg.LeaveOnTerminate))
 	a.log.Info("ending", "signal", sig.String(), "leave", graceful)
+	a.supervisor.stopping("ending by "+sig.String(), leaveTimeout+a.cfg.Performance.LeaveDrainTime+2*stopTimeout)
 	ended, err := command.Background(lifecycle.New("agent end"), "end", func(ctx context.Context) error {
 		var errLeave error
-		if graceful {
+		switch {
+		case graceful:
 			errLeave = a.leave(ctx)
+		case starting == nil:
+			a.handOver(ctx)
 		}
 		if starting != nil { // Start's context ends here
 			ctx, cancel := context.WithTimeout(ctx, stopTimeout)
@@ -249,6 +251,16 @@ func (a *agentAction) leave(ctx context.Context) error {
 	return nil
 }
 
+// handOver has another server lead before this one stops. Without a majority nobody
+// takes over, and the agent stops all the same.
+func (a *agentAction) handOver(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
+	defer cancel()
+	if err := a.process.HandOver(ctx); err != nil {
+		a.log.Warn("leadership was not handed over, the others will elect a leader", "error", err)
+	}
+}
+
 func (a *agentAction) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
@@ -256,32 +268,4 @@ func (a *agentAction) stop() error {
 		return fmt.Errorf("stop the agent: %w", err)
 	}
 	return nil
-}
-
-// writePid writes the process ID and returns what removes it again.
-func writePid(path string) (remove func(), err error) {
-	if path == "" {
-		return func() {}, nil
-	}
-	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
-		return nil, fmt.Errorf("write the process ID: %w", err)
-	}
-	return func() { _ = os.Remove(path) }, nil // a file left behind is overwritten next time
-}
-
-// openLog returns where log lines go: the standard output and, if configured,
-// a file.
-func openLog(stdout io.Writer, cfg *config.Config) (io.Writer, func(), error) {
-	if cfg.LogFile == "" {
-		return stdout, func() {}, nil
-	}
-	path := cfg.LogFile
-	if strings.HasSuffix(path, string(filepath.Separator)) {
-		path = filepath.Join(path, "legate.log")
-	}
-	file, err := logfile.Open(path, logfile.Rotation{Bytes: int64(cfg.LogRotateBytes), Age: cfg.LogRotateDuration, Keep: cfg.LogRotateMaxFiles})
-	if err != nil {
-		return nil, nil, err
-	}
-	return io.MultiWriter(stdout, file), func() { _ = file.Close() }, nil // nothing is left that could report it
 }

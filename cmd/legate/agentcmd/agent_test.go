@@ -14,10 +14,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/legate-project/legate/agent/ready"
 	"github.com/legate-project/legate/cmd/legate/command"
 	"github.com/legate-project/legate/cmd/legate/command/commandtest"
 	"github.com/legate-project/legate/config"
@@ -34,6 +36,8 @@ type fakeProcess struct {
 	hangStart bool
 	starting  <-chan time.Time // how long a start takes; nil for no time
 	hangLeave bool
+	state     atomic.Pointer[ready.State] // nil is ready
+	dead      atomic.Bool                 // its loops do not answer
 }
 
 var _ Process = (*fakeProcess)(nil)
@@ -62,6 +66,11 @@ func (f *fakeProcess) Leave(ctx context.Context) error {
 	return nil
 }
 
+func (f *fakeProcess) HandOver(context.Context) error {
+	f.did <- "HandOver"
+	return nil
+}
+
 func (f *fakeProcess) Stop(context.Context) error { f.did <- "Stop"; return f.stopErr }
 
 func (f *fakeProcess) Reload(cfg *config.Config) error {
@@ -73,6 +82,21 @@ func (f *fakeProcess) Reload(cfg *config.Config) error {
 }
 
 func (f *fakeProcess) Done() <-chan struct{} { return f.done }
+
+func (f *fakeProcess) Ready(context.Context, *time.Duration) ready.State {
+	if s := f.state.Load(); s != nil {
+		return *s
+	}
+	return ready.State{Status: ready.Ready}
+}
+
+func (f *fakeProcess) Alive(ctx context.Context) error {
+	if f.dead.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return nil
+}
 
 // running is the command agent in the background.
 type running struct {
@@ -114,15 +138,17 @@ func startAgent(t *testing.T, process *fakeProcess, args ...string) *running {
 	return r
 }
 
-func (r *running) expect(what string) {
+func (r *running) expect(steps ...string) {
 	r.t.Helper()
-	select {
-	case did := <-r.process.did:
-		if did != what {
-			r.t.Fatalf("did %s, want %s\n%s", did, what, r.err)
+	for _, what := range steps {
+		select {
+		case did := <-r.process.did:
+			if did != what {
+				r.t.Fatalf("did %s, want %s\n%s", did, what, r.err)
+			}
+		case <-time.After(commandtest.Patience):
+			r.t.Fatalf("did not %s\n%s%s", what, r.out, r.err)
 		}
-	case <-time.After(commandtest.Patience):
-		r.t.Fatalf("did not %s\n%s%s", what, r.out, r.err)
 	}
 }
 
@@ -153,9 +179,15 @@ func (r *running) started() {
 // logs waits for a text in the log.
 func (r *running) logs(text string) {
 	r.t.Helper()
+	r.logsTimes(text, 1)
+}
+
+// logsTimes waits until a text is so many times in the log.
+func (r *running) logsTimes(text string, times int) {
+	r.t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(commandtest.Patience); !strings.Contains(r.out.String(), text); {
+	for deadline := time.After(commandtest.Patience); strings.Count(r.out.String(), text) < times; {
 		select {
 		case <-tick.C:
 		case <-deadline:
@@ -182,9 +214,10 @@ func TestSignalsFollowTheConfiguration(t *testing.T) {
 			r.started()
 			r.signals <- c.sig
 			if c.leave {
-				r.expect("Leave")
+				r.expect("Leave", "Stop")
+			} else {
+				r.expect("HandOver", "Stop")
 			}
-			r.expect("Stop")
 			r.expectExit(0)
 		})
 	}
@@ -273,7 +306,7 @@ func TestReloadReadsTheFilesAgain(t *testing.T) {
 	r.expect("Reload ERR")
 	r.logs("no such thing")
 	r.signals <- syscall.SIGTERM
-	r.expect("Stop")
+	r.expect("HandOver", "Stop")
 	r.expectExit(0)
 	if _, err := os.Stat(pid); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the pid file stays: %v", err)
@@ -300,7 +333,7 @@ func TestChangedFilesAreReloaded(t *testing.T) {
 	}
 	r.expect("Reload WARN")
 	r.signals <- syscall.SIGTERM
-	r.expect("Stop")
+	r.expect("HandOver", "Stop")
 	r.expectExit(0)
 }
 
@@ -320,7 +353,7 @@ func TestFilesThatChangeDuringAStartAreReloaded(t *testing.T) {
 	write("ERROR")
 	r.expect("Reload ERROR")
 	r.signals <- syscall.SIGTERM
-	r.expect("Stop")
+	r.expect("HandOver", "Stop")
 	r.expectExit(0)
 }
 
@@ -453,7 +486,7 @@ func TestBannerAndLogFile(t *testing.T) {
 		"-log-json", "-log-file="+dir+"/logs/", "-encrypt=MDEyMzQ1Njc4OWFiY2RlZg==")
 	r.started()
 	r.signals <- syscall.SIGTERM
-	r.expect("Stop")
+	r.expect("HandOver", "Stop")
 	r.expectExit(0)
 	for _, want := range []string{`Node name: n1`, `Node ID: 6a0c4a6e-0000-4000-8000-000000000001`, `Datacenter: west of federation legate`, `Mode: server \(expects 3\)`,
 		`Client addresses: \[127.0.0.1\] \(HTTP: 8500, HTTPS: -1, DNS: 8600\)`, `Cluster address: 127.0.0.1 \(LAN: 8301, WAN: 8302, server: 8300\)`,

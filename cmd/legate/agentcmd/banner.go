@@ -3,6 +3,8 @@ package agentcmd
 import (
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/legate-project/legate/config"
@@ -16,6 +18,8 @@ func banner(w io.Writer, cfg *config.Config, id string) error {
 		mode = "server"
 	}
 	switch {
+	case cfg.ReadReplica:
+		mode += " (read replica: it never votes)"
 	case cfg.Bootstrap:
 		mode += " (bootstrap)"
 	case cfg.BootstrapExpect > 0:
@@ -36,7 +40,7 @@ func banner(w io.Writer, cfg *config.Config, id string) error {
 		{"Mode", mode},
 		{"Client addresses", fmt.Sprintf("%v (HTTP: %d, HTTPS: %d, DNS: %d)", cfg.ClientAddrs, cfg.Ports.HTTP, cfg.Ports.HTTPS, cfg.Ports.DNS)},
 		{"Cluster address", cluster + ")"},
-		{"Gossip encryption", onOff(len(cfg.EncryptKey) > 0)},
+		{"Gossip encryption", onOff(encrypted(cfg))},
 		{"TLS", tlsText(cfg)},
 	}
 	var b strings.Builder
@@ -49,6 +53,16 @@ func banner(w io.Writer, cfg *config.Config, id string) error {
 	return err
 }
 
+// encrypted tells whether there is a gossip key: a configured one, or those that are
+// kept.
+func encrypted(cfg *config.Config) bool {
+	if len(cfg.EncryptKey) > 0 || cfg.DevMode || cfg.DisableKeyringFile || cfg.DataDir == "" {
+		return len(cfg.EncryptKey) > 0
+	}
+	_, err := os.Stat(filepath.Join(cfg.DataDir, "serf", "local.keyring"))
+	return err == nil
+}
+
 func onOff(on bool) string {
 	if on {
 		return "on"
@@ -59,9 +73,9 @@ func onOff(on bool) string {
 // tlsText says what secures connections between agents.
 func tlsText(cfg *config.Config) string {
 	switch {
-	case cfg.TLS.Defaults.CertFile != "" || cfg.TLS.InternalRPC.CertFile != "":
-		return "own certificates"
-	case len(cfg.EncryptKey) > 0:
+	case cfg.TLS.InternalRPC.CertFile != "":
+		return "certificates from files"
+	case encrypted(cfg):
 		return "certificates derived from the gossip key"
 	}
 	return "self-signed certificates, identities are not checked"

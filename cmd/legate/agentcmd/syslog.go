@@ -102,12 +102,7 @@ func (s *system) take(write func(string) error, text string) {
 func (s *system) handler(level slog.Leveler) slog.Handler {
 	to := func(write func(string) error) slog.Handler {
 		w := lines(func(text string) { s.take(write, text) })
-		return slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
-				return slog.Attr{}
-			}
-			return a
-		}})
+		return slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: untimed})
 	}
 	return severities{level: level, debug: to(s.to.Debug), info: to(s.to.Info), warn: to(s.to.Warning), err: to(s.to.Err)}
 }

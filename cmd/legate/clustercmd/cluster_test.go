@@ -8,8 +8,8 @@ import (
 )
 
 func commands() []command.Command {
-	return []command.Command{Members(), Join(), Leave(), ForceLeave(), Reload(), RTT(),
-		FederationStatus(), FederationList(), FederationRemove(), FederationAllow()}
+	return []command.Command{Members(), Join(), Leave(), ForceLeave(), Reload(), Ready(), RTT(), Keyring(),
+		FederationStatus(), FederationList(), FederationRemove(), FederationAllow(), FederationPrimary()}
 }
 
 const members = `[
@@ -37,6 +37,9 @@ func TestCommands(t *testing.T) {
 		{Args: "members extra", Code: 1, Err: "too many arguments"},
 		{Args: "members -nope", Code: 1, Err: "flag provided but not defined: -nope"},
 		{Args: "members", Answers: commandtest.Answers{"GET /v1/agent/members": "403!Permission denied"}, Code: 1, Err: "the agent answered 403: Permission denied"},
+		{Args: "ready", Answers: commandtest.Answers{"GET /v1/agent/ready": `{"Status":"ready"}`}, Out: "ready\n"},
+		{Args: "ready -wait=1ms", Answers: commandtest.Answers{"GET /v1/agent/ready": `503!{"Status":"leaving","Reason":"The agent leaves or ends"}`}, Code: 1, Err: "the agent is not ready: leaving: The agent leaves"},
+		{Args: "ready", Answers: commandtest.Answers{"GET /v1/agent/ready": "403!Endpoint is blocked"}, Code: 1, Err: "the agent answered 403: Endpoint is blocked"},
 		{Args: "join 10.0.0.1 10.0.0.2", Answers: commandtest.Answers{"PUT /v1/agent/join/10.0.0.1": ""}, Err: "Error joining address '10.0.0.2'",
 			Out: "Successfully joined cluster by contacting 1 nodes.\n"},
 		{Args: "join -wan x", Answers: commandtest.Answers{"PUT /v1/agent/join/x": ""}, Asked: "wan=1", Out: "Successfully joined cluster by contacting 1 nodes.\n"},
@@ -51,6 +54,18 @@ func TestCommands(t *testing.T) {
 			Out: "Datacenter  State    Reason\ndc1         up       -\ndc2         removed  by s1.dc1\n"},
 		{Args: "federation remove dc3", Answers: commandtest.Answers{"PUT /v1/federation/datacenters/dc3": `{"Told":5,"Missed":["s9.dc2"]}`},
 			Out: "Datacenter dc3 is removed from the federation: its servers are refused until it is allowed again\n(legate federation allow dc3).\n5 servers know it now.\nThese did not answer and will learn it by gossip: s9.dc2\n"},
+		{Args: "federation primary", Answers: commandtest.Answers{"GET /v1/federation/primary": `{"Home":"dc2","Version":1700000000000,"By":"s1.dc2","Datacenters":[
+			{"Datacenter":"dc1","Enabled":true,"Running":true,"ReplicatedIndex":7},{"Datacenter":"dc2"},{"Datacenter":"dc3","Error":"No path to datacenter"},
+			{"Datacenter":"dc4","Enabled":true,"ReplicatedIndex":5,"LastErrorMessage":"No cluster leader"}]}`},
+			Out: "The home of access control is dc2, since 2023-11-14T22:13:20Z, by s1.dc2.\n" +
+				"Datacenter  Copies        Index of the home  Known to be current  Last error\n" +
+				"dc1         followed      7                  -                    -\n" +
+				"dc2         home          -                  -                    -\n" +
+				"dc3         unknown       -                  -                    No path to datacenter\n" +
+				"dc4         not followed  5                  -                    No cluster leader\n"},
+		{Args: "federation primary -force dc3", Answers: commandtest.Answers{"PUT /v1/federation/primary/dc3": `{"Home":"dc3","From":"dc1","Told":3,"Missed":["s1.dc1"]}`},
+			Out: "Datacenter dc3 is the home of access control now, after dc1.\n3 servers know it now.\nThese did not answer and will learn it by gossip: s1.dc1\n"},
+		{Args: "federation primary -force", Code: 1, Err: "-force needs"},
 		{Args: "leave", Answers: commandtest.Answers{"PUT /v1/agent/leave": ""}, Out: "Graceful leave complete\n"},
 		{Args: "leave now", Code: 1, Err: "too many"},
 		{Args: "force-leave -prune n1", Answers: commandtest.Answers{"PUT /v1/agent/force-leave/n1": ""}, Asked: "prune=1"},

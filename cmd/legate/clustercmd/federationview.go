@@ -54,6 +54,9 @@ func writeView(w io.Writer, v *status.View, now time.Time) error {
 		leader = "which has no leader"
 	}
 	fmt.Fprintf(w, "Datacenter %s, %s, as %s sees the others:\n", command.Printable(v.Datacenter), command.Printable(leader), command.Printable(v.Server))
+	if v.Home != "" {
+		fmt.Fprintf(w, "The home of access control is %s (legate federation primary shows more).\n", command.Printable(v.Home))
+	}
 	if len(v.Links) == 0 {
 		_, err := fmt.Fprintln(w, "no other datacenter is known")
 		return err
@@ -69,6 +72,10 @@ func writeView(w io.Writer, v *status.View, now time.Time) error {
 	for _, l := range v.Links {
 		if l.Reason != "" {
 			fmt.Fprintf(w, "%s is %s: %s\n", command.Printable(l.Datacenter), command.Printable(l.State), command.Printable(l.Reason))
+		}
+		if l.OtherHome != "" {
+			fmt.Fprintf(w, "%s takes %s for the home of access control, not %s: have primary_datacenter name the same one on all servers.\n",
+				command.Printable(l.Datacenter), command.Printable(l.OtherHome), command.Printable(v.Home))
 		}
 		if l.LastError != "" && l.State == status.Unreachable {
 			fmt.Fprintf(w, "%s: the last error was: %s\n", command.Printable(l.Datacenter), command.Printable(l.LastError))

@@ -1,14 +1,19 @@
 package command
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 )
@@ -28,7 +33,7 @@ type Client struct {
 // newClient declares the flags that Consul's commands share.
 func newClient(fs *flag.FlagSet, how Access) *Client {
 	c := &Client{}
-	fs.StringVar(&c.addr, "http-addr", "", "`address` of the agent: host:port, a URL or unix://path. Also CONSUL_HTTP_ADDR. Default: localhost:8500.")
+	fs.StringVar(&c.addr, "http-addr", "", "`address` of the agent: host:port, a URL such as https://host:port, or unix://path. Also CONSUL_HTTP_ADDR. Default: localhost:8500, over TLS with CONSUL_HTTP_SSL=true.")
 	fs.StringVar(&c.token, "token", "", "access `token`. Also CONSUL_HTTP_TOKEN.")
 	fs.StringVar(&c.tokenFile, "token-file", "", "`file` that holds the access token. Also CONSUL_HTTP_TOKEN_FILE.")
 	fs.StringVar(&c.caFile, "ca-file", "", "`file` of the authorities' certificates. Also CONSUL_CACERT.")
@@ -115,5 +120,59 @@ func (c *Client) Explain(err error) string {
 	if errors.Is(err, syscall.ECONNREFUSED) || (errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(c.Config().Address, "unix://")) {
 		return fmt.Sprintf("no agent answers at %s (%v)\nIs one running? legate agent -dev starts one; -http-addr or CONSUL_HTTP_ADDR choose another.", c.Config().Address, err)
 	}
+	if why := hint(err); why != "" {
+		return err.Error() + why
+	}
+	if alert := c.alert(err); alert != nil {
+		return alert.Error() + hint(alert)
+	}
 	return err.Error()
+}
+
+// alert looks once more at why no connection came about: net/http says of a refused
+// handshake now what the agent said, now only that its HTTP/2 connection did not
+// come about. It returns nil if there is nothing to add.
+func (c *Client) alert(err error) error {
+	config := c.Config()
+	host, secure := strings.CutPrefix(config.Address, "https://")
+	if failed, ok := errors.AsType[*url.Error](err); !ok || failed.Timeout() || !secure && config.Scheme != "https" {
+		return nil
+	}
+	conf, err := api.SetupTLSConfig(&config.TLSConfig)
+	if err != nil {
+		return nil
+	}
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: alertWait}, "tcp", host, conf)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	// In TLS 1.3 the verdict on a client's certificate follows the handshake.
+	if err = conn.SetReadDeadline(time.Now().Add(alertWait)); err == nil {
+		_, err = conn.Read(make([]byte, 1))
+	}
+	if hint(err) == "" {
+		return nil
+	}
+	return err
+}
+
+// alertWait is how long a refusal is waited for, of which it is known that there was one.
+const alertWait = 2 * time.Second
+
+// hint says what may help when TLS failed.
+func hint(err error) string {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return "\n-ca-file, -ca-path, CONSUL_CACERT or CONSUL_CAPATH name the authority of the agent's certificate."
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return "\n-tls-server-name or CONSUL_TLS_SERVER_NAME say which name to expect in the agent's certificate."
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
+		return "\nNo TLS is spoken at this address: is it the port of HTTP?"
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" { // an alert
+		return "\nThe agent refused the handshake. It may ask for a certificate: -client-cert and -client-key, or CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY."
+	}
+	return ""
 }

@@ -23,6 +23,8 @@ const (
 	ExitError = 1
 	// ExitNoMatch says that nothing matched, or that what was run failed.
 	ExitNoMatch = 2
+	// ExitPartial says that some did what was asked, and some did not.
+	ExitPartial = 2
 )
 
 // Program is one run of the program with its surroundings.
@@ -74,12 +76,12 @@ func (p *Program) Run(args []string) int {
 	var top []string
 	groups := map[string][]string{}
 	for _, one := range p.Commands {
-		first, second, nested := strings.Cut(one.Name, " ")
-		if nested {
-			groups[first] = append(groups[first], second)
-		} else {
-			top = append(top, first)
+		at := strings.LastIndexByte(one.Name, ' ')
+		if at < 0 {
+			top = append(top, one.Name)
+			continue
 		}
+		groups[one.Name[:at]] = append(groups[one.Name[:at]], one.Name[at+1:])
 	}
 	for _, one := range p.Commands {
 		if one.New == nil {
@@ -88,6 +90,9 @@ func (p *Program) Run(args []string) int {
 		}
 		c.Commands[one.Name] = func() (cli.Command, error) { return newRunner(p, one), nil }
 	}
+	if os.Getenv("COMP_LINE") != "" { // a shell wants to know how a line may go on: the arguments are its own
+		return p.answer(c)
+	}
 	if subs, rest := groups[c.Subcommand()], c.SubcommandArgs(); len(subs) > 0 && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
 		return p.group(Command{Name: c.Subcommand()}, subs).Run(rest)
 	}
@@ -95,6 +100,11 @@ func (p *Program) Run(args []string) int {
 		fmt.Fprintf(p.Stderr, "legate: unknown command %q%s. legate -h lists them.\n", name, suggestion(name, top))
 		return ExitError
 	}
+	return p.answer(c)
+}
+
+// answer has the library run the command, and returns the exit code.
+func (p *Program) answer(c *cli.CLI) int {
 	code, err := c.Run()
 	if err != nil {
 		fmt.Fprintf(p.Stderr, "Error: %v\n", err)
@@ -145,11 +155,16 @@ func (p *Program) group(c Command, subs []string) *group {
 func (g *group) Help() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Usage: legate %s <subcommand> [flags] [arguments]\n\nExamples:\n", g.name)
+	shown := map[string]bool{} // a group within is shown by its first command
 	for _, c := range g.program.Commands {
-		if strings.HasPrefix(c.Name, g.name+" ") {
-			example, _, _ := strings.Cut(c.Example, "\n")
-			fmt.Fprintf(&b, "\n  %s", example)
+		below, ok := strings.CutPrefix(c.Name, g.name+" ")
+		sub, _, _ := strings.Cut(below, " ")
+		example, _, _ := strings.Cut(c.Example, "\n")
+		if !ok || example == "" || shown[sub] {
+			continue
 		}
+		shown[sub] = true
+		fmt.Fprintf(&b, "\n  %s", example)
 	}
 	return b.String()
 }

@@ -263,7 +263,8 @@ func (d *capture) create(name string) (*os.File, error) {
 // question asks the agent for JSON.
 func (d *capture) question(ctx context.Context, path string) (any, error) {
 	var answer any
-	_, err := d.client.Raw().Query(path, &answer, (&api.QueryOptions{}).WithContext(ctx))
+	// Of any server: there may be no leader, which is when people collect evidence.
+	_, err := d.client.Raw().Query(path, &answer, (&api.QueryOptions{AllowStale: true}).WithContext(ctx))
 	return answer, err
 }
 

@@ -129,7 +129,7 @@ func TestDebug(t *testing.T) {
 		t.Fatalf("code %d: %s%s", r.Code, r.Out, r.Err)
 	}
 	// A cut must not hold up the interval, so others are asked for their views at the begin only.
-	for _, want := range []string{"GET /v1/federation/status?", "GET /v1/federation/status?local=", "GET /v1/agent/metrics?", "GET /v1/agent/metrics?format=prometheus"} {
+	for _, want := range []string{"GET /v1/federation/status?stale=", "GET /v1/federation/status?local=", "GET /v1/agent/metrics?stale=", "GET /v1/agent/metrics?format=prometheus"} {
 		if !slices.Contains(r.Asked, want) {
 			t.Errorf("%q was not asked: %q", want, r.Asked)
 		}

@@ -4,6 +4,7 @@ package labcmd
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -28,6 +29,7 @@ const (
 	labStartTimeout = 2 * time.Minute
 	labStopTimeout  = 30 * time.Second
 	labSendTimeout  = 30 * time.Second
+	keyBytes        = 32 // of a gossip key
 )
 
 // Lab is the command lab.
@@ -113,6 +115,7 @@ type labAction struct {
 	keep     string
 	verbose  bool
 	observe  bool
+	acl      bool
 	watchers observers
 }
 
@@ -126,6 +129,7 @@ func (a *labAction) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&a.loss, "loss", "0%", "`share` of packets lost, each way.")
 	fs.StringVar(&a.keep, "dir", "", "keep the agents' state in this `directory`. Empty takes a temporary one and removes it at the end.")
 	fs.BoolVar(&a.verbose, "log", false, "Show the agents' logs, too.")
+	fs.BoolVar(&a.acl, "acl", false, "Lock the federation down: gossip is encrypted, and nobody may do anything without a token. The lab makes some and shows them.")
 	fs.BoolVar(&a.observe, "observe", false, "Start the Prometheus and the Grafana that are on the PATH, with Legate's rules and dashboards, for this lab.")
 	fs.StringVar(&a.watchers.prometheusAddr, "prometheus-addr", "127.0.0.1:0", "loopback `address` of Prometheus; port 0 takes a free one.")
 	fs.StringVar(&a.watchers.grafanaAddr, "grafana-addr", "127.0.0.1:0", "loopback `address` of Grafana; port 0 takes a free one.")
@@ -149,6 +153,12 @@ func (a *labAction) prepare(stderr io.Writer) error {
 	// visitor sees cuts and round trips within seconds.
 	a.spec.Timing = agent.Timing{WAN: gossip.Timing{ProbeInterval: time.Second, ProbeTimeout: 700 * time.Millisecond, SuspicionMult: 3, PushPullInterval: 15 * time.Second},
 		CoordinatePeriod: 2 * time.Second}
+	if a.acl {
+		a.spec.Access, a.spec.Key = testcluster.NewAccess(), make([]byte, keyBytes)
+		if _, err := rand.Read(a.spec.Key); err != nil {
+			return err
+		}
+	}
 	a.spec.Seed = uint64(time.Now().UnixNano())
 	a.spec.Log = logging.Discard()
 	if a.verbose {
@@ -253,10 +263,13 @@ func (a *labAction) start(ctx context.Context, c *command.Call, group *lifecycle
 	if err := cluster.WaitFederated(ctx); err != nil {
 		return err
 	}
+	if err := cluster.MakeTokens(ctx); err != nil {
+		return err
+	}
 	if err := cluster.RegisterExamples(ctx); err != nil {
 		return err
 	}
-	fmt.Fprint(c.Stdout, labHints(cluster))
+	fmt.Fprint(c.Stdout, labHints(cluster, a.spec.Access))
 	return a.watched(ctx, c, group, cluster)
 }
 
@@ -282,7 +295,7 @@ func (a *labAction) watched(ctx context.Context, c *command.Call, group *lifecyc
 }
 
 // labHints are commands to copy; each works as it stands.
-func labHints(cluster *testcluster.Cluster) string {
+func labHints(cluster *testcluster.Cluster, access *testcluster.Access) string {
 	program, err := os.Executable()
 	if wd, werr := os.Getwd(); err == nil && werr == nil {
 		if rel, rerr := filepath.Rel(wd, program); rerr == nil && !strings.HasPrefix(rel, "..") {
@@ -295,6 +308,14 @@ func labHints(cluster *testcluster.Cluster) string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, "  "+format+"\n", args...) }
 	b.WriteString("\nThe federation is up. Try, in another terminal:\n\n")
 	line("export CONSUL_HTTP_ADDR=%s", first.HTTPAddr())
+	authorized := ""
+	if access != nil {
+		line("%s kv put app/greeting hello      # refused: nobody may do anything without a token", program)
+		line("export CONSUL_HTTP_TOKEN=%s      # may do everything", access.Management)
+		line("%s acl token list", program)
+		line("%s kv put -token=%s app/greeting hello      # may write below app/, and find services", program, access.App)
+		authorized = fmt.Sprintf("-H 'X-Consul-Token: %s' ", access.Management)
+	}
 	line("%s members", program)
 	line("%s kv put greeting 'hello from %s'", program, first.Datacenter)
 	if len(dcs) > 1 {
@@ -309,8 +330,8 @@ func labHints(cluster *testcluster.Cluster) string {
 	} else {
 		line("dig @%s -p 8600 web.service.consul SRV +short", first.IP)
 	}
-	line("curl -s http://%s/v1/catalog/service/web?pretty", first.HTTPAddr())
-	line("curl -s http://%s/metrics | grep legate_federation", first.HTTPAddr())
+	line("curl -s %shttp://%s/v1/catalog/service/web?pretty", authorized, first.HTTPAddr())
+	line("curl -s %shttp://%s/metrics | grep legate_federation", authorized, first.HTTPAddr())
 	b.WriteString("\nCtrl-C ends the lab and removes its state.\n\n")
 	return b.String()
 }

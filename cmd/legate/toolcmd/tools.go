@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 
+	"github.com/legate-project/legate/agent/certificates"
 	"github.com/legate-project/legate/cmd/legate/command"
 	"github.com/legate-project/legate/config"
 )
@@ -46,7 +47,8 @@ func Configtest() command.Command { return validation("configtest", "The same as
 func validation(name, synopsis string) command.Command {
 	return command.Command{
 		Name: name, Synopsis: synopsis, Args: "FILE or DIRECTORY...", Min: 1, Max: -1,
-		About:   "Reads configuration as an agent would, all arguments together, and reports every fault. Nothing is started.",
+		About: "Reads configuration as an agent would, all arguments together, and reports every fault. Nothing is started.\n" +
+			"What is wrong with files of certificates is a warning: they may be elsewhere.",
 		Example: "legate " + name + " /etc/legate.d",
 		New:     func() command.Action { return &validateAction{} },
 	}
@@ -63,7 +65,14 @@ func (a *validateAction) Flags(fs *flag.FlagSet) {
 }
 
 func (a *validateAction) Run(c *command.Call, args []string) error {
-	_, warnings, err := config.Load(config.Sources{Paths: args, Format: a.format})
+	cfg, warnings, err := config.Load(config.Sources{Paths: args, Format: a.format})
+	if err == nil {
+		// The files may be on another machine than this one: what is wrong with them
+		// ends an agent, and is no fault of the configuration.
+		for _, fault := range certificates.Check(cfg) {
+			warnings = append(warnings, fault.Error())
+		}
+	}
 	for _, w := range warnings {
 		fmt.Fprintln(c.Stderr, "Warning:", w)
 	}

@@ -15,12 +15,15 @@ import (
 )
 
 func commands() []command.Command {
-	return []command.Command{Keygen(), Validate(), Configtest(), Version()}
+	return []command.Command{Keygen(), Validate(), Configtest(), Completion(), Man(), Version()}
 }
 
 func TestCommands(t *testing.T) {
 	commandtest.Check(t, commands(), []commandtest.Case{
 		{Args: "version -format=xml", Code: 1, Err: "unknown -format"},
+		{Args: "completion tcsh", Code: 1, Err: "want bash, zsh or fish"},
+		{Args: "completion bash", Out: "complete -o nospace -C legate legate\n"},
+		{Args: "man /dev/null/x", Code: 1, Err: "make the folder of the manual"},
 		{Args: "keygen x", Code: 1, Err: "too many"},
 		{Args: "validate", Code: 1, Err: "too few"},
 	})
@@ -47,11 +50,11 @@ func TestTools(t *testing.T) {
 		t.Errorf("version: %q, %v", r.Out, err)
 	}
 	good, bad := filepath.Join(t.TempDir(), "a.hcl"), filepath.Join(t.TempDir(), "b.json")
-	_ = os.WriteFile(good, []byte(`data_dir = "/d" bind_addr = "10.0.0.1" acl { enabled = true }`), 0o600)
+	_ = os.WriteFile(good, []byte(`data_dir = "/d" bind_addr = "10.0.0.1" ui_config { enabled = true }`), 0o600)
 	_ = os.WriteFile(bad, []byte(`{"data_dri":"/d","ports":{"http":-5}}`), 0o600)
 	for _, command := range []string{"validate", "configtest"} {
 		r = commandtest.Run(t, commands(), nil, "", command, good)
-		if r.Code != 0 || r.Out != "Configuration is valid!\n" || !strings.Contains(r.Err, "acl.enabled is accepted but has no effect yet") {
+		if r.Code != 0 || r.Out != "Configuration is valid!\n" || !strings.Contains(r.Err, "ui_config.enabled is accepted but has no effect yet") {
 			t.Errorf("%s: %d %q %q", command, r.Code, r.Out, r.Err)
 		}
 		r = commandtest.Run(t, commands(), nil, "", command, bad)
@@ -61,5 +64,19 @@ func TestTools(t *testing.T) {
 	}
 	if r = commandtest.Run(t, commands(), nil, "", "validate", "-quiet", good); r.Out != "" || r.Code != 0 {
 		t.Errorf("-quiet says %q", r.Out)
+	}
+}
+
+// Faults of certificates are told, and are no faults of the configuration: it may be
+// checked where they are not.
+func TestValidateLooksAtCertificates(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.hcl")
+	missing := filepath.Join(t.TempDir(), "missing.pem")
+	if err := os.WriteFile(path, []byte(`data_dir = "/d" bind_addr = "127.0.0.1" tls { defaults { ca_file = "`+missing+`" } }`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := commandtest.Run(t, commands(), nil, "", "validate", path)
+	if r.Code != 0 || !strings.Contains(r.Err, "Warning: tls.internal_rpc: ca_file") || !strings.Contains(r.Err, missing) || !strings.Contains(r.Out, "valid") {
+		t.Errorf("%d, %q, %q", r.Code, r.Out, r.Err)
 	}
 }

@@ -1,47 +1,25 @@
-// Package rules says what a caller may do: resources, access levels and the
-// Authorizer that answers for one caller.
+// Package rules says what a caller may do: resources, access levels, the language
+// of rules, how rules of several policies come together, and the Authorizer that
+// answers for one caller.
 //
-// It holds no tokens and stores nothing.
+// It holds no tokens and stores nothing. It does not say which access an operation
+// needs: each operation asks for itself.
 package rules
 
 import "fmt"
-
-// Resource is a kind of thing that access is granted to.
-type Resource string
-
-// The resources of the interfaces that clients know.
-const (
-	ACL      Resource = "acl"
-	Agent    Resource = "agent"
-	Event    Resource = "event"
-	Key      Resource = "key"
-	Keyring  Resource = "keyring"
-	Node     Resource = "node"
-	Operator Resource = "operator"
-	Query    Resource = "query"
-	Service  Resource = "service"
-	Session  Resource = "session"
-)
-
-// Access is what is asked for.
-type Access string
-
-// The access levels, weakest first.
-const (
-	List  Access = "list"
-	Read  Access = "read"
-	Write Access = "write"
-)
 
 // Authorizer answers for one caller. Implementations are immutable and safe
 // for concurrent use.
 type Authorizer interface {
 	// Allow reports whether the caller has the access to the named thing. For a
-	// recursive access the name is a prefix.
+	// recursive access (List, WriteAll) the name is a prefix.
 	Allow(Resource, Access, string) bool
 	// Who names the caller in errors, without its secret.
 	Who() string
 }
+
+// Anonymous is Who of callers that show no token.
+const Anonymous = "anonymous token"
 
 // DeniedError says which permission a caller lacks.
 type DeniedError struct {
@@ -53,9 +31,19 @@ type DeniedError struct {
 
 // Error implements error. Clients match on this text.
 func (e *DeniedError) Error() string {
-	text := fmt.Sprintf("Permission denied: %s lacks permission '%s:%s'", e.Who, e.Resource, e.Access)
+	access, below := e.Access, ""
+	switch access {
+	case WriteAll:
+		access, below = Write, " and everything below it"
+	case Recurse:
+		access = List
+	}
+	text := fmt.Sprintf("Permission denied: %s lacks permission '%s:%s'", e.Who, e.Resource, access)
 	if e.Name != "" {
-		text += fmt.Sprintf(" on %q", e.Name)
+		text += fmt.Sprintf(" on %q%s", e.Name, below)
+	}
+	if e.Who == Anonymous {
+		text += ". The anonymous token is used implicitly when a request does not specify a token."
 	}
 	return text
 }
@@ -71,9 +59,14 @@ func Require(a Authorizer, r Resource, access Access, name string) error {
 // AllowAll returns the authorizer of a datacenter without access control.
 func AllowAll() Authorizer { return everything{} }
 
-// Unlimited reports whether a grants everything, so that nothing needs to be
-// looked at.
-func Unlimited(a Authorizer) bool { return a == everything{} }
+// Unlimited reports whether a grants everything that can be asked, so that nothing
+// needs to be looked at.
+func Unlimited(a Authorizer) bool {
+	if c, ok := a.(*caller); ok {
+		return c.tree.unlimited
+	}
+	return a == everything{}
+}
 
 // everything is granted.
 type everything struct{}
@@ -84,4 +77,4 @@ var _ Authorizer = everything{}
 func (everything) Allow(Resource, Access, string) bool { return true }
 
 // Who implements Authorizer.
-func (everything) Who() string { return "anonymous token" }
+func (everything) Who() string { return Anonymous }

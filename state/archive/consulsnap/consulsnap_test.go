@@ -23,6 +23,7 @@ import (
 
 	"github.com/legate-project/legate/state/archive"
 	"github.com/legate-project/legate/state/archive/pack"
+	"github.com/legate-project/legate/state/autopilot"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/session"
@@ -131,11 +132,11 @@ func TestReportOfRealSnapshots(t *testing.T) {
 		made                  string
 		taken, left, needless string
 	}{
-		{"plain", 87, "2026-11-27T12:05:22.737Z", "checks 19, services 14, keys 37, nodes 7, coordinates 6, prepared queries 2, sessions 2",
-			"CA roots 1, CA provider states 1, config entries 1, autopilot configuration 1, CA configuration 1, " + mesh, "indexes of tables 40, system metadata 3, " + needless},
-		{"acl", 100, "2026-11-27T12:06:15.488Z", "checks 19, services 14, keys 37, nodes 7, coordinates 6, prepared queries 2, sessions 2",
-			"ACL tokens 5, ACL policies 4, CA roots 1, CA provider states 1, config entries 1, ACL auth methods 1, ACL roles 1, " +
-				"autopilot configuration 1, CA configuration 1, ACL binding rules 1, " + mesh, "indexes of tables 45, system metadata 4, " + needless},
+		{"plain", 87, "2026-11-27T12:05:22.737Z", "checks 19, services 14, keys 37, nodes 7, coordinates 6, prepared queries 2, sessions 2, autopilot configuration 1",
+			"CA roots 1, CA provider states 1, config entries 1, CA configuration 1, " + mesh, "indexes of tables 40, system metadata 3, " + needless},
+		{"acl", 100, "2026-11-27T12:06:15.488Z", "checks 19, services 14, keys 37, ACL tokens 5, nodes 7, ACL policies 4, coordinates 6, prepared queries 2, " +
+			"ACL auth methods 1, ACL roles 1, sessions 2, autopilot configuration 1, ACL binding rules 1",
+			"CA roots 1, CA provider states 1, config entries 1, CA configuration 1, " + mesh, "indexes of tables 45, system metadata 4, " + needless},
 	} {
 		keys := 0
 		r, err := Inspect(bytes.NewReader(snapshot(t, c.name)), func(string, int) { keys++ })
@@ -173,6 +174,35 @@ func TestRealSnapshotKeepsValuesFlagsLocksAndIndexes(t *testing.T) {
 		if got := entry(t, rows, want.Key); !reflect.DeepEqual(*got, want) {
 			t.Errorf("%+v, want %+v", *got, want)
 		}
+	}
+}
+
+func TestTheAutopilotConfigurationComesAlong(t *testing.T) {
+	find := func(b []byte) (c autopilot.Config) {
+		rows, _, r := converted(t, b)
+		row := rows["r\x13"]
+		if row == nil {
+			t.Fatalf("there is none: %+v", r)
+		}
+		if _, err := c.UnmarshalMsg(row[9:]); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	want := autopilot.Default()
+	want.CreateIndex, want.ModifyIndex = 4, 4
+	if got := find(snapshot(t, "plain")); got != want {
+		t.Errorf("of a real snapshot: %+v, want %+v", got, want)
+	}
+	own := m{"CleanupDeadServers": false, "LastContactThreshold": 3, "MaxTrailingLogs": 4, "MinQuorum": 5, "ServerStabilizationTime": 6,
+		"RedundancyZoneTag": "zone", "DisableUpgradeMigration": true, "UpgradeVersionTag": "v", "CreateIndex": 7, "ModifyIndex": 8}
+	if got := find(stated(t, typeAutopilot, own)); got != (autopilot.Config{LastContactThreshold: 3, MaxTrailingLogs: 4, MinQuorum: 5, ServerStabilizationTime: 6,
+		RedundancyZoneTag: "zone", DisableUpgradeMigration: true, UpgradeVersionTag: "v", CreateIndex: 7, ModifyIndex: 8}) {
+		t.Errorf("%+v", got)
+	}
+	own["LastContactThreshold"] = -1
+	if _, _, r := converted(t, stated(t, typeAutopilot, own)); kinds(r.Left) != "broken autopilot configurations 1" || len(r.Taken) > 0 {
+		t.Errorf("a broken one: %+v", r)
 	}
 }
 
@@ -258,7 +288,7 @@ func TestWhatIsUnknownIsTold(t *testing.T) {
 func TestReportsHaveNoTokens(t *testing.T) {
 	r, err := Inspect(bytes.NewReader(stated(t,
 		4, m{"ID": "secret1", "Name": "old", "Type": "client"}, 4, m{"ID": "secret2", "Name": ""}, 99, m{"ID": "secret3"},
-		17, m{"AccessorID": "open", "SecretID": "secret4"}, 17, m{"ID": "secret5", "SecretID": "secret5"}, 25, m{"ID": "rule"})), nil)
+		17, m{"AccessorID": "open", "SecretID": "secret4"}, 17, m{"SecretID": "secret5"}, 19, m{"ID": "p", "Name": "p", "Rules": `secret6 {`}, 12, m{"ID": "open"})), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +297,8 @@ func TestReportsHaveNoTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := strings.Join(r.LeftOut(), "; "); strings.Contains(got+shown.String(), "secret") ||
-		got != "ACL tokens: 2 (open and 1 more); ACL tokens of versions before 1.4: 2 (old and 1 more); records of the unknown type 99: 1; ACL binding rules: 1 (rule)" {
+		got != "ACL tokens of versions before 1.4: 2 (old and 1 more); ACL tokens that are not whole: 1; records of the unknown type 99: 1; intentions: 1 (open); "+
+			"the field ACL policies: the Rules of p, which are not known here, so that it denies everything: 1" {
 		t.Errorf("%s\n%s", got, shown.String())
 	}
 }
@@ -275,7 +306,7 @@ func TestReportsHaveNoTokens(t *testing.T) {
 func TestNamesAreBounded(t *testing.T) {
 	var records []any
 	for i := range 30 {
-		records = append(records, 19, m{"Name": fmt.Sprintf("%d%s", i, strings.Repeat("x", 200))})
+		records = append(records, 200, m{"Name": fmt.Sprintf("%d%s", i, strings.Repeat("x", 200))})
 	}
 	r, err := Inspect(bytes.NewReader(stated(t, records...)), nil)
 	if err != nil || len(r.Left) != 1 || len(r.Left[0].Names) != maxNames || len(r.Left[0].Names[0]) != maxName || r.Left[0].Others() != 10 {
@@ -446,7 +477,7 @@ func TestReportForPeople(t *testing.T) {
 	if err := r.Write(&out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"1.21.4", "2026-11-27 12:06:15 UTC", "Taken over", "Left out", "ACL roles", "(ops)", "service-defaults/web", "Not needed"} {
+	for _, want := range []string{"1.21.4", "2026-11-27 12:06:15 UTC", "Taken over", "Left out", "ACL roles", "service-defaults/web", "Not needed"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}

@@ -10,8 +10,10 @@ import (
 	"strings"
 
 	"github.com/legate-project/legate/rtt"
+	"github.com/legate-project/legate/state/acl"
 	"github.com/legate-project/legate/state/archive"
 	"github.com/legate-project/legate/state/archive/pack"
+	"github.com/legate-project/legate/state/autopilot"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/kv"
@@ -56,6 +58,11 @@ func Convert(in io.ReadSeeker, out io.Writer, folder string) (_ *Report, err err
 	rows, err := second.names.Rows(index)
 	if err == nil {
 		err = sorted.add(rows)
+	}
+	if err == nil && second.bootstrapped > 0 {
+		if rows, err = acl.StartRows(&acl.Start{Bootstrapped: second.bootstrapped}, index); err == nil {
+			err = sorted.add(rows)
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -146,6 +153,7 @@ type converter struct {
 	newest         uint64 // index of a record
 	kept, limit    int    // bytes of sessions; maxKept, if 0
 	node           string // of the last registration
+	bootstrapped   uint64 // index at which the last management token was made; 0 for none
 }
 
 // tenant is what records of other namespaces, partitions and peers have.
@@ -198,8 +206,12 @@ func (c *converter) take(r *record) error {
 		return c.session(r)
 	case typeCoordinates:
 		return c.coordinates(r)
+	case typeQuery:
+		return c.query(r)
+	case typeAutopilot:
+		return c.autopilot(r)
 	}
-	return c.query(r)
+	return c.access(r)
 }
 
 func (c *converter) mayKeep() int { return cmp.Or(c.limit, maxKept) }
@@ -291,6 +303,20 @@ func (c *converter) query(r *record) error {
 	}
 	c.indexed(&q.CreateIndex, &q.ModifyIndex)
 	rows, err := query.Rows(&q)
+	return c.put(r.kind.name, r.size, rows, err)
+}
+
+func (c *converter) autopilot(r *record) error {
+	var a autopilot.Config
+	if err := decode(r.body, &a, c.lost(r)); err != nil {
+		return err
+	}
+	if err := a.Check(); err != nil {
+		c.tally.add(kind{"broken autopilot configurations", left, err.Error()}, r.size, nil)
+		return nil
+	}
+	c.indexed(&a.CreateIndex, &a.ModifyIndex)
+	rows, err := autopilot.Rows(&a)
 	return c.put(r.kind.name, r.size, rows, err)
 }
 

@@ -19,6 +19,7 @@ const maxElements = 1 << 16
 var (
 	errShape = errors.New("it has another form than expected")
 	freeForm = reflect.TypeFor[mesh.FreeForm]()
+	timeType = reflect.TypeFor[time.Time]()
 )
 
 // decoder brings MessagePack into structs, by the names of their fields. Nothing
@@ -55,8 +56,11 @@ func (d *decoder) value(v reflect.Value, path string) (err error) {
 		d.b, err = msgp.ReadNilBytes(d.b)
 		return err
 	}
-	if v.Type() == freeForm {
+	switch v.Type() {
+	case freeForm:
 		return d.free(v, path)
+	case timeType:
+		return d.time(v, path)
 	}
 	switch v.Kind() {
 	case reflect.Struct:
@@ -122,6 +126,20 @@ func (d *decoder) signed(v reflect.Value) (err error) {
 	n, d.b, err = msgp.ReadInt64Bytes(d.b)
 	v.SetInt(n)
 	return err
+}
+
+// time takes a time in the form of time.Time.MarshalBinary.
+func (d *decoder) time(v reflect.Value, path string) error {
+	b, err := d.text()
+	var t time.Time
+	if err == nil {
+		err = t.UnmarshalBinary(b)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: it is no time", path, errShape)
+	}
+	v.Set(reflect.ValueOf(t.UTC()))
+	return nil
 }
 
 // text reads text or bytes; it aliases what is decoded.

@@ -5,15 +5,19 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/legate-project/legate/state/archive/pack"
+	"github.com/legate-project/legate/state/autopilot"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/query"
 	"github.com/legate-project/legate/storage"
 )
 
-func otherTables() []storage.AnyTable { return append(coordinate.Tables(), query.Tables()...) }
+func otherTables() []storage.AnyTable {
+	return slices.Concat(coordinate.Tables(), query.Tables(), autopilot.Tables())
+}
 
 // unpacked is the state of a snapshot.
 func unpacked(t testing.TB, b []byte) (state []byte) {

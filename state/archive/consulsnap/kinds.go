@@ -20,6 +20,7 @@ const (
 	typeSession     = 3
 	typeCoordinates = 6
 	typeQuery       = 7
+	typeAutopilot   = 9
 	typeConfigEntry = 22
 )
 
@@ -33,7 +34,7 @@ const (
 // Why a kind is left out.
 const (
 	whyMesh   = "there is no service mesh here"
-	whyAccess = "access control is not taken over yet"
+	whyLegacy = "Consul has none of them since 1.11"
 	whyTenant = "there are no namespaces and partitions here"
 	whyPeer   = "there is no cluster peering here"
 )
@@ -48,15 +49,15 @@ func kindOf(typ byte) kind {
 	case typeSession:
 		return kind{name: "sessions", fate: taken}
 	case 4:
-		return kind{"ACL tokens of versions before 1.4", left, whyAccess}
+		return kind{"ACL tokens of versions before 1.4", left, whyLegacy}
 	case 5:
 		return kind{"tombstones of keys", needless, "indexes go on above those of the snapshot"}
 	case typeCoordinates:
 		return kind{name: "coordinates", fate: taken}
 	case typeQuery:
 		return kind{name: "prepared queries", fate: taken}
-	case 9:
-		return kind{"autopilot configuration", left, "it is set in the configuration here"}
+	case typeAutopilot:
+		return kind{name: "autopilot configuration", fate: taken}
 	case 12:
 		return kind{"intentions", left, whyMesh}
 	case 13:
@@ -67,18 +68,18 @@ func kindOf(typ byte) kind {
 		return kind{"CA configuration", left, whyMesh}
 	case 16:
 		return kind{"indexes of tables", needless, "indexes go on above those of the snapshot"}
-	case 17:
-		return kind{"ACL tokens", left, whyAccess}
-	case 19:
-		return kind{"ACL policies", left, whyAccess}
+	case typeToken:
+		return kind{name: "ACL tokens", fate: taken}
+	case typePolicy:
+		return kind{name: "ACL policies", fate: taken}
 	case typeConfigEntry:
 		return kind{"config entries", left, whyMesh}
-	case 23:
-		return kind{"ACL roles", left, whyAccess}
-	case 25:
-		return kind{"ACL binding rules", left, whyAccess}
-	case 27:
-		return kind{"ACL auth methods", left, whyAccess}
+	case typeRole:
+		return kind{name: "ACL roles", fate: taken}
+	case typeBinding:
+		return kind{name: "ACL binding rules", fate: taken}
+	case typeMethod:
+		return kind{name: "ACL auth methods", fate: taken}
 	case 29:
 		return kind{"parts of large writes", needless, "they were not finished"}
 	case 30:

@@ -35,7 +35,7 @@ func (a Answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	answer, ok := a[r.Method+" "+r.URL.Path]
 	if code, text, failed := strings.Cut(answer, "!"); failed && len(code) == 3 {
-		status := map[string]int{"403": 403, "500": 500}[code]
+		status := map[string]int{"403": 403, "500": 500, "503": 503}[code]
 		http.Error(w, text, status)
 		return
 	}
