@@ -210,6 +210,9 @@ func (c *Cluster) config(n *Node) (*config.Config, error) {
 	if c.spec.Dir == "" {
 		cfg.DataDir = ""
 	}
+	if c.spec.Access != nil {
+		c.spec.Access.configure(cfg)
+	}
 	if c.spec.Configure != nil {
 		c.spec.Configure(cfg)
 	}

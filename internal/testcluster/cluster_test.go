@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/agent"
+	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/internal/testcluster"
 	"github.com/legate-project/legate/op"
@@ -19,14 +20,29 @@ import (
 
 // fast shortens timers for clusters that live for seconds.
 func fast() agent.Timing {
-	return agent.Timing{FastGossip: true, RaftHeartbeat: 500 * time.Millisecond, SyncPeriod: 2 * time.Second, CoordinatePeriod: 500 * time.Millisecond}
+	return agent.Timing{FastGossip: true, RaftHeartbeat: 500 * time.Millisecond, SyncPeriod: 2 * time.Second, CoordinatePeriod: 500 * time.Millisecond, AutopilotPeriod: 200 * time.Millisecond}
+}
+
+// votesSoon has a server that comes vote as soon as it is healthy, and be healthy on a
+// busy machine.
+func votesSoon(cfg *config.Config) {
+	cfg.Autopilot.ServerStabilizationTime, cfg.Autopilot.LastContactThreshold = 0, 10*time.Second
 }
 
 // start runs a cluster until the test ends.
 func start(t testing.TB, s testcluster.Spec) *testcluster.Cluster {
 	t.Helper()
 	s.Network = ownNetwork(t)
-	s.Timing = fast()
+	if s.Timing == (agent.Timing{}) {
+		s.Timing = fast()
+	}
+	more := s.Configure
+	s.Configure = func(cfg *config.Config) {
+		votesSoon(cfg)
+		if more != nil {
+			more(cfg)
+		}
+	}
 	if s.Log == nil {
 		s.Log = logging.Discard()
 	}

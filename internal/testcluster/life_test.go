@@ -33,6 +33,20 @@ func seen(ctx context.Context, from *testcluster.Node, dc string) (string, error
 	return "", nil
 }
 
+// reason is what a server says of the state in which it sees a datacenter.
+func reason(ctx context.Context, from *testcluster.Node, dc string) string {
+	views, _, err := status.Federation.Call(ctx, from.Agent().Caller(), op.Header{}, &status.FederationRequest{})
+	if err != nil {
+		return err.Error()
+	}
+	for _, l := range views.Views[0].Links {
+		if l.Datacenter == dc {
+			return l.Reason
+		}
+	}
+	return ""
+}
+
 // everywhere waits until all servers of the datacenters see dc in the state, listed in
 // the catalog or not.
 func everywhere(t *testing.T, c *testcluster.Cluster, in []string, dc, state string, within time.Duration) {
@@ -45,7 +59,7 @@ func everywhere(t *testing.T, c *testcluster.Cluster, in []string, dc, state str
 			}
 			got, err := seen(ctx, n, dc)
 			if err != nil || got != state {
-				return fmt.Errorf("%s sees %s as %q: %v", n.Name, dc, got, err)
+				return fmt.Errorf("%s sees %s as %q: %v (%s)", n.Name, dc, got, err, reason(ctx, n, dc))
 			}
 			names, _, err := status.Datacenters.Call(ctx, n.Agent().Caller(), op.Header{}, &op.Empty{})
 			if err != nil || slices.Contains(names.Texts, dc) != listed && n.Datacenter != dc {

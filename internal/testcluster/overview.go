@@ -74,7 +74,9 @@ func (c *Cluster) describe(r *Row, n *Node) {
 			}
 		}
 	}
-	if s, _, err := catalog.ListServices.Call(ctx, a.Caller(), op.Header{Consistency: op.Stale}, &catalog.ServicesRequest{}); err == nil && s != nil {
+	h := c.header()
+	h.Consistency = op.Stale
+	if s, _, err := catalog.ListServices.Call(ctx, a.Caller(), h, &catalog.ServicesRequest{}); err == nil && s != nil {
 		r.Services = len(*s)
 	}
 	for j, dc := range c.Datacenters() {
@@ -160,7 +162,7 @@ func (c *Cluster) waitService(ctx context.Context, dc, service string) error {
 	defer t.Stop()
 	for {
 		if a := c.In(dc)[0].Agent(); a != nil {
-			list, _, err := catalog.ListInstances.Call(ctx, a.Caller(), op.Header{}, &catalog.ServiceRequest{Service: service})
+			list, _, err := catalog.ListInstances.Call(ctx, a.Caller(), c.header(), &catalog.ServiceRequest{Service: service})
 			if err == nil && list != nil && len(*list) > 0 {
 				return nil
 			}

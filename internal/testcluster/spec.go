@@ -46,7 +46,9 @@ type Spec struct {
 	// Dir holds the state of the agents; empty keeps it in memory.
 	Dir string
 	// Key is the gossip key; nil for none.
-	Key    []byte
+	Key []byte
+	// Access has nobody do anything without a token; nil has no access control.
+	Access *Access
 	Timing agent.Timing
 	// Configure changes an agent's configuration before it starts.
 	Configure func(*config.Config)
