@@ -53,7 +53,11 @@ func commandLine(t *testing.T, p *pair) {
 func (n *node) run(t *testing.T, code int, args ...string) string {
 	t.Helper()
 	words := strings.Fields(args[0])
-	r := proctest.Run(t, n.host, slices.Concat(words, []string{"-http-addr=" + n.ip + ":8500"}, args[1:])...)
+	how := []string{"-http-addr=" + n.ip + ":8500"}
+	if n.token != "" {
+		how = append(how, "-token="+n.token)
+	}
+	r := proctest.Run(t, n.host, slices.Concat(words, how, args[1:])...)
 	if r.Code != code {
 		t.Fatalf("legate %q ends with %d, want %d: %s%s", args, r.Code, code, r.Stdout, r.Stderr)
 	}
@@ -138,7 +142,7 @@ func monitorCommand(t *testing.T, p *pair) {
 		}
 		return nil
 	})
-	contains(t, "a line", strings.Split(m.String(), "\n")[0], " [DEBUG] ", ": ")
+	contains(t, "what is followed", m.String(), " [DEBUG] ", ": ")
 	contains(t, "a line", strings.Split(j.String(), "\n")[0], `{`, `"@message":`)
 	ended(t, m)
 	ended(t, j)
@@ -147,7 +151,7 @@ func monitorCommand(t *testing.T, p *pair) {
 
 func debugCommand(t *testing.T, p *pair) {
 	out := filepath.Join(t.TempDir(), "bundle")
-	said := p.s1.run(t, 0, "debug -duration=3s -interval=500ms -output="+out)
+	said := p.s1.run(t, 0, "debug -duration=10s -interval=500ms -output="+out)
 	contains(t, "debug", said, "Saved debug archive: "+out+".tar.gz")
 	if strings.Contains(said, "not collected") {
 		t.Errorf("debug says %s", said)
@@ -159,5 +163,5 @@ func debugCommand(t *testing.T, p *pair) {
 	}
 	listing := proctest.Tool(t, proctest.Machine(), "", "tar", "-tzf", out+".tar.gz")
 	contains(t, "the archive", listing, "bundle/agent.json", "bundle/host.json", "bundle/members.json", "bundle/raft.json", "bundle/metrics.json", "bundle/legate.log", "bundle/index.json",
-		"bundle/profile.prof", "bundle/trace.prof", "bundle/heap-000.prof", "bundle/goroutine-001.prof")
+		"bundle/profile.prof", "bundle/trace.prof", "bundle/heap-000.prof", "bundle/goroutine-000.prof")
 }

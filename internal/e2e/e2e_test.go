@@ -37,6 +37,7 @@ type spec struct {
 	wan    []string       // retry_join_wan
 	key    string         // encrypt
 	config map[string]any // more configuration
+	token  string         // a management token: there is access control, and all that the test asks shows this
 	flags  []string       // more flags
 }
 
@@ -54,7 +55,7 @@ func newNode(t testing.TB, s spec) *node {
 		s.dir = filepath.Join(t.TempDir(), "data")
 	}
 	n := &node{t: t, spec: s}
-	n.client = clientOf(t, s.host, s.ip)
+	n.client = clientOf(t, s.host, s.ip, s.token)
 	return n
 }
 
@@ -66,11 +67,11 @@ func start(t testing.TB, s spec) *node {
 	return n
 }
 
-func clientOf(t testing.TB, h *proctest.Host, ip string) *api.Client {
+func clientOf(t testing.TB, h *proctest.Host, ip, token string) *api.Client {
 	t.Helper()
 	transport := h.Transport()
 	t.Cleanup(transport.CloseIdleConnections)
-	c, err := api.NewClient(&api.Config{Address: net.JoinHostPort(ip, "8500"), Transport: transport})
+	c, err := api.NewClient(&api.Config{Address: net.JoinHostPort(ip, "8500"), Token: token, Transport: transport})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,6 +84,9 @@ func (n *node) args() []string {
 	conf := map[string]any{"performance": map[string]any{"raft_multiplier": 1}}
 	for k, v := range n.config {
 		conf[k] = v
+	}
+	if n.token != "" {
+		conf["acl"] = map[string]any{"enabled": true, "default_policy": "deny", "tokens": map[string]any{"initial_management": n.token, "agent": n.token}}
 	}
 	b, err := json.Marshal(conf)
 	if err != nil {

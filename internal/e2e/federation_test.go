@@ -119,7 +119,7 @@ func TestFederationSurvivesKilledLeaders(t *testing.T) {
 	// The same data directory, another address: back as well, as a voter.
 	moved := leaders[1]
 	moved.ip = moved.host.Addr(2, 77)
-	moved.client = clientOf(t, moved.host, moved.ip)
+	moved.client = clientOf(t, moved.host, moved.ip, moved.token)
 	moved.start()
 	for i, servers := range f.servers {
 		f.voters(patience, servers...)

@@ -10,8 +10,8 @@ import (
 )
 
 // idleMemory is the most resident memory that an agent with nothing to do may
-// hold, in bytes. It has some 45 MiB, of which 37 are pages of the program's file;
-// the kernel maps up to 10 MiB more of a file that was just written, as here.
+// hold, in bytes. A server has some 49 MiB, of which 40 are pages of the program's
+// file. Of a file that was just written the kernel would map 10 MiB more.
 const idleMemory = 60 << 20
 
 func TestIdleAgentsAreSmall(t *testing.T) {

@@ -33,7 +33,7 @@ func shortFormClientTests() []string {
 		"TestAPI_AgentSelf", "TestAPI_AgentMetrics", "TestAPI_AgentMonitor", "TestAPI_AgentMonitorJSON", "TestAPI_AgentJoin", "TestAPI_AgentChecks",
 		"TestAPI_CatalogServices_FilterExpr_NodeMeta", "TestAPI_CatalogRegistration", "TestAPI_HealthService", "TestAPI_HealthState_Filter",
 		"TestAPI_ClientWatchGet", "TestAPI_ClientAcquireRelease", "TestAPI_ClientTxn", "TestAPI_SessionCreateRenewDestroy", "TestAPI_EventFireList",
-		"TestAPI_CoordinateNodes", "TestAPI_PreparedQuery", "TestAPI_StatusLeader", "TestAPI_OperatorRaftGetConfiguration", "TestAPI_LockLockUnlock", "TestAPI_SemaphoreAcquireRelease",
+		"TestAPI_CoordinateNodes", "TestAPI_PreparedQuery", "TestAPI_ACLBootstrap", "TestAPI_ACLToken_CreateReadDelete", "TestAPI_StatusLeader", "TestAPI_OperatorRaftGetConfiguration", "TestAPI_OperatorAutopilotServerHealth", "TestAPI_OperatorAutopilotCASConfiguration", "TestAPI_OperatorUsage", "TestAPI_OperatorKeyringInstallListPutRemove", "TestAPI_LockLockUnlock", "TestAPI_SemaphoreAcquireRelease",
 	}
 }
 
