@@ -125,6 +125,7 @@ func (c *cluster) node(name, ip, dir string) *node {
 		"retry_interval":     "500ms",
 		"leave_on_terminate": false,
 		"session_ttl_min":    "1s",
+		"autopilot":          map[string]any{"server_stabilization_time": "500ms"},
 	})
 	if err != nil {
 		c.t.Fatal(err)

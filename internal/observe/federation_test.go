@@ -124,6 +124,7 @@ func (f *federation) node(dc int, name string, host int, args ...string) *node {
 		"gossip_wan":      map[string]any{"probe_interval": "1s", "probe_timeout": "500ms", "suspicion_mult": 3},
 		"session_ttl_min": "1s", "retry_interval": "1s", "retry_interval_wan": "1s", "leave_on_terminate": false,
 		"rejoin_after_leave": true,
+		"primary_datacenter": "dc1", "acl": map[string]any{"enabled": true, "default_policy": "allow"},
 	})
 	if err != nil {
 		f.t.Fatal(err)

@@ -114,7 +114,7 @@ scrape_configs:
 		"--web.listen-address="+ip+":9090", "--log.level=warn")
 	transport := h.Transport()
 	t.Cleanup(transport.CloseIdleConnections)
-	p.http = &http.Client{Transport: transport, Timeout: 30 * time.Second}
+	p.http = &http.Client{Transport: transport, Timeout: 2 * time.Minute}
 	proctest.Until(t, patience, "Prometheus answers", func() error {
 		_, err := p.instant("vector(1)")
 		return err
