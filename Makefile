@@ -13,7 +13,7 @@ BENCH    ?= .
 SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race linear observe client-tests lint deadcode fuzz bench microbench gossip-sim generate cross release clean
+.PHONY: help build run test race linear observe client-tests lint deadcode fuzz bench microbench gossip-sim generate cross release site man packages image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,8 +21,8 @@ help: ## list the targets
 build: ## build bin/legate
 	$(GO) build -trimpath -ldflags '$(LINK)' -o $(BIN) $(PACKAGE)
 
-run: build ## start a federation of several datacenters on this machine and try things on it
-	./$(BIN) lab
+run: build ## start a federation of several datacenters on this machine; LAB=-acl locks it down
+	./$(BIN) lab $(LAB)
 
 test: ## vet and run all tests
 	$(GO) vet ./...
@@ -82,6 +82,23 @@ cross: ## build for every system into dist/
 
 release: ## make and check the archives of a release, with checksums and a bill of materials, in dist/release
 	.ci/release '$(VERSION)' '$(LINK)' $(SYSTEMS)
+
+site: ## write the documentation as a site that is read from disk, into dist/site
+	$(GO) run ./cmd/site -to dist/site
+
+man: build ## write the manual pages into dist/man
+	./$(BIN) man dist/man
+
+packages: ## make packages for Debian and Red Hat in dist/packages, and install them on a machine that is thrown away; takes root
+	.ci/packages '$(VERSION)' '$(LINK)' $(SYSTEMS)
+
+image: ## build the container image legate, with docker, podman or buildah
+	@rm -rf dist/image && mkdir -p dist/image/data dist/image/tmp && chmod 750 dist/image/data && chmod 1777 dist/image/tmp
+	CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -ldflags '-s -w $(LINK)' -o dist/image/legate $(PACKAGE)
+	@for tool in docker 'podman --format=docker' 'buildah --format=docker'; do \
+		set -- $$tool; \
+		if command -v $$1 >/dev/null; then exec $$1 build $$2 --tag legate --file deployments/container/Containerfile dist/image; fi; \
+	done; echo "make image takes docker, podman or buildah"; exit 1
 
 clean: ## remove what was built
 	rm -rf bin dist

@@ -202,7 +202,7 @@ func TestComposeAndProvisioningNameFilesThatAreThere(t *testing.T) {
 	var compose struct {
 		Services map[string]struct {
 			Hostname    string
-			Build       struct{ Context, Dockerfile string }
+			Image       string
 			Volumes     []string
 			Environment map[string]string
 		}
@@ -220,8 +220,7 @@ func TestComposeAndProvisioningNameFilesThatAreThere(t *testing.T) {
 			from, _, _ := strings.Cut(v, ":")
 			exists(from)
 		}
-		if s.Build.Dockerfile != "" {
-			exists(filepath.Join(s.Build.Context, s.Build.Dockerfile))
+		if s.Image == "legate" { // which make image builds
 			if agents++; s.Hostname != name {
 				t.Errorf("%s is called %s", name, s.Hostname)
 			}
