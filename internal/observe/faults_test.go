@@ -57,7 +57,7 @@ func faults() []fault {
 	return []fault{
 		{name: "the leader is killed", short: true, strike: killLeader,
 			raises: []string{"LegateAgentDown", "LegateNoFailureTolerance", "LegateMembersFailed"}},
-		{name: "a majority is killed", short: true, strike: killMajority, again: manyWrites,
+		{name: "a majority is killed", short: true, strike: killMajority,
 			raises: []string{"LegateNoLeader", "LegateHTTPFails", "LegateClientWithoutServer", "LegateAntiEntropyFails", "LegateDatacenterDegraded"}},
 		{name: "recursors are silent", short: true, strike: func(s *scene) func() { s.recursor.mood.Store(silent); return nothing },
 			raises: []string{"LegateDNSFails", "LegateRecursorsFail"}},
@@ -111,7 +111,34 @@ func killMajority(s *scene) func() {
 	leader.Kill()
 	c := s.clients[0] // something to bring into the catalog
 	_, _ = s.ask(s.t.Context(), http.MethodPut, c.url("/v1/agent/service/register"), `{"Name":"late","Port":1}`)
-	return nothing
+	return s.steadyWrites()
+}
+
+// steadyWrites begins a write every 50 ms until what it returns is called. Each waits for
+// a leader before it fails, so writes that begin together would fail together, and then
+// none for longer than rates look back.
+func (s *scene) steadyWrites() (stop func()) {
+	ctx, cancel := context.WithCancel(s.t.Context())
+	var all sync.WaitGroup
+	all.Go(func() {
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			n := append(s.servers[:0:0], s.clients...)
+			for _, server := range s.servers {
+				if !server.Exited() {
+					n = append(n, server)
+				}
+			}
+			all.Go(func() { _, _ = s.ask(ctx, http.MethodPut, n[i%len(n)].url("/v1/kv/many"), "x") })
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	return func() { cancel(); all.Wait() }
 }
 
 // manyWrites writes keys at once. Each write waits for a leader before it fails.
