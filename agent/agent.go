@@ -255,11 +255,13 @@ func (a *Agent) Stop(ctx context.Context) error {
 }
 
 // Leave says goodbye: leadership moves on, then the WAN and the LAN pool hear
-// that this agent leaves. It does not stop the agent.
+// that this agent leaves. A server goes on answering before that, for
+// leave_drain_time. It does not stop the agent.
 func (a *Agent) Leave(ctx context.Context) error {
 	a.readiness.Leave()
 	var errs []error
 	if a.server != nil {
+		a.server.drain(ctx, a.cfg.Performance.LeaveDrainTime)
 		if err := a.server.leave(ctx); err != nil {
 			errs = append(errs, err)
 		}
@@ -278,7 +280,7 @@ func (a *Agent) Leave(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("leave the LAN pool: %w", err))
 	}
 	if a.server != nil {
-		a.server.awaitRemoval(ctx, a.cfg.Performance.LeaveDrainTime)
+		a.server.awaitRemoval(ctx)
 	}
 	return errors.Join(errs...)
 }

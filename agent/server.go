@@ -501,33 +501,52 @@ func (s *serverParts) serve() error {
 // fill up: at 1 % loss one carries about 0.1 MB/s of small calls over 80 ms.
 const betweenConns = 16
 
-// leave gives leadership away and says goodbye to the WAN.
-func (s *serverParts) leave(ctx context.Context) error {
-	var errs []error
+// drain goes on answering for the time given, with another server in the lead: whoever
+// sees that this one leaves has time to go elsewhere, and it still belongs to everything
+// that answers come from. Without others there is nowhere to go.
+func (s *serverParts) drain(ctx context.Context, at time.Duration) {
+	if at == 0 || !s.hasOthers() {
+		return
+	}
+	s.giveAway(ctx)
+	s.a.log.Info("leaving, and still answering", "leave_drain_time", at)
+	select {
+	case <-ctx.Done():
+	case <-time.After(at):
+	}
+}
+
+// giveAway has another server lead, if this one does.
+func (s *serverParts) giveAway(ctx context.Context) {
 	if err := s.server.Leave(ctx); err != nil {
 		s.a.log.Warn("leadership was not handed over, the others will elect a leader", "error", err)
 	}
-	if s.wan != nil {
-		s.a.log.Info("leaving the WAN pool")
-		if err := s.wan.Leave(); err != nil {
-			errs = append(errs, fmt.Errorf("leave the WAN pool: %w", err))
-		}
-	}
-	return errors.Join(errs...)
 }
 
+// leave gives leadership away and says goodbye to the WAN.
+func (s *serverParts) leave(ctx context.Context) error {
+	s.giveAway(ctx)
+	if s.wan == nil {
+		return nil
+	}
+	s.a.log.Info("leaving the WAN pool")
+	if err := s.wan.Leave(); err != nil {
+		return fmt.Errorf("leave the WAN pool: %w", err)
+	}
+	return nil
+}
+
+// removalTimeout is how long a server that left waits to be let go.
+const removalTimeout = 5 * time.Second
+
 // awaitRemoval waits until the leader took this server out of the consensus
-// group, at most for the time given: it then owes nobody a vote.
-func (s *serverParts) awaitRemoval(ctx context.Context, at time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, at)
+// group, for a while: it then owes nobody a vote.
+func (s *serverParts) awaitRemoval(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, removalTimeout)
 	defer cancel()
 	t := time.NewTicker(50 * time.Millisecond)
 	defer t.Stop()
-	for {
-		servers, _, err := s.raft.Configuration()
-		if err != nil || len(servers) < 2 || !contains(servers, s.a.id) {
-			return
-		}
+	for s.hasOthers() {
 		select {
 		case <-ctx.Done():
 			return
@@ -536,11 +555,8 @@ func (s *serverParts) awaitRemoval(ctx context.Context, at time.Duration) {
 	}
 }
 
-func contains(servers []consensus.Server, id string) bool {
-	for _, srv := range servers {
-		if srv.ID == id {
-			return true
-		}
-	}
-	return false
+// hasOthers reports whether this server belongs to a consensus group of several.
+func (s *serverParts) hasOthers() bool {
+	servers, _, err := s.raft.Configuration()
+	return err == nil && len(servers) > 1 && slices.ContainsFunc(servers, func(srv consensus.Server) bool { return srv.ID == s.a.id })
 }

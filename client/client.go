@@ -42,8 +42,8 @@ type Config struct {
 	Timeout func() time.Duration
 	// Rate bounds the calls, but for those through Own; nil is no bound.
 	Rate *rate.Limiter
-	// HoldTimeout is how long a call waits for a server or a leader to appear;
-	// default 7 s.
+	// HoldTimeout is how long a call waits for a server or a leader to appear; 0
+	// does not wait.
 	HoldTimeout time.Duration
 	Log         *slog.Logger
 	Registerer  prometheus.Registerer
@@ -94,9 +94,6 @@ func New(cfg Config) *Client {
 	}
 	if cfg.Rate == nil {
 		cfg.Rate = rate.NewLimiter(rate.Inf, 0)
-	}
-	if cfg.HoldTimeout == 0 {
-		cfg.HoldTimeout = 7 * time.Second
 	}
 	c := &Client{cfg: cfg, metrics: newMetrics(cfg.Registerer)}
 	c.roundRobin.Store(rand.Uint64N(1 << 16))

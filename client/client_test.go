@@ -62,7 +62,7 @@ func (s *site) RoundTrip(_ context.Context, to transport.Target, _ string, _, _ 
 }
 
 func (s *site) client() *Client {
-	return New(Config{Datacenter: "dc1", Servers: s, Transport: s, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
+	return New(Config{Datacenter: "dc1", Servers: s, Transport: s, HoldTimeout: 7 * time.Second, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
 }
 
 func ask(t *testing.T, c *Client, dc string) error {
@@ -134,6 +134,23 @@ func TestOwnDatacenterWithoutALeaderIsWaitedFor(t *testing.T) {
 			t.Errorf("%v, asked %v", err, s.asked)
 		}
 	})
+}
+
+// Nobody waits for a leader longer than the hold, and without one nobody waits.
+func TestAHoldEnds(t *testing.T) {
+	for _, hold := range []time.Duration{0, time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite()
+			s.say = func(string) error { return op.ErrNoLeader }
+			c := s.client()
+			c.cfg.HoldTimeout = hold
+			start := time.Now()
+			err := ask(t, c, "")
+			if took := time.Since(start); op.CodeOf(err) != op.CodeNoLeader || took > hold || took < hold-100*time.Millisecond {
+				t.Errorf("a hold of %s: %v after %s", hold, err, took)
+			}
+		})
+	}
 }
 
 // Above the rate calls are refused as busy, before any server is asked; what the agent

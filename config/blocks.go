@@ -64,8 +64,8 @@ type Autopilot struct {
 // Performance is Raft's timing and how long to hold on.
 type Performance struct {
 	RaftMultiplier        int           `key:"raft_multiplier" default:"5" doc:"Factor on Raft's timeouts (heartbeat 0.5 s, election 0.5 s, lease 0.4 s), 1 to 10."`
-	LeaveDrainTime        time.Duration `key:"leave_drain_time" default:"5s" doc:"How long at most a leaving server goes on answering: until it is out of the consensus group."`
-	RPCHoldTimeout        time.Duration `key:"rpc_hold_timeout" default:"7s" doc:"How long a request waits while there is no leader, and a registration with the agent for the catalog to have it. Then it is answered all the same, and the agent goes on."`
+	LeaveDrainTime        time.Duration `key:"leave_drain_time" default:"5s" doc:"How long a server that leaves goes on answering, with another in the lead, before the others hear that it goes. 0 leaves at once, and so does who is alone."`
+	RPCHoldTimeout        time.Duration `key:"rpc_hold_timeout" default:"7s" doc:"How long a request waits while there is no leader, and a registration with the agent for the catalog to have it. Then it is answered all the same, and the agent goes on. 0 waits for nothing."`
 	GRPCKeepaliveInterval time.Duration `key:"grpc_keepalive_interval" default:"30s" mark:"silent" doc:"Service mesh."`
 	GRPCKeepaliveTimeout  time.Duration `key:"grpc_keepalive_timeout" default:"20s" mark:"silent" doc:"Service mesh."`
 }

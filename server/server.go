@@ -101,7 +101,7 @@ type Config struct {
 	// consensus; 1 starts alone, 0 never starts it.
 	Expect int
 
-	// HoldTimeout is how long a call waits for a leader to appear; default 7 s.
+	// HoldTimeout is how long a call waits for a leader to appear; 0 does not wait.
 	HoldTimeout time.Duration
 	// DefaultWait and MaxWait bound blocking reads; defaults 5 and 10 minutes.
 	DefaultWait, MaxWait time.Duration
@@ -152,7 +152,7 @@ type Access struct {
 
 func (c *Config) setDefaults() {
 	for d, v := range map[*time.Duration]time.Duration{
-		&c.HoldTimeout: 7 * time.Second, &c.DefaultWait: 5 * time.Minute, &c.MaxWait: 10 * time.Minute,
+		&c.DefaultWait: 5 * time.Minute, &c.MaxWait: 10 * time.Minute,
 		&c.CoordinatePeriod: 5 * time.Second, &c.ReconcilePeriod: time.Minute,
 		&c.TombstoneTTL: 15 * time.Minute, &c.TombstonePeriod: 30 * time.Second,
 	} {

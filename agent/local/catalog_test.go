@@ -193,7 +193,7 @@ func bubble(t *testing.T, change func(*Config), test func(*testing.T, *State, *f
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeCatalog()
-		cfg := Config{Caller: listing{f}, Datacenter: "dc1", NodeName: "n1", NodeID: "11111111-1111-4111-8111-111111111111", Address: "10.0.0.1", Log: logging.Discard(),
+		cfg := Config{Caller: listing{f}, Datacenter: "dc1", NodeName: "n1", NodeID: "11111111-1111-4111-8111-111111111111", Address: "10.0.0.1", HoldTimeout: 7 * time.Second, Log: logging.Discard(),
 			Registerer: prometheus.NewRegistry()}
 		if change != nil {
 			change(&cfg)

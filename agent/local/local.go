@@ -84,7 +84,7 @@ type Config struct {
 	// RetryPeriod after a sync that failed; default 15 s.
 	RetryPeriod time.Duration
 	// HoldTimeout is how long AwaitSync waits for the catalog, and how long a call
-	// of Caller waits for a leader; default 7 s.
+	// of Caller waits for a leader; 0 does not wait.
 	HoldTimeout time.Duration
 	// Token returns the secret for what this agent itself asks for: its node, its
 	// coordinate, comparing; nil uses none.
@@ -195,7 +195,7 @@ type gone struct {
 // New returns the state with what was kept from earlier. It runs no checks and
 // sends nothing until Start.
 func New(cfg Config) (*State, error) {
-	for d, v := range map[*time.Duration]time.Duration{&cfg.SyncPeriod: time.Minute, &cfg.RetryPeriod: 15 * time.Second, &cfg.HoldTimeout: 7 * time.Second, &cfg.CoordinatePeriod: 15 * time.Second} {
+	for d, v := range map[*time.Duration]time.Duration{&cfg.SyncPeriod: time.Minute, &cfg.RetryPeriod: 15 * time.Second, &cfg.CoordinatePeriod: 15 * time.Second} {
 		if *d == 0 {
 			*d = v
 		}

@@ -104,7 +104,7 @@ func (d *datacenter) instances(t *testing.T, service string) catalog.Instances {
 
 func start(t *testing.T, d *datacenter, change func(*Config)) *State {
 	t.Helper()
-	cfg := Config{Caller: d, Datacenter: "dc1", NodeName: "n1", NodeID: "11111111-1111-4111-8111-111111111111", Address: "10.0.0.1", SyncPeriod: 200 * time.Millisecond,
+	cfg := Config{Caller: d, Datacenter: "dc1", NodeName: "n1", NodeID: "11111111-1111-4111-8111-111111111111", Address: "10.0.0.1", SyncPeriod: 200 * time.Millisecond, HoldTimeout: 7 * time.Second,
 		RetryPeriod: 50 * time.Millisecond, Log: logging.Discard(), Registerer: prometheus.NewRegistry()}
 	if change != nil {
 		change(&cfg)

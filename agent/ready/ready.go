@@ -46,6 +46,8 @@ const (
 	kept = time.Second
 	// patience is how long the question may take.
 	patience = 2 * time.Second
+	// leastGrace is longer than a leader is silent that is well.
+	leastGrace = 2 * time.Second
 )
 
 // Readiness follows one agent. Its methods are safe for concurrent use.
@@ -67,8 +69,9 @@ type heard struct {
 }
 
 // New returns the readiness of an agent that starts. Without a leader it stays ready
-// for the grace, since requests wait as long for the next one.
-func New(grace time.Duration) *Readiness { return &Readiness{grace: grace} }
+// for the grace, since requests wait as long for the next one, and for two seconds at
+// least.
+func New(grace time.Duration) *Readiness { return &Readiness{grace: max(grace, leastGrace)} }
 
 // Begin lets it ask.
 func (r *Readiness) Begin(c op.Caller) { r.caller.Store(&c) }

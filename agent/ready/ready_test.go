@@ -115,6 +115,19 @@ func TestAnElectionIsNoReasonToGoElsewhere(t *testing.T) {
 	})
 }
 
+// Where requests wait for no leader an agent is ready all the same while there is one.
+func TestAGraceIsLongerThanALeaderIsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &one{t: t, Readiness: New(0)}
+		o.Begin(&o.server)
+		o.server.leader, o.server.silent = true, time.Second
+		o.want("", Ready)
+		<-time.After(kept)
+		o.server.silent = 3 * time.Second
+		o.want("", NoLeader)
+	})
+}
+
 func TestServersThatDoNotAnswerAreNotWaitedFor(t *testing.T) {
 	world(t, func(o *one) {
 		o.Begin(&o.server)

@@ -177,10 +177,11 @@ func (c *Cluster) StopNode(ctx context.Context, name string) error {
 	return err
 }
 
-// config makes an agent's configuration from the words that a user would give.
+// config makes an agent's configuration from the words that a user would give. Who
+// leaves does so at once: nobody needs the time.
 func (c *Cluster) config(n *Node) (*config.Config, error) {
 	args := []string{"-node=" + n.Name, "-datacenter=" + n.Datacenter, "-bind=" + n.IP, "-client=" + n.IP, "-log-level=INFO",
-		"-hcl=performance { raft_multiplier = 1 } limits { http_max_conns_per_client = 5000 }"}
+		"-hcl=performance { raft_multiplier = 1 leave_drain_time = \"0s\" } limits { http_max_conns_per_client = 5000 }"}
 	if n.Server {
 		args = append(args, "-server", "-bootstrap-expect="+strconv.Itoa(c.spec.Servers))
 		if first := c.nodes[0]; first.Datacenter != n.Datacenter {
