@@ -10,6 +10,7 @@ import (
 	"github.com/legate-project/legate/cmd/legate/clustercmd"
 	"github.com/legate-project/legate/cmd/legate/command"
 	"github.com/legate-project/legate/cmd/legate/debugcmd"
+	"github.com/legate-project/legate/cmd/legate/doctorcmd"
 	"github.com/legate-project/legate/cmd/legate/kvcmd"
 	"github.com/legate-project/legate/cmd/legate/labcmd"
 	"github.com/legate-project/legate/cmd/legate/operatorcmd"
@@ -78,7 +79,8 @@ func commands() []command.Command {
 		snapshotcmd.Inspect(),
 		snapshotcmd.Decode(),
 
-		// A running agent from inside.
+		// A running agent from inside, and what will hurt it.
+		doctorcmd.Doctor(),
 		debugcmd.Info(),
 		debugcmd.Monitor(),
 		debugcmd.Debug(),

@@ -176,7 +176,7 @@ func (p *Program) overviewPage(version string) Page {
 	for _, row := range [][2]string{
 		{"0", "Done; of an agent: it was told to end."},
 		{"1", "An error: wrong usage, no agent, refused. Of an agent: it could not start, could not go on, did not end in time, or was ended by a second signal."},
-		{"2", "Nothing matched, only some did what was asked, or what was run failed, as the command's page says."},
+		{"2", "Nothing matched, only some did what was asked, what was run failed, or there are warnings alone, as the command's page says."},
 	} {
 		r.request("TP")
 		r.request("B", row[0])

@@ -1,0 +1,135 @@
+package doctorcmd
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	pathRounds = 3
+	pathWait   = 700 * time.Millisecond // for answers, in each round
+)
+
+// measurePaths sends packets of several sizes that must not be divided, of a version of
+// QUIC that nobody speaks: each that arrives is answered with the versions that are (RFC 9000
+// 6.1), and nothing comes of it.
+func (f *facts) measurePaths(ctx context.Context) string {
+	from := fromWAN
+	if !f.settings.Server {
+		from = fromMembers
+	}
+	if f.noAgent == "" && f.lacks[from] != "" {
+		return f.lacks[from]
+	}
+	f.paths = f.destinations()
+	var g errgroup.Group
+	g.SetLimit(pathsAtOnce)
+	for i := range f.paths {
+		g.Go(func() error {
+			f.paths[i].measure(ctx, f.settings.Bind)
+			return nil
+		})
+	}
+	_ = g.Wait() // each keeps its error
+	return ""
+}
+
+// measure finds out which sizes are answered.
+func (p *path) measure(ctx context.Context, bind string) {
+	d := net.Dialer{Control: undivided, Timeout: pathWait}
+	if a, err := netip.ParseAddr(bind); err == nil && !a.IsUnspecified() {
+		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0))
+	}
+	c, err := d.DialContext(ctx, "udp", p.addr)
+	if err != nil {
+		p.err = err
+		return
+	}
+	defer c.Close()
+	sizes := pathSizes()
+	answered := make([]bool, len(sizes))
+	for range pathRounds {
+		for i, n := range sizes {
+			if answered[i] {
+				continue
+			}
+			if _, err := c.Write(greeting(n, byte(i))); err != nil && !errors.Is(err, syscall.EMSGSIZE) && !errors.Is(err, syscall.ECONNREFUSED) {
+				p.err = err
+				return
+			}
+		}
+		if err := c.SetReadDeadline(time.Now().Add(pathWait)); err != nil {
+			p.err = err
+			return
+		}
+		for slices.Contains(answered, false) {
+			b := make([]byte, 1500)
+			n, err := c.Read(b)
+			if errors.Is(err, syscall.ECONNREFUSED) {
+				continue // one such answer to each packet at most
+			}
+			if err != nil {
+				break
+			}
+			if i, ok := greeted(b[:n]); ok && i < len(answered) {
+				answered[i] = true
+			}
+		}
+		if ctx.Err() != nil || !slices.Contains(answered, false) {
+			break
+		}
+	}
+	for i, n := range sizes {
+		if answered[i] {
+			p.largest = n
+		} else if p.smallest == 0 {
+			p.smallest = n
+		}
+	}
+}
+
+// undivided has packets of a socket sent whole or not at all, however large the kernel
+// takes the way to be.
+func undivided(network, _ string, c syscall.RawConn) error {
+	var err error
+	failed := c.Control(func(fd uintptr) {
+		if network == "udp6" {
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE)
+			return
+		}
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE)
+	})
+	return errors.Join(failed, err)
+}
+
+const idLen = 8 // of connection IDs
+
+// greeting is a packet of n bytes that asks for versions. The ID of its sender has the
+// mark, which comes back.
+func greeting(n int, mark byte) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // it never fails
+	b[0] = 0xc0 | b[0]&0x3f
+	copy(b[1:5], []byte{0x1a, 0x2a, 0x3a, 0x4a}) // one that is kept free for this: RFC 9000 15
+	b[5] = idLen
+	b[6+idLen] = idLen
+	b[7+idLen] = mark
+	return b
+}
+
+// greeted is the mark of an answer that lists versions.
+func greeted(b []byte) (mark int, ok bool) {
+	if len(b) < 6+idLen || b[0]&0x80 == 0 || b[1]|b[2]|b[3]|b[4] != 0 || b[5] != idLen {
+		return 0, false
+	}
+	return int(b[6]), true
+}
