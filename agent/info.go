@@ -11,6 +11,7 @@ import (
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/internal/version"
+	"github.com/legate-project/legate/lan"
 )
 
 // Stats are what `info` shows: sections of key and value, under the names
@@ -71,7 +72,7 @@ func buildDate() string {
 func (a *Agent) Reload(cfg *config.Config) error {
 	a.reload.Lock()
 	defer a.reload.Unlock()
-	level, err := logging.ParseLevel(cfg.LogLevel)
+	logLevel, err := logging.ParseLevel(cfg.LogLevel)
 	if err != nil {
 		return fmt.Errorf("reload log_level: %w", err)
 	}
@@ -115,12 +116,18 @@ func (a *Agent) Reload(cfg *config.Config) error {
 		a.server.server.SetRates(requestRates(cfg))
 	}
 	now.Telemetry.FilterDefault, now.Telemetry.PrefixFilter = cfg.Telemetry.FilterDefault, cfg.Telemetry.PrefixFilter
+	now.FeatureLevel = cfg.FeatureLevel
 	a.live.Store(&now)
 	a.tokens.configure(&now)
 	s.SetNodeMeta(nodeMeta(&now))
 	s.SetDiscardOutput(now.DiscardCheckOutput)
 	if a.opts.Level != nil {
-		a.opts.Level.Set(level)
+		a.opts.Level.Set(logLevel)
+	}
+	if a.server != nil {
+		if err := a.server.show(func(self *lan.Server) { self.Level = level(cfg) }); err != nil {
+			return fmt.Errorf("reload feature_level: tell the datacenter: %w", err)
+		}
 	}
 	a.log.Info("configuration reloaded")
 	return nil

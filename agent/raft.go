@@ -1,16 +1,22 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/legate-project/legate/consensus"
 	"github.com/legate-project/legate/internal/admission"
+	"github.com/legate-project/legate/internal/version"
+	"github.com/legate-project/legate/state"
+	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/storage/raftlog"
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/transport/identity"
@@ -58,9 +64,23 @@ func (s *serverParts) startRaft(id transport.Identity, listener net.Listener, lo
 		select {
 		case <-ctx.Done():
 		case err := <-s.raft.Failed():
-			a.finish(&FatalError{fmt.Errorf("consensus stopped: %w", err)})
+			a.finish(&FatalError{fmt.Errorf("consensus stopped: %w%s", err, versionsIfNewer(err, list))})
 		}
 	})
+}
+
+// versionsIfNewer says which versions the servers have where the failure is that this one is
+// too old.
+func versionsIfNewer(err error, list *serverList) string {
+	if !errors.Is(err, state.ErrUnknown) && !errors.Is(err, storage.ErrNewer) {
+		return ""
+	}
+	var all []string
+	for _, srv := range list.Servers() {
+		all = append(all, srv.Name+" has "+cmp.Or(srv.Version, "a version before "+version.OfLevel(2)))
+	}
+	slices.Sort(all)
+	return " (" + strings.Join(all, ", ") + ")"
 }
 
 // nameOf is the name of the node with an ID, "" if gossip does not know it.
@@ -114,7 +134,7 @@ func verifyServer(id transport.Identity, datacenter string, d identity.Direction
 func raftTLS(id transport.Identity, verify func([][]byte, [][]*x509.Certificate) error) *tls.Config {
 	certificate := func() (*tls.Certificate, error) { return id.Certificate(), nil }
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, NextProtos: []string{"legate-raft/1"},
+		MinVersion: tls.VersionTLS13, NextProtos: []string{version.Raft},
 		InsecureSkipVerify: true, // names are not what identifies a node: verify is
 		ClientAuth:         tls.RequireAnyClientCert, VerifyPeerCertificate: verify,
 		SessionTicketsDisabled: true, // resumption would go past verify

@@ -61,6 +61,7 @@ type serverParts struct {
 	raftStreams *consensus.TCPTransport
 	router      *federation.Router // nil without WAN
 
+	lanMu     sync.Mutex // guards selfLAN and telling of it
 	selfLAN   lan.Server
 	refresh   func()            // builds the routing table anew; nil without WAN
 	removals  *removal.Spreader // nil without WAN
@@ -343,7 +344,7 @@ func (s *serverParts) openStorage() (*raftlog.Log, error) {
 func (s *serverParts) startLAN(list *serverList) error {
 	a := s.a
 	self := lan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, RPCPort: a.cfg.Ports.Server,
-		WANPort: max(a.cfg.Ports.SerfWAN, 0), ReadReplica: a.cfg.ReadReplica, Build: version.Build()}
+		WANPort: max(a.cfg.Ports.SerfWAN, 0), ReadReplica: a.cfg.ReadReplica, Build: version.Build(), Version: a.opts.Version, Level: level(a.cfg)}
 	if a.cfg.AdvertiseAddrWAN != a.cfg.AdvertiseAddr {
 		self.WANAddr = a.cfg.AdvertiseAddrWAN
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,10 +11,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/federation"
 	"github.com/legate-project/legate/federation/removal"
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/internal/version"
+	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/server"
@@ -247,10 +250,27 @@ func (s *serverParts) joinWAN(addrs []string) (int, error) {
 // showWANPort tells the datacenter where this server takes part in the federation, 0
 // for nowhere.
 func (s *serverParts) showWANPort(port int) error {
-	self := s.selfLAN
-	self.WANPort = port
-	if err := s.a.lan.SetSelf(self); err != nil {
+	if err := s.show(func(self *lan.Server) { self.WANPort = port }); err != nil {
 		return fmt.Errorf("tell the datacenter whether this server is in the federation: %w", err)
 	}
 	return nil
 }
+
+// show tells the datacenter what changed about this server.
+func (s *serverParts) show(change func(*lan.Server)) error {
+	s.lanMu.Lock()
+	defer s.lanMu.Unlock()
+	old := s.selfLAN
+	change(&s.selfLAN)
+	if s.selfLAN == old {
+		return nil
+	}
+	if err := s.a.lan.SetSelf(s.selfLAN); err != nil {
+		s.selfLAN = old // so that another try is one
+		return err
+	}
+	return nil
+}
+
+// level is the feature level that this server knows, or wants used.
+func level(c *config.Config) uint16 { return cmp.Or(uint16(c.FeatureLevel), version.Level) }

@@ -101,6 +101,7 @@ type Config struct {
 	RaftPreVoteDisabled   bool          `key:"raft_prevote_disabled" doc:"Switch Raft's pre-vote off. Then a server that was cut off ends the term of the leader when it comes back."`
 	RaftLogStore          any           `key:"raft_logstore" mark:"silent" doc:"Choice of log store; there is only one here."`
 	ReadReplica           bool          `key:"read_replica" alias:"non_voting_server" flag:"read-replica,non-voting-server" doc:"This server never votes: it answers reads, and counts for no majority."`
+	FeatureLevel          int           `key:"feature_level" mark:"reload" doc:"Highest feature level that the datacenter may use while this server is in it; 0 for the highest that this version knows. An upgrade that may have to be undone keeps that of the version before, see docs/upgrading.md."`
 	Autopilot             Autopilot     `key:"autopilot" doc:"How the servers are looked after. The first leader of a datacenter writes this into the state; from then on that counts (legate operator autopilot set-config)."`
 	Performance           Performance   `key:"performance" doc:"Raft timing, and how long to wait for a leader or for a leave."`
 

@@ -15,6 +15,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+
+	"github.com/legate-project/legate/internal/version"
 )
 
 // Bounds of what names and pairs may be; the numbers are Consul's.
@@ -184,6 +186,9 @@ func (f *finisher) checkModes() {
 		f.fault("read_replica", "'read_replica = true' requires 'server = true'")
 	case c.Bootstrap:
 		f.fault("read_replica", "a server that never votes cannot start a datacenter alone: take bootstrap, or bootstrap_expect = 1, or -dev away")
+	}
+	if n := c.FeatureLevel; n < 0 || n > version.Level {
+		f.fault("feature_level", "cannot be %d: this version knows the levels 1 to %d (docs/upgrading.md), and 0 is for the highest", n, version.Level)
 	}
 	f.checkAutopilot(&c.Autopilot)
 	f.checkJoins("retry_join", c.RetryJoin)

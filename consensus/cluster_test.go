@@ -37,6 +37,8 @@ var errRefused = errors.New("the machine refused")
 // written them. It answers the command's index.
 type machine struct{}
 
+func (machine) Level([]byte) (uint16, error) { return 1, nil }
+
 func (machine) Apply(tx *storage.Txn, command []byte) (any, error) {
 	key, value := command, []byte(nil)
 	for i, c := range command {

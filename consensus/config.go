@@ -42,6 +42,9 @@ var (
 
 // Machine is the replicated state machine.
 type Machine interface {
+	// Level is the feature level of a command; an error for one that this build does not
+	// know, after which the node has failed.
+	Level(command []byte) (uint16, error)
 	// Apply runs one command in the transaction, deterministically. After an
 	// error what the command wrote is rolled back; the proposer gets value and
 	// error as they are. It must not keep or change command.

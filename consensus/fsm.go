@@ -124,6 +124,11 @@ func (f *fsm) applyEntry(tx *storage.Txn, entry *raft.Log, p *storage.Position) 
 	}
 	results := make([]result, len(commands))
 	for i, c := range commands {
+		level, err := f.machine.Level(c)
+		if err != nil {
+			return outcome{}, err
+		}
+		tx.Reach(level)
 		tx.Next()
 		value, err := f.machine.Apply(tx, c)
 		if err != nil {
@@ -149,6 +154,10 @@ func (f *fsm) Restore(from io.ReadCloser) error {
 		return fmt.Errorf("restore a state: %w", err)
 	}
 	p, err := f.store.install(string(id))
+	if errors.Is(err, storage.ErrNewer) { // it would be sent again for ever
+		f.broken = err
+		f.fail(err)
+	}
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/legate-project/legate/internal/version"
 )
 
 // A state on its way to a follower: the magic, the length of the list (4
@@ -21,7 +23,7 @@ import (
 // Numbers are big endian. The size is known before the first byte is sent, and
 // nothing is read twice.
 const (
-	streamMagic   = "LGT\x01"
+	streamMagic   = "LGT" + string(rune(version.StreamFormat))
 	streamHead    = len(streamMagic) + 4
 	maxListBytes  = 16 << 20 // 100,000s of tables
 	hashBytes     = 8

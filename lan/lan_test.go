@@ -128,7 +128,7 @@ func TestServersAreKnownByTheirTags(t *testing.T) {
 		t.Fatalf("servers: %+v", servers)
 	}
 	want := Server{Name: "s1", ID: "id-s1", Datacenter: "dc1", Addr: "127.0.0.1", WANAddr: "192.0.2.1", RPCPort: 8300, RaftPort: 8301,
-		WANPort: 8302, Bootstrap: true, Build: "0.1.0", Status: gossip.Alive}
+		WANPort: 8302, Bootstrap: true, Build: "0.1.0", Level: 1, Status: gossip.Alive}
 	if servers[0] != want {
 		t.Errorf("%+v, want %+v", servers[0], want)
 	}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/storage"
 )
@@ -44,20 +45,41 @@ func (m *Machine) Encode(o op.Operation, body []byte) ([]byte, error) {
 	return append(b, body...), nil
 }
 
-// Apply carries out one command. A *op.Error is a refusal: the caller rolls
-// back what the command wrote and hands the error on. storage.ErrFailed and
-// storage.ErrClosed say that the tables are gone: committing will fail with the
-// same. Every other failure (an unknown command, bytes that cannot be decoded,
-// tables that cannot be read) would make this server differ from the others,
-// so Apply panics and ends the process rather than go on.
-func (m *Machine) Apply(tx *storage.Txn, command []byte) (any, error) {
+// ErrUnknown says that a newer version wrote a command.
+var ErrUnknown = errors.New("state: a newer version wrote the command")
+
+// Level is the feature level of a command; ErrUnknown for one that this build does not
+// know.
+func (m *Machine) Level(command []byte) (uint16, error) {
+	r, err := m.row(command)
+	return r.level, err
+}
+
+// LevelOf is the feature level of the command that carries out the operation.
+func (m *Machine) LevelOf(o op.Operation) uint16 { return m.byNumber[m.byName[o.OpName()]].level }
+
+func (m *Machine) row(command []byte) (row, error) {
 	if len(command) < 2 {
-		panic(fmt.Sprintf("state: command of %d bytes at index %d", len(command), tx.Index()))
+		return row{}, fmt.Errorf("state: a command of %d bytes", len(command))
 	}
 	n := binary.BigEndian.Uint16(command)
 	r, ok := m.byNumber[n]
 	if !ok {
-		panic(fmt.Sprintf("state: command %d at index %d is unknown: a newer version of legate wrote it; upgrade this server", n, tx.Index()))
+		return row{}, fmt.Errorf("%w: number %d is not known to legate %s: start the version of the other servers here", ErrUnknown, n, version.Release())
+	}
+	return r, nil
+}
+
+// Apply carries out one command. A *op.Error is a refusal: the caller rolls
+// back what the command wrote and hands the error on. storage.ErrFailed and
+// storage.ErrClosed say that the tables are gone: committing will fail with the
+// same. Every other failure (bytes that cannot be decoded, tables that cannot be
+// read) would make this server differ from the others, so Apply panics and ends
+// the process rather than go on; and for a command that Level refuses.
+func (m *Machine) Apply(tx *storage.Txn, command []byte) (any, error) {
+	r, err := m.row(command)
+	if err != nil {
+		panic(fmt.Sprintf("state: apply at index %d: %v", tx.Index(), err))
 	}
 	request, err := r.operation.DecodeRequest(command[2:])
 	if err != nil {
@@ -82,6 +104,7 @@ func (m *Machine) Apply(tx *storage.Txn, command []byte) (any, error) {
 // row is one replicated command.
 type row struct {
 	number    uint16
+	level     uint16 // the feature level that it came with
 	operation op.Operation
 	apply     func(tx *storage.Txn, request any) (any, error)
 }

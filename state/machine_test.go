@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/tinylib/msgp/msgp"
 
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/acl"
 	"github.com/legate-project/legate/state/acl/rules"
@@ -145,6 +146,29 @@ func TestEncodingsDoNotChange(t *testing.T) {
 	}
 	if out.String() != string(want) {
 		t.Errorf("encodings differ from %s:\n%s", file, out.String())
+	}
+}
+
+// A level that was released stands for the same commands for ever.
+func TestCommandsHaveTheLevelThatTheyCameWith(t *testing.T) {
+	m := New()
+	for number, r := range m.byNumber {
+		want := uint16(2)
+		switch {
+		case number >= 11 && number <= 13: // a snapshot may hold anything
+			want = version.Level
+		case number <= 17:
+			want = 1
+		}
+		if r.level != want {
+			t.Errorf("command %d, %s, has level %d, want %d", number, r.operation.OpName(), r.level, want)
+		}
+		if got, err := m.Level([]byte{byte(number >> 8), byte(number)}); err != nil || got != want {
+			t.Errorf("command %d: %d, %v", number, got, err)
+		}
+	}
+	if _, err := m.Level([]byte{0xff, 0xff, 0}); !errors.Is(err, ErrUnknown) {
+		t.Errorf("a command of tomorrow: %v", err)
 	}
 }
 

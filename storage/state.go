@@ -154,6 +154,7 @@ type instance struct {
 	state   *State
 	name    string
 	floor   uint64 // no view's index is below
+	level   atomic.Uint32
 	refs    atomic.Int64
 	retired atomic.Bool   // replaced: its directory goes with the last reference
 	gone    chan struct{} // closed when the last reference went
@@ -176,7 +177,12 @@ func (s *State) openInstance(name string) (*instance, error) {
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
+	level, err := readLevel(e.DB)
+	if err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
 	in := &instance{Engine: e, state: s, name: name, floor: floor, gone: make(chan struct{})}
+	in.level.Store(uint32(level))
 	in.refs.Store(1)
 	return in, nil
 }

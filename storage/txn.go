@@ -27,6 +27,7 @@ type Txn struct {
 
 	unstaged bool // what is staged on disk is dropped
 	adopted  bool // in is not the State's instance yet: see Adopt
+	level    uint16
 }
 
 // Begin waits for the transaction before it to end. Where the State is closed
@@ -151,6 +152,9 @@ func (tx *Txn) batch() (*pebble.Batch, error) {
 		if err := b.Set(derivedKey(), note, nil); err != nil {
 			return nil, err
 		}
+	}
+	if err := tx.raise(b); err != nil {
+		return nil, err
 	}
 	return b, b.Set(metaKey(), tx.meta.encode(), nil)
 }

@@ -27,11 +27,12 @@ import (
 
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/transport"
 )
 
 // Protocol is the ALPN of gossip.
-const Protocol = "legate-gossip/1"
+const Protocol = version.Gossip
 
 // Names of the gossip pool that callers of this package need.
 type (

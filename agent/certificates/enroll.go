@@ -8,12 +8,13 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/transport/identity"
 )
 
 // EnrollProtocol is the ALPN by which client agents ask servers for a certificate.
-const EnrollProtocol = "legate-enroll/1"
+const EnrollProtocol = version.Enroll
 
 // Times of asking for a certificate.
 const (

@@ -17,13 +17,14 @@ import (
 	"github.com/legate-project/legate/federation"
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/internal/lifecycle"
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/transport/identity"
 	"github.com/legate-project/legate/wan"
 )
 
 // Protocol is the ALPN of exchanges of records.
-const Protocol = "legate-removal/1"
+const Protocol = version.Removal
 
 // Bounds of exchanges.
 const (

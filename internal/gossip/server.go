@@ -25,6 +25,7 @@ const (
 	tagRemovals   = "removals"
 	tagVersion    = "legate"
 	tagReconnect  = "rc_tm"
+	tagLevel      = "level"
 	tagReplica    = "read_replica"
 	tagNonVoter   = "nonvoter" // what older clients know tagReplica by
 )
@@ -44,8 +45,11 @@ type Server struct {
 	// ReadReplica: it never votes.
 	ReadReplica bool
 	Build       string // of Consul, whose interfaces it has
-	Version     string // of Legate; empty in the LAN pool
-	Status      Status
+	Version     string // of Legate; empty for builds before 0.2.0 in the LAN pool
+	// Level is the highest feature level of the replicated state that it knows, or wants
+	// used; builds that do not say have 1.
+	Level  uint16
+	Status Status
 	// Damped: it failed and came back again and again, so it should be asked
 	// last. Only the WAN pool sets it.
 	Damped bool
@@ -79,6 +83,9 @@ func (s Server) Tags() map[string]string {
 	}
 	if s.Version != "" {
 		tags[tagVersion] = s.Version
+	}
+	if s.Level > 1 {
+		tags[tagLevel] = strconv.Itoa(int(s.Level))
 	}
 	if s.Expect > 0 {
 		tags[tagExpect] = strconv.Itoa(s.Expect)
@@ -133,6 +140,10 @@ func ServerOf(m Member) (Server, bool) {
 	}
 	s := Server{Name: m.Name, ID: m.ID(), Datacenter: m.Datacenter(), Addr: m.Addr, WANAddr: m.Tags[tagWANAddr],
 		Bootstrap: m.Tags[tagBootstrap] == "1", ReadReplica: m.Tags[tagReplica] == "1" || m.Tags[tagNonVoter] == "1", Build: m.Tags[tagBuild], Version: m.Tags[tagVersion], Status: m.Status, Removals: m.Tags[tagRemovals]}
+	s.Level = 1
+	if n, err := strconv.ParseUint(m.Tags[tagLevel], 10, 16); err == nil && n > 1 {
+		s.Level = uint16(n)
+	}
 	var ok bool
 	if s.RPCPort, ok = port(m.Tags[tagPort]); !ok || s.RPCPort == 0 {
 		return Server{}, false

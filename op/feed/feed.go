@@ -18,6 +18,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/transport"
 )
@@ -26,7 +27,7 @@ import (
 // call as in package rpc. Frames with replies come back until one is an error,
 // which is the last. The first one says only that somebody is there; what comes
 // before a result has no other meaning.
-const Protocol = "legate-view/1"
+const Protocol = version.View
 
 // Bounds of a subscription.
 const (

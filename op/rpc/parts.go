@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/transport/identity"
@@ -16,7 +17,7 @@ import (
 // calls do not wait behind them. A stream begins with a frame that is the call. A
 // frame with a reply without result follows, then a frame for each part, an empty
 // one, and a reply that says whether the parts are all.
-const PartsProtocol = "legate-parts/1"
+const PartsProtocol = version.Parts
 
 // Bounds of long results.
 const (

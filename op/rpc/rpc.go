@@ -12,17 +12,18 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/internal/tracing"
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/transport/identity"
 )
 
 // Protocol is the ALPN of calls.
-const Protocol = "legate-rpc/1"
+const Protocol = version.RPC
 
 // BulkProtocol is the ALPN of calls between datacenters whose request or answer
 // is long: on connections of their own they delay no others.
-const BulkProtocol = "legate-bulk/1"
+const BulkProtocol = version.Bulk
 
 // Bounds of the margin, which is how much longer a caller waits than the server
 // works, so that the server's error arrives. It is twice the round trip where that

@@ -14,6 +14,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/transport"
 )
@@ -22,7 +23,7 @@ import (
 // request (1 byte) and the header of the call. The bytes of the snapshot
 // come in frames; an empty one ends them, and a reply follows. A save has a reply
 // before the bytes as well.
-const Protocol = "legate-snapshot/1"
+const Protocol = version.Snapshot
 
 // The kinds of requests; part of the protocol.
 const (

@@ -26,6 +26,9 @@ func (d *Duties) Commit(ctx context.Context, a rules.Authorizer, call *op.Call, 
 	if err := d.fits(a, o, request); err != nil {
 		return nil, err
 	}
+	if err := d.known(o); err != nil {
+		return nil, err
+	}
 	call.Changed()
 	body, err := call.Body()
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/legate-project/legate/consensus"
 	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state"
@@ -195,7 +196,7 @@ func ClientMember(name, id, addr string, status gossip.Status) lan.Member {
 
 // ServerMember is a server of dc1.
 func ServerMember(name, id, addr string, status gossip.Status) lan.Member {
-	s := lan.Server{Name: name, ID: id, Datacenter: "dc1", RPCPort: 8300, Expect: 1, Build: "1.0.0"}
+	s := lan.Server{Name: name, ID: id, Datacenter: "dc1", RPCPort: 8300, Expect: 1, Build: "1.0.0", Level: version.Level}
 	return lan.Member{Name: name, Addr: addr, Tags: s.Tags(), Status: status}
 }
 

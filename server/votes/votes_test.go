@@ -67,11 +67,6 @@ func says(index uint64) func() ([]byte, error) {
 	}
 }
 
-// refuses is the answer of a server of an earlier version.
-func refuses() ([]byte, error) {
-	return op.AppendError(nil, op.Errorf(op.CodeUnsupported, "it is unknown to this server")), nil
-}
-
 // watched is a server that leads a group and looks after it.
 type watched struct {
 	*Votes
@@ -80,6 +75,7 @@ type watched struct {
 	answers *answers
 	left    chan string // whom gossip was told of
 	end     func()
+	refuses atomic.Int64 // so many commands
 }
 
 func begin(t *testing.T, change func(*Config)) *watched {
@@ -105,6 +101,9 @@ func (w *watched) forceLeave(name string) error {
 
 // write carries out a command.
 func (w *watched) write(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	if w.refuses.Add(-1) >= 0 {
+		return nil, op.Errorf(op.CodeConflict, "a server is too old")
+	}
 	body, err := call.Body()
 	if err != nil {
 		return nil, err
@@ -321,17 +320,12 @@ func TestNobodyIsRemovedWhereThatIsSwitchedOff(t *testing.T) {
 	}
 }
 
-// A server of an earlier version would end at the command.
-func TestTheFirstConfigurationWaitsForServersThatUnderstandIt(t *testing.T) {
+// It is refused while a server of the group does not know the command.
+func TestTheFirstConfigurationIsTriedUntilItIsTaken(t *testing.T) {
 	w := begin(t, func(c *Config) { c.First.MinQuorum = 3 })
 	w.join(t, 2, true)
-	w.answers.set(servertest.UID("2"), refuses)
+	w.refuses.Store(2)
 	w.lead(t)
-	servertest.Eventually(t, "the servers were looked at", func() bool { return len(w.state(t).Servers) == 2 })
-	if c := w.configuration(t); c != nil {
-		t.Errorf("%+v was written beside a server that does not understand it", c)
-	}
-	w.answers.set(servertest.UID("2"), says(servertest.LastIndex))
 	servertest.Eventually(t, "it is written", func() bool { c := w.configuration(t); return c != nil && c.MinQuorum == 3 && c.CreateIndex > 0 })
 	w.end()
 	if _, err := w.show(t.Context(), op.Header{}, nil); op.CodeOf(err) != op.CodeNotLeader {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -28,9 +27,6 @@ type watch struct {
 	ctx   context.Context
 	group *lifecycle.Group
 	raft  Group
-	// complete: all live servers have answered once, so that they understand what the
-	// first configuration is written with.
-	complete atomic.Bool
 
 	healthy map[raft.ServerID]bool // as last seen; NotifyState's, whose calls come one after another
 
@@ -65,16 +61,16 @@ func (w *watch) AutopilotConfig() *autopilot.Config {
 		MinQuorum: uint(min(c.MinQuorum, maxServers)), ServerStabilizationTime: c.ServerStabilizationTime}
 }
 
-// writeFirst gives a datacenter without a configuration that of this server's files, once
-// all live servers have shown that they understand that: also after the restore of a
-// snapshot that has none. It ends with the reign.
+// writeFirst gives a datacenter without a configuration that of this server's files, as
+// soon as all its servers know that command: also after the restore of a snapshot that
+// has none. It ends with the reign.
 func (w *watch) writeFirst() {
 	t := time.NewTimer(firstPause)
 	defer t.Stop()
 	said := false
 	for {
 		_, there, err := w.config()
-		if err == nil && !there && w.complete.Load() {
+		if err == nil && !there {
 			c := w.v.cfg.First
 			c.ModifyIndex = 0
 			_, _, err = state.Set.Call(w.ctx, w.v.cfg.Self(), op.Header{}, &state.SetRequest{Config: c, CAS: true})
@@ -85,7 +81,7 @@ func (w *watch) writeFirst() {
 		}
 		if err != nil && !said && w.ctx.Err() == nil { // once, not five times a second
 			said = true
-			w.v.log.Warn("write the first autopilot configuration", "error", err)
+			w.v.log.Info("the first autopilot configuration is not written yet", "error", err)
 		}
 		select {
 		case <-w.ctx.Done():
@@ -156,7 +152,6 @@ func (w *watch) FetchServerStats(ctx context.Context, servers map[raft.ServerID]
 	defer context.AfterFunc(w.ctx, cancel)() // the first one is not asked with it
 	var mu sync.Mutex
 	out := map[raft.ServerID]*autopilot.ServerStats{}
-	asked := 0
 	var g errgroup.Group
 	g.SetLimit(asksAtOnce)
 	for _, srv := range w.v.cfg.Servers() {
@@ -164,7 +159,6 @@ func (w *watch) FetchServerStats(ctx context.Context, servers map[raft.ServerID]
 		if servers[id] == nil || srv.Status != gossip.Alive {
 			continue
 		}
-		asked++
 		g.Go(func() error {
 			if stats := w.ask(ctx, srv); stats != nil {
 				mu.Lock()
@@ -175,9 +169,6 @@ func (w *watch) FetchServerStats(ctx context.Context, servers map[raft.ServerID]
 		})
 	}
 	_ = g.Wait() // who does not answer is missing in the map
-	if len(out) == asked && asked > 0 {
-		w.complete.Store(true)
-	}
 	w.addSilent(out)
 	return out
 }

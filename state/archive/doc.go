@@ -12,11 +12,12 @@ import (
 	"errors"
 	"time"
 
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/state/archive/pack"
 )
 
 // Format is the number of the format that is written.
-const Format = 2
+const Format = version.ArchiveFormat
 
 // Bounds of what is read.
 const (

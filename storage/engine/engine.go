@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/legate-project/legate/internal/lifecycle"
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/storage/engine/damage"
 )
 
@@ -59,7 +60,7 @@ type writeRequest struct {
 
 // Open opens or creates the instance in dir.
 func Open(dir string, opts *pebble.Options, f *Fault, m *Metrics) (*Engine, error) {
-	opts.FormatMajorVersion = pebble.FormatNewest
+	opts.FormatMajorVersion = pebble.FormatMajorVersion(version.StateFormat)
 	opts.Logger = f.Logger()
 	opts.EventListener = m.listener(f)
 	opts.WithFSDefaults() // Pebble watches how long operations take only where no FS is given, or asked

@@ -1,0 +1,68 @@
+package leader
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/legate-project/legate/consensus"
+	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/internal/version"
+	"github.com/legate-project/legate/lan"
+	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server/servertest"
+	"github.com/legate-project/legate/state/autopilot"
+	"github.com/legate-project/legate/state/catalog"
+)
+
+func server(n string, level uint16, status gossip.Status) lan.Member {
+	s := lan.Server{Name: "s" + n, ID: servertest.UID(n), Datacenter: "dc1", RPCPort: 8300, Level: level}
+	return lan.Member{Name: s.Name, Addr: "10.0.0." + n, Tags: s.Tags(), Status: status}
+}
+
+// What one server of the group would have to stop at is not written, and who asks is told
+// which one it is. What all know is.
+func TestACommandWaitsForServersThatKnowIt(t *testing.T) {
+	tests := map[string]struct {
+		second lan.Member
+		code   op.Code
+		says   string
+	}{
+		"a new one":                {server("2", version.Level, gossip.Alive), 0, ""},
+		"a newer one":              {server("2", version.Level+1, gossip.Alive), 0, ""},
+		"an old one":               {server("2", 1, gossip.Alive), op.CodeConflict, "server s2 of datacenter dc1 has 1"},
+		"an old one that failed":   {server("2", 1, gossip.Failed), op.CodeConflict, "server s2"},
+		"one that nobody has seen": {server("3", version.Level, gossip.Alive), op.CodeNoLeader, servertest.UID("2")},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, nil)
+			h.LeadershipChanged(true)
+			h.pool.Set(server("1", version.Level, gossip.Alive), test.second)
+			h.group.Members = append(h.group.Members, consensus.Server{ID: servertest.UID("2"), Address: "10.0.0.2:8300", Voter: true})
+			h.start(t)
+			set := func() error {
+				_, _, err := autopilot.Set.Call(t.Context(), h, op.Header{}, &autopilot.SetRequest{Config: autopilot.Default()})
+				return err
+			}
+			err := set()
+			if op.CodeOf(err) != test.code && (err != nil || test.code != 0) || err != nil && !strings.Contains(err.Error(), test.says) {
+				t.Errorf("got %v, want code %v and %q", err, test.code, test.says)
+			}
+			h.register(t, &catalog.RegisterRequest{Node: "n", Address: "10.0.0.9"}) // of the first level
+			h.pool.Set(server("1", version.Level, gossip.Alive), server("2", version.Level, gossip.Alive))
+			servertest.Eventually(t, "it is written when the server was upgraded", func() bool { return set() == nil })
+		})
+	}
+}
+
+// Who is not seen for long is waited for no more.
+func TestAServerThatIsNeverSeenHoldsNothingUpForLong(t *testing.T) {
+	h := newHarness(t, nil)
+	h.group.Members = append(h.group.Members, consensus.Server{ID: servertest.UID("2"), Address: "10.0.0.2:8300", Voter: true})
+	h.raft, h.lan = h.group, h.pool
+	h.reigning.Store(&reign{ctx: t.Context(), began: time.Now().Add(-strangersCount)})
+	if err := h.known(&autopilot.Set); err != nil {
+		t.Error(err)
+	}
+}
