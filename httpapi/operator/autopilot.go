@@ -39,7 +39,7 @@ func (a *API) autopilotConfiguration(x *rest.Exchange) error {
 		return err
 	}
 	if c == nil {
-		return rest.Refuse(http.StatusNotFound, "there is no autopilot configuration yet: the first leader of the datacenter is about to write it")
+		return rest.Refuse(http.StatusNotFound, "there is no autopilot configuration yet: the leader writes it as soon as all servers know that command (feature level 2, see docs/upgrading.md)")
 	}
 	x.Meta(&meta)
 	return x.JSON(shownConfiguration(c))

@@ -40,7 +40,7 @@ func TestTheAutopilotConfigurationIsShownAndChanged(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	delete(caller.Answers, "autopilot.config")
-	s.Check(t, resttest.Case{"GET", path, "", 404, "there is no autopilot configuration yet: the first leader of the datacenter is about to write it"})
+	s.Check(t, resttest.Case{"GET", path, "", 404, "there is no autopilot configuration yet: the leader writes it as soon as all servers know that command (feature level 2, see docs/upgrading.md)"})
 }
 
 // The official client reads what is answered.

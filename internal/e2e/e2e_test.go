@@ -39,6 +39,7 @@ type spec struct {
 	config map[string]any // more configuration
 	token  string         // a management token: there is access control, and all that the test asks shows this
 	flags  []string       // more flags
+	build  string         // the program, if it is not that under test
 }
 
 // node is an agent of a test, running or not.
@@ -116,6 +117,10 @@ func (n *node) args() []string {
 // launch starts the process without waiting for anything.
 func (n *node) launch() {
 	n.t.Helper()
+	if n.build != "" {
+		n.Process = proctest.StartTool(n.t, n.host, n.name, append([]string{n.build}, n.args()...)...)
+		return
+	}
 	n.Process = proctest.Start(n.t, n.host, n.name, n.args()...)
 }
 
