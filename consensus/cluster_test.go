@@ -12,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/tinylib/msgp/msgp"
 
 	"github.com/legate-project/legate/internal/logging"
@@ -293,4 +294,13 @@ func tcp(t testing.TB, addressOf func(string) (string, bool)) raft.Transport {
 		t.Fatal(err)
 	}
 	return tr
+}
+
+func discardMetrics(t *testing.T) *metrics {
+	t.Helper()
+	m, err := newMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }

@@ -34,8 +34,6 @@ var (
 	// ErrMissingEntries: the log begins after the state ends, so that committed
 	// commands are gone from this node.
 	ErrMissingEntries = errors.New("consensus: entries between the state and the log are missing")
-	// ErrBadStream: a received state is damaged or malformed.
-	ErrBadStream = errors.New("consensus: a received state is damaged")
 	// ErrBadEntry: a committed entry cannot be decoded; a newer version wrote it.
 	ErrBadEntry = errors.New("consensus: a log entry cannot be decoded")
 )

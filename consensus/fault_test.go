@@ -161,7 +161,7 @@ func TestKillBetweenReceivingAndInstalling(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := copyAll(in, stream)
+	n, err := io.Copy(in, stream)
 	if err != nil || n != meta.Size {
 		t.Fatalf("copied %d of %d: %v", n, meta.Size, err)
 	}

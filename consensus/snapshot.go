@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/legate-project/legate/consensus/stream"
 	"github.com/legate-project/legate/storage"
 )
 
@@ -84,21 +85,20 @@ func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, erro
 		unpin()
 		return nil, nil, fmt.Errorf("open the state for sending: %w", err)
 	}
-	remove := out.close
-	out.close = func() error { unpin(); return remove() }
+	out.OnClose(unpin)
 	s.metrics.checkpoint.Observe(time.Since(began).Seconds())
 	meta := metaOf(stateID, p)
-	meta.Size = out.size
+	meta.Size = out.Size()
 	return meta, out, nil
 }
 
-func (s *snapshotStore) checkpoint() (*sender, storage.Position, error) {
+func (s *snapshotStore) checkpoint() (*stream.Sender, storage.Position, error) {
 	dir := s.state.Scratch("send")
 	p, err := s.state.Checkpoint(dir)
 	if err != nil {
 		return nil, p, err
 	}
-	out, err := newSender(s.state.FS(), dir)
+	out, err := stream.NewSender(s.state.FS(), dir)
 	if err != nil {
 		_ = s.state.FS().RemoveAll(dir)
 		return nil, p, err
@@ -140,7 +140,7 @@ type sink struct {
 	id       string
 	position storage.Position
 	dir      string
-	in       *receiver // nil until the first Write
+	in       *stream.Receiver // nil until the first Write
 }
 
 var _ raft.SnapshotSink = (*sink)(nil)
@@ -162,7 +162,7 @@ func (s *sink) mark(generation string) error {
 func (s *sink) Write(p []byte) (int, error) {
 	if s.in == nil {
 		s.dir = s.store.state.Scratch("receive")
-		in, err := newReceiver(s.store.state.FS(), s.dir)
+		in, err := stream.NewReceiver(s.store.state.FS(), s.dir)
 		if err != nil {
 			return 0, err
 		}
@@ -177,12 +177,12 @@ func (s *sink) Close() error {
 	if s.in == nil {
 		return nil
 	}
-	err := s.in.finish()
+	err := s.in.Finish()
 	if err == nil {
 		_, err = s.store.state.Inspect(s.dir)
 	}
 	if err != nil {
-		_ = s.in.cancel()
+		_ = s.in.Cancel()
 		return err
 	}
 	s.store.mu.Lock()
@@ -196,5 +196,5 @@ func (s *sink) Cancel() error {
 	if s.in == nil {
 		return nil
 	}
-	return s.in.cancel()
+	return s.in.Cancel()
 }

@@ -1,4 +1,9 @@
-package consensus
+// Package stream carries a state to a follower: the files of a checkpoint in one stream of
+// bytes, each with its checksum.
+//
+// It promises that what arrives is what was sent, whole and durable, and that no name
+// leads out of its directory. It does not know what is in the files.
+package stream
 
 import (
 	"bytes"
@@ -30,12 +35,15 @@ const (
 	maxNameLength = 255
 )
 
-type streamFile struct {
+// ErrBad says that what comes is damaged or malformed.
+var ErrBad = errors.New("consensus: a received state is damaged")
+
+type entry struct {
 	name string
 	size uint64
 }
 
-func encodeList(files []streamFile) []byte {
+func encodeList(files []entry) []byte {
 	list := binary.BigEndian.AppendUint32(nil, uint32(len(files)))
 	for _, f := range files {
 		list = append(append(list, byte(len(f.name))), f.name...)
@@ -45,8 +53,8 @@ func encodeList(files []streamFile) []byte {
 	return binary.BigEndian.AppendUint64(append(head, list...), xxhash.Sum64(list))
 }
 
-func decodeList(list []byte) ([]streamFile, error) {
-	bad := fmt.Errorf("%w: its list of files is malformed", ErrBadStream)
+func decodeList(list []byte) ([]entry, error) {
+	bad := fmt.Errorf("%w: its list of files is malformed", ErrBad)
 	if len(list) < 4 {
 		return nil, bad
 	}
@@ -56,15 +64,15 @@ func decodeList(list []byte) ([]streamFile, error) {
 		return nil, bad
 	}
 	seen := map[string]bool{}
-	files := make([]streamFile, 0, count)
+	files := make([]entry, 0, count)
 	for range count {
 		if len(list) < 1 || len(list) < 9+int(list[0]) {
 			return nil, bad
 		}
 		n := int(list[0])
-		f := streamFile{name: string(list[1 : 1+n]), size: binary.BigEndian.Uint64(list[1+n:])}
+		f := entry{name: string(list[1 : 1+n]), size: binary.BigEndian.Uint64(list[1+n:])}
 		if !plainName(f.name) || seen[f.name] {
-			return nil, fmt.Errorf("%w: the file name %q", ErrBadStream, f.name)
+			return nil, fmt.Errorf("%w: the file name %q", ErrBad, f.name)
 		}
 		seen[f.name] = true
 		files = append(files, f)
@@ -82,12 +90,12 @@ func plainName(name string) bool {
 		!strings.ContainsAny(name, "/\\:\x00") && path.Base(name) == name
 }
 
-// sender reads a checkpoint as a stream.
-type sender struct {
+// Sender reads a checkpoint as a stream.
+type Sender struct {
 	fs    vfs.FS
 	dir   string
-	files []streamFile // not begun yet
-	size  int64        // of the whole stream
+	files []entry // not begun yet
+	size  int64   // of the whole stream
 
 	part   io.Reader // what is being read
 	file   vfs.File  // open behind part, or nil
@@ -96,9 +104,9 @@ type sender struct {
 	close  func() error
 }
 
-// newSender takes dir over: Close removes it.
-func newSender(fs vfs.FS, dir string) (*sender, error) {
-	s := &sender{fs: fs, dir: dir, digest: xxhash.New(), close: func() error { return fs.RemoveAll(dir) }}
+// NewSender reads the files in dir, which it takes over: Close removes it.
+func NewSender(fs vfs.FS, dir string) (*Sender, error) {
+	s := &Sender{fs: fs, dir: dir, digest: xxhash.New(), close: func() error { return fs.RemoveAll(dir) }}
 	names, err := fs.List(dir)
 	if err != nil {
 		return nil, fmt.Errorf("list a checkpoint: %w", err)
@@ -111,7 +119,7 @@ func newSender(fs vfs.FS, dir string) (*sender, error) {
 		if len(name) > maxNameLength || info.IsDir() {
 			return nil, fmt.Errorf("list a checkpoint: %q is not a plain file", name)
 		}
-		s.files = append(s.files, streamFile{name, uint64(info.Size())})
+		s.files = append(s.files, entry{name, uint64(info.Size())})
 		s.size += info.Size() + hashBytes
 	}
 	head := encodeList(s.files)
@@ -120,8 +128,17 @@ func newSender(fs vfs.FS, dir string) (*sender, error) {
 	return s, nil
 }
 
+// Size is how many bytes the whole stream has.
+func (s *Sender) Size() int64 { return s.size }
+
+// OnClose has Close do more.
+func (s *Sender) OnClose(do func()) {
+	remove := s.close
+	s.close = func() error { do(); return remove() }
+}
+
 // Read implements io.Reader.
-func (s *sender) Read(p []byte) (int, error) {
+func (s *Sender) Read(p []byte) (int, error) {
 	for {
 		n, err := s.part.Read(p)
 		s.left -= min(s.left, uint64(n))
@@ -141,7 +158,7 @@ func (s *sender) Read(p []byte) (int, error) {
 }
 
 // next goes on to the hash of the file that ended, or to the next file.
-func (s *sender) next() error {
+func (s *Sender) next() error {
 	if s.file != nil {
 		if s.left > 0 {
 			return fmt.Errorf("read a checkpoint: a file is %d bytes short", s.left)
@@ -166,7 +183,7 @@ func (s *sender) next() error {
 }
 
 // Close removes the checkpoint.
-func (s *sender) Close() error {
+func (s *Sender) Close() error {
 	var err error
 	if s.file != nil {
 		err = s.file.Close()
@@ -175,13 +192,13 @@ func (s *sender) Close() error {
 	return errors.Join(err, s.close())
 }
 
-// receiver writes a stream to a directory as it comes.
-type receiver struct {
+// Receiver writes a stream to a directory as it comes.
+type Receiver struct {
 	fs     vfs.FS
 	dir    string
-	stage  func(*receiver, []byte) (int, error)
+	stage  func(*Receiver, []byte) (int, error)
 	buf    []byte // of a part that is taken as a whole
-	files  []streamFile
+	files  []entry
 	next   int // in files
 	file   vfs.File
 	left   uint64
@@ -189,19 +206,20 @@ type receiver struct {
 	done   bool
 }
 
-func newReceiver(fs vfs.FS, dir string) (*receiver, error) {
+// NewReceiver writes to dir, which it makes.
+func NewReceiver(fs vfs.FS, dir string) (*Receiver, error) {
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("receive a state: %w", err)
 	}
-	return &receiver{fs: fs, dir: dir, stage: (*receiver).head, digest: xxhash.New()}, nil
+	return &Receiver{fs: fs, dir: dir, stage: (*Receiver).head, digest: xxhash.New()}, nil
 }
 
 // Write implements io.Writer.
-func (r *receiver) Write(p []byte) (int, error) {
+func (r *Receiver) Write(p []byte) (int, error) {
 	written := 0
 	for written < len(p) {
 		if r.done {
-			return written, fmt.Errorf("%w: bytes after its end", ErrBadStream)
+			return written, fmt.Errorf("%w: bytes after its end", ErrBad)
 		}
 		n, err := r.stage(r, p[written:])
 		written += n
@@ -214,37 +232,37 @@ func (r *receiver) Write(p []byte) (int, error) {
 
 // gather collects need bytes in buf and says whether they are there. The
 // buffer grows with what has come, not with what was announced.
-func (r *receiver) gather(p []byte, need int) (int, bool) {
+func (r *Receiver) gather(p []byte, need int) (int, bool) {
 	n := min(len(p), need-len(r.buf))
 	r.buf = append(r.buf, p[:n]...)
 	return n, len(r.buf) == need
 }
 
-func (r *receiver) head(p []byte) (int, error) {
+func (r *Receiver) head(p []byte) (int, error) {
 	n, all := r.gather(p, streamHead)
 	if !all {
 		return n, nil
 	}
 	if string(r.buf[:len(streamMagic)]) != streamMagic {
-		return n, fmt.Errorf("%w: it does not begin as one", ErrBadStream)
+		return n, fmt.Errorf("%w: it does not begin as one", ErrBad)
 	}
 	size := binary.BigEndian.Uint32(r.buf[len(streamMagic):])
 	if size > maxListBytes {
-		return n, fmt.Errorf("%w: a list of %d bytes", ErrBadStream, size)
+		return n, fmt.Errorf("%w: a list of %d bytes", ErrBad, size)
 	}
 	r.buf, r.left = nil, uint64(size)
-	r.stage = (*receiver).list
+	r.stage = (*Receiver).list
 	return n, nil
 }
 
-func (r *receiver) list(p []byte) (int, error) {
+func (r *Receiver) list(p []byte) (int, error) {
 	n, all := r.gather(p, int(r.left)+hashBytes)
 	if !all {
 		return n, nil
 	}
 	list, sum := r.buf[:r.left], r.buf[r.left:]
 	if binary.BigEndian.Uint64(sum) != xxhash.Sum64(list) {
-		return n, fmt.Errorf("%w: the checksum of its list", ErrBadStream)
+		return n, fmt.Errorf("%w: the checksum of its list", ErrBad)
 	}
 	files, err := decodeList(list)
 	if err != nil {
@@ -255,7 +273,7 @@ func (r *receiver) list(p []byte) (int, error) {
 }
 
 // begin opens the next file or ends the stream.
-func (r *receiver) begin() error {
+func (r *Receiver) begin() error {
 	if r.next == len(r.files) {
 		r.done = true
 		return nil
@@ -266,14 +284,14 @@ func (r *receiver) begin() error {
 	}
 	r.file, r.left = f, r.files[r.next].size
 	r.digest.Reset()
-	r.stage = (*receiver).body
+	r.stage = (*Receiver).body
 	if r.left == 0 {
-		r.stage = (*receiver).checksum
+		r.stage = (*Receiver).checksum
 	}
 	return nil
 }
 
-func (r *receiver) body(p []byte) (int, error) {
+func (r *Receiver) body(p []byte) (int, error) {
 	p = p[:min(uint64(len(p)), r.left)]
 	_, _ = r.digest.Write(p) // before the file, which may use p as it likes
 	n, err := r.file.Write(p)
@@ -281,18 +299,18 @@ func (r *receiver) body(p []byte) (int, error) {
 		return n, err
 	}
 	if r.left -= uint64(n); r.left == 0 {
-		r.stage = (*receiver).checksum
+		r.stage = (*Receiver).checksum
 	}
 	return n, nil
 }
 
-func (r *receiver) checksum(p []byte) (int, error) {
+func (r *Receiver) checksum(p []byte) (int, error) {
 	n, all := r.gather(p, hashBytes)
 	if !all {
 		return n, nil
 	}
 	if binary.BigEndian.Uint64(r.buf) != r.digest.Sum64() {
-		return n, fmt.Errorf("%w: the checksum of %s", ErrBadStream, r.files[r.next].name)
+		return n, fmt.Errorf("%w: the checksum of %s", ErrBad, r.files[r.next].name)
 	}
 	r.buf = r.buf[:0]
 	err := errors.Join(r.file.Sync(), r.file.Close())
@@ -304,10 +322,10 @@ func (r *receiver) checksum(p []byte) (int, error) {
 	return n, r.begin()
 }
 
-// finish checks that the stream was whole and makes the directory durable.
-func (r *receiver) finish() error {
+// Finish checks that the stream was whole and makes the directory durable.
+func (r *Receiver) Finish() error {
 	if !r.done {
-		return fmt.Errorf("receive a state: %w: it is cut off", ErrBadStream)
+		return fmt.Errorf("receive a state: %w: it is cut off", ErrBad)
 	}
 	d, err := r.fs.OpenDir(r.dir)
 	if err != nil {
@@ -319,8 +337,8 @@ func (r *receiver) finish() error {
 	return nil
 }
 
-// cancel removes what has come.
-func (r *receiver) cancel() error {
+// Cancel removes what has come.
+func (r *Receiver) Cancel() error {
 	var err error
 	if r.file != nil {
 		err = r.file.Close()

@@ -1,4 +1,4 @@
-package consensus
+package stream
 
 import (
 	"bytes"
@@ -7,21 +7,9 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
-func discardMetrics(t *testing.T) *metrics {
-	t.Helper()
-	m, err := newMetrics(prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
-func copyAll(to io.Writer, from io.Reader) (int64, error) { return io.Copy(to, from) }
-
-// files makes a directory and returns its stream.
+// stream makes a directory and returns its stream.
 func stream(t *testing.T, contents map[string]string) []byte {
 	t.Helper()
 	fs := vfs.NewMem()
@@ -40,7 +28,7 @@ func stream(t *testing.T, contents map[string]string) []byte {
 			t.Fatal(err)
 		}
 	}
-	s, err := newSender(fs, "from")
+	s, err := NewSender(fs, "from")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,19 +49,19 @@ func stream(t *testing.T, contents map[string]string) []byte {
 }
 
 func receive(fs vfs.FS, data []byte, chunk int) error {
-	r, err := newReceiver(fs, "to")
+	r, err := NewReceiver(fs, "to")
 	if err != nil {
 		return err
 	}
 	for len(data) > 0 {
 		n := min(chunk, len(data))
 		if _, err := r.Write(bytes.Clone(data[:n])); err != nil {
-			return errors.Join(err, r.cancel())
+			return errors.Join(err, r.Cancel())
 		}
 		data = data[n:]
 	}
-	if err := r.finish(); err != nil {
-		return errors.Join(err, r.cancel())
+	if err := r.Finish(); err != nil {
+		return errors.Join(err, r.Cancel())
 	}
 	return nil
 }
@@ -106,7 +94,7 @@ func TestDamagedStreamIsRefused(t *testing.T) {
 		bad := bytes.Clone(data)
 		bad[i] ^= 0x40
 		fs := vfs.NewMem()
-		if err := receive(fs, bad, len(bad)); !errors.Is(err, ErrBadStream) {
+		if err := receive(fs, bad, len(bad)); !errors.Is(err, ErrBad) {
 			t.Errorf("byte %d changed: %v", i, err)
 		}
 		if _, err := fs.Stat("to"); err == nil {
@@ -114,32 +102,32 @@ func TestDamagedStreamIsRefused(t *testing.T) {
 		}
 	}
 	for n := range data {
-		if err := receive(vfs.NewMem(), data[:n], 3); !errors.Is(err, ErrBadStream) {
+		if err := receive(vfs.NewMem(), data[:n], 3); !errors.Is(err, ErrBad) {
 			t.Errorf("cut off after %d: %v", n, err)
 		}
 	}
-	if err := receive(vfs.NewMem(), append(data, 0), 64); !errors.Is(err, ErrBadStream) {
+	if err := receive(vfs.NewMem(), append(data, 0), 64); !errors.Is(err, ErrBad) {
 		t.Errorf("a byte too many: %v", err)
 	}
 }
 
 func TestStreamNamesStayInside(t *testing.T) {
 	for _, name := range []string{"", ".", "..", "../x", "a/b", `a\b`, "/etc", "a\x00", "c:"} {
-		list := encodeList([]streamFile{{name, 0}})
-		if err := receive(vfs.NewMem(), list, len(list)); !errors.Is(err, ErrBadStream) {
+		list := encodeList([]entry{{name, 0}})
+		if err := receive(vfs.NewMem(), list, len(list)); !errors.Is(err, ErrBad) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	twice := encodeList([]streamFile{{"a", 0}, {"a", 0}})
-	if err := receive(vfs.NewMem(), twice, len(twice)); !errors.Is(err, ErrBadStream) {
+	twice := encodeList([]entry{{"a", 0}, {"a", 0}})
+	if err := receive(vfs.NewMem(), twice, len(twice)); !errors.Is(err, ErrBad) {
 		t.Errorf("a name twice: %v", err)
 	}
 }
 
 func FuzzReceive(f *testing.F) {
-	f.Add(encodeList([]streamFile{{"a", 3}, {"b", 0}}))
+	f.Add(encodeList([]entry{{"a", 3}, {"b", 0}}))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if err := receive(vfs.NewMem(), data, 5); err != nil && !errors.Is(err, ErrBadStream) {
+		if err := receive(vfs.NewMem(), data, 5); err != nil && !errors.Is(err, ErrBad) {
 			t.Fatal(err)
 		}
 	})
