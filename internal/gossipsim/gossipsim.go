@@ -53,8 +53,9 @@ type Server struct {
 	Site string
 	Pool *wan.Pool
 
-	end *end
-	reg *prometheus.Registry
+	i, n int // the n-th of the i-th datacenter
+	end  *end
+	reg  *prometheus.Registry
 
 	mu      sync.Mutex
 	changes []Change
@@ -94,14 +95,18 @@ func (f *Federation) link(i, j int) wanem.Link {
 	return wanem.Link{RTT: rtt, Loss: f.spec.Loss, Jitter: time.Duration(f.spec.Jitter * float64(rtt) / 2)}
 }
 
-// Add starts a server of the i-th datacenter and joins it to the first of the
+// Add starts a new server of the i-th datacenter and joins it to the first of the
 // federation.
 func (f *Federation) Add(i int) (*Server, error) {
 	f.perSite[i]++
-	n := f.perSite[i]
+	return f.start(i, f.perSite[i])
+}
+
+// start starts the n-th server of the i-th datacenter, for the first time or again.
+func (f *Federation) start(i, n int) (*Server, error) {
 	name := fmt.Sprintf("s%d", n)
 	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), byte(n)}), wanPort)
-	s := &Server{Name: wan.FullName(name, Site(i)), Site: Site(i), end: f.net.listen(Site(i), addr), reg: prometheus.NewRegistry()}
+	s := &Server{Name: wan.FullName(name, Site(i)), Site: Site(i), i: i, n: n, end: f.net.listen(Site(i), addr), reg: prometheus.NewRegistry()}
 	p, err := wan.Start(wan.Config{
 		Self: wan.Server{Name: name, ID: fmt.Sprintf("%08d-0000-0000-0000-%012d", i, n), Datacenter: Site(i), RPCPort: 8300,
 			WANPort: wanPort, Build: "1.0.0", Status: gossip.Alive},

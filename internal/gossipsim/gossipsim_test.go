@@ -201,3 +201,30 @@ func TestRoundTripsBetweenCloudRegionsAreTrue(t *testing.T) {
 		}
 	})
 }
+
+// suspicion is how long a member of the simulated federations is suspected at most.
+const suspicion = time.Minute
+
+// churn lets so many servers change each hour, and asserts that it hurts nobody else.
+func churn(t *testing.T, datacenters, perHour int, d time.Duration) (c Churn) {
+	t.Helper()
+	simulate(t, bad(planetLabHosts(t, datacenters), 3), func(t *testing.T, f *Federation) {
+		var err error
+		if c, err = f.Churn(d, perHour, 15*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Logf("%+v", c)
+	if c.Longest > suspicion || c.False > 0 {
+		t.Errorf("a live server was not known as alive for %v (%s), and %d times one was taken for failed", c.Longest, c.Who, c.False)
+	}
+	if len(c.Lost) > 0 || len(c.Undead) > 0 {
+		t.Errorf("lost: %v; known as alive, and gone: %v", c.Lost, c.Undead)
+	}
+	if c.Events < 4 {
+		t.Errorf("only %d servers came or went", c.Events)
+	}
+	return c
+}
+
+func TestServersThatComeAndGoHurtNoOthers(t *testing.T) { churn(t, 6, 12, 50*time.Minute) }

@@ -25,6 +25,7 @@ func TestReport(t *testing.T) {
 	reportCalm(t, &out)
 	reportRoundTrips(t, &out)
 	reportNews(t, &out)
+	reportChurn(t, &out)
 	if t.Failed() {
 		return
 	}
@@ -55,6 +56,14 @@ func reportNews(t *testing.T, out *strings.Builder) {
 		fmt.Fprintf(out, "| %d | %d | %.1f s | %.0f s, %.0f s | %.0f, %.1f | %.0f | %d |\n", c.datacenters, 3*c.datacenters, n.Joined.Seconds(),
 			n.FirstFailed.Seconds(), n.Failed.Seconds(), n.Bytes, n.Packets, n.BusyBytes, n.FailuresOfTheOther)
 	}
+}
+
+func reportChurn(t *testing.T, out *strings.Builder) {
+	t.Helper()
+	const day = 24 * time.Hour
+	out.WriteString("\n### Churn, 24h0m0s\n\n| datacenters | servers | killed, restarted, left or cut off for minutes | live servers taken for failed | longest that a live server was not known as alive | lost for good |\n|---|---|---|---|---|---|\n")
+	c := churn(t, 20, 6, day)
+	fmt.Fprintf(out, "| 20 | %d | %d | %d | %v | %d |\n", c.Servers, c.Events, c.False, c.Longest, len(c.Lost))
 }
 
 func reportCalm(t *testing.T, out *strings.Builder) {
