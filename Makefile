@@ -13,7 +13,7 @@ BENCH    ?= .
 SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race linear observe client-tests lint deadcode fuzz bench microbench gossip-sim generate cross release site man packages image clean
+.PHONY: help build run test race linear soak observe client-tests lint deadcode fuzz bench microbench gossip-sim generate cross release site man packages image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ race: ## run all tests with the race detector
 
 linear: ## break real servers for TIME (10m) and judge what clients saw; takes root
 	LEGATE_LINEAR=$(TIME) $(GO) test -count=1 -v -timeout 0 ./internal/linear
+
+soak: ## load real agents for TIME (10m; 3h says more) and look at what grows
+	LEGATE_SOAK=$(TIME) $(GO) test -count=1 -v -timeout 0 -run TestASoakLeavesNothingBehind ./internal/e2e
 
 observe: ## let Prometheus watch real servers through all faults, and draw the dashboards into docs/dashboards; takes root
 	LEGATE_OBSERVE=all LEGATE_OBSERVE_PICTURES=$(CURDIR)/docs/dashboards $(GO) test -count=1 -v -timeout 1h ./internal/observe
