@@ -70,7 +70,7 @@ type client struct {
 	c     *cluster
 	h     *history
 	group *group
-	home  *node // always asked; nil moves from agent to agent
+	home  func() *node // who is asked
 	http  *http.Client
 	rand  *rand.Rand
 	n     int
@@ -92,15 +92,24 @@ func (c *cluster) load(ctx context.Context, h *history, seed uint64) (wait func(
 		timeouts := []time.Duration{1500 * time.Millisecond, 4 * time.Second, 10 * time.Second}
 		cl := &client{id: i, c: c, h: h, group: g, rand: rand.New(rand.NewPCG(seed, uint64(i))),
 			http: &http.Client{Transport: c.home.Transport(), Timeout: timeouts[i%len(timeouts)]}}
-		switch place := i % (len(c.servers) + 2); {
-		case place < len(c.servers):
-			cl.home = c.servers[place]
-		case place == len(c.servers):
-			cl.home = c.agent
-		}
+		cl.home = c.homeOf(i, cl.rand)
 		wg.Go(func() { cl.run(ctx) })
 	}
 	return wg.Wait
+}
+
+// homeOf spreads clients: some always ask the server at one place, some the
+// client agent, some another server each time.
+func (c *cluster) homeOf(i int, r *rand.Rand) func() *node {
+	size := len(c.servers)
+	switch place := i % (size + 2); place {
+	case size:
+		return func() *node { return c.agent }
+	case size + 1:
+		return func() *node { return c.place(r.IntN(size)) }
+	default:
+		return func() *node { return c.place(place) }
+	}
 }
 
 func (cl *client) run(ctx context.Context) {
@@ -158,10 +167,7 @@ func (cl *client) step() {
 
 // do asks and notes what came back.
 func (cl *client) do(e *event) {
-	n := cl.home
-	if n == nil {
-		n = cl.c.servers[cl.rand.IntN(len(cl.c.servers))]
-	}
+	n := cl.home()
 	method, path, body := http.MethodGet, "/v1/kv/"+e.Key, io.Reader(nil)
 	switch e.Kind {
 	case consistent:

@@ -12,7 +12,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -55,7 +57,10 @@ type cluster struct {
 	t       testing.TB
 	fabric  *proctest.Fabric
 	lan     *proctest.Switch
+	mu      sync.Mutex // for clients, while servers are replaced
 	servers []*node
+	made    int    // servers so far
+	key     string // of gossip
 	agent   *node
 	more    []*node // client agents besides
 	home    *proctest.Host
@@ -70,21 +75,19 @@ func newCluster(t testing.TB, size int, where func(name string) string) *cluster
 	if os.Getenv("CI") == "true" && os.Geteuid() != 0 {
 		t.Fatal("building networks takes root")
 	}
-	c := &cluster{t: t, fabric: proctest.NewFabric(t)}
+	c := &cluster{t: t, fabric: proctest.NewFabric(t), made: size, key: base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))}
 	c.lan = c.fabric.Switch("lan")
 	c.home = c.lan.Host("home", "10.7.0.100/24", "")
 	transport := c.home.Transport()
 	t.Cleanup(transport.CloseIdleConnections)
 	c.http = &http.Client{Transport: transport, Timeout: askTime}
-	join := joining(size)
 	for i := range size {
 		name := fmt.Sprintf("s%d", i+1)
 		n := c.node(name, fmt.Sprintf("10.7.0.%d", i+1), where(name))
-		n.args = append(append(n.args, "-server", fmt.Sprintf("-bootstrap-expect=%d", size)), join...)
+		n.args = append(n.args, "-server", fmt.Sprintf("-bootstrap-expect=%d", size))
 		c.servers = append(c.servers, n)
 	}
 	c.agent = c.node("agent", "10.7.0.20", filepath.Join(t.TempDir(), "data"))
-	c.agent.args = append(c.agent.args, join...)
 	for _, n := range append(c.servers, c.agent) {
 		c.start(n)
 	}
@@ -92,19 +95,17 @@ func newCluster(t testing.TB, size int, where func(name string) string) *cluster
 	return c
 }
 
-// joining are the arguments that name the servers.
-func joining(size int) (args []string) {
-	for i := range size {
-		args = append(args, fmt.Sprintf("-retry-join=10.7.0.%d", i+1))
-	}
-	return args
+// place is the server at a place among them, which others may come to hold.
+func (c *cluster) place(i int) *node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.servers[i]
 }
 
 // enlarge adds a client agent. It may not be there yet when this returns.
 func (c *cluster) enlarge(name, ip string) *node {
 	c.t.Helper()
 	n := c.node(name, ip, filepath.Join(c.t.TempDir(), "data"))
-	n.args = append(n.args, joining(len(c.servers))...)
 	c.more = append(c.more, n)
 	c.start(n)
 	return n
@@ -120,7 +121,7 @@ func (c *cluster) node(name, ip, dir string) *node {
 	c.t.Helper()
 	conf, err := json.Marshal(map[string]any{
 		"performance":        map[string]any{"raft_multiplier": 1},
-		"encrypt":            base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef")),
+		"encrypt":            c.key,
 		"retry_join":         []string{},
 		"retry_interval":     "500ms",
 		"leave_on_terminate": false,
@@ -141,7 +142,11 @@ func (c *cluster) node(name, ip, dir string) *node {
 func (c *cluster) start(n *node) {
 	c.t.Helper()
 	n.life.Add(1)
-	n.Process = proctest.Start(c.t, n.host, n.name, n.args...)
+	args := slices.Clone(n.args)
+	for _, s := range c.servers {
+		args = append(args, "-retry-join="+s.ip)
+	}
+	n.Process = proctest.Start(c.t, n.host, n.name, args...)
 }
 
 // calm fails the test if a server did not only die but broke.

@@ -17,6 +17,9 @@ type fault struct {
 	// without a write says nothing.
 	outage bool
 	strike func(c *cluster, r *rand.Rand)
+	// then waits for what becomes true after the end; nil for nothing besides
+	// that all take writes.
+	then func(c *cluster)
 }
 
 // faults are all that are known here, in the order in which the short form
