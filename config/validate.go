@@ -190,6 +190,9 @@ func (f *finisher) checkModes() {
 	if n := c.FeatureLevel; n < 0 || n > version.Level {
 		f.fault("feature_level", "cannot be %d: this version knows the levels 1 to %d (docs/upgrading.md), and 0 is for the highest", n, version.Level)
 	}
+	if c.FeatureLevel > 0 && !c.Server {
+		f.note("feature_level", "feature_level has no effect on a client: it is what servers write by")
+	}
 	f.checkAutopilot(&c.Autopilot)
 	f.checkJoins("retry_join", c.RetryJoin)
 	f.checkJoins("retry_join_wan", c.RetryJoinWAN)

@@ -48,6 +48,7 @@ type node struct {
 	spec
 	*proctest.Process
 	client *api.Client
+	file   string // its configuration, as it was started
 }
 
 func newNode(t testing.TB, s spec) *node {
@@ -93,11 +94,11 @@ func (n *node) args() []string {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	file := filepath.Join(n.t.TempDir(), "agent.json")
-	if err := os.WriteFile(file, b, 0o600); err != nil {
+	n.file = filepath.Join(n.t.TempDir(), "agent.json")
+	if err := os.WriteFile(n.file, b, 0o600); err != nil {
 		n.t.Fatal(err)
 	}
-	args := []string{"agent", "-config-file=" + file, "-data-dir=" + n.dir, "-node=" + n.name, "-dc=" + n.dc,
+	args := []string{"agent", "-config-file=" + n.file, "-data-dir=" + n.dir, "-node=" + n.name, "-dc=" + n.dc,
 		"-bind=" + n.ip, "-client=" + n.ip, "-retry-interval=1s", "-retry-interval-wan=1s"}
 	if n.expect > 0 {
 		args = append(args, "-server", fmt.Sprintf("-bootstrap-expect=%d", n.expect))

@@ -42,7 +42,7 @@ func lastRelease(t *testing.T) string {
 		t.Fatalf("take the source of %s: %v: %s", commit, err, out)
 	}
 	proctest.Tool(t, proctest.Machine(), "", "tar", "-x", "-f", archive, "-C", source)
-	build := exec.Command("go", "build", "-o", program, "./cmd/legate")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", program, "./cmd/legate")
 	build.Dir = source
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", commit, err, out)
@@ -70,7 +70,7 @@ func TestARollingUpgradeAndBack(t *testing.T) {
 	proctest.Until(t, patience, "dc2 is reached", func() error { return servers[0].put("kept", "v", "dc2") })
 	l := startLoad(t, append(servers[:3:3], client))
 
-	replace := func(n *node, build string, held bool) {
+	replace := func(n *node, build string) {
 		name := "the new build"
 		if build != "" {
 			name = "the old build"
@@ -81,30 +81,33 @@ func TestARollingUpgradeAndBack(t *testing.T) {
 			t.Errorf("%s ended with %d", n.name, code)
 		}
 		n.build, n.config = build, nil
-		if held {
+		if build == "" {
 			n.config = map[string]any{"feature_level": 1}
 		}
 		n.start()
 		everywhere(t, servers, client, away)
 	}
-	upgrade := func(held bool, order ...*node) {
-		t.Helper()
-		for _, n := range order {
-			replace(n, "", held && n != client)
-		}
+	for _, n := range []*node{client, servers[0], servers[1], away, servers[2]} {
+		replace(n, "")
 	}
-	upgrade(true, client, servers[0], servers[1], away, servers[2])
 	refusedNew(t, servers[0], "feature level 2", "feature_level")
 	for _, n := range []*node{servers[2], servers[0], away, servers[1], client} { // and back
-		replace(n, old, false)
+		replace(n, old)
 	}
-	upgrade(false, servers[1], client, servers[2])
+	for _, n := range []*node{servers[1], client, servers[2]} {
+		replace(n, "")
+	}
 	if awaitLeader(t, patience, servers...) == servers[0] {
 		refusedNew(t, servers[1], "unknown to this server") // says the old build, which leads
 	} else {
 		refusedNew(t, servers[1], "server s1 of datacenter dc1 has 1", "upgrade it")
 	}
-	upgrade(false, servers[0], away)
+	replace(servers[0], "")
+	replace(away, "")
+	for _, n := range servers { // for good
+		must(t, "take feature_level out of the configuration", os.WriteFile(n.file, []byte(`{"performance": {"raft_multiplier": 1}}`), 0o600))
+		n.cliOut(t, 0, "reload", "-http-addr="+n.ip+":8500")
+	}
 	proctest.Until(t, patience, "what is new works", func() error {
 		config, err := servers[0].client.Operator().AutopilotGetConfiguration(nil)
 		if err == nil && config.ModifyIndex == 0 {
