@@ -19,11 +19,12 @@ import (
 
 // Shape of the load.
 const (
-	clients  = 32
+	clients  = 40
 	perGroup = 4   // clients that share a key
 	keyOps   = 400 // on a key before the group takes another one
 	keyOpen  = 8   // writes of unknown outcome on a key before that: they make the search long
 	appends  = 2   // groups that append instead of write
+	shelves  = 2   // groups that have a shelf instead of a key
 	maxThink = 50 * time.Millisecond
 )
 
@@ -41,6 +42,7 @@ func promises(reason string) bool {
 type group struct {
 	id     int
 	append bool
+	shelf  bool
 
 	mu   sync.Mutex
 	n    int
@@ -55,7 +57,11 @@ func (g *group) key() string {
 		g.n++
 		g.ops, g.open = 0, 0
 	}
-	return fmt.Sprintf("g%d/%d", g.id, g.n)
+	prefix := "g"
+	if g.shelf {
+		prefix = shelfPrefix
+	}
+	return fmt.Sprintf("%s%d/%d", prefix, g.id, g.n)
 }
 
 func (g *group) opened() {
@@ -78,6 +84,9 @@ type client struct {
 	key   string // of what it saw last
 	value string
 	index uint64
+
+	row      shelfRow // of what it saw last of a shelf
+	versions [width]uint64
 }
 
 // load starts the clients; they end with ctx, and the returned function waits
@@ -87,7 +96,7 @@ func (c *cluster) load(ctx context.Context, h *history, seed uint64) (wait func(
 	var g *group
 	for i := range clients {
 		if i%perGroup == 0 {
-			g = &group{id: i / perGroup, append: i/perGroup < appends}
+			g = &group{id: i / perGroup, append: i/perGroup < appends, shelf: i >= clients-shelves*perGroup}
 		}
 		timeouts := []time.Duration{1500 * time.Millisecond, 4 * time.Second, 10 * time.Second}
 		cl := &client{id: i, c: c, h: h, group: g, rand: rand.New(rand.NewPCG(seed, uint64(i))),
@@ -131,10 +140,23 @@ func (cl *client) run(ctx context.Context) {
 func (cl *client) step() {
 	if key := cl.group.key(); key != cl.key {
 		cl.key, cl.value, cl.index = key, "", 0
+		cl.row, cl.versions = shelfRow{}, [width]uint64{}
 	}
 	cl.n++
 	fresh := fmt.Sprintf("%d.%d", cl.id, cl.n)
 	e := &event{Client: cl.id, Key: cl.key, Value: fresh}
+	if cl.group.shelf {
+		cl.stepShelf(e)
+	} else {
+		cl.stepKey(e, fresh)
+	}
+	if e.Outcome == unknown && !e.Kind.Reads() {
+		cl.group.opened()
+	}
+	cl.h.Add(e)
+}
+
+func (cl *client) stepKey(e *event, fresh string) {
 	switch p := cl.rand.IntN(100); {
 	case p < 25:
 		e.Kind = read
@@ -152,78 +174,81 @@ func (cl *client) step() {
 	default:
 		e.Kind, e.Value = remove, ""
 	}
-	if e.Kind.reads() {
+	if e.Kind.Reads() {
 		e.Value = ""
 	}
 	cl.do(e)
-	if e.Outcome == unknown && !e.Kind.reads() {
-		cl.group.opened()
-	}
 	if e.Outcome == done && (e.Kind == read || e.Kind == consistent) {
 		cl.value, cl.index = e.Value, e.Index
 	}
-	cl.h.add(e)
 }
 
 // do asks and notes what came back.
 func (cl *client) do(e *event) {
-	n := cl.home()
-	method, path, body := http.MethodGet, "/v1/kv/"+e.Key, io.Reader(nil)
+	method, path, body := http.MethodGet, "/v1/kv/"+e.Key, e.Value
 	switch e.Kind {
 	case consistent:
 		path += "?consistent"
 	case stale:
 		path += "?stale"
 	case write:
-		method, body = http.MethodPut, strings.NewReader(e.Value)
+		method = http.MethodPut
 	case swap:
-		method, body = http.MethodPut, strings.NewReader(e.Value)
+		method = http.MethodPut
 		path += "?cas=" + strconv.FormatUint(cl.index, 10)
 	case remove:
 		method = http.MethodDelete
 	}
-	req, err := http.NewRequest(method, n.url(path), body)
+	if res, answer, ok := cl.send(e, method, path, body); ok {
+		answered(e, res, answer)
+	}
+}
+
+// send asks and notes when, and whether an answer came.
+func (cl *client) send(e *event, method, path, body string) (*http.Response, []byte, bool) {
+	n := cl.home()
+	req, err := http.NewRequest(method, n.url(path), strings.NewReader(body))
 	if err != nil {
 		panic(err) // a fault of this test
 	}
 	before := n.label()
 	e.Server = before
-	e.Call = cl.h.now()
+	e.Call = cl.h.Now()
 	res, err := cl.http.Do(req)
 	var answer []byte
 	if err == nil {
 		answer, err = io.ReadAll(res.Body)
 		_ = res.Body.Close()
 	}
-	e.Return = cl.h.now()
+	e.Return = cl.h.Now()
 	if e.Kind == stale && (n == cl.c.agent || n.label() != before) {
 		e.Server = "" // it is not known which server's state this is
 	}
 	if err != nil {
-		e.fail(err)
-		return
+		fail(e, err)
+		return nil, nil, false
 	}
-	e.answered(res, answer)
+	return res, answer, true
 }
 
 // fail notes that no answer came. Only a connection that was never made means
 // that nobody heard of it.
-func (e *event) fail(err error) {
+func fail(e *event, err error) {
 	e.Outcome, e.Why = unknown, err.Error()
 	if o, ok := errors.AsType[*net.OpError](err); ok && o.Op == "dial" {
 		e.Outcome = unsent
 	}
 }
 
-func (e *event) answered(res *http.Response, answer []byte) {
+func answered(e *event, res *http.Response, answer []byte) {
 	switch {
-	case res.StatusCode == http.StatusOK && e.Kind.reads():
-		e.found(res, answer)
+	case res.StatusCode == http.StatusOK && e.Kind.Reads():
+		found(e, res, answer)
 	case res.StatusCode == http.StatusOK && strings.TrimSpace(string(answer)) == "true":
 		e.Outcome = done
 	case res.StatusCode == http.StatusOK && e.Kind == swap && strings.TrimSpace(string(answer)) == "false":
 		e.Outcome = no
-	case res.StatusCode == http.StatusNotFound && e.Kind.reads():
+	case res.StatusCode == http.StatusNotFound && e.Kind.Reads():
 		e.Outcome = done
 		e.Result, _ = strconv.ParseUint(res.Header.Get("X-Consul-Index"), 10, 64)
 	case promises(res.Header.Get("X-Legate-Reason")):
@@ -234,7 +259,7 @@ func (e *event) answered(res *http.Response, answer []byte) {
 }
 
 // found notes what a read saw.
-func (e *event) found(res *http.Response, answer []byte) {
+func found(e *event, res *http.Response, answer []byte) {
 	var entries []struct {
 		Value       []byte
 		ModifyIndex uint64

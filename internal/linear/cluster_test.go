@@ -66,6 +66,8 @@ type cluster struct {
 	home    *proctest.Host
 	http    *http.Client   // for the test's own questions
 	debts   []func() error // what ends faults besides
+	// restores counts the beginnings and the ends of restored snapshots.
+	restores atomic.Int64
 }
 
 // newCluster starts the servers and the client agent and waits until they

@@ -68,7 +68,7 @@ func (w *contender) RoundTrip(req *http.Request) (*http.Response, error) {
 		req = req.Clone(req.Context())
 		req.Body = io.NopCloser(bytes.NewReader(sent))
 	}
-	x := &exchange{req: req, sent: sent, call: w.c.h.now()}
+	x := &exchange{req: req, sent: sent, call: w.c.h.Now()}
 	if id, ok := strings.CutPrefix(req.URL.Path, "/v1/session/destroy/"); ok {
 		w.c.session(id, func(s *tenure) { s.ending = cmp0(s.ending, x.call) })
 	}
@@ -78,7 +78,7 @@ func (w *contender) RoundTrip(req *http.Request) (*http.Response, error) {
 		_ = res.Body.Close()
 		res.Body = io.NopCloser(bytes.NewReader(x.got))
 	}
-	x.back = w.c.h.now()
+	x.back = w.c.h.Now()
 	x.conclude(res, err)
 	w.note(x)
 	if err != nil {
@@ -289,14 +289,14 @@ func (w *contender) round(ctx context.Context) (last bool, err error) {
 		return false, err
 	}
 	last = w.c.calm()
-	b := belief{session: *w.session.Load(), begun: w.c.h.now()}
+	b := belief{session: *w.session.Load(), begun: w.c.h.Now()}
 	heard := make(chan time.Duration, 1)
 	go func() {
 		select {
 		case <-lost:
 		case <-ctx.Done():
 		}
-		heard <- w.c.h.now()
+		heard <- w.c.h.Now()
 	}()
 	inside, leave := context.WithCancel(ctx)
 	defer leave()
@@ -310,7 +310,7 @@ func (w *contender) round(ctx context.Context) (last bool, err error) {
 		case b.end = <-heard:
 			held = false
 		case <-over.C:
-			b.end, held = w.c.h.now(), false
+			b.end, held = w.c.h.Now(), false
 		case <-proofs.C:
 		}
 	}

@@ -79,7 +79,7 @@ func (c *contest) strike(nodes ...*node) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, n := range nodes {
-		c.struck[n] = c.h.now()
+		c.struck[n] = c.h.Now()
 	}
 }
 
@@ -226,7 +226,7 @@ func mutex(limit int) porcupine.Model {
 func (c *contest) judge(limit time.Duration) (v verdict) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	v.key = c.key
+	v.Key = c.key
 	all := c.holds()
 	var ops []porcupine.Operation
 	add := func(a *act) {
@@ -236,7 +236,7 @@ func (c *contest) judge(limit time.Duration) (v verdict) {
 		add(h.take)
 		from := max(h.from, h.take.Call)
 		if h.to < from {
-			v.faults = append(v.faults, fmt.Sprintf("session %s lost what it held by %s, and could not before %s", id, h.to, from))
+			v.Faults = append(v.Faults, fmt.Sprintf("session %s lost what it held by %s, and could not before %s", id, h.to, from))
 			continue
 		}
 		add(&act{Kind: leave, Session: id, Call: from, Return: h.to})
@@ -246,16 +246,16 @@ func (c *contest) judge(limit time.Duration) (v verdict) {
 			add(a)
 		}
 	}
-	v.faults = append(v.faults, c.together()...)
-	v.faults = append(v.faults, c.delays(all)...)
-	v.faults = append(v.faults, c.told(all)...)
+	v.Faults = append(v.Faults, c.together()...)
+	v.Faults = append(v.Faults, c.delays(all)...)
+	v.Faults = append(v.Faults, c.told(all)...)
 	slices.SortFunc(ops, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
 	switch result, info := porcupine.CheckOperationsVerbose(mutex(c.limit), ops, limit); result {
 	case porcupine.Illegal:
-		v.faults = append(v.faults, "the history is not that of a lock")
-		v.info = &info
+		v.Faults = append(v.Faults, "the history is not that of a lock")
+		v.Info = &info
 	case porcupine.Unknown:
-		v.faults = append(v.faults, fmt.Sprintf("the search over %d operations was not finished within %s", len(ops), limit))
+		v.Faults = append(v.Faults, fmt.Sprintf("the search over %d operations was not finished within %s", len(ops), limit))
 	}
 	return v
 }
@@ -312,7 +312,7 @@ func (c *contest) delays(all map[string]*hold) (faults []string) {
 func (c *contest) heal() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.healed = c.h.now()
+	c.healed = c.h.Now()
 }
 
 // calm says whether it is.
@@ -393,7 +393,7 @@ func TestTheJudgeOfLocksKnowsRightFromWrong(t *testing.T) {
 					all.sessions[a.Session] = &tenure{renewed: a.Call}
 				}
 			}
-			got := strings.Join(all.judge(time.Minute).faults, "\n")
+			got := strings.Join(all.judge(time.Minute).Faults, "\n")
 			if (c.fault == "") != (got == "") || !strings.Contains(got, c.fault) {
 				t.Errorf("finds %q, want %q", got, c.fault)
 			}
@@ -411,7 +411,7 @@ func TestTheJudgeOfLocksWantsTheLoserTold(t *testing.T) {
 	}{{25, 0, 0, false}, {27, 0, 0, true}, {27, 0, 20, true}, {27, 11, 20, false}, {32, 11, 20, true}} {
 		all.beliefs = []belief{{"a", seconds(2), seconds(c.end)}}
 		all.struck[home], all.healed = seconds(c.struck), seconds(c.healed)
-		if got := all.judge(time.Minute).faults; len(got) > 0 != c.fault {
+		if got := all.judge(time.Minute).Faults; len(got) > 0 != c.fault {
 			t.Errorf("told at %v s, struck at %v s, healed at %v s: %v", c.end, c.struck, c.healed, got)
 		}
 	}

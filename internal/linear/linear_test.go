@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/legate-project/legate/internal/linear/judge"
 )
 
 // Bars.
@@ -76,6 +78,7 @@ type campaign struct {
 	t    *testing.T
 	c    *cluster
 	h    *history
+	w    *watch
 	rand *rand.Rand
 	tally
 }
@@ -83,11 +86,14 @@ type campaign struct {
 // run calls next until it returns no more faults.
 func run(t *testing.T, c *cluster, seed uint64, next func(n int) (fault, bool)) {
 	t.Helper()
-	p := &campaign{t: t, c: c, h: newHistory(), rand: rand.New(rand.NewPCG(seed, 0)),
+	p := &campaign{t: t, c: c, h: judge.NewHistory(), rand: rand.New(rand.NewPCG(seed, 0)),
 		tally: tally{map[string]int{}, map[string]time.Duration{}, map[string]time.Duration{}}}
 	ctx, cancel := context.WithCancel(t.Context())
 	wait := c.load(ctx, p.h, seed)
+	watched, rest := c.watch(ctx, seed)
+	p.w = watched
 	func() {
+		defer rest()
 		defer wait()
 		defer cancel()
 		<-time.After(warmUp)
@@ -103,24 +109,26 @@ func run(t *testing.T, c *cluster, seed uint64, next func(n int) (fault, bool)) 
 		c.calm(n)
 	}
 	check(t, p.h)
+	p.w.judge(t)
 	p.report()
 }
 
 // suffer is one fault from its beginning until all is well again.
 func (p *campaign) suffer(f fault) {
 	p.t.Helper()
-	p.h.mark()
-	began := p.h.now()
+	p.h.Mark()
+	began := p.h.Now()
 	f.strike(p.c, p.rand)
 	<-time.After(time.Second + time.Duration(p.rand.IntN(3000))*time.Millisecond)
 	p.c.heal()
-	healed := p.h.now()
+	healed := p.h.Now()
 	whole := p.c.whole(patience)
 	if f.then != nil {
 		f.then(p.c)
 	}
+	p.w.settle(p.t)
 	<-time.After(time.Duration(p.rand.IntN(1000)) * time.Millisecond)
-	gap := p.h.sinceMark()
+	gap := p.h.SinceMark()
 	p.t.Logf("%8.3f %-45s healed at %8.3f, whole %6.3f s later, longest without a write %6.3f s",
 		began.Seconds(), f.name, healed.Seconds(), whole.Seconds(), gap.Seconds())
 	p.count[f.name]++
@@ -136,7 +144,7 @@ func (p *campaign) suffer(f fault) {
 
 func (p *campaign) report() {
 	p.t.Helper()
-	counts := p.h.counts()
+	counts := p.h.Counts()
 	for _, k := range slices.Sorted(maps.Keys(counts)) {
 		p.t.Logf("%-10s %v", k, counts[k])
 	}

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/legate-project/legate/internal/linear/judge"
 )
 
 // rules are the conditions of a contest.
@@ -81,7 +83,7 @@ func newLockCampaign(t *testing.T, size int, seed uint64) *lockCampaign {
 	c := newCluster(t, 3, plain(t))
 	c.enlarge("agent2", "10.7.0.21")
 	c.whole(patience)
-	return &lockCampaign{t: t, c: c, h: newHistory(), rand: rand.New(rand.NewPCG(seed, 0)), seed: seed, size: size}
+	return &lockCampaign{t: t, c: c, h: judge.NewHistory(), rand: rand.New(rand.NewPCG(seed, 0)), seed: seed, size: size}
 }
 
 // agentOfHolder waits until a client agent's session holds.
@@ -126,7 +128,7 @@ func (p *lockCampaign) suffer(f lockFault, r rules) {
 	if len(agents) > 0 {
 		p.hit = agents[0]
 	}
-	began := p.h.now()
+	began := p.h.Now()
 	p.now.strike(append(agents, p.c.servers...)...)
 	f.strike(p.c, p.rand)
 	<-time.After(time.Second + time.Duration(p.rand.IntN(3000))*time.Millisecond)
@@ -231,13 +233,13 @@ func (p *lockCampaign) judge(failed bool) {
 	began := time.Now()
 	v := p.now.judge(judgeTime)
 	p.acts += len(p.now.acts)
-	if len(v.faults) > 0 {
-		p.t.Errorf("%s:\n%s", v.key, strings.Join(v.faults[:min(len(v.faults), 5)], "\n"))
+	if len(v.Faults) > 0 {
+		p.t.Errorf("%s:\n%s", v.Key, strings.Join(v.Faults[:min(len(v.Faults), 5)], "\n"))
 	}
-	if p.t.Failed() && (!failed || len(v.faults) > 0) {
+	if p.t.Failed() && (!failed || len(v.Faults) > 0) {
 		p.t.Logf("see %s", keep(p.t, v, mutex(p.now.limit), lines(p.now.acts)))
 	}
-	p.t.Logf("%s: judged %d acts and %d beliefs in %s", v.key, len(p.now.acts), len(p.now.beliefs), time.Since(began).Round(time.Millisecond))
+	p.t.Logf("%s: judged %d acts and %d beliefs in %s", v.Key, len(p.now.acts), len(p.now.beliefs), time.Since(began).Round(time.Millisecond))
 }
 
 // TestNeverTwoHolders has 50 contenders want one lock or semaphore with the
