@@ -42,6 +42,7 @@ func (s *Server) directHandlers() map[string]op.Handler {
 		acl.ResolveSecret.Handle(s.resolveSecret),
 		acl.Authorize.Handle(s.authorize),
 		s.logins.Handler(),
+		s.clocks.Handler(),
 	}) {
 		m[h.Operation.OpName()] = h
 	}

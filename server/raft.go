@@ -4,14 +4,18 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/legate-project/legate/consensus"
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/op/rpc"
+	"github.com/legate-project/legate/server/clocks"
 	"github.com/legate-project/legate/server/leader"
 	"github.com/legate-project/legate/server/votes"
 	"github.com/legate-project/legate/state/status"
+	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/wan"
 )
 
@@ -94,6 +98,19 @@ func (s *Server) newVotes() *votes.Votes {
 	return votes.New(votes.Config{NodeID: c.NodeID, First: c.Autopilot, Period: c.AutopilotPeriod, Group: func() votes.Group { return s.raft },
 		Servers: func() []lan.Server { return s.lan.Servers() }, Self: func() op.Caller { return s.leader.Self() }, ForceLeave: s.forceLeave,
 		State: c.State, Transport: c.Transport, Log: c.Log, Registerer: c.Registerer})
+}
+
+// newClocks compares the clocks of the servers; how they are asked is as for votes.
+func (s *Server) newClocks() *clocks.Clocks {
+	c := &s.cfg
+	return clocks.New(clocks.Config{Node: c.NodeName, NodeID: c.NodeID, Datacenter: c.Datacenter, Now: time.Now,
+		Servers: func() []lan.Server { return s.lan.Servers() }, Others: s.others, Caller: s,
+		To: func(srv lan.Server) op.Caller {
+			to := transport.Target{Addr: srv.RPCAddr(), NodeID: srv.ID, Name: srv.Name}
+			return op.CallerFunc(func(ctx context.Context, call *op.Call) (*op.Reply, error) {
+				return rpc.Send(ctx, c.Transport, to, call)
+			})
+		}})
 }
 
 // forceLeave has both pools take a dead server of this datacenter for one that left.

@@ -26,6 +26,7 @@ import (
 	"github.com/legate-project/legate/op/rpc"
 	"github.com/legate-project/legate/op/transfer"
 	"github.com/legate-project/legate/server/access"
+	"github.com/legate-project/legate/server/clocks"
 	"github.com/legate-project/legate/server/copies"
 	"github.com/legate-project/legate/server/directory"
 	"github.com/legate-project/legate/server/keyring"
@@ -184,6 +185,7 @@ type Server struct {
 	logins     *login.Logins
 	snapshots  *snapshot.Snapshots
 	keyrings   *keyring.Keyrings
+	clocks     *clocks.Clocks
 	group      *lifecycle.Group
 	elected    elected
 	raft       Raft
@@ -231,6 +233,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.clocks = s.newClocks()
 	s.direct = s.directHandlers()
 	return s, nil
 }

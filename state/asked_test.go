@@ -168,8 +168,10 @@ func Asked() map[string][]Asking {
 		status.Raft.Name:        one(&op.Empty{}, readCluster),
 		status.RemovePeer.Name:  one(&status.Peer{ID: "i"}, runCluster), status.TransferLeader.Name: one(&status.Peer{}, runCluster),
 		status.Federation.Name: one(&status.FederationRequest{}, readCluster),
-		status.Change.Name:     one(&status.Membership{}, runCluster),
-		status.Quit.Name:       one(&status.QuitRequest{}, runCluster),
+		status.CompareClocks.Name: {{Request: &status.ClockRequest{}, Everybody: "each answer over HTTP says the time"},
+			{Request: &status.ClockRequest{Each: true}, Enough: readCluster}},
+		status.Change.Name: one(&status.Membership{}, runCluster),
+		status.Quit.Name:   one(&status.QuitRequest{}, runCluster),
 
 		autopilot.Get.Name:         one(&op.Empty{}, readCluster),
 		autopilot.Set.Name:         one(&autopilot.SetRequest{Config: autopilot.Default()}, runCluster),

@@ -22,6 +22,7 @@ func (a *API) Routes() []rest.Route {
 		{Path: "/v1/operator/raft/peer", Delete: a.removePeer},
 		{Path: "/v1/operator/keyring", Get: a.keyringList, Post: a.keyringInstall, Put: a.keyringUse, Delete: a.keyringRemove},
 		{Path: "/v1/operator/usage", Get: a.usage},
+		{Path: "/v1/operator/clocks", Get: a.clocks},
 		{Path: "/v1/operator/autopilot/configuration", Get: a.autopilotConfiguration, Put: a.configureAutopilot},
 		{Path: "/v1/operator/autopilot/health", Get: a.autopilotHealth},
 		{Path: "/v1/operator/autopilot/state", Get: a.autopilotState},

@@ -1,7 +1,10 @@
 package operator
 
 import (
+	"encoding/json"
+	"math"
 	"testing"
+	"time"
 
 	"github.com/legate-project/legate/httpapi/resttest"
 	"github.com/legate-project/legate/state/status"
@@ -23,6 +26,28 @@ func TestTheConsensusGroupIsChanged(t *testing.T) {
 		resttest.Case{"POST", "/v1/operator/raft/transfer-leader", "", 200, `{"Success":true}`},
 		resttest.Case{"PUT", "/v1/operator/raft/transfer-leader?id=x", "", 200, `{"Success":true}`},
 	)
+}
+
+// Clocks are beside that of the agent that is asked: what a server measured of others is
+// shifted by how its own stands.
+func TestClocksAreShown(t *testing.T) {
+	now := time.Now().Add(time.Hour)
+	caller := &resttest.Caller{Answers: map[string]any{"status.clock": &status.Clocks{Server: "s1", Datacenter: "dc1", Received: now, Sent: now,
+		Others: []status.Clock{{Server: "s2", Datacenter: "dc1", OffsetMS: -3_600_000, WithinMS: 1}, {Datacenter: "dc2", Error: "silent"}}}}}
+	s := resttest.Serve(t, (&API{Caller: caller}).Routes())
+	var shown []status.Clock
+	if err := json.Unmarshal([]byte(s.Do("GET", "/v1/operator/clocks", "").Body.String()), &shown); err != nil || len(shown) != 3 {
+		t.Fatalf("%v: %+v", err, shown)
+	}
+	if c := shown[0]; c.Server != "s1" || math.Abs(c.OffsetMS-3_600_000) > 60_000 {
+		t.Errorf("the server that was asked: %+v", c)
+	}
+	if c := shown[1]; c.Server != "s2" || math.Abs(c.OffsetMS) > 60_000 || c.WithinMS < 1 {
+		t.Errorf("one that it asked: %+v", c)
+	}
+	if c := shown[2]; c.Error != "silent" || c.OffsetMS != 0 {
+		t.Errorf("one that is silent: %+v", c)
+	}
 }
 
 func TestKeyringsAreShownAndChanged(t *testing.T) {

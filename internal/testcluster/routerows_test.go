@@ -178,6 +178,7 @@ func operatorRoutes() []routeRow {
 		{route: "GET /v1/operator/autopilot/health", enough: operatorRead},
 		{route: "GET /v1/operator/autopilot/state", enough: operatorRead},
 		{route: "GET /v1/operator/usage", enough: operatorRead},
+		{route: "GET /v1/operator/clocks", enough: operatorRead},
 		{route: "GET /v1/operator/keyring", enough: `keyring = "read"`},
 		{route: "PUT /v1/operator/keyring", body: `{"Key":"AAAA"}`, enough: `keyring = "write"`, want: 400},
 		{route: "POST /v1/operator/keyring", body: `{"Key":"AAAA"}`, enough: `keyring = "write"`, want: 400},
