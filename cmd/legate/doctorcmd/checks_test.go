@@ -46,6 +46,7 @@ func healthy() *facts {
 		{Datacenter: "dc2", Leader: "t1", Version: "1.0.0"},
 	}
 	f.services = map[string][]string{"consul": nil, "web": nil}
+	f.clocks = []status.Clock{{Server: "s1", Datacenter: "dc1"}, {Server: "s2", Datacenter: "dc1", OffsetMS: 900, WithinMS: 20}, {Datacenter: "dc2", Error: "silent"}}
 	f.machine = machine{readBuffer: 8 << 20, writeBuffer: 8 << 20, clockKnown: true, memory: 8 << 30, available: 4 << 30}
 	f.process = process{pid: 7}
 	f.disk = disk{dir: "/var/lib/legate", total: 100 << 30, free: 50 << 30, files: 1000, filesFree: 900, syncs: []time.Duration{time.Millisecond}}
@@ -133,6 +134,8 @@ func faults() []fault {
 		{"flapping-members", isWarning, "2 times", set(`legate_gossip_member_flaps_total{pool="lan"}`, 2)},
 		{"gossip-keys", isWarning, "1 members have other", set(`legate_gossip_members_with_other_keys{pool="lan"}`, 1)},
 		{"gossip-keys", isWarning, "2 gossip keys", set(`legate_gossip_keys{pool="lan"}`, 2)},
+		{"clock-offset", isWarning, "s2 in dc1 is 3.0 s behind", func(f *facts) { f.clocks[1].OffsetMS = -3020 }},
+		{"clock-offset", isProblem, "s2 in dc1 is 10 minutes ahead", func(f *facts) { f.clocks[1].OffsetMS = 600_000 }},
 		{"versions", isWarning, "1:a on s2, s3; 1:b on s1", func(f *facts) { f.members[0].Tags["build"] = "1:b" }},
 		{"versions", isWarning, "0.9.0 on dc2", link(func(l *status.Link) { l.Versions = []string{"0.9.0"} })},
 		{"node-names", isWarning, "a_b", func(f *facts) { f.nodes[0].Node = "a_b" }},
@@ -143,6 +146,7 @@ func faults() []fault {
 		{"path-size", isWarning, "Nobody answers", func(f *facts) { f.paths[0].largest, f.paths[0].known = 0, false }},
 		{"path-size", isWarning, "unreachable", func(f *facts) { f.paths[0].err = errors.New("network is unreachable") }},
 		{"path-size", isSkipped, "packet filter", func(f *facts) { f.paths[0].largest = 0 }},
+		{"path-size", isFine, "1 server", func(f *facts) { f.paths[0].largest, f.paths[0].failed = 0, true }},
 		{"join-names", isWarning, "s2.example of retry_join", func(f *facts) { f.names[0].err = errors.New("no such host") }},
 		{"join-names", isProblem, "nor does another", func(f *facts) { f.names[0].err, f.noAgent = errors.New("no such host"), "refused" }},
 		{"datacenters", isProblem, "dc2 cannot be reached", link(func(l *status.Link) { l.State, l.Reason = status.Unreachable, "none answers" })},
@@ -168,6 +172,7 @@ func faults() []fault {
 		{"scripts", isWarning, `"allow"`, func(f *facts) { f.settings.ACL.DefaultPolicy = "allow" }},
 		{"gossip-encryption", isWarning, "not encrypted", set(`legate_gossip_keys{pool="lan"}`, 0)},
 
+		{"disk-answers", isProblem, "/var/lib/legate has not answered for 15s", func(f *facts) { f.disk.stuck = true }},
 		{"disk-space", isProblem, "100 MiB", func(f *facts) { f.disk.free = 100 << 20 }},
 		{"disk-space", isWarning, "9.0 GiB of 100 GiB", func(f *facts) { f.disk.free = 9 << 30 }},
 		{"disk-space", isWarning, "10 of 1000 files", func(f *facts) { f.disk.filesFree = 10 }},

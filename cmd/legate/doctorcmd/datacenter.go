@@ -26,6 +26,7 @@ func datacenterChecks() []check {
 		some("failed-wan-members", failedWAN, fromWAN, fromSettings),
 		one("flapping-members", flapping, fromMetrics),
 		one("gossip-keys", gossipKeys, fromMetrics),
+		some("clock-offset", clockOffset, fromClocks),
 		some("versions", versions, fromMembers, fromFederation),
 		some("node-names", nodeNames, fromNodes),
 		some("service-names", serviceNames, fromServices),
@@ -214,6 +215,41 @@ func gossipKeys(f *facts) Finding {
 		return warning("%.0f gossip keys are taken: a rotation was begun and not ended.", most).do("legate keyring -list; then -use the new one and -remove the old one.")
 	}
 	return fine("Members have the same gossip keys, as far as this agent has asked")
+}
+
+// How far clocks may be apart. Who logs in shows tokens that others have just made, and
+// certificates that agents make for each other are good from an hour ago.
+const (
+	clockApart = time.Second
+	clockWrong = 2 * time.Minute
+)
+
+// clockOffset says whose clock is not as this one.
+func clockOffset(f *facts) []Finding {
+	var found []Finding
+	asked, most := 0, time.Duration(0)
+	for _, c := range f.clocks {
+		if c.Error != "" {
+			continue
+		}
+		asked++
+		offset := time.Duration(c.OffsetMS * float64(time.Millisecond))
+		sure := max(offset.Abs()-time.Duration(c.WithinMS*float64(time.Millisecond)), 0)
+		most = max(most, sure)
+		which := "ahead of"
+		if offset < 0 {
+			which = "behind"
+		}
+		who := command.Printable(c.Server + " in " + c.Datacenter)
+		const mend = "Have both set by the same time servers (chrony, systemd-timesyncd)."
+		switch {
+		case sure > clockWrong:
+			found = append(found, problem("The clock of %s is %s %s this agent's: log-ins fail, tokens end at other times and, beyond an hour, no connection comes about.", who, span(sure), which).of(c.Server).do(mend))
+		case sure > clockApart:
+			found = append(found, warning("The clock of %s is %s %s this agent's.", who, span(sure), which).of(c.Server).do(mend))
+		}
+	}
+	return orFine(found, "The clocks of %s are within %s of this one", count(asked, "server"), span(max(most, time.Millisecond)))
 }
 
 // versions says who runs another build.

@@ -16,6 +16,7 @@ type disk struct {
 	wrong            string // why nothing can be written there
 	syncs            []time.Duration
 	why              string // why there are none
+	stuck            bool   // looking at it has not come back
 }
 
 const (
@@ -32,11 +33,19 @@ const (
 // diskChecks look at the data directory.
 func diskChecks() []check {
 	return []check{
+		one("disk-answers", diskAnswers, fromSettings),
 		one("disk-space", diskSpace, fromDisk),
 		one("disk-kind", diskKind, fromDisk),
 		one("disk-sync", diskSync, fromMetrics, fromSettings),
 		one("disk-errors", diskErrors, fromMetrics, fromSettings),
 	}
+}
+
+func diskAnswers(f *facts) Finding {
+	if dir := f.settings.DataDir; f.disk.stuck {
+		return problem("The disk of %s has not answered for %s.", dir, lookTimeout).of(dir).do("Look at it (dmesg, mount): what waits for it cannot even be ended.")
+	}
+	return fine("The disk answers, if there is one")
 }
 
 func diskSpace(f *facts) Finding {

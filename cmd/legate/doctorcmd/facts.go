@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/legate-project/legate/agent/ready"
+	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/state/status"
 )
 
@@ -30,6 +31,7 @@ const (
 	fromFederation
 	fromNodes
 	fromServices
+	fromClocks
 	fromMachine // this machine, where the agent runs or is to run
 	fromDisk
 	fromProcess
@@ -57,6 +59,7 @@ type facts struct {
 	federation []status.View
 	nodes      []struct{ Node string }
 	services   map[string][]string
+	clocks     []status.Clock
 
 	configured configured // of files; only where no agent answers
 
@@ -153,13 +156,16 @@ func gather(ctx context.Context, a *asker, files configured) *facts {
 	if f.noAgent == "" {
 		f.ask(ctx, a)
 	} else {
-		for s := fromSelf; s <= fromServices; s++ {
+		for s := fromSelf; s <= fromClocks; s++ {
 			f.lacks[s] = "no agent answers"
 		}
 		f.lacks[fromAgent] = "no agent answers"
 		f.take(files)
 	}
 	f.survey(ctx, a.local || f.noAgent != "")
+	if len(f.disk.syncs) == 0 {
+		f.lacks[fromSyncs] = cmp.Or(f.lacks[fromSyncs], f.lacks[fromDisk], f.disk.why, "it was not measured")
+	}
 	return f
 }
 
@@ -188,6 +194,7 @@ func (f *facts) ask(ctx context.Context, a *asker) {
 		{fromFederation, "/v1/federation/status", "operator:read", &f.federation},
 		{fromNodes, "/v1/catalog/nodes?stale", "node:read", &f.nodes},
 		{fromServices, "/v1/catalog/services?stale", "service:read", &f.services},
+		{fromClocks, "/v1/operator/clocks", "operator:read", &f.clocks},
 	} {
 		g.Go(func() error {
 			if why := a.put(ctx, q); why != "" {
@@ -206,49 +213,100 @@ func (f *facts) ask(ctx context.Context, a *asker) {
 	}
 }
 
-// survey looks at the machine, if it is the agent's, and at the network.
+// survey looks at the machine, if it is the agent's, and at the network. What a dead disk
+// or a resolver holds up is given up.
 func (f *facts) survey(ctx context.Context, here bool) {
-	var g errgroup.Group
-	var mu sync.Mutex
-	run := func(s source, look func() string) {
-		if f.lacks[s] != "" {
-			return
-		}
-		g.Go(func() error {
-			if why := look(); why != "" {
-				mu.Lock()
-				f.lacks[s] = why
-				mu.Unlock()
-			}
-			return nil
-		})
-	}
-	if why := f.lacks[fromSettings]; why != "" {
-		for _, s := range []source{fromDisk, fromProcess, fromPorts, fromNames, fromPaths, fromSyncs} {
-			f.lacks[s] = why
-		}
+	for _, s := range []source{fromDisk, fromProcess, fromPorts, fromNames, fromPaths, fromSyncs} {
+		f.lacks[s] = cmp.Or(f.lacks[s], f.lacks[fromSettings])
 	}
 	if !here {
 		for _, s := range []source{fromMachine, fromDisk, fromProcess, fromPorts, fromPaths, fromNames, fromSyncs} {
 			f.lacks[s] = "the agent runs on another machine: run this there"
 		}
 	}
-	if f.noAgent != "" && f.lacks[fromProcess] == "" {
-		f.lacks[fromProcess] = "no agent answers"
-	}
-	s := f.settings
-	run(fromMachine, func() string { return f.machine.read(s) })
-	run(fromDisk, func() string { return f.disk.read(s.DataDir, f.noAgent != "") })
-	run(fromProcess, func() string { return f.process.read(s) })
 	if f.noAgent != "" {
-		run(fromPorts, func() string { f.ports = tryPorts(s.bound); return "" })
+		f.lacks[fromProcess] = cmp.Or(f.lacks[fromProcess], "no agent answers")
 	}
-	run(fromNames, func() string { f.names = lookUp(ctx, s); return "" })
-	run(fromPaths, func() string { return f.measurePaths(ctx) })
-	_ = g.Wait() // each says in lacks what went wrong
-	if f.lacks[fromSyncs] == "" && len(f.disk.syncs) == 0 {
-		f.lacks[fromSyncs] = cmp.Or(f.lacks[fromDisk], f.disk.why, "it was not measured")
+	seen := f.looks()
+	done := make(chan seenSource, len(seen))
+	work := lifecycle.New("doctor")
+	for s, look := range seen {
+		if f.lacks[s] != "" {
+			delete(seen, s)
+			continue
+		}
+		f.lacks[s] = fmt.Sprintf("it is not known after %s", lookTimeout)
+		if err := work.Spawn("look", func(context.Context) {
+			put, why := look(ctx)
+			done <- seenSource{s, why, put}
+		}); err != nil {
+			f.lacks[s] = err.Error()
+			delete(seen, s)
+		}
 	}
+	for range seen {
+		select {
+		case got := <-done:
+			if f.lacks[got.source] = got.why; got.put != nil {
+				got.put()
+			}
+		case <-ctx.Done():
+			f.disk.stuck = f.disk.dir == "" && seen[fromDisk] != nil
+			return
+		}
+	}
+}
+
+// seenSource is what was seen of a source: why nothing was, or what keeps it.
+type seenSource struct {
+	source source
+	why    string
+	put    func()
+}
+
+// looks are how each source is looked at. They may hang, so they change nothing: what they
+// return does.
+func (f *facts) looks() map[source]func(context.Context) (put func(), why string) {
+	s, gone := f.settings, f.noAgent != ""
+	unknown, paths := f.lacks[fromWAN], f.destinations()
+	if !s.Server {
+		unknown = f.lacks[fromMembers]
+	}
+	looks := map[source]func(context.Context) (func(), string){
+		fromMachine: func(context.Context) (func(), string) {
+			var m machine
+			why := m.read(s)
+			return func() { f.machine = m }, why
+		},
+		fromDisk: func(context.Context) (func(), string) {
+			var d disk
+			why := d.read(s.DataDir, gone)
+			return func() { f.disk = d }, why
+		},
+		fromProcess: func(context.Context) (func(), string) {
+			var p process
+			why := p.read(s)
+			return func() { f.process = p }, why
+		},
+		fromNames: func(ctx context.Context) (func(), string) {
+			names := lookUp(ctx, s)
+			return func() { f.names = names }, ""
+		},
+		fromPaths: func(ctx context.Context) (func(), string) {
+			if unknown != "" && !gone {
+				return nil, unknown
+			}
+			why := measurePaths(ctx, paths, s.Bind)
+			return func() { f.paths = paths }, why
+		},
+	}
+	if gone {
+		looks[fromPorts] = func(context.Context) (func(), string) {
+			ports := tryPorts(s.bound)
+			return func() { f.ports = ports }, ""
+		}
+	}
+	return looks
 }
 
 // lookup is a name of the configuration and what became of it.

@@ -14,4 +14,4 @@ func (p *process) read(settings) string { return onlyLinux }
 
 func ownerOf(string, string) string { return "" }
 
-func (f *facts) measurePaths(context.Context) string { return onlyLinux }
+func measurePaths(context.Context, []path, string) string { return onlyLinux }

@@ -9,7 +9,8 @@ import (
 // path is how large packets get through to a server, one way.
 type path struct {
 	datacenter, server, addr string
-	known                    bool // gossip says that it lives
+	known                    bool // a member
+	failed                   bool // gossip says so
 	largest                  int  // bytes in a packet of UDP that was answered; 0 if none was
 	smallest                 int  // of those that were not, 0 if all were
 	err                      error
@@ -48,11 +49,12 @@ func (f *facts) destinations() []path {
 			port, _ = strconv.Atoi(m.Tags["port"]) // none is 0, and is not asked
 		}
 		elsewhere := !f.settings.Server || m.datacenter() != f.settings.Datacenter
-		if m.server() && m.Status == alive && elsewhere && port > 0 {
-			add(path{datacenter: m.datacenter(), server: m.Name, addr: net.JoinHostPort(m.Addr, strconv.Itoa(port)), known: true})
+		if m.server() && (m.Status == alive || m.Status == failed) && elsewhere && port > 0 {
+			add(path{datacenter: m.datacenter(), server: m.Name, addr: net.JoinHostPort(m.Addr, strconv.Itoa(port)), known: true, failed: m.Status == failed})
 		}
 	}
-	if f.noAgent != "" && f.settings.Server && f.settings.Ports.SerfWAN > 0 {
+	// Where nobody else is known, the way may be why.
+	if len(out) == 0 && f.settings.Server && f.settings.Ports.SerfWAN > 0 {
 		for _, entry := range f.settings.RetryJoinWAN {
 			if host := hostOf(entry); host != "" {
 				add(path{datacenter: host, server: host, addr: net.JoinHostPort(host, portOf(entry, f.settings.Ports.SerfWAN))})
@@ -86,24 +88,29 @@ func pathSize(f *facts) []Finding {
 		return []Finding{fine("There is no other datacenter to send to")}
 	}
 	found := []Finding(nil)
-	least := 1 << 16
+	least := 0
 	for _, p := range f.paths {
 		if v := judgePath(p); v.Result != isFine {
 			found = append(found, v.of(p.server))
-			continue
+		} else if p.largest > 0 && (least == 0 || p.largest < least) {
+			least = p.largest
 		}
-		least = min(least, p.largest)
 	}
-	if least < quicGoesWell {
-		return orFine(found, "Packets of %d bytes get through, the smallest way; up to 1452 are tried", least)
+	switch {
+	case least == 0:
+		return orFine(found, "%s: failed, and answers nothing", count(len(f.paths), "server"))
+	case least < quicGoesWell:
+		return orFine(found, "Packets of %d bytes get through, on the smallest way; up to 1452 are tried", least)
 	}
-	return orFine(found, "Packets of %d bytes or more get through to all %d servers that were tried", least, len(f.paths))
+	return orFine(found, "Packets of %d bytes or more get through to %s", least, count(len(f.paths), "server"))
 }
 
 func judgePath(p path) Finding {
 	switch {
 	case p.err != nil:
 		return warning("No packet can be sent to %s: %v.", p.addr, p.err).do("Look at routes and the packet filter of this machine.")
+	case p.largest == 0 && p.failed:
+		return fine("%s has failed, and answers nothing", p.addr)
 	case p.largest == 0 && p.known:
 		return skipped("%s answers no packet from a port other than the agent's: a packet filter may be the reason", p.addr)
 	case p.largest == 0:

@@ -22,20 +22,12 @@ const (
 // measurePaths sends packets of several sizes that must not be divided, of a version of
 // QUIC that nobody speaks: each that arrives is answered with the versions that are (RFC 9000
 // 6.1), and nothing comes of it.
-func (f *facts) measurePaths(ctx context.Context) string {
-	from := fromWAN
-	if !f.settings.Server {
-		from = fromMembers
-	}
-	if f.noAgent == "" && f.lacks[from] != "" {
-		return f.lacks[from]
-	}
-	f.paths = f.destinations()
+func measurePaths(ctx context.Context, paths []path, bind string) string {
 	var g errgroup.Group
 	g.SetLimit(pathsAtOnce)
-	for i := range f.paths {
+	for i := range paths {
 		g.Go(func() error {
-			f.paths[i].measure(ctx, f.settings.Bind)
+			paths[i].measure(ctx, bind)
 			return nil
 		})
 	}
