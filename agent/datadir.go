@@ -30,8 +30,16 @@ type owner struct {
 	Node       string `json:"node"`
 	Datacenter string `json:"datacenter"`
 	Server     bool   `json:"server"`
-	// Address that the others knew last.
-	Address string `json:"address,omitempty"`
+	// Address that the others knew last, and the one that servers of other datacenters
+	// knew.
+	Address    string `json:"address,omitempty"`
+	AddressWAN string `json:"address_wan,omitempty"`
+}
+
+// movedFrom reports whether others may know this agent at an address where it was.
+func (o owner) movedFrom(was owner) bool {
+	other := func(was, is string) bool { return was != "" && was != is }
+	return other(was.Address, o.Address) || other(was.AddressWAN, o.AddressWAN)
 }
 
 // dataDir is an agent's data directory, locked while the agent lives. With an
@@ -58,7 +66,11 @@ func openDataDir(cfg *config.Config) (*dataDir, error) {
 	if d.lock, err = lockDir(filepath.Join(d.path, lockFile)); err != nil {
 		return nil, fmt.Errorf("data directory %s is in use by another agent: stop it or give this one another -data-dir (%w)", d.path, err)
 	}
-	if err := d.claim(owner{Node: cfg.NodeName, Datacenter: cfg.Datacenter, Server: cfg.Server, Address: cfg.AdvertiseAddr}); err != nil {
+	me := owner{Node: cfg.NodeName, Datacenter: cfg.Datacenter, Server: cfg.Server, Address: cfg.AdvertiseAddr}
+	if me.Server {
+		me.AddressWAN = cfg.AdvertiseAddrWAN
+	}
+	if err := d.claim(me); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
@@ -99,7 +111,7 @@ func (d *dataDir) claim(me owner) error {
 	case was.Server && !me.Server:
 		return fmt.Errorf("data directory %s belongs to a server, but this agent is a client: use another -data-dir, or -server", d.path)
 	case was != me:
-		d.moved = was.Address != "" && was.Address != me.Address
+		d.moved = me.movedFrom(was)
 		b, err := json.Marshal(me)
 		if err != nil {
 			return err

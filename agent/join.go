@@ -17,7 +17,7 @@ import (
 // startJoins begins to look for other members, as long as configured.
 func (a *Agent) startJoins() error {
 	if a.dir.moved {
-		a.log.Info("this node has moved, introducing it at its new address", "address", a.cfg.AdvertiseAddr)
+		a.log.Info("this node has moved, introducing it at its new address", "address", a.cfg.AdvertiseAddr, "address_wan", a.cfg.AdvertiseAddrWAN)
 		if err := a.introduce("lan", a.lan); err != nil {
 			return err
 		}
