@@ -69,10 +69,8 @@ const (
 	roleClient = "client"
 	// maxURI bounds the URI that carries a Peer, in bytes.
 	maxURI = 1024
-	// certLife is how long a certificate is valid. It is made anew at each
-	// start and never stored, so it need not expire soon.
-	certLife = 10 * 365 * 24 * time.Hour
-	// clockSkew is how far the clocks of two nodes may be apart.
+	// clockSkew is how far the clocks of two nodes may be apart where certificates are
+	// an operator's.
 	clockSkew = time.Hour
 )
 
@@ -249,10 +247,17 @@ func (d *Derived) Verify(rawCerts [][]byte, _ Direction) (Peer, error) {
 	return p, sameFederation(d.self, p)
 }
 
-// lasting is an issuer of certificates that are made anew at each start.
+// lasting is an issuer of certificates that are made anew at each start and never stored.
+// No clock takes part: whoever has the gossip key can make others, so their end would
+// protect nobody, and a clock that is wrong would keep an agent out.
 func lasting(ca *x509.Certificate, key crypto.Signer) issuer {
-	now := time.Now()
-	return issuer{cert: ca, key: key, from: now.Add(-clockSkew), to: now.Add(certLife)}
+	from, to := always()
+	return issuer{cert: ca, key: key, from: from, to: to}
+}
+
+// always is the time in which certificates are valid that need no end.
+func always() (from, to time.Time) {
+	return time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 }
 
 // minKey is the shortest gossip key, in bytes: AES-128.
@@ -274,12 +279,13 @@ func deriveAuthority(key []byte) (*x509.Certificate, ed25519.PrivateKey, error) 
 		return nil, nil, errors.New("derive the federation's authority: no public key")
 	}
 	id := sha256.Sum256(pub)
+	from, to := always()
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "Legate federation authority"},
 		SubjectKeyId:          id[:20],
-		NotBefore:             time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC),
-		NotAfter:              time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC),
+		NotBefore:             from,
+		NotAfter:              to,
 		KeyUsage:              x509.KeyUsageCertSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
