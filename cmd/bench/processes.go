@@ -62,10 +62,13 @@ func (b *bench) agent(name, ip string, more ...string) (*exec.Cmd, error) {
 	return b.start(name, b.legate, args...)
 }
 
+// serverIPs are the addresses of the servers of a datacenter.
+func serverIPs() []string { return []string{"127.251.1.1", "127.251.1.2", "127.251.1.3"} }
+
 // datacenter starts three servers and a client and returns the addresses of
 // leader, a follower and the client.
 func (b *bench) datacenter(ctx context.Context) (leader, follower, client string, err error) {
-	ips := []string{"127.251.1.1", "127.251.1.2", "127.251.1.3"}
+	ips := serverIPs()
 	for i, ip := range ips {
 		if _, err := b.agent("server"+strconv.Itoa(i+1), ip, "-server", "-bootstrap-expect=3", "-retry-join="+ips[0], "-retry-interval=1s"); err != nil {
 			return "", "", "", err

@@ -38,7 +38,7 @@ func (b *bench) state(ctx context.Context) error {
 		return fmt.Errorf("write keys: %w", err)
 	}
 	var leads int
-	for i, ip := range []string{"127.251.1.1", "127.251.1.2", "127.251.1.3"} {
+	for i, ip := range serverIPs() {
 		if ip == leader {
 			leads = i
 		}
