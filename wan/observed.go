@@ -205,6 +205,15 @@ func (o *observed) comes(b []byte) bool {
 	return true
 }
 
+// cameBack forgets the suspicion of a member that lives. It may have the incarnation that
+// it had when it died: memberlist forgets the dead after a while, and who was forgotten
+// has nothing to refute. Who was away meanwhile may claim the old death once more.
+func (o *observed) cameBack(member string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.suspects, member)
+}
+
 // suspect notes a claim and returns since when there is one like it.
 func (o *observed) suspect(c claim) suspicion {
 	s, known := o.suspects[c.Node]

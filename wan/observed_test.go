@@ -94,8 +94,13 @@ func TestDeathThatNobodySuspectedIsTakenAsASuspicion(t *testing.T) {
 				t.Errorf("%s: message %d, want it untouched", what, got)
 			}
 		}
-		if n := testutil.ToFloat64(o.metrics.tempered); n != 2 {
-			t.Errorf("counted %v tempered deaths, want 2", n)
+		<-time.After(doubt + time.Second)
+		o.cameBack("b1.dc2") // with the incarnation that it had
+		if got := judged(deadMessage, death); got != suspectMessage {
+			t.Errorf("it came back meanwhile: message %d, want a suspicion", got)
+		}
+		if n := testutil.ToFloat64(o.metrics.tempered); n != 3 {
+			t.Errorf("counted %v tempered deaths, want 3", n)
 		}
 	})
 }

@@ -94,6 +94,7 @@ type Config struct {
 type Pool struct {
 	*gossip.Pool
 	quic    *quicTransport // nil in simulations
+	watch   *observed
 	refuse  func(datacenter string) error
 	damper  *damper
 	metrics *poolMetrics
@@ -128,6 +129,7 @@ func Start(cfg Config) (*Pool, error) {
 func (p *Pool) start(cfg Config) error {
 	name := FullName(cfg.Self.Name, cfg.Self.Datacenter)
 	watch := newObserved(name, p.metrics)
+	p.watch = watch
 	if cfg.Transport != nil {
 		watch.NodeAwareTransport = cfg.Transport(watch.judge)
 	} else {
@@ -192,6 +194,7 @@ func (p *Pool) changed(cfg Config, e Event) {
 	for _, m := range e.Members {
 		switch e.Kind {
 		case gossip.Join:
+			p.watch.cameBack(m.Name)
 			p.metrics.datacenter(datacenterOf(m.Name))
 			cfg.connect(m)
 		case gossip.Fail:
