@@ -141,6 +141,17 @@ func TestTheDoctorFindsFaultsOfOneAgent(t *testing.T) {
 			t.Error(want)
 		}
 	}
+	_, _, err := n.client.ACL().PolicyCreate(&api.ACLPolicy{Name: "doctor",
+		Rules: `operator = "read" agent_prefix "" { policy = "read" } node_prefix "" { policy = "read" } service_prefix "" { policy = "read" }`}, nil)
+	must(t, "make a policy", err)
+	token, _, err := n.client.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLLink{{Name: "doctor"}}}, nil)
+	must(t, "make a token", err)
+	d, _ = n.doctor(t, "-token="+token.SecretID)
+	for check, list := range d {
+		if list[0].Result == "skipped" {
+			t.Errorf("a token that may read is not enough for %s: %+v", check, list)
+		}
+	}
 	d, code = n.doctor(t)
 	for _, want := range []error{
 		d.says("ready", "ok"), d.says("open-files", "skipped", "agent:read"), d.says("failure-tolerance", "skipped", "operator:read"), d.says("node-names", "skipped", "node:read"),

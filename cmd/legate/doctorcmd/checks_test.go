@@ -149,6 +149,9 @@ func faults() []fault {
 		{"path-size", isFine, "1 server", func(f *facts) { f.paths[0].largest, f.paths[0].failed = 0, true }},
 		{"join-names", isWarning, "s2.example of retry_join", func(f *facts) { f.names[0].err = errors.New("no such host") }},
 		{"join-names", isProblem, "nor does another", func(f *facts) { f.names[0].err, f.noAgent = errors.New("no such host"), "refused" }},
+		{"join-names", isWarning, "s2.example", func(f *facts) {
+			f.names[0].err, f.noAgent, f.settings.RetryJoin = errors.New("no such host"), "refused", []string{"s2.example", "10.0.0.2"}
+		}},
 		{"datacenters", isProblem, "dc2 cannot be reached", link(func(l *status.Link) { l.State, l.Reason = status.Unreachable, "none answers" })},
 		{"datacenters", isWarning, "1 of 3 servers", link(func(l *status.Link) { l.State, l.Reason = status.Degraded, "1 of 3 servers do not answer" })},
 		{"datacenters", isProblem, "takes dc9 for the home", link(func(l *status.Link) { l.OtherHome = "dc9" })},

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"sync"
 	"time"
 
@@ -174,6 +176,9 @@ func (f *facts) askReady(ctx context.Context, a *asker) {
 	got, err := a.get(ctx, "/v1/agent/ready")
 	if err != nil {
 		f.noAgent = err.Error()
+		if asked, ok := errors.AsType[*url.Error](err); ok { // which address is said already
+			f.noAgent = asked.Err.Error()
+		}
 		return
 	}
 	if json.Unmarshal(got.body, &f.ready) != nil || f.ready.Status == "" {

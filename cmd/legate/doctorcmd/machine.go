@@ -20,6 +20,8 @@ type machine struct {
 type process struct {
 	pid  int
 	swap uint64 // bytes of it that are on disk
+	// forces: it takes buffers for sockets that are larger than the kernel allows others.
+	forces bool
 }
 
 // port is one that an agent is to listen at.
@@ -55,6 +57,8 @@ func udpBuffers(f *facts) Finding {
 	switch {
 	case m.readBuffer == 0 || m.writeBuffer == 0:
 		return skipped("the kernel does not say how large buffers of sockets may be")
+	case f.process.forces:
+		return fine("The agent may take what buffers it likes (CAP_NET_ADMIN)")
 	case !f.settings.Server:
 		return fine("Sockets may have buffers of %s; a client agent needs no more", size(min(m.readBuffer, m.writeBuffer)))
 	case m.readBuffer < quicBuffer || m.writeBuffer < quicBuffer:

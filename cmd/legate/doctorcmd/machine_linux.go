@@ -153,10 +153,14 @@ func (p *process) read(s settings) string {
 	if err != nil {
 		return fmt.Sprintf("this user cannot look at process %d: run this as its user, or as root", p.pid)
 	}
-	for line := range strings.Lines(string(b)) {
-		if key, value, _ := strings.Cut(line, ":"); key == "VmSwap" {
-			kib, _ := strconv.ParseUint(strings.Fields(value)[0], 10, 64) // the kernel writes numbers
+	for line := range strings.Lines(string(b)) { // the kernel writes numbers
+		switch key, value, _ := strings.Cut(line, ":"); key {
+		case "VmSwap":
+			kib, _ := strconv.ParseUint(strings.Fields(value)[0], 10, 64)
 			p.swap = kib << 10
+		case "CapEff":
+			rights, _ := strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+			p.forces = rights&(1<<unix.CAP_NET_ADMIN) != 0
 		}
 	}
 	return ""

@@ -3,6 +3,7 @@ package doctorcmd
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -42,7 +43,7 @@ func agentReady(f *facts) Finding {
 // joinNames says which names agents are joined through do not resolve.
 func joinNames(f *facts) []Finding {
 	var found []Finding
-	good := map[string]int{}
+	good := map[string]int{"retry_join": f.others(f.settings.RetryJoin), "retry_join_wan": f.others(f.settings.RetryJoinWAN)}
 	for _, l := range f.names {
 		if l.err == nil {
 			good[l.key]++
@@ -58,6 +59,16 @@ func joinNames(f *facts) []Finding {
 		}
 	}
 	return orFine(found, "%s that agents are joined through: all resolve", count(len(f.names), "name"))
+}
+
+// others are the entries that are no names to look up: addresses, and clouds to ask.
+func (f *facts) others(entries []string) (n int) {
+	for _, e := range entries {
+		if host := hostOf(e); host == "" || net.ParseIP(host) != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // datacenters says how the others are seen.

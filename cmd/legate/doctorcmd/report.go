@@ -13,6 +13,9 @@ import (
 // pageWidth is how long lines for people are at most, in characters.
 const pageWidth = 100
 
+// manySkipped are more checks than are named where what was skipped is summed up.
+const manySkipped = 12
+
 // report is how findings are shown to people.
 type report struct {
 	all  bool // what is well, too
@@ -49,7 +52,11 @@ func (r report) write(w io.Writer, found []Finding) error {
 	}
 	fmt.Fprintf(&b, "%s, %s, %s found nothing.\n", count(n[isProblem], "problem"), count(n[isWarning], "warning"), count(n[isFine], "check"))
 	for _, why := range order {
-		r.wrap(&b, "Skipped: ", "  ", fmt.Sprintf("%s (%s).", command.Printable(why), strings.Join(reasons[why], ", ")))
+		which := strings.Join(reasons[why], ", ")
+		if n := len(reasons[why]); n > manySkipped && !r.all {
+			which = fmt.Sprintf("%d checks; -all names them", n)
+		}
+		r.wrap(&b, "Skipped: ", "  ", fmt.Sprintf("%s (%s).", command.Printable(why), which))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
