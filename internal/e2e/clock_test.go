@@ -61,6 +61,7 @@ func TestALeadersClockIsSet(t *testing.T) {
 			must(t, "a token of ten minutes, after a minute", err)
 		}
 		if ahead == time.Hour {
+			shows(t, agent, leader.name, ahead)
 			proctest.Until(t, patience, "the token has ended", func() error {
 				if _, err := shown.KV().Put(&api.KVPair{Key: "k"}, nil); err == nil {
 					return errors.New("it counts")
@@ -73,6 +74,23 @@ func TestALeadersClockIsSet(t *testing.T) {
 	for _, n := range append(servers, agent) {
 		calm(t, n.name, n.String())
 	}
+}
+
+// shows fails the test unless an operator sees how far the clock of a server is ahead.
+func shows(t *testing.T, from *node, server string, ahead time.Duration) {
+	t.Helper()
+	var clocks []struct {
+		Server   string
+		OffsetMS float64
+	}
+	_, err := from.client.Raw().Query("/v1/operator/clocks", &clocks, nil)
+	must(t, "compare clocks", err)
+	for _, c := range clocks {
+		if off := time.Duration(c.OffsetMS * float64(time.Millisecond)); c.Server == server && (off-ahead).Abs() < time.Minute {
+			return
+		}
+	}
+	t.Errorf("nobody sees that %s is %s ahead: %+v", server, ahead, clocks)
 }
 
 // lockOf holds a lock by a session of ten seconds. What it returns is closed when it is lost.

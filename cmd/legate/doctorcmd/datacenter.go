@@ -244,7 +244,7 @@ func clockOffset(f *facts) []Finding {
 		const mend = "Have both set by the same time servers (chrony, systemd-timesyncd)."
 		switch {
 		case sure > clockWrong:
-			found = append(found, problem("The clock of %s is %s %s this agent's: log-ins fail, tokens end at other times and, beyond an hour, no connection comes about.", who, span(sure), which).of(c.Server).do(mend))
+			found = append(found, problem("The clock of %s is %s %s this agent's: log-ins fail, tokens end at other times and, beyond an hour, certificates from files are refused.", who, span(sure), which).of(c.Server).do(mend))
 		case sure > clockApart:
 			found = append(found, warning("The clock of %s is %s %s this agent's.", who, span(sure), which).of(c.Server).do(mend))
 		}
