@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/legate-project/legate/internal/linear/judge"
 	"github.com/legate-project/legate/internal/proctest"
 )
 
@@ -61,12 +62,14 @@ type cluster struct {
 	servers []*node
 	made    int    // servers so far
 	key     string // of gossip
+	h       *history
 	agent   *node
 	more    []*node // client agents besides
 	home    *proctest.Host
 	http    *http.Client   // for the test's own questions
 	debts   []func() error // what ends faults besides
-	// restores counts the beginnings and the ends of restored snapshots.
+	// restores counts the beginnings and the ends of restored snapshots: it is
+	// odd while some server may not have done it.
 	restores atomic.Int64
 }
 
@@ -77,7 +80,7 @@ func newCluster(t testing.TB, size int, where func(name string) string) *cluster
 	if os.Getenv("CI") == "true" && os.Geteuid() != 0 {
 		t.Fatal("building networks takes root")
 	}
-	c := &cluster{t: t, fabric: proctest.NewFabric(t), made: size, key: base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))}
+	c := &cluster{t: t, fabric: proctest.NewFabric(t), made: size, h: judge.NewHistory(), key: base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))}
 	c.lan = c.fabric.Switch("lan")
 	c.home = c.lan.Host("home", "10.7.0.100/24", "")
 	transport := c.home.Transport()

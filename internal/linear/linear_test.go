@@ -15,8 +15,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/legate-project/legate/internal/linear/judge"
 )
 
 // Bars.
@@ -86,7 +84,7 @@ type campaign struct {
 // run calls next until it returns no more faults.
 func run(t *testing.T, c *cluster, seed uint64, next func(n int) (fault, bool)) {
 	t.Helper()
-	p := &campaign{t: t, c: c, h: judge.NewHistory(), rand: rand.New(rand.NewPCG(seed, 0)),
+	p := &campaign{t: t, c: c, h: c.h, rand: rand.New(rand.NewPCG(seed, 0)),
 		tally: tally{map[string]int{}, map[string]time.Duration{}, map[string]time.Duration{}}}
 	ctx, cancel := context.WithCancel(t.Context())
 	wait := c.load(ctx, p.h, seed)
@@ -156,18 +154,20 @@ func TestNothingThatWasSaidIsUnsaid(t *testing.T) {
 	long := longRun(t)
 	if long == 0 {
 		const short = 5 // the first ones: those that break most
-		all := append(faults()[:short:short], changes()[0])
+		all := append(faults()[:short:short], changes()[0], restorations()[0])
 		run(t, newCluster(t, 3, plain(t)), seedOf(t), func(n int) (fault, bool) { return all[n%len(all)], n < len(all) })
 		return
 	}
 	for _, size := range []int{3, 5} {
 		t.Run(fmt.Sprintf("%d servers", size), func(t *testing.T) {
-			all, end, seed := chosen(append(faults(), changes()...)), time.Now().Add(long/2), seedOf(t)
+			all, end, seed := chosen(everything()), time.Now().Add(long/2), seedOf(t)
 			order := rand.New(rand.NewPCG(seed, 1)).Perm(len(all))
 			run(t, newCluster(t, size, plain(t)), seed, func(n int) (fault, bool) { return all[order[n%len(all)]], time.Now().Before(end) })
 		})
 	}
 }
+
+func everything() []fault { return slices.Concat(faults(), changes(), rotations(), restorations()) }
 
 // chosen are the faults with LEGATE_LINEAR_FAULT in their name.
 func chosen(all []fault) []fault {

@@ -74,6 +74,8 @@ type History struct {
 	events []*Event
 	acked  time.Duration // newest return of a write that took place
 	gap    time.Duration // longest time between two such since mark
+
+	restorations []restoration
 }
 
 // NewHistory begins one now.
@@ -117,7 +119,11 @@ func (h *History) ByKey() map[string][]*Event {
 	for _, e := range h.events {
 		keys[e.Key] = append(keys[e.Key], e)
 	}
-	for _, events := range keys {
+	for key, events := range keys {
+		for _, r := range h.restorations {
+			events = append(events, r.events(key)...)
+		}
+		keys[key] = events
 		slices.SortFunc(events, func(a, b *Event) int { return cmp.Compare(a.Call, b.Call) })
 	}
 	return keys

@@ -17,7 +17,7 @@ func register() porcupine.Model {
 			switch in.Kind {
 			case Read, Consistent:
 				return state == in.Value, state
-			case Write, Remove:
+			case Write, Remove, Restored:
 				return true, in.Value
 			}
 			equal := state == in.Expect
@@ -107,7 +107,7 @@ func versions(events []*Event) (faults []string) {
 func staleness(events []*Event) (faults []string) {
 	written := map[string]time.Duration{}
 	for _, e := range events {
-		if !e.Kind.Reads() && e.Outcome != Refused && e.Outcome != Unsent && e.Outcome != No {
+		if !e.Kind.Reads() && e.Kind != Restored && e.Outcome != Refused && e.Outcome != Unsent && e.Outcome != No {
 			written[e.Value] = e.Call
 		}
 	}
@@ -130,8 +130,12 @@ func backwards(events []*Event) (faults []string) {
 		server string
 	}
 	newest := map[reader]*Event{}
+	var restored []*Event
 	for _, e := range events {
-		if !e.Kind.Reads() || e.Outcome != Done || e.Kind == SeenTxn { // transactions show no index
+		if e.Kind == Restored {
+			restored = append(restored, e)
+		}
+		if !e.Kind.Reads() || e.Outcome != Done || e.Kind == SeenTxn || e.Client == keeper { // transactions show no index
 			continue
 		}
 		r := reader{client: e.Client}
@@ -141,7 +145,8 @@ func backwards(events []*Event) (faults []string) {
 			}
 			r.server = e.Server
 		}
-		if old := newest[r]; old != nil && (e.Result < old.Result || e.Index != 0 && e.Index < old.Index) {
+		old := newest[r]
+		if old != nil && (e.Result < old.Result || e.Index != 0 && e.Index < old.Index && !restoredBetween(restored, old, e)) {
 			faults = append(faults, fmt.Sprintf("an index goes back:\n%s\n%s", old, e))
 		}
 		newest[r] = e

@@ -17,6 +17,11 @@ func with(e *Event, o Outcome, expect string) *Event {
 	return e
 }
 
+func seen(e *Event, result uint64) *Event {
+	e.Result = result
+	return e
+}
+
 func TestTheJudgeKnowsRightFromWrong(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -39,6 +44,11 @@ func TestTheJudgeKnowsRightFromWrong(t *testing.T) {
 		{"a compare loses", []*Event{with(at(1, Swap, "a", 0, 1, 2), Done, ""), with(at(2, Swap, "b", 0, 1, 2), No, "")}, ""},
 		{"a compare loses for nothing", []*Event{with(at(1, Swap, "a", 0, 1, 2), No, "")}, "not linearizable"},
 		{"a deletion", []*Event{at(1, Write, "a", 0, 1, 2), at(1, Remove, "", 0, 3, 4), at(2, Read, "", 6, 5, 6)}, ""},
+		{"a value that is restored", []*Event{at(1, Write, "a", 0, 1, 2), at(1, Write, "b", 0, 3, 4), at(9, Restored, "a", 0, 5, 6), at(2, Read, "a", 5, 7, 8)}, ""},
+		{"a value that is not restored", []*Event{at(1, Write, "a", 0, 1, 2), at(1, Write, "b", 0, 3, 4), at(9, Restored, "a", 0, 5, 6), at(2, Read, "b", 6, 7, 8)}, "not linearizable"},
+		{"a version that is restored", []*Event{at(1, Write, "a", 0, 1, 2), seen(at(1, Stale, "a", 5, 2, 3), 5), at(1, Write, "b", 0, 3, 4), seen(at(1, Stale, "b", 6, 4, 5), 6), at(9, Restored, "a", 0, 5, 6), seen(at(1, Stale, "a", 5, 7, 8), 9)}, ""},
+		{"a version that one server restores later", []*Event{at(1, Write, "a", 0, 1, 2), at(1, Write, "b", 0, 3, 4), at(9, Restored, "a", 0, 5, 6), seen(at(1, Stale, "b", 6, 7, 8), 6), seen(at(1, Stale, "a", 5, 9, 10), 9)}, ""},
+		{"an index that goes back after a restoration", []*Event{seen(at(1, Stale, "", 0, 4, 5), 6), at(9, Restored, "", 0, 5, 6), seen(at(1, Stale, "", 0, 7, 8), 5)}, "goes back"},
 		{"a value with two indexes", []*Event{at(1, Write, "a", 0, 1, 2), at(2, Read, "a", 5, 3, 4), at(3, Stale, "a", 6, 3, 4)}, "indexes 5 and 6"},
 		{"an index with two values", []*Event{at(1, Write, "a", 0, 1, 4), at(1, Write, "b", 0, 1, 4), at(2, Stale, "a", 5, 3, 4), at(3, Stale, "b", 5, 3, 4)}, "values"},
 	} {

@@ -51,6 +51,8 @@ func shelf() porcupine.Model {
 			return true, s
 		case Clear:
 			return true, Row{}
+		case Restored:
+			return true, in.Shelf
 		case Together:
 			return true, in.Shelf.put(s)
 		}
