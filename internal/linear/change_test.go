@@ -95,7 +95,7 @@ func (c *cluster) grouped() {
 				err = errors.Join(err, fmt.Errorf("%s is missing", n.name))
 			}
 		}
-		if len(group.Servers) != len(c.servers) || strings.Count(nodes, `"Node":`) != len(c.nodes()) {
+		if len(group.Servers) != len(c.servers) || strings.Count(nodes, `"Node":`) != len(c.servers)+len(c.clients()) {
 			err = errors.Join(err, errors.New("there are others"))
 		}
 		if err != nil {

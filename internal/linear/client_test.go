@@ -101,7 +101,9 @@ func (c *cluster) load(ctx context.Context, h *history, seed uint64) (wait func(
 		timeouts := []time.Duration{1500 * time.Millisecond, 4 * time.Second, 10 * time.Second}
 		cl := &client{id: i, c: c, h: h, group: g, rand: rand.New(rand.NewPCG(seed, uint64(i))),
 			http: &http.Client{Transport: c.home.Transport(), Timeout: timeouts[i%len(timeouts)]}}
-		cl.home = c.homeOf(i, cl.rand)
+		if cl.home = c.homeOf(i, cl.rand); len(c.far) > 0 && i%2 == 1 {
+			cl.home = c.farHome(cl.rand)
+		}
 		wg.Go(func() { cl.run(ctx) })
 	}
 	return wg.Wait
@@ -207,7 +209,7 @@ func (cl *client) do(e *event) {
 // send asks and notes when, and whether an answer came.
 func (cl *client) send(e *event, method, path, body string) (*http.Response, []byte, bool) {
 	n := cl.home()
-	req, err := http.NewRequest(method, n.url(path), strings.NewReader(body))
+	req, err := http.NewRequest(method, n.url(n.asking(path)), strings.NewReader(body))
 	if err != nil {
 		panic(err) // a fault of this test
 	}
@@ -221,7 +223,7 @@ func (cl *client) send(e *event, method, path, body string) (*http.Response, []b
 		_ = res.Body.Close()
 	}
 	e.Return = cl.h.Now()
-	if e.Kind == stale && (n == cl.c.agent || n.label() != before) {
+	if e.Kind == stale && (n == cl.c.agent || n.dc != "dc1" || n.label() != before) {
 		e.Server = "" // it is not known which server's state this is
 	}
 	if err != nil {

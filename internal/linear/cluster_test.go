@@ -40,6 +40,7 @@ type node struct {
 	*proctest.Process
 	host *proctest.Host
 	name string
+	dc   string
 	ip   string
 	dir  string
 	args []string
@@ -65,6 +66,7 @@ type cluster struct {
 	h       *history
 	agent   *node
 	more    []*node // client agents besides
+	far     []*node // servers of another datacenter
 	home    *proctest.Host
 	http    *http.Client   // for the test's own questions
 	debts   []func() error // what ends faults besides
@@ -120,7 +122,7 @@ func (c *cluster) enlarge(name, ip string) *node {
 func (c *cluster) clients() []*node { return append([]*node{c.agent}, c.more...) }
 
 // nodes are the agents of both kinds.
-func (c *cluster) nodes() []*node { return append(c.clients(), c.servers...) }
+func (c *cluster) nodes() []*node { return slices.Concat(c.clients(), c.servers, c.far) }
 
 func (c *cluster) node(name, ip, dir string) *node {
 	c.t.Helper()
@@ -140,15 +142,21 @@ func (c *cluster) node(name, ip, dir string) *node {
 	if err := os.WriteFile(file, conf, 0o600); err != nil {
 		c.t.Fatal(err)
 	}
-	return &node{name: name, ip: ip, dir: dir, host: c.lan.Host(name, ip+"/24", ""), args: []string{
-		"agent", "-config-file=" + file, "-data-dir=" + dir, "-node=" + name, "-dc=dc1", "-bind=" + ip, "-client=" + ip}}
+	return &node{name: name, dc: "dc1", ip: ip, dir: dir, host: c.lan.Host(name, ip+"/24", ""), args: []string{
+		"agent", "-config-file=" + file, "-data-dir=" + dir, "-node=" + name, "-bind=" + ip, "-client=" + ip}}
 }
 
 func (c *cluster) start(n *node) {
 	c.t.Helper()
 	n.life.Add(1)
-	args := slices.Clone(n.args)
-	for _, s := range c.servers {
+	args, peers := append(slices.Clone(n.args), "-dc="+n.dc), c.servers
+	if n.dc != "dc1" {
+		peers = c.far
+		for _, s := range c.servers {
+			args = append(args, "-retry-join-wan="+s.ip)
+		}
+	}
+	for _, s := range peers {
 		args = append(args, "-retry-join="+s.ip)
 	}
 	n.Process = proctest.Start(c.t, n.host, n.name, args...)
@@ -204,7 +212,7 @@ func (c *cluster) whole(limit time.Duration) time.Duration {
 	left := c.nodes()
 	return proctest.Until(c.t, limit, "every agent takes a write", func() error {
 		for len(left) > 0 {
-			if _, err := c.ask(http.MethodPut, left[0], "/v1/kv/whole/"+left[0].name, "x"); err != nil {
+			if _, err := c.ask(http.MethodPut, left[0], left[0].asking("/v1/kv/whole/"+left[0].name), "x"); err != nil {
 				return err
 			}
 			left = left[1:]

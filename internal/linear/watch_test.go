@@ -26,6 +26,7 @@ const (
 	watchWait    = time.Minute
 	told         = 15 * time.Second // from the last change until every watcher knows it; less than watchWait
 	toldSoon     = 2 * time.Second  // what is later is worth a line
+	abroad       = -1               // place of who asks another datacenter
 	quietMoments = 10
 	shortWait    = 500 * time.Millisecond
 	writePace    = 300 * time.Millisecond
@@ -223,7 +224,7 @@ func (w *watcher) run(ctx context.Context) {
 func (w *watcher) ask(ctx context.Context) (news, error) {
 	n := w.home()
 	a := news{asked: w.last.index, began: w.c.restores.Load(), life: "the group", values: map[string]int{}}
-	url := n.url(fmt.Sprintf("/v1/kv/%s?%s&index=%d&wait=%s", w.path, w.query, a.asked, w.wait))
+	url := n.url(n.asking(fmt.Sprintf("/v1/kv/%s?%s&index=%d&wait=%s", w.path, w.query, a.asked, w.wait)))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return a, err
@@ -240,7 +241,7 @@ func (w *watcher) ask(ctx context.Context) (news, error) {
 	}
 	a.early, a.ended = time.Since(asked) < w.wait, w.c.restores.Load()
 	if strings.Contains(w.query, "stale") {
-		if a.life = before; n.label() != before {
+		if a.life = before; n.label() != before || n.dc != "dc1" {
 			a.life = ""
 		}
 	}
@@ -291,7 +292,10 @@ func (c *cluster) watch(ctx context.Context, seed uint64) (v *watch, wait func()
 		w := &watcher{c: c, path: path, query: query, wait: wait, pause: 50 * time.Millisecond, newest: map[string]int{},
 			name: fmt.Sprintf("watcher %d of %s?%s", len(v.watchers), path, query),
 			http: &http.Client{Transport: c.home.Transport(), Timeout: wait + 10*time.Second}}
-		w.home = c.homeOf(place, rand.New(rand.NewPCG(seed, uint64(1000+len(v.watchers)))))
+		r := rand.New(rand.NewPCG(seed, uint64(1000+len(v.watchers))))
+		if w.home = c.homeOf(place, r); place == abroad {
+			w.home = c.farHome(r)
+		}
 		v.watchers = append(v.watchers, w)
 		wg.Go(func() { w.run(ctx) })
 	}
@@ -312,6 +316,12 @@ func (c *cluster) watch(ctx context.Context, seed uint64) (v *watch, wait func()
 	follow("watch/", "recurse", agent, watchWait)
 	follow("watch/", "recurse&stale", 0, shortWait)
 	follow("watch/", "recurse", 1, shortWait)
+	if len(c.far) > 0 {
+		follow("watch/0/a", "", abroad, watchWait)
+		follow("watch/1/", "recurse", abroad, watchWait)
+		follow("watch/", "recurse", abroad, shortWait)
+		follow("watch/2/b", "stale", abroad, watchWait)
+	}
 	return v, wg.Wait
 }
 
