@@ -43,6 +43,7 @@ type node struct {
 	dc   string
 	ip   string
 	dir  string
+	file string // of its configuration
 	args []string
 	life atomic.Int32 // how many-th process it is
 	cut  []string     // addresses from which it hears nothing
@@ -126,6 +127,15 @@ func (c *cluster) nodes() []*node { return slices.Concat(c.clients(), c.servers,
 
 func (c *cluster) node(name, ip, dir string) *node {
 	c.t.Helper()
+	file := filepath.Join(c.t.TempDir(), "agent.json")
+	return &node{name: name, dc: "dc1", ip: ip, file: file, dir: dir, host: c.lan.Host(name, ip+"/24", ""), args: []string{
+		"agent", "-config-file=" + file, "-data-dir=" + dir, "-node=" + name, "-bind=" + ip, "-client=" + ip}}
+}
+
+// configure writes the file of an agent, with the gossip key that is in use: who
+// has no disk any more takes it from there.
+func (c *cluster) configure(n *node) {
+	c.t.Helper()
 	conf, err := json.Marshal(map[string]any{
 		"performance":        map[string]any{"raft_multiplier": 1},
 		"encrypt":            c.key,
@@ -138,17 +148,15 @@ func (c *cluster) node(name, ip, dir string) *node {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	file := filepath.Join(c.t.TempDir(), "agent.json")
-	if err := os.WriteFile(file, conf, 0o600); err != nil {
+	if err := os.WriteFile(n.file, conf, 0o600); err != nil {
 		c.t.Fatal(err)
 	}
-	return &node{name: name, dc: "dc1", ip: ip, dir: dir, host: c.lan.Host(name, ip+"/24", ""), args: []string{
-		"agent", "-config-file=" + file, "-data-dir=" + dir, "-node=" + name, "-bind=" + ip, "-client=" + ip}}
 }
 
 func (c *cluster) start(n *node) {
 	c.t.Helper()
 	n.life.Add(1)
+	c.configure(n)
 	args, peers := append(slices.Clone(n.args), "-dc="+n.dc), c.servers
 	if n.dc != "dc1" {
 		peers = c.far
