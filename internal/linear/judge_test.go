@@ -18,7 +18,6 @@ import (
 
 // What clients saw is judged in a package of its own.
 type (
-	kind     = judge.Kind
 	outcome  = judge.Outcome
 	event    = judge.Event
 	history  = judge.History
