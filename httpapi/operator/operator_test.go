@@ -36,7 +36,7 @@ func TestClocksAreShown(t *testing.T) {
 		Others: []status.Clock{{Server: "s2", Datacenter: "dc1", OffsetMS: -3_600_000, WithinMS: 1}, {Datacenter: "dc2", Error: "silent"}}}}}
 	s := resttest.Serve(t, (&API{Caller: caller}).Routes())
 	var shown []status.Clock
-	if err := json.Unmarshal([]byte(s.Do("GET", "/v1/operator/clocks", "").Body.String()), &shown); err != nil || len(shown) != 3 {
+	if err := json.Unmarshal(s.Do("GET", "/v1/operator/clocks", "").Body.Bytes(), &shown); err != nil || len(shown) != 3 {
 		t.Fatalf("%v: %+v", err, shown)
 	}
 	if c := shown[0]; c.Server != "s1" || math.Abs(c.OffsetMS-3_600_000) > 60_000 {
