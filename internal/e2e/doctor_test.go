@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 
@@ -64,7 +65,7 @@ func (d diagnosis) problems() (out []string) {
 func TestTheDoctor(t *testing.T) {
 	t.Parallel()
 	h := proctest.Loopback(t)
-	key := strings.TrimSpace(proctest.Run(t, h, "keygen").Stdout)
+	key := keygen(t)
 	calmly := map[string]any{"autopilot": map[string]any{"last_contact_threshold": "10s", "cleanup_dead_servers": false}} // the machine is busy
 	nodes := make([]*node, 5)
 	for i := range 3 {
@@ -96,6 +97,14 @@ func TestTheDoctor(t *testing.T) {
 	must(t, "the clocks", d.says("clock-offset", "ok", "4 servers"))
 	must(t, "the quorum", d.says("failure-tolerance", "ok", "1 server of 3"))
 	must(t, "the process", d.says("swap", "ok", fmt.Sprint(nodes[0].Pid())))
+	nodes[4].SetClock(10 * time.Minute)
+	for _, n := range []*node{nodes[0], nodes[3]} {
+		d, _ := n.doctor(t)
+		if err := d.says("clock-offset", "problem", "The clock of t1 in dc2 is 10 minutes ahead of"); err != nil || len(d["clock-offset"]) != 1 {
+			t.Errorf("%s: %v, %+v", n.name, err, d["clock-offset"])
+		}
+	}
+	nodes[4].SetClock(0)
 	nodes[2].Kill()
 	proctest.Until(t, patience, "a dead server is found", func() error {
 		d, code := nodes[0].doctor(t)
