@@ -46,6 +46,16 @@ func (a *absent) heard(id raft.ServerID) {
 	}
 }
 
+// wake ends the waiting for all of them, for once.
+func (a *absent) wake() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.back {
+		close(c)
+	}
+	clear(a.back)
+}
+
 // heartbeat reports whether a request is one: it names no entry.
 func heartbeat(ask *raft.AppendEntriesRequest) bool {
 	return len(ask.Entries) == 0 && ask.PrevLogEntry == 0 && ask.PrevLogTerm == 0 && ask.LeaderCommitIndex == 0

@@ -27,6 +27,8 @@ var (
 	ErrTooLarge = errors.New("consensus: the command is too large")
 	// ErrUnknownServer: no other voter of the group has the ID. Nothing was done.
 	ErrUnknownServer = errors.New("consensus: no other voter has this ID")
+	// ErrSilent: the server does not answer. Nothing was done.
+	ErrSilent = errors.New("consensus: no answer")
 	// ErrStopped: the node has stopped or failed. Nothing was applied.
 	ErrStopped = errors.New("consensus: the node has stopped")
 	// ErrBootstrapped: the node has a log, a term or a state already.

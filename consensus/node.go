@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -374,32 +373,5 @@ func (n *Node) RemoveServer(ctx context.Context, id string) error {
 	if err := (pilot{n, ctx}).RemoveServer(raft.ServerID(id), 0, 0).Error(); err != nil {
 		return fmt.Errorf("remove the server %s: %w", id, err)
 	}
-	return nil
-}
-
-// TransferLeadership hands over to the voter with an ID, or to the most current other
-// one if that is empty; best effort. ErrUnknownServer for an ID that is no other voter.
-// An error leaves this node leading, or not. The lease is void meanwhile: the
-// others vote for the new leader however fresh the word of this one is.
-func (n *Node) TransferLeadership(ctx context.Context, id string) error {
-	transfer := n.raft.LeadershipTransfer
-	if id != "" {
-		servers := n.raft.GetConfiguration().Configuration().Servers
-		i := slices.IndexFunc(servers, func(s raft.Server) bool {
-			return string(s.ID) == id && s.Suffrage == raft.Voter && s.ID != n.lease.self
-		})
-		if i < 0 {
-			return fmt.Errorf("transfer leadership to %s: %w", id, ErrUnknownServer)
-		}
-		transfer = func() raft.Future { return n.raft.LeadershipTransferToServer(servers[i].ID, servers[i].Address) }
-	}
-	n.lease.revoke(n.raft.CurrentTerm())
-	n.metrics.transfers.Inc()
-	if err := n.await(ctx, transfer()); err != nil {
-		n.lease.reinstate()
-		n.metrics.transferFailed.Inc()
-		return fmt.Errorf("transfer leadership: %w", err)
-	}
-	n.metrics.transferDone.Inc()
 	return nil
 }
