@@ -153,7 +153,7 @@ func TestNothingThatWasSaidIsUnsaid(t *testing.T) {
 	t.Parallel()
 	long := longRun(t)
 	if long == 0 {
-		const short = 5 // the first ones: those that break most
+		const short = 4 // the first ones: those that break most
 		all := append(faults()[:short:short], changes()[0], restorations()[0])
 		run(t, newCluster(t, 3, plain(t)), seedOf(t), func(n int) (fault, bool) { return all[n%len(all)], n < len(all) })
 		return
