@@ -2,8 +2,10 @@ package storage
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/legate-project/legate/internal/version"
@@ -46,5 +48,20 @@ func TestAStateOfANewerBuildIsNotOpened(t *testing.T) {
 	closed(t, s)
 	if s, err := OpenState(Options{Dir: "state", FS: mem}); !errors.Is(err, ErrNewer) {
 		t.Errorf("opened: %v, %v", s, err)
+	}
+}
+
+// A level that is damaged is no level: the state is not opened, and says what is wrong.
+func TestAStateWithADamagedLevelIsNotOpened(t *testing.T) {
+	for _, row := range [][]byte{{}, {2}, {0, 0, 2}} {
+		mem := vfs.NewMem()
+		s := openState(t, mem)
+		if err := s.current.Load().DB.Set(levelKey(), row, pebble.Sync); err != nil {
+			t.Fatal(err)
+		}
+		closed(t, s)
+		if s, err := OpenState(Options{Dir: "state", FS: mem}); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "feature level") {
+			t.Errorf("opened with a level of %d bytes: %v, %v", len(row), s, err)
+		}
 	}
 }

@@ -39,7 +39,8 @@ func (d *Duties) known(o op.Operation) error {
 		return err
 	}
 	if low.build == "" {
-		return op.Errorf(op.CodeNoLeader, "%s takes feature level %d, and it is not known yet which one server %s has", o.OpName(), level, low.name)
+		return op.Errorf(op.CodeNoLeader, "%s takes feature level %d, and it is not known yet which one server %s has: try again, it is waited for %s at most",
+			o.OpName(), level, low.name, strangersCount)
 	}
 	return op.Errorf(op.CodeConflict, "%s takes feature level %d (legate %s), and server %s of datacenter %s has %d (%s): upgrade it, take feature_level out of its configuration, or remove it if it is gone",
 		o.OpName(), level, version.OfLevel(level), low.name, d.cfg.Datacenter, low.level, low.build)
@@ -58,7 +59,9 @@ func (d *Duties) lowest() (*lowest, error) {
 	}
 	shown := map[string]gossip.Server{}
 	for _, srv := range d.lan.Servers() {
-		if old, twice := shown[srv.ID]; !twice || old.Status != gossip.Alive {
+		old, twice := shown[srv.ID]
+		lives, lived := srv.Status == gossip.Alive, old.Status == gossip.Alive
+		if !twice || lives && !lived || lives == lived && srv.Level < old.Level { // of two with one ID nobody knows which it is
 			shown[srv.ID] = srv
 		}
 	}

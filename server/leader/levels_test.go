@@ -32,7 +32,7 @@ func TestACommandWaitsForServersThatKnowIt(t *testing.T) {
 		"a newer one":              {server("2", version.Level+1, gossip.Alive), 0, ""},
 		"an old one":               {server("2", 1, gossip.Alive), op.CodeConflict, "server s2 of datacenter dc1 has 1"},
 		"an old one that failed":   {server("2", 1, gossip.Failed), op.CodeConflict, "server s2"},
-		"one that nobody has seen": {server("3", version.Level, gossip.Alive), op.CodeNoLeader, servertest.UID("2")},
+		"one that nobody has seen": {server("3", version.Level, gossip.Alive), op.CodeNoLeader, servertest.UID("2") + " has: try again"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -64,5 +64,34 @@ func TestAServerThatIsNeverSeenHoldsNothingUpForLong(t *testing.T) {
 	h.reigning.Store(&reign{ctx: t.Context(), began: time.Now().Add(-strangersCount)})
 	if err := h.known(&autopilot.Set); err != nil {
 		t.Error(err)
+	}
+}
+
+// Of two that live and claim one ID the older one counts, in whichever order they are
+// seen; who is gone counts for nothing beside one that lives.
+func TestOfTwoWithOneIDTheOlderCounts(t *testing.T) {
+	old, young := server("2", 1, gossip.Alive), server("2", version.Level, gossip.Alive)
+	old.Name = "an-old-one"
+	gone := old
+	gone.Status = gossip.Failed
+	tests := map[string]struct {
+		members []lan.Member
+		code    op.Code
+	}{
+		"the old one first":      {[]lan.Member{old, young}, op.CodeConflict},
+		"the old one last":       {[]lan.Member{young, old}, op.CodeConflict},
+		"the old one gone first": {[]lan.Member{gone, young}, 0},
+		"the old one gone last":  {[]lan.Member{young, gone}, 0},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, nil)
+			h.group.Members = append(h.group.Members, consensus.Server{ID: servertest.UID("2"), Address: "10.0.0.2:8300", Voter: true})
+			h.pool.Set(append([]lan.Member{server("1", version.Level, gossip.Alive)}, test.members...)...)
+			h.raft, h.lan = h.group, h.pool
+			if err := h.known(&autopilot.Set); op.CodeOf(err) != test.code {
+				t.Errorf("got %v, want code %v", err, test.code)
+			}
+		})
 	}
 }
