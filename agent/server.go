@@ -355,6 +355,7 @@ func (s *serverParts) startLAN(list *serverList) error {
 		self.Expect = n
 	}
 	s.selfLAN = self
+	s.keepsWayBack(a.cfg)
 	return a.openLAN(self, list, func() { s.server.MembersChanged() })
 }
 
