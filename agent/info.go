@@ -125,8 +125,7 @@ func (a *Agent) Reload(cfg *config.Config) error {
 		a.opts.Level.Set(logLevel)
 	}
 	if a.server != nil {
-		a.server.keepsWayBack(cfg)
-		if err := a.server.show(func(self *lan.Server) { self.Level = level(cfg) }); err != nil {
+		if err := a.server.show(func(self *lan.Server) { self.Level = a.server.server.Level(cfg.FeatureLevel) }); err != nil {
 			return fmt.Errorf("reload feature_level: tell the datacenter: %w", err)
 		}
 	}

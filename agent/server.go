@@ -344,7 +344,7 @@ func (s *serverParts) openStorage() (*raftlog.Log, error) {
 func (s *serverParts) startLAN(list *serverList) error {
 	a := s.a
 	self := lan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, RPCPort: a.cfg.Ports.Server,
-		WANPort: max(a.cfg.Ports.SerfWAN, 0), ReadReplica: a.cfg.ReadReplica, Build: version.Build(), Version: a.opts.Version, Level: level(a.cfg)}
+		WANPort: max(a.cfg.Ports.SerfWAN, 0), ReadReplica: a.cfg.ReadReplica, Build: version.Build(), Version: a.opts.Version, Level: s.server.Level(a.cfg.FeatureLevel)}
 	if a.cfg.AdvertiseAddrWAN != a.cfg.AdvertiseAddr {
 		self.WANAddr = a.cfg.AdvertiseAddrWAN
 	}
@@ -355,7 +355,6 @@ func (s *serverParts) startLAN(list *serverList) error {
 		self.Expect = n
 	}
 	s.selfLAN = self
-	s.keepsWayBack(a.cfg)
 	return a.openLAN(self, list, func() { s.server.MembersChanged() })
 }
 

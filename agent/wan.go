@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/federation"
 	"github.com/legate-project/legate/federation/removal"
 	"github.com/legate-project/legate/internal/gossip"
@@ -270,15 +268,4 @@ func (s *serverParts) show(change func(*lan.Server)) error {
 		return err
 	}
 	return nil
-}
-
-// level is the feature level that this server knows, or wants used.
-func level(c *config.Config) uint16 { return cmp.Or(uint16(c.FeatureLevel), version.Level) }
-
-// keepsWayBack warns where feature_level comes too late to keep the way back open.
-func (s *serverParts) keepsWayBack(c *config.Config) {
-	if written := s.state.Level(); level(c) < written {
-		s.a.log.Warn("feature_level does not keep the way back open: what takes a higher level was written already",
-			"feature_level", level(c), "written", written, "first_version", version.OfLevel(written))
-	}
 }

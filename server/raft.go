@@ -8,6 +8,7 @@ import (
 
 	"github.com/legate-project/legate/consensus"
 	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
@@ -124,4 +125,15 @@ func (s *Server) forceLeave(name string) error {
 		away = nil
 	}
 	return errors.Join(err, away)
+}
+
+// Level is the feature level that this server shows the others: the highest that it knows,
+// or the one that is configured. It warns where that comes too late for a way back.
+func (s *Server) Level(configured int) uint16 {
+	level, written := cmp.Or(uint16(configured), version.Level), s.cfg.State.Level()
+	if level < written {
+		s.cfg.Log.Warn("feature_level does not keep the way back open: what takes a higher level was written already",
+			"feature_level", level, "written", written, "first_version", version.OfLevel(written))
+	}
+	return level
 }
