@@ -35,23 +35,26 @@ func (n *Node) TransferLeadership(ctx context.Context, id string) error {
 	return nil
 }
 
-// heir is the voter that leadership is handed to. Raft itself would take one that is
-// dead, and refuse commands for as long as it waits for it.
+// heir is the voter that leadership is handed to: whose log ends last, and of equals who
+// was heard last. Raft itself would take one that is dead, and refuse commands for as long
+// as it waits for it.
 func (n *Node) heir(id raft.ServerID) (heir raft.Server, err error) {
-	var least float64
+	var last uint64
+	var heard time.Duration // ago
 	err = ErrUnknownServer
 	for _, s := range n.raft.GetConfiguration().Configuration().Servers {
 		if s.Suffrage != raft.Voter || s.ID == n.lease.self || id != "" && s.ID != id {
 			continue
 		}
-		lag, silent := n.follower(s.ID)
+		_, silent := n.follower(s.ID)
+		ends := n.lastIndex(s.ID)
 		switch {
 		case n.raft.State() == raft.Leader && silent > n.cfg.Timing.Heartbeat:
 			if heir.ID == "" {
 				err = fmt.Errorf("server %s: %w for %s", s.ID, ErrSilent, silent.Round(time.Millisecond))
 			}
-		case heir.ID == "" || lag < least:
-			heir, least, err = s, lag, nil
+		case heir.ID == "" || ends > last || ends == last && silent < heard:
+			heir, last, heard, err = s, ends, silent, nil
 		}
 	}
 	return heir, err
