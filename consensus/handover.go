@@ -25,8 +25,6 @@ func (n *Node) TransferLeadership(ctx context.Context, id string) error {
 	n.lease.revoke(n.raft.CurrentTerm())
 	n.metrics.transfers.Inc()
 	if err := n.await(ctx, transfer()); err != nil {
-		// Raft takes no commands until what sends to the heir has looked.
-		n.peers.absent.wake()
 		n.lease.reinstate()
 		n.metrics.transferFailed.Inc()
 		return fmt.Errorf("transfer leadership: %w", err)

@@ -3,11 +3,10 @@ package consensus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/hashicorp/raft"
 )
 
 // Who hands over to a server that is dead is told so, as often as it is tried, and writes
@@ -37,18 +36,22 @@ func TestHandingOverToADeadServerHoldsNothingUp(t *testing.T) {
 			}
 		}
 	}
-	for range 3 { // as if it had died just then
-		if err := lead.node.await(t.Context(), lead.node.raft.LeadershipTransferToServer(raft.ServerID(dead.id), raft.ServerAddress(dead.id))); err == nil {
-			t.Fatal("a dead server leads")
-		}
-		lead.node.peers.absent.wake()
-		goesOn()
-	}
 	eventually(t, "it is known to be silent", func() bool {
 		return errors.Is(lead.node.TransferLeadership(t.Context(), dead.id), ErrSilent)
 	})
 	goesOn()
 	if err := lead.node.TransferLeadership(t.Context(), ""); err != nil {
 		t.Errorf("hand over to who lives: %v", err)
+	}
+}
+
+// write proposes for a time.
+func write(t *testing.T, members []*member, limit time.Duration) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for n, end := 0, time.Now().Add(limit); time.Now().Before(end); n++ {
+		propose(t, members, fmt.Sprintf("k=%d", n))
+		<-tick.C
 	}
 }

@@ -34,7 +34,6 @@ type leaseTransport struct {
 	voted     func(candidate raft.ServerID, term uint64, granted bool)
 	votes     *votes
 	followers *followers
-	absent    *absent
 	group     *lifecycle.Group // of what listens to Raft's answers
 }
 
@@ -49,7 +48,7 @@ var errNoPreVote = errors.New("consensus: the transport knows no pre-votes")
 
 func newLeaseTransport(t raft.Transport, l *lease, node func() *raft.Raft, down <-chan struct{}) *leaseTransport {
 	return &leaseTransport{Transport: t, lease: l, node: node, down: down, abstainUntil: l.clock() + l.length, rpcs: make(chan raft.RPC),
-		voted: func(raft.ServerID, uint64, bool) {}, votes: newVotes(), followers: newFollowers(l.clock), absent: newAbsent()}
+		voted: func(raft.ServerID, uint64, bool) {}, votes: newVotes(), followers: newFollowers(l.clock)}
 }
 
 // Consumer implements raft.Transport.
@@ -141,12 +140,6 @@ func (w *leaseTransport) AppendEntries(id raft.ServerID, to raft.ServerAddress, 
 		last = r.LastIndex()
 	}
 	err := w.Transport.AppendEntries(id, to, ask, answer)
-	switch {
-	case err == nil:
-		w.absent.heard(id)
-	case !heartbeat(ask):
-		w.awaitReturn(id, ask.Term)
-	}
 	if err == nil && answer.Term == ask.Term {
 		w.followers.answered(id, ask, answer, last)
 		if answer.Success {
