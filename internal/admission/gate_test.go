@@ -41,7 +41,7 @@ func TestBounds(t *testing.T) {
 	first.Proven()
 	first.Proven()
 	enter("10.0.0.1", nil)
-	first = enter("10.0.0.1", ErrAddress)
+	enter("10.0.0.1", ErrAddress)
 	if all, proving := g.Open(); all != 6 || proving != 5 {
 		t.Errorf("%d connections, %d proving", all, proving)
 	}
