@@ -20,15 +20,15 @@ import (
 // safe for concurrent use.
 type Machine struct {
 	byNumber map[uint16]row
-	byName   map[string]uint16
+	byName   map[string]row
 }
 
 // New returns a machine that knows every command.
 func New() *Machine {
-	m := &Machine{byNumber: map[uint16]row{}, byName: map[string]uint16{}}
+	m := &Machine{byNumber: map[uint16]row{}, byName: map[string]row{}}
 	for _, r := range commands() {
 		m.byNumber[r.number] = r
-		m.byName[r.operation.OpName()] = r.number
+		m.byName[r.operation.OpName()] = r
 	}
 	return m
 }
@@ -36,12 +36,12 @@ func New() *Machine {
 // Encode returns the command that carries out the operation with the encoded
 // request.
 func (m *Machine) Encode(o op.Operation, body []byte) ([]byte, error) {
-	n, ok := m.byName[o.OpName()]
+	r, ok := m.byName[o.OpName()]
 	if !ok {
 		return nil, fmt.Errorf("operation %s is not a replicated command", o.OpName())
 	}
 	b := make([]byte, 2, 2+len(body))
-	binary.BigEndian.PutUint16(b, n)
+	binary.BigEndian.PutUint16(b, r.number)
 	return append(b, body...), nil
 }
 
@@ -56,7 +56,7 @@ func (m *Machine) Level(command []byte) (uint16, error) {
 }
 
 // LevelOf is the feature level of the command that carries out the operation.
-func (m *Machine) LevelOf(o op.Operation) uint16 { return m.byNumber[m.byName[o.OpName()]].level }
+func (m *Machine) LevelOf(o op.Operation) uint16 { return m.byName[o.OpName()].level }
 
 func (m *Machine) row(command []byte) (row, error) {
 	if len(command) < 2 {

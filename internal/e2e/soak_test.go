@@ -84,7 +84,6 @@ func TestWhatGrowsIsSeen(t *testing.T) {
 type soak struct {
 	t       *testing.T
 	nodes   []*node
-	ctx     context.Context
 	group   *lifecycle.Group
 	writes  atomic.Int64
 	failed  atomic.Int64
@@ -133,7 +132,6 @@ func newSoak(t *testing.T) *soak {
 	h := proctest.Loopback(t)
 	key := keygen(t)
 	s := &soak{t: t, group: lifecycle.New("soak"), samples: map[string]map[string]series{}, last: map[string]float64{}}
-	s.ctx = t.Context()
 	for i := 1; i <= 3; i++ {
 		s.nodes = append(s.nodes, start(t, spec{host: h, name: fmt.Sprint("s", i), dc: "dc1", ip: h.Addr(1, i), expect: 3, key: key, lan: []string{h.Addr(1, 1), h.Addr(1, 2)}}))
 	}

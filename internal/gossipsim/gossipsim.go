@@ -95,8 +95,8 @@ func (f *Federation) link(i, j int) wanem.Link {
 	return wanem.Link{RTT: rtt, Loss: f.spec.Loss, Jitter: time.Duration(f.spec.Jitter * float64(rtt) / 2)}
 }
 
-// Add starts a new server of the i-th datacenter and joins it to the first of the
-// federation.
+// Add starts a new server of the i-th datacenter and joins it to the first that is
+// reached.
 func (f *Federation) Add(i int) (*Server, error) {
 	f.perSite[i]++
 	return f.start(i, f.perSite[i])
@@ -117,8 +117,7 @@ func (f *Federation) start(i, n int) (*Server, error) {
 		return nil, fmt.Errorf("simulate %s: %w", s.Name, err)
 	}
 	s.Pool = p
-	if len(f.Servers) > 0 {
-		first := f.Servers[0]
+	if first := f.reached(); first != nil {
 		for try := 0; ; try++ {
 			if _, err = p.Join([]string{first.Name + "/" + first.end.addr.String()}); err == nil {
 				break
@@ -130,6 +129,18 @@ func (f *Federation) start(i, n int) (*Server, error) {
 	}
 	f.Servers = append(f.Servers, s)
 	return s, nil
+}
+
+// reached is the first server that is not parted from the others; nil if there is none.
+func (f *Federation) reached() *Server {
+	f.net.mu.Lock()
+	defer f.net.mu.Unlock()
+	for _, s := range f.Servers {
+		if !s.end.frozen {
+			return s
+		}
+	}
+	return nil
 }
 
 const (

@@ -150,7 +150,7 @@ func gossipEncryption(f *facts) Finding {
 	case f.settings.Dev:
 		return fine("Gossip is not encrypted, as is usual for -dev")
 	}
-	return warning("Gossip is not encrypted: who reaches port %d may join and say what he likes.", f.settings.Ports.SerfLAN).
+	return warning("Gossip is not encrypted: who reaches port %d may join and say anything.", f.settings.Ports.SerfLAN).
 		do("Make a key (legate keygen) and set encrypt on all agents; docs/security.md says in which order.")
 }
 
