@@ -100,7 +100,7 @@ func TestARollingUpgradeAndBack(t *testing.T) {
 	if awaitLeader(t, patience, servers...) == servers[0] {
 		refusedNew(t, servers[1], "unknown to this server") // says the old build, which leads
 	} else {
-		refusedNew(t, servers[1], "server s1 of datacenter dc1 has 1", "upgrade it")
+		refusedNew(t, servers[1], "s1 has 1 (", "s2 has 1 (", "s3 has 1 (", "upgrade what is older")
 	}
 	replace(servers[0], "")
 	replace(away, "")

@@ -100,7 +100,7 @@ type Duties struct {
 	seen    atomic.Pointer[map[string]bool] // members, lower-cased, as the last round of reconciling saw them
 
 	reigning atomic.Pointer[reign]
-	low      atomic.Pointer[lowest]
+	late     atomic.Pointer[behind]
 
 	mu       sync.Mutex // guards starting and ending reigns
 	leads    bool       // as consensus said last

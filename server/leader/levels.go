@@ -2,6 +2,9 @@ package leader
 
 import (
 	"cmp"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/legate-project/legate/internal/gossip"
@@ -18,40 +21,59 @@ const (
 	strangersCount = 10 * time.Second
 )
 
-// lowest is the server of the group with the lowest feature level, and until when that
-// holds.
-type lowest struct {
+// behind are the servers of the group with a feature level below this build's, and until
+// when that holds.
+type behind struct {
+	servers []laggard
+	until   time.Time
+}
+
+// laggard is a server that is behind; without a build gossip has not seen it.
+type laggard struct {
 	level uint16
 	name  string
 	build string
-	until time.Time
 }
 
 // known refuses the command that a server of the group does not know, which would have to
-// stop.
+// stop. It names all such servers.
 func (d *Duties) known(o op.Operation) error {
 	level := d.cfg.Machine.LevelOf(o)
 	if level <= 1 {
 		return nil
 	}
-	low, err := d.lowest()
-	if err != nil || level <= low.level {
+	late, err := d.behind()
+	if err != nil {
 		return err
 	}
-	if low.build == "" {
-		return op.Errorf(op.CodeNoLeader, "%s takes feature level %d, and it is not known yet which one server %s has: try again, it is waited for %s at most",
-			o.OpName(), level, low.name, strangersCount)
+	var have []string
+	unseen := ""
+	for _, srv := range late.servers {
+		switch {
+		case srv.level >= level:
+		case srv.build == "":
+			unseen = srv.name
+		default:
+			have = append(have, fmt.Sprintf("%s has %d (%s)", srv.name, srv.level, srv.build))
+		}
 	}
-	return op.Errorf(op.CodeConflict, "%s takes feature level %d (legate %s), and server %s of datacenter %s has %d (%s): upgrade it, take feature_level out of its configuration, or remove it if it is gone",
-		o.OpName(), level, version.OfLevel(level), low.name, d.cfg.Datacenter, low.level, low.build)
+	switch {
+	case have != nil:
+		return op.Errorf(op.CodeConflict, "%s takes feature level %d (legate %s), and of the servers of datacenter %s %s: upgrade what is older, take feature_level out of the configuration where it is held, or remove who is gone",
+			o.OpName(), level, version.OfLevel(level), d.cfg.Datacenter, strings.Join(have, ", "))
+	case unseen != "":
+		return op.Errorf(op.CodeNoLeader, "%s takes feature level %d, and it is not known yet which one server %s has: try again, it is waited for %s at most",
+			o.OpName(), level, unseen, strangersCount)
+	}
+	return nil
 }
 
-// lowest looks at all servers of the group, those that do not live included: they may be
+// behind looks at all servers of the group, those that do not live included: they may be
 // back as they were.
-func (d *Duties) lowest() (*lowest, error) {
+func (d *Duties) behind() (*behind, error) {
 	now := time.Now()
-	if low := d.low.Load(); low != nil && now.Before(low.until) {
-		return low, nil
+	if late := d.late.Load(); late != nil && now.Before(late.until) {
+		return late, nil
 	}
 	group, _, err := d.raft.Configuration()
 	if err != nil {
@@ -65,18 +87,20 @@ func (d *Duties) lowest() (*lowest, error) {
 			shown[srv.ID] = srv
 		}
 	}
-	low := &lowest{level: version.Level, until: now.Add(levelsKept)}
+	late := &behind{until: now.Add(levelsKept)}
 	for _, member := range group {
 		srv, seen := shown[member.ID]
 		switch {
 		case !seen && d.reigned() < strangersCount:
-			low.level, low.name, low.build, low.until = 1, member.ID, "", now
-		case seen && srv.Level < low.level:
-			low.level, low.name, low.build = srv.Level, srv.Name, "legate "+cmp.Or(srv.Version, "before "+version.OfLevel(srv.Level+1))
+			late.servers = append(late.servers, laggard{1, member.ID, ""})
+			late.until = now
+		case seen && srv.Level < version.Level:
+			late.servers = append(late.servers, laggard{srv.Level, srv.Name, "legate " + cmp.Or(srv.Version, "before "+version.OfLevel(srv.Level+1))})
 		}
 	}
-	d.low.Store(low)
-	return low, nil
+	slices.SortFunc(late.servers, func(a, b laggard) int { return strings.Compare(a.name, b.name) })
+	d.late.Store(late)
+	return late, nil
 }
 
 // reigned is for how long this server leads; 0 if it does not.

@@ -30,8 +30,8 @@ func TestACommandWaitsForServersThatKnowIt(t *testing.T) {
 	}{
 		"a new one":                {server("2", version.Level, gossip.Alive), 0, ""},
 		"a newer one":              {server("2", version.Level+1, gossip.Alive), 0, ""},
-		"an old one":               {server("2", 1, gossip.Alive), op.CodeConflict, "server s2 of datacenter dc1 has 1"},
-		"an old one that failed":   {server("2", 1, gossip.Failed), op.CodeConflict, "server s2"},
+		"an old one":               {server("2", 1, gossip.Alive), op.CodeConflict, "of the servers of datacenter dc1 s2 has 1"},
+		"an old one that failed":   {server("2", 1, gossip.Failed), op.CodeConflict, "s2 has 1"},
 		"one that nobody has seen": {server("3", version.Level, gossip.Alive), op.CodeNoLeader, servertest.UID("2") + " has: try again"},
 	}
 	for name, test := range tests {
@@ -53,6 +53,23 @@ func TestACommandWaitsForServersThatKnowIt(t *testing.T) {
 			h.pool.Set(server("1", version.Level, gossip.Alive), server("2", version.Level, gossip.Alive))
 			servertest.Eventually(t, "it is written when the server was upgraded", func() bool { return set() == nil })
 		})
+	}
+}
+
+// All that are behind are named, and who is known to be behind is not waited for.
+func TestAllServersThatAreBehindAreNamed(t *testing.T) {
+	h := newHarness(t, nil)
+	for _, n := range []string{"3", "2", "4"} {
+		h.group.Members = append(h.group.Members, consensus.Server{ID: servertest.UID(n), Address: "10.0.0." + n + ":8300", Voter: true})
+	}
+	held := server("2", 1, gossip.Alive)
+	held.Tags["legate"] = "0.9.0"
+	h.pool.Set(server("1", version.Level, gossip.Alive), server("3", 1, gossip.Alive), held) // nobody has seen 4
+	h.raft, h.lan = h.group, h.pool
+	h.reigning.Store(&reign{ctx: t.Context(), began: time.Now()})
+	err := h.known(&autopilot.Set)
+	if want := "s2 has 1 (legate 0.9.0), s3 has 1 (legate before 0.2.0)"; op.CodeOf(err) != op.CodeConflict || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
 	}
 }
 
