@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,28 +17,52 @@ import (
 	"github.com/legate-project/legate/internal/proctest"
 )
 
-// latencies asks a URL so often a second for a while, and says how long answers took and
-// how many were refused.
-func latencies(t *testing.T, c *http.Client, url string, each time.Duration, times int) (p99 time.Duration, refused int) {
-	t.Helper()
-	tick := time.NewTicker(each)
+// neighborVar makes this program a client that asks the URL in it, for a test to start.
+const neighborVar = "LEGATE_NEIGHBOR"
+
+// askAsNeighbor asks a URL 400 times, each 5 ms, and prints how many nanoseconds each
+// answer took, in ascending order. Of answers that are no 200 it prints the status.
+func askAsNeighbor(url string) {
+	c := &http.Client{Timeout: patience}
+	statusOf(context.Background(), c, url) // connects
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	var took []time.Duration
-	for range times {
+	took := make([]int, 0, 400)
+	for range cap(took) {
 		<-tick.C
 		began := time.Now()
-		status := statusOf(t.Context(), c, url)
-		took = append(took, time.Since(began))
-		switch status {
-		case http.StatusOK:
-		case http.StatusTooManyRequests:
-			refused++
-		default:
-			t.Fatalf("%s: status %d", url, status)
+		if status := statusOf(context.Background(), c, url); status != http.StatusOK {
+			fmt.Println("status", status)
 		}
+		took = append(took, int(time.Since(began)))
 	}
 	slices.Sort(took)
-	return took[len(took)*99/100], refused
+	for _, t := range took {
+		fmt.Println(t)
+	}
+}
+
+// neighbor has a process of its own ask a URL, before all others when it has an answer to
+// take: what is measured is the server, not what shares a core with the client.
+func neighbor(t *testing.T, h *proctest.Host, url string) (took []time.Duration) {
+	t.Helper()
+	args := []string{"nice", "-n", "-19"}
+	if os.Geteuid() != 0 {
+		args = nil
+	}
+	out := proctest.Tool(t, h, "", append(args, "env", neighborVar+"="+url, os.Args[0])...)
+	for line := range strings.Lines(out) {
+		n, err := strconv.Atoi(strings.TrimSpace(line))
+		must(t, "an answer to the neighbor", err)
+		took = append(took, time.Duration(n))
+	}
+	return took
+}
+
+// p99 is what 99 of 100 took at most.
+func p99(took []time.Duration) time.Duration {
+	slices.Sort(took)
+	return took[len(took)*99/100]
 }
 
 // statusOf is the status of an answer, 0 for none.
@@ -64,50 +89,59 @@ func TestAFloodDoesNotHurtItsNeighbors(t *testing.T) {
 	awaitLeader(t, patience, server)
 	proctest.Until(t, patience, "a key is written through the client agent", func() error { return client.put("k", "v", "") })
 
-	if os.Getenv("LEGATE_FLOOD_PINNED") != "" { // the server has a core for itself
+	pinned, rounds := os.Getenv("LEGATE_FLOOD_PINNED") != "", 1
+	if pinned { // the server has a core for itself
+		rounds = 8
 		proctest.Tool(t, proctest.Machine(), "", "taskset", "-a", "-c", "-p", "0", strconv.Itoa(server.Pid()))
 		for _, pid := range []int{os.Getpid(), client.Pid()} {
 			proctest.Tool(t, proctest.Machine(), "", "taskset", "-a", "-c", "-p", "1", strconv.Itoa(pid))
 		}
 	}
-	neighbor, flood := &http.Client{Transport: h.Transport()}, &http.Client{Transport: h.Transport()}
 	const key = "/v1/kv/k"
-	alone, _ := latencies(t, neighbor, "http://"+server.ip+":8500"+key, 5*time.Millisecond, 400)
-
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
+	flood, url := &http.Client{Transport: h.Transport()}, "http://"+server.ip+":8500"+key
 	var refused, served atomic.Int64
-	var wg sync.WaitGroup
-	for range 4 { // 4,000 a second: four times what the server admits
-		wg.Go(func() {
-			tick := time.NewTicker(time.Millisecond)
-			defer tick.Stop()
-			for ctx.Err() == nil {
-				<-tick.C
-				switch statusOf(ctx, flood, "http://"+client.ip+":8500"+key) {
-				case http.StatusOK:
-					served.Add(1)
-				case http.StatusTooManyRequests:
-					refused.Add(1)
+	begin := func() (end func()) {
+		ctx, stop := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range 4 { // 4,000 a second: four times what the server admits
+			wg.Go(func() {
+				tick := time.NewTicker(time.Millisecond)
+				defer tick.Stop()
+				for ctx.Err() == nil {
+					<-tick.C
+					switch statusOf(ctx, flood, "http://"+client.ip+":8500"+key) {
+					case http.StatusOK:
+						served.Add(1)
+					case http.StatusTooManyRequests:
+						refused.Add(1)
+					}
 				}
-			}
-		})
-	}
-	proctest.Until(t, patience, "the flood is refused", func() error {
-		if refused.Load() == 0 {
-			return fmt.Errorf("%d answers, none refused", served.Load())
+			})
 		}
-		return nil
-	})
-	beside, hurt := latencies(t, neighbor, "http://"+server.ip+":8500"+key, 5*time.Millisecond, 400)
-	stop()
-	wg.Wait()
-	t.Logf("p99 alone %s, beside the flood %s; of the flood %d served, %d refused", alone, beside, served.Load(), refused.Load())
-	if hurt > 0 {
-		t.Errorf("%d of the neighbor's 400 requests were refused", hurt)
+		return func() { stop(); wg.Wait() }
 	}
+	var alone, beside []time.Duration
+	for range rounds {
+		alone = append(alone, neighbor(t, h, url)...)
+		end := begin()
+		before := refused.Load()
+		proctest.Until(t, patience, "the flood is refused", func() error {
+			if refused.Load() == before {
+				return fmt.Errorf("%d answers, none refused", served.Load())
+			}
+			return nil
+		})
+		beside = append(beside, neighbor(t, h, url)...)
+		end()
+	}
+	a, b := p99(alone), p99(beside)
+	t.Logf("p99 alone %s, beside the flood %s, %.2f times; of the flood %d served, %d refused", a, b, float64(b)/float64(a), served.Load(), refused.Load())
 	// The flood, its client and the servers share two cores: what it costs them is not the limit's to prevent.
-	if most := max(3*alone, 20*time.Millisecond); beside > most {
-		t.Errorf("the neighbor's p99 is %s beside the flood, %s alone", beside, alone)
+	most := max(3*a, 20*time.Millisecond)
+	if pinned {
+		most = a * 3 / 2
+	}
+	if b > most {
+		t.Errorf("the neighbor's p99 is %s beside the flood, %s alone", b, a)
 	}
 }
