@@ -142,6 +142,7 @@ func TestANewDatacenterNamesTheHome(t *testing.T) {
 	if got := dc2.filters(t); got != "dc1" {
 		t.Errorf("it names %s", got)
 	}
+	dc2.leads() // ends: the configuration is read by who leads
 	dc2.cfg.Enabled = false
 	if home, ok := dc2.Filters(); ok || home != "" {
 		t.Errorf("without access control it names %s", home)
