@@ -47,8 +47,8 @@ type Hop struct {
 	In, Out  Label
 }
 
-// Traffic counts what came in with a label.
-type Traffic struct{ Packets, Bytes, Refused uint64 }
+// Traffic counts what came in with a label, and the packets that its end sent.
+type Traffic struct{ Packets, Bytes, Refused, Sent uint64 }
 
 // Board says what becomes of packets by their labels. It is safe for concurrent use.
 type Board struct {
@@ -60,6 +60,7 @@ type Board struct {
 	mu   sync.Mutex
 	used int
 	next uint16
+	past Traffic // of flows that were released
 }
 
 // flow is one label of incoming packets. It does not change, except for the counts.
@@ -73,7 +74,7 @@ type flow struct {
 	count *count
 }
 
-type count struct{ packets, bytes, refused atomic.Uint64 }
+type count struct{ packets, bytes, refused, sent atomic.Uint64 }
 
 // NewBoard returns a board without flows.
 func NewBoard() *Board { return &Board{} }
@@ -119,6 +120,7 @@ func (b *Board) Release(in Label) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if f := b.flows[in.slot()].Load(); f != nil && f.in == in {
+		b.past = b.past.plus(f.count)
 		b.flows[in.slot()].Store(nil)
 		b.used--
 	}
@@ -126,11 +128,27 @@ func (b *Board) Release(in Label) {
 
 // Traffic is what came with a label that is in use.
 func (b *Board) Traffic(in Label) Traffic {
-	f := b.flow(in)
-	if f == nil {
-		return Traffic{}
+	if f := b.flow(in); f != nil {
+		return Traffic{}.plus(f.count)
 	}
-	return Traffic{f.count.packets.Load(), f.count.bytes.Load(), f.count.refused.Load()}
+	return Traffic{}
+}
+
+// All is what came with all labels that there are and were, and how many there are.
+func (b *Board) All() (t Traffic, labels int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t = b.past
+	for i := range b.flows {
+		if f := b.flows[i].Load(); f != nil {
+			t = t.plus(f.count)
+		}
+	}
+	return t, b.used
+}
+
+func (t Traffic) plus(c *count) Traffic {
+	return Traffic{t.Packets + c.packets.Load(), t.Bytes + c.bytes.Load(), t.Refused + c.refused.Load(), t.Sent + c.sent.Load()}
 }
 
 // Strange is how many packets had no label of the board, or not from the right neighbor.

@@ -27,6 +27,7 @@ type Socket struct {
 	board *Board
 	conn  *ipv4.PacketConn // of either family: what it reads and writes are whole messages
 	gso   bool
+	bufs  sync.Pool // of what is sent over flows from here
 
 	// What was read last; the reader's alone.
 	in   []ipv4.Message
@@ -114,12 +115,16 @@ func (s *Socket) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err
 	if f == nil || f.local == nil {
 		return 0, 0, errGone
 	}
+	f.count.sent.Add(1)
 	to := f.to.Addr()
 	if to == nil {
 		return len(b), len(oob), nil // as if lost: the neighbor may be back
 	}
-	p := packets.Get().(*[]byte)
-	defer packets.Put(p)
+	p, ok := s.bufs.Get().(*[]byte)
+	if !ok {
+		p = new([]byte)
+	}
+	defer s.bufs.Put(p)
 	buf, size := labelled((*p)[:0], b, segmentSize(oob), f.out)
 	*p = buf[:0]
 	if _, _, err := s.UDPConn.WriteMsgUDP(buf, withSegments(nil, size, len(buf)), to); err != nil {
@@ -127,9 +132,6 @@ func (s *Socket) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err
 	}
 	return len(b), len(oob), nil
 }
-
-// packets are buffers of what is sent over flows from here.
-var packets = sync.Pool{New: func() any { return new([]byte) }}
 
 // labelled appends to buf the segments of b, each with the label before it, and returns
 // how long one is.

@@ -287,11 +287,10 @@ func TestStrangersAreNotCarried(t *testing.T) {
 	}
 
 	send(ends[0], in, "too early")
-	for range 500 {
-		if g.board.Traffic(in).Refused > 0 {
-			break
-		}
-		time.Sleep(time.Millisecond)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for i := 0; g.board.Traffic(in).Refused == 0 && i < 5000; i++ {
+		<-tick.C
 	}
 	if err := g.board.Join(Hop{neighbors[0], in, outBack}, Hop{neighbors[1], back, out}, rate.NewLimiter(0, 60)); err != nil {
 		t.Fatal(err)
