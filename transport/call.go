@@ -179,6 +179,19 @@ func (e *Endpoint) open(ctx context.Context, t Target, protocol string) (*stream
 	}
 }
 
+// Reach returns the other end of a connection to the target, dialled if there is none.
+func (e *Endpoint) Reach(ctx context.Context, t Target, protocol string) (Remote, error) {
+	p, err := e.path(t, protocol)
+	if err != nil {
+		return Remote{}, fmt.Errorf("reach %s: %w", t, err)
+	}
+	c, _, err := p.acquire(ctx)
+	if err != nil {
+		return Remote{}, fmt.Errorf("reach %s: %w", t, err)
+	}
+	return c.remote, nil
+}
+
 // Connect dials in the background unless a connection is there, so that the
 // first datagram is not lost.
 func (e *Endpoint) Connect(t Target, protocol string) error {

@@ -27,7 +27,8 @@ type conn struct {
 	protocol string
 	serve    Protocol
 	remote   Remote
-	path     *path // nil for an accepted one
+	keys     [3]peerKey // in Endpoint.byPeer
+	path     *path      // nil for an accepted one
 	out      chan []byte
 	began    time.Time
 
@@ -50,7 +51,8 @@ type conn struct {
 func (e *Endpoint) verified(qc *quic.Conn, protocol string, peer identity.Peer) *conn {
 	proto, _ := e.protocol(protocol)
 	c := &conn{e: e, qc: qc, protocol: protocol, serve: proto, began: time.Now(),
-		remote: Remote{Peer: peer, Addr: qc.RemoteAddr()}, out: make(chan []byte, datagramQueue)}
+		remote: Remote{Peer: peer, Addr: qc.RemoteAddr(), Link: Link{qc}}, out: make(chan []byte, datagramQueue)}
+	c.keys = c.peerKeys()
 	c.silence = c.watch()
 	return c
 }
@@ -69,8 +71,9 @@ func (e *Endpoint) start(c *conn) error {
 	}
 	c.series = e.metrics.of(c)
 	e.conns[c] = struct{}{}
-	k := addrKey{c.remote.Addr.String(), c.protocol}
-	e.byAddr[k] = append(e.byAddr[k], c)
+	for _, k := range c.keys {
+		e.byPeer[k] = append(e.byPeer[k], c)
+	}
 	e.mu.Unlock()
 
 	err := e.group.Spawn("connection", func(context.Context) { c.run() })
@@ -218,16 +221,17 @@ func (e *Endpoint) forgetConn(c *conn, cause error) {
 	e.mu.Lock()
 	e.metrics.links.closed(c)
 	delete(e.conns, c)
-	k := addrKey{c.remote.Addr.String(), c.protocol}
-	if e.byAddr[k] = without(e.byAddr[k], c); len(e.byAddr[k]) == 0 {
-		delete(e.byAddr, k)
+	for _, k := range c.keys {
+		if e.byPeer[k] = without(e.byPeer[k], c); len(e.byPeer[k]) == 0 {
+			delete(e.byPeer, k)
+		}
 	}
 	e.mu.Unlock()
 	if c.path != nil {
 		c.path.lost(c, cause)
 	}
 	if gone(cause) {
-		e.gaveUp(k)
+		e.gaveUp(c)
 	}
 	err := connError(cause, false)
 	if errors.Is(err, ErrRefused) && !errors.Is(err, ErrNoProtocol) {
@@ -247,6 +251,16 @@ func (e *Endpoint) Expel(match func(identity.Peer) bool, why string) int {
 		}
 	}
 	return n
+}
+
+// Lose closes the connections whose other end is seen at an address, because nothing gets
+// there any more. Requests in flight are lost.
+func (e *Endpoint) Lose(addr net.Addr, why string) {
+	for _, c := range e.snapshot() {
+		if c.remote.Addr.String() == addr.String() {
+			c.close(codeShutdown, why[:min(len(why), maxReason)])
+		}
+	}
 }
 
 // warnRefused writes the one line about a refused peer, not too often.

@@ -15,7 +15,7 @@ func TestAPeerThatAnotherConnectionReachesIsNotGivenUp(t *testing.T) {
 	if _, err := a.RoundTrip(within(t, 10*time.Second), to(b), testProtocol, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	a.gaveUp(addrKey{b.Addr().String(), testProtocol}) // as for one that was there before
+	a.gaveUp(a.snapshot()[0]) // as for one that was there before
 	for _, c := range a.snapshot() {
 		c.close(codeIdle, "idle")
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,15 +29,42 @@ type pathKey struct {
 	protocol string
 }
 
-// addrKey finds the connections to an address, whoever made them.
-type addrKey struct{ addr, protocol string }
+// peerKey finds the connections to a peer for a protocol, whoever made them: by its node
+// ID, by its name with the datacenter, and by the address that they came from or went to.
+type peerKey struct{ who, protocol string }
+
+// peerKeys are all keys of a connection.
+func (c *conn) peerKeys() [3]peerKey {
+	p := c.remote.Peer
+	return [3]peerKey{{"id " + p.NodeID, c.protocol}, {"name " + p.FullName(), c.protocol}, {"addr " + c.remote.Addr.String(), c.protocol}}
+}
+
+// peerKey is the key of the connections that may serve the path: by who must be at the
+// other end as far as that is known. Where that end is does not matter then: it may be behind
+// others, and have dialled itself.
+func (k pathKey) peerKey() peerKey {
+	switch t := k.target; {
+	case t.NodeID != "":
+		return peerKey{"id " + t.NodeID, k.protocol}
+	case strings.Contains(t.Name, "."):
+		return peerKey{"name " + t.Name, k.protocol}
+	default:
+		return peerKey{"addr " + t.Addr, k.protocol}
+	}
+}
+
+// serves reports whether the path may use the connection.
+func (k pathKey) serves(c *conn) bool {
+	return k.protocol == c.protocol && slices.Contains(c.keys[:], k.peerKey()) && k.target.matches(c.remote.Peer)
+}
 
 // path is the pool of connections to one target for one protocol.
 type path struct {
 	e    *Endpoint
 	key  pathKey
-	size int   // most connections
-	grow int64 // requests in flight on each connection before another is dialled
+	peer peerKey // of key
+	size int     // most connections
+	grow int64   // requests in flight on each connection before another is dialled
 
 	lossy bool // the protocol is for networks that lose packets
 
@@ -77,7 +105,7 @@ func (e *Endpoint) path(t Target, protocol string) (*path, error) {
 	if len(e.paths) >= maxPaths {
 		return nil, fmt.Errorf("reach %s: %w: %d targets are in use already", t, ErrUnreachable, maxPaths)
 	}
-	p := &path{e: e, key: key, size: e.cfg.PoolSize, grow: growAt, lossy: proto.Lossy, lastUsed: time.Now()}
+	p := &path{e: e, key: key, peer: key.peerKey(), size: e.cfg.PoolSize, grow: growAt, lossy: proto.Lossy, lastUsed: time.Now()}
 	if proto.PoolSize > 0 {
 		p.size = proto.PoolSize
 	}
@@ -175,9 +203,8 @@ func (p *path) connect() *conn {
 	return best
 }
 
-// usable yields the path's connections and the others to its address that the
-// right peer answers: those that the peer made, and those that were dialled
-// with less or more known about it. p.mu is held.
+// usable yields the path's connections and the others to its peer: those that the peer
+// made, and those that were dialled with less or more known about it. p.mu is held.
 func (p *path) usable(yield func(*conn) bool) {
 	for _, c := range p.conns {
 		if !yield(c) {
@@ -186,7 +213,7 @@ func (p *path) usable(yield func(*conn) bool) {
 	}
 	p.e.mu.Lock()
 	defer p.e.mu.Unlock()
-	for _, c := range p.e.byAddr[addrKey{p.key.target.Addr, p.key.protocol}] {
+	for _, c := range p.e.byPeer[p.peer] {
 		if c.path != p && p.key.target.matches(c.remote.Peer) && !yield(c) {
 			return
 		}
@@ -255,9 +282,9 @@ func (p *path) lost(c *conn, cause error) {
 	}
 }
 
-// heard ends the pauses of the paths to an address that just reached us.
-func (e *Endpoint) heard(addr, protocol string) {
-	e.unpause(func(k pathKey) bool { return k.target.Addr == addr && k.protocol == protocol })
+// heard ends the pauses of the paths to a peer that just reached us.
+func (e *Endpoint) heard(c *conn) {
+	e.unpause(func(k pathKey) bool { return k.serves(c) })
 }
 
 // Anew ends the pauses after failed dials for a protocol: for who was told to try
@@ -274,8 +301,8 @@ func (e *Endpoint) unpause(match func(pathKey) bool) {
 // do: what asks there has breakers against peers that are silent, and probes of a path
 // end with the news that it works. Nor does one connection say so of a peer that another
 // one reaches: that of a process before its restart ends after the next one has come.
-func (e *Endpoint) gaveUp(addr addrKey) {
-	e.each(func(k pathKey) bool { return addrKey{k.target.Addr, k.protocol} == addr }, func(p *path) {
+func (e *Endpoint) gaveUp(c *conn) {
+	e.each(func(k pathKey) bool { return k.serves(c) }, func(p *path) {
 		if best, _, _ := p.pick(); best == nil {
 			p.mute = !p.lossy
 		}
@@ -302,7 +329,7 @@ func (e *Endpoint) each(match func(pathKey) bool, change func(*path)) {
 // dial makes one verified connection; it is not started yet.
 func (e *Endpoint) dial(ctx context.Context, p *path) (*conn, error) {
 	t := p.key.target
-	addr, err := resolve(ctx, t.Addr)
+	addr, err := e.cfg.Route(ctx, t)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w: %w", t, ErrUnreachable, err)
 	}
@@ -323,7 +350,9 @@ func (e *Endpoint) dial(ctx context.Context, p *path) (*conn, error) {
 	return c, nil
 }
 
-func resolve(ctx context.Context, addr string) (*net.UDPAddr, error) {
+// resolve is the route to a target where none is configured: its address.
+func resolve(ctx context.Context, t Target) (*net.UDPAddr, error) {
+	addr := t.Addr
 	if ap, err := netip.ParseAddrPort(addr); err == nil {
 		return net.UDPAddrFromAddrPort(ap), nil
 	}

@@ -35,10 +35,11 @@ func (e *Endpoint) welcome(qc *quic.Conn) {
 		return
 	}
 	entrance.Proven(qc)
-	if err := e.start(e.verified(qc, protocol, peer)); err != nil {
+	c := e.verified(qc, protocol, peer)
+	if err := e.start(c); err != nil {
 		return
 	}
-	e.heard(qc.RemoteAddr().String(), protocol)
+	e.heard(c)
 }
 
 // handshakeFailed is told of connections from outside that ended before they

@@ -92,8 +92,25 @@ type Target struct {
 // Remote is the other end of a connection.
 type Remote struct {
 	Peer identity.Peer
-	Addr net.Addr
+	Addr net.Addr // as it was when the connection came about
+	Link Link
 }
+
+// Link is a connection, for what belongs to it beside what goes over it.
+type Link struct{ qc *quic.Conn }
+
+// Addr is where the peer is now: QUIC follows a peer whose address changes once that has
+// answered there (RFC 9000 section 9). It never blocks.
+func (l Link) Addr() *net.UDPAddr {
+	addr, _ := l.qc.RemoteAddr().(*net.UDPAddr)
+	return addr
+}
+
+// RTT is the smoothed round trip, 0 before the first.
+func (l Link) RTT() time.Duration { return l.qc.ConnectionStats().SmoothedRTT }
+
+// Done is closed when the connection has ended.
+func (l Link) Done() <-chan struct{} { return l.qc.Context().Done() }
 
 // Stream is one bidirectional stream. Close ends both directions: what was
 // written is still delivered, what was not read is dropped. An error of Read
@@ -196,6 +213,8 @@ type Config struct {
 	KeepAlive time.Duration
 	// IdleDrop is after how long without use a connection is closed, 2 min.
 	IdleDrop time.Duration
+	// Route is where to dial a target, asked for each dial; nil is its address.
+	Route func(ctx context.Context, t Target) (*net.UDPAddr, error)
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil for none
@@ -223,6 +242,9 @@ func (c Config) withDefaults() Config {
 	if c.AcceptTimeout == nil {
 		dial := c.HandshakeTimeout
 		c.AcceptTimeout = func() time.Duration { return 2 * dial }
+	}
+	if c.Route == nil {
+		c.Route = resolve
 	}
 	if c.Log == nil {
 		c.Log = logging.Discard()
@@ -264,7 +286,7 @@ type Endpoint struct {
 	closed bool
 	paths  map[pathKey]*path
 	conns  map[*conn]struct{}
-	byAddr map[addrKey][]*conn
+	byPeer map[peerKey][]*conn
 }
 
 // New opens the endpoint on cfg.Conn: it listens at once. When it fails the
@@ -281,7 +303,7 @@ func New(cfg Config) (*Endpoint, error) {
 		warn:       rate.NewLimiter(rate.Every(warnEvery), warnBurst),
 		paths:      map[pathKey]*path{},
 		conns:      map[*conn]struct{}{},
-		byAddr:     map[addrKey][]*conn{},
+		byPeer:     map[peerKey][]*conn{},
 		duplicates: duplicates{origins: map[originKey]*origin{}},
 		quic: &quic.Config{
 			HandshakeIdleTimeout:           cfg.HandshakeTimeout,
