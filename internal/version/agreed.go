@@ -29,6 +29,7 @@ const (
 	Gossip   = "legate-gossip/1"   // the WAN pool
 	Removal  = "legate-removal/1"  // records of removed datacenters and of the home
 	Enroll   = "legate-enroll/1"   // certificates of client agents
+	Relay    = "legate-relay/1"    // which packets gateways carry
 	Raft     = "legate-raft/1"
 )
 

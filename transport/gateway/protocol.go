@@ -1,0 +1,124 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/legate-project/legate/internal/version"
+	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/relay"
+)
+
+// Protocol is the ALPN of sessions.
+const Protocol = version.Relay
+
+// maxMessage bounds what a peer may ask with, in bytes.
+const maxMessage = 4096
+
+// What one end of a session asks the other.
+const (
+	// doRegister has a gateway carry packets to who asks; repeated while it should.
+	doRegister = "register"
+	// doOpen asks a gateway for a flow to a registered server.
+	doOpen = "open"
+	// doOffer tells a registered server of a flow to it.
+	doOffer = "offer"
+	// doClose says that a flow has ended, by the label that who is told has chosen.
+	doClose = "close"
+	// doList asks a gateway who is registered.
+	doList = "list"
+	// doPing asks for nothing.
+	doPing = "ping"
+)
+
+// request is a message of a session, in JSON: fields may be added.
+type request struct {
+	Do string
+	// Server is whom a flow leads to, or who opened it: node.datacenter.
+	Server string `json:",omitempty"`
+	// Label is what packets to who asks are to have.
+	Label relay.Label `json:",omitempty,string"`
+}
+
+// answer is that to a request.
+type answer struct {
+	Code string `json:",omitempty"` // empty if it was done
+	Text string `json:",omitempty"` // why it was not
+	// Label is what packets to who answers are to have.
+	Label relay.Label `json:",omitempty,string"`
+	// Behind is the round trip between gateway and server, in nanoseconds; 0 if unknown.
+	Behind time.Duration `json:",omitempty"`
+	// Observed is where who asks was seen.
+	Observed string `json:",omitempty"`
+	// Servers are those that are registered.
+	Servers []string `json:",omitempty"`
+}
+
+// Why a request is refused.
+var (
+	ErrNotCarried   = errors.New("it carries nothing for others")
+	ErrNotHere      = errors.New("no such server is registered")
+	ErrTooMany      = errors.New("too many flows or sessions")
+	ErrNotAdmitted  = errors.New("the federation refuses it")
+	ErrNotConnected = errors.New("the server behind it does not answer")
+	errBadRequest   = errors.New("the request is not understood")
+)
+
+// codes are the refusals as they travel.
+func codes() map[string]error {
+	return map[string]error{"not-carried": ErrNotCarried, "not-here": ErrNotHere, "too-many": ErrTooMany, "not-admitted": ErrNotAdmitted,
+		"not-connected": ErrNotConnected, "bad-request": errBadRequest}
+}
+
+// refusal is an answer that says why nothing was done.
+func refusal(err error) answer {
+	for code, kind := range codes() {
+		if errors.Is(err, kind) {
+			return answer{Code: code, Text: err.Error()}
+		}
+	}
+	return answer{Code: "failed", Text: err.Error()}
+}
+
+// err is the error that an answer stands for. Its text comes from a peer.
+func (a answer) err() error {
+	if a.Code == "" {
+		return nil
+	}
+	return &refused{codes()[a.Code], a.Text}
+}
+
+// refused is the error of a request that the other end refused.
+type refused struct {
+	kind error  // nil for one that is not known here
+	text string // the peer's
+}
+
+// Error implements error.
+func (e *refused) Error() string { return fmt.Sprintf("it answers %.200q", e.text) }
+
+// Unwrap is the kind.
+func (e *refused) Unwrap() error { return e.kind }
+
+// ask sends a request to the other end of a session.
+func (r *Relay) ask(ctx context.Context, to transport.Target, q request) (answer, error) {
+	b, err := json.Marshal(q)
+	if err != nil {
+		return answer{}, err
+	}
+	b, err = r.cfg.Endpoint.RoundTrip(ctx, to, Protocol, nil, b)
+	if err != nil {
+		return answer{}, err
+	}
+	var a answer
+	if len(b) > 64*maxMessage {
+		return answer{}, fmt.Errorf("ask %s: an answer of %d bytes", to, len(b))
+	}
+	if err := json.Unmarshal(b, &a); err != nil {
+		return answer{}, fmt.Errorf("ask %s: %w", to, err)
+	}
+	return a, a.err()
+}

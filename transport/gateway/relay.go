@@ -1,0 +1,488 @@
+// Package gateway agrees on flows (package relay) between servers that do not reach each
+// other and gateways that both reach.
+//
+// A session is a connection of Protocol between a server and a gateway; either may have
+// dialled, and both have proven who they are. A server registers with the gateways that it
+// is to be reached through. Who wants to reach it asks one of them for a flow, and dials
+// over that: who answers proves again who it is, end to end. So a gateway can delay and
+// drop, and see who talks to whom and how much; it cannot read, change or answer.
+//
+// Packets of flows come from the address that the session has. A flow ends with either of
+// its sessions.
+//
+// What peers may have here is bounded: sessions, flows of each, and bytes a second of each
+// pair.
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"github.com/legate-project/legate/internal/lifecycle"
+	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/identity"
+	"github.com/legate-project/legate/transport/relay"
+)
+
+const (
+	// maxSessions bounds the sessions of one process, maxFlows the flows of one of them.
+	maxSessions = 4096
+	maxFlows    = 1024
+	// offerTimeout is how long a registered server may take to agree to a flow.
+	offerTimeout = 2 * time.Second
+	// DefaultRate is how many bytes a second are carried for one pair of servers.
+	DefaultRate = 128 << 20
+	// burstTime is how much of a second's bytes may come at once.
+	burstTime = 4
+	// idleAfter is after how long without a packet a flow that is carried ends. Connections
+	// over it send more often.
+	idleAfter = 2 * time.Minute
+	// sweepEvery is how often such flows are looked for.
+	sweepEvery = 30 * time.Second
+)
+
+// Config makes a Relay.
+type Config struct {
+	// Endpoint has a socket that Board carries packets over.
+	Endpoint *transport.Endpoint
+	Board    *relay.Board
+	// Carries says that flows of others are carried: it is a gateway.
+	Carries bool
+	// Rate is how many bytes a second are carried for one pair of servers, both directions
+	// together; 0 is DefaultRate.
+	Rate int
+	// Refuse returns why servers of a datacenter are refused; nil refuses none.
+	Refuse func(datacenter string) error
+
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Relay is what one endpoint does about flows: it has some of its own, and carries those of
+// others if it is a gateway. It is safe for concurrent use.
+type Relay struct {
+	cfg     Config
+	log     *slog.Logger
+	group   *lifecycle.Group
+	metrics *metrics
+
+	mu         sync.Mutex
+	sessions   map[transport.Link]*session
+	registered map[string]*session  // by node.datacenter: the one that registered last
+	chosen     map[string]struct{}  // node IDs of gateways that this end registered with
+	silent     map[string]time.Time // when a gateway was given up, as it is named
+}
+
+// session is one connection to a peer, and what depends on it. r.mu guards it.
+type session struct {
+	remote   transport.Remote
+	neighbor *relay.Neighbor
+	named    string                // how a route through it named the gateway
+	flows    map[relay.Label]*flow // by the label that the peer sends with
+	own      map[string]*own       // flows from here, by the server that they lead to
+	watched  bool                  // whether the gateway at the other end lives
+}
+
+// flow is one that ends here, with one end, or one that is carried, with two.
+type flow struct {
+	ends    []end
+	local   *net.UDPAddr // of one that ends here: its other end
+	packets uint64       // as counted when it was last looked at
+	since   time.Time    // when that was another number
+}
+
+// end is what comes from a session, with the label in, and goes to it, with the label out.
+type end struct {
+	s       *session
+	in, out relay.Label
+}
+
+// New serves Protocol on the endpoint until Stop.
+func New(cfg Config) (*Relay, error) {
+	if cfg.Rate <= 0 {
+		cfg.Rate = DefaultRate
+	}
+	if cfg.Refuse == nil {
+		cfg.Refuse = func(string) error { return nil }
+	}
+	if cfg.Log == nil {
+		cfg.Log = logging.Discard()
+	}
+	if cfg.Registerer == nil {
+		cfg.Registerer = prometheus.NewRegistry()
+	}
+	r := &Relay{cfg: cfg, log: cfg.Log.With("component", "gateway"), group: lifecycle.New("gateway"),
+		sessions: map[transport.Link]*session{}, registered: map[string]*session{}, chosen: map[string]struct{}{}, silent: map[string]time.Time{}}
+	r.metrics = newMetrics(cfg.Registerer, r)
+	err := cfg.Endpoint.Handle(Protocol, transport.Protocol{Answer: r.answer, Admit: r.admit, PoolSize: 1, IdleDrop: time.Hour})
+	if err == nil {
+		err = r.group.Go("sweep", r.sweep)
+	}
+	if err != nil {
+		r.metrics.unregister()
+		return nil, fmt.Errorf("serve flows: %w", err)
+	}
+	return r, nil
+}
+
+// Stop ends all flows.
+func (r *Relay) Stop(ctx context.Context) error {
+	r.cfg.Endpoint.Remove(Protocol)
+	defer r.metrics.unregister()
+	return r.group.Stop(ctx)
+}
+
+// admit lets in whom the federation does not refuse: whether it may do what it asks for is
+// asked then.
+func (r *Relay) admit(p identity.Peer) error { return r.cfg.Refuse(p.Datacenter) }
+
+// answer does what a peer asks for.
+func (r *Relay) answer(ctx context.Context, from transport.Remote, b []byte) []byte {
+	var q request
+	a, err := answer{}, error(nil)
+	switch {
+	case len(b) > maxMessage:
+		err = errBadRequest
+	default:
+		if err = json.Unmarshal(b, &q); err != nil {
+			err = fmt.Errorf("%w: %w", errBadRequest, err)
+		}
+	}
+	if err == nil {
+		a, err = r.do(ctx, from, q)
+	}
+	if err != nil {
+		a = refusal(err)
+	}
+	r.metrics.asked(q.Do, a.Code)
+	b, err = json.Marshal(a)
+	if err != nil { // cannot be: all fields have a form
+		return nil
+	}
+	return b
+}
+
+func (r *Relay) do(ctx context.Context, from transport.Remote, q request) (answer, error) {
+	if q.Do == doPing {
+		return answer{}, nil
+	}
+	s, err := r.session(from)
+	if err != nil {
+		return answer{}, err
+	}
+	switch q.Do {
+	case doOffer:
+		return r.offered(s, q)
+	case doClose:
+		r.closed(s, q.Label)
+		return answer{}, nil
+	case doRegister, doOpen, doList:
+		switch {
+		case !r.cfg.Carries:
+			return answer{}, ErrNotCarried
+		case !from.Peer.Server:
+			return answer{}, fmt.Errorf("%w: only servers are carried for", ErrNotAdmitted)
+		}
+	}
+	switch q.Do {
+	case doRegister:
+		return r.registers(s), nil
+	case doOpen:
+		return r.open(ctx, s, q)
+	case doList:
+		return r.list(), nil
+	}
+	return answer{}, fmt.Errorf("%w: %.40q", errBadRequest, q.Do)
+}
+
+// session is that of a connection, made when it is first asked for. It ends with the
+// connection.
+func (r *Relay) session(of transport.Remote) (*session, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.sessions[of.Link]; s != nil {
+		return s, nil
+	}
+	if len(r.sessions) >= maxSessions {
+		return nil, ErrTooMany
+	}
+	s := &session{remote: of, neighbor: &relay.Neighbor{Addr: of.Link.Addr}, flows: map[relay.Label]*flow{}, own: map[string]*own{}}
+	err := r.group.Spawn("session", func(ctx context.Context) {
+		select {
+		case <-of.Link.Done():
+		case <-ctx.Done():
+		}
+		r.ended(s)
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.sessions[of.Link] = s
+	return s, nil
+}
+
+// ended ends what depends on a session.
+func (r *Relay) ended(s *session) {
+	r.mu.Lock()
+	delete(r.sessions, s.remote.Link)
+	if name := s.remote.Peer.FullName(); r.registered[name] == s {
+		delete(r.registered, name)
+	}
+	var tell []end
+	for _, f := range s.flows {
+		tell = append(tell, r.release(f)...)
+	}
+	r.mu.Unlock()
+	for _, e := range tell {
+		if e.s != s {
+			r.tell(e)
+		}
+	}
+}
+
+// release ends a flow and returns its ends; r.mu is held.
+func (r *Relay) release(f *flow) []end {
+	for _, e := range f.ends {
+		r.cfg.Board.Release(e.in)
+		delete(e.s.flows, e.in)
+		maps.DeleteFunc(e.s.own, func(_ string, o *own) bool { return o.in == e.in })
+	}
+	return f.ends
+}
+
+// tell tells the other end of a session that a flow has ended.
+func (r *Relay) tell(e end) {
+	// When there is no answer the session is about to end, and the flow with it.
+	_ = r.group.Spawn("close a flow", func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, offerTimeout)
+		defer cancel()
+		_, _ = r.ask(ctx, e.s.target(), request{Do: doClose, Label: e.out})
+	})
+}
+
+// closed ends a flow because the peer says so, by the label that was chosen here.
+func (r *Relay) closed(s *session, in relay.Label) {
+	r.mu.Lock()
+	var tell []end
+	if f := s.flows[in]; f != nil {
+		tell = r.release(f)
+	}
+	r.mu.Unlock()
+	for _, e := range tell {
+		if e.s != s {
+			r.tell(e)
+		}
+	}
+}
+
+// target is the peer of a session, for requests to it.
+func (s *session) target() transport.Target {
+	return transport.Target{Addr: s.remote.Addr.String(), NodeID: s.remote.Peer.NodeID, Name: s.remote.Peer.FullName()}
+}
+
+// registers has flows to a server go over its session.
+func (r *Relay) registers(s *session) answer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := s.remote.Peer.FullName()
+	if r.registered[name] == nil {
+		r.log.Info("a server is reached through this gateway", "server", name, "address", s.remote.Addr.String())
+	}
+	r.registered[name] = s
+	a := answer{}
+	if addr := s.remote.Link.Addr(); addr != nil {
+		a.Observed = addr.String()
+	}
+	return a
+}
+
+func (r *Relay) list() answer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return answer{Servers: slices.Sorted(maps.Keys(r.registered))}
+}
+
+// open makes a flow from a server to one that is registered. Asked again with the same
+// label it answers as before, as long as that flow goes on.
+func (r *Relay) open(ctx context.Context, s *session, q request) (answer, error) {
+	to, known, err := r.between(s, q)
+	if err != nil || known != nil {
+		return answer{Label: known.from(s), Behind: to.behind()}, err
+	}
+	f := &flow{since: time.Now()}
+	for _, of := range []*session{s, to} {
+		in, err := r.cfg.Board.Reserve(of.neighbor)
+		if err != nil {
+			r.abandon(f)
+			return answer{}, fmt.Errorf("%w: %w", ErrTooMany, err)
+		}
+		f.ends = append(f.ends, end{s: of, in: in})
+	}
+	from, dest := &f.ends[0], &f.ends[1]
+	ctx, cancel := context.WithTimeout(ctx, offerTimeout)
+	defer cancel()
+	a, err := r.ask(ctx, to.target(), request{Do: doOffer, Server: s.remote.Peer.FullName(), Label: dest.in})
+	if err != nil {
+		r.abandon(f)
+		return answer{}, fmt.Errorf("%w: %w", ErrNotConnected, err)
+	}
+	from.out, dest.out = q.Label, a.Label
+	limit := rate.NewLimiter(rate.Limit(r.cfg.Rate), r.cfg.Rate/burstTime)
+	if err := r.cfg.Board.Join(from.hop(), dest.hop(), limit); err != nil {
+		r.abandon(f)
+		return answer{}, err
+	}
+	if err := r.add(f); err != nil {
+		r.abandon(f)
+		r.tell(*dest)
+		return answer{}, err
+	}
+	return answer{Label: from.in, Behind: to.behind()}, nil
+}
+
+// between finds the session that a flow is to lead to, and the flow if there is one.
+func (r *Relay) between(s *session, q request) (to *session, known *flow, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	to = r.registered[q.Server]
+	switch {
+	case to == nil:
+		return nil, nil, fmt.Errorf("%w: %.100q", ErrNotHere, q.Server)
+	case to == s:
+		return nil, nil, fmt.Errorf("%w: it is who asks", ErrNotHere)
+	case len(s.flows) >= maxFlows, len(to.flows) >= maxFlows:
+		return nil, nil, ErrTooMany
+	}
+	if err := r.cfg.Refuse(to.remote.Peer.Datacenter); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrNotAdmitted, err)
+	}
+	for _, f := range s.flows {
+		if len(f.ends) == 2 && f.ends[0].s == s && f.ends[0].out == q.Label && f.ends[1].s == to {
+			return to, f, nil
+		}
+	}
+	return to, nil, nil
+}
+
+// add keeps a flow, unless one of its sessions has ended meanwhile.
+func (r *Relay) add(f *flow) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range f.ends {
+		if r.sessions[e.s.remote.Link] != e.s {
+			return ErrNotConnected
+		}
+	}
+	for _, e := range f.ends {
+		e.s.flows[e.in] = f
+	}
+	return nil
+}
+
+// abandon gives back the labels of a flow that did not come about.
+func (r *Relay) abandon(f *flow) {
+	for _, e := range f.ends {
+		r.cfg.Board.Release(e.in)
+	}
+}
+
+// offered agrees to a flow that a gateway made: it ends here.
+func (r *Relay) offered(s *session, q request) (answer, error) {
+	r.mu.Lock()
+	full := len(s.flows) >= maxFlows
+	_, chosen := r.chosen[s.remote.Peer.NodeID]
+	r.mu.Unlock()
+	switch {
+	case !chosen:
+		return answer{}, fmt.Errorf("%w: nobody here registered with it", ErrNotAdmitted)
+	case full:
+		return answer{}, ErrTooMany
+	}
+	in, err := r.cfg.Board.Reserve(s.neighbor)
+	if err != nil {
+		return answer{}, fmt.Errorf("%w: %w", ErrTooMany, err)
+	}
+	f := &flow{ends: []end{{s, in, q.Label}}, since: time.Now()}
+	if f.local, err = r.cfg.Board.End(f.ends[0].hop()); err == nil {
+		err = r.add(f)
+	}
+	if err != nil {
+		r.abandon(f)
+		return answer{}, err
+	}
+	r.watch(s)
+	return answer{Label: in}, nil
+}
+
+func (e end) hop() relay.Hop { return relay.Hop{Neighbor: e.s.neighbor, In: e.in, Out: e.out} }
+
+// from is the label that the server of a session sends with.
+func (f *flow) from(s *session) relay.Label {
+	if f == nil {
+		return 0
+	}
+	i := slices.IndexFunc(f.ends, func(e end) bool { return e.s == s })
+	return f.ends[i].in
+}
+
+// behind is the round trip to the server of a session.
+func (s *session) behind() time.Duration {
+	if s == nil {
+		return 0
+	}
+	return s.remote.Link.RTT()
+}
+
+// sweep ends flows that are carried and carry nothing.
+func (r *Relay) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, e := range r.idle(now) {
+				r.tell(e)
+			}
+		}
+	}
+}
+
+// idle ends the flows over which nothing came for long, and returns their ends.
+func (r *Relay) idle(now time.Time) (ends []end) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.sessions {
+		for _, f := range s.flows {
+			if len(f.ends) < 2 { // who carries it says when it ends
+				continue
+			}
+			packets := uint64(0)
+			for _, e := range f.ends {
+				packets += r.cfg.Board.Traffic(e.in).Packets
+			}
+			switch {
+			case packets != f.packets:
+				f.packets, f.since = packets, now
+			case now.Sub(f.since) > idleAfter:
+				ends = append(ends, r.release(f)...)
+			}
+		}
+	}
+	return ends
+}
+
+var errNoGateway = errors.New("no gateway is known for it")

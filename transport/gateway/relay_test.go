@@ -1,0 +1,361 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/identity"
+	"github.com/legate-project/legate/transport/relay"
+)
+
+const (
+	testProtocol = "legate-test/1"
+	// nowhere is where servers say that they are: nobody answers there.
+	nowhere = "127.0.0.1:9"
+)
+
+// node is an endpoint with its flows.
+type node struct {
+	*transport.Endpoint
+	*Relay
+	board *relay.Board
+	conn  *net.UDPConn
+	name  string
+	via   atomic.Pointer[[]string] // gateways that lead to all other servers
+}
+
+func (n *node) addr() string { return n.Endpoint.Addr().String() }
+
+// open starts a node on loopback, a server unless it carries flows.
+func open(t testing.TB, name string, change ...func(*Config)) *node {
+	t.Helper()
+	n := &node{board: relay.NewBoard(), name: name + ".dc-" + name}
+	cfg := Config{Board: n.board}
+	for _, f := range change {
+		f(&cfg)
+	}
+	id, err := identity.NewDerived(bytes.Repeat([]byte{1}, 32), identity.Peer{Federation: "f", Datacenter: "dc-" + name, NodeID: "id-" + name, Name: name, Server: !cfg.Carries})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.conn, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Endpoint, err = transport.New(transport.Config{
+		Name: name, Conn: relay.Listen(n.conn, n.board), Identity: id, HandshakeTimeout: 2 * time.Second,
+		Protocols: map[string]transport.Protocol{testProtocol: {Answer: func(_ context.Context, from transport.Remote, b []byte) []byte {
+			return fmt.Appendf(nil, "%s to %s: %s", n.name, from.Peer.FullName(), b)
+		}}},
+		Route: func(ctx context.Context, to transport.Target) (*net.UDPAddr, error) {
+			if to.Name == "" {
+				return net.ResolveUDPAddr("udp", to.Addr)
+			}
+			return n.Route(ctx, to.Name, *n.via.Load())
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.via.Store(new([]string))
+	cfg.Endpoint = n.Endpoint
+	if n.Relay, err = New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.end(t) })
+	return n
+}
+
+func (n *node) end(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := errors.Join(n.Relay.Stop(ctx), n.Endpoint.Close(ctx)); err != nil && !errors.Is(err, net.ErrClosed) {
+		t.Errorf("end %s: %v", n.name, err)
+	}
+}
+
+func carries(c *Config) { c.Carries = true }
+
+// reachedBy registers with gateways and waits until they know it.
+func (n *node) reachedBy(t testing.TB, gateways ...*node) {
+	t.Helper()
+	var addrs []string
+	for _, g := range gateways {
+		addrs = append(addrs, g.addr())
+	}
+	told := make(chan []Registered, 100)
+	if err := n.Keep(func() []string { return addrs }, func(now []Registered) { told <- now }); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case now := <-told:
+		for _, g := range now {
+			if g.Err != nil || g.Observed != n.addr() {
+				t.Fatalf("registered: %+v", now)
+			}
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("no gateway answers")
+	}
+}
+
+func (n *node) uses(gateways ...*node) {
+	var via []string
+	for _, g := range gateways {
+		via = append(via, g.addr())
+	}
+	n.via.Store(&via)
+}
+
+// call has one node ask another, and returns how long it took.
+func (n *node) call(t testing.TB, other *node) (time.Duration, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	began := time.Now()
+	to := transport.Target{Addr: nowhere, NodeID: "id-" + other.Peer().Name, Name: other.name}
+	got, err := n.RoundTrip(ctx, to, testProtocol, nil, []byte("hello"))
+	if want := other.name + " to " + n.name + ": hello"; err == nil && string(got) != want {
+		t.Fatalf("%q was answered, not %q", got, want)
+	}
+	return time.Since(began), err
+}
+
+// Peer says who the node is.
+func (n *node) Peer() identity.Peer { return identity.Peer{Name: n.name[:1]} }
+
+func (n *node) mustCall(t testing.TB, other *node) {
+	t.Helper()
+	if _, err := n.call(t, other); err != nil {
+		t.Fatalf("%s calls %s: %v", n.name, other.name, err)
+	}
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatalf("not within 10 s: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// Two servers of which nobody knows an address call each other through a gateway, in both
+// directions over what one of them dialled, and the gateway has no part in it.
+func TestServersCallEachOtherThroughAGateway(t *testing.T) {
+	t.Parallel()
+	a, b, g := open(t, "a"), open(t, "b"), open(t, "g", carries)
+	b.reachedBy(t, g)
+	a.uses(g)
+	a.mustCall(t, b)
+	b.mustCall(t, a) // over the connection that a made
+	if got, err := a.Servers(t.Context(), g.addr()); err != nil || !slices.Equal(got, []string{b.name}) {
+		t.Errorf("the gateway reaches %v, %v", got, err)
+	}
+	if got, labels := g.board.All(); got.Packets == 0 || labels != 2 || g.board.Strange() != 0 {
+		t.Errorf("the gateway carried %+v with %d labels, %d packets were strange", got, labels, g.board.Strange())
+	}
+	for _, s := range g.Stats() {
+		if s.Protocol == testProtocol {
+			t.Errorf("the gateway has connections of %s", s.Protocol)
+		}
+	}
+}
+
+// One flow serves all connections of two servers, and ends with the session of either.
+func TestAFlowEndsWithItsSessions(t *testing.T) {
+	t.Parallel()
+	a, b, g := open(t, "a"), open(t, "b"), open(t, "g", carries)
+	b.reachedBy(t, g)
+	a.uses(g)
+	a.mustCall(t, b)
+	for range 3 {
+		if _, err := a.Route(t.Context(), b.name, []string{g.addr()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range []*node{a, b, g} {
+		want := 1
+		if n == g {
+			want = 2
+		}
+		if _, labels := n.board.All(); labels != want {
+			t.Errorf("%s has %d labels, not %d", n.name, labels, want)
+		}
+	}
+	a.Expel(func(identity.Peer) bool { return true }, "the end")
+	for _, n := range []*node{a, b, g} {
+		eventually(t, "no label is left at "+n.name, func() bool { _, labels := n.board.All(); return labels == 0 })
+	}
+	a.mustCall(t, b)
+}
+
+// Who is not registered, or refused, is not reached, and the error says through which
+// gateway it was not, and why.
+func TestWhoIsNotReached(t *testing.T) {
+	t.Parallel()
+	var refuse atomic.Pointer[string]
+	refused := errors.New("it is removed")
+	a, b, server := open(t, "a"), open(t, "b"), open(t, "s")
+	g := open(t, "g", carries, func(c *Config) {
+		c.Refuse = func(dc string) error {
+			if no := refuse.Load(); no != nil && *no == dc {
+				return refused
+			}
+			return nil
+		}
+	})
+	route := func(g *node) error {
+		_, err := a.Route(t.Context(), b.name, []string{g.addr()})
+		return err
+	}
+	if err := route(g); !errors.Is(err, ErrNotHere) {
+		t.Errorf("who is not registered: %v", err)
+	}
+	if err := route(server); !errors.Is(err, ErrNotCarried) {
+		t.Errorf("through who is no gateway: %v", err)
+	}
+	b.reachedBy(t, g)
+	if err := route(g); err != nil {
+		t.Errorf("who is registered: %v", err)
+	}
+	dc := "dc-b"
+	refuse.Store(&dc)
+	if err := route(g); !errors.Is(err, ErrNotAdmitted) {
+		t.Errorf("who is refused: %v", err)
+	}
+	if _, err := a.Route(t.Context(), b.name, nil); err == nil {
+		t.Error("a route without a gateway")
+	}
+	if _, labels := a.board.All(); labels != 0 {
+		t.Errorf("%d labels are left", labels)
+	}
+}
+
+// A gateway that a server did not choose cannot make flows to it, and who is no server
+// cannot have any.
+func TestFlowsAreForServersAndOfTheirGateways(t *testing.T) {
+	t.Parallel()
+	b, g, other := open(t, "b"), open(t, "g", carries), open(t, "o", carries)
+	b.reachedBy(t, g)
+	ctx := t.Context()
+	if _, err := other.ask(ctx, transport.Target{Addr: b.addr()}, request{Do: doOffer, Label: 1}); !errors.Is(err, ErrNotAdmitted) {
+		t.Errorf("an offer of a gateway that was not chosen: %v", err)
+	}
+	if _, err := other.ask(ctx, transport.Target{Addr: g.addr()}, request{Do: doOpen, Server: b.name, Label: 1}); !errors.Is(err, ErrNotAdmitted) {
+		t.Errorf("a flow of who is no server: %v", err)
+	}
+	if _, err := b.ask(ctx, transport.Target{Addr: g.addr()}, request{Do: doOpen, Server: b.name, Label: 1}); !errors.Is(err, ErrNotHere) {
+		t.Errorf("a flow to itself: %v", err)
+	}
+	for _, body := range []string{"", "{", `{"Do":"nonsense"}`, `{"Do":"open","Label":-1}`, string(make([]byte, maxMessage+1))} {
+		got, err := b.RoundTrip(ctx, transport.Target{Addr: g.addr()}, Protocol, nil, []byte(body))
+		if err != nil || !bytes.Contains(got, []byte(`"Code":"bad-request"`)) {
+			t.Errorf("%.40q is answered %q, %v", body, got, err)
+		}
+	}
+	if _, err := b.ask(ctx, transport.Target{Addr: g.addr()}, request{Do: doClose, Label: 99}); err != nil {
+		t.Errorf("closing what is not there: %v", err)
+	}
+}
+
+// What goes through a gateway that dies goes through the next one soon, and nothing is
+// asked of the dead one for it.
+func TestAGatewayDies(t *testing.T) {
+	t.Parallel()
+	a, b, g, h := open(t, "a"), open(t, "b"), open(t, "g", carries), open(t, "h", carries)
+	b.reachedBy(t, g, h)
+	a.uses(g, h)
+	a.mustCall(t, b)
+	if _, labels := h.board.All(); labels != 0 {
+		t.Fatalf("the second gateway was used beside the first: %d labels", labels)
+	}
+	if err := g.conn.Close(); err != nil { // as kill -9 does: nobody is told
+		t.Fatal(err)
+	}
+	began := time.Now()
+	failed := 0
+	for {
+		if _, err := a.call(t, b); err == nil {
+			break
+		}
+		if failed++; failed > 1 {
+			t.Fatal("a second call fails as well")
+		}
+	}
+	took := time.Since(began)
+	t.Logf("after the death of the gateway %d calls failed, and one was answered after %s", failed, took)
+	if took > 2*time.Second { // half of that on a machine of its own
+		t.Errorf("calls go on %s after the death of the gateway", took)
+	}
+	if _, err := b.call(t, a); err != nil {
+		b.mustCall(t, a) // what was under way may be lost, once
+	}
+	if _, labels := h.board.All(); labels != 2 {
+		t.Errorf("the second gateway has %d labels", labels)
+	}
+}
+
+// The next gateway is asked while the first one does not answer.
+func TestAGatewayThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	a, b, g := open(t, "a"), open(t, "b"), open(t, "g", carries)
+	b.reachedBy(t, g)
+	silent, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	began := time.Now()
+	if _, err := a.Route(t.Context(), b.name, []string{silent.LocalAddr().String(), g.addr()}); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < stagger || took > time.Second {
+		t.Errorf("a route was found after %s", took)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := a.Route(ctx, b.name, []string{silent.LocalAddr().String()}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("with no time left: %v", err)
+	}
+}
+
+// A flow that carries nothing ends, everywhere.
+func TestIdleFlowsEnd(t *testing.T) {
+	t.Parallel()
+	a, b, g := open(t, "a"), open(t, "b"), open(t, "g", carries)
+	b.reachedBy(t, g)
+	if _, err := a.Route(t.Context(), b.name, []string{g.addr()}); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	if ends := g.idle(now.Add(idleAfter / 2)); ends != nil {
+		t.Fatalf("%d ends too early", len(ends))
+	}
+	ends := g.idle(now.Add(2 * idleAfter))
+	if len(ends) != 2 {
+		t.Fatalf("%d ends, not 2", len(ends))
+	}
+	for _, e := range ends {
+		g.tell(e)
+	}
+	for _, n := range []*node{a, b, g} {
+		eventually(t, "no label is left at "+n.name, func() bool { _, labels := n.board.All(); return labels == 0 })
+	}
+	a.uses(g)
+	a.mustCall(t, b)
+}
