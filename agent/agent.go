@@ -21,6 +21,7 @@ import (
 	"github.com/legate-project/legate/agent/keyring"
 	"github.com/legate-project/legate/agent/limits"
 	"github.com/legate-project/legate/agent/local"
+	"github.com/legate-project/legate/agent/memberlog"
 	"github.com/legate-project/legate/agent/ready"
 	"github.com/legate-project/legate/agent/rights"
 	"github.com/legate-project/legate/agent/watches"
@@ -81,7 +82,7 @@ type Agent struct {
 	logs *logging.Tee   // all that log writes
 	calm *logging.Limit // of what repeats
 	// members writes what happens to the members of the pools.
-	members *memberLog
+	members *memberlog.Log
 	tokens  *tokens
 	group   *lifecycle.Group
 	dir     *dataDir
@@ -130,7 +131,7 @@ func New(o Options) (*Agent, error) {
 	a.logs = logging.NewTee(o.Log.Handler())
 	a.calm = logging.NewLimit(a.logs)
 	a.log = slog.New(logging.Named(a.calm, "agent", logging.Origin{Node: o.Config.NodeName, Datacenter: o.Config.Datacenter}))
-	a.members = newMemberLog(a.log)
+	a.members = memberlog.New(a.log)
 	a.live.Store(o.Config)
 	var err error
 	if a.dir, err = openDataDir(o.Config); err != nil {
@@ -142,7 +143,7 @@ func New(o Options) (*Agent, error) {
 	if a.tokens, err = openTokens(o.Config, a.dir); err != nil {
 		return nil, errors.Join(err, a.dir.close())
 	}
-	a.self = identity.Peer{Federation: o.Config.Federation, Datacenter: o.Config.Datacenter, NodeID: a.id, Name: o.Config.NodeName, Server: o.Config.Server}
+	a.self = identity.Peer{Federation: o.Config.Federation.Name, Datacenter: o.Config.Datacenter, NodeID: a.id, Name: o.Config.NodeName, Server: o.Config.Server}
 	a.reg = metrics.NewRegistry(o.Config.NodeName, o.Config.NodeName+"."+o.Config.Datacenter)
 	if a.limits, err = limits.New(o.Config.Limits, a.reg); err != nil {
 		return nil, errors.Join(err, a.dir.close())
@@ -153,7 +154,7 @@ func New(o Options) (*Agent, error) {
 	if _, err := watches.Parse(o.Config.Watches); err != nil {
 		return nil, errors.Join(err, a.dir.close())
 	}
-	if err := errors.Join(a.group.Go("log limits", a.calm.Run), a.group.Go("log of members", a.members.run)); err != nil {
+	if err := errors.Join(a.group.Go("log limits", a.calm.Run), a.group.Go("log of members", a.members.Run)); err != nil {
 		return nil, err
 	}
 	if err := a.group.OnStop("metrics", func(context.Context) error { a.reg.Close(); return nil }); err != nil {

@@ -1,4 +1,4 @@
-package agent
+package memberlog
 
 import (
 	"bytes"
@@ -28,20 +28,20 @@ func happened(kind gossip.Kind, names ...string) gossip.Event {
 // over, from who notices; not two for each time.
 func TestMembersThatComeAndGoAreNotLoggedEachTime(t *testing.T) {
 	var out bytes.Buffer
-	l := newMemberLog(slog.New(slog.NewTextHandler(&out, nil)))
+	l := New(slog.New(slog.NewTextHandler(&out, nil)))
 	damped := func(name string) bool { return name == "b1.dc2" }
 	for range 100 {
 		for _, kind := range []gossip.Kind{gossip.Join, gossip.Fail} {
-			l.event("wan", happened(kind, "b1.dc2"), damped)
+			l.Event("wan", happened(kind, "b1.dc2"), damped)
 		}
 	}
 	if out.Len() > 0 {
 		t.Errorf("a damped server has lines:\n%s", out.String())
 	}
 	for _, kind := range []gossip.Kind{gossip.Join, gossip.Fail, gossip.Leave, gossip.Reap} {
-		l.event("wan", happened(kind, "b2.dc2"), damped)
+		l.Event("wan", happened(kind, "b2.dc2"), damped)
 	}
-	l.event("wan", happened(gossip.Leave, "b1.dc2"), damped)
+	l.Event("wan", happened(gossip.Leave, "b1.dc2"), damped)
 	if n := strings.Count(out.String(), "\n"); n != 5 {
 		t.Errorf("%d lines of 5:\n%s", n, out.String())
 	}
@@ -50,14 +50,14 @@ func TestMembersThatComeAndGoAreNotLoggedEachTime(t *testing.T) {
 func TestMembershipLinesSayWhyAndHowLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		l := newMemberLog(slog.New(slog.NewTextHandler(&out, nil)))
+		l := New(slog.New(slog.NewTextHandler(&out, nil)))
 		failed := happened(gossip.Fail, "b1.dc2")
 		failed.Reasons = map[string]string{"b1.dc2": "silent"}
-		l.event("wan", failed, never)
-		l.event("lan", happened(gossip.Fail, "b1.dc2"), never)
+		l.Event("wan", failed, never)
+		l.Event("lan", happened(gossip.Fail, "b1.dc2"), never)
 		<-time.After(90 * time.Second)
-		l.event("wan", happened(gossip.Join, "b1.dc2"), never)
-		l.event("wan", happened(gossip.Join, "b2.dc2"), never)
+		l.Event("wan", happened(gossip.Join, "b1.dc2"), never)
+		l.Event("wan", happened(gossip.Join, "b2.dc2"), never)
 		for _, want := range []string{`level=WARN msg="member failed" pool=wan member=b1.dc2 address="" why=silent`, `pool=lan member=b1.dc2 address="" why="others say so"`,
 			`msg="member is back" pool=wan member=b1.dc2 address="" absent=1m30s`, `msg="member joined" pool=wan member=b2.dc2`} {
 			if !strings.Contains(out.String(), want) {
@@ -71,11 +71,11 @@ func TestMembershipLinesSayWhyAndHowLong(t *testing.T) {
 func TestBurstsOfMembershipAreSummed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		l := newMemberLog(slog.New(slog.NewTextHandler(&out, nil)))
+		l := New(slog.New(slog.NewTextHandler(&out, nil)))
 		for i := range 200 {
-			l.event("wan", happened(gossip.Fail, fmt.Sprint("s", i, ".dc2")), never)
+			l.Event("wan", happened(gossip.Fail, fmt.Sprint("s", i, ".dc2")), never)
 		}
-		l.event("wan", happened(gossip.Join, "a.dc1"), never) // another kind
+		l.Event("wan", happened(gossip.Join, "a.dc1"), never) // another kind
 		l.sweep(false)
 		if n := strings.Count(out.String(), "\n"); n != burstLines+1 {
 			t.Errorf("%d lines for 201 events", n)

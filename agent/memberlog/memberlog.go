@@ -1,4 +1,6 @@
-package agent
+// Package memberlog writes what happens to the members of the pools into the log: a line
+// each, and one line for all of what comes in bursts, as when a datacenter is cut off.
+package memberlog
 
 import (
 	"cmp"
@@ -24,8 +26,8 @@ const (
 	goneMembers = 8192
 )
 
-// memberLog writes what happens to the members of the pools.
-type memberLog struct {
+// Log writes what happens to the members of the pools.
+type Log struct {
 	log *slog.Logger
 
 	mu     sync.Mutex
@@ -47,13 +49,14 @@ type burst struct {
 	more  map[string]int // without a line of their own, by datacenter
 }
 
-func newMemberLog(log *slog.Logger) *memberLog {
-	return &memberLog{log: log, gone: map[memberKey]time.Time{}, bursts: map[burstKey]*burst{}}
+// New returns a log without members that are gone.
+func New(log *slog.Logger) *Log {
+	return &Log{log: log, gone: map[memberKey]time.Time{}, bursts: map[burstKey]*burst{}}
 }
 
-// event writes a line for each member of an event, within bounds. That one came
+// Event writes a line for each member of an event, within bounds. That one came
 // or failed which comes and goes, as often says, is for who debugs.
-func (l *memberLog) event(pool string, e gossip.Event, often func(member string) bool) {
+func (l *Log) Event(pool string, e gossip.Event, often func(member string) bool) {
 	if e.Kind == gossip.Resync {
 		l.log.Warn("more came from gossip than could be taken in: the members are read again, user events among it are lost", "pool", pool)
 	}
@@ -62,7 +65,7 @@ func (l *memberLog) event(pool string, e gossip.Event, often func(member string)
 	}
 }
 
-func (l *memberLog) member(pool string, e gossip.Event, m gossip.Member, often bool) {
+func (l *Log) member(pool string, e gossip.Event, m gossip.Member, often bool) {
 	message, level := "", slog.LevelInfo
 	attrs := []any{"pool", pool, "member", m.Name, "address", m.Addr}
 	key := memberKey{pool, m.Name}
@@ -104,14 +107,14 @@ func verbs() map[gossip.Kind]string {
 }
 
 // note keeps since when a member is gone. The lock is held.
-func (l *memberLog) note(key memberKey, at time.Time) {
+func (l *Log) note(key memberKey, at time.Time) {
 	if _, ok := l.gone[key]; !ok && len(l.gone) < goneMembers {
 		l.gone[key] = at
 	}
 }
 
 // count says whether an event has a line of its own. The lock is held.
-func (l *memberLog) count(key burstKey, m gossip.Member) bool {
+func (l *Log) count(key burstKey, m gossip.Member) bool {
 	b := l.bursts[key]
 	if b == nil {
 		b = &burst{began: time.Now(), more: map[string]int{}}
@@ -125,8 +128,8 @@ func (l *memberLog) count(key burstKey, m gossip.Member) bool {
 	return true
 }
 
-// run tells of bursts that are over until ctx ends, and then of all.
-func (l *memberLog) run(ctx context.Context) {
+// Run tells of bursts that are over until ctx ends, and then of all.
+func (l *Log) Run(ctx context.Context) {
 	t := time.NewTicker(burstWindow / 5)
 	defer t.Stop()
 	for {
@@ -140,7 +143,7 @@ func (l *memberLog) run(ctx context.Context) {
 	}
 }
 
-func (l *memberLog) sweep(all bool) {
+func (l *Log) sweep(all bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for key, b := range l.bursts {
