@@ -330,6 +330,9 @@ func (e *Endpoint) each(match func(pathKey) bool, change func(*path)) {
 func (e *Endpoint) dial(ctx context.Context, p *path) (*conn, error) {
 	t := p.key.target
 	addr, err := e.cfg.Route(ctx, t)
+	if err == nil && addr == nil {
+		addr, err = resolve(ctx, t.Addr)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w: %w", t, ErrUnreachable, err)
 	}
@@ -350,9 +353,7 @@ func (e *Endpoint) dial(ctx context.Context, p *path) (*conn, error) {
 	return c, nil
 }
 
-// resolve is the route to a target where none is configured: its address.
-func resolve(ctx context.Context, t Target) (*net.UDPAddr, error) {
-	addr := t.Addr
+func resolve(ctx context.Context, addr string) (*net.UDPAddr, error) {
 	if ap, err := netip.ParseAddrPort(addr); err == nil {
 		return net.UDPAddrFromAddrPort(ap), nil
 	}

@@ -106,6 +106,15 @@ func (l Link) Addr() *net.UDPAddr {
 	return addr
 }
 
+// Local is the address of this host that the peer knows; the unspecified one, or nil, if it
+// dialled none.
+func (l Link) Local() net.IP {
+	if addr, ok := l.qc.LocalAddr().(*net.UDPAddr); ok {
+		return addr.IP
+	}
+	return nil
+}
+
 // RTT is the smoothed round trip, 0 before the first.
 func (l Link) RTT() time.Duration { return l.qc.ConnectionStats().SmoothedRTT }
 
@@ -213,7 +222,7 @@ type Config struct {
 	KeepAlive time.Duration
 	// IdleDrop is after how long without use a connection is closed, 2 min.
 	IdleDrop time.Duration
-	// Route is where to dial a target, asked for each dial; nil is its address.
+	// Route is where to dial a target, asked for each dial; nil stands for its address.
 	Route func(ctx context.Context, t Target) (*net.UDPAddr, error)
 
 	Log        *slog.Logger
@@ -244,7 +253,7 @@ func (c Config) withDefaults() Config {
 		c.AcceptTimeout = func() time.Duration { return 2 * dial }
 	}
 	if c.Route == nil {
-		c.Route = resolve
+		c.Route = func(context.Context, Target) (*net.UDPAddr, error) { return nil, nil }
 	}
 	if c.Log == nil {
 		c.Log = logging.Discard()

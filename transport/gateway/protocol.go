@@ -22,9 +22,9 @@ const maxMessage = 4096
 const (
 	// doRegister has a gateway carry packets to who asks; repeated while it should.
 	doRegister = "register"
-	// doOpen asks a gateway for a flow to a registered server.
+	// doOpen asks a gateway for a flow to a server.
 	doOpen = "open"
-	// doOffer tells a registered server of a flow to it.
+	// doOffer tells a server of a flow to it.
 	doOffer = "offer"
 	// doClose says that a flow has ended, by the label that who is told has chosen.
 	doClose = "close"
@@ -39,6 +39,12 @@ type request struct {
 	Do string
 	// Server is whom a flow leads to, or who opened it: node.datacenter.
 	Server string `json:",omitempty"`
+	// Addr is where a server can be dialled that is not registered, host and port, and Via are
+	// gateways that it is registered with.
+	Addr string   `json:",omitempty"`
+	Via  []string `json:",omitempty"`
+	// Hops is how many gateways the flow goes through already.
+	Hops int `json:",omitempty"`
 	// Label is what packets to who asks are to have.
 	Label relay.Label `json:",omitempty,string"`
 }

@@ -41,10 +41,21 @@ type own struct {
 	in relay.Label // 0 before the first
 }
 
-// Route opens a flow to a server, node.datacenter, through one of the gateways, addresses
-// in order of preference, and returns the address that stands for it. The first gateway
-// has a head start before the next.
-func (r *Relay) Route(ctx context.Context, server string, gateways []string) (*net.UDPAddr, error) {
+// Way is how a server of another datacenter is reached.
+type Way struct {
+	Server string // node.datacenter
+	// Gateways are what is asked for a flow to it, addresses in order of preference.
+	Gateways []string
+	// Addr and Via say how they reach it where it is not registered with them: at its address,
+	// or through gateways that it has.
+	Addr string
+	Via  []string
+}
+
+// Route opens a flow to a server through one of the gateways, and returns the address that
+// stands for it. The first gateway has a head start before the next.
+func (r *Relay) Route(ctx context.Context, w Way) (*net.UDPAddr, error) {
+	gateways := w.Gateways
 	gateways = r.answering(gateways)
 	if len(gateways) == 0 {
 		return nil, errNoGateway
@@ -58,7 +69,7 @@ func (r *Relay) Route(ctx context.Context, server string, gateways []string) (*n
 	results := make(chan result, len(gateways))
 	try := func(gateway string) error {
 		return r.group.Spawn("open a flow", func(context.Context) {
-			addr, err := r.through(ctx, server, gateway)
+			addr, err := r.through(ctx, w, gateway)
 			results <- result{addr, err}
 		})
 	}
@@ -109,7 +120,7 @@ func (r *Relay) answering(gateways []string) []string {
 
 // through opens a flow through one gateway. Asked again it makes sure that the flow goes
 // on.
-func (r *Relay) through(ctx context.Context, server, gateway string) (*net.UDPAddr, error) {
+func (r *Relay) through(ctx context.Context, w Way, gateway string) (*net.UDPAddr, error) {
 	to := transport.Target{Addr: gateway}
 	remote, err := r.cfg.Endpoint.Reach(ctx, to, Protocol)
 	if err != nil {
@@ -121,15 +132,15 @@ func (r *Relay) through(ctx context.Context, server, gateway string) (*net.UDPAd
 	}
 	r.mu.Lock()
 	s.named = gateway
-	o := s.own[server]
+	o := s.own[w.Server]
 	if o == nil {
 		o = &own{}
-		s.own[server] = o
+		s.own[w.Server] = o
 	}
 	r.mu.Unlock()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	addr, err := r.openOwn(ctx, s, o, request{Do: doOpen, Server: server})
+	addr, err := r.openOwn(ctx, s, o, request{Do: doOpen, Server: w.Server, Addr: w.Addr, Via: w.Via})
 	if err != nil {
 		return nil, fmt.Errorf("gateway %s: %w", gateway, err)
 	}
@@ -310,18 +321,7 @@ func (r *Relay) registerAll(ctx context.Context, gateways []string) []Registered
 func (r *Relay) register(ctx context.Context, gateway string) (observed string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, registerWithin)
 	defer cancel()
-	to := transport.Target{Addr: gateway}
-	remote, err := r.cfg.Endpoint.Reach(ctx, to, Protocol)
-	if err != nil {
-		return "", err
-	}
-	r.mu.Lock()
-	if len(r.chosen) >= maxSessions { // of processes that are long gone
-		clear(r.chosen)
-	}
-	r.chosen[remote.Peer.NodeID] = struct{}{}
-	r.mu.Unlock()
-	a, err := r.ask(ctx, to, request{Do: doRegister})
+	a, err := r.ask(ctx, transport.Target{Addr: gateway}, request{Do: doRegister})
 	return a.Observed, err
 }
 

@@ -40,8 +40,14 @@ const (
 	// maxSessions bounds the sessions of one process, maxFlows the flows of one of them.
 	maxSessions = 4096
 	maxFlows    = 1024
-	// offerTimeout is how long a registered server may take to agree to a flow.
-	offerTimeout = 2 * time.Second
+	// openTimeout is how long a flow may take to come about, tellTimeout the news that one
+	// has ended.
+	openTimeout = 3 * time.Second
+	// trialTimeout is how long the next gateway may take to be reached while there is another.
+	trialTimeout = time.Second
+	tellTimeout  = 2 * time.Second
+	// maxHops bounds the gateways of one flow.
+	maxHops = 2
 	// DefaultRate is how many bytes a second are carried for one pair of servers.
 	DefaultRate = 128 << 20
 	// burstTime is how much of a second's bytes may come at once.
@@ -98,6 +104,7 @@ type session struct {
 // flow is one that ends here, with one end, or one that is carried, with two.
 type flow struct {
 	ends    []end
+	server  string       // whom it was opened to, if it is carried
 	local   *net.UDPAddr // of one that ends here: its other end
 	packets uint64       // as counted when it was last looked at
 	since   time.Time    // when that was another number
@@ -124,7 +131,7 @@ func New(cfg Config) (*Relay, error) {
 		cfg.Registerer = prometheus.NewRegistry()
 	}
 	r := &Relay{cfg: cfg, log: cfg.Log.With("component", "gateway"), group: lifecycle.New("gateway"),
-		sessions: map[transport.Link]*session{}, registered: map[string]*session{}, chosen: map[string]struct{}{}, silent: map[string]time.Time{}}
+		sessions: map[transport.Link]*session{}, registered: map[string]*session{}, silent: map[string]time.Time{}}
 	r.metrics = newMetrics(cfg.Registerer, r)
 	err := cfg.Endpoint.Handle(Protocol, transport.Protocol{Answer: r.answer, Admit: r.admit, PoolSize: 1, IdleDrop: time.Hour})
 	if err == nil {
@@ -192,8 +199,8 @@ func (r *Relay) do(ctx context.Context, from transport.Remote, q request) (answe
 		switch {
 		case !r.cfg.Carries:
 			return answer{}, ErrNotCarried
-		case !from.Peer.Server:
-			return answer{}, fmt.Errorf("%w: only servers are carried for", ErrNotAdmitted)
+		case q.Do == doRegister && !from.Peer.Server:
+			return answer{}, fmt.Errorf("%w: only servers are reached through gateways", ErrNotAdmitted)
 		}
 	}
 	switch q.Do {
@@ -218,7 +225,7 @@ func (r *Relay) session(of transport.Remote) (*session, error) {
 	if len(r.sessions) >= maxSessions {
 		return nil, ErrTooMany
 	}
-	s := &session{remote: of, neighbor: &relay.Neighbor{Addr: of.Link.Addr}, flows: map[relay.Label]*flow{}, own: map[string]*own{}}
+	s := &session{remote: of, neighbor: relay.NewNeighbor(of.Link.Addr, of.Link.Local()), flows: map[relay.Label]*flow{}, own: map[string]*own{}}
 	err := r.group.Spawn("session", func(ctx context.Context) {
 		select {
 		case <-of.Link.Done():
@@ -266,7 +273,7 @@ func (r *Relay) release(f *flow) []end {
 func (r *Relay) tell(e end) {
 	// When there is no answer the session is about to end, and the flow with it.
 	_ = r.group.Spawn("close a flow", func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, offerTimeout)
+		ctx, cancel := context.WithTimeout(ctx, tellTimeout)
 		defer cancel()
 		_, _ = r.ask(ctx, e.s.target(), request{Do: doClose, Label: e.out})
 	})
@@ -314,14 +321,20 @@ func (r *Relay) list() answer {
 	return answer{Servers: slices.Sorted(maps.Keys(r.registered))}
 }
 
-// open makes a flow from a server to one that is registered. Asked again with the same
-// label it answers as before, as long as that flow goes on.
+// open makes a flow from who asks to a server. Asked again with the same label it answers
+// as before, as long as that flow goes on.
 func (r *Relay) open(ctx context.Context, s *session, q request) (answer, error) {
-	to, known, err := r.between(s, q)
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	to, onward, err := r.towards(ctx, q)
+	if err != nil {
+		return answer{}, err
+	}
+	known, err := r.between(s, to, q)
 	if err != nil || known != nil {
 		return answer{Label: known.from(s), Behind: to.behind()}, err
 	}
-	f := &flow{since: time.Now()}
+	f := &flow{since: time.Now(), server: q.Server}
 	for _, of := range []*session{s, to} {
 		in, err := r.cfg.Board.Reserve(of.neighbor)
 		if err != nil {
@@ -331,9 +344,8 @@ func (r *Relay) open(ctx context.Context, s *session, q request) (answer, error)
 		f.ends = append(f.ends, end{s: of, in: in})
 	}
 	from, dest := &f.ends[0], &f.ends[1]
-	ctx, cancel := context.WithTimeout(ctx, offerTimeout)
-	defer cancel()
-	a, err := r.ask(ctx, to.target(), request{Do: doOffer, Server: s.remote.Peer.FullName(), Label: dest.in})
+	onward.Label = dest.in
+	a, err := r.ask(ctx, to.target(), onward)
 	if err != nil {
 		r.abandon(f)
 		return answer{}, fmt.Errorf("%w: %w", ErrNotConnected, err)
@@ -349,31 +361,71 @@ func (r *Relay) open(ctx context.Context, s *session, q request) (answer, error)
 		r.tell(*dest)
 		return answer{}, err
 	}
-	return answer{Label: from.in, Behind: to.behind()}, nil
+	return answer{Label: from.in, Behind: to.behind() + a.Behind}, nil
 }
 
-// between finds the session that a flow is to lead to, and the flow if there is one.
-func (r *Relay) between(s *session, q request) (to *session, known *flow, err error) {
+// towards finds the session that a flow to a server is to go on over, and what to ask
+// there: of the server itself, registered or dialled, or of a gateway that it has.
+func (r *Relay) towards(ctx context.Context, q request) (to *session, onward request, err error) {
+	onward = request{Do: doOffer, Server: q.Server}
+	r.mu.Lock()
+	to = r.registered[q.Server]
+	r.mu.Unlock()
+	if to != nil {
+		return to, onward, nil
+	}
+	next := transport.Target{Addr: q.Addr, Name: q.Server}
+	switch {
+	case q.Addr != "":
+	case q.Hops >= maxHops:
+		return nil, onward, fmt.Errorf("%w: %.100q is beyond %d gateways", ErrNotHere, q.Server, maxHops)
+	case len(q.Via) > 0:
+		onward.Do, onward.Hops = doOpen, q.Hops+1
+		next = transport.Target{Addr: q.Via[0]}
+	default:
+		return nil, onward, fmt.Errorf("%w: %.100q", ErrNotHere, q.Server)
+	}
+	others := onward.Do == doOpen && len(q.Via) > 1
+	trial := ctx
+	if others {
+		var cancel context.CancelFunc
+		trial, cancel = context.WithTimeout(ctx, trialTimeout)
+		defer cancel()
+	}
+	remote, err := r.cfg.Endpoint.Reach(trial, next, Protocol)
+	if err == nil {
+		to, err = r.session(remote)
+	}
+	if err != nil && others && ctx.Err() == nil {
+		q.Via = q.Via[1:]
+		return r.towards(ctx, q)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrNotConnected, err)
+	}
+	return to, onward, err
+}
+
+// between finds the flow to a server over two sessions, if there is one, or why there can
+// be none.
+func (r *Relay) between(s, to *session, q request) (known *flow, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	to = r.registered[q.Server]
 	switch {
-	case to == nil:
-		return nil, nil, fmt.Errorf("%w: %.100q", ErrNotHere, q.Server)
 	case to == s:
-		return nil, nil, fmt.Errorf("%w: it is who asks", ErrNotHere)
+		return nil, fmt.Errorf("%w: it is who asks", ErrNotHere)
 	case len(s.flows) >= maxFlows, len(to.flows) >= maxFlows:
-		return nil, nil, ErrTooMany
+		return nil, ErrTooMany
 	}
 	if err := r.cfg.Refuse(to.remote.Peer.Datacenter); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrNotAdmitted, err)
+		return nil, fmt.Errorf("%w: %w", ErrNotAdmitted, err)
 	}
 	for _, f := range s.flows {
-		if len(f.ends) == 2 && f.ends[0].s == s && f.ends[0].out == q.Label && f.ends[1].s == to {
-			return to, f, nil
+		if len(f.ends) == 2 && f.server == q.Server && f.ends[0].s == s && f.ends[0].out == q.Label && f.ends[1].s == to {
+			return f, nil
 		}
 	}
-	return to, nil, nil
+	return nil, nil
 }
 
 // add keeps a flow, unless one of its sessions has ended meanwhile.
@@ -402,12 +454,8 @@ func (r *Relay) abandon(f *flow) {
 func (r *Relay) offered(s *session, q request) (answer, error) {
 	r.mu.Lock()
 	full := len(s.flows) >= maxFlows
-	_, chosen := r.chosen[s.remote.Peer.NodeID]
 	r.mu.Unlock()
-	switch {
-	case !chosen:
-		return answer{}, fmt.Errorf("%w: nobody here registered with it", ErrNotAdmitted)
-	case full:
+	if full {
 		return answer{}, ErrTooMany
 	}
 	in, err := r.cfg.Board.Reserve(s.neighbor)

@@ -29,7 +29,7 @@ type node struct {
 	board *relay.Board
 	conn  *net.UDPConn
 	name  string
-	via   atomic.Pointer[[]string] // gateways that lead to all other servers
+	way   atomic.Pointer[Way] // to all other servers
 }
 
 func (n *node) addr() string { return n.Endpoint.Addr().String() }
@@ -51,7 +51,7 @@ func open(t testing.TB, name string, change ...func(*Config)) *node {
 		t.Fatal(err)
 	}
 	n.Endpoint, err = transport.New(transport.Config{
-		Name: name, Conn: relay.Listen(n.conn, n.board), Identity: id, HandshakeTimeout: 2 * time.Second,
+		Name: name, Conn: relay.Listen(n.conn, n.board), Identity: id,
 		Protocols: map[string]transport.Protocol{testProtocol: {Answer: func(_ context.Context, from transport.Remote, b []byte) []byte {
 			return fmt.Appendf(nil, "%s to %s: %s", n.name, from.Peer.FullName(), b)
 		}}},
@@ -59,13 +59,16 @@ func open(t testing.TB, name string, change ...func(*Config)) *node {
 			if to.Name == "" {
 				return net.ResolveUDPAddr("udp", to.Addr)
 			}
-			return n.Route(ctx, to.Name, *n.via.Load())
+			if w := n.way.Load(); w.Gateways != nil {
+				return n.Route(ctx, *w.to(to.Name))
+			}
+			return net.ResolveUDPAddr("udp", to.Addr)
 		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.via.Store(new([]string))
+	n.way.Store(&Way{})
 	cfg.Endpoint = n.Endpoint
 	if n.Relay, err = New(cfg); err != nil {
 		t.Fatal(err)
@@ -109,11 +112,18 @@ func (n *node) reachedBy(t testing.TB, gateways ...*node) {
 }
 
 func (n *node) uses(gateways ...*node) {
-	var via []string
+	w := Way{}
 	for _, g := range gateways {
-		via = append(via, g.addr())
+		w.Gateways = append(w.Gateways, g.addr())
 	}
-	n.via.Store(&via)
+	n.way.Store(&w)
+}
+
+// to is the way to a server.
+func (w *Way) to(server string) *Way {
+	out := *w
+	out.Server = server
+	return &out
 }
 
 // call has one node ask another, and returns how long it took.
@@ -184,7 +194,7 @@ func TestAFlowEndsWithItsSessions(t *testing.T) {
 	a.uses(g)
 	a.mustCall(t, b)
 	for range 3 {
-		if _, err := a.Route(t.Context(), b.name, []string{g.addr()}); err != nil {
+		if _, err := a.Route(t.Context(), Way{Server: b.name, Gateways: []string{g.addr()}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -220,7 +230,7 @@ func TestWhoIsNotReached(t *testing.T) {
 		}
 	})
 	route := func(g *node) error {
-		_, err := a.Route(t.Context(), b.name, []string{g.addr()})
+		_, err := a.Route(t.Context(), Way{Server: b.name, Gateways: []string{g.addr()}})
 		return err
 	}
 	if err := route(g); !errors.Is(err, ErrNotHere) {
@@ -238,7 +248,7 @@ func TestWhoIsNotReached(t *testing.T) {
 	if err := route(g); !errors.Is(err, ErrNotAdmitted) {
 		t.Errorf("who is refused: %v", err)
 	}
-	if _, err := a.Route(t.Context(), b.name, nil); err == nil {
+	if _, err := a.Route(t.Context(), Way{Server: b.name}); err == nil {
 		t.Error("a route without a gateway")
 	}
 	if _, labels := a.board.All(); labels != 0 {
@@ -246,18 +256,36 @@ func TestWhoIsNotReached(t *testing.T) {
 	}
 }
 
-// A gateway that a server did not choose cannot make flows to it, and who is no server
-// cannot have any.
-func TestFlowsAreForServersAndOfTheirGateways(t *testing.T) {
+// A server that is not registered is dialled by the gateway, or reached through a gateway
+// that it has; through more than two it is not.
+func TestFlowsGoOn(t *testing.T) {
+	t.Parallel()
+	a, b, c := open(t, "a"), open(t, "b"), open(t, "c")
+	g, h := open(t, "g", carries), open(t, "h", carries)
+	c.reachedBy(t, h)
+	a.way.Store(&Way{Gateways: []string{g.addr()}, Addr: b.addr()})
+	a.mustCall(t, b)
+	b.mustCall(t, a)
+	dead := "127.0.0.1:9"
+	a.way.Store(&Way{Gateways: []string{g.addr()}, Via: []string{dead, h.addr()}})
+	a.mustCall(t, c)
+	c.mustCall(t, a)
+	if _, err := a.ask(t.Context(), transport.Target{Addr: g.addr()}, request{Do: doOpen, Server: c.name, Via: []string{h.addr()}, Hops: maxHops, Label: 1}); !errors.Is(err, ErrNotHere) {
+		t.Errorf("beyond two gateways: %v", err)
+	}
+	if _, err := a.ask(t.Context(), transport.Target{Addr: g.addr()}, request{Do: doOpen, Server: c.name, Addr: b.addr(), Label: 1}); !errors.Is(err, ErrNotConnected) {
+		t.Errorf("another server at the address: %v", err)
+	}
+}
+
+// What cannot be asked for.
+func TestWhatIsRefused(t *testing.T) {
 	t.Parallel()
 	b, g, other := open(t, "b"), open(t, "g", carries), open(t, "o", carries)
 	b.reachedBy(t, g)
 	ctx := t.Context()
-	if _, err := other.ask(ctx, transport.Target{Addr: b.addr()}, request{Do: doOffer, Label: 1}); !errors.Is(err, ErrNotAdmitted) {
-		t.Errorf("an offer of a gateway that was not chosen: %v", err)
-	}
-	if _, err := other.ask(ctx, transport.Target{Addr: g.addr()}, request{Do: doOpen, Server: b.name, Label: 1}); !errors.Is(err, ErrNotAdmitted) {
-		t.Errorf("a flow of who is no server: %v", err)
+	if _, err := other.ask(ctx, transport.Target{Addr: g.addr()}, request{Do: doRegister}); !errors.Is(err, ErrNotAdmitted) {
+		t.Errorf("who is no server registers: %v", err)
 	}
 	if _, err := b.ask(ctx, transport.Target{Addr: g.addr()}, request{Do: doOpen, Server: b.name, Label: 1}); !errors.Is(err, ErrNotHere) {
 		t.Errorf("a flow to itself: %v", err)
@@ -321,7 +349,7 @@ func TestAGatewayThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
 	}
 	defer silent.Close()
 	began := time.Now()
-	if _, err := a.Route(t.Context(), b.name, []string{silent.LocalAddr().String(), g.addr()}); err != nil {
+	if _, err := a.Route(t.Context(), Way{Server: b.name, Gateways: []string{silent.LocalAddr().String(), g.addr()}}); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(began); took < stagger || took > time.Second {
@@ -329,7 +357,7 @@ func TestAGatewayThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := a.Route(ctx, b.name, []string{silent.LocalAddr().String()}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := a.Route(ctx, Way{Server: b.name, Gateways: []string{silent.LocalAddr().String()}}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("with no time left: %v", err)
 	}
 }
@@ -339,7 +367,7 @@ func TestIdleFlowsEnd(t *testing.T) {
 	t.Parallel()
 	a, b, g := open(t, "a"), open(t, "b"), open(t, "g", carries)
 	b.reachedBy(t, g)
-	if _, err := a.Route(t.Context(), b.name, []string{g.addr()}); err != nil {
+	if _, err := a.Route(t.Context(), Way{Server: b.name, Gateways: []string{g.addr()}}); err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now()

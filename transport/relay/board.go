@@ -30,13 +30,19 @@ var errGone = errors.New("the flow through the gateway has ended")
 
 // Neighbor is the other end of one link.
 type Neighbor struct {
-	// Addr is where its packets come from and where those for it go. It may change; it is asked
-	// for each packet and must not block.
-	Addr func() *net.UDPAddr
+	addr func() *net.UDPAddr
+	from []byte // has the kernel send from the address that the neighbor knows
+}
+
+// NewNeighbor returns the neighbor whose packets come from addr, which is asked for each
+// packet, since it may change, and must not block. What goes to it leaves from local; nil
+// leaves that to the host, which may choose another of its addresses.
+func NewNeighbor(addr func() *net.UDPAddr, local net.IP) *Neighbor {
+	return &Neighbor{addr, sourceOf(local)}
 }
 
 func (n *Neighbor) is(addr *net.UDPAddr) bool {
-	now := n.Addr()
+	now := n.addr()
 	return now != nil && now.Port == addr.Port && now.IP.Equal(addr.IP)
 }
 
@@ -173,6 +179,16 @@ func (b *Board) flow(in Label) *flow {
 		return f
 	}
 	return nil
+}
+
+// leaves finds the flow of a packet that its end here sends, and where that goes; nowhere,
+// as if it was lost, while its neighbor has no address.
+func (b *Board) leaves(in Label) (f *flow, to *net.UDPAddr, err error) {
+	if f = b.flow(in); f == nil || f.local == nil {
+		return nil, nil, errGone
+	}
+	f.count.sent.Add(1)
+	return f, f.to.addr(), nil
 }
 
 // arrived finds the flow of a packet; nil if the packet is to be dropped.

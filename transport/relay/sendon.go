@@ -2,6 +2,7 @@ package relay
 
 import (
 	"net"
+	"slices"
 
 	"golang.org/x/net/ipv4"
 )
@@ -43,7 +44,7 @@ func (o *sendOn) add(f *flow, b []byte, gso bool) {
 		r.ended = len(b) < r.size
 		return
 	}
-	to := f.to.Addr()
+	to := f.to.addr()
 	if to == nil {
 		return // as if lost
 	}
@@ -51,10 +52,10 @@ func (o *sendOn) add(f *flow, b []byte, gso bool) {
 	if n := len(o.ms); n < cap(o.ms) { // with its memory
 		o.ms = o.ms[:n+1]
 		m := &o.ms[n]
-		m.Buffers, m.OOB, m.Addr = append(m.Buffers[:0], b), m.OOB[:0], to
+		m.Buffers, m.OOB, m.Addr = append(m.Buffers[:0], b), append(m.OOB[:0], f.to.from...), to
 		return
 	}
-	o.ms = append(o.ms, ipv4.Message{Buffers: [][]byte{b}, Addr: net.Addr(to)})
+	o.ms = append(o.ms, ipv4.Message{Buffers: [][]byte{b}, OOB: slices.Clone(f.to.from), Addr: net.Addr(to)})
 }
 
 // flush sends what was gathered. What cannot be sent is lost, as packets are.

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -111,14 +112,9 @@ func (s *Socket) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err
 	if !carried {
 		return s.UDPConn.WriteMsgUDP(b, oob, addr)
 	}
-	f := s.board.flow(label)
-	if f == nil || f.local == nil {
-		return 0, 0, errGone
-	}
-	f.count.sent.Add(1)
-	to := f.to.Addr()
-	if to == nil {
-		return len(b), len(oob), nil // as if lost: the neighbor may be back
+	f, to, err := s.board.leaves(label)
+	if err != nil || to == nil {
+		return len(b), len(oob), err
 	}
 	p, ok := s.bufs.Get().(*[]byte)
 	if !ok {
@@ -127,7 +123,7 @@ func (s *Socket) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err
 	defer s.bufs.Put(p)
 	buf, size := labelled((*p)[:0], b, segmentSize(oob), f.out)
 	*p = buf[:0]
-	if _, _, err := s.UDPConn.WriteMsgUDP(buf, withSegments(nil, size, len(buf)), to); err != nil {
+	if _, _, err := s.UDPConn.WriteMsgUDP(buf, withSegments(slices.Clone(f.to.from), size, len(buf)), to); err != nil {
 		return 0, 0, err
 	}
 	return len(b), len(oob), nil

@@ -24,6 +24,8 @@ import (
 type party struct {
 	*Socket
 	board *Board
+	on    *quic.Transport
+	known *net.UDPAddr // where others know it; nil for the address of the socket
 }
 
 func listen(t testing.TB) *party {
@@ -37,10 +39,17 @@ func listen(t testing.TB) *party {
 	return &party{Socket: Listen(c, b), board: b}
 }
 
-// neighbor is the party as others see it.
-func (p *party) neighbor() *Neighbor {
+// neighbor is the party as another one sees it.
+func (p *party) neighbor(of *party) *Neighbor {
+	var local net.IP
+	if of.known != nil {
+		local = of.known.IP
+	}
 	addr, _ := p.LocalAddr().(*net.UDPAddr)
-	return &Neighbor{Addr: func() *net.UDPAddr { return addr }}
+	if p.known != nil {
+		addr = p.known
+	}
+	return NewNeighbor(func() *net.UDPAddr { return addr }, local)
 }
 
 func reserve(t testing.TB, b *Board, n *Neighbor) Label {
@@ -61,21 +70,21 @@ func connect(t testing.TB, limit *rate.Limiter, all ...*party) (toB, toA *net.UD
 	left, right := make([]Label, n), make([]Label, n)
 	for i, p := range all {
 		if i > 0 {
-			left[i] = reserve(t, p.board, all[i-1].neighbor())
+			left[i] = reserve(t, p.board, all[i-1].neighbor(p))
 		}
 		if i < n-1 {
-			right[i] = reserve(t, p.board, all[i+1].neighbor())
+			right[i] = reserve(t, p.board, all[i+1].neighbor(p))
 		}
 	}
 	var err error
 	for i, p := range all {
 		switch i {
 		case 0:
-			toB, err = p.board.End(Hop{all[1].neighbor(), right[0], left[1]})
+			toB, err = p.board.End(Hop{all[1].neighbor(p), right[0], left[1]})
 		case n - 1:
-			toA, err = p.board.End(Hop{all[n-2].neighbor(), left[i], right[i-1]})
+			toA, err = p.board.End(Hop{all[n-2].neighbor(p), left[i], right[i-1]})
 		default:
-			err = p.board.Join(Hop{all[i-1].neighbor(), left[i], right[i-1]}, Hop{all[i+1].neighbor(), right[i], left[i+1]}, limit)
+			err = p.board.Join(Hop{all[i-1].neighbor(p), left[i], right[i-1]}, Hop{all[i+1].neighbor(p), right[i], left[i+1]}, limit)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -261,7 +270,7 @@ func TestStrangersAreNotCarried(t *testing.T) {
 		}
 		defer c.Close()
 		addr, _ := c.LocalAddr().(*net.UDPAddr)
-		ends[i], neighbors[i] = c, &Neighbor{Addr: func() *net.UDPAddr { return addr }}
+		ends[i], neighbors[i] = c, NewNeighbor(func() *net.UDPAddr { return addr }, nil)
 	}
 	in, back := reserve(t, g.board, neighbors[0]), reserve(t, g.board, neighbors[1])
 	out, outBack := newLabel(7, 7), newLabel(8, 8)
@@ -316,6 +325,34 @@ func TestStrangersAreNotCarried(t *testing.T) {
 	g.board.Release(in)
 	send(ends[0], in, "after the end")
 	silence(t, ends[1])
+}
+
+// On a host with several addresses packets leave from the one that the neighbor knows:
+// others would be strange to it.
+func TestPacketsLeaveFromTheAddressThatIsKnown(t *testing.T) {
+	c := certificate(t)
+	a, b := listen(t), listen(t)
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{}) // at all addresses
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	board := NewBoard()
+	g := &party{Socket: Listen(conn, board), board: board}
+	for _, p := range []*party{a, b, g} {
+		p.on = quicOn(t, p, c)
+	}
+	addr, _ := conn.LocalAddr().(*net.UDPAddr)
+	g.known = &net.UDPAddr{IP: net.IPv4(127, 0, 0, 77), Port: addr.Port}
+	toB, _ := connect(t, nil, a, g, b)
+	over, err := a.on.Dial(t.Context(), toB, c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	echo(t, over, 100_000)
+	if n := a.board.Strange() + b.board.Strange(); n > 0 {
+		t.Errorf("%d packets were strange", n)
+	}
 }
 
 // The number of flows is bounded, and a label is not used again soon.
