@@ -21,6 +21,26 @@ type Ports struct {
 	ProxyMaxPort   int `key:"proxy_max_port" mark:"silent" doc:"Service mesh."`
 }
 
+// Ways to reach the servers of a datacenter.
+const (
+	ReachDirect   = "direct"
+	ReachGateways = "gateways"
+)
+
+// Federation says what this datacenter is part of, and how others reach it.
+type Federation struct {
+	Name     string   `key:"name" default:"legate" doc:"Name of the federation. Servers of different federations refuse each other."`
+	Reach    string   `key:"reach" default:"direct" doc:"How servers of other datacenters reach this one: direct, or gateways, through which then everything goes that others begin."`
+	Gateways []string `key:"gateways" doc:"Gateways (host or host:port) of other datacenters, or outside of this one, that this server keeps connections to and is reached through. Those of its own datacenter are found by gossip. With reach gateways."`
+}
+
+// Gateway is the part of a client agent that carries what servers of other datacenters and
+// of its own say to each other.
+type Gateway struct {
+	Enabled bool `key:"enabled" flag:"gateway" doc:"Carry what servers of other datacenters and of this one say to each other, on the UDP port ports.serf_wan; what it carries is encrypted end to end. Clients only."`
+	Rate    int  `key:"rate" default:"1000" unit:"Mbit/s" doc:"The most that is carried for one pair of servers, both directions together."`
+}
+
 // Addresses override ClientAddrs for single listeners: each is a list of IP
 // addresses (templates already expanded) or unix:// paths.
 type Addresses struct {

@@ -18,6 +18,8 @@
 //	flag     names of the command-line flags, the first one is documented
 //	default  in the form in which a flag would be written
 //	unit     of a plain number
+//	plain    of a block, the key that a plain value in its place stands for; where
+//	         that is true or false, a block without it is true
 //	mark     reload (re-read on reload), pending (accepted, no effect yet),
 //	         silent (accepted, there is nothing for it to do), enterprise
 //	         (accepted with a warning), secret (never shown), words (one
@@ -42,7 +44,8 @@ type Config struct {
 	// Identity.
 	Datacenter        string            `key:"datacenter" flag:"datacenter,dc" default:"dc1" doc:"Name of this agent's datacenter: letters, digits, - and _; kept in lower case. The words nearest and all are reserved."`
 	PrimaryDatacenter string            `key:"primary_datacenter" doc:"Datacenter where policies, roles and global tokens are written first. Empty means this one."`
-	Federation        string            `key:"federation" default:"legate" doc:"Name of the federation. Servers of different federations refuse each other."`
+	Federation        Federation        `key:"federation" plain:"name" doc:"The federation, and how this datacenter is reached in it. A plain string is its name."`
+	Gateway           Gateway           `key:"gateway" plain:"enabled" doc:"This client agent is a gateway of its datacenter: true, or a block."`
 	NodeName          string            `key:"node_name" flag:"node" doc:"Name of this node, unique in its datacenter. Empty means the host's name."`
 	NodeID            string            `key:"node_id" flag:"node-id" doc:"UUID of this node. Empty means a random one that is kept in data_dir."`
 	DisableHostNodeID bool              `key:"disable_host_node_id" flag:"disable-host-node-id" default:"true" doc:"False derives the node ID of a new data_dir from the host, so that a host which loses its data stays the same node; two agents of one host must then say which they are by node_id. Where the host tells nothing, or by default, the ID is chosen at random."`

@@ -72,7 +72,7 @@ func TestDefaultsAreConsuls(t *testing.T) {
 		{"query", []time.Duration{c.DefaultQueryTime, c.MaxQueryTime}, []time.Duration{300 * time.Second, 600 * time.Second}},
 		{"kv", c.Limits.KVMaxValueSize, 524288}, {"multiplier", c.Performance.RaftMultiplier, 5},
 		{"domain", c.Domain, "consul."}, {"recursor", c.DNSConfig.RecursorTimeout, 2 * time.Second},
-		{"reconnect", c.ReconnectTimeoutLAN, 72 * time.Hour}, {"federation", c.Federation, "legate"},
+		{"reconnect", c.ReconnectTimeoutLAN, 72 * time.Hour}, {"federation", c.Federation.Name, "legate"},
 	} {
 		if !reflect.DeepEqual(eq.got, eq.want) {
 			t.Errorf("%v = %v, want %v", eq.name, eq.got, eq.want)

@@ -84,7 +84,7 @@ func (d *decoder) key(path string, raw any, v reflect.Value, f *field) {
 	before.Set(v)
 	switch {
 	case isBlock(f.typ):
-		d.eachBlock(path, raw, func(tree map[string]any) { d.block(path, tree, v, f.marks) })
+		d.eachBlock(path, f.inBlock(raw), func(tree map[string]any) { d.block(path, tree, v, f.marks) })
 		return // its keys speak for themselves
 	case f.typ.Kind() == reflect.Pointer:
 		if v.IsNil() {
@@ -141,6 +141,30 @@ func blocksOf(raw any) ([]map[string]any, bool) {
 		return all, true
 	}
 	return nil, false
+}
+
+// inBlock puts a plain value that stands for one key into a block, and switches on what a
+// block of other keys switches on.
+func (f *field) inBlock(raw any) any {
+	if f.plain == "" {
+		return raw
+	}
+	blocks, ok := blocksOf(raw)
+	if !ok {
+		return map[string]any{f.plain: raw}
+	}
+	for _, key := range fieldsOf(f.typ, marks{}) {
+		if key.key != f.plain || key.typ.Kind() != reflect.Bool {
+			continue
+		}
+		for i, tree := range blocks {
+			if _, set := tree[f.plain]; !set {
+				blocks[i] = maps.Clone(tree)
+				blocks[i][f.plain] = true
+			}
+		}
+	}
+	return blocks
 }
 
 func (d *decoder) eachBlock(path string, raw any, do func(map[string]any)) {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -130,6 +131,9 @@ func (f *finisher) advertise() {
 			c.AdvertiseAddr = f.onlyAddr(c.AdvertiseAddr)
 		}
 	}
+	if c.Gateway.Enabled && !strings.Contains(c.AdvertiseAddrWAN, "{{") && isName(c.AdvertiseAddrWAN) {
+		return // others look a gateway's name up
+	}
 	f.fallback("advertise_addr_wan", &c.AdvertiseAddrWAN, c.AdvertiseAddr)
 }
 
@@ -225,6 +229,12 @@ func (f *finisher) words(key string, list []string) []string {
 func isAny(addr string) bool {
 	ip, err := parseIP(addr)
 	return err == nil && ip.IsUnspecified()
+}
+
+// isName reports whether an address is a host's name, for others to look up.
+func isName(addr string) bool {
+	_, err := parseIP(addr)
+	return err != nil && regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`).MatchString(addr)
 }
 
 // ports makes everything below 1 mean off.

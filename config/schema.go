@@ -19,6 +19,7 @@ type field struct {
 	def     string
 	unit    string
 	doc     string
+	plain   string // of a block: the key that a plain value in its place stands for
 	index   int
 	typ     reflect.Type
 	marks   marks
@@ -80,6 +81,7 @@ func fieldsOf(t reflect.Type, above marks) []field {
 			def:     sf.Tag.Get("default"),
 			unit:    sf.Tag.Get("unit"),
 			doc:     sf.Tag.Get("doc"),
+			plain:   sf.Tag.Get("plain"),
 		})
 	}
 	return fields

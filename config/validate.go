@@ -70,9 +70,10 @@ func (f *finisher) checkNames() {
 	if c.PrimaryDatacenter != c.Datacenter {
 		f.checkDatacenter("primary_datacenter", c.PrimaryDatacenter)
 	}
-	if !regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`).MatchString(c.Federation) {
-		f.fault("federation", "%q must be 1 to 64 letters, digits, '-', '_' or '.'", c.Federation)
+	if !regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`).MatchString(c.Federation.Name) {
+		f.fault("federation.name", "%q must be 1 to 64 letters, digits, '-', '_' or '.'", c.Federation.Name)
 	}
+	f.checkReach()
 	switch name := c.NodeName; {
 	case strings.TrimSpace(name) == "":
 		f.fault("node_name", "node_name cannot be empty")
@@ -93,6 +94,36 @@ func (f *finisher) checkNames() {
 	}
 	if c.Domain == "" || c.Domain == "." {
 		f.fault("domain", "cannot be empty")
+	}
+}
+
+// maxGateways bounds the gateways that a server is reached through.
+const maxGateways = 8
+
+// checkReach judges how the datacenter is reached.
+func (f *finisher) checkReach() {
+	c := f.cfg
+	switch reach := c.Federation.Reach; {
+	case reach != ReachDirect && reach != ReachGateways:
+		f.fault("federation.reach", "%q is neither direct nor gateways", reach)
+	case len(c.Federation.Gateways) > 0 && reach != ReachGateways:
+		f.fault("federation.gateways", "takes federation.reach = \"gateways\": a server that others reach directly needs none")
+	case len(c.Federation.Gateways) > maxGateways:
+		f.fault("federation.gateways", "names %d gateways, %d at most are used", len(c.Federation.Gateways), maxGateways)
+	}
+	for _, g := range c.Federation.Gateways {
+		if host, _, err := net.SplitHostPort(g); g == "" || err == nil && host == "" {
+			f.fault("federation.gateways", "%q is neither host nor host:port", g)
+		}
+	}
+	switch {
+	case !c.Gateway.Enabled:
+	case c.Server:
+		f.fault("gateway", "is for client agents: run one beside the servers, on the machine that others reach")
+	case c.Ports.SerfWAN < 0:
+		f.fault("gateway", "others reach a gateway at ports.serf_wan, which is -1")
+	case c.Gateway.Rate <= 0:
+		f.fault("gateway.rate", "is %d: nothing would be carried", c.Gateway.Rate)
 	}
 }
 

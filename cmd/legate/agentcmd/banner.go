@@ -36,7 +36,7 @@ func banner(w io.Writer, cfg *config.Config, id string) error {
 		{"Version", version.Release()},
 		{"Node name", cfg.NodeName},
 		{"Node ID", id},
-		{"Datacenter", cfg.Datacenter + " of federation " + cfg.Federation},
+		{"Datacenter", cfg.Datacenter + " of federation " + cfg.Federation.Name},
 		{"Mode", mode},
 		{"Client addresses", fmt.Sprintf("%v (HTTP: %d, HTTPS: %d, DNS: %d)", cfg.ClientAddrs, cfg.Ports.HTTP, cfg.Ports.HTTPS, cfg.Ports.DNS)},
 		{"Cluster address", cluster + ")"},

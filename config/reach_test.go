@@ -1,0 +1,58 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// The name of the federation is a plain string, as it was before there was a block, or in
+// it; a gateway is switched on by true, by a block, or by the flag.
+func TestAPlainValueStandsForABlock(t *testing.T) {
+	for text, want := range map[string]Federation{
+		``:                             {Name: "legate", Reach: "direct"},
+		`federation = "west"`:          {Name: "west", Reach: "direct"},
+		`federation { name = "west" }`: {Name: "west", Reach: "direct"},
+		`federation { reach = "gateways", gateways = ["gw.example", "[2001:db8::1]:443"] }`: {Name: "legate", Reach: "gateways", Gateways: []string{"gw.example", "[2001:db8::1]:443"}},
+	} {
+		if got := mustLoad(t, `data_dir = "/d"`+"\n"+text).Federation; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s is %+v", text, got)
+		}
+	}
+	for text, want := range map[string]Gateway{
+		``:                            {Rate: 1000},
+		`gateway = true`:              {Enabled: true, Rate: 1000},
+		`gateway {}`:                  {Enabled: true, Rate: 1000},
+		`gateway { rate = 50 }`:       {Enabled: true, Rate: 50},
+		`gateway { enabled = false }`: {Rate: 1000},
+	} {
+		if got := mustLoad(t, `data_dir = "/d"`+"\n"+text).Gateway; got != want {
+			t.Errorf("%s is %+v", text, got)
+		}
+	}
+	if !mustLoad(t, `data_dir = "/d"`, "-gateway").Gateway.Enabled {
+		t.Error("the flag does nothing")
+	}
+	if got := mustLoad(t, `data_dir = "/d"`, "-gateway", "-advertise-wan=gw.example").AdvertiseAddrWAN; got != "gw.example" {
+		t.Errorf("others look up %q", got)
+	}
+}
+
+func TestWhatCannotBeReached(t *testing.T) {
+	for text, want := range map[string]string{
+		`federation = 5`:                                       `federation.name: want a string`,
+		`federation { reach = "magic" }`:                       `federation.reach: "magic" is neither direct nor gateways`,
+		`federation { gateways = ["a"] }`:                      `federation.gateways: takes federation.reach = "gateways"`,
+		`federation { reach = "gateways", gateways = [":1"] }`: `federation.gateways: ":1" is neither host nor host:port`,
+		`federation { reach = "gateways", gateways = ["1","2","3","4","5","6","7","8","9"] }`: `names 9 gateways, 8 at most`,
+		`gateway = "yes"`:                                   `gateway.enabled: want`,
+		`server = true` + "\n" + `gateway = true`:           `gateway: is for client agents`,
+		`gateway = true` + "\n" + `ports { serf_wan = -1 }`: `gateway: others reach a gateway at ports.serf_wan`,
+		`gateway { rate = 0 }`:                              `gateway.rate: is 0`,
+		`advertise_addr_wan = "gw.example"`:                 `advertise_addr_wan`,
+	} {
+		if _, _, err := load(t, `data_dir = "/d"`+"\n"+text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, not %q", text, err, want)
+		}
+	}
+}
