@@ -45,6 +45,9 @@ type Config struct {
 	// ForgetAfter is how long after its failure the others forget this client; 0
 	// leaves that to them.
 	ForgetAfter time.Duration
+	// Gateway is where this client is a gateway of the datacenter, host and port; empty if it
+	// is none.
+	Gateway string
 
 	// BindAddr and BindPort are for UDP and TCP both; port 0 is any.
 	BindAddr         string
@@ -69,7 +72,7 @@ type Config struct {
 
 func (c Config) tags() map[string]string {
 	if c.Client {
-		return gossip.ForgetAfter(gossip.ClientTags(c.Self.Datacenter, c.Self.ID, c.Self.Build), c.ForgetAfter)
+		return gossip.GatewayAt(gossip.ForgetAfter(gossip.ClientTags(c.Self.Datacenter, c.Self.ID, c.Self.Build), c.ForgetAfter), c.Gateway)
 	}
 	return c.Self.Tags()
 }
@@ -131,6 +134,17 @@ func (p *Pool) Servers() []Server {
 	for _, m := range p.Members() {
 		if s, ok := gossip.ServerOf(m); ok {
 			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// Gateways returns the live members that are gateways, in order of their names.
+func (p *Pool) Gateways() []Member {
+	var out []Member
+	for _, m := range p.Members() {
+		if m.Gateway() != "" && m.Status == gossip.Alive {
+			out = append(out, m)
 		}
 	}
 	return out

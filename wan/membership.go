@@ -23,14 +23,14 @@ type Membership struct {
 	pool atomic.Pointer[Pool] // the last one, also after leaving
 	left atomic.Bool
 
-	mu       sync.Mutex // one change at a time
-	stopped  bool
-	removals string // digest that the tags show
+	mu      sync.Mutex // one change at a time
+	stopped bool
+	self    Server // what the tags show
 }
 
 // NewMembership opens the pool.
 func NewMembership(cfg Config) (*Membership, error) {
-	s := &Membership{cfg: cfg, removals: cfg.Self.Removals}
+	s := &Membership{cfg: cfg, self: cfg.Self}
 	p, err := Start(cfg)
 	if err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func (s *Membership) again() error {
 		return nil
 	}
 	cfg := s.cfg
-	cfg.Self.Removals = s.removals
+	cfg.Self = s.self
 	p, err := Start(cfg)
 	if err != nil {
 		return fmt.Errorf("take part in the federation again: %w", err)
@@ -109,18 +109,24 @@ func (s *Membership) again() error {
 
 // Announce shows in this server's tags what it knows of removed datacenters.
 func (s *Membership) Announce(removals string) error {
+	return s.show(func(self *Server) { self.Removals = removals })
+}
+
+// ReachedBy shows in this server's tags which gateways it is reached through, and where
+// they see it.
+func (s *Membership) ReachedBy(via, seen string) error {
+	return s.show(func(self *Server) { self.Via, self.Seen = via, seen })
+}
+
+func (s *Membership) show(change func(*Server)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if removals == s.removals {
+	old := s.self
+	change(&s.self)
+	if s.self == old || s.left.Load() {
 		return nil
 	}
-	s.removals = removals
-	if s.left.Load() {
-		return nil
-	}
-	self := s.cfg.Self
-	self.Removals = removals
-	return s.pool.Load().SetTags(self.Tags())
+	return s.pool.Load().SetTags(s.self.Tags())
 }
 
 // Members is Pool.Members; of a server that left it is that server alone.

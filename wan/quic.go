@@ -32,6 +32,7 @@ type quicTransport struct {
 	judge    func([]byte) // sees each packet that comes in
 	refused  func()       // is told of exchanges that claim too much
 	refuse   func(datacenter string) error
+	behind   func(ctx context.Context, addr string) ([]string, error) // nil without gateways
 	packets  chan *memberlist.Packet
 	streams  chan net.Conn
 
@@ -178,10 +179,37 @@ func (c *quicTransport) DialAddressTimeout(a memberlist.Address, timeout time.Du
 	ctx, cancel := context.WithTimeout(c.dials, timeout)
 	defer cancel()
 	s, err := c.endpoint.Open(ctx, target(a), Protocol)
+	if errors.Is(err, transport.ErrNoProtocol) && c.behind != nil {
+		s, err = c.openBehind(ctx, a.Addr)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return newBounded(s, c.refused), nil
+}
+
+// behindTried is how many servers behind a gateway are tried.
+const behindTried = 3
+
+// openBehind opens a stream to one of the servers that are reached through a gateway.
+func (c *quicTransport) openBehind(ctx context.Context, gateway string) (transport.Stream, error) {
+	names, err := c.behind(ctx, gateway)
+	if err != nil {
+		return nil, err
+	}
+	errs := []error{fmt.Errorf("gateway %s reaches %d servers", gateway, len(names))}
+	for _, name := range names[:min(len(names), behindTried)] {
+		if err := c.refuse(datacenterOf(name)); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		s, err := c.endpoint.Open(ctx, transport.Target{Addr: gateway, Name: name}, Protocol)
+		if err == nil {
+			return s, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
 }
 
 // StreamCh implements memberlist.Transport.

@@ -80,6 +80,9 @@ type Config struct {
 	Timing           gossip.Timing
 	// Allowed are the networks whose servers may join; none means all.
 	Allowed []netip.Prefix
+	// Behind returns the servers that are reached through a gateway at an address, for who
+	// joins there; nil if there are no gateways.
+	Behind func(ctx context.Context, addr string) (names []string, err error)
 	// Refuse returns why no server of a datacenter is a member, nil if they may be.
 	// What it refuses is not connected to and not listed. Nil refuses none.
 	Refuse func(datacenter string) error
@@ -134,7 +137,7 @@ func (p *Pool) start(cfg Config) error {
 		watch.NodeAwareTransport = cfg.Transport(watch.judge)
 	} else {
 		p.quic = newQUICTransport(cfg.Endpoint, watch.judge, p.metrics.refused.Inc)
-		p.quic.refuse = cfg.Refuse
+		p.quic.refuse, p.quic.behind = cfg.Refuse, cfg.Behind
 		if err := cfg.Endpoint.Handle(Protocol, p.quic.protocol()); err != nil {
 			return fmt.Errorf("start WAN gossip: %w", err)
 		}

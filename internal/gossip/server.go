@@ -3,6 +3,7 @@ package gossip
 import (
 	"net"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -23,6 +24,9 @@ const (
 	tagBuild      = "build"
 	tagSegment    = "segment"
 	tagRemovals   = "removals"
+	tagVia        = "via"
+	tagSeen       = "seen"
+	tagGateway    = "gateway"
 	tagVersion    = "legate"
 	tagReconnect  = "rc_tm"
 	tagLevel      = "level"
@@ -53,6 +57,10 @@ type Server struct {
 	// Damped: it failed and came back again and again, so it should be asked
 	// last. Only the WAN pool sets it.
 	Damped bool
+	// Via lists the gateways that servers of other datacenters reach it through, host and port,
+	// separated by commas; empty for none. Seen is where one of them sees it, if that is
+	// another address than it has itself.
+	Via, Seen string
 	// Removals stands for what it knows of removed datacenters; empty for
 	// nothing.
 	Removals string
@@ -81,6 +89,12 @@ func (s Server) Tags() map[string]string {
 	if s.Removals != "" {
 		tags[tagRemovals] = s.Removals
 	}
+	if s.Via != "" {
+		tags[tagVia] = s.Via
+	}
+	if s.Seen != "" {
+		tags[tagSeen] = s.Seen
+	}
 	if s.Version != "" {
 		tags[tagVersion] = s.Version
 	}
@@ -91,6 +105,14 @@ func (s Server) Tags() map[string]string {
 		tags[tagExpect] = strconv.Itoa(s.Expect)
 	}
 	return tags
+}
+
+// Gateways are those of Via.
+func (s Server) Gateways() []string {
+	if s.Via == "" {
+		return nil
+	}
+	return strings.Split(s.Via, ",")
 }
 
 // RPCAddr is where the server takes calls of its datacenter, host and port.
@@ -112,6 +134,19 @@ func ForgetAfter(tags map[string]string, d time.Duration) map[string]string {
 	}
 	return tags
 }
+
+// GatewayAt adds to the tags of a client agent where it is a gateway, host and port; an empty
+// one adds nothing.
+func GatewayAt(tags map[string]string, addr string) map[string]string {
+	if addr != "" {
+		tags[tagGateway] = addr
+	}
+	return tags
+}
+
+// Gateway is where the member is a gateway of its datacenter, host and port; empty if it
+// is none.
+func (m Member) Gateway() string { return m.Tags[tagGateway] }
 
 func commonTags(role, datacenter, id, build string) map[string]string {
 	return map[string]string{
@@ -139,7 +174,7 @@ func ServerOf(m Member) (Server, bool) {
 		return Server{}, false
 	}
 	s := Server{Name: m.Name, ID: m.ID(), Datacenter: m.Datacenter(), Addr: m.Addr, WANAddr: m.Tags[tagWANAddr],
-		Bootstrap: m.Tags[tagBootstrap] == "1", ReadReplica: m.Tags[tagReplica] == "1" || m.Tags[tagNonVoter] == "1", Build: m.Tags[tagBuild], Version: m.Tags[tagVersion], Status: m.Status, Removals: m.Tags[tagRemovals]}
+		Bootstrap: m.Tags[tagBootstrap] == "1", ReadReplica: m.Tags[tagReplica] == "1" || m.Tags[tagNonVoter] == "1", Build: m.Tags[tagBuild], Version: m.Tags[tagVersion], Status: m.Status, Removals: m.Tags[tagRemovals], Via: m.Tags[tagVia], Seen: m.Tags[tagSeen]}
 	s.Level = 1
 	if n, err := strconv.ParseUint(m.Tags[tagLevel], 10, 16); err == nil && n > 1 {
 		s.Level = uint16(n)
