@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/legate-project/legate/agent/certificates"
+	"github.com/legate-project/legate/agent/reach"
 	"github.com/legate-project/legate/client"
 	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/lan"
@@ -19,7 +20,7 @@ import (
 // startClient starts what carries this agent's calls to servers.
 func (a *Agent) startClient(_ context.Context, id transport.Identity) error {
 	addr := a.bind("", 0) // calls go out from any port
-	endpoint, err := a.endpoint("lan", addr, id, nil)
+	endpoint, err := a.endpoint("lan", addr, id)
 	if err != nil {
 		return fmt.Errorf("open a socket for calls on %s: %w", addr, err)
 	}
@@ -38,6 +39,11 @@ func (a *Agent) startClient(_ context.Context, id transport.Identity) error {
 	}
 	if err := a.enroll(endpoint, list); err != nil {
 		return err
+	}
+	if a.cfg.Gateway.Enabled {
+		if err := a.startGateway(id); err != nil {
+			return err
+		}
 	}
 	servers := client.New(client.Config{Datacenter: a.cfg.Datacenter, Servers: list, Transport: endpoint, Streams: endpoint,
 		HoldTimeout: a.cfg.Performance.RPCHoldTimeout, Timeout: a.limits.Timeout, Rate: a.limits.Calls, Log: a.log, Registerer: a.reg})
@@ -69,4 +75,18 @@ func (a *Agent) enroll(endpoint *transport.Endpoint, list *serverList) error {
 		}
 	}}
 	return a.group.Go("certificate from servers", func(ctx context.Context) { a.certs.Enroll(ctx, e) })
+}
+
+// startGateway has this client agent carry what servers of datacenters say to each other.
+func (a *Agent) startGateway(id transport.Identity) error {
+	addr, c := a.bind(a.cfg.SerfWANBind, a.cfg.Ports.SerfWAN), reach.NewCarrier()
+	e, err := a.endpoint("wan", addr, id, a.wraps, c.Under)
+	if err != nil {
+		return fmt.Errorf("listen as a gateway on %s (ports.serf_wan): %w", addr, err)
+	}
+	r, err := c.Carry(e, reach.Config{Agent: a.cfg, Log: a.log, Registerer: a.reg})
+	if err != nil {
+		return err
+	}
+	return a.group.OnStop("gateway", r.Stop)
 }

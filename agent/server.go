@@ -19,6 +19,7 @@ import (
 
 	"github.com/legate-project/legate/agent/certificates"
 	"github.com/legate-project/legate/agent/events"
+	"github.com/legate-project/legate/agent/reach"
 	"github.com/legate-project/legate/agent/recovery"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/consensus"
@@ -60,6 +61,7 @@ type serverParts struct {
 	// raftStreams are what Raft is connected by.
 	raftStreams *consensus.TCPTransport
 	router      *federation.Router // nil without WAN
+	ways        *reach.Ways        // nil without WAN
 
 	lanMu     sync.Mutex // guards selfLAN and telling of it
 	selfLAN   lan.Server
@@ -260,7 +262,7 @@ func (s *serverParts) openRPC(id transport.Identity) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for Raft on %s (ports.server): %w", addr, err)
 	}
-	if s.rpc, err = a.endpoint("lan", addr, id, nil); err != nil {
+	if s.rpc, err = a.endpoint("lan", addr, id); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen for calls on %s (ports.server): %w", addr, err), listener.Close())
 	}
 	a.calls = s.rpc
@@ -281,14 +283,18 @@ const (
 	wanKeepAlive = 3 * time.Second
 )
 
+// wraps puts an emulated network under the endpoint between datacenters.
+func (a *Agent) wraps(c *transport.Config) {
+	if a.opts.WrapWAN != nil {
+		c.Conn = a.opts.WrapWAN(c.Conn)
+	}
+}
+
 // endpoint opens a QUIC endpoint that is closed when the agent stops.
-func (a *Agent) endpoint(name, addr string, id transport.Identity, wrap func(net.PacketConn) net.PacketConn) (*transport.Endpoint, error) {
+func (a *Agent) endpoint(name, addr string, id transport.Identity, changes ...func(*transport.Config)) (*transport.Endpoint, error) {
 	conn, err := net.ListenPacket("udp", addr)
 	if err != nil {
 		return nil, err
-	}
-	if wrap != nil {
-		conn = wrap(conn)
 	}
 	key, err := a.dir.resetKey()
 	if err != nil {
@@ -301,9 +307,12 @@ func (a *Agent) endpoint(name, addr string, id transport.Identity, wrap func(net
 		cfg.HandshakeTimeout, cfg.IdleTimeout, cfg.KeepAlive = lanHandshake, lanSilence, lanKeepAlive
 		cfg.DeafAfter, cfg.Gate = lanDeaf, a.limits.RPC
 	}
+	for _, change := range changes {
+		change(&cfg)
+	}
 	e, err := transport.New(cfg)
 	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, errors.Join(err, cfg.Conn.Close())
 	}
 	return e, a.group.OnStop(name+" endpoint", e.Close)
 }
@@ -374,14 +383,14 @@ func (a *Agent) openLAN(self lan.Server, list *serverList, changed func()) error
 	}
 	p, err := lan.Start(lan.Config{
 		Self: self, Client: !a.cfg.Server, BindAddr: orElse(a.cfg.SerfLANBind, a.cfg.BindAddr), BindPort: a.cfg.Ports.SerfLAN,
-		AdvertiseAddr: a.cfg.AdvertiseAddr, AdvertisePort: a.cfg.Ports.SerfLAN, Keyring: a.keys.LAN, Allowed: networks(a.cfg.SerfLANAllowedCIDRs), Gate: a.limits.Gossip, ForgetAfter: a.cfg.AdvertiseReconnectTimeout,
+		AdvertiseAddr: a.cfg.AdvertiseAddr, AdvertisePort: a.cfg.Ports.SerfLAN, Keyring: a.keys.LAN, Allowed: networks(a.cfg.SerfLANAllowedCIDRs), Gate: a.limits.Gossip, ForgetAfter: a.cfg.AdvertiseReconnectTimeout, Gateway: reach.GatewayAddr(a.cfg),
 		SnapshotPath: a.dir.sub(gossipFolder, "local.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
 		Profile: a.profile(gossip.LAN), Timing: a.lanTiming(), OnChange: func(e lan.Event) {
 			if e.Kind == gossip.User {
 				a.takeEvent(e)
 				return
 			}
-			a.members.event("lan", e, func(string) bool { return false })
+			a.members.Event("lan", e, func(string) bool { return false })
 			refresh()
 			a.forgetFailed(e)
 		},

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/legate-project/legate/agent/reach"
 	"github.com/legate-project/legate/federation"
 	"github.com/legate-project/legate/federation/removal"
 	"github.com/legate-project/legate/internal/gossip"
@@ -31,8 +32,12 @@ func (s *serverParts) startWAN() error {
 	if err != nil {
 		return err
 	}
-	if s.between, err = a.endpoint("wan", addr, id, a.opts.WrapWAN); err != nil {
+	s.ways = reach.New(reach.Config{Agent: a.cfg, Gateways: a.lan.Gateways, Refuse: s.refuse, Log: a.log, Registerer: a.reg})
+	if s.between, err = a.endpoint("wan", addr, id, a.wraps, s.ways.Under); err != nil {
 		return fmt.Errorf("listen for other datacenters on %s (ports.serf_wan): %w", addr, err)
+	}
+	if err := errors.Join(s.ways.Open(s.between), a.group.OnStop("flows", s.ways.Stop)); err != nil {
+		return err
 	}
 	if err := s.openRemovals(); err != nil {
 		return err
@@ -57,10 +62,10 @@ func (s *serverParts) startWAN() error {
 	p, err := wan.NewMembership(wan.Config{
 		Self: wan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, RPCPort: a.cfg.Ports.Server,
 			WANPort: a.cfg.Ports.SerfWAN, Build: version.Build(), Version: a.opts.Version, Removals: s.records.Digest()},
-		Refuse: s.refuse, Allowed: networks(a.cfg.SerfWANAllowedCIDRs),
-		Federation: a.cfg.Federation, Endpoint: s.between, Keyring: a.keys.WAN, AdvertiseAddr: a.cfg.AdvertiseAddrWAN, AdvertisePort: a.cfg.Ports.SerfWAN,
+		Behind: s.ways.Behind, Refuse: s.refuse, Allowed: networks(a.cfg.SerfWANAllowedCIDRs),
+		Federation: a.cfg.Federation.Name, Endpoint: s.between, Keyring: a.keys.WAN, AdvertiseAddr: a.cfg.AdvertiseAddrWAN, AdvertisePort: a.cfg.Ports.SerfWAN,
 		SnapshotPath: a.dir.sub(gossipFolder, "remote.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
-		Profile: a.profile(gossip.WAN), Timing: a.wanTiming(), OnChange: func(e wan.Event) { a.members.event("wan", e, damped); refresh() },
+		Profile: a.profile(gossip.WAN), Timing: a.wanTiming(), OnChange: func(e wan.Event) { a.members.Event("wan", e, damped); refresh() },
 		Log: a.log.With("component", "gossip", "pool", "wan"), Registerer: a.reg,
 	})
 	if err != nil {
@@ -70,6 +75,9 @@ func (s *serverParts) startWAN() error {
 	context.AfterFunc(a.group.Context(), p.CancelDials) // a join must not hold up the stop
 	pool.Store(p)
 	refresh()
+	if err := s.ways.Keep(p.ReachedBy); err != nil {
+		return err
+	}
 	if err := a.group.OnStop("WAN pool", p.Stop); err != nil {
 		return err
 	}
@@ -96,15 +104,17 @@ func (s *serverParts) routes(p *wan.Membership) {
 	measured := map[string]time.Duration{}
 	for _, path := range s.between.Stats() {
 		if path.RTT > 0 {
-			measured[path.Target.Addr] = path.RTT
+			measured[path.Peer.NodeID] = path.RTT
 		}
 	}
 	var peers []federation.Peer
-	for _, srv := range p.Servers() {
+	servers := p.Servers()
+	s.ways.Learn(servers)
+	for _, srv := range servers {
 		peer := federation.Peer{Server: srv}
 		name := wan.FullName(srv.Name, srv.Datacenter)
 		peer.Coordinate, _ = p.CoordinateOf(name)
-		peer.Measured = measured[federation.TargetOf(srv).Addr]
+		peer.Measured = measured[srv.ID]
 		peers = append(peers, peer)
 	}
 	s.router.Update(p.Coordinate(), peers)

@@ -94,7 +94,7 @@ func New(cfg Config) (*Certificates, error) {
 
 // Check returns every fault of the files that a configuration names.
 func Check(cfg *config.Config) []error {
-	self := identity.Peer{Federation: cfg.Federation, Datacenter: cfg.Datacenter, Name: cfg.NodeName, Server: cfg.Server}
+	self := identity.Peer{Federation: cfg.Federation.Name, Datacenter: cfg.Datacenter, Name: cfg.NodeName, Server: cfg.Server}
 	c := &Certificates{identity: identity.NewDelegated(self, nil), now: time.Now, domain: cfg.Domain, hasHTTPS: len(cfg.HTTPSAddrs()) > 0}
 	_, err := c.Prepare(cfg.TLS)
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {

@@ -1,0 +1,231 @@
+// Package reach knows how this server reaches those of other datacenters and is reached by
+// them: directly, or through gateways (package gateway).
+package reach
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/gateway"
+	"github.com/legate-project/legate/transport/relay"
+	"github.com/legate-project/legate/wan"
+)
+
+const (
+	// maxVia bounds the gateways that a server shows in its tags, maxViaBytes their text:
+	// all tags of a member have 512 bytes.
+	maxVia      = 3
+	maxViaBytes = 150
+)
+
+// Config makes Ways.
+type Config struct {
+	Agent *config.Config
+	// Gateways are those of the own datacenter.
+	Gateways func() []gossip.Member
+	// Refuse returns why servers of a datacenter are refused, nil if they are not.
+	Refuse func(datacenter string) error
+
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Ways are how this server reaches those of other datacenters.
+type Ways struct {
+	cfg   Config
+	board *relay.Board
+	relay *gateway.Relay // nil before Open
+
+	known  atomic.Pointer[known]
+	behind sync.Map // addresses where who joined found a gateway
+}
+
+// known is what servers of other datacenters show of themselves: node.datacenter by node
+// ID, and the gateways of each that has some.
+type known struct {
+	names map[string]string
+	via   map[string][]string
+}
+
+// New returns ways that are direct until Learn says otherwise.
+func New(cfg Config) *Ways {
+	w := &Ways{cfg: cfg, board: relay.NewBoard()}
+	w.known.Store(&known{})
+	return w
+}
+
+// Under puts flows under an endpoint.
+func (w *Ways) Under(c *transport.Config) {
+	c.Conn = relay.Wrap(c.Conn, w.board)
+	c.Route = w.route
+}
+
+// Open serves flows on the endpoint that they are under.
+func (w *Ways) Open(e *transport.Endpoint) (err error) {
+	w.relay, err = gateway.New(gateway.Config{Endpoint: e, Board: w.board, Refuse: w.cfg.Refuse, Log: w.cfg.Log, Registerer: w.cfg.Registerer})
+	return err
+}
+
+// Stop ends all flows.
+func (w *Ways) Stop(ctx context.Context) error { return w.relay.Stop(ctx) }
+
+// route is where to dial a server of another datacenter; nil is its address.
+func (w *Ways) route(ctx context.Context, t transport.Target) (*net.UDPAddr, error) {
+	k := w.known.Load()
+	name := cmp.Or(k.names[t.NodeID], t.Name)
+	if w.relay == nil || w.near(name) {
+		return nil, nil
+	}
+	out, _ := w.own()
+	way := gateway.Way{Server: name, Gateways: out, Addr: t.Addr, Via: k.via[name]}
+	if _, joins := w.behind.Load(t.Addr); joins && way.Via == nil {
+		way.Via = []string{t.Addr}
+	}
+	if way.Via != nil {
+		way.Addr = ""
+	}
+	if way.Gateways == nil {
+		way.Gateways, way.Via = way.Via, nil
+	}
+	if way.Gateways == nil {
+		return nil, nil
+	}
+	return w.relay.Route(ctx, way)
+}
+
+// near reports whether a server is one of the own datacenter, which dial each other, or of
+// none that is known.
+func (w *Ways) near(name string) bool {
+	dot := strings.LastIndexByte(name, '.')
+	return dot < 0 || name[dot+1:] == w.cfg.Agent.Datacenter
+}
+
+// Learn notes how servers say that they are reached.
+func (w *Ways) Learn(servers []wan.Server) {
+	k := &known{names: map[string]string{}, via: map[string][]string{}}
+	for _, srv := range servers {
+		name := wan.FullName(srv.Name, srv.Datacenter)
+		if srv.ID != "" {
+			k.names[srv.ID] = name
+		}
+		if list := srv.Gateways(); list != nil {
+			k.via[name] = list
+		}
+	}
+	w.known.Store(k)
+}
+
+// Behind lists the servers behind a gateway, for who joins there.
+func (w *Ways) Behind(ctx context.Context, addr string) ([]string, error) {
+	names, err := w.relay.Servers(ctx, addr)
+	if err == nil {
+		w.behind.Store(addr, struct{}{})
+	}
+	return names, err
+}
+
+// own are the gateways of this datacenter that everything between datacenters goes
+// through, as servers inside reach them, and by those how others do.
+func (w *Ways) own() (inside []string, outside map[string]string) {
+	if w.cfg.Agent.Federation.Reach != config.ReachGateways {
+		return nil, nil
+	}
+	outside = map[string]string{}
+	for _, m := range w.cfg.Gateways() {
+		_, port, err := net.SplitHostPort(m.Gateway())
+		if err != nil {
+			continue
+		}
+		addr := net.JoinHostPort(m.Addr, port)
+		outside[addr] = m.Gateway()
+		inside = append(inside, addr)
+	}
+	return inside, outside
+}
+
+// Keep keeps this server reached through gateways, if it is to be, and has those shown.
+func (w *Ways) Keep(show func(via, seen string) error) error {
+	cfg := w.cfg.Agent
+	if cfg.Federation.Reach != config.ReachGateways {
+		return nil
+	}
+	var outside map[string]string
+	find := func() (list []string) {
+		list, outside = w.own()
+		for _, g := range cfg.Federation.Gateways {
+			list = append(list, withPort(g, cfg.Ports.SerfWAN))
+		}
+		return list
+	}
+	self := net.JoinHostPort(cfg.AdvertiseAddrWAN, strconv.Itoa(cfg.Ports.SerfWAN))
+	return w.relay.Keep(find, func(now []gateway.Registered) {
+		var via []string
+		seen := ""
+		for _, g := range now {
+			if g.Err != nil {
+				w.cfg.Log.Warn("this server is not reached through a gateway", "gateway", g.Gateway, "error", g.Err)
+				continue
+			}
+			via = append(via, cmp.Or(outside[g.Gateway], g.Gateway))
+			if g.Observed != self {
+				seen = cmp.Or(seen, g.Observed)
+			}
+		}
+		if via == nil {
+			return // what is shown is as good as nothing, and may hold again
+		}
+		if err := show(fitting(via), seen); err != nil {
+			w.cfg.Log.Warn("others were not told which gateways this server is reached through", "error", err)
+		}
+	})
+}
+
+// fitting are as many gateways as the tags have room for.
+func fitting(via []string) string {
+	via = via[:min(len(via), maxVia)]
+	for len(via) > 1 && len(strings.Join(via, ",")) > maxViaBytes {
+		via = via[:len(via)-1]
+	}
+	return strings.Join(via, ",")
+}
+
+func withPort(addr string, port int) string {
+	if _, _, err := net.SplitHostPort(addr); err == nil {
+		return addr
+	}
+	return net.JoinHostPort(strings.Trim(addr, "[]"), strconv.Itoa(port))
+}
+
+// GatewayAddr is where others reach a client agent that is a gateway, host and port; empty
+// if it is none.
+func GatewayAddr(cfg *config.Config) string {
+	if !cfg.Gateway.Enabled {
+		return ""
+	}
+	return net.JoinHostPort(cfg.AdvertiseAddrWAN, strconv.Itoa(cfg.Ports.SerfWAN))
+}
+
+// Carrier is what a gateway has under its endpoint.
+type Carrier struct{ board *relay.Board }
+
+// NewCarrier returns a carrier that carries nothing before Carry.
+func NewCarrier() Carrier { return Carrier{relay.NewBoard()} }
+
+// Under puts the carrier under an endpoint.
+func (c Carrier) Under(t *transport.Config) { t.Conn = relay.Wrap(t.Conn, c.board) }
+
+// Carry has the endpoint carry flows of others, until Stop of what it returns.
+func (c Carrier) Carry(e *transport.Endpoint, cfg Config) (*gateway.Relay, error) {
+	return gateway.New(gateway.Config{Endpoint: e, Board: c.board, Carries: true, Rate: cfg.Agent.Gateway.Rate * 1e6 / 8, Log: cfg.Log, Registerer: cfg.Registerer})
+}

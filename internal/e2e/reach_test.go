@@ -1,0 +1,174 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/legate-project/legate/internal/proctest"
+)
+
+// office is a datacenter behind a router that hides its addresses, and lets nothing in
+// that was not asked for from inside.
+const office = `table ip nat {
+	chain post {
+		type nat hook postrouting priority 100; policy accept;
+		ip saddr 10.2.0.0/24 masquerade random
+	}
+}
+table inet filter {
+	counter dropped {}
+	chain forward {
+		type filter hook forward priority 0; policy drop;
+		ct state established,related accept
+		ip saddr 10.2.0.0/24 accept
+		counter name dropped drop
+	}
+}`
+
+// hidden is a federation of dc1, which everybody reaches, with gateways, and of dc2 in
+// the office.
+type hidden struct {
+	fabric           *proctest.Fabric
+	router           *proctest.Host
+	a, b             *node // servers of dc1 and dc2
+	clientA, clientB *node
+	gateways         []*node // of dc1
+}
+
+func newHidden(t testing.TB) *hidden {
+	t.Helper()
+	f := proctest.NewFabric(t)
+	public, inside := f.Switch("public"), f.Switch("office")
+	h := &hidden{fabric: f, router: f.Router("router", proctest.Leg{Switch: public, CIDR: "198.51.100.2/24"}, proctest.Leg{Switch: inside, CIDR: "10.2.0.1/24"})}
+	f.Firewall(h.router, office)
+	key := keygen(t)
+	agent := func(s *proctest.Switch, name, dc, ip, gateway string, more spec) *node {
+		more.host, more.name, more.dc, more.ip, more.key = s.Host(name, ip+"/24", gateway), name, dc, ip, key
+		return start(t, more)
+	}
+	h.a = agent(public, "a", "dc1", "198.51.100.10", "", spec{expect: 1})
+	h.clientA = agent(public, "client-a", "dc1", "198.51.100.13", "", spec{lan: []string{h.a.ip}})
+	for i, name := range []string{"g1", "g2"} {
+		g := agent(public, name, "dc1", fmt.Sprintf("198.51.100.%d", 11+i), "", spec{lan: []string{h.a.ip}, flags: []string{"-gateway"}})
+		h.gateways = append(h.gateways, g)
+	}
+	reach := map[string]any{"federation": map[string]any{"reach": "gateways", "gateways": []string{"198.51.100.11", "198.51.100.12:8302"}}}
+	web := map[string]any{"service": map[string]any{"name": "web", "port": 80}}
+	h.b = agent(inside, "b", "dc2", "10.2.0.2", "10.2.0.1", spec{expect: 1, wan: []string{h.a.ip}, config: reach})
+	h.clientB = agent(inside, "client-b", "dc2", "10.2.0.3", "10.2.0.1", spec{lan: []string{h.b.ip}, config: web})
+	return h
+}
+
+// across asks both ways what needs the other datacenter.
+func (h *hidden) across(key string) error {
+	l := land{a: h.a, b: h.b, clientA: h.clientA, clientB: h.clientB}
+	return l.across(key)
+}
+
+// A datacenter that nobody can dial is a full part of the federation: it is called, its
+// names are known, and its servers are members; through one gateway, through the other
+// when that is killed, and from another public address.
+func TestADatacenterBehindNAT(t *testing.T) {
+	t.Parallel()
+	h := newHidden(t)
+	took := proctest.Until(t, patience, "both datacenters answer each other", func() error { return h.across("first") })
+	t.Logf("from the start of the last agent it took %s", took)
+	proctest.Until(t, patience, "web.service.dc2.consul through DNS of dc1", func() error {
+		if got := h.clientA.dig(t, "web.service.dc2.consul"); got != "10.2.0.3" {
+			return fmt.Errorf("dig answers %q", got)
+		}
+		return nil
+	})
+	shown := regexp.MustCompile(`(?m)^b\.dc2 .*seen=198\.51\.100\.2:\d+.*via=198\.51\.100\.11:8302,198\.51\.100\.12:8302`)
+	proctest.Until(t, patience, "members -wan -detailed shows how it is reached", func() error {
+		if r := h.a.cli("members", "-wan", "-detailed"); !shown.MatchString(r.Stdout) || strings.Count(r.Stdout, " alive ") != 2 {
+			return fmt.Errorf("%s%s", r.Stdout, r.Stderr)
+		}
+		return nil
+	})
+	proctest.Until(t, patience, "rtt -wan", func() error {
+		if r := h.a.cli("rtt", "-wan", "a.dc1", "b.dc2"); r.Code != 0 {
+			return fmt.Errorf("%s%s", r.Stdout, r.Stderr)
+		}
+		return nil
+	})
+
+	h.gateways[0].Kill()
+	killed := time.Now()
+	proctest.Until(t, patience, "they go on when a gateway is killed", func() error { return h.across("second") })
+	t.Logf("a gateway was killed, and after %s all ways worked", time.Since(killed))
+
+	// The provider gives the office another address.
+	out := strings.Fields(proctest.Tool(t, h.router, "", "ip", "-o", "route", "get", "198.51.100.10"))
+	public := out[2]
+	proctest.Tool(t, h.router, "", "ip", "addr", "add", "198.51.100.3/24", "dev", public)
+	proctest.Tool(t, h.router, "", "ip", "addr", "del", "198.51.100.2/24", "dev", public)
+	proctest.Tool(t, h.router, "", "ip", "addr", "replace", "198.51.100.3/24", "dev", public)
+	moved := time.Now()
+	proctest.Until(t, patience, "they go on from another address", func() error { return h.across("third") })
+	t.Logf("the address changed, and after %s all ways worked", time.Since(moved))
+	proctest.Until(t, patience, "the new address is shown", func() error {
+		if r := h.a.cli("members", "-wan", "-detailed"); !strings.Contains(r.Stdout, "seen=198.51.100.3:") {
+			return fmt.Errorf("%s%s", r.Stdout, r.Stderr)
+		}
+		return nil
+	})
+	if n := h.fabric.Counter(h.router, "dropped"); n > 0 {
+		t.Logf("%d packets from outside were dropped", n)
+	}
+}
+
+// A datacenter in a network of its own, which only its gateways leave: everything goes
+// through them, in both directions, and one joins at a gateway.
+func TestADatacenterBehindItsOwnGateways(t *testing.T) {
+	t.Parallel()
+	f := proctest.NewFabric(t)
+	public, inside := f.Switch("public"), f.Switch("private")
+	key := keygen(t)
+	reach := map[string]any{"federation": map[string]any{"reach": "gateways"}}
+	a := start(t, spec{host: public.Host("a", "198.51.100.10/24", ""), name: "a", dc: "dc1", ip: "198.51.100.10", key: key, expect: 1})
+	clientA := start(t, spec{host: public.Host("client-a", "198.51.100.13/24", ""), name: "client-a", dc: "dc1", ip: "198.51.100.13", key: key, lan: []string{a.ip}})
+	b := start(t, spec{host: inside.Host("b", "10.2.0.2/24", ""), name: "b", dc: "dc2", ip: "10.2.0.2", key: key, expect: 1, config: reach})
+	clientB := start(t, spec{host: inside.Host("client-b", "10.2.0.3/24", ""), name: "client-b", dc: "dc2", ip: "10.2.0.3", key: key, lan: []string{b.ip}})
+	var gateways []*node
+	for i := range 2 {
+		name, in, out := fmt.Sprint("g", i), fmt.Sprintf("10.2.0.%d", 8+i), fmt.Sprintf("198.51.100.%d", 20+i)
+		edge := f.Router(name, proctest.Leg{Switch: public, CIDR: out + "/24"}, proctest.Leg{Switch: inside, CIDR: in + "/24"})
+		f.Firewall(edge, nothing)
+		gateways = append(gateways, start(t, spec{host: edge, name: name, dc: "dc2", ip: in, key: key, lan: []string{b.ip},
+			config: map[string]any{"gateway": true, "serf_wan": "0.0.0.0", "advertise_addr_wan": out}}))
+	}
+	reached := func(n *node, via string) {
+		t.Helper()
+		proctest.Until(t, patience, n.name+" shows "+via, func() error {
+			if r := n.cli("members", "-wan", "-detailed"); !strings.Contains(r.Stdout, via) {
+				return fmt.Errorf("%s%s", r.Stdout, r.Stderr)
+			}
+			return nil
+		})
+	}
+	reached(b, "via=198.51.100.20:8302,198.51.100.21:8302,vsn")
+	a.cliOut(t, 0, "join", "-wan", "-http-addr="+a.ip+":8500", "198.51.100.20")
+	l := land{a: a, b: b, clientA: clientA, clientB: clientB}
+	proctest.Until(t, patience, "both datacenters answer each other", func() error { return l.across("first") })
+	for _, n := range []*node{a, b} {
+		proctest.Until(t, patience, "all are members at "+n.name, func() error {
+			if r := n.cli("members", "-wan"); strings.Count(r.Stdout, " alive ") != 2 {
+				return fmt.Errorf("%s%s", r.Stdout, r.Stderr)
+			}
+			return nil
+		})
+	}
+	gateways[0].Kill()
+	proctest.Until(t, patience, "they go on when a gateway is killed", func() error { return l.across("second") })
+	reached(a, "via=198.51.100.21:8302,vsn")
+	gateways[0].start()
+	reached(a, "via=198.51.100.20:8302,198.51.100.21:8302,vsn")
+	gateways[1].Kill()
+	proctest.Until(t, patience, "they go on when the other one is killed", func() error { return l.across("third") })
+}
