@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -39,39 +38,44 @@ func (c *conn) peerKeys() [3]peerKey {
 	return [3]peerKey{{"id " + p.NodeID, c.protocol}, {"name " + p.FullName(), c.protocol}, {"addr " + c.remote.Addr.String(), c.protocol}}
 }
 
-// peerKey is the key of the connections that may serve the path: by who must be at the
-// other end as far as that is known. Where that end is does not matter then: it may be behind
-// others, and have dialled itself.
-func (k pathKey) peerKey() peerKey {
-	switch t := k.target; {
-	case t.NodeID != "":
+// peerKey is the key of the connections that may serve the path: those with its address,
+// or, of a peer that is behind others, those with that peer, wherever it dialled from.
+func (k pathKey) peerKey(behind map[string]struct{}) peerKey {
+	t := k.target
+	if _, ok := behind[t.NodeID]; ok {
 		return peerKey{"id " + t.NodeID, k.protocol}
-	case strings.Contains(t.Name, "."):
-		return peerKey{"name " + t.Name, k.protocol}
-	default:
-		return peerKey{"addr " + t.Addr, k.protocol}
 	}
+	if _, ok := behind[t.Name]; ok {
+		return peerKey{"name " + t.Name, k.protocol}
+	}
+	return peerKey{"addr " + t.Addr, k.protocol}
 }
 
-// serves reports whether the path may use the connection.
-func (k pathKey) serves(c *conn) bool {
-	return k.protocol == c.protocol && slices.Contains(c.keys[:], k.peerKey()) && k.target.matches(c.remote.Peer)
+// serves reports whether a path may use the connection.
+func (e *Endpoint) serves(k pathKey, c *conn) bool {
+	return k.protocol == c.protocol && slices.Contains(c.keys[:], k.peerKey(*e.behind.Load())) && k.target.matches(c.remote.Peer)
 }
+
+// Behind says which peers are behind others, by node ID and by node.datacenter: for them it
+// does not matter from which address they dialled. For all others it does: who answers at
+// another address may be a process that took the place of the one that is meant.
+func (e *Endpoint) Behind(peers map[string]struct{}) { e.behind.Store(&peers) }
 
 // path is the pool of connections to one target for one protocol.
 type path struct {
 	e    *Endpoint
 	key  pathKey
-	peer peerKey // of key
-	size int     // most connections
-	grow int64   // requests in flight on each connection before another is dialled
+	size int   // most connections
+	grow int64 // requests in flight on each connection before another is dialled
 
 	lossy bool // the protocol is for networks that lose packets
 
 	mu       sync.Mutex
-	loss     counted.Loss // as the connections count it
-	pairs    counted.Loss // as requests that went twice show it
-	paired   time.Time    // when the last of them went to learn about it
+	behind   *map[string]struct{} // the endpoint's, that peer was made of
+	peer     peerKey              // of the connections that others made
+	loss     counted.Loss         // as the connections count it
+	pairs    counted.Loss         // as requests that went twice show it
+	paired   time.Time            // when the last of them went to learn about it
 	conns    []*conn
 	attempt  *attempt // the one dial that is under way, or nil
 	failures int
@@ -105,7 +109,7 @@ func (e *Endpoint) path(t Target, protocol string) (*path, error) {
 	if len(e.paths) >= maxPaths {
 		return nil, fmt.Errorf("reach %s: %w: %d targets are in use already", t, ErrUnreachable, maxPaths)
 	}
-	p := &path{e: e, key: key, peer: key.peerKey(), size: e.cfg.PoolSize, grow: growAt, lossy: proto.Lossy, lastUsed: time.Now()}
+	p := &path{e: e, key: key, size: e.cfg.PoolSize, grow: growAt, lossy: proto.Lossy, lastUsed: time.Now()}
 	if proto.PoolSize > 0 {
 		p.size = proto.PoolSize
 	}
@@ -213,6 +217,9 @@ func (p *path) usable(yield func(*conn) bool) {
 	}
 	p.e.mu.Lock()
 	defer p.e.mu.Unlock()
+	if behind := p.e.behind.Load(); behind != p.behind {
+		p.behind, p.peer = behind, p.key.peerKey(*behind)
+	}
 	for _, c := range p.e.byPeer[p.peer] {
 		if c.path != p && p.key.target.matches(c.remote.Peer) && !yield(c) {
 			return
@@ -284,7 +291,7 @@ func (p *path) lost(c *conn, cause error) {
 
 // heard ends the pauses of the paths to a peer that just reached us.
 func (e *Endpoint) heard(c *conn) {
-	e.unpause(func(k pathKey) bool { return k.serves(c) })
+	e.unpause(func(k pathKey) bool { return e.serves(k, c) })
 }
 
 // Anew ends the pauses after failed dials for a protocol: for who was told to try
@@ -302,7 +309,7 @@ func (e *Endpoint) unpause(match func(pathKey) bool) {
 // end with the news that it works. Nor does one connection say so of a peer that another
 // one reaches: that of a process before its restart ends after the next one has come.
 func (e *Endpoint) gaveUp(c *conn) {
-	e.each(func(k pathKey) bool { return k.serves(c) }, func(p *path) {
+	e.each(func(k pathKey) bool { return e.serves(k, c) }, func(p *path) {
 		if best, _, _ := p.pick(); best == nil {
 			p.mute = !p.lossy
 		}

@@ -11,8 +11,8 @@ import (
 // nowhere is an address that nobody answers at.
 const nowhere = "127.0.0.1:9"
 
-// TestWhoDialledDoesNotMatter: who cannot be dialled is called on the connection that it
-// made, whatever the address that others know it by.
+// TestWhoDialledDoesNotMatter: who is behind others and cannot be dialled is called on the
+// connection that it made, whatever the address that it is known by.
 func TestWhoDialledDoesNotMatter(t *testing.T) {
 	t.Parallel()
 	quick := func(c *Config) { c.HandshakeTimeout = 200 * time.Millisecond }
@@ -28,6 +28,10 @@ func TestWhoDialledDoesNotMatter(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, 10*time.Second, "the connection is known", func() bool { return len(a.snapshot()) == 1 })
+	if _, err := a.RoundTrip(within(t, 10*time.Second), known[0], testProtocol, nil, nil); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("who is not known to be behind others answers from another address: %v", err)
+	}
+	a.Behind(map[string]struct{}{"id-b": {}, "b.dc1": {}})
 	for _, target := range known {
 		if answer, err := a.RoundTrip(within(t, 10*time.Second), target, testProtocol, nil, []byte("x")); err != nil || string(answer) != "x" {
 			t.Errorf("%s: %q, %v", target, answer, err)

@@ -296,6 +296,8 @@ type Endpoint struct {
 	paths  map[pathKey]*path
 	conns  map[*conn]struct{}
 	byPeer map[peerKey][]*conn
+
+	behind atomic.Pointer[map[string]struct{}]
 }
 
 // New opens the endpoint on cfg.Conn: it listens at once. When it fails the
@@ -324,6 +326,7 @@ func New(cfg Config) (*Endpoint, error) {
 			InitialConnectionReceiveWindow: 2 << 20,
 		},
 	}
+	e.behind.Store(&map[string]struct{}{})
 	e.numbers.init()
 	e.workers = lifecycle.NewWorkers(e.group, "request", idleWorkers)
 	protocols := maps.Clone(cfg.Protocols)

@@ -47,6 +47,8 @@ type Ways struct {
 	board *relay.Board
 	relay *gateway.Relay // nil before Open
 
+	endpoint *transport.Endpoint // that the flows are under
+
 	known  atomic.Pointer[known]
 	behind sync.Map // addresses where who joined found a gateway
 }
@@ -73,6 +75,7 @@ func (w *Ways) Under(c *transport.Config) {
 
 // Open serves flows on the endpoint that they are under.
 func (w *Ways) Open(e *transport.Endpoint) (err error) {
+	w.endpoint = e
 	w.relay, err = gateway.New(gateway.Config{Endpoint: e, Board: w.board, Refuse: w.cfg.Refuse, Log: w.cfg.Log, Registerer: w.cfg.Registerer})
 	return err
 }
@@ -124,6 +127,13 @@ func (w *Ways) Learn(servers []wan.Server) {
 		}
 	}
 	w.known.Store(k)
+	behind := map[string]struct{}{}
+	for id, name := range k.names {
+		if k.via[name] != nil && !w.near(name) {
+			behind[id], behind[name] = struct{}{}, struct{}{}
+		}
+	}
+	w.endpoint.Behind(behind)
 }
 
 // Behind lists the servers behind a gateway, for who joins there.

@@ -88,6 +88,15 @@ func (n *node) end(t testing.TB) {
 
 func carries(c *Config) { c.Carries = true }
 
+// knows has the node take others for behind gateways.
+func (n *node) knows(others ...*node) {
+	behind := map[string]struct{}{}
+	for _, o := range others {
+		behind[o.name], behind["id-"+o.Peer().Name] = struct{}{}, struct{}{}
+	}
+	n.Behind(behind)
+}
+
 // reachedBy registers with gateways and waits until they know it.
 func (n *node) reachedBy(t testing.TB, gateways ...*node) {
 	t.Helper()
@@ -172,6 +181,7 @@ func TestServersCallEachOtherThroughAGateway(t *testing.T) {
 	b.reachedBy(t, g)
 	a.uses(g)
 	a.mustCall(t, b)
+	b.knows(a)
 	b.mustCall(t, a) // over the connection that a made
 	if got, err := a.Servers(t.Context(), g.addr()); err != nil || !slices.Equal(got, []string{b.name}) {
 		t.Errorf("the gateway reaches %v, %v", got, err)
@@ -265,10 +275,12 @@ func TestFlowsGoOn(t *testing.T) {
 	c.reachedBy(t, h)
 	a.way.Store(&Way{Gateways: []string{g.addr()}, Addr: b.addr()})
 	a.mustCall(t, b)
+	b.knows(a)
 	b.mustCall(t, a)
 	dead := "127.0.0.1:9"
 	a.way.Store(&Way{Gateways: []string{g.addr()}, Via: []string{dead, h.addr()}})
 	a.mustCall(t, c)
+	c.knows(a)
 	c.mustCall(t, a)
 	if _, err := a.ask(t.Context(), transport.Target{Addr: g.addr()}, request{Do: doOpen, Server: c.name, Via: []string{h.addr()}, Hops: maxHops, Label: 1}); !errors.Is(err, ErrNotHere) {
 		t.Errorf("beyond two gateways: %v", err)
@@ -330,6 +342,7 @@ func TestAGatewayDies(t *testing.T) {
 	if took > 2*time.Second { // half of that on a machine of its own
 		t.Errorf("calls go on %s after the death of the gateway", took)
 	}
+	b.knows(a)
 	if _, err := b.call(t, a); err != nil {
 		b.mustCall(t, a) // what was under way may be lost, once
 	}
