@@ -157,6 +157,7 @@ var subsystems = []struct{ prefix, title, intro string }{
 	{"legate_storage_", "Storage", ""},
 	{"legate_snapshot_", "Snapshots for operators", ""},
 	{"legate_local_", "Anti-entropy", ""},
+	{"legate_gateway_", "Gateways", "On gateways, and on servers for the flows that end there."},
 	{"legate_exec_", "Remote execution", ""},
 	{"legate_user_", "User events", ""},
 	{"legate_", "The agent", ""},
