@@ -52,8 +52,8 @@ const (
 	DefaultRate = 128 << 20
 	// burstTime is how much of a second's bytes may come at once.
 	burstTime = 4
-	// idleAfter is after how long without a packet a flow that is carried ends. Connections
-	// over it send more often.
+	// idleAfter is after how long without a packet a flow ends. Connections over it send
+	// more often.
 	idleAfter = 2 * time.Minute
 	// sweepEvery is how often such flows are looked for.
 	sweepEvery = 30 * time.Second
@@ -493,7 +493,7 @@ func (s *session) behind() time.Duration {
 	return s.remote.Link.RTT()
 }
 
-// sweep ends flows that are carried and carry nothing.
+// sweep ends flows that carry nothing.
 func (r *Relay) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -509,15 +509,13 @@ func (r *Relay) sweep(ctx context.Context) {
 	}
 }
 
-// idle ends the flows over which nothing came for long, and returns their ends.
+// idle ends the flows over which nothing came for long, and returns their ends: those of a
+// server, too, which a gateway may have offered without hearing of the answer.
 func (r *Relay) idle(now time.Time) (ends []end) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.sessions {
 		for _, f := range s.flows {
-			if len(f.ends) < 2 { // who carries it says when it ends
-				continue
-			}
 			packets := uint64(0)
 			for _, e := range f.ends {
 				packets += r.cfg.Board.Traffic(e.in).Packets

@@ -400,3 +400,25 @@ func TestIdleFlowsEnd(t *testing.T) {
 	a.uses(g)
 	a.mustCall(t, b)
 }
+
+// A server ends a flow that was offered and over which nothing comes: the gateway may not
+// know of it, since who asked gave up, or the answer came too late.
+func TestOffersThatNobodyTookUpEnd(t *testing.T) {
+	t.Parallel()
+	b, g := open(t, "b"), open(t, "g", carries)
+	b.reachedBy(t, g)
+	to := transport.Target{Addr: b.addr(), NodeID: "id-b", Name: b.name}
+	for label := range relay.Label(3) {
+		if _, err := g.ask(t.Context(), to, request{Do: doOffer, Server: b.name, Label: label + 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := time.Now()
+	if ends := b.idle(now.Add(idleAfter / 2)); ends != nil {
+		t.Fatalf("%d ends too early", len(ends))
+	}
+	b.idle(now.Add(2 * idleAfter))
+	if _, labels := b.board.All(); labels != 0 {
+		t.Errorf("%d labels are left", labels)
+	}
+}
