@@ -68,9 +68,22 @@ func (o *sendOn) flush(c *ipv4.PacketConn) {
 	for ms := o.ms; len(ms) > 0; {
 		n, err := c.WriteBatch(ms, 0)
 		if err != nil {
-			n = max(n, 0) + 1 // the message that failed
+			n = max(n, 0)
+			if n < len(ms) && len(ms[n].Buffers) > 1 {
+				o.singly(c, len(o.ms)-len(ms)+n)
+			}
+			n++ // the message that failed
 		}
 		ms = ms[min(n, len(ms)):]
 	}
 	o.ms, o.runs = o.ms[:0], o.runs[:0]
+}
+
+// singly sends the packets of a message one by one, because the kernel did not cut it: not
+// all devices and not all routes (IPsec) allow that.
+func (o *sendOn) singly(c *ipv4.PacketConn, i int) {
+	from := o.runs[i].f.to.from
+	for _, b := range o.ms[i].Buffers {
+		_, _ = c.WriteBatch([]ipv4.Message{{Buffers: [][]byte{b}, OOB: from, Addr: o.ms[i].Addr}}, 0)
+	}
 }

@@ -401,3 +401,41 @@ func TestLabels(t *testing.T) {
 		}
 	}
 }
+
+// Where the kernel does not cut what is sent into packets, as with IPsec and with drivers
+// that leave checksums to it, packets are carried one by one.
+func TestPacketsAreCarriedWhereTheKernelCutsNone(t *testing.T) {
+	t.Parallel()
+	a, m, b := listen(t), listen(t), listen(t)
+	cutsNone(t, m.UDPConn)
+	toB, _ := connect(t, nil, a, m, b)
+	quicOn(t, m, certificate(t)) // reads
+	done := make(chan struct{})
+	const packets = 60
+	for i := range packets {
+		if _, err := a.WriteTo(bytes.Repeat([]byte{byte(i) | 0x40}, 1200), toB); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := 0
+	go func() {
+		defer close(done)
+		ms := []ipv4.Message{{Buffers: [][]byte{make([]byte, packetSize)}, OOB: make([]byte, oobSize)}}
+		for got < packets {
+			n, err := b.ReadBatch(ms, 0)
+			if err != nil {
+				return
+			}
+			got += n
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(3 * time.Second):
+		_ = b.Close()
+		<-done
+	}
+	if got < packets {
+		t.Errorf("%d of %d packets came", got, packets)
+	}
+}
