@@ -37,9 +37,14 @@ import (
 )
 
 const (
-	// maxSessions bounds the sessions of one process, maxFlows the flows of one of them.
+	// maxSessions bounds the sessions of one process, maxOfPeer those with one peer, and
+	// maxFlows the flows of one of them.
 	maxSessions = 4096
+	maxOfPeer   = 16
 	maxFlows    = 1024
+	// maxPair bounds the flows that one peer has to one server: a server needs one, a gateway
+	// one for each server behind it.
+	maxPair = 64
 	// openTimeout is how long a flow may take to come about, tellTimeout the news that one
 	// has ended.
 	openTimeout = 3 * time.Second
@@ -222,7 +227,7 @@ func (r *Relay) session(of transport.Remote) (*session, error) {
 	if s := r.sessions[of.Link]; s != nil {
 		return s, nil
 	}
-	if len(r.sessions) >= maxSessions {
+	if len(r.sessions) >= maxSessions || r.sessionsOf(of.Peer.NodeID) >= maxOfPeer {
 		return nil, ErrTooMany
 	}
 	s := &session{remote: of, neighbor: relay.NewNeighbor(of.Link.Addr, of.Link.Local()), flows: map[relay.Label]*flow{}, own: map[string]*own{}}
@@ -238,6 +243,16 @@ func (r *Relay) session(of transport.Remote) (*session, error) {
 	}
 	r.sessions[of.Link] = s
 	return s, nil
+}
+
+// sessionsOf counts the sessions with one peer; r.mu is held.
+func (r *Relay) sessionsOf(node string) (n int) {
+	for _, s := range r.sessions {
+		if s.remote.Peer.NodeID == node {
+			n++
+		}
+	}
+	return n
 }
 
 // ended ends what depends on a session.
@@ -411,11 +426,8 @@ func (r *Relay) towards(ctx context.Context, q request) (to *session, onward req
 func (r *Relay) between(s, to *session, q request) (known *flow, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case to == s:
+	if to == s {
 		return nil, fmt.Errorf("%w: it is who asks", ErrNotHere)
-	case len(s.flows) >= maxFlows, len(to.flows) >= maxFlows:
-		return nil, ErrTooMany
 	}
 	if err := r.cfg.Refuse(to.remote.Peer.Datacenter); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotAdmitted, err)
@@ -425,10 +437,25 @@ func (r *Relay) between(s, to *session, q request) (known *flow, err error) {
 			return f, nil
 		}
 	}
+	if !room(s, to, q.Server) {
+		return nil, ErrTooMany
+	}
 	return nil, nil
 }
 
-// add keeps a flow, unless one of its sessions has ended meanwhile.
+// room reports whether a peer may have one more flow to a server; r.mu is held.
+func room(s, to *session, server string) bool {
+	pair := 0
+	for _, f := range to.flows {
+		if len(f.ends) == 2 && f.server == server && f.ends[0].s.remote.Peer.NodeID == s.remote.Peer.NodeID {
+			pair++
+		}
+	}
+	return pair < maxPair && len(s.flows) < maxFlows && len(to.flows) < maxFlows
+}
+
+// add keeps a flow, unless one of its sessions has ended meanwhile, or others have taken its
+// room.
 func (r *Relay) add(f *flow) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -436,6 +463,12 @@ func (r *Relay) add(f *flow) error {
 		if r.sessions[e.s.remote.Link] != e.s {
 			return ErrNotConnected
 		}
+		if len(e.s.flows) >= maxFlows && e.s.flows[e.in] == nil {
+			return ErrTooMany
+		}
+	}
+	if len(f.ends) == 2 && !room(f.ends[0].s, f.ends[1].s, f.server) {
+		return ErrTooMany
 	}
 	for _, e := range f.ends {
 		e.s.flows[e.in] = f

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -420,5 +421,51 @@ func TestOffersThatNobodyTookUpEnd(t *testing.T) {
 	b.idle(now.Add(2 * idleAfter))
 	if _, labels := b.board.All(); labels != 0 {
 		t.Errorf("%d labels are left", labels)
+	}
+}
+
+// One peer cannot take the room of others at a gateway: neither that to a server, also not
+// with requests that come all at once, nor sessions; and who has a flow keeps it.
+func TestOnePeerLeavesRoomForOthers(t *testing.T) {
+	t.Parallel()
+	a, b, c, greedy, g := open(t, "a"), open(t, "b"), open(t, "c"), open(t, "m"), open(t, "g", carries)
+	b.reachedBy(t, g)
+	a.uses(g)
+	a.mustCall(t, b)
+	to := transport.Target{Addr: g.addr()}
+	var all sync.WaitGroup
+	var done, full atomic.Int64
+	for i := range maxFlows {
+		all.Go(func() {
+			switch _, err := greedy.ask(t.Context(), to, request{Do: doOpen, Server: b.name, Label: relay.Label(i + 1)}); {
+			case err == nil:
+				done.Add(1)
+			case errors.Is(err, ErrTooMany):
+				full.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if done.Load() != maxPair || done.Load()+full.Load() != maxFlows {
+		t.Errorf("one peer has %d flows to a server", done.Load())
+	}
+	for _, n := range []*node{a, c} {
+		if _, err := n.Route(t.Context(), Way{Server: b.name, Gateways: []string{g.addr()}}); err != nil {
+			t.Errorf("%s: %v", n.name, err)
+		}
+	}
+	var err error
+	for range maxOfPeer {
+		if _, err = open(t, "m").ask(t.Context(), to, request{Do: doList}); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, ErrTooMany) {
+		t.Errorf("one session too many: %v", err)
+	}
+	if _, err := open(t, "d").ask(t.Context(), to, request{Do: doList}); err != nil {
+		t.Errorf("another peer: %v", err)
 	}
 }
