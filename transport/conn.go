@@ -51,7 +51,8 @@ type conn struct {
 func (e *Endpoint) verified(qc *quic.Conn, protocol string, peer identity.Peer) *conn {
 	proto, _ := e.protocol(protocol)
 	c := &conn{e: e, qc: qc, protocol: protocol, serve: proto, began: time.Now(),
-		remote: Remote{Peer: peer, Addr: qc.RemoteAddr(), Link: Link{qc}}, out: make(chan []byte, datagramQueue)}
+		remote: Remote{Peer: peer, Addr: qc.RemoteAddr()}, out: make(chan []byte, datagramQueue)}
+	c.remote.Link = Link{c}
 	c.keys = c.peerKeys()
 	c.silence = c.watch()
 	return c

@@ -97,29 +97,41 @@ type Remote struct {
 }
 
 // Link is a connection, for what belongs to it beside what goes over it.
-type Link struct{ qc *quic.Conn }
+type Link struct{ c *conn }
 
 // Addr is where the peer is now: QUIC follows a peer whose address changes once that has
 // answered there (RFC 9000 section 9). It never blocks.
 func (l Link) Addr() *net.UDPAddr {
-	addr, _ := l.qc.RemoteAddr().(*net.UDPAddr)
+	addr, _ := l.c.qc.RemoteAddr().(*net.UDPAddr)
 	return addr
 }
 
 // Local is the address of this host that the peer knows; the unspecified one, or nil, if it
 // dialled none.
 func (l Link) Local() net.IP {
-	if addr, ok := l.qc.LocalAddr().(*net.UDPAddr); ok {
+	if addr, ok := l.c.qc.LocalAddr().(*net.UDPAddr); ok {
 		return addr.IP
 	}
 	return nil
 }
 
 // RTT is the smoothed round trip, 0 before the first.
-func (l Link) RTT() time.Duration { return l.qc.ConnectionStats().SmoothedRTT }
+func (l Link) RTT() time.Duration { return l.c.qc.ConnectionStats().SmoothedRTT }
+
+// RoundTrip is Endpoint.RoundTrip over this connection and no other.
+func (l Link) RoundTrip(ctx context.Context, body []byte) ([]byte, error) {
+	if len(body) > MaxRequest {
+		return nil, fmt.Errorf("call %s: request of %d bytes, %d allowed: %w", l.c.remote.Addr, len(body), MaxRequest, ErrTooLarge)
+	}
+	answer, err := l.c.call(ctx, nil, body)
+	if err != nil {
+		return nil, fmt.Errorf("call %s: %w", l.c.remote.Addr, err)
+	}
+	return answer, nil
+}
 
 // Done is closed when the connection has ended.
-func (l Link) Done() <-chan struct{} { return l.qc.Context().Done() }
+func (l Link) Done() <-chan struct{} { return l.c.qc.Context().Done() }
 
 // Stream is one bidirectional stream. Close ends both directions: what was
 // written is still delivered, what was not read is dropped. An error of Read

@@ -109,22 +109,32 @@ func (e *refused) Error() string { return fmt.Sprintf("it answers %.200q", e.tex
 // Unwrap is the kind.
 func (e *refused) Unwrap() error { return e.kind }
 
-// ask sends a request to the other end of a session.
+// ask sends a request to who is at an address, whatever the connection.
 func (r *Relay) ask(ctx context.Context, to transport.Target, q request) (answer, error) {
+	return asked(to.String(), q, func(b []byte) ([]byte, error) { return r.cfg.Endpoint.RoundTrip(ctx, to, Protocol, nil, b) })
+}
+
+// ask sends a request to the other end of a session, over its connection: there is what the
+// other end knows of the session.
+func (s *session) ask(ctx context.Context, q request) (answer, error) {
+	return asked(s.remote.Peer.FullName(), q, func(b []byte) ([]byte, error) { return s.remote.Link.RoundTrip(ctx, b) })
+}
+
+// asked sends a request and reads the answer.
+func asked(whom string, q request, send func([]byte) ([]byte, error)) (answer, error) {
 	b, err := json.Marshal(q)
 	if err != nil {
 		return answer{}, err
 	}
-	b, err = r.cfg.Endpoint.RoundTrip(ctx, to, Protocol, nil, b)
-	if err != nil {
+	if b, err = send(b); err != nil {
 		return answer{}, err
 	}
 	var a answer
 	if len(b) > 64*maxMessage {
-		return answer{}, fmt.Errorf("ask %s: an answer of %d bytes", to, len(b))
+		return answer{}, fmt.Errorf("ask %s: an answer of %d bytes", whom, len(b))
 	}
 	if err := json.Unmarshal(b, &a); err != nil {
-		return answer{}, fmt.Errorf("ask %s: %w", to, err)
+		return answer{}, fmt.Errorf("ask %s: %w", whom, err)
 	}
 	return a, a.err()
 }

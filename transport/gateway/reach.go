@@ -156,7 +156,7 @@ func (r *Relay) openOwn(ctx context.Context, s *session, o *own, q request) (*ne
 		}
 	}
 	q.Label = in
-	a, err := r.ask(ctx, s.target(), q)
+	a, err := s.ask(ctx, q)
 	if err == nil {
 		f := &flow{ends: []end{{s, in, a.Label}}}
 		if f.local, err = r.cfg.Board.End(f.ends[0].hop()); err == nil {
@@ -236,7 +236,7 @@ func (r *Relay) sent(s *session) (n uint64) {
 func (r *Relay) lives(ctx context.Context, s *session) bool {
 	ctx, cancel := context.WithTimeout(ctx, watchWithin+4*s.remote.Link.RTT())
 	defer cancel()
-	_, err := r.ask(ctx, s.target(), request{Do: doPing})
+	_, err := s.ask(ctx, request{Do: doPing})
 	return err == nil
 }
 

@@ -290,7 +290,7 @@ func (r *Relay) tell(e end) {
 	_ = r.group.Spawn("close a flow", func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, tellTimeout)
 		defer cancel()
-		_, _ = r.ask(ctx, e.s.target(), request{Do: doClose, Label: e.out})
+		_, _ = e.s.ask(ctx, request{Do: doClose, Label: e.out})
 	})
 }
 
@@ -307,11 +307,6 @@ func (r *Relay) closed(s *session, in relay.Label) {
 			r.tell(e)
 		}
 	}
-}
-
-// target is the peer of a session, for requests to it.
-func (s *session) target() transport.Target {
-	return transport.Target{Addr: s.remote.Addr.String(), NodeID: s.remote.Peer.NodeID, Name: s.remote.Peer.FullName()}
 }
 
 // registers has flows to a server go over its session.
@@ -360,7 +355,7 @@ func (r *Relay) open(ctx context.Context, s *session, q request) (answer, error)
 	}
 	from, dest := &f.ends[0], &f.ends[1]
 	onward.Label = dest.in
-	a, err := r.ask(ctx, to.target(), onward)
+	a, err := to.ask(ctx, onward)
 	if err != nil {
 		r.abandon(f)
 		return answer{}, fmt.Errorf("%w: %w", ErrNotConnected, err)

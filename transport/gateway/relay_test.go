@@ -435,7 +435,7 @@ func TestOnePeerLeavesRoomForOthers(t *testing.T) {
 	to := transport.Target{Addr: g.addr()}
 	var all sync.WaitGroup
 	var done, full atomic.Int64
-	for i := range maxFlows {
+	for i := range 2 * maxPair {
 		all.Go(func() {
 			switch _, err := greedy.ask(t.Context(), to, request{Do: doOpen, Server: b.name, Label: relay.Label(i + 1)}); {
 			case err == nil:
@@ -448,7 +448,7 @@ func TestOnePeerLeavesRoomForOthers(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if done.Load() != maxPair || done.Load()+full.Load() != maxFlows {
+	if done.Load() != maxPair || full.Load() != maxPair {
 		t.Errorf("one peer has %d flows to a server", done.Load())
 	}
 	for _, n := range []*node{a, c} {
@@ -467,5 +467,20 @@ func TestOnePeerLeavesRoomForOthers(t *testing.T) {
 	}
 	if _, err := open(t, "d").ask(t.Context(), to, request{Do: doList}); err != nil {
 		t.Errorf("another peer: %v", err)
+	}
+}
+
+// What is asked in a session goes over its connection, also when the peer has another one:
+// a flow leads to the process that registered last.
+func TestAFlowLeadsToTheProcessThatRegisteredLast(t *testing.T) {
+	t.Parallel()
+	a, before, g := open(t, "a"), open(t, "b"), open(t, "g", carries)
+	a.uses(g)
+	before.reachedBy(t, g)
+	now := open(t, "b")
+	now.reachedBy(t, g)
+	a.mustCall(t, now)
+	if _, labels := now.board.All(); labels != 1 {
+		t.Errorf("the process that registered last has %d labels", labels)
 	}
 }
