@@ -160,7 +160,7 @@ func (r *Relay) openOwn(ctx context.Context, s *session, o *own, q request) (*ne
 	if err == nil {
 		f := &flow{ends: []end{{s, in, a.Label}}}
 		if f.local, err = r.cfg.Board.End(f.ends[0].hop()); err == nil {
-			err = r.add(f)
+			_, err = r.add(f)
 		}
 		if err == nil {
 			o.in = in

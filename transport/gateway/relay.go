@@ -366,10 +366,14 @@ func (r *Relay) open(ctx context.Context, s *session, q request) (answer, error)
 		r.abandon(f)
 		return answer{}, err
 	}
-	if err := r.add(f); err != nil {
+	older, err := r.add(f)
+	if err != nil {
 		r.abandon(f)
 		r.tell(*dest)
 		return answer{}, err
+	}
+	for _, e := range older {
+		r.tell(e)
 	}
 	return answer{Label: from.in, Behind: to.behind() + a.Behind}, nil
 }
@@ -450,25 +454,33 @@ func room(s, to *session, server string) bool {
 }
 
 // add keeps a flow, unless one of its sessions has ended meanwhile, or others have taken its
-// room.
-func (r *Relay) add(f *flow) error {
+// room. It ends those that it replaces, to the session that its server had before, and
+// returns who is to be told: not who opened them, by whose label this one goes on.
+func (r *Relay) add(f *flow) (older []end, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range f.ends {
 		if r.sessions[e.s.remote.Link] != e.s {
-			return ErrNotConnected
+			return nil, ErrNotConnected
 		}
 		if len(e.s.flows) >= maxFlows && e.s.flows[e.in] == nil {
-			return ErrTooMany
+			return nil, ErrTooMany
 		}
 	}
 	if len(f.ends) == 2 && !room(f.ends[0].s, f.ends[1].s, f.server) {
-		return ErrTooMany
+		return nil, ErrTooMany
+	}
+	if len(f.ends) == 2 {
+		for _, old := range f.ends[0].s.flows {
+			if len(old.ends) == 2 && old.ends[0].s == f.ends[0].s && old.ends[0].out == f.ends[0].out {
+				older = append(older, r.release(old)[1])
+			}
+		}
 	}
 	for _, e := range f.ends {
 		e.s.flows[e.in] = f
 	}
-	return nil
+	return older, nil
 }
 
 // abandon gives back the labels of a flow that did not come about.
@@ -492,7 +504,7 @@ func (r *Relay) offered(s *session, q request) (answer, error) {
 	}
 	f := &flow{ends: []end{{s, in, q.Label}}, since: time.Now()}
 	if f.local, err = r.cfg.Board.End(f.ends[0].hop()); err == nil {
-		err = r.add(f)
+		_, err = r.add(f)
 	}
 	if err != nil {
 		r.abandon(f)

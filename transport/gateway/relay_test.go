@@ -484,3 +484,41 @@ func TestAFlowLeadsToTheProcessThatRegisteredLast(t *testing.T) {
 		t.Errorf("the process that registered last has %d labels", labels)
 	}
 }
+
+// A flow to the process that a server is now does not end with that which it was before.
+func TestAFlowIsNotEndedByAnOlderOne(t *testing.T) {
+	t.Parallel()
+	a, before, g := open(t, "a"), open(t, "b"), open(t, "g", carries)
+	registers := func(n *node) {
+		t.Helper()
+		if _, err := n.register(t.Context(), g.addr()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	registers(before)
+	route := func() string {
+		t.Helper()
+		addr, err := a.Route(t.Context(), Way{Server: before.name, Gateways: []string{g.addr()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return addr.String()
+	}
+	first := route()
+	now := open(t, "b")
+	registers(now)
+	if again := route(); again != first {
+		t.Fatalf("a flow by %s, not %s", again, first)
+	}
+	before.Expel(func(identity.Peer) bool { return true }, "the end")
+	eventually(t, "only the flow to the later process is left", func() bool { _, labels := g.board.All(); return labels == 2 })
+	eventually(t, "the older process has none", func() bool { _, labels := before.board.All(); return labels == 0 })
+	a.uses(g)
+	a.mustCall(t, now)
+	if _, labels := a.board.All(); labels != 1 {
+		t.Errorf("%d labels", labels)
+	}
+	if again := route(); again != first {
+		t.Errorf("the flow by %s was ended, it is %s now", first, again)
+	}
+}
