@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -322,7 +323,13 @@ func (r *Relay) register(ctx context.Context, gateway string) (observed string, 
 	ctx, cancel := context.WithTimeout(ctx, registerWithin)
 	defer cancel()
 	a, err := r.ask(ctx, transport.Target{Addr: gateway}, request{Do: doRegister})
-	return a.Observed, err
+	if err != nil {
+		return "", err
+	}
+	if _, err := netip.ParseAddrPort(a.Observed); err != nil {
+		return "", fmt.Errorf("gateway %s says that it sees this server at %.60q", gateway, a.Observed)
+	}
+	return a.Observed, nil
 }
 
 // Servers lists who is reached through a gateway, node.datacenter.

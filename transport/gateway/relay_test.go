@@ -522,3 +522,23 @@ func TestAFlowIsNotEndedByAnOlderOne(t *testing.T) {
 		t.Errorf("the flow by %s was ended, it is %s now", first, again)
 	}
 }
+
+// A gateway that says nonsense about where it sees a server is not one to show.
+func TestWhereAServerIsSeenIsAnAddress(t *testing.T) {
+	t.Parallel()
+	b, g := open(t, "b"), open(t, "g", carries)
+	g.Endpoint.Remove(Protocol)
+	for _, seen := range []string{"nonsense", "127.0.0.1", string(bytes.Repeat([]byte("x"), 600))} {
+		liar := transport.Protocol{Answer: func(context.Context, transport.Remote, []byte) []byte {
+			return fmt.Appendf(nil, `{"Observed":%q}`, seen)
+		}}
+		if err := g.Handle(Protocol, liar); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := b.register(t.Context(), g.addr()); err == nil || got != "" {
+			t.Errorf("it is seen at %q, %v", got, err)
+		}
+		g.Endpoint.Remove(Protocol)
+		b.Expel(func(identity.Peer) bool { return true }, "again")
+	}
+}
