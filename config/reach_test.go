@@ -45,11 +45,16 @@ func TestWhatCannotBeReached(t *testing.T) {
 		`federation { gateways = ["a"] }`:                      `federation.gateways: takes federation.reach = "gateways"`,
 		`federation { reach = "gateways", gateways = [":1"] }`: `federation.gateways: ":1" is neither host nor host:port`,
 		`federation { reach = "gateways", gateways = ["1","2","3","4","5","6","7","8","9"] }`: `names 9 gateways, 8 at most`,
-		`gateway = "yes"`:                                   `gateway.enabled: want`,
-		`server = true` + "\n" + `gateway = true`:           `gateway: is for client agents`,
-		`gateway = true` + "\n" + `ports { serf_wan = -1 }`: `gateway: others reach a gateway at ports.serf_wan`,
-		`gateway { rate = 0 }`:                              `gateway.rate: is 0`,
-		`advertise_addr_wan = "gw.example"`:                 `advertise_addr_wan`,
+		`federation { reach = "gateways", gateways = ["a,b"] }`:                               `federation.gateways: "a,b" is neither host nor host:port`,
+		`federation { reach = "gateways", gateways = ["a:0"] }`:                               `federation.gateways: "a:0" is neither`,
+		`federation { reach = "gateways", gateways = ["a:99999"] }`:                           `federation.gateways: "a:99999" is neither`,
+		`federation { reach = "gateways", gateways = ["https://a"] }`:                         `federation.gateways: "https://a" is neither`,
+		`gateway { rate = 99999999999999 }`:                                                   `gateway.rate: is 99999999999999, 1000000 at most`,
+		`gateway = "yes"`:                                                                     `gateway.enabled: want`,
+		`server = true` + "\n" + `gateway = true`:                                             `gateway: is for client agents`,
+		`gateway = true` + "\n" + `ports { serf_wan = -1 }`:                                   `gateway: others reach a gateway at ports.serf_wan`,
+		`gateway { rate = 0 }`:                                                                `gateway.rate: is 0`,
+		`advertise_addr_wan = "gw.example"`:                                                   `advertise_addr_wan`,
 	} {
 		if _, _, err := load(t, `data_dir = "/d"`+"\n"+text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, not %q", text, err, want)

@@ -100,6 +100,9 @@ func (f *finisher) checkNames() {
 // maxGateways bounds the gateways that a server is reached through.
 const maxGateways = 8
 
+// maxRate bounds gateway.rate, in Mbit/s: more than there are networks for.
+const maxRate = 1_000_000
+
 // checkReach judges how the datacenter is reached.
 func (f *finisher) checkReach() {
 	c := f.cfg
@@ -112,7 +115,7 @@ func (f *finisher) checkReach() {
 		f.fault("federation.gateways", "names %d gateways, %d at most are used", len(c.Federation.Gateways), maxGateways)
 	}
 	for _, g := range c.Federation.Gateways {
-		if host, _, err := net.SplitHostPort(g); g == "" || err == nil && host == "" {
+		if !isGateway(g) {
 			f.fault("federation.gateways", "%q is neither host nor host:port", g)
 		}
 	}
@@ -124,7 +127,20 @@ func (f *finisher) checkReach() {
 		f.fault("gateway", "others reach a gateway at ports.serf_wan, which is -1")
 	case c.Gateway.Rate <= 0:
 		f.fault("gateway.rate", "is %d: nothing would be carried", c.Gateway.Rate)
+	case c.Gateway.Rate > maxRate:
+		f.fault("gateway.rate", "is %d, %d at most", c.Gateway.Rate, maxRate)
 	}
+}
+
+// isGateway reports whether an address is host or host:port.
+func isGateway(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		host, port = strings.Trim(addr, "[]"), "1"
+	}
+	_, err = parseIP(host)
+	n, bad := strconv.ParseUint(port, 10, 16)
+	return (err == nil || isName(host)) && bad == nil && n > 0
 }
 
 // checkCommands notes where somebody runs commands on this agent whom nobody has allowed
