@@ -545,7 +545,25 @@ func (r *Relay) sweep(ctx context.Context) {
 			for _, e := range r.idle(now) {
 				r.tell(e)
 			}
+			r.keep()
 		}
+	}
+}
+
+// keep asks something of each session that carries flows: packets are no use of its
+// connection, which would end as idle under them.
+func (r *Relay) keep() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.sessions {
+		if len(s.flows) == 0 {
+			continue
+		}
+		_ = r.group.Spawn("keep a session", func(ctx context.Context) {
+			ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+			defer cancel()
+			_, _ = s.ask(ctx, request{Do: doPing}) // who does not answer is found out by QUIC
+		})
 	}
 }
 

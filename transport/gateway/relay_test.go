@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/transport/identity"
 	"github.com/legate-project/legate/transport/relay"
@@ -541,4 +543,27 @@ func TestWhereAServerIsSeenIsAnAddress(t *testing.T) {
 		g.Endpoint.Remove(Protocol)
 		b.Expel(func(identity.Peer) bool { return true }, "again")
 	}
+}
+
+// The connection of a session is in use while flows go over it.
+func TestASessionIsKeptForItsFlows(t *testing.T) {
+	t.Parallel()
+	b, c, g := open(t, "b"), open(t, "c"), open(t, "g", carries)
+	b.reachedBy(t, g)
+	pings := func(n *node) int {
+		var m dto.Metric
+		if err := n.metrics.requests.WithLabelValues(doPing, "done").Write(&m); err != nil {
+			t.Fatal(err)
+		}
+		return int(m.GetCounter().GetValue())
+	}
+	g.keep()
+	if _, err := c.Route(t.Context(), Way{Server: b.name, Gateways: []string{g.addr()}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := pings(b); n != 0 {
+		t.Errorf("%d pings before there was a flow", n)
+	}
+	g.keep()
+	eventually(t, "both sessions are used", func() bool { return pings(b) == 1 && pings(c) == 1 })
 }
