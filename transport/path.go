@@ -404,6 +404,36 @@ func (e *Endpoint) Forget(t Target) {
 	}
 }
 
+// ForgetUnused drops what is remembered about a target that has no connection and is not
+// being dialled.
+func (e *Endpoint) ForgetUnused(t Target) {
+	e.mu.Lock()
+	var found []*path
+	for k, p := range e.paths {
+		if k.target == t {
+			found = append(found, p)
+		}
+	}
+	e.mu.Unlock()
+	for _, p := range found {
+		p.mu.Lock()
+		unused := len(p.conns) == 0 && p.attempt == nil
+		p.mu.Unlock()
+		if unused {
+			e.dropPath(p)
+		}
+	}
+}
+
+// dropPath forgets a path, unless another one has its place already.
+func (e *Endpoint) dropPath(p *path) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.paths[p.key] == p {
+		delete(e.paths, p.key)
+	}
+}
+
 // sweep closes connections that nothing uses and forgets unused paths.
 func (e *Endpoint) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
@@ -444,13 +474,8 @@ func (e *Endpoint) dropIdle(now time.Time) {
 		p.mu.Lock()
 		unused := len(p.conns) == 0 && p.attempt == nil && now.Sub(p.lastUsed) > e.cfg.IdleDrop
 		p.mu.Unlock()
-		if !unused {
-			continue
+		if unused {
+			e.dropPath(p)
 		}
-		e.mu.Lock()
-		if e.paths[p.key] == p {
-			delete(e.paths, p.key)
-		}
-		e.mu.Unlock()
 	}
 }

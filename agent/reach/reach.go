@@ -201,10 +201,10 @@ func (w *Ways) Keep(show func(via, seen string) error) error {
 	})
 }
 
-// fitting are as many gateways as the tags have room for.
+// fitting are as many gateways as the tags have room for; a name of more is left out.
 func fitting(via []string) string {
 	via = via[:min(len(via), maxVia)]
-	for len(via) > 1 && len(strings.Join(via, ",")) > maxViaBytes {
+	for len(via) > 0 && len(strings.Join(via, ",")) > maxViaBytes {
 		via = via[:len(via)-1]
 	}
 	return strings.Join(via, ",")

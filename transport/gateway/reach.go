@@ -28,7 +28,7 @@ const (
 	// watchEvery is how often the gateway of flows that end here is asked whether it lives, while
 	// something is sent over them; it is given up, and its flows with it, after watchWithin and four
 	// round trips.
-	watchEvery  = 300 * time.Millisecond
+	watchEvery  = 200 * time.Millisecond
 	watchWithin = 300 * time.Millisecond
 	// avoidFor is how long a gateway that was given up is asked last.
 	avoidFor = 10 * time.Second
@@ -204,7 +204,8 @@ func (r *Relay) watch(s *session) {
 			case <-tick.C:
 			}
 			now := r.sent(s)
-			if now != last && !r.lives(ctx, s) {
+			// Asked twice: a moment in which this machine stood still says nothing of the gateway.
+			if now != last && !r.lives(ctx, s) && !r.lives(ctx, s) {
 				r.giveUp(s)
 			}
 			last = now
@@ -300,6 +301,7 @@ func (g Registered) same(h Registered) bool {
 
 // registerAll registers with all gateways at once.
 func (r *Relay) registerAll(ctx context.Context, gateways []string) []Registered {
+	gateways = gateways[:min(len(gateways), maxGateways)]
 	out := make([]Registered, len(gateways))
 	var wg sync.WaitGroup
 	for i, gateway := range gateways {

@@ -45,6 +45,15 @@ const (
 	// maxPair bounds the flows that one peer has to one server: a server needs one, a gateway
 	// one for each server behind it.
 	maxPair = 64
+	// maxDials bounds the dials of a gateway at a time for one session, of which one takes
+	// dialTime at most, maxVia the gateways of a
+	// server that are tried, and maxAddr what they are named by, in bytes.
+	maxDials = 8
+	dialTime = 6 * time.Second
+	maxVia   = 3
+	maxAddr  = 260
+	// maxListed bounds the servers that a gateway lists.
+	maxListed = 256
 	// openTimeout is how long a flow may take to come about, tellTimeout the news that one
 	// has ended.
 	openTimeout = 3 * time.Second
@@ -92,7 +101,6 @@ type Relay struct {
 	mu         sync.Mutex
 	sessions   map[transport.Link]*session
 	registered map[string]*session  // by node.datacenter: the one that registered last
-	chosen     map[string]struct{}  // node IDs of gateways that this end registered with
 	silent     map[string]time.Time // when a gateway was given up, as it is named
 }
 
@@ -103,13 +111,15 @@ type session struct {
 	named    string                // how a route through it named the gateway
 	flows    map[relay.Label]*flow // by the label that the peer sends with
 	own      map[string]*own       // flows from here, by the server that they lead to
+	dialling int                   // dials that are under way for this peer
 	watched  bool                  // whether the gateway at the other end lives
 }
 
 // flow is one that ends here, with one end, or one that is carried, with two.
 type flow struct {
 	ends    []end
-	server  string       // whom it was opened to, if it is carried
+	server  string // whom it was opened to, if it is carried
+	limit   *rate.Limiter
 	local   *net.UDPAddr // of one that ends here: its other end
 	packets uint64       // as counted when it was last looked at
 	since   time.Time    // when that was another number
@@ -328,7 +338,8 @@ func (r *Relay) registers(s *session) answer {
 func (r *Relay) list() answer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return answer{Servers: slices.Sorted(maps.Keys(r.registered))}
+	names := slices.Sorted(maps.Keys(r.registered))
+	return answer{Servers: names[:min(len(names), maxListed)]}
 }
 
 // open makes a flow from who asks to a server. Asked again with the same label it answers
@@ -336,7 +347,7 @@ func (r *Relay) list() answer {
 func (r *Relay) open(ctx context.Context, s *session, q request) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	to, onward, err := r.towards(ctx, q)
+	to, onward, err := r.towards(ctx, s, q)
 	if err != nil {
 		return answer{}, err
 	}
@@ -361,8 +372,8 @@ func (r *Relay) open(ctx context.Context, s *session, q request) (answer, error)
 		return answer{}, fmt.Errorf("%w: %w", ErrNotConnected, err)
 	}
 	from.out, dest.out = q.Label, a.Label
-	limit := rate.NewLimiter(rate.Limit(r.cfg.Rate), r.cfg.Rate/burstTime)
-	if err := r.cfg.Board.Join(from.hop(), dest.hop(), limit); err != nil {
+	f.limit = r.limit(s, q.Server)
+	if err := r.cfg.Board.Join(from.hop(), dest.hop(), f.limit); err != nil {
 		r.abandon(f)
 		return answer{}, err
 	}
@@ -378,9 +389,56 @@ func (r *Relay) open(ctx context.Context, s *session, q request) (answer, error)
 	return answer{Label: from.in, Behind: to.behind() + a.Behind}, nil
 }
 
+// limit is what the flows of a session to one server may carry together, in bytes.
+func (r *Relay) limit(s *session, server string) *rate.Limiter {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range s.flows {
+		if f.server == server && f.limit != nil {
+			return f.limit
+		}
+	}
+	return rate.NewLimiter(rate.Limit(r.cfg.Rate), r.cfg.Rate/burstTime)
+}
+
+// dials counts a dial for a session, if it may have one more.
+func (r *Relay) dials(s *session) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.dialling >= maxDials {
+		return fmt.Errorf("%w: %d are dialled for it already", ErrTooMany, maxDials)
+	}
+	s.dialling++
+	return nil
+}
+
+// dialled ends that. A dial that failed counts on for as long as one may take, since it goes
+// on when who asked for it gives up; then its target is forgotten: peers may name as many as
+// they like.
+func (r *Relay) dialled(s *session, to transport.Target, err error) {
+	done := func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		s.dialling--
+	}
+	if err == nil {
+		done()
+		return
+	}
+	// The group may have ended: then nothing is counted any more.
+	_ = r.group.Spawn("forget a target", func(ctx context.Context) {
+		select {
+		case <-ctx.Done():
+		case <-time.After(dialTime):
+		}
+		r.cfg.Endpoint.ForgetUnused(to)
+		done()
+	})
+}
+
 // towards finds the session that a flow to a server is to go on over, and what to ask
 // there: of the server itself, registered or dialled, or of a gateway that it has.
-func (r *Relay) towards(ctx context.Context, q request) (to *session, onward request, err error) {
+func (r *Relay) towards(ctx context.Context, s *session, q request) (to *session, onward request, err error) {
 	onward = request{Do: doOffer, Server: q.Server}
 	r.mu.Lock()
 	to = r.registered[q.Server]
@@ -389,7 +447,10 @@ func (r *Relay) towards(ctx context.Context, q request) (to *session, onward req
 		return to, onward, nil
 	}
 	next := transport.Target{Addr: q.Addr, Name: q.Server}
+	q.Via = q.Via[:min(len(q.Via), maxVia)]
 	switch {
+	case len(q.Server) > maxAddr || len(q.Addr) > maxAddr || slices.ContainsFunc(q.Via, func(v string) bool { return len(v) > maxAddr }):
+		return nil, onward, fmt.Errorf("%w: a name or address of more than %d bytes", errBadRequest, maxAddr)
 	case q.Addr != "":
 	case q.Hops >= maxHops:
 		return nil, onward, fmt.Errorf("%w: %.100q is beyond %d gateways", ErrNotHere, q.Server, maxHops)
@@ -398,6 +459,9 @@ func (r *Relay) towards(ctx context.Context, q request) (to *session, onward req
 		next = transport.Target{Addr: q.Via[0]}
 	default:
 		return nil, onward, fmt.Errorf("%w: %.100q", ErrNotHere, q.Server)
+	}
+	if err := r.dials(s); err != nil {
+		return nil, onward, err
 	}
 	others := onward.Do == doOpen && len(q.Via) > 1
 	trial := ctx
@@ -410,9 +474,10 @@ func (r *Relay) towards(ctx context.Context, q request) (to *session, onward req
 	if err == nil {
 		to, err = r.session(remote)
 	}
+	r.dialled(s, next, err)
 	if err != nil && others && ctx.Err() == nil {
 		q.Via = q.Via[1:]
-		return r.towards(ctx, q)
+		return r.towards(ctx, s, q)
 	}
 	if err != nil {
 		err = fmt.Errorf("%w: %w", ErrNotConnected, err)
