@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/legate-project/legate/transport/address"
 	"github.com/legate-project/legate/transport/counted"
 )
 
@@ -338,7 +337,7 @@ func (e *Endpoint) dial(ctx context.Context, p *path) (*conn, error) {
 	t := p.key.target
 	addr, err := e.cfg.Route(ctx, t)
 	if err == nil && addr == nil {
-		addr, err = resolve(ctx, t.Addr)
+		addr, err = address.Resolve(ctx, t.Addr)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w: %w", t, ErrUnreachable, err)
@@ -358,28 +357,6 @@ func (e *Endpoint) dial(ctx context.Context, p *path) (*conn, error) {
 	c := e.verified(qc, p.key.protocol, peer)
 	c.path = p
 	return c, nil
-}
-
-func resolve(ctx context.Context, addr string) (*net.UDPAddr, error) {
-	if ap, err := netip.ParseAddrPort(addr); err == nil {
-		return net.UDPAddrFromAddrPort(ap), nil
-	}
-	host, service, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
-	port, err := net.DefaultResolver.LookupPort(ctx, "udp", service)
-	if err != nil {
-		return nil, err
-	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return nil, err
-	}
-	if len(ips) == 0 {
-		return nil, fmt.Errorf("%s has no address", host)
-	}
-	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(ips[0].Unmap(), uint16(port))), nil
 }
 
 // Forget closes the connections to a target, for every protocol, and drops
