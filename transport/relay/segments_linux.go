@@ -44,7 +44,7 @@ func withSegments(oob []byte, size, all int) []byte {
 	}
 	at := len(oob)
 	oob = append(oob, make([]byte, unix.CmsgSpace(2))...)
-	h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[at]))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[at])) //nolint:gosec // CmsgSpace has made room for it
 	h.Level, h.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
 	h.SetLen(unix.CmsgLen(2))
 	binary.NativeEndian.PutUint16(oob[at+unix.CmsgSpace(0):], uint16(size))
