@@ -74,6 +74,8 @@ type cluster struct {
 	// restores counts the beginnings and the ends of restored snapshots: it is
 	// odd while some server may not have done it.
 	restores atomic.Int64
+	// newest is the highest index that the group has told a watcher.
+	newest atomic.Uint64
 }
 
 // newCluster starts the servers and the client agent and waits until they

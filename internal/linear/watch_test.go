@@ -129,6 +129,7 @@ type watcher struct {
 	mu     sync.Mutex
 	last   news
 	newest map[string]int
+	behind uint64 // where the group was when this life of its server began: until then it replays
 	faults []string
 	log    []string
 	count  int
@@ -142,6 +143,7 @@ type news struct {
 	life         string         // whose state it is; empty if that is not known
 	began, ended int64          // restores before it was asked, and before it was answered
 	values       map[string]int // by key; 0 of keys alone
+	group        uint64         // what the group had told others before it was asked
 }
 
 func (a news) String() string {
@@ -168,8 +170,12 @@ func (w *watcher) take(a news) {
 	if same && a.index < w.last.index {
 		fault("an index goes back")
 	}
-	if !same || w.last.began != a.ended || a.ended%2 == 1 { // something may have been restored since, by this server
-		w.newest = map[string]int{}
+	if !same {
+		w.behind = a.group
+	}
+	replays := w.last.index < w.behind && a.ended > 0 // by the log, what was restored before as well
+	if !same || replays || w.last.began != a.ended || a.ended%2 == 1 {
+		w.newest = map[string]int{} // something may have been restored since, by this server
 	}
 	for key, n := range a.values {
 		if n < w.newest[key] {
@@ -223,7 +229,7 @@ func (w *watcher) run(ctx context.Context) {
 
 func (w *watcher) ask(ctx context.Context) (news, error) {
 	n := w.home()
-	a := news{asked: w.last.index, began: w.c.restores.Load(), life: "the group", values: map[string]int{}}
+	a := news{asked: w.last.index, began: w.c.restores.Load(), life: "the group", values: map[string]int{}, group: w.c.newest.Load()}
 	url := n.url(n.asking(fmt.Sprintf("/v1/kv/%s?%s&index=%d&wait=%s", w.path, w.query, a.asked, w.wait)))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -246,6 +252,9 @@ func (w *watcher) ask(ctx context.Context) (news, error) {
 		}
 	}
 	a.index, err = strconv.ParseUint(res.Header.Get("X-Consul-Index"), 10, 64)
+	if a.life == "the group" {
+		w.c.newest.Store(max(w.c.newest.Load(), a.index)) // of several at once one may be lost
+	}
 	switch {
 	case res.StatusCode == http.StatusNotFound:
 		return a, err
@@ -415,14 +424,17 @@ func TestTheJudgeOfWatchersKnowsRightFromWrong(t *testing.T) {
 		answers []news
 		fault   string
 	}{
-		{"changes", []news{{0, 5, true, "x", 0, 0, both(1)}, {5, 6, true, "x", 0, 0, nil}, {6, 7, true, "x", 0, 0, both(3)}}, ""},
-		{"an older answer", []news{{0, 5, true, "x", 0, 0, both(1)}, {5, 4, true, "", 0, 0, both(1)}}, "older than what was asked"},
-		{"an older answer of another life when the time is over", []news{{0, 5, true, "x#1", 0, 0, both(1)}, {5, 4, false, "x#2", 0, 0, both(0)}}, ""},
-		{"an index that goes back", []news{{0, 5, true, "x", 0, 0, both(1)}, {5, 4, false, "x", 0, 0, both(1)}}, "index goes back"},
-		{"a value that goes back", []news{{0, 5, true, "x", 0, 0, both(2)}, {5, 6, true, "x", 0, 0, both(1)}}, "value of w/"},
-		{"a value that is restored", []news{{0, 5, true, "x", 0, 0, both(2)}, {5, 6, true, "x", 0, 1, both(1)}}, ""},
-		{"a value that is being restored", []news{{0, 5, true, "x", 1, 1, both(2)}, {5, 6, true, "x", 1, 1, both(1)}}, ""},
-		{"half of a transaction", []news{{0, 5, true, "x", 0, 0, map[string]int{"w/a": 2, "w/b": 1}}}, "half of a transaction"},
+		{"changes", []news{{0, 5, true, "x", 0, 0, both(1), 0}, {5, 6, true, "x", 0, 0, nil, 0}, {6, 7, true, "x", 0, 0, both(3), 0}}, ""},
+		{"an older answer", []news{{0, 5, true, "x", 0, 0, both(1), 0}, {5, 4, true, "", 0, 0, both(1), 0}}, "older than what was asked"},
+		{"an older answer of another life when the time is over", []news{{0, 5, true, "x#1", 0, 0, both(1), 0}, {5, 4, false, "x#2", 0, 0, both(0), 0}}, ""},
+		{"an index that goes back", []news{{0, 5, true, "x", 0, 0, both(1), 0}, {5, 4, false, "x", 0, 0, both(1), 0}}, "index goes back"},
+		{"a value that goes back", []news{{0, 5, true, "x", 0, 0, both(2), 0}, {5, 6, true, "x", 0, 0, both(1), 0}}, "value of w/"},
+		{"a value that is restored", []news{{0, 5, true, "x", 0, 0, both(2), 0}, {5, 6, true, "x", 0, 1, both(1), 0}}, ""},
+		{"a value that is being restored", []news{{0, 5, true, "x", 1, 1, both(2), 0}, {5, 6, true, "x", 1, 1, both(1), 0}}, ""},
+		{"half of a transaction", []news{{0, 5, true, "x", 0, 0, map[string]int{"w/a": 2, "w/b": 1}, 0}}, "half of a transaction"},
+		{"a value that is restored by who replays the log", []news{{0, 1, false, "x#1", 2, 2, nil, 9}, {1, 5, true, "x#1", 2, 2, both(2), 9}, {5, 6, true, "x#1", 2, 2, both(1), 9}}, ""},
+		{"a value that goes back when the log is replayed", []news{{0, 1, false, "x#1", 2, 2, nil, 5}, {1, 6, true, "x#1", 2, 2, both(2), 6}, {6, 7, true, "x#1", 2, 2, both(1), 7}}, "value of w/"},
+		{"a value that goes back where nothing was restored", []news{{0, 1, false, "x#1", 0, 0, nil, 9}, {1, 5, true, "x#1", 0, 0, both(2), 9}, {5, 6, true, "x#1", 0, 0, both(1), 9}}, "value of w/"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := &watcher{query: "recurse", newest: map[string]int{}}
