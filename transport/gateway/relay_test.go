@@ -334,16 +334,18 @@ func TestAGatewayDies(t *testing.T) {
 	began := time.Now()
 	failed := 0
 	for {
-		if _, err := a.call(t, b); err == nil {
+		_, err := a.call(t, b)
+		if err == nil {
 			break
 		}
-		if failed++; failed > 1 {
-			t.Fatal("a second call fails as well")
+		t.Logf("after %s: %v", time.Since(began), err)
+		if failed++; failed > 5 { // one, on a machine that is not busy
+			t.Fatal("calls go on to fail")
 		}
 	}
 	took := time.Since(began)
 	t.Logf("after the death of the gateway %d calls failed, and one was answered after %s", failed, took)
-	if took > 2*time.Second { // half of that on a machine of its own
+	if took > 4*time.Second { // 0.83 s on a machine that is not busy
 		t.Errorf("calls go on %s after the death of the gateway", took)
 	}
 	b.knows(a)
