@@ -22,7 +22,7 @@ func (r *Relay) open(ctx context.Context, s *session, q request) (answer, error)
 	}
 	known, err := r.between(s, to, q)
 	if err != nil || known != nil {
-		return answer{Label: known.from(s), Behind: to.behind()}, err
+		return answer{Label: known.from(s)}, err
 	}
 	f := &flow{since: time.Now(), server: q.Server}
 	for _, of := range []*session{s, to} {
@@ -55,7 +55,7 @@ func (r *Relay) open(ctx context.Context, s *session, q request) (answer, error)
 	for _, e := range older {
 		r.tell(e)
 	}
-	return answer{Label: from.in, Behind: to.behind() + a.Behind}, nil
+	return answer{Label: from.in}, nil
 }
 
 // limit is what the flows of a session to one server may carry together, in bytes.

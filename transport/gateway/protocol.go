@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/transport"
@@ -55,8 +54,6 @@ type answer struct {
 	Text string `json:",omitempty"` // why it was not
 	// Label is what packets to who answers are to have.
 	Label relay.Label `json:",omitempty,string"`
-	// Behind is the round trip between gateway and server, in nanoseconds; 0 if unknown.
-	Behind time.Duration `json:",omitempty"`
 	// Observed is where who asks was seen.
 	Observed string `json:",omitempty"`
 	// Servers are those that are registered.

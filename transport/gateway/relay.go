@@ -377,14 +377,6 @@ func (f *flow) from(s *session) relay.Label {
 	return f.ends[i].in
 }
 
-// behind is the round trip to the server of a session.
-func (s *session) behind() time.Duration {
-	if s == nil {
-		return 0
-	}
-	return s.remote.Link.RTT()
-}
-
 // sweep ends flows that carry nothing.
 func (r *Relay) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)

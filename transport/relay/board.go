@@ -145,6 +145,9 @@ func (b *Board) All() (t Traffic, labels int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t = b.past
+	if b.used == 0 {
+		return t, 0
+	}
 	for i := range b.flows {
 		if f := b.flows[i].Load(); f != nil {
 			t = t.plus(f.count)

@@ -1,0 +1,45 @@
+package reach
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/legate-project/legate/config"
+)
+
+// Tags of a member have 512 bytes in all: what does not fit is left out, not cut.
+func TestGatewaysThatFitTheTags(t *testing.T) {
+	long := strings.Repeat("x", maxViaBytes) + ":1"
+	for _, c := range []struct {
+		via  []string
+		want string
+	}{
+		{nil, ""},
+		{[]string{"a:1", "b:2"}, "a:1,b:2"},
+		{[]string{"a:1", "b:2", "c:3", "d:4"}, "a:1,b:2,c:3"},
+		{[]string{"a:1", long}, "a:1"},
+		{[]string{long}, ""},
+	} {
+		if got := fitting(c.via); got != c.want {
+			t.Errorf("of %.40q %q fit, not %q", c.via, got, c.want)
+		}
+	}
+}
+
+// Servers of the own datacenter dial each other, also where a node's name has dots.
+func TestWhoIsNear(t *testing.T) {
+	w := New(Config{Agent: &config.Config{Datacenter: "dc1"}})
+	for name, want := range map[string]bool{"a.dc1": true, "a.b.dc1": true, "a": true, "": true, "a.dc2": false, "dc1.dc2": false, "a.xdc1": false} {
+		if w.near(name) != want {
+			t.Errorf("%q near: %t", name, !want)
+		}
+	}
+}
+
+func TestAGatewaysPort(t *testing.T) {
+	for addr, want := range map[string]string{"gw.example": "gw.example:8302", "gw.example:443": "gw.example:443", "10.0.0.1": "10.0.0.1:8302", "2001:db8::1": "[2001:db8::1]:8302", "[2001:db8::1]": "[2001:db8::1]:8302", "[2001:db8::1]:443": "[2001:db8::1]:443"} {
+		if got := withPort(addr, 8302); got != want {
+			t.Errorf("%s is dialled at %s", addr, got)
+		}
+	}
+}
