@@ -11,6 +11,7 @@ func federation() Dashboard {
 			{"What is wrong: datacenters and calls", federationCalls()},
 			{"Where: the paths between datacenters", federationPaths()},
 			{"Why, and what is done about it", federationReasons()},
+			{"Gateways, where datacenters have some", gateways()},
 		}}
 }
 
@@ -137,5 +138,29 @@ func federationReasons() []Panel {
 		{Title: "Datagrams dropped", Kind: Lines, Unit: PerSec, Section: "events-dropped",
 			Look:    "Gossip packets that were not sent: connecting while a path is opened, queue_full when more is said than the path takes.",
 			Queries: []Query{q(`sum by (dc, reason) (rate(legate_quic_datagrams_dropped_total{@,endpoint="wan"}[$__rate_interval]))`, "{{dc}} {{reason}}")}},
+	}
+}
+
+func gateways() []Panel {
+	return []Panel{
+		{Title: "Gateways that let servers register", Kind: Lines, Unit: None, Section: "gateways",
+			Look: "Of each server that is reached through gateways: how many carry for it, and how many fail. None that carries: others cannot call it.",
+			Queries: []Query{
+				q(`max by (dc, node) (legate_gateway_registrations{@,state="registered"})`, "{{dc}} {{node}} registered"),
+				q(`max by (dc, node) (legate_gateway_registrations{@,state="failing"})`, "{{dc}} {{node}} failing")}},
+		{Title: "Flows", Kind: Lines, Unit: None, Section: "gateways",
+			Look: "Servers that are reached through each gateway, and ends of flows there: two of each flow that it carries.",
+			Queries: []Query{
+				q(`max by (dc, node) (legate_gateway_servers{@})`, "{{dc}} {{node}} servers"),
+				q(`max by (dc, node) (legate_gateway_labels{@})`, "{{dc}} {{node}} ends")}},
+		{Title: "Carried", Kind: Lines, Unit: BytesPerSec, Section: "gateways",
+			Look:    "What came over flows: of a gateway what it passes on, of a server what came to it through gateways.",
+			Queries: []Query{q(`sum by (dc, node) (rate(legate_gateway_bytes_total{@}[$__rate_interval]))`, "{{dc}} {{node}}")}},
+		{Title: "Refused", Kind: Lines, Unit: PerSec, Section: "gateways",
+			Look: "Packets above gateway.rate, packets with a label that nobody has, and requests for flows that were refused.",
+			Queries: []Query{
+				q(`sum by (dc, node) (rate(legate_gateway_refused_packets_total{@}[$__rate_interval]))`, "{{dc}} {{node}} above the rate"),
+				q(`sum by (dc, node) (rate(legate_gateway_strange_packets_total{@}[$__rate_interval]))`, "{{dc}} {{node}} strange"),
+				q(`sum by (dc, node) (rate(legate_gateway_requests_total{@,result="refused"}[$__rate_interval]))`, "{{dc}} {{node}} requests")}},
 	}
 }

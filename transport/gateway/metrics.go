@@ -32,6 +32,11 @@ func newMetrics(reg prometheus.Registerer, r *Relay) *metrics {
 	counter := func(name, help string, value func() uint64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
 	}
+	registrations := func(state string, value func() int64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "legate_gateway_registrations", ConstLabels: prometheus.Labels{"state": state},
+			Help: "Gateways that this server is to be reached through: those where it is registered, and those where that fails. Worry: failing for long."},
+			func() float64 { return float64(value()) })
+	}
 	board := r.cfg.Board
 	m.all = []prometheus.Collector{m.requests,
 		gauge("legate_gateway_sessions", "Connections that agree on flows.", func() float64 {
@@ -44,6 +49,7 @@ func newMetrics(reg prometheus.Registerer, r *Relay) *metrics {
 			defer r.mu.Unlock()
 			return float64(len(r.registered))
 		}),
+		registrations("registered", r.kept.registered.Load), registrations("failing", r.kept.failing.Load),
 		gauge("legate_gateway_labels", "Ends of flows here: two of one that is carried, one of another. Worry: near 65535.", func() float64 {
 			_, n := board.All()
 			return float64(n)

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/legate-project/legate/transport"
@@ -271,6 +272,9 @@ type Registered struct {
 	Err      error  // why it is not registered
 }
 
+// kept counts the gateways that this server is to be reached through.
+type kept struct{ registered, failing atomic.Int64 }
+
 // Keep registers with gateways until the group ends, and tells of each change of what came of
 // it. The addresses are asked for each time.
 func (r *Relay) Keep(gateways func() []string, changed func([]Registered)) error {
@@ -278,12 +282,20 @@ func (r *Relay) Keep(gateways func() []string, changed func([]Registered)) error
 		var last []Registered
 		for {
 			now := r.registerAll(ctx, gateways())
+			failing := 0
+			for _, g := range now {
+				if g.Err != nil {
+					failing++
+				}
+			}
+			r.kept.registered.Store(int64(len(now) - failing))
+			r.kept.failing.Store(int64(failing))
 			if !slices.EqualFunc(last, now, Registered.same) {
 				changed(now)
 				last = now
 			}
 			wait := registerEvery
-			if slices.ContainsFunc(now, func(g Registered) bool { return g.Err != nil }) {
+			if failing > 0 {
 				wait = registerAgain
 			}
 			select {

@@ -97,6 +97,7 @@ type Relay struct {
 	log     *slog.Logger
 	group   *lifecycle.Group
 	metrics *metrics
+	kept    kept
 
 	mu         sync.Mutex
 	sessions   map[transport.Link]*session

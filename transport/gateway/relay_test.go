@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/legate-project/legate/transport"
@@ -568,4 +571,29 @@ func TestASessionIsKeptForItsFlows(t *testing.T) {
 	}
 	g.keep()
 	eventually(t, "both sessions are used", func() bool { return pings(b) == 1 && pings(c) == 1 })
+}
+
+// Who registers counts where it succeeds and where it does not.
+func TestRegistrationsAreCounted(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	gateway, other := open(t, "g", carries), open(t, "o")
+	server := open(t, "a", func(c *Config) { c.Registerer = reg })
+	told := make(chan []Registered, 100)
+	if err := server.Keep(func() []string { return []string{gateway.addr(), other.addr()} }, func(now []Registered) { told <- now }); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-told:
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing came of it")
+	}
+	want := `
+# HELP legate_gateway_registrations Gateways that this server is to be reached through: those where it is registered, and those where that fails. Worry: failing for long.
+# TYPE legate_gateway_registrations gauge
+legate_gateway_registrations{state="failing"} 1
+legate_gateway_registrations{state="registered"} 1
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "legate_gateway_registrations"); err != nil {
+		t.Error(err)
+	}
 }

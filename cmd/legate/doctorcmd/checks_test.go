@@ -157,6 +157,13 @@ func faults() []fault {
 		{"datacenters", isProblem, "takes dc9 for the home", link(func(l *status.Link) { l.OtherHome = "dc9" })},
 		{"datacenters", isProblem, "dc2 answers and has no leader", func(f *facts) { f.federation[1].Leader = "" }},
 		{"packet-loss", isWarning, "5.0 %", link(func(l *status.Link) { l.Loss = .05 })},
+		{"gateways", isProblem, "none of 2 gateways lets it register", set(`legate_gateway_registrations{state="failing"}`, 2)},
+		{"gateways", isWarning, "through 1 of 2 gateways", func(f *facts) {
+			set(`legate_gateway_registrations{state="failing"}`, 1)(f)
+			set(`legate_gateway_registrations{state="registered"}`, 1)(f)
+		}},
+		{"gateways", isWarning, "9 packets were not carried", set("legate_gateway_refused_packets_total", 9)},
+		{"gateways", isFine, "reached through 2 gateways", set(`legate_gateway_registrations{state="registered"}`, 2)},
 		{"connections-refused", isWarning, "7 at http (all)", set(`legate_connections_refused_total{port="http",bound="all"}`, 7)},
 		{"strangers", isWarning, "4 another authority", set(`legate_quic_handshake_failures_total{endpoint="lan",reason="wrong_authority"}`, 4)},
 

@@ -18,6 +18,7 @@ func networkChecks() []check {
 		some("join-names", joinNames, fromNames),
 		some("datacenters", datacenters, fromFederation),
 		some("packet-loss", packetLoss, fromFederation),
+		one("gateways", gateways, fromMetrics),
 		one("connections-refused", refusedConnections, fromMetrics),
 		one("strangers", strangers, fromMetrics),
 	}
@@ -118,6 +119,29 @@ func packetLoss(f *facts) []Finding {
 		}
 	}
 	return orFine(found, "At most %.1f %% of packets to a datacenter are lost", 100*most)
+}
+
+// gateways says whether this server is reached through those that it is to be reached through,
+// and whether a gateway carries all that it is given.
+func gateways(f *facts) Finding {
+	registered := f.metrics.sum("legate_gateway_registrations", `state="registered"`)
+	failing := f.metrics.sum("legate_gateway_registrations", `state="failing"`)
+	refused := f.metrics.sum("legate_gateway_refused_packets_total")
+	const read = `docs/runbook.md: "Gateways".`
+	switch {
+	case failing > 0 && registered == 0:
+		return problem("Other datacenters do not reach this server: it is to be reached through gateways, and none of %s lets it register.", count(int(failing), "gateway")).
+			do("The log says why for each (\"this server is not reached through a gateway\"). " + read)
+	case failing > 0:
+		return warning("This server is reached through %.0f of %.0f gateways: the others do not let it register.", registered, registered+failing).
+			do("The log says why for each (\"this server is not reached through a gateway\"). " + read)
+	case f.often(refused):
+		return warning("%.0f packets were not carried in %s: more than gateway.rate allows a server.", refused, span(f.uptime())).
+			do("Raise gateway.rate if the line carries more, or look who sends so much. " + read)
+	case registered > 0:
+		return fine("This server is reached through %s", count(int(registered), "gateway"))
+	}
+	return fine("This agent has no gateway that fails it")
 }
 
 // refusedConnections are those that were one too many.
