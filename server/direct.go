@@ -43,6 +43,7 @@ func (s *Server) directHandlers() map[string]op.Handler {
 		acl.Authorize.Handle(s.authorize),
 		s.logins.Handler(),
 		s.clocks.Handler(),
+		s.newAnnouncer().Handler(),
 	}) {
 		m[h.Operation.OpName()] = h
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
+	"github.com/legate-project/legate/server/announce"
 	"github.com/legate-project/legate/server/clocks"
 	"github.com/legate-project/legate/server/leader"
 	"github.com/legate-project/legate/server/votes"
@@ -112,6 +113,11 @@ func (s *Server) newClocks() *clocks.Clocks {
 				return rpc.Send(ctx, c.Transport, to, call)
 			})
 		}})
+}
+
+// newAnnouncer fires events in several datacenters.
+func (s *Server) newAnnouncer() *announce.Announcer {
+	return announce.New(announce.Config{Datacenter: s.cfg.Datacenter, Others: s.others, Caller: s})
 }
 
 // forceLeave has both pools take a dead server of this datacenter for one that left.

@@ -125,6 +125,7 @@ func Asked() map[string][]Asking {
 		"query.execute-remote":  one(&query.SelectRequest{Service: "web"}, readNode+readWeb),
 		"query.execute":         one(&query.ExecuteRequest{Name: "plain"}, readNode+readWeb),
 		"event.fire":            one(&events.Event{Name: "deploy"}, `event "deploy" { policy = "write" }`),
+		"event.announce":        one(&events.Announcement{Event: events.Event{Name: "deploy"}, Datacenters: "all"}, `event "deploy" { policy = "write" }`),
 		"acl.token":             one(&acl.TokenRequest{Accessor: "id-5"}, writeACL),
 		"acl.tokens":            one(&acl.TokensRequest{}, writeACL),
 		"acl.token-set":         {{Request: &acl.SetTokenRequest{Create: true}, Enough: writeACL}, {Request: &acl.SetTokenRequest{Token: acl.Token{AccessorID: "id-5"}}, Enough: writeACL}},

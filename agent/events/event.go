@@ -40,7 +40,7 @@ const (
 
 // Event is one user event, in the shape that clients know.
 type Event struct {
-	// ID is a UUID, given where the event is fired.
+	// ID is a UUID, given where the event is fired first. An agent keeps one event of an ID.
 	ID      string `msg:"i"`
 	Name    string `msg:"n"`
 	Payload []byte `msg:"p"`
@@ -52,6 +52,26 @@ type Event struct {
 	Version       int    `msg:"v"`
 	// LTime is the pool's logical time of the event; 0 where it was fired.
 	LTime uint64 `msg:"-"`
+}
+
+// Announcement is an event for agents of several datacenters.
+type Announcement struct {
+	Event Event `msg:"e"`
+	// Datacenters are all or a list, as Header.Datacenter names several.
+	Datacenters string `msg:"d"`
+}
+
+// Announced says what became of an Announcement. All of the datacenters had the event with
+// one ID.
+type Announced struct {
+	Event Event  `msg:"e"`
+	Told  []Told `msg:"t"`
+}
+
+// Told is whether the agents of a datacenter were told.
+type Told struct {
+	Datacenter string
+	Error      string `json:",omitempty"` // why not; empty if they were
 }
 
 // packed is an event as it travels.
@@ -70,8 +90,14 @@ var Fire = op.Direct[Event, Event]{Name: "event.fire", Authorize: func(a rules.A
 	return rules.Require(a, rules.Event, rules.Write, e.Name)
 }}
 
+// Announce fires an event in several datacenters, each of which decides on its own whether
+// the caller may. An error means that none was told.
+var Announce = op.Direct[Announcement, Announced]{Name: "event.announce", Authorize: func(a rules.Authorizer, r *Announcement) error {
+	return rules.Require(a, rules.Event, rules.Write, r.Event.Name)
+}}
+
 // Operations lists what this package declares.
-func Operations() []op.Operation { return []op.Operation{&Fire} }
+func Operations() []op.Operation { return []op.Operation{&Fire, &Announce} }
 
 // RemoteExec is the event that announces a job of remote execution.
 const RemoteExec = "_rexec"
@@ -107,12 +133,25 @@ func tooLarge(n int) error {
 	return op.Errorf(op.CodeTooLarge, "the event takes %d bytes with its name, payload and filters; events travel by gossip and may take %d: put the content into a key and name it in the event", n, MaxGossip-gossipHeader)
 }
 
-// Pack gives the event an ID and returns it with the form in which it travels.
+// Identify gives the event an ID, unless it has one.
+func (e *Event) Identify() error {
+	if e.ID == "" {
+		e.ID = uuid.NewString()
+	}
+	_, err := uuid.Parse(e.ID)
+	if err != nil {
+		return op.Errorf(op.CodeInvalid, "the ID of an event is a UUID, not %.64q", e.ID)
+	}
+	return nil
+}
+
+// Pack gives the event an ID, unless it has one, and returns it with the form in which it
+// travels.
 func Pack(e Event) (Event, []byte, error) {
-	if err := e.Validate(); err != nil {
+	if err := errors.Join(e.Validate(), e.Identify()); err != nil {
 		return e, nil, err
 	}
-	id := uuid.New()
+	id := uuid.MustParse(e.ID)
 	e.ID, e.Version, e.LTime = id.String(), version, 0
 	p := packed{ID: id[:], Name: e.Name, Payload: e.Payload, Node: e.NodeFilter, Service: e.ServiceFilter, Tag: e.TagFilter}
 	b, err := p.MarshalMsg(nil)

@@ -67,6 +67,9 @@ func (r *Ring) Receive(b []byte, ltime uint64) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if slices.ContainsFunc(r.events, func(kept Event) bool { return kept.ID == e.ID }) {
+		return nil // fired again by who did not hear that it was
+	}
 	if len(r.events) == Kept {
 		r.events = slices.Delete(r.events, 0, 1)
 	}

@@ -136,3 +136,19 @@ func TestGarbageFromGossipIsCounted(t *testing.T) {
 		t.Errorf("%v counted", n)
 	}
 }
+
+func TestAnEventIsKeptOnceHoweverOftenItIsFired(t *testing.T) {
+	r := ring(nil)
+	first := fired(t, r, Event{Name: "deploy"})
+	again := fired(t, r, first)
+	other := fired(t, r, Event{Name: "deploy"})
+	if again.ID != first.ID || other.ID == first.ID {
+		t.Errorf("fired as %s, again as %s, another one as %s", first.ID, again.ID, other.ID)
+	}
+	if got, _ := r.List(""); len(got) != 2 || got[0].ID != first.ID || got[1].ID != other.ID {
+		t.Errorf("kept: %+v", got)
+	}
+	if _, _, err := Pack(Event{Name: "deploy", ID: "seven"}); op.CodeOf(err) != op.CodeInvalid {
+		t.Errorf("an ID that is none: %v", err)
+	}
+}

@@ -56,14 +56,42 @@ func (a *API) fire(x *rest.Exchange) error {
 	if err := e.Validate(); err != nil {
 		return err
 	}
+	if op.IsFanOut(h.Datacenter) {
+		return a.announce(x, h, e)
+	}
 	sent, _, err := events.Fire.Call(x.Ctx, a.Caller, h, &e)
 	if err != nil {
 		return err
 	}
-	if len(sent.Payload) == 0 {
-		sent.Payload = nil // clients know null
+	return x.JSON(shown(sent))
+}
+
+// shown is an event as clients know it, without a payload null.
+func shown(e *events.Event) *events.Event {
+	if len(e.Payload) == 0 {
+		e.Payload = nil
 	}
-	return x.JSON(sent)
+	return e
+}
+
+// announced is an event that was fired in several datacenters: one with a member more.
+type announced struct {
+	*events.Event
+	Datacenters []events.Told
+}
+
+// announce tells all agents of several datacenters of an event.
+func (a *API) announce(x *rest.Exchange, h op.Header, e events.Event) error {
+	r := events.Announcement{Event: e, Datacenters: h.Datacenter}
+	h.Datacenter = ""
+	got, _, err := events.Announce.Call(x.Ctx, a.Caller, h, &r)
+	if op.CodeOf(err) == op.CodeUnsupported {
+		return op.Errorf(op.CodeUnsupported, "the servers of this datacenter are of an earlier version, which fires an event in one datacenter at a time")
+	}
+	if err != nil {
+		return err
+	}
+	return x.JSON(announced{shown(&got.Event), got.Told})
 }
 
 // list answers with the events that this agent keeps. Its index says which

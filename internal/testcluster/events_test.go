@@ -2,7 +2,9 @@ package testcluster_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/hashicorp/consul/api"
 	plans "github.com/hashicorp/consul/api/watch"
 
+	"github.com/legate-project/legate/agent/events"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/testcluster"
 )
@@ -67,6 +70,63 @@ func TestEventsReachWhomTheyMean(t *testing.T) {
 		if _, _, err := official(t, here[1]).Event().Fire(&e, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
+	}
+}
+
+// An event for all datacenters is kept once by each agent of each, and who could not be told
+// is named.
+func TestEventsReachAllDatacenters(t *testing.T) {
+	c := start(t, testcluster.Spec{Datacenters: 3, Servers: 1, Clients: 1, RTT: 5 * time.Millisecond, Dir: t.TempDir()})
+	client := &asking{t: t, c: c, node: c.In("dc1")[1]}
+	fire := func(to string) (id string, failed []string) {
+		t.Helper()
+		code, text, _ := client.do("", "PUT", "/v1/event/fire/deploy?dc="+to, "1.2")
+		var got struct {
+			ID          string
+			Datacenters []events.Told
+		}
+		if err := json.Unmarshal([]byte(text), &got); code != 200 || err != nil {
+			t.Fatalf("%s: %d %s, %v", to, code, text, err)
+		}
+		for _, d := range got.Datacenters {
+			if d.Error != "" {
+				failed = append(failed, d.Datacenter)
+			}
+		}
+		return got.ID, failed
+	}
+	keeps := func(n *testcluster.Node, want ...string) func(context.Context) error {
+		return func(context.Context) error {
+			list, _, err := official(t, n).Event().List("deploy", nil)
+			var ids []string
+			for _, e := range list {
+				ids = append(ids, e.ID)
+			}
+			if err != nil || !slices.Equal(ids, want) {
+				return fmt.Errorf("%v, %w; want %v", ids, err, want)
+			}
+			return nil
+		}
+	}
+	first, failed := fire("all")
+	if failed != nil {
+		t.Fatalf("not told: %v", failed)
+	}
+	for _, n := range c.Nodes() {
+		eventually(t, n.Name+" has it", 10*time.Second, keeps(n, first))
+	}
+	if code, text, _ := client.do("", "PUT", "/v1/event/fire/deploy?dc=nearest", ""); code != 400 || !strings.Contains(text, "for a list") {
+		t.Errorf("nearest: %d %s", code, text)
+	}
+	if err := c.Cut("dc3"); err != nil {
+		t.Fatal(err)
+	}
+	second, failed := fire("all")
+	if !slices.Equal(failed, []string{"dc3"}) {
+		t.Errorf("not told: %v, want dc3", failed)
+	}
+	for _, n := range append(c.In("dc1"), c.In("dc2")...) {
+		eventually(t, n.Name+" has both, in order", 10*time.Second, keeps(n, first, second))
 	}
 }
 

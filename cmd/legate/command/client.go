@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -84,10 +85,23 @@ func (c *Client) Open() (*api.Client, error) {
 	return client, nil
 }
 
-// OpenVia is Open with something between the client and the network. A socket of
-// unix:// is reached without it.
+// dialSocket has a configuration for an agent at a socket of unix:// dial it with its own
+// transport: the official client would put another one in the place of what wraps that.
+func dialSocket(c *api.Config) {
+	path, isUnix := strings.CutPrefix(c.Address, "unix://")
+	if !isUnix {
+		return
+	}
+	c.Address, c.Scheme = "localhost", "http"
+	c.Transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+	}
+}
+
+// OpenVia is Open with something between the client and the network.
 func (c *Client) OpenVia(wrap func(http.RoundTripper) http.RoundTripper) (*api.Client, error) {
 	config := c.Config()
+	dialSocket(config)
 	via, err := api.NewHttpClient(config.Transport, config.TLSConfig)
 	if err != nil {
 		return nil, fmt.Errorf("set up the connection to the agent: %w", err)

@@ -22,9 +22,9 @@ const (
 
 // listenToOutcomes has clients that are made of the configuration tell of each datacenter that
 // did not answer, when that is news: what comes from it is old, or missing. Errors
-// about a datacenter say what is wrong with it. It does nothing for a Unix socket,
-// which the client connects to in its own way.
+// about a datacenter say what is wrong with it.
 func listenToOutcomes(c *api.Config, tell func(text string)) error {
+	dialSocket(c)
 	client, err := api.NewHttpClient(c.Transport, c.TLSConfig)
 	if err != nil {
 		return fmt.Errorf("set up the connection to the agent: %w", err)
