@@ -342,7 +342,11 @@ func (e *Endpoint) dial(ctx context.Context, p *path) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w: %w", t, ErrUnreachable, err)
 	}
-	qc, err := e.transport.Dial(ctx, addr, e.clientTLS(p.key.protocol), e.quic)
+	shows, err := e.clientTLS(p.key.protocol)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", t, err)
+	}
+	qc, err := e.transport.Dial(ctx, addr, shows, e.quic)
 	if err != nil {
 		err = fmt.Errorf("dial %s for %s: %w", t, p.key.protocol, connError(err, false))
 		e.metrics.handshakeFailed(dialFailure(err))

@@ -150,7 +150,7 @@ type Stream interface {
 
 // Identity is what one end shows and how it judges the other end.
 type Identity interface {
-	// Certificate is what this end shows; asked for each handshake.
+	// Certificate is what this end shows, nil while it is nobody; asked for each handshake.
 	Certificate() *tls.Certificate
 	// Verify says who the certificates belong to, or why they are refused: an
 	// error that wraps one of package identity.
@@ -193,6 +193,8 @@ type Protocol struct {
 	// Admit says who may use the protocol; nil admits all that the identity
 	// verifies. Its error is sent to the peer: name no secrets.
 	Admit func(identity.Peer) error
+	// Gateways may use the protocol: all others refuse them, whichever end dialled.
+	Gateways bool
 	// From is how who connects is judged: as Incoming, or as Newcomer.
 	From identity.Direction
 	// PoolSize overrides Config.PoolSize; 0 keeps it.
@@ -366,7 +368,7 @@ func (e *Endpoint) listen() error {
 		e.transport.StatelessResetKey = &key
 	}
 	var err error
-	if e.listener, err = e.transport.Listen(e.serverTLS(), door.For(e.quic)); err != nil {
+	if e.listener, err = e.transport.Listen(entrance.TLS(e.cfg.Identity.Certificate, func() []string { return slices.Collect(maps.Keys(*e.protocols.Load())) }), door.For(e.quic)); err != nil {
 		return fmt.Errorf("listen for QUIC on %s: %w", e.cfg.Conn.LocalAddr(), err)
 	}
 	err = errors.Join(
@@ -436,36 +438,21 @@ func (e *Endpoint) closeSocket() error {
 	return errors.Join(e.listener.Close(), e.transport.Close(), e.cfg.Conn.Close())
 }
 
-// serverTLS asks for a certificate and leaves its judgement to admit, right
-// after the handshake and before anything is read: so the reason of a refusal
-// can be told to the peer in words.
-func (e *Endpoint) serverTLS() *tls.Config {
-	base := &tls.Config{
-		MinVersion:             tls.VersionTLS13,
-		ClientAuth:             tls.RequireAnyClientCert,
-		SessionTicketsDisabled: true,
-	}
-	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		c := base.Clone()
-		c.GetConfigForClient = nil
-		c.Certificates = []tls.Certificate{*e.cfg.Identity.Certificate()}
-		c.NextProtos = slices.Collect(maps.Keys(*e.protocols.Load()))
-		return c, nil
-	}
-	return base
-}
-
 // clientTLS: names in the certificate are not host names, so the standard
 // verification is off and admit does its work.
-func (e *Endpoint) clientTLS(protocol string) *tls.Config {
+func (e *Endpoint) clientTLS(protocol string) (*tls.Config, error) {
+	c := e.cfg.Identity.Certificate()
+	if c == nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, entrance.ErrNobody)
+	}
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		InsecureSkipVerify:     true, // admit verifies before the connection is used
-		Certificates:           []tls.Certificate{*e.cfg.Identity.Certificate()},
+		Certificates:           []tls.Certificate{*c},
 		NextProtos:             []string{protocol},
 		ServerName:             "legate",
 		SessionTicketsDisabled: true,
-	}
+	}, nil
 }
 
 // admit verifies who is at the other end, which t is if this end dialled. On refusal it
@@ -498,13 +485,20 @@ func (e *Endpoint) judge(qc *quic.Conn, protocol string, t *Target) (identity.Pe
 	if !ok {
 		return identity.Peer{}, fmt.Errorf("%w: %q", ErrNoProtocol, protocol)
 	}
-	if p.Admit == nil {
-		return peer, nil
-	}
-	if err := p.Admit(peer); err != nil {
+	if err := p.admits(peer); err != nil {
 		return identity.Peer{}, fmt.Errorf("%w %s: %w", ErrNotAdmitted, protocol, err)
 	}
 	return peer, nil
+}
+
+func (p *Protocol) admits(peer identity.Peer) error {
+	if peer.Gateway && !p.Gateways {
+		return errors.New("a gateway only agrees on which packets it carries")
+	}
+	if p.Admit == nil {
+		return nil
+	}
+	return p.Admit(peer)
 }
 
 // verify says whose the certificates of a connection are, which this end dialled or

@@ -135,7 +135,10 @@ func TestGarbageOnTheSocketHarmsNobody(t *testing.T) {
 // the connection.
 func dialer(t *testing.T, b *Endpoint, id Identity) (*quic.Conn, error) {
 	t.Helper()
-	conf := (&Endpoint{cfg: Config{Identity: id}}).clientTLS(testProtocol)
+	conf, err := (&Endpoint{cfg: Config{Identity: id}}).clientTLS(testProtocol)
+	if err != nil {
+		t.Fatal(err)
+	}
 	conn, err := quic.DialAddr(within(t, 5*time.Second), b.Addr().String(), conf, &quic.Config{})
 	if err == nil {
 		t.Cleanup(func() { _ = conn.CloseWithError(0, "") })
@@ -203,7 +206,11 @@ func TestHandshakesThatNeverEndAreGivenUp(t *testing.T) {
 		mute := &quic.Transport{Conn: &deafSocket{PacketConn: udp}}
 		t.Cleanup(func() { _ = mute.Close() })
 		ctx := within(t, 100*time.Millisecond)
-		if _, err := mute.Dial(ctx, b.Addr(), (&Endpoint{cfg: Config{Identity: derived(t, testKey(1), server("x"))}}).clientTLS(testProtocol), nil); err == nil {
+		conf, err := (&Endpoint{cfg: Config{Identity: derived(t, testKey(1), server("x"))}}).clientTLS(testProtocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := mute.Dial(ctx, b.Addr(), conf, nil); err == nil {
 			t.Fatal("a connection came about without an answer")
 		}
 	}

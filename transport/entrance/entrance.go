@@ -7,6 +7,7 @@ package entrance
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync/atomic"
@@ -64,6 +65,28 @@ func New(cfg Config) *Entrance {
 		cfg.Gate = admission.New(Bounds(), nil)
 	}
 	return &Entrance{cfg, rate.NewLimiter(maxHandshakes, maxHandshakes), rate.NewLimiter(unprovenHandshakes, 2*unprovenHandshakes)}
+}
+
+// ErrNobody is why a handshake fails while this end has no certificate.
+var ErrNobody = errors.New("this agent has no identity yet, or not any more")
+
+// TLS asks who connects for a certificate and leaves its judgement to who accepts the
+// connection, right after the handshake and before anything is read: so the reason of a
+// refusal can be told to the peer in words. What this end shows, nil for nothing, and the
+// protocols that it serves are asked for each handshake.
+func TLS(certificate func() *tls.Certificate, protocols func() []string) *tls.Config {
+	base := &tls.Config{MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAnyClientCert, SessionTicketsDisabled: true}
+	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		own := certificate()
+		if own == nil {
+			return nil, ErrNobody
+		}
+		c := base.Clone()
+		c.GetConfigForClient = nil
+		c.Certificates, c.NextProtos = []tls.Certificate{*own}, protocols()
+		return c, nil
+	}
+	return base
 }
 
 // Guard has a transport let connections in here.

@@ -180,7 +180,7 @@ func (r *Relay) between(s, to *session, q request) (known *flow, err error) {
 func room(s, to *session, server string) bool {
 	pair := 0
 	for _, f := range to.flows {
-		if len(f.ends) == 2 && f.server == server && f.ends[0].s.remote.Peer.NodeID == s.remote.Peer.NodeID {
+		if len(f.ends) == 2 && f.server == server && same(f.ends[0].s.remote.Peer, s.remote.Peer) {
 			pair++
 		}
 	}

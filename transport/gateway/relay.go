@@ -149,7 +149,7 @@ func New(cfg Config) (*Relay, error) {
 	r := &Relay{cfg: cfg, log: cfg.Log.With("component", "gateway"), group: lifecycle.New("gateway"),
 		sessions: map[transport.Link]*session{}, registered: map[string]*session{}, silent: map[string]time.Time{}}
 	r.metrics = newMetrics(cfg.Registerer, r)
-	err := cfg.Endpoint.Handle(Protocol, transport.Protocol{Answer: r.answer, Admit: r.admit, PoolSize: 1, IdleDrop: time.Hour})
+	err := cfg.Endpoint.Handle(Protocol, transport.Protocol{Answer: r.answer, Admit: r.admit, Gateways: true, PoolSize: 1, IdleDrop: time.Hour})
 	if err == nil {
 		err = r.group.Go("sweep", r.sweep)
 	}
@@ -167,9 +167,14 @@ func (r *Relay) Stop(ctx context.Context) error {
 	return r.group.Stop(ctx)
 }
 
-// admit lets in whom the federation does not refuse: whether it may do what it asks for is
-// asked then.
-func (r *Relay) admit(p identity.Peer) error { return r.cfg.Refuse(p.Datacenter) }
+// admit lets in servers and gateways of what the federation does not refuse: whether they
+// may do what they ask for is asked then.
+func (r *Relay) admit(p identity.Peer) error {
+	if !p.Server && !p.Gateway {
+		return errors.New("flows are for servers and gateways")
+	}
+	return r.cfg.Refuse(p.Datacenter)
+}
 
 // answer does what a peer asks for.
 func (r *Relay) answer(ctx context.Context, from transport.Remote, b []byte) []byte {
@@ -238,7 +243,7 @@ func (r *Relay) session(of transport.Remote) (*session, error) {
 	if s := r.sessions[of.Link]; s != nil {
 		return s, nil
 	}
-	if len(r.sessions) >= maxSessions || r.sessionsOf(of.Peer.NodeID) >= maxOfPeer {
+	if len(r.sessions) >= maxSessions || r.sessionsOf(of.Peer) >= maxOfPeer {
 		return nil, ErrTooMany
 	}
 	s := &session{remote: of, neighbor: relay.NewNeighbor(of.Link.Addr, of.Link.Local()), flows: map[relay.Label]*flow{}, own: map[string]*own{}}
@@ -257,9 +262,9 @@ func (r *Relay) session(of transport.Remote) (*session, error) {
 }
 
 // sessionsOf counts the sessions with one peer; r.mu is held.
-func (r *Relay) sessionsOf(node string) (n int) {
+func (r *Relay) sessionsOf(p identity.Peer) (n int) {
 	for _, s := range r.sessions {
-		if s.remote.Peer.NodeID == node {
+		if same(s.remote.Peer, p) {
 			n++
 		}
 	}
@@ -268,6 +273,10 @@ func (r *Relay) sessionsOf(node string) (n int) {
 
 // ended ends what depends on a session.
 func (r *Relay) ended(s *session) {
+// same reports whether what one has counts for the other: the same node in the same role.
+// A gateway's node is what itself says it is.
+func same(a, b identity.Peer) bool { return a.NodeID == b.NodeID && a.Gateway == b.Gateway }
+
 	r.mu.Lock()
 	delete(r.sessions, s.remote.Link)
 	if name := s.remote.Peer.FullName(); r.registered[name] == s {

@@ -48,7 +48,7 @@ func open(t testing.TB, name string, change ...func(*Config)) *node {
 	for _, f := range change {
 		f(&cfg)
 	}
-	id, err := identity.NewDerived(bytes.Repeat([]byte{1}, 32), identity.Peer{Federation: "f", Datacenter: "dc-" + name, NodeID: "id-" + name, Name: name, Server: !cfg.Carries})
+	id, err := identity.NewDerived(bytes.Repeat([]byte{1}, 32), identity.Peer{Federation: "f", Datacenter: "dc-" + name, NodeID: "id-" + name, Name: name, Server: !cfg.Carries, Gateway: cfg.Carries})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,7 @@ type Fallback interface {
 var (
 	_ Fallback = (*Derived)(nil)
 	_ Fallback = (*SelfSigned)(nil)
+	_ Fallback = (*Bestowed)(nil)
 )
 
 // Policy is what an operator's certificates are used for. The zero value uses none.
@@ -106,6 +107,26 @@ func NewDelegated(self Peer, fallback Fallback) *Delegated {
 // another fallback.
 func (d *Delegated) Beside(fallback Fallback) *Delegated {
 	return &Delegated{self: d.self, fallback: fallback, now: d.now, policied: d.policied}
+}
+
+// FilesAlone reports whether no certificate of the fallback makes a server, in either
+// direction: who has the keys that it is derived from is none.
+func (d *Delegated) FilesAlone() bool {
+	s := d.state.Load()
+	return s.Roots != nil && (s.VerifyIncoming && s.VerifyOutgoing || s.ServerDomain != "")
+}
+
+// HasRoots reports whether certificates from files can be checked.
+func (d *Delegated) HasRoots() bool { return d.state.Load().Roots != nil }
+
+// Issues reports whether there is a certificate from files to give others with (Grant).
+func (d *Delegated) Issues() bool { return d.state.Load().Policy.Certificate != nil }
+
+// As makes an identity of another Peer with the policy of now and another fallback.
+func (d *Delegated) As(self Peer, fallback Fallback) (*Delegated, error) {
+	other := NewDelegated(self, fallback)
+	other.now = d.now
+	return other, other.SetPolicy(d.state.Load().Policy)
 }
 
 // SetPolicy replaces the policy for handshakes from now on, unless its certificate

@@ -43,24 +43,12 @@ func NewRequest() (request []byte, key ed25519.PrivateKey, err error) {
 // one itself. It returns what the client is to show.
 func (d *Delegated) Grant(request []byte, p Peer) ([][]byte, error) {
 	s := d.state.Load()
-	switch {
-	case len(request) > maxRequest:
-		return nil, fmt.Errorf("a request of %d bytes, %d are allowed", len(request), maxRequest)
-	case p.Server || p.Datacenter != d.self.Datacenter || p.Federation != d.self.Federation:
-		return nil, fmt.Errorf("certificates are given to client agents of datacenter %s alone, not to %s", d.self.Datacenter, p)
-	case s.Policy.Certificate == nil:
+	if s.Policy.Certificate == nil {
 		return nil, errors.New("this server has no certificate from files to give others with")
 	}
-	asked, err := x509.ParseCertificateRequest(request)
+	pub, err := requested(d.self, request, p)
 	if err != nil {
-		return nil, fmt.Errorf("the request cannot be read: %w", err)
-	}
-	if err := asked.CheckSignature(); err != nil {
-		return nil, fmt.Errorf("the request is not signed with its key: %w", err)
-	}
-	pub, ok := asked.PublicKey.(ed25519.PublicKey)
-	if !ok {
-		return nil, errors.New("the request is not for a key of Ed25519")
+		return nil, err
 	}
 	chain, err := parseAll(s.Policy.Certificate.Certificate)
 	if err != nil {
@@ -79,6 +67,29 @@ func (d *Delegated) Grant(request []byte, p Peer) ([][]byte, error) {
 		return nil, err
 	}
 	return append([][]byte{raw}, s.Policy.Certificate.Certificate...), nil
+}
+
+// requested is the key of a request that a client agent of the datacenter of a server may
+// have a certificate for.
+func requested(by Peer, request []byte, p Peer) (ed25519.PublicKey, error) {
+	switch {
+	case len(request) > maxRequest:
+		return nil, fmt.Errorf("a request of %d bytes, %d are allowed", len(request), maxRequest)
+	case p.Server || p.Datacenter != by.Datacenter || p.Federation != by.Federation:
+		return nil, fmt.Errorf("certificates are given to client agents of datacenter %s alone, not to %s", by.Datacenter, p)
+	}
+	asked, err := x509.ParseCertificateRequest(request)
+	if err != nil {
+		return nil, fmt.Errorf("the request cannot be read: %w", err)
+	}
+	if err := asked.CheckSignature(); err != nil {
+		return nil, fmt.Errorf("the request is not signed with its key: %w", err)
+	}
+	pub, ok := asked.PublicKey.(ed25519.PublicKey)
+	if !ok {
+		return nil, errors.New("the request is not for a key of Ed25519")
+	}
+	return pub, nil
 }
 
 // Take has this client agent show what a server granted for the key, where it has no

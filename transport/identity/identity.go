@@ -36,14 +36,20 @@ type Peer struct {
 	NodeID     string
 	Name       string // node name without the datacenter
 	Server     bool   // false: a client agent
+	// Gateway is what a client agent that is a gateway is between datacenters: it agrees on
+	// which packets it carries, and nothing else (transport.Protocol.Gateways).
+	Gateway bool
 }
 
 // FullName is the name in the WAN pool: node.datacenter.
 func (p Peer) FullName() string { return p.Name + "." + p.Datacenter }
 
 func (p Peer) role() string {
-	if p.Server {
+	switch {
+	case p.Server:
 		return roleServer
+	case p.Gateway:
+		return roleGateway
 	}
 	return roleClient
 }
@@ -63,10 +69,11 @@ var (
 )
 
 const (
-	scheme     = "legate"
-	form       = "v1"
-	roleServer = "server"
-	roleClient = "client"
+	scheme      = "legate"
+	form        = "v1"
+	roleServer  = "server"
+	roleClient  = "client"
+	roleGateway = "gateway"
 	// maxURI bounds the URI that carries a Peer, in bytes.
 	maxURI = 1024
 	// clockSkew is how far the clocks of two nodes may be apart where certificates are
@@ -107,7 +114,7 @@ func parseURI(u *url.URL) (Peer, error) {
 		}
 		parts[i] = text
 	}
-	p := Peer{Federation: parts[1], Datacenter: parts[2], NodeID: parts[3], Name: parts[4], Server: parts[5] == roleServer}
+	p := Peer{Federation: parts[1], Datacenter: parts[2], NodeID: parts[3], Name: parts[4], Server: parts[5] == roleServer, Gateway: parts[5] == roleGateway}
 	if p.role() != parts[5] || p.Datacenter == "" || p.Name == "" {
 		return Peer{}, ErrBadCertificate
 	}
@@ -148,8 +155,14 @@ type Derived struct {
 
 type derivedState struct {
 	cert  *tls.Certificate
-	ca    *x509.Certificate
+	by    []authority // of each key, the one in use first
 	roots *x509.CertPool
+}
+
+// authority is one that is derived from a key.
+type authority struct {
+	cert *x509.Certificate
+	key  ed25519.PrivateKey
 }
 
 // NewDerived makes self's identity under the authority of key.
@@ -181,8 +194,8 @@ func (d *Derived) SetKeys(primary []byte, others ...[]byte) error {
 			return err
 		}
 		next.roots.AddCert(ca)
+		next.by = append(next.by, authority{ca, caKey})
 		if next.cert == nil {
-			next.ca = ca
 			if next.cert, err = issue(d.self, lasting(ca, caKey)); err != nil {
 				return err
 			}
@@ -219,17 +232,22 @@ func (d *Derived) Certificate() *tls.Certificate { return d.state.Load().cert }
 
 // Authority returns the certificate of the authority that signed what this end
 // shows first.
-func (d *Derived) Authority() *x509.Certificate { return d.state.Load().ca }
+func (d *Derived) Authority() *x509.Certificate { return d.state.Load().by[0].cert }
 
 // Verify says who the certificates belong to, or why they are refused. The first is
 // the one of whose private key the handshake has proof; one of the others counts
 // if it says the same of the same key.
 func (d *Derived) Verify(rawCerts [][]byte, _ Direction) (Peer, error) {
+	return under(d.state.Load().roots, rawCerts, d.self)
+}
+
+// under says who shows certificates of which one is under one of the authorities.
+func under(roots *x509.CertPool, rawCerts [][]byte, self Peer) (Peer, error) {
 	leaf, p, err := readLeaf(rawCerts)
 	if err != nil {
 		return Peer{}, err
 	}
-	options := x509.VerifyOptions{Roots: d.state.Load().roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
+	options := x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
 	_, err = leaf.Verify(options)
 	for _, raw := range rawCerts[1:min(len(rawCerts), maxKeys)] {
 		if err == nil {
@@ -244,7 +262,7 @@ func (d *Derived) Verify(rawCerts [][]byte, _ Direction) (Peer, error) {
 	if err != nil {
 		return Peer{}, fmt.Errorf("%w: it claims to be %s: %w", ErrWrongAuthority, p, err)
 	}
-	return p, sameFederation(d.self, p)
+	return p, sameFederation(self, p)
 }
 
 // lasting is an issuer of certificates that are made anew at each start and never stored.
