@@ -63,17 +63,14 @@ func overTCP(host string, port int) string {
 
 // debugGossip is how this agent joins, leaves and hears of others.
 func debugGossip(c *config.Config) map[string]any {
-	key := ""
-	if len(c.EncryptKey) > 0 {
-		key = secretShown
-	}
+	key := map[bool]string{true: secretShown}
 	return map[string]any{
 		"RetryJoinLAN": config.JoinEntriesToShow(c.RetryJoin), "RetryJoinIntervalLAN": c.RetryInterval.String(), "RetryJoinMaxAttemptsLAN": c.RetryMax,
 		"RetryJoinWAN": config.JoinEntriesToShow(c.RetryJoinWAN), "RetryJoinIntervalWAN": c.RetryIntervalWAN.String(), "RetryJoinMaxAttemptsWAN": c.RetryMaxWAN,
 		"ReconnectTimeoutLAN": c.ReconnectTimeoutLAN.String(), "ReconnectTimeoutWAN": c.ReconnectTimeoutWAN.String(),
 		"RejoinAfterLeave": c.RejoinAfterLeave, "LeaveOnTerm": c.LeaveOnTerminate, "SkipLeaveOnInt": c.SkipLeaveOnInterrupt,
 		"LeaveDrainTime": c.Performance.LeaveDrainTime.String(), "RPCHoldTimeout": c.Performance.RPCHoldTimeout.String(),
-		"EncryptKey": key, "EncryptVerifyIncoming": c.EncryptVerifyIncoming, "EncryptVerifyOutgoing": c.EncryptVerifyOutgoing,
+		"EncryptKey": key[len(c.EncryptKey) > 0], "EncryptWANKey": key[len(c.EncryptWANKey) > 0], "EncryptVerifyIncoming": c.EncryptVerifyIncoming, "EncryptVerifyOutgoing": c.EncryptVerifyOutgoing,
 		"RPCProtocol": c.Protocol, "RaftProtocol": c.RaftProtocol, "RaftSnapshotInterval": c.RaftSnapshotInterval.String(),
 		"RaftSnapshotThreshold": c.RaftSnapshotThreshold, "RaftTrailingLogs": c.RaftTrailingLogs, "RaftMultiplier": c.Performance.RaftMultiplier,
 		"DisableCoordinates": c.DisableCoordinates, "DisableRemoteExec": c.DisableRemoteExec, "DisableKeyringFile": c.DisableKeyringFile,

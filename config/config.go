@@ -90,7 +90,8 @@ type Config struct {
 	SkipLeaveOnInterrupt      bool          `key:"skip_leave_on_interrupt" doc:"Stop without leaving on SIGINT. The default is false for clients, true for servers."`
 
 	// Gossip and Raft.
-	EncryptKey            []byte        `key:"encrypt" flag:"encrypt" mark:"secret" doc:"Gossip key: 16, 24 or 32 bytes in base64 (legate keygen makes one). One key for the whole federation. The keyrings in data_dir begin with it and count from then on (legate keyring)."`
+	EncryptKey            []byte        `key:"encrypt" flag:"encrypt" mark:"secret" doc:"Gossip key: 16, 24 or 32 bytes in base64 (legate keygen makes one). One key for the whole federation, or with encrypt_wan one for each datacenter. The keyrings in data_dir begin with it and count from then on (legate keyring)."`
+	EncryptWANKey         []byte        `key:"encrypt_wan" mark:"secret" doc:"Gossip key of the WAN pool, which client agents, and so gateways, must not have: another one than encrypt, the same on the servers of all datacenters. The keyring remote.keyring in data_dir begins with it and counts from then on (legate keyring -wan). Without, it is encrypt. Servers only."`
 	EncryptVerifyIncoming bool          `key:"encrypt_verify_incoming" default:"true" mark:"pending" doc:"Refuse gossip that is not encrypted."`
 	EncryptVerifyOutgoing bool          `key:"encrypt_verify_outgoing" default:"true" mark:"pending" doc:"Encrypt outgoing gossip."`
 	DisableKeyringFile    bool          `key:"disable_keyring_file" flag:"disable-keyring-file" doc:"Do not keep gossip keys in data_dir: after a restart the key is that of encrypt again."`

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"maps"
 	"net"
 	"net/netip"
@@ -118,6 +119,15 @@ func (f *finisher) checkReach() {
 		if !isGateway(g) {
 			f.fault("federation.gateways", "%q is neither host nor host:port", g)
 		}
+	}
+	switch {
+	case len(c.EncryptWANKey) == 0:
+	case !c.Server:
+		f.fault("encrypt_wan", "is for servers: take it out of the configuration of this client agent, which is not to know it")
+	case len(c.EncryptKey) == 0 && c.DisableKeyringFile:
+		f.fault("encrypt_wan", "takes encrypt: without a key for the LAN pool everybody who reaches it is a server")
+	case bytes.Equal(c.EncryptWANKey, c.EncryptKey):
+		f.fault("encrypt_wan", "is the same key as encrypt, which all client agents have: make another (legate keygen)")
 	}
 	switch {
 	case !c.Gateway.Enabled:

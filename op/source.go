@@ -16,6 +16,17 @@ func SourceOf(ctx context.Context) string {
 	return s
 }
 
+type networkKey struct{}
+
+// WithNetwork says that a call came from another agent, whoever that says it is.
+func WithNetwork(ctx context.Context) context.Context {
+	return context.WithValue(ctx, networkKey{}, true)
+}
+
+// OverNetwork reports whether a call came from another agent: not by an interface of this
+// one, or from itself.
+func OverNetwork(ctx context.Context) bool { return ctx.Value(networkKey{}) != nil }
+
 type followerKey struct{}
 
 // WithFollower says of which datacenter the server is that follows a result.

@@ -36,6 +36,10 @@ func (s *Server) directHandlers() map[string]op.Handler {
 		status.KeyringChange.Handle(func(ctx context.Context, h op.Header, r *status.KeyringRequest) (*status.Keyrings, error) {
 			return s.keyrings.Change(ctx, h, r)
 		}),
+		status.KeyringWAN.Handle(func(ctx context.Context, h op.Header, r *status.KeyringRequest) (*status.Keyrings, error) {
+			return s.keyrings.OfWAN(ctx, h, r)
+		}),
+		status.Gateway.Handle(func(context.Context, op.Header, *status.GatewayRequest) (*op.Empty, error) { return nil, nil }),
 		coordinate.Datacenters.Handle(s.coordinateDatacenters),
 		query.Execute.Handle(s.queries.Execute),
 		events.Fire.Handle(s.fireEvent),

@@ -268,11 +268,13 @@ type Dependencies struct {
 	// LANKeys and WANKeys ask the members of the pools for their keys; nil where
 	// there are none.
 	LANKeys, WANKeys keyring.Pool
+	// Rings are the keys that this server has itself.
+	Rings keyring.Rings
 }
 
 // Start begins the server's own work.
 func (s *Server) Start(p Dependencies) error {
-	s.keyrings = keyring.New(keyring.Config{Datacenter: s.cfg.Datacenter, LAN: p.LANKeys, WAN: p.WANKeys, Others: s.others, Caller: s, Everywhere: s.changesKeysEverywhere})
+	s.keyrings = keyring.New(keyring.Config{Datacenter: s.cfg.Datacenter, LAN: p.LANKeys, WAN: p.WANKeys, Rings: p.Rings, Others: s.others, Caller: s, Everywhere: s.changesKeysEverywhere})
 	s.raft, s.lan, s.wan, s.remote, s.federation, s.between, s.views = p.Raft, p.LAN, p.WAN, p.Remote, p.Federation, p.WANStreams, p.Views
 	if s.wan != nil {
 		s.copies.Connect(copies.Links{Federation: s.federation, Calls: s.remote, Follow: p.Global})

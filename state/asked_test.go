@@ -181,6 +181,9 @@ func Asked() map[string][]Asking {
 
 		status.KeyringList.Name:   one(&status.KeyringRequest{}, `keyring = "read"`),
 		status.KeyringChange.Name: one(&status.KeyringRequest{}, `keyring = "write"`),
+		status.KeyringWAN.Name: {{Request: &status.KeyringRequest{Action: status.KeysList}, Enough: `keyring = "read"`},
+			{Request: &status.KeyringRequest{Action: status.KeysInstall}, Enough: `keyring = "write"`}},
+		status.Gateway.Name: one(&status.GatewayRequest{Node: "n1"}, writeNode),
 	}
 }
 

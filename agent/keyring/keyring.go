@@ -33,13 +33,16 @@ const (
 type Config struct {
 	// Dir is the folder of the files; "" keeps none.
 	Dir string
-	// Key is the configured one; none if empty.
-	Key []byte
+	// Key is the configured one, and WANKey that of the WAN pool if it is another; none if
+	// empty.
+	Key, WANKey []byte
 	// WAN: this is a server that takes part in the federation.
 	WAN bool
 	// Write replaces a file in whole, readable by its owner alone.
 	Write func(name string, b []byte) error
 	Log   *slog.Logger
+
+	setting string // that Key is from
 }
 
 // Rings are the gossip keys of an agent's pools, nil while gossip has none. From that
@@ -49,12 +52,22 @@ type Rings struct{ LAN, WAN *gossip.Keyring }
 
 // Open reads the keyrings that are kept, or begins them with the configured key.
 func Open(c Config) (Rings, error) {
+	c.setting = "encrypt"
 	var r Rings
 	var err error
 	if r.LAN, err = c.open(FileLAN, nil); err != nil {
 		return Rings{}, err
 	}
-	if c.WAN {
+	switch {
+	case c.WAN && len(c.WANKey) > 0 && r.LAN == nil:
+		return Rings{}, errors.New("encrypt_wan takes encrypt: without a key for the LAN pool everybody who reaches it is a server")
+	case c.WAN && len(c.WANKey) > 0:
+		wan := c
+		wan.Key, wan.setting = c.WANKey, "encrypt_wan"
+		if r.WAN, err = wan.open(FileWAN, nil); err != nil {
+			return Rings{}, err
+		}
+	case c.WAN:
 		// One that did not take part in the federation so far begins with the keys
 		// that its datacenter has now.
 		if r.WAN, err = c.open(FileWAN, r.LAN); err != nil {
@@ -92,13 +105,13 @@ func (c *Config) open(name string, like *gossip.Keyring) (*gossip.Keyring, error
 	k, err := gossip.OpenKeyring(kept, c.Key, func(b []byte) error { return c.Write(path, b) })
 	switch {
 	case errors.Is(err, gossip.ErrBadKeyring):
-		return nil, fmt.Errorf("read the gossip keyring %s: %w; restore it, or remove it to begin with the key of \"encrypt\"", path, err)
+		return nil, fmt.Errorf("read the gossip keyring %s: %w; restore it, or remove it to begin with the key of %q", path, err, c.setting)
 	case err != nil:
 		return nil, fmt.Errorf("open the gossip keyring %s: %w", path, err)
 	case k != nil && len(c.Key) > 0 && !k.Has(c.Key):
-		c.Log.Warn("the key of \"encrypt\" is not in the gossip keyring, and the keyring counts: set encrypt to the key in use, or remove the file to begin with that of encrypt", "file", path)
+		c.Log.Warn("the configured key is not in the gossip keyring, and the keyring counts: configure the key in use, or remove the file to begin with the configured one", "setting", c.setting, "file", path)
 	case k != nil && !bytes.Equal(c.Key, k.Keys()[0]):
-		c.Log.Info("the gossip key in use is that of the keyring, not that of \"encrypt\"", "file", path)
+		c.Log.Info("the gossip key in use is that of the keyring, not the configured one", "setting", c.setting, "file", path)
 	}
 	return k, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/legate-project/legate/httpapi/rest"
+	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/status"
 )
 
@@ -29,21 +30,39 @@ func (a *API) keyringList(x *rest.Exchange) error {
 	if req.Local, err = x.Flag("local-only"); err != nil {
 		return err
 	}
-	got, err := rest.Ask(x, a.Caller, &status.KeyringList, &req)
+	return a.keyringListed(x, &status.KeyringList, &req)
+}
+
+// keyringWANList lists the keys of the WAN pool alone.
+func (a *API) keyringWANList(x *rest.Exchange) error {
+	req := status.KeyringRequest{Action: status.KeysList}
+	var err error
+	if req.Relay, err = relayFactor(x); err != nil {
+		return err
+	}
+	return a.keyringListed(x, &status.KeyringWAN, &req)
+}
+
+func (a *API) keyringListed(x *rest.Exchange, o *keyringOp, req *status.KeyringRequest) error {
+	got, err := rest.Ask(x, a.Caller, o, req)
 	if err != nil {
 		return err
 	}
 	return x.JSON(rest.Some(got.Keyrings))
 }
 
-func (a *API) keyringInstall(x *rest.Exchange) error { return a.keyringChange(x, status.KeysInstall) }
-func (a *API) keyringUse(x *rest.Exchange) error     { return a.keyringChange(x, status.KeysUse) }
-func (a *API) keyringRemove(x *rest.Exchange) error  { return a.keyringChange(x, status.KeysRemove) }
+// keyringOp is what a change, or a list, is asked by.
+type keyringOp = op.Direct[status.KeyringRequest, status.Keyrings]
 
-// keyringChange changes the keyrings of all pools. What was not done everywhere is an
+// keyringChanges makes the change of an action, of all pools or of the WAN pool alone.
+func (a *API) keyringChanges(o *keyringOp, action string) func(*rest.Exchange) error {
+	return func(x *rest.Exchange) error { return a.keyringChange(x, o, action) }
+}
+
+// keyringChange changes keyrings. What was not done everywhere is an
 // error, as clients of Consul expect, that names who did not do it; with ?report the
 // answer says what became of each pool, whatever that is.
-func (a *API) keyringChange(x *rest.Exchange, action string) error {
+func (a *API) keyringChange(x *rest.Exchange, o *keyringOp, action string) error {
 	req := status.KeyringRequest{Action: action}
 	report, err := x.Flag("report")
 	if err != nil {
@@ -65,7 +84,7 @@ func (a *API) keyringChange(x *rest.Exchange, action string) error {
 	if req.Key, err = base64.StdEncoding.DecodeString(body.Key); err != nil || len(req.Key) == 0 {
 		return rest.Refuse(http.StatusBadRequest, "Invalid Key: want a gossip key of 16, 24 or 32 bytes in base64")
 	}
-	got, err := rest.Ask(x, a.Caller, &status.KeyringChange, &req)
+	got, err := rest.Ask(x, a.Caller, o, &req)
 	if err != nil {
 		return err
 	}

@@ -16,11 +16,13 @@ type API struct {
 
 // Routes returns the rows of the area.
 func (a *API) Routes() []rest.Route {
+	all, wan := &status.KeyringChange, &status.KeyringWAN
 	return []rest.Route{
 		{Path: "/v1/operator/raft/configuration", Get: a.raft},
 		{Path: "/v1/operator/raft/transfer-leader", Post: a.transferLeader, Put: a.transferLeader},
 		{Path: "/v1/operator/raft/peer", Delete: a.removePeer},
-		{Path: "/v1/operator/keyring", Get: a.keyringList, Post: a.keyringInstall, Put: a.keyringUse, Delete: a.keyringRemove},
+		{Path: "/v1/operator/keyring", Get: a.keyringList, Post: a.keyringChanges(all, status.KeysInstall), Put: a.keyringChanges(all, status.KeysUse), Delete: a.keyringChanges(all, status.KeysRemove)},
+		{Path: "/v1/operator/keyring/wan", Get: a.keyringWANList, Post: a.keyringChanges(wan, status.KeysInstall), Put: a.keyringChanges(wan, status.KeysUse), Delete: a.keyringChanges(wan, status.KeysRemove)},
 		{Path: "/v1/operator/usage", Get: a.usage},
 		{Path: "/v1/operator/clocks", Get: a.clocks},
 		{Path: "/v1/operator/autopilot/configuration", Get: a.autopilotConfiguration, Put: a.configureAutopilot},

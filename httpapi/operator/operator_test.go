@@ -58,7 +58,8 @@ func TestKeyringsAreShownAndChanged(t *testing.T) {
 	const shown = `[{"WAN":false,"Datacenter":"dc1","Segment":"","Keys":{"a":2},"PrimaryKeys":{"a":2},"NumNodes":2}]`
 	const body = `{"Key":"MTIzNDU2Nzg5MDEyMzQ1Ng=="}`
 	caller := &resttest.Caller{Answers: map[string]any{
-		"keyring.list": &status.Keyrings{Keyrings: []status.Keyring{lan}}, "keyring.change": &status.Keyrings{Keyrings: []status.Keyring{lan}}}}
+		"keyring.list": &status.Keyrings{Keyrings: []status.Keyring{lan}}, "keyring.change": &status.Keyrings{Keyrings: []status.Keyring{lan}},
+		"keyring.wan": &status.Keyrings{Keyrings: []status.Keyring{lan}}}}
 	s := resttest.Serve(t, (&API{Caller: caller}).Routes())
 	s.Check(t,
 		resttest.Case{"GET", "/v1/operator/keyring?relay-factor=5", "", 200, shown},
@@ -68,6 +69,10 @@ func TestKeyringsAreShownAndChanged(t *testing.T) {
 		resttest.Case{"POST", "/v1/operator/keyring", body, 200, shown},
 		resttest.Case{"PUT", "/v1/operator/keyring", body, 200, shown},
 		resttest.Case{"DELETE", "/v1/operator/keyring?force", body, 200, shown},
+		resttest.Case{"GET", "/v1/operator/keyring/wan", "", 200, shown},
+		resttest.Case{"POST", "/v1/operator/keyring/wan?force", body, 200, shown},
+		resttest.Case{"PUT", "/v1/operator/keyring/wan", body, 200, shown},
+		resttest.Case{"DELETE", "/v1/operator/keyring/wan", body, 200, shown},
 		resttest.Case{"DELETE", "/v1/operator/keyring?local-only", body, 400, "local-only goes with listing keys only: a key is changed everywhere"},
 		resttest.Case{"POST", "/v1/operator/keyring", `{"Key":"no key!"}`, 400, "Invalid Key: want a gossip key of 16, 24 or 32 bytes in base64"},
 		resttest.Case{"POST", "/v1/operator/keyring", `{}`, 400, "Invalid Key: want a gossip key of 16, 24 or 32 bytes in base64"},

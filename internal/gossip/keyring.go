@@ -151,6 +151,9 @@ func (k *Keyring) Has(key []byte) bool {
 	return slices.ContainsFunc(k.Keys(), func(one []byte) bool { return bytes.Equal(one, key) })
 }
 
+// Shares reports whether two keyrings have a key in common. A nil one has none.
+func (k *Keyring) Shares(other *Keyring) bool { return slices.ContainsFunc(k.Keys(), other.Has) }
+
 // Follow calls f with the keys now and before each change of them, one call at a
 // time. What f refuses is not changed.
 func (k *Keyring) Follow(f func(keys [][]byte) error) error {

@@ -206,7 +206,7 @@ func (a *Server) read(ctx context.Context, request []byte, byAgent bool) (contex
 	if h.Hops > op.MaxHops {
 		return ctx, nil, op.Errorf(op.CodeInvalid, "%s was forwarded more than %d times", name, op.MaxHops)
 	}
-	ctx = a.tracer.Continue(ctx, h.Trace)
+	ctx = op.WithNetwork(a.tracer.Continue(ctx, h.Trace))
 	h.Trace = ""
 	call := op.Received(o, h, body)
 	call.ByAgent = byAgent

@@ -40,6 +40,8 @@ type Config struct {
 	Datacenter string
 	LAN        Pool
 	WAN        Pool // nil without WAN gossip
+	// Rings are the keys of this server itself.
+	Rings Rings
 	// Others lists the other datacenters of the federation; nil for none.
 	Others func() []string
 	Caller op.Caller // asks them
@@ -47,6 +49,12 @@ type Config struct {
 	// share the WAN pool. Nil lets everybody.
 	Everywhere func(op.Header) error
 }
+
+// Rings are the keys of one server for both pools, nil while a pool has none.
+type Rings struct{ LAN, WAN *gossip.Keyring }
+
+// Apart reports whether the WAN pool has keys of its own: no client agent has one of them.
+func (r Rings) Apart() bool { return r.LAN != nil && r.WAN != nil && !r.WAN.Shares(r.LAN) }
 
 // Keyrings asks for keys and changes them. It is safe for concurrent use.
 type Keyrings struct{ cfg Config }
@@ -70,6 +78,9 @@ func (k *Keyrings) Change(ctx context.Context, h op.Header, req *status.KeyringR
 	}
 	if n := len(req.Key); n != 16 && n != 24 && n != 32 {
 		return nil, op.Errorf(op.CodeInvalid, "a gossip key has 16, 24 or 32 bytes, this has %d", n)
+	}
+	if req.Action == status.KeysInstall && k.cfg.Rings.Apart() && k.cfg.Rings.WAN.Has(req.Key) {
+		return nil, op.Errorf(op.CodeConflict, "the key is one of the WAN pool, which client agents are not to have: make another (legate keygen)")
 	}
 	if !req.Local && !req.Force && req.Action != status.KeysInstall {
 		now, err := k.List(ctx, h, req)
@@ -95,7 +106,8 @@ func (k *Keyrings) ask(ctx context.Context, h op.Header, req *status.KeyringRequ
 	var g errgroup.Group
 	g.SetLimit(atOnce)
 	g.Go(func() error { lan, failed = k.pool(ctx, req, k.cfg.LAN, false); return nil })
-	withWAN := k.cfg.WAN != nil && !req.Local
+	apart := k.cfg.Rings.Apart()
+	withWAN := k.cfg.WAN != nil && !req.Local && (!apart || req.Action == status.KeysList && !op.OverNetwork(ctx))
 	if withWAN {
 		g.Go(func() error {
 			wan = status.Keyring{WAN: true, Datacenter: k.cfg.Datacenter}
@@ -124,11 +136,56 @@ func (k *Keyrings) ask(ctx context.Context, h op.Header, req *status.KeyringRequ
 		return nil, op.Errorf(op.CodeConflict, "%v", failed)
 	}
 	out := &status.Keyrings{}
-	if withWAN {
+	switch {
+	case withWAN:
+		out.Keyrings = append(out.Keyrings, wan)
+	case apart && !req.Local && req.Action == status.KeysList:
+		wan = unknown(status.Keyring{WAN: true, Datacenter: k.cfg.Datacenter}, hidden)
+		wan.Error = "" // nothing is wrong
 		out.Keyrings = append(out.Keyrings, wan)
 	}
 	out.Keyrings = append(append(out.Keyrings, lan), far...)
 	return out, nil
+}
+
+// hidden is what is said of the WAN pool's keys to who is not to have them.
+const hidden = "the WAN pool has keys of its own, which a server shows by its own HTTP interface alone"
+
+// OfWAN answers status.KeyringWAN. Others than this server's own interfaces are refused,
+// whatever they may do: a gateway that is taken over knows the secrets that are shown to it.
+func (k *Keyrings) OfWAN(ctx context.Context, h op.Header, req *status.KeyringRequest) (*status.Keyrings, error) {
+	lists := req.Action == status.KeysList
+	switch {
+	case op.OverNetwork(ctx):
+		return nil, op.Errorf(op.CodeDenied, "keys of the WAN pool alone are for servers: ask the HTTP interface of one, in its own datacenter")
+	case k.cfg.WAN == nil:
+		return nil, op.Errorf(op.CodeConflict, "this server takes no part in the federation (ports.serf_wan)")
+	case !lists && req.Action != status.KeysInstall && req.Action != status.KeysUse && req.Action != status.KeysRemove:
+		return nil, op.Errorf(op.CodeInvalid, "unknown action %q on keyrings", req.Action)
+	case !lists && len(req.Key) != 16 && len(req.Key) != 24 && len(req.Key) != 32:
+		return nil, op.Errorf(op.CodeInvalid, "a gossip key has 16, 24 or 32 bytes, this has %d", len(req.Key))
+	case req.Action == status.KeysInstall && !req.Force && k.cfg.Rings.Apart() && k.cfg.Rings.LAN.Has(req.Key):
+		return nil, op.Errorf(op.CodeConflict, "the key is one of the LAN pool of %s: with it every client agent could be a server of any datacenter, and gateways would get no identity (-force does it all the same)", k.cfg.Datacenter)
+	}
+	if !lists && k.cfg.Everywhere != nil {
+		if err := k.cfg.Everywhere(h); err != nil {
+			return nil, err
+		}
+	}
+	if req.Action == status.KeysUse && !req.Force || req.Action == status.KeysRemove && !req.Force {
+		now, err := k.pool(ctx, &status.KeyringRequest{Action: status.KeysList, Relay: req.Relay}, k.cfg.WAN, true)
+		if err == nil {
+			err = refuse(req, []status.Keyring{now})
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	out, err := k.pool(ctx, req, k.cfg.WAN, true)
+	if err != nil {
+		return nil, op.Errorf(op.CodeConflict, "%v", err)
+	}
+	return &status.Keyrings{Keyrings: []status.Keyring{out}}, nil
 }
 
 // pool asks the members of one pool.

@@ -246,3 +246,99 @@ func TestWhatIsNoKeyIsRefused(t *testing.T) {
 		t.Errorf("without keys: %v", err)
 	}
 }
+
+// apart is a federation whose WAN pool has keys of its own, and this server in it.
+func apart(t *testing.T) (k *Keyrings, lan, wan *pool) {
+	t.Helper()
+	lan = new(pool).member(t, "s1", alive, true, 1).member(t, "c1", alive, false, 1)
+	wan = new(pool).member(t, "s1.dc1", alive, true, 5).member(t, "s2.dc2", alive, true, 5)
+	far := New(Config{Datacenter: "dc2", LAN: new(pool).member(t, "s2", alive, true, 1)})
+	return New(Config{Datacenter: "dc1", LAN: lan, WAN: wan, Rings: Rings{lan.rings["s1"], wan.rings["s1.dc1"]},
+		Others: func() []string { return []string{"dc2"} }, Caller: away{"dc2": far}}), lan, wan
+}
+
+// Once the WAN pool has keys of its own they are changed by themselves, at a server, and the
+// others without them: no step brings the pools a key in common unless that is forced.
+func TestTheWANPoolsKeysStayApart(t *testing.T) {
+	k, lan, wan := apart(t)
+	has := func(p *pool, name string, fills ...byte) {
+		t.Helper()
+		keys := p.rings[name].Keys()
+		ok := len(keys) == len(fills)
+		for i := range min(len(keys), len(fills)) {
+			ok = ok && bytes.Equal(keys[i], key(fills[i]))
+		}
+		if !ok {
+			t.Errorf("%s has %q, want %v", name, keys, fills)
+		}
+	}
+	got, err := change(t, k, status.KeysInstall, 2, false)
+	if err != nil || len(got) != 2 || got[0].WAN || got[1].WAN {
+		t.Errorf("a key of LAN pools: %+v, %v", got, err)
+	}
+	has(lan, "c1", 1, 2)
+	has(wan, "s2.dc2", 5)
+	if _, err := change(t, k, status.KeysInstall, 5, true); err == nil || !strings.Contains(err.Error(), "one of the WAN pool") {
+		t.Errorf("the WAN pool's key for LAN pools: %v", err)
+	}
+	for _, step := range []struct {
+		action string
+		fill   byte
+		force  bool
+		want   string // why not
+	}{
+		{status.KeysUse, 6, false, "install it first"}, {status.KeysInstall, 6, false, ""}, {status.KeysRemove, 5, false, "use another first"},
+		{status.KeysUse, 6, false, ""}, {status.KeysRemove, 5, false, ""}, {status.KeysInstall, 1, false, "one of the LAN pool of dc1"}, {status.KeysInstall, 1, true, ""},
+	} {
+		got, err := k.OfWAN(t.Context(), op.Header{}, &status.KeyringRequest{Action: step.action, Key: key(step.fill), Force: step.force})
+		if (err == nil) != (step.want == "") || err != nil && (op.CodeOf(err) != op.CodeConflict || !strings.Contains(err.Error(), step.want)) {
+			t.Errorf("%s of key %d: %v, want %q", step.action, step.fill, err, step.want)
+		}
+		if err == nil && (len(got.Keyrings) != 1 || !got.Keyrings[0].WAN) {
+			t.Errorf("%s of key %d: %+v", step.action, step.fill, got)
+		}
+	}
+	has(wan, "s2.dc2", 6, 1)
+	has(lan, "s1", 1, 2)
+	// With a key in common they are changed together again.
+	if got, err := change(t, k, status.KeysInstall, 7, false); err != nil || len(got) != 3 || !got[0].WAN {
+		t.Errorf("with a key in common: %+v, %v", got, err)
+	}
+}
+
+// Over the network nobody is shown the WAN pool's keys, or changes them, whatever he may do.
+func TestTheWANPoolsKeysAreForServers(t *testing.T) {
+	k, _, wan := apart(t)
+	afar := op.WithNetwork(t.Context())
+	for _, action := range []string{status.KeysList, status.KeysInstall, status.KeysUse, status.KeysRemove} {
+		for _, force := range []bool{false, true} {
+			if got, err := k.OfWAN(afar, op.Header{}, &status.KeyringRequest{Action: action, Key: key(6), Force: force}); op.CodeOf(err) != op.CodeDenied {
+				t.Errorf("%s: %+v, %v", action, got, err)
+			}
+		}
+	}
+	for name, ctx := range map[string]context.Context{"here": t.Context(), "over the network": afar} {
+		got, err := k.List(ctx, op.Header{}, &status.KeyringRequest{})
+		if err != nil || len(got.Keyrings) != 3 || !got.Keyrings[0].WAN || len(got.Keyrings[0].Faults()) > 0 {
+			t.Fatalf("%s: %+v, %v", name, got, err)
+		}
+		if shown := got.Keyrings[0].Keys[text(5)] == 2; shown != (ctx == t.Context()) || shown != (got.Keyrings[0].Messages["dc1"] == "") {
+			t.Errorf("%s: %+v", name, got.Keyrings[0])
+		}
+	}
+	if len(wan.asked) != 1 {
+		t.Errorf("members of the WAN pool were asked to %q", wan.asked)
+	}
+	if _, err := New(Config{Datacenter: "dc1"}).OfWAN(t.Context(), op.Header{}, &status.KeyringRequest{Action: status.KeysList}); op.CodeOf(err) != op.CodeConflict {
+		t.Errorf("without a WAN pool: %v", err)
+	}
+	k.cfg.Everywhere = func(op.Header) error { return op.Errorf(op.CodeDenied, "Permission denied") }
+	if _, err := k.OfWAN(t.Context(), op.Header{}, &status.KeyringRequest{Action: status.KeysInstall, Key: key(6)}); op.CodeOf(err) != op.CodeDenied {
+		t.Errorf("who may change keys in one datacenter alone: %v", err)
+	}
+	for _, req := range []status.KeyringRequest{{Action: "improve", Key: key(1)}, {Action: status.KeysInstall, Key: []byte("short")}} {
+		if _, err := k.OfWAN(t.Context(), op.Header{}, &req); op.CodeOf(err) != op.CodeInvalid {
+			t.Errorf("%+v: %v", req, err)
+		}
+	}
+}

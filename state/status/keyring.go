@@ -81,6 +81,31 @@ var KeyringList = op.Direct[KeyringRequest, Keyrings]{Name: "keyring.list", Auth
 // while not all are known to use another; Force does so all the same.
 var KeyringChange = op.Direct[KeyringRequest, Keyrings]{Name: "keyring.change", Authorize: keyringWrite}
 
+// KeyringWAN lists, installs, uses or removes keys of the WAN pool alone, once it has, or is
+// to have, keys of its own. The server that has the question from nobody else answers: over
+// the network, where client agents and gateways ask, it is CodeDenied for everybody.
+var KeyringWAN = op.Direct[KeyringRequest, Keyrings]{Name: "keyring.wan", Authorize: keyringOfWAN}
+
+func keyringOfWAN(a rules.Authorizer, r *KeyringRequest) error {
+	if r.Action == KeysList {
+		return keyringRead(a, r)
+	}
+	return keyringWrite(a, r)
+}
+
+// GatewayRequest names the node of a gateway.
+type GatewayRequest struct {
+	Node string `msg:"n"`
+}
+
+// Gateway says whether who asks may have a node be a gateway: CodeDenied if not. Servers ask
+// it before they give a gateway its identity between datacenters.
+var Gateway = op.Direct[GatewayRequest, op.Empty]{Name: "gateway.admit", Authorize: mayBeGateway}
+
+func mayBeGateway(a rules.Authorizer, r *GatewayRequest) error {
+	return rules.Require(a, rules.Node, rules.Write, r.Node)
+}
+
 func keyringRead(a rules.Authorizer, _ *KeyringRequest) error {
 	return rules.Require(a, rules.Keyring, rules.Read, "")
 }

@@ -61,7 +61,7 @@ var Ping = op.Direct[op.Empty, op.Empty]{Name: "status.ping", Authorize: open}
 
 // Operations lists what this package declares.
 func Operations() []op.Operation {
-	return []op.Operation{&Leader, &Peers, &Raft, &RemovePeer, &TransferLeader, &Datacenters, &Ping, &Federation, &Change, &Quit, &KeyringList, &KeyringChange, &CompareClocks}
+	return []op.Operation{&Leader, &Peers, &Raft, &RemovePeer, &TransferLeader, &Datacenters, &Ping, &Federation, &Change, &Quit, &KeyringList, &KeyringChange, &KeyringWAN, &Gateway, &CompareClocks}
 }
 
 // open is for what every caller may know.

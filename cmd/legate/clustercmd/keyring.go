@@ -25,6 +25,7 @@ func Keyring() command.Command {
 		Name: "keyring", Synopsis: "List, install, use and remove gossip keys", Access: command.ToAgent,
 		About: "Rotates the gossip key in the WAN pool and in the LAN pools of all datacenters: -install the new key, -use it, -remove the\n" +
 			"old one. A key is used only where all have it, and removed only when all use another; -force does it all the same.\n" +
+			"With -wan: in the WAN pool alone, asked of a server. Once that has keys of its own the others are changed without it.\n" +
 			"Who did not do it, or did not answer, is listed. The exit code is 0 if everybody did, 2 if not everybody, 1 if nobody.",
 		Example: "legate keyring -list\nlegate keyring -install=\"$(legate keygen)\"\nlegate keyring -use=KEY\nlegate keyring -remove=OLDKEY",
 		New:     func() command.Action { return &keyringAction{} },
@@ -32,9 +33,9 @@ func Keyring() command.Command {
 }
 
 type keyringAction struct {
-	list, primary, local, force bool
-	install, use, remove        string
-	relay                       int
+	list, primary, local, wan, force bool
+	install, use, remove             string
+	relay                            int
 }
 
 func (a *keyringAction) Flags(fs *flag.FlagSet) {
@@ -45,7 +46,8 @@ func (a *keyringAction) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&a.remove, "remove", "", "remove a `key` that is not in use.")
 	fs.IntVar(&a.relay, "relay-factor", 0, "through how many others each member sends its answer as well, 0 to 5: for networks that lose packets.")
 	fs.BoolVar(&a.local, "local-only", false, "list the LAN pool of the agent's datacenter alone.")
-	fs.BoolVar(&a.force, "force", false, "use or remove the key although members would be shut out.")
+	fs.BoolVar(&a.wan, "wan", false, "the WAN pool alone, which then has keys that client agents and gateways have not; on a server.")
+	fs.BoolVar(&a.force, "force", false, "use or remove the key although members would be shut out; with -wan install one that a LAN pool has.")
 }
 
 func (a *keyringAction) Run(c *command.Call, _ []string) error {
@@ -64,12 +66,14 @@ func (a *keyringAction) Run(c *command.Call, _ []string) error {
 		return errors.New("-relay-factor must be 0 to 5")
 	case a.local && !a.list && !a.primary:
 		return errors.New("-local-only goes with -list and -list-primary only: a key is changed everywhere")
-	case a.force && a.use == "" && a.remove == "":
+	case a.local && a.wan:
+		return errors.New("one of -local-only and -wan")
+	case a.force && a.use == "" && a.remove == "" && (!a.wan || a.install == ""):
 		return errors.New("-force goes with -use and -remove only")
 	}
 	var answer report
 	client, err := c.Client.OpenVia(func(next http.RoundTripper) http.RoundTripper {
-		return &reporting{next: next, force: a.force, report: &answer}
+		return &reporting{next: next, wan: a.wan, force: a.force, report: &answer}
 	})
 	if err != nil {
 		return err
@@ -166,6 +170,8 @@ func showKeys(w io.Writer, k *status.Keyring, primary bool) {
 	}
 	if k.Error != "" {
 		fmt.Fprintf(w, "  unknown: %s\n", command.Printable(k.Error))
+	} else if why := k.Messages[k.Datacenter]; len(k.Keys) == 0 && why != "" {
+		fmt.Fprintf(w, "  not shown here: %s\n", command.Printable(why))
 	}
 }
 
@@ -241,6 +247,7 @@ type report struct{ pools []status.Keyring }
 // does not, and keeps it.
 type reporting struct {
 	next   http.RoundTripper
+	wan    bool // the keys of the WAN pool alone, for which the official client has no call
 	force  bool
 	report *report
 }
@@ -248,6 +255,9 @@ type reporting struct {
 // RoundTrip implements http.RoundTripper.
 func (r *reporting) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
+	if r.wan {
+		req.URL.Path += "/wan"
+	}
 	q := req.URL.Query()
 	if req.Method != http.MethodGet {
 		q.Set("report", "")
