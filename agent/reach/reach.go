@@ -80,6 +80,9 @@ func (w *Ways) Open(e *transport.Endpoint) (err error) {
 	return err
 }
 
+// Renewed is told that old connections are being replaced.
+func (w *Ways) Renewed() { w.relay.Again() }
+
 // Stop ends all flows.
 func (w *Ways) Stop(ctx context.Context) error { return w.relay.Stop(ctx) }
 

@@ -302,9 +302,19 @@ func (r *Relay) Keep(gateways func() []string, changed func([]Registered)) error
 			case <-ctx.Done():
 				return
 			case <-time.After(wait):
+			case <-r.again:
 			}
 		}
 	})
+}
+
+// Again has this server register anew now: connections to gateways are about to be replaced,
+// and flows to it are to go over those that come.
+func (r *Relay) Again() {
+	select {
+	case r.again <- struct{}{}:
+	default: // it is about to
+	}
 }
 
 func (g Registered) same(h Registered) bool {

@@ -103,6 +103,8 @@ type Relay struct {
 	sessions   map[transport.Link]*session
 	registered map[string]*session  // by node.datacenter: the one that registered last
 	silent     map[string]time.Time // when a gateway was given up, as it is named
+
+	again chan struct{} // has this server registered anew now
 }
 
 // session is one connection to a peer, and what depends on it. r.mu guards it.
@@ -147,7 +149,7 @@ func New(cfg Config) (*Relay, error) {
 		cfg.Registerer = prometheus.NewRegistry()
 	}
 	r := &Relay{cfg: cfg, log: cfg.Log.With("component", "gateway"), group: lifecycle.New("gateway"),
-		sessions: map[transport.Link]*session{}, registered: map[string]*session{}, silent: map[string]time.Time{}}
+		sessions: map[transport.Link]*session{}, registered: map[string]*session{}, silent: map[string]time.Time{}, again: make(chan struct{}, 1)}
 	r.metrics = newMetrics(cfg.Registerer, r)
 	err := cfg.Endpoint.Handle(Protocol, transport.Protocol{Answer: r.answer, Admit: r.admit, Gateways: true, PoolSize: 1, IdleDrop: time.Hour})
 	if err == nil {
@@ -271,25 +273,36 @@ func (r *Relay) sessionsOf(p identity.Peer) (n int) {
 	return n
 }
 
-// ended ends what depends on a session.
-func (r *Relay) ended(s *session) {
 // same reports whether what one has counts for the other: the same node in the same role.
 // A gateway's node is what itself says it is.
 func same(a, b identity.Peer) bool { return a.NodeID == b.NodeID && a.Gateway == b.Gateway }
 
+// ended ends what depends on a session.
+func (r *Relay) ended(s *session) {
 	r.mu.Lock()
 	delete(r.sessions, s.remote.Link)
 	if name := s.remote.Peer.FullName(); r.registered[name] == s {
 		delete(r.registered, name)
 	}
-	var tell []end
-	for _, f := range s.flows {
-		tell = append(tell, r.release(f)...)
+	over := slices.Collect(maps.Values(s.flows))
+	for _, f := range over {
+		r.release(f)
 	}
 	r.mu.Unlock()
-	for _, e := range tell {
-		if e.s != s {
-			r.tell(e)
+	r.gone(s, over...)
+}
+
+// gone tells the other ends of flows that came to their end with, or by word of, a session;
+// of those that end here it is the connections over them, which go another way then.
+func (r *Relay) gone(s *session, over ...*flow) {
+	for _, f := range over {
+		for _, e := range f.ends {
+			if e.s != s {
+				r.tell(e)
+			}
+		}
+		if f.local != nil {
+			r.cfg.Endpoint.Lose(f.local, "the flow that it went over has ended")
 		}
 	}
 }
@@ -317,15 +330,13 @@ func (r *Relay) tell(e end) {
 // closed ends a flow because the peer says so, by the label that was chosen here.
 func (r *Relay) closed(s *session, in relay.Label) {
 	r.mu.Lock()
-	var tell []end
-	if f := s.flows[in]; f != nil {
-		tell = r.release(f)
+	f := s.flows[in]
+	if f != nil {
+		r.release(f)
 	}
 	r.mu.Unlock()
-	for _, e := range tell {
-		if e.s != s {
-			r.tell(e)
-		}
+	if f != nil {
+		r.gone(s, f)
 	}
 }
 
