@@ -87,6 +87,10 @@ type Agent struct {
 	group   *lifecycle.Group
 	dir     *dataDir
 	keys    keyring.Rings
+	gateway struct { // what it is to other datacenters, if it is one
+		shows *identity.Delegated
+		keys  *identity.Bestowed // nil without gossip keys
+	}
 	id      string
 	self    identity.Peer
 	certs   *certificates.Certificates

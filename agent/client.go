@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/legate-project/legate/agent/certificates"
+	"github.com/legate-project/legate/agent/gateways"
 	"github.com/legate-project/legate/agent/reach"
 	"github.com/legate-project/legate/client"
 	"github.com/legate-project/legate/internal/version"
@@ -15,6 +17,7 @@ import (
 	"github.com/legate-project/legate/op/transfer"
 	"github.com/legate-project/legate/op/view"
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/gateway"
 )
 
 // startClient starts what carries this agent's calls to servers.
@@ -41,7 +44,7 @@ func (a *Agent) startClient(_ context.Context, id transport.Identity) error {
 		return err
 	}
 	if a.cfg.Gateway.Enabled {
-		if err := a.startGateway(id); err != nil {
+		if err := a.startGateway(list); err != nil {
 			return err
 		}
 	}
@@ -64,12 +67,7 @@ func (a *Agent) enroll(endpoint *transport.Endpoint, list *serverList) error {
 	if !a.cfg.AutoEncrypt.TLS {
 		return nil
 	}
-	e := certificates.Enrollment{Calls: endpoint, Servers: func() (targets []transport.Target) {
-		for _, srv := range list.Servers() {
-			targets = append(targets, transport.Target{Addr: srv.RPCAddr(), NodeID: srv.ID, Name: srv.Name})
-		}
-		return targets
-	}, Granted: func() { // who refused this agent before will not now
+	e := certificates.Enrollment{Calls: endpoint, Servers: list.targets, Granted: func() { // who refused this agent before will not now
 		for _, p := range []string{rpc.Protocol, rpc.PartsProtocol, transfer.Protocol, feed.Protocol} {
 			endpoint.Anew(p)
 		}
@@ -78,9 +76,9 @@ func (a *Agent) enroll(endpoint *transport.Endpoint, list *serverList) error {
 }
 
 // startGateway has this client agent carry what servers of datacenters say to each other.
-func (a *Agent) startGateway(id transport.Identity) error {
+func (a *Agent) startGateway(list *serverList) error {
 	addr, c := a.bind(a.cfg.SerfWANBind, a.cfg.Ports.SerfWAN), reach.NewCarrier()
-	e, err := a.endpoint("wan", addr, id, a.wraps, c.Under)
+	e, err := a.endpoint("wan", addr, a.gateway.shows, a.wraps, c.Under)
 	if err != nil {
 		return fmt.Errorf("listen as a gateway on %s (ports.serf_wan): %w", addr, err)
 	}
@@ -88,5 +86,25 @@ func (a *Agent) startGateway(id transport.Identity) error {
 	if err != nil {
 		return err
 	}
-	return a.group.OnStop("gateway", r.Stop)
+	if err := a.group.OnStop("gateway", r.Stop); err != nil || a.gateway.keys == nil {
+		return err
+	}
+	asks := gateways.Applicant{Calls: a.calls, Servers: list.targets, Token: a.tokens.forAgent, Keys: a.gateway.keys, Files: a.gateway.shows, Given: func(lost bool) {
+		e.Anew(gateway.Protocol)
+		if lost {
+			e.Renew(time.Time{}) // those whose peers showed nothing that counts now
+		}
+	}, Log: a.log.With("component", "gateway")}
+	if err := a.calls.Handle(gateways.Protocol, gateways.Dial(a.cfg.Datacenter)); err != nil {
+		return err
+	}
+	return a.group.Go("identity of the gateway", asks.Run)
+}
+
+// targets are the servers as they are called.
+func (l *serverList) targets() (targets []transport.Target) {
+	for _, srv := range l.Servers() {
+		targets = append(targets, transport.Target{Addr: srv.RPCAddr(), NodeID: srv.ID, Name: srv.Name})
+	}
+	return targets
 }

@@ -33,16 +33,43 @@ func (a *Agent) openIdentity() (transport.Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the certificates:\n%w", err)
 	}
+	if a.cfg.Gateway.Enabled {
+		if err := a.identityGateway(); err != nil {
+			return nil, err
+		}
+	}
 	return a.certs.Identity(), a.group.Go("certificates", a.certs.Run)
+}
+
+// identityGateway makes what this gateway is to other datacenters: without keys what it says
+// that it is, else what a server gives it, or what its files say.
+func (a *Agent) identityGateway() (err error) {
+	self := a.self
+	self.Gateway = true
+	var fallback identity.Fallback
+	if a.keys.LAN == nil {
+		if fallback, err = identity.NewSelfSigned(self); err != nil {
+			return fmt.Errorf("make the gateway's certificate: %w", err)
+		}
+	} else {
+		a.gateway.keys = identity.NewBestowed(self)
+		fallback = a.gateway.keys
+	}
+	if a.gateway.shows, err = a.certs.As(self, fallback); err != nil {
+		return fmt.Errorf("make the gateway's certificate: %w", err)
+	}
+	return nil
 }
 
 // identityWAN makes what this server shows to other datacenters: the same, with the
 // keys of the WAN pool.
-func (a *Agent) identityWAN() (transport.Identity, error) {
+func (s *serverParts) identityWAN() (transport.Identity, error) {
+	a := s.a
 	fallback, err := a.identity(a.keys.WAN)
 	if err != nil {
 		return nil, err
 	}
+	s.authorities, _ = fallback.(*identity.Derived)
 	return a.certs.Identity().Beside(fallback), nil
 }
 
@@ -88,12 +115,15 @@ func (a *Agent) renewConnections() error {
 	if a.server == nil || a.server.between == nil {
 		return err
 	}
-	return errors.Join(err, after(a.keys.WAN, func(since time.Time) { a.server.between.Renew(since) }))
+	return errors.Join(err, after(a.keys.WAN, func(since time.Time) {
+		a.server.between.Renew(since)
+		a.server.ways.Renewed()
+	}))
 }
 
 // keyrings says where the gossip keys are.
 func (a *Agent) keyrings() keyring.Config {
-	c := keyring.Config{Key: a.cfg.EncryptKey, WAN: a.cfg.Server && a.cfg.Ports.SerfWAN > 0, Write: writeFile, Log: a.log}
+	c := keyring.Config{Key: a.cfg.EncryptKey, WANKey: a.cfg.EncryptWANKey, WAN: a.cfg.Server && a.cfg.Ports.SerfWAN > 0, Write: writeFile, Log: a.log}
 	if !a.cfg.DisableKeyringFile {
 		c.Dir = a.dir.sub(gossipFolder)
 	}

@@ -123,6 +123,26 @@ func fails(t *testing.T, ip, dir, hcl string) error {
 	return err
 }
 
+// The WAN pool begins with a key of its own if there is one, whether keys are kept or not.
+func TestTheWANPoolHasAKeyOfItsOwn(t *testing.T) {
+	config := `ports { serf_wan = 8302 } encrypt = "` + oneKey + `" encrypt_wan = "` + wanKey + `"`
+	for i, more := range []string{"", " disable_keyring_file = true"} {
+		dir := t.TempDir()
+		o := run(t, loopback(72), dir, config+more)
+		if o.keys.LAN.Shares(o.keys.WAN) || !o.keys.WAN.Has(raw(t, wanKey)) || !o.keys.LAN.Has(raw(t, oneKey)) {
+			t.Errorf("the keys are %q and %q", o.keys.LAN.Keys(), o.keys.WAN.Keys())
+		}
+		b, err := os.ReadFile(filepath.Join(dir, "serf", keyring.FileWAN))
+		if kept := err == nil && string(b) == `["`+wanKey+`"]`+"\n"; kept != (i == 0) {
+			t.Errorf("the file: %q, %v", b, err)
+		}
+		o.stop(t)
+	}
+	if err := fails(t, loopback(72), t.TempDir(), `ports { serf_wan = 8302 } encrypt_wan = "`+wanKey+`"`); err == nil || !strings.Contains(err.Error(), "takes encrypt") {
+		t.Errorf("without a key of the LAN pool: %v", err)
+	}
+}
+
 func TestKeyringsThatAreNotKept(t *testing.T) {
 	dir := t.TempDir()
 	o := run(t, loopback(71), dir, `disable_keyring_file = true encrypt = "`+oneKey+`"`)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/legate-project/legate/agent/certificates"
 	"github.com/legate-project/legate/agent/events"
+	"github.com/legate-project/legate/agent/gateways"
 	"github.com/legate-project/legate/agent/reach"
 	"github.com/legate-project/legate/agent/recovery"
 	"github.com/legate-project/legate/config"
@@ -37,6 +38,7 @@ import (
 	"github.com/legate-project/legate/server"
 	"github.com/legate-project/legate/server/directory"
 	"github.com/legate-project/legate/server/fanout"
+	serverkeys "github.com/legate-project/legate/server/keyring"
 	"github.com/legate-project/legate/server/neighbors"
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/acl"
@@ -60,6 +62,7 @@ type serverParts struct {
 	wan     *wan.Membership     // nil without WAN
 	// raftStreams are what Raft is connected by.
 	raftStreams *consensus.TCPTransport
+	authorities *identity.Derived  // of the WAN pool's keys; nil without keys or WAN
 	router      *federation.Router // nil without WAN
 	ways        *reach.Ways        // nil without WAN
 
@@ -172,7 +175,7 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 		if err := errors.Join(s.removals.Start(), a.group.OnStop("removals", s.removals.Stop)); err != nil {
 			return err
 		}
-		parts.WANKeys = s.wan
+		parts.WANKeys, parts.Rings = s.wan, serverkeys.Rings(a.keys)
 		parts.WAN, parts.Remote, parts.Federation, parts.WANStreams, parts.Views = s.wan, remote{a.views, s.router, s.fanout}, federated{s}, s.between, a.views
 		parts.Global = s.router.Subscriber(s.between)
 	}
@@ -486,6 +489,10 @@ func (s *serverParts) serve() error {
 		s.rpc.Handle(transfer.Protocol, transfer.Serve(s.server.Snapshots(), here)), s.rpc.Handle(feed.Protocol, pushes.Protocol(here)))
 	if err == nil && s.a.cfg.AutoEncrypt.AllowTLS {
 		err = s.rpc.Handle(certificates.EnrollProtocol, s.a.certs.Grants(here))
+	}
+	if err == nil {
+		desk := gateways.Desk{LAN: s.a.keys.LAN, WAN: s.a.keys.WAN, Keys: s.authorities, Files: s.a.certs.Identity(), Caller: s.server, Log: s.a.log.With("component", "gateway")}
+		err = s.rpc.Handle(gateways.Protocol, desk.Protocol(here))
 	}
 	if err != nil || s.between == nil {
 		return err

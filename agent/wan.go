@@ -28,7 +28,7 @@ import (
 func (s *serverParts) startWAN() error {
 	a := s.a
 	addr := a.bind(a.cfg.SerfWANBind, a.cfg.Ports.SerfWAN)
-	id, err := a.identityWAN()
+	id, err := s.identityWAN()
 	if err != nil {
 		return err
 	}

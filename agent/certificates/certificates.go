@@ -54,6 +54,7 @@ type Config struct {
 type Certificates struct {
 	log      *slog.Logger
 	identity *identity.Delegated
+	second   *identity.Delegated // nil unless this agent is somebody else elsewhere
 	now      func() time.Time
 
 	domain   string
@@ -131,7 +132,7 @@ func (c *Certificates) read(t *config.TLS) (put func(), err error) {
 	set, found := credentials.Read(filesOf(&t.InternalRPC), now)
 	faults.add("tls.internal_rpc", found)
 	if found == nil {
-		if use, err = c.identity.Prepare(policyOf(&t.InternalRPC, set, c.domain)); err != nil {
+		if use, err = c.prepare(policyOf(&t.InternalRPC, set, c.domain)); err != nil {
 			faults.add("tls.internal_rpc", []error{fmt.Errorf("cert_file %q: other agents would refuse it: %w", t.InternalRPC.CertFile, err)})
 		}
 		if set.Certificate != nil {
@@ -157,6 +158,28 @@ func (c *Certificates) read(t *config.TLS) (put func(), err error) {
 		}
 		c.shown.Store(&list)
 	}, nil
+}
+
+// prepare has all that this agent is follow the policy.
+func (c *Certificates) prepare(p identity.Policy) (use func(), err error) {
+	use, err = c.identity.Prepare(p)
+	if c.second == nil || err != nil {
+		return use, err
+	}
+	first := use
+	second, err := c.second.Prepare(p)
+	return func() { first(); second() }, err
+}
+
+// As makes what this agent is elsewhere, where no files say so by the fallback. It follows
+// the files from then on. It is for once, before Run.
+func (c *Certificates) As(self identity.Peer, fallback identity.Fallback) (*identity.Delegated, error) {
+	second, err := c.identity.As(self, fallback)
+	if err != nil {
+		return nil, err
+	}
+	c.second = second
+	return second, nil
 }
 
 func filesOf(l *config.TLSListener) credentials.Files {

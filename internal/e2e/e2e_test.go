@@ -40,6 +40,7 @@ type spec struct {
 	lan    []string       // retry_join
 	wan    []string       // retry_join_wan
 	key    string         // encrypt
+	wanKey string         // encrypt_wan
 	config map[string]any // more configuration
 	token  string         // a management token: there is access control, and all that the test asks shows this
 	flags  []string       // more flags
@@ -112,6 +113,9 @@ func (n *node) args() []string {
 	}
 	for _, addr := range n.wan {
 		args = append(args, "-retry-join-wan="+addr)
+	}
+	if n.wanKey != "" {
+		args = append(args, "-hcl=encrypt_wan = \""+n.wanKey+"\"")
 	}
 	if n.key != "" {
 		args = append(args, "-encrypt="+n.key)

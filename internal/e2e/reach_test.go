@@ -38,6 +38,7 @@ type hidden struct {
 	a, b             *node // servers of dc1 and dc2
 	clientA, clientB *node
 	gateways         []*node // of dc1
+	key              string  // of the WAN pool
 }
 
 func newHidden(t testing.TB) *hidden {
@@ -46,9 +47,13 @@ func newHidden(t testing.TB) *hidden {
 	public, inside := f.Switch("public"), f.Switch("office")
 	h := &hidden{fabric: f, router: f.Router("router", proctest.Leg{Switch: public, CIDR: "198.51.100.2/24"}, proctest.Leg{Switch: inside, CIDR: "10.2.0.1/24"})}
 	f.Firewall(h.router, office)
-	key := keygen(t)
+	keys := map[string]string{"dc1": keygen(t), "dc2": keygen(t)}
+	h.key = keygen(t)
 	agent := func(s *proctest.Switch, name, dc, ip, gateway string, more spec) *node {
-		more.host, more.name, more.dc, more.ip, more.key = s.Host(name, ip+"/24", gateway), name, dc, ip, key
+		more.host, more.name, more.dc, more.ip, more.key = s.Host(name, ip+"/24", gateway), name, dc, ip, keys[dc]
+		if more.expect > 0 {
+			more.wanKey = h.key
+		}
 		return start(t, more)
 	}
 	h.a = agent(public, "a", "dc1", "198.51.100.10", "", spec{expect: 1})
@@ -123,40 +128,59 @@ func TestADatacenterBehindNAT(t *testing.T) {
 	}
 }
 
-// A datacenter in a network of its own, which only its gateways leave: everything goes
-// through them, in both directions, and one joins at a gateway.
-func TestADatacenterBehindItsOwnGateways(t *testing.T) {
-	t.Parallel()
+// private is a federation of dc1 and of dc2 in a network of its own, which only its gateways
+// leave.
+type private struct {
+	land
+	gateways []*node
+	key      string // of the WAN pool
+}
+
+func newPrivate(t *testing.T) *private {
+	t.Helper()
 	f := proctest.NewFabric(t)
 	public, inside := f.Switch("public"), f.Switch("private")
-	key := keygen(t)
+	key, key2, wanKey := keygen(t), keygen(t), keygen(t)
 	reach := map[string]any{"federation": map[string]any{"reach": "gateways"}}
-	a := start(t, spec{host: public.Host("a", "198.51.100.10/24", ""), name: "a", dc: "dc1", ip: "198.51.100.10", key: key, expect: 1})
+	a := start(t, spec{host: public.Host("a", "198.51.100.10/24", ""), name: "a", dc: "dc1", ip: "198.51.100.10", key: key, wanKey: wanKey, expect: 1})
 	clientA := start(t, spec{host: public.Host("client-a", "198.51.100.13/24", ""), name: "client-a", dc: "dc1", ip: "198.51.100.13", key: key, lan: []string{a.ip}})
-	b := start(t, spec{host: inside.Host("b", "10.2.0.2/24", ""), name: "b", dc: "dc2", ip: "10.2.0.2", key: key, expect: 1, config: reach})
-	clientB := start(t, spec{host: inside.Host("client-b", "10.2.0.3/24", ""), name: "client-b", dc: "dc2", ip: "10.2.0.3", key: key, lan: []string{b.ip}})
-	var gateways []*node
+	b := start(t, spec{host: inside.Host("b", "10.2.0.2/24", ""), name: "b", dc: "dc2", ip: "10.2.0.2", key: key2, wanKey: wanKey, expect: 1, config: reach})
+	clientB := start(t, spec{host: inside.Host("client-b", "10.2.0.3/24", ""), name: "client-b", dc: "dc2", ip: "10.2.0.3", key: key2, lan: []string{b.ip}})
+	p := &private{land: land{a: a, b: b, clientA: clientA, clientB: clientB}, key: wanKey}
 	for i := range 2 {
 		name, in, out := fmt.Sprint("g", i), fmt.Sprintf("10.2.0.%d", 8+i), fmt.Sprintf("198.51.100.%d", 20+i)
 		edge := f.Router(name, proctest.Leg{Switch: public, CIDR: out + "/24"}, proctest.Leg{Switch: inside, CIDR: in + "/24"})
 		f.Firewall(edge, nothing)
-		gateways = append(gateways, start(t, spec{host: edge, name: name, dc: "dc2", ip: in, key: key, lan: []string{b.ip},
+		p.gateways = append(p.gateways, start(t, spec{host: edge, name: name, dc: "dc2", ip: in, key: key2, lan: []string{b.ip},
 			config: map[string]any{"gateway": true, "serf_wan": "0.0.0.0", "advertise_addr_wan": out}}))
 	}
-	reached := func(n *node, via string) {
-		t.Helper()
-		proctest.Until(t, patience, n.name+" shows "+via, func() error {
-			if r := n.cli("members", "-wan", "-detailed"); !strings.Contains(r.Stdout, via) {
-				return fmt.Errorf("%s%s", r.Stdout, r.Stderr)
-			}
-			return nil
-		})
-	}
-	reached(b, "via=198.51.100.20:8302,198.51.100.21:8302,vsn")
+	p.reached(b, bothGateways)
 	a.cliOut(t, 0, "join", "-wan", "-http-addr="+a.ip+":8500", "198.51.100.20")
-	l := land{a: a, b: b, clientA: clientA, clientB: clientB}
-	proctest.Until(t, patience, "both datacenters answer each other", func() error { return l.across("first") })
-	for _, n := range []*node{a, b} {
+	proctest.Until(t, patience, "both datacenters answer each other", func() error { return p.across("first") })
+	return p
+}
+
+// bothGateways is how the server of dc2 shows that it is reached through both.
+const bothGateways = "via=198.51.100.20:8302,198.51.100.21:8302,vsn"
+
+// reached waits until a server shows through which gateways that of dc2 is reached.
+func (p *private) reached(n *node, via string) {
+	n.t.Helper()
+	proctest.Until(n.t, patience, n.name+" shows "+via, func() error {
+		if r := n.cli("members", "-wan", "-detailed"); !strings.Contains(r.Stdout, via) {
+			return fmt.Errorf("%s%s", r.Stdout, r.Stderr)
+		}
+		return nil
+	})
+}
+
+// A datacenter in a network of its own, which only its gateways leave: everything goes
+// through them, in both directions, and one joins at a gateway.
+func TestADatacenterBehindItsOwnGateways(t *testing.T) {
+	t.Parallel()
+	p := newPrivate(t)
+	a, gateways := p.a, p.gateways
+	for _, n := range []*node{p.a, p.b} {
 		proctest.Until(t, patience, "all are members at "+n.name, func() error {
 			if r := n.cli("members", "-wan"); strings.Count(r.Stdout, " alive ") != 2 {
 				return fmt.Errorf("%s%s", r.Stdout, r.Stderr)
@@ -165,10 +189,10 @@ func TestADatacenterBehindItsOwnGateways(t *testing.T) {
 		})
 	}
 	gateways[0].Kill()
-	proctest.Until(t, patience, "they go on when a gateway is killed", func() error { return l.across("second") })
-	reached(a, "via=198.51.100.21:8302,vsn")
+	proctest.Until(t, patience, "they go on when a gateway is killed", func() error { return p.across("second") })
+	p.reached(a, "via=198.51.100.21:8302,vsn")
 	gateways[0].start()
-	reached(a, "via=198.51.100.20:8302,198.51.100.21:8302,vsn")
+	p.reached(a, bothGateways)
 	gateways[1].Kill()
-	proctest.Until(t, patience, "they go on when the other one is killed", func() error { return l.across("third") })
+	proctest.Until(t, patience, "they go on when the other one is killed", func() error { return p.across("third") })
 }

@@ -30,6 +30,7 @@ const (
 	Removal  = "legate-removal/1"  // records of removed datacenters and of the home
 	Enroll   = "legate-enroll/1"   // certificates of client agents
 	Relay    = "legate-relay/1"    // which packets gateways carry
+	Gateway  = "legate-gateway/1"  // what a gateway is between datacenters
 	Raft     = "legate-raft/1"
 )
 
