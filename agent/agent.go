@@ -18,6 +18,7 @@ import (
 	"github.com/legate-project/legate/agent/certificates"
 	"github.com/legate-project/legate/agent/events"
 	"github.com/legate-project/legate/agent/exec"
+	"github.com/legate-project/legate/agent/failover"
 	"github.com/legate-project/legate/agent/keyring"
 	"github.com/legate-project/legate/agent/limits"
 	"github.com/legate-project/legate/agent/local"
@@ -105,7 +106,9 @@ type Agent struct {
 	rights  rights.Source // what its own callers may do
 	views   *view.Views   // nil on a server without WAN
 	events  *events.Ring
-	exec    atomic.Pointer[exec.Exec] // nil unless remote execution is enabled
+	// failover knows which services fail over to other datacenters.
+	failover *failover.Follower
+	exec     atomic.Pointer[exec.Exec] // nil unless remote execution is enabled
 	// watches run the handlers of the configuration.
 	watches *watches.Watches
 	// snapshots makes and restores them.

@@ -21,7 +21,7 @@ func (a *Agent) startDNS() error {
 		return nil
 	}
 	s, err := dns.New(dns.Config{Caller: a.caller, Domain: a.cfg.Domain, AltDomain: a.cfg.AltDomain, Datacenter: a.cfg.Datacenter, Node: a.cfg.NodeName,
-		TranslateWAN: a.cfg.TranslateWANAddrs, DNS: a.cfg.DNSConfig, Recursors: a.cfg.Recursors, Token: a.tokens.forDNS, Stands: a.stands, Tracer: a.tracer, Log: a.log, Registerer: a.reg})
+		TranslateWAN: a.cfg.TranslateWANAddrs, DNS: a.cfg.DNSConfig, Recursors: a.cfg.Recursors, Failover: a.failover.Others, Token: a.tokens.forDNS, Stands: a.stands, Tracer: a.tracer, Log: a.log, Registerer: a.reg})
 	if err != nil {
 		return fmt.Errorf("set up the DNS interface: %w", err)
 	}

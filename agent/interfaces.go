@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/legate-project/legate/agent/failover"
 	"github.com/legate-project/legate/agent/host"
 	"github.com/legate-project/legate/agent/ready"
 	"github.com/legate-project/legate/agent/sockets"
@@ -29,6 +30,10 @@ func (a *Agent) startInterfaces() error {
 }
 
 func (a *Agent) startHTTP() error {
+	a.failover = failover.New(failover.Config{Datacenter: a.cfg.Datacenter, Caller: a.own, Token: a.tokens.forAgent, Log: a.log})
+	if err := a.group.Go("rules of failover", a.failover.Run); err != nil {
+		return err
+	}
 	api, err := httpapi.New(httpapi.Config{
 		Caller: a.caller, Agent: apiAgent{a}, Local: a.local, Snapshots: a.snapshots, Events: a.events, Metrics: a.reg.Handler(a.metricNames()), AgentMetrics: a.reg.AgentHandler(a.metricNames()),
 		MetricsStream: a.reg.StreamHandler(a.metricNames(), cmp.Or(a.opts.Timing.MetricsInterval, metrics.StreamInterval)), Logs: a.logs, DefaultToken: a.tokens.forRequests,
@@ -36,6 +41,10 @@ func (a *Agent) startHTTP() error {
 		Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, TranslateWAN: a.cfg.TranslateWANAddrs, MaxValueSize: a.cfg.Limits.KVMaxValueSize, MaxTxnSize: a.cfg.Limits.TxnMaxReqLen,
 		DefaultQueryTime: a.cfg.DefaultQueryTime, MaxQueryTime: a.cfg.MaxQueryTime, Gate: a.limits.HTTP,
 		HTTP: a.cfg.HTTPConfig, Debug: func() bool { return a.live.Load().EnableDebug }, Tracer: a.tracer, Log: a.log, Registerer: a.reg, Authority: a.certs.Identity().Authority,
+		Failover: a.failover, DNSFailover: func() (map[string][]string, bool) {
+			c := &a.live.Load().DNSConfig
+			return c.Failover, c.OnlyPassing
+		},
 		DiscoveryMaxStale: func() time.Duration { return a.live.Load().DiscoveryMaxStale },
 	})
 	if err != nil {

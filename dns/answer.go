@@ -117,7 +117,7 @@ func (x *exchange) service(n name, qtype uint16) int {
 	if len(list) == 0 {
 		return x.absent(&meta)
 	}
-	x.instances(list, qtype, x.ttl(x.conf.ttls.of(n.name)))
+	x.instances(list, qtype, x.ttl(x.conf.ttls.Of(n.name)))
 	return x.done()
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/internal/byname"
 	"github.com/legate-project/legate/internal/tracing"
 	"github.com/legate-project/legate/op"
 )
@@ -61,6 +62,10 @@ type Config struct {
 	// Recursors answer for names outside the domains, each an IP address with or
 	// without port. Without any such names are refused.
 	Recursors []string
+	// Failover is which datacenters are asked for a service, by its name in lower case, that
+	// has no healthy instance here and nothing in dns_config.failover; empty for none. It may be
+	// nil.
+	Failover func(service string) string
 	// Token for lookups; nil uses none.
 	Token func() string
 	// Stands says whether a token stands for anything: its error is denied if not. Nil
@@ -89,8 +94,8 @@ type Server struct {
 // settings are what a reload changes.
 type settings struct {
 	config.DNSConfig
-	ttls     *byService[uint32]
-	failover *byService[string] // what lookups that find nothing here are asked with
+	ttls     *byname.Table[uint32]
+	failover *byname.Table[string] // what lookups that find nothing here are asked with
 	*recursors
 }
 
@@ -104,7 +109,7 @@ func (s *Server) Reload(c config.DNSConfig, recursors []string) error {
 	if err != nil {
 		return fmt.Errorf("configure DNS: %w", err)
 	}
-	s.conf.Store(&settings{DNSConfig: c, ttls: newByService(secondsOf(c.ServiceTTL)), failover: newByService(orders(c.Failover)), recursors: r})
+	s.conf.Store(&settings{DNSConfig: c, ttls: byname.New(secondsOf(c.ServiceTTL)), failover: byname.New(orders(c.Failover)), recursors: r})
 	return nil
 }
 

@@ -15,14 +15,25 @@ import (
 func (x *exchange) healthy(n name, req *catalog.ServiceRequest) (catalog.Instances, op.Meta, error) {
 	list, meta, err := catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), req)
 	x.fanOut = op.IsFanOut(n.dc)
-	if order := x.conf.failover.of(n.name); order != "" && n.dc == "" && (err != nil || list == nil || len(*list) == 0) {
-		x.fanOut = true
-		list, meta, err = catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, x.header(order), req)
+	if n.dc == "" && (err != nil || list == nil || len(*list) == 0) {
+		if order := x.failover(n.name); order != "" {
+			x.fanOut = true
+			list, meta, err = catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, x.header(order), req)
+		}
 	}
 	if err != nil || list == nil {
 		return nil, meta, err
 	}
 	return *list, meta, nil
+}
+
+// failover is where a service is looked for that has no healthy instance here: as this agent's
+// configuration says, else as the datacenter does.
+func (x *exchange) failover(service string) string {
+	if order := x.conf.failover.Of(service); order != "" || x.s.cfg.Failover == nil {
+		return order
+	}
+	return x.s.cfg.Failover(service)
 }
 
 // absent answers about what nobody has: that there is no such name only if every

@@ -62,6 +62,7 @@ func TestQuestionsToSeveralDatacenters(t *testing.T) {
 		"n@nearest": {"dc3", false}, "n@all": {"dc3", true}, "m@all": {"", false}, "k@all": {"", true},
 		"plain@": {"", false}, "api@": {"", false}, "api@dc3>dc2": {"dc2", false}, "api-v1@": {"", false}, "api-v1@nearest": {"dc3 dc3", false},
 		"api-v2@": {"dc1", false}, "api-x@nearest": {"", true}, "api@dc2": {"", false},
+		"plain@dc2": {"", false}, "ruled@": {"", false}, "ruled@dc2": {"dc2", false},
 	}
 	for _, c := range []struct {
 		qname string
@@ -93,8 +94,15 @@ func TestQuestionsToSeveralDatacenters(t *testing.T) {
 		{"api-v2.service.consul.", mdns.TypeA, "NOERROR api-v2.service.consul. 0 A 10.1.0.1"},
 		{"api-x.service.consul.", mdns.TypeA, "SERVFAIL"},
 		{"api.service.dc2.consul.", mdns.TypeA, "NXDOMAIN" + soa},
+		{"ruled.service.consul.", mdns.TypeA, "NOERROR ruled.service.consul. 0 A 10.2.0.1"},
 	} {
 		s, _ := start(t, f, func(cfg *Config) {
+			cfg.Failover = func(service string) string {
+				if service == "plain" { // a rule for a service that nobody has
+					return "dc2"
+				}
+				return map[string]string{"ruled": "dc2", "api": "dc9"}[service] // what the agent's configuration says comes first
+			}
 			cfg.DNS = config.DNSConfig{SOA: config.SOA{MinTTL: 3}, Failover: map[string][]string{"API": {"dc3", "dc2"}, "api-*": {"nearest"}, "api*": {"dc7"}}}
 		})
 		if got := show(ask(t, s, c.qname, c.qtype, edns(4096))); got != c.want {

@@ -24,7 +24,7 @@ func (x *exchange) query(n name, qtype uint16) int {
 	if found == nil || len(found.Nodes) == 0 {
 		return x.absent(&meta)
 	}
-	ttl := x.conf.ttls.of(found.Service)
+	ttl := x.conf.ttls.Of(found.Service)
 	if d, err := time.ParseDuration(found.DNS.TTL); err == nil {
 		ttl = wholeSeconds(d)
 	}

@@ -31,6 +31,7 @@ import (
 	"github.com/legate-project/legate/internal/tracing"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/state/failover"
 )
 
 // Bounds on how long a client may hold the server up.
@@ -71,6 +72,10 @@ type Config struct {
 	// Authority returns the certificate of the authority that signs those of agents;
 	// nil answers that there is none.
 	Authority func() *x509.Certificate
+	// Failover knows which services fail over to other datacenters, DNSFailover what dns_config
+	// says of that, and whether its names have passing instances alone. Nil is nothing.
+	Failover    Failover
+	DNSFailover func() (failover map[string][]string, onlyPassing bool)
 	// TranslateWAN shows what is in other datacenters at its WAN addresses.
 	TranslateWAN bool
 	// MaxValueSize of a key in bytes; default 512 KiB.
@@ -100,6 +105,15 @@ type Config struct {
 	Tracer     *tracing.Tracer
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
+}
+
+// Failover are the rules by which services fail over. Names are in lower case.
+type Failover interface {
+	// Rule returns the rule for a service, nil for none.
+	Rule(service string) *failover.Rule
+	// OwnFirst is which datacenters are asked, as op.Header.Datacenter says it, and what ends
+	// when that may be others.
+	OwnFirst(service string) (string, context.Context)
 }
 
 // Server answers HTTP requests. It is safe for concurrent use.

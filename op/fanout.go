@@ -112,6 +112,10 @@ func (m *Meta) AnyUnreachable() bool {
 	return slices.ContainsFunc(m.Outcomes, func(o Outcome) bool { return o.State == Unreachable })
 }
 
+// OpaqueFrom is the lowest opaque index; all are less than twice as much, which every
+// client can hold (2^53 is the bound of JavaScript). No log grows so long.
+const OpaqueFrom = 1 << 51
+
 // Newer reports whether a result is another one than the caller has, who gives
 // its index.
 func (m *Meta) Newer(than uint64) bool {

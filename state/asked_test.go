@@ -8,6 +8,7 @@ import (
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/catalog/mesh"
 	"github.com/legate-project/legate/state/coordinate"
+	"github.com/legate-project/legate/state/failover"
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/query"
 	"github.com/legate-project/legate/state/session"
@@ -174,6 +175,9 @@ func Asked() map[string][]Asking {
 		status.Change.Name: one(&status.Membership{}, runCluster),
 		status.Quit.Name:   one(&status.QuitRequest{}, runCluster),
 
+		failover.List.Name:         one(&op.Empty{}, `service "web" { policy = "read" }`),
+		failover.Set.Name:          one(&failover.Rule{Service: "web", Datacenters: []string{"dc2"}}, runCluster),
+		failover.Delete.Name:       one(&failover.ServiceRequest{Service: "web"}, runCluster),
 		autopilot.Get.Name:         one(&op.Empty{}, readCluster),
 		autopilot.Set.Name:         one(&autopilot.SetRequest{Config: autopilot.Default()}, runCluster),
 		autopilot.Show.Name:        one(&op.Empty{}, readCluster),

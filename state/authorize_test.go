@@ -13,6 +13,7 @@ import (
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
+	"github.com/legate-project/legate/state/failover"
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/query"
 	"github.com/legate-project/legate/state/session"
@@ -56,6 +57,7 @@ func Fill(t *testing.T, apply func(op.Operation, msgp.Marshaler, op.Leader) erro
 		{&acl.SetMethod, &acl.SetMethodRequest{Create: true, Method: acl.Method{Name: "m", Type: "jwt"}}},                                     //
 		{&acl.SetBinding, &acl.SetBindingRequest{Create: true, Binding: acl.Binding{AuthMethod: "m", BindType: acl.BindRole, BindName: "r"}}}, // id-8
 		{&query.Create, &query.SetRequest{Query: query.Query{Name: "plain", Service: query.Service{Service: "web"}}}},                         // id-9
+		{&failover.Set, &failover.Rule{Service: "web", Datacenters: []string{"dc2"}}},
 	} {
 		if err := apply(c.operation, c.request, l); err != nil {
 			t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"github.com/legate-project/legate/state/autopilot"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
+	"github.com/legate-project/legate/state/failover"
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/query"
 	"github.com/legate-project/legate/state/session"
@@ -57,6 +58,8 @@ func commands() []row {
 			command(33, &acl.Copy, acl.ApplyCopy),
 			command(34, &acl.TakeStep, acl.ApplyStep),
 			command(35, &autopilot.Set, autopilot.ApplySet),
+			command(40, &failover.Set, failover.ApplySet),
+			command(41, &failover.Delete, failover.ApplyDelete),
 		),
 		// A snapshot may hold rows of any level that this build knows.
 		ofLevel(version.Level,
@@ -77,7 +80,7 @@ func ofLevel(level uint16, rows ...row) []row {
 // Operations lists the operations of all domains.
 func Operations() []op.Operation {
 	all := []op.Operation{&Collect, &RestoreBegin, &RestoreRows, &RestoreFinish, &RestoreAbort}
-	for _, domain := range [][]op.Operation{catalog.Operations(), coordinate.Operations(), kv.Operations(), session.Operations(), status.Operations(), txn.Operations(), query.Operations(), acl.Operations(), autopilot.Operations()} {
+	for _, domain := range [][]op.Operation{catalog.Operations(), coordinate.Operations(), kv.Operations(), session.Operations(), status.Operations(), txn.Operations(), query.Operations(), acl.Operations(), autopilot.Operations(), failover.Operations()} {
 		all = append(all, domain...)
 	}
 	return all

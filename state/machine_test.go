@@ -22,6 +22,7 @@ import (
 	"github.com/legate-project/legate/state/autopilot"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/coordinate"
+	"github.com/legate-project/legate/state/failover"
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/query"
 	"github.com/legate-project/legate/state/session"
@@ -79,6 +80,9 @@ func samples() map[string]msgp.Marshaler {
 
 		"autopilot.configure": &autopilot.SetRequest{CAS: true, Config: autopilot.Config{CleanupDeadServers: true, LastContactThreshold: 1, MaxTrailingLogs: 2, MinQuorum: 3,
 			ServerStabilizationTime: 4, RedundancyZoneTag: "z", DisableUpgradeMigration: true, UpgradeVersionTag: "v", CreateIndex: 5, ModifyIndex: 6}},
+
+		"failover.set":    &failover.Rule{Service: "web", Datacenters: []string{"dc2", "nearest"}, CreateIndex: 1, ModifyIndex: 2},
+		"failover.delete": &failover.ServiceRequest{Service: "web"},
 
 		"state.restore-begin":  &RestoreBeginRequest{ID: "i"},
 		"state.restore-rows":   &RestoreRowsRequest{ID: "i", Part: 3, Rows: AppendRow(nil, []byte("k"), []byte("v"))},

@@ -11,6 +11,7 @@ import (
 	"github.com/legate-project/legate/cmd/legate/command"
 	"github.com/legate-project/legate/cmd/legate/debugcmd"
 	"github.com/legate-project/legate/cmd/legate/doctorcmd"
+	"github.com/legate-project/legate/cmd/legate/failovercmd"
 	"github.com/legate-project/legate/cmd/legate/kvcmd"
 	"github.com/legate-project/legate/cmd/legate/labcmd"
 	"github.com/legate-project/legate/cmd/legate/operatorcmd"
@@ -85,7 +86,7 @@ func commands() []command.Command {
 		debugcmd.Monitor(),
 		debugcmd.Debug(),
 		debugcmd.Show(),
-	}, aclcmd.Commands(), withoutAgent())
+	}, failovercmd.Commands(), aclcmd.Commands(), withoutAgent())
 }
 
 // withoutAgent is the rest of the table: what needs no agent.

@@ -2,6 +2,9 @@
 package health
 
 import (
+	"context"
+	"strings"
+
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
@@ -10,6 +13,10 @@ import (
 // API is what the area depends on.
 type API struct {
 	Caller op.Caller
+	// Failover is which datacenters a question for passing instances goes to that names none,
+	// as op.Header.Datacenter says it, by the service in lower case; empty for the own one
+	// alone. It returns what ends when that may be others, too. Nil is the own one for all.
+	Failover func(service string) (string, context.Context)
 }
 
 // Routes returns the rows of the area.
@@ -111,9 +118,52 @@ func (a *API) instances(x *rest.Exchange, connect bool) error {
 		return err
 	}
 	req.NodeMeta = sel.TakePairs()
-	list, reply, err := catalog.ListInstances.Ask(x.Ctx, a.Caller, h, req)
+	list, reply, err := a.ask(x, h, req)
 	if err != nil {
 		return err
 	}
 	return x.List(sel, reply, func() (any, error) { return rest.Pick(sel, rest.OrEmpty(list), nil, rest.FixInstance) })
+}
+
+// ask asks for instances: for passing ones of a service that fails over, other datacenters as
+// well. Who waits while the rules change is answered by the new ones.
+func (a *API) ask(x *rest.Exchange, h op.Header, req *catalog.ServiceRequest) (*catalog.Instances, *op.Reply, error) {
+	if h.Datacenter != "" || !req.PassingOnly || a.Failover == nil {
+		return catalog.ListInstances.Ask(x.Ctx, a.Caller, h, req)
+	}
+	service := strings.ToLower(req.Service)
+	for {
+		order, rules := a.Failover(service)
+		if order == "" && h.MinIndex >= op.OpaqueFrom { // of an answer while it failed over
+			h.MinIndex = 0
+		}
+		ctx, cancel := context.WithCancel(x.Ctx)
+		stop := context.AfterFunc(rules, cancel)
+		list, reply, err := a.inOrder(ctx, order, h, req)
+		stop()
+		cancel()
+		if err == nil || x.Ctx.Err() != nil || rules.Err() == nil {
+			return list, reply, err
+		}
+		if now, _ := a.Failover(service); now != order {
+			h.MinIndex = 0
+		}
+	}
+}
+
+// inOrder asks the datacenters of an order. Where those cannot be asked, or the token means less
+// there, the own one alone answers.
+func (a *API) inOrder(ctx context.Context, order string, h op.Header, req *catalog.ServiceRequest) (*catalog.Instances, *op.Reply, error) {
+	if order != "" {
+		wide := h
+		wide.Datacenter = order
+		list, reply, err := catalog.ListInstances.Ask(ctx, a.Caller, wide, req)
+		if err == nil && !reply.Meta.Filtered || ctx.Err() != nil {
+			return list, reply, err
+		}
+		if h.MinIndex >= op.OpaqueFrom {
+			h.MinIndex = 0
+		}
+	}
+	return catalog.ListInstances.Ask(ctx, a.Caller, h, req)
 }

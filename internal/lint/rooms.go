@@ -8,7 +8,7 @@ import (
 )
 
 // areas are the parts of the HTTP API: none knows another.
-const areas = "httpapi/acl httpapi/agent httpapi/catalog httpapi/coordinate httpapi/event httpapi/federation httpapi/health httpapi/kv " +
+const areas = "httpapi/acl httpapi/agent httpapi/catalog httpapi/coordinate httpapi/event httpapi/failover httpapi/federation httpapi/health httpapi/kv " +
 	"httpapi/mesh httpapi/operator httpapi/query httpapi/session httpapi/snapshot httpapi/status httpapi/txn httpapi/ui"
 
 // levels is the table of rooms: a room imports only rooms of lower levels.
@@ -16,12 +16,12 @@ const areas = "httpapi/acl httpapi/agent httpapi/catalog httpapi/coordinate http
 func levels() map[string]int {
 	table := map[string]int{}
 	for i, rooms := range []string{
-		"internal/lifecycle internal/logging internal/version internal/filter internal/admission internal/nesting internal/sdnotify state/catalog/mesh", // below level 0: everybody's ground
+		"internal/lifecycle internal/logging internal/version internal/filter internal/admission internal/nesting internal/byname internal/sdnotify state/catalog/mesh", // below level 0: everybody's ground
 		"rtt config metrics web internal/tracing state/acl/rules internal/wanem internal/lint",
 		"storage transport internal/gossip agent/checks agent/cloudjoin state/acl/method",
 		"op consensus lan wan state/archive agent/keyring",
-		"state/catalog state/coordinate state/acl state/autopilot state/status federation client op/view agent/events",
-		"state/session agent/local agent/rights agent/ready",
+		"state/catalog state/coordinate state/acl state/autopilot state/failover state/status federation client op/view agent/events",
+		"state/session agent/local agent/rights agent/ready agent/failover",
 		"state/kv state/query",
 		"state/txn state/archive/consulsnap httpapi/rest",
 		"state dns agent/exec agent/watches " + areas,
@@ -41,7 +41,7 @@ func levels() map[string]int {
 // walls say what a room must not reach, directly or through others.
 func walls() map[string][]string {
 	outside := strings.Fields("server state consensus federation transport client")
-	domains := strings.Fields("state state/catalog state/kv state/session state/query state/acl state/coordinate state/autopilot")
+	domains := strings.Fields("state state/catalog state/kv state/session state/query state/acl state/coordinate state/autopilot state/failover")
 	table := map[string][]string{
 		"dns": outside, "httpapi": outside, "httpapi/rest": outside, "agent/local": outside,
 		"consensus": domains, "lan": domains, "wan": domains, "transport": domains, "storage": domains,

@@ -149,9 +149,6 @@ func (a *asking) next(ctx context.Context, beat <-chan time.Time) (*decision, er
 	}
 }
 
-// maxIndex keeps indexes exact for clients that read numbers as floats.
-const maxIndex = 1<<52 - 1
-
 // fingerprint gathers what an answer was decided from.
 type fingerprint struct{ b []byte }
 
@@ -163,5 +160,5 @@ func (f *fingerprint) add(dc string, index uint64) {
 func (f *fingerprint) index() uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write(f.b) // does not fail
-	return max(h.Sum64()&maxIndex, 1)
+	return op.OpaqueFrom + h.Sum64()%op.OpaqueFrom
 }
