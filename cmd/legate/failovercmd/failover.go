@@ -7,12 +7,14 @@ import (
 	"flag"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/consul/api"
 
 	"github.com/legate-project/legate/cmd/legate/command"
 	"github.com/legate-project/legate/httpapi/failover"
+	"github.com/legate-project/legate/op"
 	state "github.com/legate-project/legate/state/failover"
 )
 
@@ -94,8 +96,17 @@ func (a *setAction) Run(c *command.Call, _ []string) error {
 	if _, err := client.Raw().Write(at(a.service), body, &rule, &api.WriteOptions{Datacenter: c.Client.Datacenter}); err != nil {
 		return fmt.Errorf("set the rule for %s: %w", a.service, err)
 	}
-	_, err = fmt.Fprintf(c.Stdout, "%s stand in for %s\n", strings.Join(rule.Datacenters, ", "), rule.Service)
-	return err
+	fmt.Fprintf(c.Stdout, "%s fails over to %s\n", rule.Service, strings.Join(rule.Datacenters, ", "))
+	known, err := client.Catalog().Datacenters()
+	if err != nil {
+		return fmt.Errorf("list the datacenters: %w", err)
+	}
+	for _, dc := range rule.Datacenters {
+		if dc != op.Nearest && !slices.Contains(known, dc) {
+			fmt.Fprintf(c.Stderr, "Warning: no datacenter %s is known here now\n", dc)
+		}
+	}
+	return nil
 }
 
 func remove() command.Command {
