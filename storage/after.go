@@ -15,6 +15,16 @@ func (t *Table[T, P]) ScanAfter(r Reader, prefix, after []byte) iter.Seq2[*T, er
 	})
 }
 
+// ScanFrom is Scan of the records from a key on, which begins with the prefix and need
+// not exist.
+func (t *Table[T, P]) ScanFrom(r Reader, prefix, from []byte) iter.Seq2[*T, error] {
+	begin := later{r, appendRowKey(nil, t.id, from), true}
+	return scan(begin, appendRowKey(nil, t.id, prefix), t.name, func(_, row []byte) (*T, bool, error) {
+		v, err := t.decode(r, row)
+		return v, v != nil, err
+	})
+}
+
 // KeysAfter is Keys of those that come after one, as ScanAfter.
 func (t *Table[T, P]) KeysAfter(r Reader, prefix, after []byte) iter.Seq2[[]byte, error] {
 	return scan(behind(r, t.id, after), appendRowKey(nil, t.id, prefix), t.name, func(key, row []byte) ([]byte, bool, error) {
@@ -27,25 +37,30 @@ func (t *Table[T, P]) KeysAfter(r Reader, prefix, after []byte) iter.Seq2[[]byte
 	})
 }
 
-// later is a Reader whose scans begin behind a row.
+// later is a Reader whose scans begin behind a row, or at it.
 type later struct {
 	Reader
-	row []byte
+	row    []byte
+	itself bool
 }
 
 func behind(r Reader, table byte, after []byte) Reader {
 	if after == nil {
 		return r
 	}
-	return later{r, appendRowKey(nil, table, after)}
+	return later{r, appendRowKey(nil, table, after), false}
 }
 
 func (l later) each(prefix []byte, visit func(key, row []byte) (bool, error)) error {
+	from := l.row
+	if !l.itself {
+		from = append(slices.Clip(l.row), 0)
+	}
 	if v, ok := l.Reader.(*View); ok {
-		return v.eachFrom(append(slices.Clip(l.row), 0), prefix, visit)
+		return v.eachFrom(from, prefix, visit)
 	}
 	return l.Reader.each(prefix, func(key, row []byte) (bool, error) {
-		if bytes.Compare(key, l.row) <= 0 {
+		if bytes.Compare(key, from) < 0 {
 			return true, nil
 		}
 		return visit(key, row)

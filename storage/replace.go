@@ -124,7 +124,7 @@ func (s *State) adopt(dir string, old *instance, p Position) (*instance, meta, e
 	}
 	m, err := in.reposition(p)
 	if err == nil {
-		err = s.complete(in, m.index)
+		err = errors.Join(s.complete(in, m.index), in.noteCollected(m.index))
 	}
 	if err == nil {
 		err = s.moveMarker(name)

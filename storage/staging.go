@@ -246,6 +246,9 @@ func (tx *Txn) fillInstance(in *instance) (rows uint64, err error) {
 		floor := meta{index: tx.meta.index}
 		err = w.set(floorKey(), floor.encode())
 	}
+	if err == nil {
+		err = w.set(collectedKey(), binary.BigEndian.AppendUint64(nil, tx.meta.index))
+	}
 	if err != nil {
 		return 0, errors.Join(err, w.b.Close())
 	}

@@ -109,7 +109,7 @@ func (s *State) open() (err error) {
 	}
 	m, err := readMeta(in.DB, metaKey())
 	if err == nil {
-		err = s.complete(in, m.index)
+		err = errors.Join(s.complete(in, m.index), in.noteCollected(m.index))
 	}
 	if err != nil {
 		return errors.Join(err, in.Engine.Close())

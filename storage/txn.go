@@ -287,6 +287,9 @@ func (tx *Txn) CollectTombstones(upTo uint64, limit int) (int, error) {
 			return 0, fmt.Errorf("collect tombstones up to %d: %w", upTo, err)
 		}
 	}
+	if n := len(found); n > 0 {
+		tx.collected(binary.BigEndian.Uint64([]byte(found[n-1][1:9])))
+	}
 	return len(found), nil
 }
 

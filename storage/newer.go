@@ -1,0 +1,109 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Newer is a record that was written after an index, or deleted.
+type Newer[T any] struct {
+	Key    []byte
+	Index  uint64 // of the command that wrote or deleted it
+	Record *T     // nil for a deletion
+}
+
+// Newer yields, in key order, what was written or deleted below a prefix after an
+// index, from a key on. Deletions are yielded for as long as they are remembered: see View.Remembers.
+// It reads every row below the prefix and decodes those that it yields.
+func (t *Table[T, P]) Newer(r Reader, prefix, from []byte, after uint64) iter.Seq2[Newer[T], error] {
+	begin := later{r, appendRowKey(nil, t.id, from), true}
+	return scan(begin, appendRowKey(nil, t.id, prefix), t.name, func(key, row []byte) (Newer[T], bool, error) {
+		index, _, _, err := splitRow(row)
+		if err != nil || index <= after {
+			return Newer[T]{}, false, err
+		}
+		v, err := t.decode(r, row)
+		return Newer[T]{Key: slices.Clone(key[2:]), Index: index, Record: v}, true, err
+	})
+}
+
+// CountNewer counts what Newer yields, without decoding it.
+func (t *Table[T, P]) CountNewer(r Reader, prefix []byte, after uint64) (n int, err error) {
+	r.touchPrefix(appendRowKey(nil, t.id, prefix))
+	err = r.each(appendRowKey(nil, t.id, prefix), func(_, row []byte) (bool, error) {
+		index, _, _, err := splitRow(row)
+		if index > after {
+			n++
+		}
+		return true, err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count what is newer than %d in table %s: %w", after, t.name, err)
+	}
+	return n, nil
+}
+
+// SourceBelow is Source of the records whose keys begin with a prefix. What Changes
+// gives of it are the keys behind the prefix.
+func (t *Table[T, P]) SourceBelow(prefix []byte) Source {
+	return Source{string(appendRowKey(nil, t.id, prefix))}
+}
+
+// Remembers reports whether all deletions after an index are still there to be read:
+// not if tombstones of commands after it were collected, nor if the state was
+// replaced since.
+func (v *View) Remembers(index uint64) (bool, error) {
+	snap, err := v.snapshot()
+	if err != nil {
+		return false, err
+	}
+	if index < v.in.floor {
+		return false, nil
+	}
+	collected, _, err := readCollected(snap)
+	return index >= collected, err
+}
+
+// collectedKey holds the index of the newest tombstone that was collected (8 bytes,
+// big-endian). Each server keeps it for itself. A state that has none was written by a
+// version without it, and may have forgotten whatever was deleted: see noteCollected.
+func collectedKey() []byte { return []byte{spaceMeta, 'c'} }
+
+func readCollected(r pebble.Reader) (index uint64, known bool, err error) {
+	row, closer, err := r.Get(collectedKey())
+	if errors.Is(err, pebble.ErrNotFound) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("read which tombstones were collected: %w", err)
+	}
+	defer func() { err = errors.Join(err, closer.Close()) }()
+	if len(row) != 8 {
+		return 0, false, fmt.Errorf("which tombstones were collected has %d bytes: %w", len(row), ErrCorrupt)
+	}
+	return binary.BigEndian.Uint64(row), true, nil
+}
+
+// noteCollected has an instance that stands at index say up to where it may have
+// forgotten deletions, where it does not say so.
+func (in *instance) noteCollected(index uint64) error {
+	_, known, err := readCollected(in.DB)
+	if err != nil || known {
+		return err
+	}
+	b := in.DB.NewBatch()
+	if err := b.Set(collectedKey(), binary.BigEndian.AppendUint64(nil, index), nil); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	return in.Write(b, false)
+}
+
+// collected notes that a tombstone of this index is being collected.
+func (tx *Txn) collected(index uint64) {
+	tx.over.set(string(collectedKey()), entry{row: binary.BigEndian.AppendUint64(nil, index), quiet: true})
+}
