@@ -67,7 +67,7 @@ func (m *model) granted(r Resource, name string) Access {
 	return Deny
 }
 
-// allow is Authorizer.Allow. Writing everything below a prefix is writing each of the
+// allow is Authorizer.Allow. Writing, or reading, everything below a prefix is that of each of the
 // names that begin with it; names lists them all, as far as they can differ.
 func (m *model) allow(r Resource, a Access, name string, names []string) bool {
 	if !named(r) {
@@ -82,12 +82,13 @@ func (m *model) allow(r Resource, a Access, name string, names []string) bool {
 		return got == Write
 	case Recurse: // what may not be read is left out
 		return r != Key || !m.KeyList || got == Write || got == List
-	case WriteAll:
+	case WriteAll, ReadAll:
+		enough := func(got Access) bool { return got == Write || a == ReadAll && got != Deny }
 		if !named(r) {
-			return got == Write
+			return enough(got)
 		}
 		for _, n := range names {
-			if strings.HasPrefix(n, name) && m.granted(r, n) != Write {
+			if strings.HasPrefix(n, name) && !enough(m.granted(r, n)) {
 				return false
 			}
 		}
@@ -151,8 +152,8 @@ func TestTreeIsTheModel(t *testing.T) {
 		a := tree.For("anonymous token")
 		for _, r := range resources {
 			for _, name := range names {
-				for _, access := range []Access{Read, List, Recurse, Write, WriteAll} {
-					if access == WriteAll && len(name) == 4 {
+				for _, access := range []Access{Read, List, Recurse, Write, WriteAll, ReadAll} {
+					if (access == WriteAll || access == ReadAll) && len(name) == 4 {
 						continue // what lies below would need longer names
 					}
 					if got, want := a.Allow(r, access, name), m.allow(r, access, name, names); got != want {

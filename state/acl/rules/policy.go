@@ -37,7 +37,8 @@ type Access string
 // WriteAll never stands in a rule: it asks for the writing of everything whose
 // name begins with a prefix, such as a recursive deletion. Nor does Recurse: it asks
 // for what can be read below a prefix, which anybody may, and gets what they may read;
-// with Settings.KeyList it takes List.
+// with Settings.KeyList it takes List. ReadAll asks for the reading of everything whose
+// name begins with a prefix.
 const (
 	Deny     Access = "deny"
 	List     Access = "list"
@@ -45,6 +46,7 @@ const (
 	Write    Access = "write"
 	WriteAll Access = "write-all"
 	Recurse  Access = "recurse"
+	ReadAll  Access = "read-all"
 )
 
 // Rule grants one level of access to a resource's name, or to all names with a

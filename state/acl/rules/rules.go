@@ -12,7 +12,7 @@ import "fmt"
 // for concurrent use.
 type Authorizer interface {
 	// Allow reports whether the caller has the access to the named thing. For a
-	// recursive access (List, WriteAll) the name is a prefix.
+	// recursive access (List, WriteAll, ReadAll) the name is a prefix.
 	Allow(Resource, Access, string) bool
 	// Who names the caller in errors, without its secret.
 	Who() string
@@ -35,6 +35,8 @@ func (e *DeniedError) Error() string {
 	switch access {
 	case WriteAll:
 		access, below = Write, " and everything below it"
+	case ReadAll:
+		access, below = Read, " and everything below it"
 	case Recurse:
 		access = List
 	}

@@ -151,3 +151,23 @@ func (t *table) writeAll(prefix string) bool {
 	weak := int(t.entries[from].weak)
 	return weak == len(t.entries) || !strings.HasPrefix(t.entries[weak].name, prefix)
 }
+
+// readAll is writeAll for reading. It looks at each rule below the prefix.
+func (t *table) readAll(prefix string) bool {
+	from := t.upTo(prefix)
+	if t.around(from-1, prefix) < reads {
+		return false
+	}
+	if from > 0 && t.entries[from-1].name == prefix {
+		from--
+	}
+	for _, e := range t.entries[from:] {
+		if !strings.HasPrefix(e.name, prefix) {
+			break
+		}
+		if e.exact != unset && e.exact < reads || e.prefix != unset && e.prefix < reads {
+			return false
+		}
+	}
+	return true
+}

@@ -163,6 +163,8 @@ func (t *Tree) allow(r Resource, access Access, name string) bool {
 		return r != Key || !t.keyList || table.match(name) >= lists
 	case WriteAll:
 		return table.writeAll(name)
+	case ReadAll:
+		return table.readAll(name)
 	}
 	return false
 }
