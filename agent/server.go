@@ -44,6 +44,7 @@ import (
 	"github.com/legate-project/legate/state/acl"
 	"github.com/legate-project/legate/state/autopilot"
 	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/replication"
 	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/storage/raftlog"
 	"github.com/legate-project/legate/transport"
@@ -507,7 +508,7 @@ func (s *serverParts) serve() error {
 	small.Lossy, small.PoolSize = true, betweenConns
 	bulk := answers.Protocol(false, servers)
 	bulk.Grow = 1
-	pushes = feed.NewServer(s.server.WANSource(), append(operations, &catalog.GetDigest, &acl.Follow), "wan", s.a.reg)
+	pushes = feed.NewServer(s.server.WANSource(), append(operations, &catalog.GetDigest, &acl.Follow, &replication.Follow), "wan", s.a.reg)
 	return errors.Join(s.between.Handle(removal.Protocol, s.removals.Handler()), s.between.Handle(rpc.Protocol, small), s.between.Handle(rpc.BulkProtocol, bulk),
 		s.between.Handle(rpc.PartsProtocol, answers.Parts(servers)), s.between.Handle(transfer.Protocol, transfer.Serve(s.server.Snapshots(), servers)),
 		s.between.Handle(feed.Protocol, pushes.Protocol(servers)))

@@ -19,7 +19,7 @@ import (
 // directHandlers lists what this server answers from what it holds itself.
 func (s *Server) directHandlers() map[string]op.Handler {
 	m := map[string]op.Handler{}
-	for _, h := range slices.Concat(s.leader.Handlers(), s.homeHandlers(), s.votes.Handlers(), []op.Handler{
+	for _, h := range slices.Concat(s.leader.Handlers(), s.homeHandlers(), s.replicas.Handlers(), s.votes.Handlers(), []op.Handler{
 		status.Leader.Handle(s.statusLeader),
 		status.Peers.Handle(s.statusPeers),
 		status.Raft.Handle(s.statusRaft),

@@ -9,6 +9,7 @@ import (
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/server/access"
 	"github.com/legate-project/legate/server/copies"
+	"github.com/legate-project/legate/server/replicas"
 	"github.com/legate-project/legate/state/acl"
 	"github.com/legate-project/legate/storage"
 )
@@ -113,8 +114,30 @@ func (s *Server) showHome(ctx context.Context, _ op.Header, _ *op.Empty) (*acl.S
 	return out, nil
 }
 
+// newReplicas makes what copies keys of other datacenters.
+func (s *Server) newReplicas() *replicas.Replicas {
+	c := &s.cfg
+	return replicas.New(replicas.Config{Datacenter: c.Datacenter, Server: c.NodeName + "." + c.Datacenter, State: c.State, Self: func() op.Caller { return s.leader.Self() },
+		Leads: func() bool { return s.raft.LeaseRead() }, LeaderSilence: s.leaderSilence, Log: c.Log, Registerer: c.Registerer})
+}
+
 // followGlobal tells a server of another datacenter what is global.
 func (s *Server) followGlobal(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
+	return s.serve(ctx, func(ctx context.Context) error { return s.copies.Serve(ctx, call, push) })
+}
+
+// followKeys tells a server of another datacenter which keys are here.
+func (s *Server) followKeys(ctx context.Context, call *op.Call, who rights, push func(*op.Reply) error) error {
+	may := func() (<-chan struct{}, error) {
+		_, changed, err := who()
+		return changed, err
+	}
+	return s.serve(ctx, func(ctx context.Context) error { return s.replicas.Serve(ctx, call, may, push) })
+}
+
+// serve carries out a subscription that is no result, as one of those that there may be,
+// until the server stops.
+func (s *Server) serve(ctx context.Context, tell func(context.Context) error) error {
 	if !s.followed.TryAcquire() {
 		return op.Errorf(op.CodeBusy, "server has %d subscriptions, its limit", s.followed.Max())
 	}
@@ -123,7 +146,7 @@ func (s *Server) followGlobal(ctx context.Context, call *op.Call, push func(*op.
 	defer cancel()
 	stop := context.AfterFunc(s.group.Context(), cancel)
 	defer stop()
-	err := s.copies.Serve(ctx, call, push)
+	err := tell(ctx)
 	if s.group.Context().Err() != nil {
 		return op.ErrStopping
 	}

@@ -37,6 +37,7 @@ import (
 	"github.com/legate-project/legate/server/near"
 	"github.com/legate-project/legate/server/queries"
 	"github.com/legate-project/legate/server/rates"
+	"github.com/legate-project/legate/server/replicas"
 	"github.com/legate-project/legate/server/results"
 	"github.com/legate-project/legate/server/snapshot"
 	"github.com/legate-project/legate/server/votes"
@@ -180,6 +181,7 @@ type Server struct {
 	long       *listing.Lister
 	leader     *leader.Duties
 	copies     *copies.Copies
+	replicas   *replicas.Replicas
 	votes      *votes.Votes
 	queries    *queries.Executor
 	logins     *login.Logins
@@ -217,7 +219,7 @@ func New(cfg Config) (*Server, error) {
 		flight: limit.New(maxInFlight), blocked: limit.New(maxBlocked), followed: limit.New(maxFollowed),
 	}
 	s.long = listing.New(cfg.State, s.group.Context())
-	s.copies, s.votes = s.newCopies(), s.newVotes()
+	s.copies, s.replicas, s.votes = s.newCopies(), s.newReplicas(), s.newVotes()
 	s.access, err = access.New(access.Config{Enabled: cfg.Access.Enabled, Settings: cfg.Access.Settings, Datacenter: cfg.Datacenter,
 		State: cfg.State, Home: homeAsked{s}, Registerer: cfg.Registerer})
 	if err != nil {
@@ -244,7 +246,7 @@ func (s *Server) leaderConfig() leader.Config {
 		Datacenter: c.Datacenter, NodeName: c.NodeName, NodeID: c.NodeID, Expect: c.Expect,
 		CoordinatePeriod: c.CoordinatePeriod, ReconcilePeriod: c.ReconcilePeriod,
 		TombstoneTTL: c.TombstoneTTL, TombstonePeriod: c.TombstonePeriod, SessionTTLMin: c.SessionTTLMin,
-		AccessControl: c.Access.Enabled, AtHome: s.copies.AtHome, Tasks: map[string]func(context.Context){"home": s.copies.Keep, "copies": s.copies.Follow, "autopilot": s.votes.Run},
+		AccessControl: c.Access.Enabled, AtHome: s.copies.AtHome, Tasks: map[string]func(context.Context){"home": s.copies.Keep, "copies": s.copies.Follow, "replication": s.replicas.Run, "autopilot": s.votes.Run},
 		InitialManagement: c.Access.InitialManagement, BootstrapReset: c.Access.BootstrapReset,
 		State: c.State, Machine: s.machine, Transport: c.Transport, Authorizer: s.access.Authorizer, Log: s.log, Registerer: c.Registerer,
 	}
@@ -278,6 +280,7 @@ func (s *Server) Start(p Dependencies) error {
 	s.raft, s.lan, s.wan, s.remote, s.federation, s.between, s.views = p.Raft, p.LAN, p.WAN, p.Remote, p.Federation, p.WANStreams, p.Views
 	if s.wan != nil {
 		s.copies.Connect(copies.Links{Federation: s.federation, Calls: s.remote, Follow: p.Global})
+		s.replicas.Connect(replicas.Links{Calls: s, Follow: p.Global})
 		s.own = directory.NewOwn(s.cfg.State, s.log)
 	}
 	if err := s.leader.Start(s.raft, s.lan); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/legate-project/legate/state/acl"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/replication"
 	"github.com/legate-project/legate/storage"
 )
 
@@ -99,7 +100,10 @@ func (b between) Subscribe(ctx context.Context, call *op.Call, push func(*op.Rep
 			return err
 		}
 	}
-	if call.Operation.OpName() == catalog.GetDigest.Name {
+	switch call.Operation.OpName() {
+	case replication.Follow.Name:
+		return b.s.followKeys(ctx, call, b.s.together(follower, home), push)
+	case catalog.GetDigest.Name:
 		return b.s.followDigest(ctx, call, b.s.together(follower, home), push)
 	}
 	return b.s.subscribe(ctx, call, b.s.together(follower, home), push)

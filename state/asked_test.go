@@ -11,6 +11,7 @@ import (
 	"github.com/legate-project/legate/state/failover"
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/query"
+	"github.com/legate-project/legate/state/replication"
 	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/state/txn"
@@ -44,7 +45,7 @@ const (
 
 // Everything lists all operations that a server answers.
 func Everything() []op.Operation {
-	return append(Operations(), &events.Fire, &catalog.GetDigest, &acl.Follow)
+	return append(Operations(), &events.Fire, &catalog.GetDigest, &acl.Follow, &replication.Follow)
 }
 
 // Asked holds requests for every operation, by name: what Fill writes is asked for or
@@ -102,24 +103,31 @@ func Asked() map[string][]Asking {
 			{Request: &kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: "k"}}, Enough: writeKey},
 			{Request: &kv.ApplyRequest{Verb: kv.DeleteTree, Entry: kv.Entry{Key: "k"}}, Enough: `key_prefix "k" { policy = "write" }`},
 		},
-		"kv.get":          one(&kv.GetRequest{Key: "k"}, readKey),
-		"kv.list":         one(&kv.ListRequest{Prefix: "k"}, readKey),
-		"kv.keys":         one(&kv.KeysRequest{Prefix: "k"}, readKey),
-		"kv.pass":         leaders(&kv.PassRequest{Clock: 1}),
-		"session.create":  one(&session.CreateRequest{Session: session.Session{Node: "n1"}}, `session "n1" { policy = "write" }`),
-		"session.destroy": one(&session.DestroyRequest{ID: "id-1"}, `session "n1" { policy = "write" }`),
-		"session.expire":  leaders(&session.ExpireRequest{Sessions: []session.Expiry{{ID: "id-1"}}}),
-		"session.get":     one(&session.IDRequest{ID: "id-1"}, `session "n1" { policy = "read" }`),
-		"session.list":    one(&op.Empty{}, `session "n1" { policy = "read" }`),
-		"session.node":    one(&session.NodeRequest{Node: "n1"}, `session "n1" { policy = "read" }`),
-		"session.renew":   one(&session.IDRequest{ID: "id-1"}, `session "n1" { policy = "write" }`),
-		"txn.read":        askedTogether(readers()),
-		"txn.apply":       askedTogether(writers()),
-		"query.create":    one(&query.SetRequest{Query: query.Query{Name: "r", Service: query.Service{Service: "web"}}}, `query "r" { policy = "write" }`),
-		"query.update":    one(&query.SetRequest{Query: query.Query{ID: "id-2", Session: "id-1", Service: query.Service{Service: "web"}}}, writeQuery),
-		"query.delete":    one(&query.IDRequest{ID: "ID-2"}, writeQuery),
-		"query.get":       one(&query.IDRequest{ID: "id-2"}, writeACL),
-		"query.list":      one(&op.Empty{}, writeACL),
+		"kv.get":               one(&kv.GetRequest{Key: "k"}, readKey),
+		"kv.list":              one(&kv.ListRequest{Prefix: "k"}, readKey),
+		"kv.keys":              one(&kv.KeysRequest{Prefix: "k"}, readKey),
+		"kv.pass":              leaders(&kv.PassRequest{Clock: 1}),
+		"kv.copy":              leaders(&kv.CopyRequest{Target: "k"}),
+		"replication.list":     one(&op.Empty{}, readCluster),
+		"replication.create":   one(&replication.CreateRequest{Datacenter: "dc2", Target: "k"}, runCluster+`key_prefix "k" { policy = "write" }`),
+		"replication.change":   one(&replication.ChangeRequest{Target: "k", Change: replication.Pause}, runCluster+`key_prefix "k" { policy = "write" }`),
+		"replication.may-read": one(&replication.ReadRequest{Prefix: "k"}, `key_prefix "k" { policy = "read" }`),
+		"replication.set":      leaders(&replication.SetRequest{}),
+		"replication.follow":   leaders(&replication.FollowRequest{}),
+		"session.create":       one(&session.CreateRequest{Session: session.Session{Node: "n1"}}, `session "n1" { policy = "write" }`),
+		"session.destroy":      one(&session.DestroyRequest{ID: "id-1"}, `session "n1" { policy = "write" }`),
+		"session.expire":       leaders(&session.ExpireRequest{Sessions: []session.Expiry{{ID: "id-1"}}}),
+		"session.get":          one(&session.IDRequest{ID: "id-1"}, `session "n1" { policy = "read" }`),
+		"session.list":         one(&op.Empty{}, `session "n1" { policy = "read" }`),
+		"session.node":         one(&session.NodeRequest{Node: "n1"}, `session "n1" { policy = "read" }`),
+		"session.renew":        one(&session.IDRequest{ID: "id-1"}, `session "n1" { policy = "write" }`),
+		"txn.read":             askedTogether(readers()),
+		"txn.apply":            askedTogether(writers()),
+		"query.create":         one(&query.SetRequest{Query: query.Query{Name: "r", Service: query.Service{Service: "web"}}}, `query "r" { policy = "write" }`),
+		"query.update":         one(&query.SetRequest{Query: query.Query{ID: "id-2", Session: "id-1", Service: query.Service{Service: "web"}}}, writeQuery),
+		"query.delete":         one(&query.IDRequest{ID: "ID-2"}, writeQuery),
+		"query.get":            one(&query.IDRequest{ID: "id-2"}, writeACL),
+		"query.list":           one(&op.Empty{}, writeACL),
 		"query.explain": {
 			{Request: &query.NameRequest{Name: "id-2"}, Enough: writeACL},
 			{Request: &query.NameRequest{Name: "q"}, Enough: writeACL}},

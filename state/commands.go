@@ -12,6 +12,7 @@ import (
 	"github.com/legate-project/legate/state/failover"
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/query"
+	"github.com/legate-project/legate/state/replication"
 	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/state/txn"
@@ -58,6 +59,9 @@ func commands() []row {
 			command(33, &acl.Copy, acl.ApplyCopy),
 			command(34, &acl.TakeStep, acl.ApplyStep),
 			command(35, &autopilot.Set, autopilot.ApplySet),
+			command(36, &replication.Set, replication.ApplySet),
+			command(37, &replication.Change, replication.ApplyChange),
+			command(38, &kv.Copy, kv.ApplyCopy),
 			command(40, &failover.Set, failover.ApplySet),
 			command(41, &failover.Delete, failover.ApplyDelete),
 		),
@@ -80,7 +84,7 @@ func ofLevel(level uint16, rows ...row) []row {
 // Operations lists the operations of all domains.
 func Operations() []op.Operation {
 	all := []op.Operation{&Collect, &RestoreBegin, &RestoreRows, &RestoreFinish, &RestoreAbort}
-	for _, domain := range [][]op.Operation{catalog.Operations(), coordinate.Operations(), kv.Operations(), session.Operations(), status.Operations(), txn.Operations(), query.Operations(), acl.Operations(), autopilot.Operations(), failover.Operations()} {
+	for _, domain := range [][]op.Operation{catalog.Operations(), coordinate.Operations(), kv.Operations(), session.Operations(), status.Operations(), txn.Operations(), query.Operations(), acl.Operations(), autopilot.Operations(), replication.Operations(), failover.Operations()} {
 		all = append(all, domain...)
 	}
 	return all

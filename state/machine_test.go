@@ -25,6 +25,7 @@ import (
 	"github.com/legate-project/legate/state/failover"
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/query"
+	"github.com/legate-project/legate/state/replication"
 	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/state/txn"
 	"github.com/legate-project/legate/storage"
@@ -81,6 +82,10 @@ func samples() map[string]msgp.Marshaler {
 		"autopilot.configure": &autopilot.SetRequest{CAS: true, Config: autopilot.Config{CleanupDeadServers: true, LastContactThreshold: 1, MaxTrailingLogs: 2, MinQuorum: 3,
 			ServerStabilizationTime: 4, RedundancyZoneTag: "z", DisableUpgradeMigration: true, UpgradeVersionTag: "v", CreateIndex: 5, ModifyIndex: 6}},
 
+		"replication.set":    &replication.SetRequest{Rule: replication.Rule{Datacenter: "dc2", Prefix: "p", Target: "t", Mode: replication.Mirror, Paused: true, CreateIndex: 1, ModifyIndex: 2}},
+		"replication.change": &replication.ChangeRequest{Target: "t", Change: replication.Pause},
+		"kv.copy": &kv.CopyRequest{Target: "t", Rule: 1, Index: 2, Items: []replication.Item{{Key: "k", Flags: 3, Value: []byte("v"), Origin: "dc2", OriginIndex: 4},
+			{Key: "l", Gone: true}}},
 		"failover.set":    &failover.Rule{Service: "web", Datacenters: []string{"dc2", "nearest"}, CreateIndex: 1, ModifyIndex: 2},
 		"failover.delete": &failover.ServiceRequest{Service: "web"},
 

@@ -13,6 +13,7 @@ import (
 	"github.com/legate-project/legate/state/failover"
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/query"
+	"github.com/legate-project/legate/state/replication"
 	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/storage"
 )
@@ -67,7 +68,7 @@ func AppendRow(b, key, value []byte) []byte {
 
 // Tables lists the tables of all domains: what a snapshot may hold rows of.
 func Tables() []storage.AnyTable {
-	return slices.Concat(catalog.Tables(), coordinate.Tables(), kv.Tables(), session.Tables(), query.Tables(), acl.Tables(), autopilot.Tables(), failover.Tables())
+	return slices.Concat(catalog.Tables(), coordinate.Tables(), kv.Tables(), session.Tables(), query.Tables(), acl.Tables(), autopilot.Tables(), replication.Tables(), failover.Tables())
 }
 
 // splitRows takes rows apart; they alias b.

@@ -20,7 +20,7 @@ func levels() map[string]int {
 		"rtt config metrics web internal/tracing state/acl/rules internal/wanem internal/lint",
 		"storage transport internal/gossip agent/checks agent/cloudjoin state/acl/method",
 		"op consensus lan wan state/archive agent/keyring",
-		"state/catalog state/coordinate state/acl state/autopilot state/failover state/status federation client op/view agent/events",
+		"state/catalog state/coordinate state/acl state/autopilot state/replication state/failover state/status federation client op/view agent/events",
 		"state/session agent/local agent/rights agent/ready agent/failover",
 		"state/kv state/query",
 		"state/txn state/archive/consulsnap httpapi/rest",
@@ -41,7 +41,7 @@ func levels() map[string]int {
 // walls say what a room must not reach, directly or through others.
 func walls() map[string][]string {
 	outside := strings.Fields("server state consensus federation transport client")
-	domains := strings.Fields("state state/catalog state/kv state/session state/query state/acl state/coordinate state/autopilot state/failover")
+	domains := strings.Fields("state state/catalog state/kv state/session state/query state/acl state/coordinate state/autopilot state/replication state/failover")
 	table := map[string][]string{
 		"dns": outside, "httpapi": outside, "httpapi/rest": outside, "agent/local": outside,
 		"consensus": domains, "lan": domains, "wan": domains, "transport": domains, "storage": domains,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/acl/rules"
+	"github.com/legate-project/legate/state/replication"
 	"github.com/legate-project/legate/storage"
 )
 
@@ -28,6 +29,10 @@ type Entry struct {
 	Session     string `json:",omitempty" msg:"s,omitempty"`
 	CreateIndex uint64 `msg:"ci"`
 	ModifyIndex uint64 `msg:"mi"`
+	// Origin is the datacenter of which it is a copy, where somebody wrote it, and
+	// OriginIndex its ModifyIndex there; empty for what was written here.
+	Origin      string `json:"-" msg:"o,omitempty"`
+	OriginIndex uint64 `json:"-" msg:"oi,omitempty"`
 }
 
 // Entries are entries in key order.
@@ -93,7 +98,7 @@ var List = op.Read[ListRequest, Entries]{Name: "kv.list", Authorize: authorizeLi
 var ListKeys = op.Read[KeysRequest, Keys]{Name: "kv.keys", Authorize: authorizeKeys, Query: listKeys, Part: partOfKeys, Filter: filterKeys}
 
 // Operations lists what this package declares.
-func Operations() []op.Operation { return []op.Operation{&Apply, &Get, &List, &ListKeys, &Pass} }
+func Operations() []op.Operation { return []op.Operation{&Apply, &Get, &List, &ListKeys, &Pass, &Copy} }
 
 // entries holds all keys; the row key is the key itself.
 var entries = storage.NewTable(1, "kv", bySession)
@@ -168,12 +173,18 @@ func getEntry(r storage.Reader, req *GetRequest) (*Entry, error) {
 	return entries.Get(r, []byte(req.Key))
 }
 
-// ApplyEntry carries out Apply on the state.
+// ApplyEntry carries out Apply on the state. What a mirror has is not written.
 func ApplyEntry(tx *storage.Txn, r *ApplyRequest) (*ApplyResult, error) {
 	res := &ApplyResult{OK: true, Index: tx.Index()}
 	if r.Verb == DeleteTree {
+		if err := replication.GuardTree(tx, r.Entry.Key); err != nil {
+			return nil, err
+		}
 		_, err := entries.DeleteAll(tx, []byte(r.Entry.Key))
 		return res, err
+	}
+	if err := replication.Guard(tx, r.Entry.Key); err != nil {
+		return nil, err
 	}
 	key := []byte(r.Entry.Key)
 	old, err := entries.Get(tx, key)

@@ -225,8 +225,8 @@ func (z Entries) Msgsize() (s int) {
 func (z *Entry) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(7)
-	var zb0001Mask uint8 /* 7 bits */
+	zb0001Len := uint32(9)
+	var zb0001Mask uint16 /* 9 bits */
 	_ = zb0001Mask
 	if z.LockIndex == 0 {
 		zb0001Len--
@@ -239,6 +239,14 @@ func (z *Entry) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.Session == "" {
 		zb0001Len--
 		zb0001Mask |= 0x10
+	}
+	if z.Origin == "" {
+		zb0001Len--
+		zb0001Mask |= 0x80
+	}
+	if z.OriginIndex == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x100
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -272,6 +280,16 @@ func (z *Entry) MarshalMsg(b []byte) (o []byte, err error) {
 		// string "mi"
 		o = append(o, 0xa2, 0x6d, 0x69)
 		o = msgp.AppendUint64(o, z.ModifyIndex)
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
+			// string "o"
+			o = append(o, 0xa1, 0x6f)
+			o = msgp.AppendString(o, z.Origin)
+		}
+		if (zb0001Mask & 0x100) == 0 { // if not omitted
+			// string "oi"
+			o = append(o, 0xa2, 0x6f, 0x69)
+			o = msgp.AppendUint64(o, z.OriginIndex)
+		}
 	}
 	return
 }
@@ -356,6 +374,18 @@ func (z *Entry) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "ModifyIndex")
 				return
 			}
+		case "o":
+			z.Origin, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Origin")
+				return
+			}
+		case "oi":
+			z.OriginIndex, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "OriginIndex")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -370,7 +400,7 @@ func (z *Entry) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Entry) Msgsize() (s int) {
-	s = 1 + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Key) + 2 + msgp.Uint64Size + 2 + msgp.BytesPrefixSize + len(z.Value) + 2 + msgp.StringPrefixSize + len(z.Session) + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size
+	s = 1 + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Key) + 2 + msgp.Uint64Size + 2 + msgp.BytesPrefixSize + len(z.Value) + 2 + msgp.StringPrefixSize + len(z.Session) + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Origin) + 3 + msgp.Uint64Size
 	return
 }
 
