@@ -66,6 +66,7 @@ func commands() []command.Command {
 		kvcmd.Delete(),
 		kvcmd.Export(),
 		kvcmd.Import(),
+		kvcmd.Replicate(),
 
 		// What has other programs run.
 		runcmd.Lock(),

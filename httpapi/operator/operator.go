@@ -6,6 +6,7 @@ import (
 
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/replication"
 	"github.com/legate-project/legate/state/status"
 )
 
@@ -28,6 +29,10 @@ func (a *API) Routes() []rest.Route {
 		{Path: "/v1/operator/autopilot/configuration", Get: a.autopilotConfiguration, Put: a.configureAutopilot},
 		{Path: "/v1/operator/autopilot/health", Get: a.autopilotHealth},
 		{Path: "/v1/operator/autopilot/state", Get: a.autopilotState},
+		{Path: "/v1/operator/kv-replication", Get: a.replications, Put: a.replicate},
+		{Path: "/v1/operator/kv-replication/pause", Put: a.changeReplication(replication.Pause)},
+		{Path: "/v1/operator/kv-replication/resume", Put: a.changeReplication(replication.Resume)},
+		{Path: "/v1/operator/kv-replication/remove", Put: a.changeReplication(replication.Remove)},
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 func commands() []command.Command {
-	return []command.Command{Get(), Put(), Delete(), Export(), Import()}
+	return []command.Command{Get(), Put(), Delete(), Export(), Import(), Replicate()}
 }
 
 const pair = `[{"LockIndex":2,"Key":"a/b","Flags":7,"Value":"aGVsbG8=","Session":"","CreateIndex":5,"ModifyIndex":9}]`
@@ -37,6 +37,18 @@ func TestCommands(t *testing.T) {
 		{Args: "kv put a @/does/not/exist", Code: 1, Err: "no such file"},
 		{Args: "kv put", Code: 1, Err: "too few"},
 		{Args: "kv put -flags=x a b", Code: 1, Err: "invalid value"},
+		{Args: "kv replicate -from dc1 -prefix config/ -to-prefix copy/ -force", Answers: commandtest.Answers{"PUT /v1/operator/kv-replication": `{"Datacenter":"dc1","Prefix":"config/","Target":"copy/","Mode":"mirror"}`},
+			Asked: `{"Datacenter":"dc1","Force":true,"Mode":"mirror","Prefix":"config/","Target":"copy/"}`, Out: "Keys below \"config/\" of datacenter dc1 are copied to \"copy/\" (mirror).\n"},
+		{Args: "kv replicate -pause -prefix config/", Answers: commandtest.Answers{"PUT /v1/operator/kv-replication/pause": "true"}, Asked: `{"Target":"config/"}`, Out: "Paused the rule that copies keys to \"config/\".\n"},
+		{Args: "kv replicate -resume -to-prefix copy/", Answers: commandtest.Answers{"PUT /v1/operator/kv-replication/resume": "true"}, Asked: `{"Target":"copy/"}`, Out: "Resumed the rule that copies keys to \"copy/\".\n"},
+		{Args: "kv replicate -remove -prefix= -json", Answers: commandtest.Answers{"PUT /v1/operator/kv-replication/remove": "true"}, Asked: `{"Target":""}`, Out: "Removed the rule that copies keys to \"\".\n"},
+		{Args: "kv replicate -list", Answers: commandtest.Answers{"GET /v1/operator/kv-replication": `{"Datacenter":"dc2","Rules":[]}`}, Out: "Datacenter dc2 copies no keys of others.\n"},
+		{Args: "kv replicate -list", Answers: commandtest.Answers{"GET /v1/operator/kv-replication": `{"Datacenter":"dc2","Rules":[{"Datacenter":"dc1","Prefix":"a/","Target":"b/","Mode":"mirror","State":"failing","Error":"why","LagSeconds":2.04,"Index":7,"Written":3}]}`},
+			Out: "From  Prefix  To    Mode    State    Behind  Keys behind  Index there  Written  Deleted  Conflicts  Mended  Error\n" +
+				"dc1   \"a/\"    \"b/\"  mirror  failing  2s      0            7            3        0        0          0       why\n"},
+		{Args: "kv replicate -from dc1", Code: 1, Err: "say what is to be copied"},
+		{Args: "kv replicate -pause", Code: 1, Err: "name the rule"},
+		{Args: "kv replicate -pause -remove -prefix a", Code: 1, Err: "only one of"},
 		{Args: "kv delete a", Answers: commandtest.Answers{"DELETE /v1/kv/a": "true"}, Out: "Success! Deleted key: a\n"},
 		{Args: "kv delete -recurse a/", Answers: commandtest.Answers{"DELETE /v1/kv/a/": "true"}, Asked: "recurse=", Out: "Success! Deleted keys with prefix: a/\n"},
 		{Args: "kv delete -cas -modify-index=3 a", Answers: commandtest.Answers{"DELETE /v1/kv/a": "false"}, Asked: "cas=3", Code: 1, Err: "CAS failed"},
