@@ -173,11 +173,27 @@ func (c *conn) watch() *silence.Watch {
 		Received: func() uint64 { return c.qc.ConnectionStats().PacketsReceived },
 		Waiting:  func() bool { return c.alive() && c.inFlight.Load() > 0 },
 		Patience: func() time.Duration {
-			return max(c.e.cfg.DeafAfter, deafTrips*c.qc.ConnectionStats().SmoothedRTT)
+			least, trips := c.e.cfg.DeafAfter, time.Duration(deafTrips)
+			if c.e.cfg.Hasty(c.remote) {
+				least, trips = min(least, hastyAfter), hastyTrips
+			}
+			return max(least, trips*c.qc.ConnectionStats().SmoothedRTT)
 		},
 		Probe: func() { _ = c.qc.SendDatagram(nil) }, // fails once the connection has ended
-		Gone:  func() { c.close(codeDeaf, "no answer to anything") },
+		Gone: func() {
+			c.close(codeDeaf, "no answer to anything")
+			c.e.cfg.Silent(c.remote)
+		},
 	})
+}
+
+// Remotes are the other ends of all connections.
+func (e *Endpoint) Remotes() []Remote {
+	var out []Remote
+	for _, c := range e.snapshot() {
+		out = append(out, c.remote)
+	}
+	return out
 }
 
 // gaveUp notes that a call ended without an answer: a silent connection is not chosen.
@@ -252,16 +268,6 @@ func (e *Endpoint) Expel(match func(identity.Peer) bool, why string) int {
 		}
 	}
 	return n
-}
-
-// Lose closes the connections whose other end is seen at an address, because nothing gets
-// there any more. Requests in flight are lost.
-func (e *Endpoint) Lose(addr net.Addr, why string) {
-	for _, c := range e.snapshot() {
-		if c.remote.Addr.String() == addr.String() {
-			c.close(codeShutdown, why[:min(len(why), maxReason)])
-		}
-	}
 }
 
 // warnRefused writes the one line about a refused peer, not too often.

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/legate-project/legate/transport/address"
@@ -332,15 +334,31 @@ func (e *Endpoint) each(match func(pathKey) bool, change func(*path)) {
 	}
 }
 
-// dial makes one verified connection; it is not started yet.
+// dial makes one verified connection, by the way that was first; it is not started yet.
 func (e *Endpoint) dial(ctx context.Context, p *path) (*conn, error) {
 	t := p.key.target
-	addr, err := e.cfg.Route(ctx, t)
-	if err == nil && addr == nil {
-		addr, err = address.Resolve(ctx, t.Addr)
+	var first atomic.Pointer[conn]
+	err := e.cfg.Route(ctx, t, p.key.protocol, func(ctx context.Context, addr *net.UDPAddr) error {
+		c, err := e.dialAt(ctx, p, addr)
+		if err == nil && !first.CompareAndSwap(nil, c) {
+			c.close(codeIdle, "another way was faster")
+		}
+		return err
+	})
+	if c := first.Swap(&conn{}); c != nil { // who succeeds now is late
+		return c, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w: %w", t, ErrUnreachable, err)
+	return nil, fmt.Errorf("dial %s for %s: %w", t, p.key.protocol, connError(err, false))
+}
+
+// dialAt dials a target at an address, nil for its own.
+func (e *Endpoint) dialAt(ctx context.Context, p *path, addr *net.UDPAddr) (*conn, error) {
+	t := p.key.target
+	var err error
+	if addr == nil {
+		if addr, err = address.Resolve(ctx, t.Addr); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		}
 	}
 	shows, err := e.clientTLS(p.key.protocol)
 	if err != nil {
@@ -348,13 +366,13 @@ func (e *Endpoint) dial(ctx context.Context, p *path) (*conn, error) {
 	}
 	qc, err := e.transport.Dial(ctx, addr, shows, e.quic)
 	if err != nil {
-		err = fmt.Errorf("dial %s for %s: %w", t, p.key.protocol, connError(err, false))
-		e.metrics.handshakeFailed(dialFailure(err))
+		if err = connError(err, false); context.Cause(ctx) != context.Canceled { // that is by another way
+			e.metrics.handshakeFailed(dialFailure(err))
+		}
 		return nil, err
 	}
 	peer, err := e.admit(qc, p.key.protocol, &t)
 	if err != nil {
-		err = fmt.Errorf("dial %s for %s: %w", t, p.key.protocol, err)
 		e.warnRefused("Refused the peer that was dialled", addr, p.key.protocol, err)
 		return nil, err
 	}

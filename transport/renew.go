@@ -19,22 +19,33 @@ const (
 // idle, and after a minute in any case: what waits there for longer, as streams and
 // blocking reads do, is begun again by who asked. It returns how many there are.
 func (e *Endpoint) Renew(since time.Time) int {
+	return e.replace("its keys are removed", func(c *conn) bool {
+		_, refused := e.verify(c.qc, c.serve, c.path != nil)
+		return c.began.Before(since) || refused != nil
+	})
+}
+
+// Retire has the connections that match replaced in the same way.
+func (e *Endpoint) Retire(why string, match func(Remote) bool) int {
+	return e.replace(why, func(c *conn) bool { return match(c.remote) })
+}
+
+func (e *Endpoint) replace(why string, match func(*conn) bool) int {
 	var old []*conn
 	for _, c := range e.snapshot() {
-		_, refused := e.verify(c.qc, c.serve, c.path != nil)
-		if (c.began.Before(since) || refused != nil) && c.retired.CompareAndSwap(false, true) {
+		if match(c) && c.retired.CompareAndSwap(false, true) {
 			old = append(old, c)
 		}
 	}
 	if len(old) > 0 {
 		// A closed endpoint has no connections.
-		_ = e.group.Spawn("renew connections", func(ctx context.Context) { retire(ctx, old) })
+		_ = e.group.Spawn("renew connections", func(ctx context.Context) { retire(ctx, old, why) })
 	}
 	return len(old)
 }
 
 // retire closes connections as they fall idle.
-func retire(ctx context.Context, old []*conn) {
+func retire(ctx context.Context, old []*conn, why string) {
 	tick := time.NewTicker(renewIdle)
 	defer tick.Stop()
 	end := time.Now().Add(renewGrace)
@@ -48,9 +59,9 @@ func retire(ctx context.Context, old []*conn) {
 				switch {
 				case !c.alive():
 				case c.idle(now) > renewIdle:
-					c.close(codeIdle, "idle, and its keys are removed")
+					c.close(codeIdle, "idle, and "+why)
 				case now.After(end):
-					c.close(codeShutdown, "its keys are removed")
+					c.close(codeShutdown, why)
 				default:
 					left = append(left, c)
 				}

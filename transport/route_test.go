@@ -51,12 +51,12 @@ func TestATargetIsDialledByItsRoute(t *testing.T) {
 	b := endpoint(t, derived(t, testKey(1), server("b")))
 	blocked := errors.New("no way there")
 	a := endpoint(t, derived(t, testKey(1), server("a")), func(c *Config) {
-		c.Route = func(_ context.Context, to Target) (*net.UDPAddr, error) {
-			if to.Name != "b.dc1" {
-				return nil, blocked
+		c.Route = func(ctx context.Context, to Target, protocol string, dial func(context.Context, *net.UDPAddr) error) error {
+			if to.Name != "b.dc1" || protocol != testProtocol {
+				return blocked
 			}
 			addr, _ := b.Addr().(*net.UDPAddr)
-			return addr, nil
+			return dial(ctx, addr)
 		}
 	})
 	if _, err := a.RoundTrip(within(t, 10*time.Second), Target{Addr: nowhere, Name: "b.dc1"}, testProtocol, nil, nil); err != nil {

@@ -68,6 +68,9 @@ const (
 	// does not explain it.
 	deafTrips = 10
 	deafAfter = 3 * time.Second
+	// hastyTrips and hastyAfter are the same where another way leads there.
+	hastyTrips = 8
+	hastyAfter = 600 * time.Millisecond
 	// firstBackoff and lastBackoff bound the pause after a failed dial.
 	firstBackoff = 50 * time.Millisecond
 	lastBackoff  = time.Second
@@ -115,8 +118,20 @@ func (l Link) Local() net.IP {
 	return nil
 }
 
+// Doubt has the connection given up unless the peer shows soon that it lives.
+func (l Link) Doubt() { l.c.silence.Doubt() }
+
+// End closes the connection; requests in flight are lost.
+func (l Link) End(why string) { l.c.close(codeShutdown, why[:min(len(why), maxReason)]) }
+
 // RTT is the smoothed round trip, 0 before the first.
 func (l Link) RTT() time.Duration { return l.c.qc.ConnectionStats().SmoothedRTT }
+
+// Sent is how many packets were sent, and how many of them were lost.
+func (l Link) Sent() (packets, lost uint64) {
+	s := l.c.qc.ConnectionStats()
+	return s.PacketsSent, s.PacketsLost
+}
 
 // RoundTrip is Endpoint.RoundTrip over this connection and no other.
 func (l Link) RoundTrip(ctx context.Context, body []byte) ([]byte, error) {
@@ -236,8 +251,14 @@ type Config struct {
 	KeepAlive time.Duration
 	// IdleDrop is after how long without use a connection is closed, 2 min.
 	IdleDrop time.Duration
-	// Route is where to dial a target, asked for each dial; nil stands for its address.
-	Route func(ctx context.Context, t Target) (*net.UDPAddr, error)
+	// Route calls dial with addresses of a target, at once if it likes; nil is the target's own.
+	// The first connection counts. A nil Route dials the target's own.
+	Route func(ctx context.Context, t Target, protocol string, dial func(context.Context, *net.UDPAddr) error) error
+	// Hasty reports whether there is another way to a peer: then it counts as gone after 8
+	// round trips without a packet since a request was sent, and 0.6 s at least. Silent is told of
+	// each peer that counts as gone; neither may block. Nil is never, and nobody.
+	Hasty  func(Remote) bool
+	Silent func(Remote)
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil for none
@@ -267,7 +288,15 @@ func (c Config) withDefaults() Config {
 		c.AcceptTimeout = func() time.Duration { return 2 * dial }
 	}
 	if c.Route == nil {
-		c.Route = func(context.Context, Target) (*net.UDPAddr, error) { return nil, nil }
+		c.Route = func(ctx context.Context, _ Target, _ string, dial func(context.Context, *net.UDPAddr) error) error {
+			return dial(ctx, nil)
+		}
+	}
+	if c.Hasty == nil {
+		c.Hasty = func(Remote) bool { return false }
+	}
+	if c.Silent == nil {
+		c.Silent = func(Remote) {}
 	}
 	if c.Log == nil {
 		c.Log = logging.Discard()

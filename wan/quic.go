@@ -90,6 +90,9 @@ func (c *quicTransport) serve(_ context.Context, _ transport.Remote, s transport
 }
 
 func (c *quicTransport) receive(from transport.Remote, b []byte, received time.Time) {
+	if len(b) == 0 {
+		return // it only asked for an acknowledgement
+	}
 	c.judge(b)
 	select {
 	case c.packets <- &memberlist.Packet{Buf: b, From: from.Addr, Timestamp: received}:

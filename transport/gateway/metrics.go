@@ -15,7 +15,7 @@ type metrics struct {
 
 // questions are what may be asked, as the label of requests.
 func questions() []string {
-	return []string{doRegister, doOpen, doOffer, doClose, doList, doPing}
+	return []string{doRegister, doOpen, doOffer, doClose, doList, doPaths, doPing}
 }
 
 func newMetrics(reg prometheus.Registerer, r *Relay) *metrics {

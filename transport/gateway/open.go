@@ -55,6 +55,8 @@ func (r *Relay) open(ctx context.Context, s *session, q request) (answer, error)
 	for _, e := range older {
 		r.tell(e)
 	}
+	r.watch(s)
+	r.watch(to)
 	return answer{Label: from.in}, nil
 }
 
@@ -109,6 +111,9 @@ func (r *Relay) dialled(s *session, to transport.Target, err error) {
 // there: of the server itself, registered or dialled, or of a gateway that it has.
 func (r *Relay) towards(ctx context.Context, s *session, q request) (to *session, onward request, err error) {
 	onward = request{Do: doOffer, Server: q.Server}
+	if !r.cfg.Carries {
+		return r.inTransit(ctx, s, q)
+	}
 	r.mu.Lock()
 	to = r.registered[q.Server]
 	r.mu.Unlock()

@@ -29,6 +29,8 @@ const (
 	doClose = "close"
 	// doList asks a gateway who is registered.
 	doList = "list"
+	// doPaths asks a server how it reaches datacenters.
+	doPaths = "paths"
 	// doPing asks for nothing.
 	doPing = "ping"
 )
@@ -42,6 +44,10 @@ type request struct {
 	// gateways that it is registered with.
 	Addr string   `json:",omitempty"`
 	Via  []string `json:",omitempty"`
+	// Through are the servers, node.datacenter, that carry the flow after who is asked, in order.
+	Through []string `json:",omitempty"`
+	// Datacenters are those that paths are asked for.
+	Datacenters []string `json:",omitempty"`
 	// Hops is how many gateways the flow goes through already.
 	Hops int `json:",omitempty"`
 	// Label is what packets to who asks are to have.
@@ -58,6 +64,10 @@ type answer struct {
 	Observed string `json:",omitempty"`
 	// Servers are those that are registered.
 	Servers []string `json:",omitempty"`
+	// Links are how datacenters are reached, and Carries says whether flows of others are carried
+	// there.
+	Links   []Link `json:",omitempty"`
+	Carries bool   `json:",omitempty"`
 }
 
 // Why a request is refused.

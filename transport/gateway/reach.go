@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,12 +36,11 @@ const (
 	avoidFor = 10 * time.Second
 )
 
-var errGivenUp = errors.New("the gateway to it does not answer")
-
 // own is a flow from here through one gateway. mu is held while it is opened.
 type own struct {
-	mu sync.Mutex
-	in relay.Label // 0 before the first
+	way Way
+	mu  sync.Mutex
+	in  relay.Label // 0 before the first
 }
 
 // Way is how a server of another datacenter is reached.
@@ -52,6 +52,8 @@ type Way struct {
 	// or through gateways that it has.
 	Addr string
 	Via  []string
+	// Through are servers, node.datacenter, that carry the flow after the one that is asked.
+	Through []string
 }
 
 // Route opens a flow to a server through one of the gateways, and returns the address that
@@ -134,15 +136,16 @@ func (r *Relay) through(ctx context.Context, w Way, gateway string) (*net.UDPAdd
 	}
 	r.mu.Lock()
 	s.named = gateway
-	o := s.own[w.Server]
+	way := strings.Join(append([]string{w.Server}, w.Through...), " ")
+	o := s.own[way]
 	if o == nil {
-		o = &own{}
-		s.own[w.Server] = o
+		o = &own{way: Way{Server: w.Server, Gateways: []string{gateway}, Through: w.Through}}
+		s.own[way] = o
 	}
 	r.mu.Unlock()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	addr, err := r.openOwn(ctx, s, o, request{Do: doOpen, Server: w.Server, Addr: w.Addr, Via: w.Via})
+	addr, err := r.openOwn(ctx, s, o, request{Do: doOpen, Server: w.Server, Addr: w.Addr, Via: w.Via, Through: w.Through})
 	if err != nil {
 		return nil, fmt.Errorf("gateway %s: %w", gateway, err)
 	}
@@ -160,7 +163,7 @@ func (r *Relay) openOwn(ctx context.Context, s *session, o *own, q request) (*ne
 	q.Label = in
 	a, err := s.ask(ctx, q)
 	if err == nil {
-		f := &flow{ends: []end{{s, in, a.Label}}}
+		f := &flow{ends: []end{{s, in, a.Label}}, way: &o.way}
 		if f.local, err = r.cfg.Board.End(f.ends[0].hop()); err == nil {
 			_, err = r.add(f)
 		}
@@ -174,9 +177,7 @@ func (r *Relay) openOwn(ctx context.Context, s *session, o *own, q request) (*ne
 		return nil, err // nobody says that it has ended: that is for watch to find out
 	}
 	r.mu.Lock()
-	if s.own[q.Server] == o {
-		delete(s.own, q.Server)
-	}
+	maps.DeleteFunc(s.own, func(_ string, other *own) bool { return other == o })
 	delete(s.flows, in)
 	r.mu.Unlock()
 	r.cfg.Board.Release(in)
@@ -184,18 +185,17 @@ func (r *Relay) openOwn(ctx context.Context, s *session, o *own, q request) (*ne
 	return nil, err
 }
 
-// watch has the gateway of a session asked whether it lives while flows that end here go
-// through it.
+// watch has the other end of a session asked whether it lives while flows go over it.
 func (r *Relay) watch(s *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.watched {
 		return
 	}
-	s.watched = r.group.Spawn("watch a gateway", func(ctx context.Context) {
+	s.watched = r.group.Spawn("watch a session", func(ctx context.Context) {
 		tick := time.NewTicker(watchEvery)
 		defer tick.Stop()
-		var last uint64
+		var last activity
 		for r.inUse(s) {
 			select {
 			case <-ctx.Done():
@@ -204,9 +204,9 @@ func (r *Relay) watch(s *session) {
 				return
 			case <-tick.C:
 			}
-			now := r.sent(s)
-			// Asked twice: a moment in which this machine stood still says nothing of the gateway.
-			if now != last && !r.lives(ctx, s) && !r.lives(ctx, s) {
+			now := r.activity(s)
+			// Asked twice: a moment in which this machine stood still says nothing of the other.
+			if now.doubtful(last) && !r.lives(ctx, s) && !r.lives(ctx, s) {
 				r.giveUp(s)
 			}
 			last = now
@@ -214,26 +214,41 @@ func (r *Relay) watch(s *session) {
 	}) == nil
 }
 
-// inUse reports whether flows that end here go through the gateway; if not it is watched
-// no more.
+// inUse reports whether flows go over a session; if not it is watched no more.
 func (r *Relay) inUse(s *session) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.watched = false
-	for _, f := range s.flows {
-		s.watched = s.watched || len(f.ends) == 1
-	}
+	s.watched = len(s.flows) > 0
 	return s.watched
 }
 
-// sent counts what was sent from here over flows through a gateway.
-func (r *Relay) sent(s *session) (n uint64) {
+// activity is what went over a session's flows: packets from here over those that end here, and
+// packets that others sent over it and got over it.
+type activity struct{ sent, carried, came uint64 }
+
+// doubtful reports whether packets left of which nobody says that they arrive: of those that are
+// carried the answers are seen.
+func (a activity) doubtful(before activity) bool {
+	return a.sent != before.sent || a.carried != before.carried && a.came == before.came
+}
+
+func (r *Relay) activity(s *session) (a activity) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for in := range s.flows {
-		n += r.cfg.Board.Traffic(in).Sent
+	for _, f := range s.flows {
+		for _, e := range f.ends {
+			t := r.cfg.Board.Traffic(e.in)
+			switch {
+			case len(f.ends) == 1:
+				a.sent += t.Sent
+			case e.s == s:
+				a.came += t.Packets
+			default:
+				a.carried += t.Packets
+			}
+		}
 	}
-	return n
+	return a
 }
 
 func (r *Relay) lives(ctx context.Context, s *session) bool {
@@ -243,26 +258,26 @@ func (r *Relay) lives(ctx context.Context, s *session) bool {
 	return err == nil
 }
 
-// giveUp ends the flows that end here and go through a gateway that fell silent, and the
-// connections over them: they are dialled through others.
+// giveUp ends the flows over a session whose other end fell silent. Connections over those
+// that end here are dialled another way; of those that are carried the other end is told.
 func (r *Relay) giveUp(s *session) {
-	r.log.Warn("a gateway does not answer: what went through it goes another way", "gateway", s.remote.Addr.String())
-	var lost []net.Addr
+	r.log.Warn("who carries flows, or has them carried, does not answer: what went there goes another way", "address", s.remote.Addr.String(), "server", s.remote.Peer.FullName())
 	r.mu.Lock()
-	for _, f := range s.flows {
-		if len(f.ends) == 1 {
-			lost = append(lost, f.local)
-			r.release(f)
-		}
+	over := slices.Collect(maps.Values(s.flows))
+	for _, f := range over {
+		r.release(f)
 	}
 	maps.DeleteFunc(r.silent, func(_ string, since time.Time) bool { return time.Since(since) > avoidFor })
 	if s.named != "" {
 		r.silent[s.named] = time.Now()
 	}
+	again := s.named == "" && r.registered[s.remote.Peer.FullName()] != s
 	r.mu.Unlock()
-	for _, addr := range lost {
-		r.cfg.Endpoint.Lose(addr, errGivenUp.Error())
+	if again { // nothing is asked there before it was dialled anew
+		s.remote.Link.End("no answer")
 	}
+	r.cfg.Silent(s.remote)
+	r.gone(s, over...)
 }
 
 // Registered is a gateway that this server is to be reached through.

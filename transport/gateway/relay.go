@@ -69,6 +69,9 @@ const (
 	// idleAfter is after how long without a packet a flow ends. Connections over it send
 	// more often.
 	idleAfter = 2 * time.Minute
+	// sessionIdle is after how long without a question a session is closed, by who dialled;
+	// those with flows are asked more often.
+	sessionIdle = 2 * time.Minute
 	// sweepEvery is how often such flows are looked for.
 	sweepEvery = 30 * time.Second
 )
@@ -83,6 +86,17 @@ type Config struct {
 	// Rate is how many bytes a second are carried for one pair of servers, both directions
 	// together; 0 is DefaultRate.
 	Rate int
+	// Locate is where another server, node.datacenter, takes flows that this one carries to it, or
+	// why it carries none there; nil if it carries none but as a gateway.
+	Locate func(server string) (transport.Target, error)
+	// Links says how datacenters are reached from here; nil if others are not told.
+	Links func(ctx context.Context, datacenters []string) []Link
+	// Silent is told of each peer that was given up because its session fell silent; it must not
+	// block. Nil tells nobody.
+	Silent func(transport.Remote)
+	// Lost is told of each flow that was opened from here and that somebody ended, or that led
+	// through who fell silent; it must not block. Nil tells nobody.
+	Lost func(Way)
 	// Refuse returns why servers of a datacenter are refused; nil refuses none.
 	Refuse func(datacenter string) error
 
@@ -124,6 +138,7 @@ type flow struct {
 	server  string // whom it was opened to, if it is carried
 	limit   *rate.Limiter
 	local   *net.UDPAddr // of one that ends here: its other end
+	way     *Way         // of one that was opened here
 	packets uint64       // as counted when it was last looked at
 	since   time.Time    // when that was another number
 }
@@ -142,6 +157,12 @@ func New(cfg Config) (*Relay, error) {
 	if cfg.Refuse == nil {
 		cfg.Refuse = func(string) error { return nil }
 	}
+	if cfg.Silent == nil {
+		cfg.Silent = func(transport.Remote) {}
+	}
+	if cfg.Lost == nil {
+		cfg.Lost = func(Way) {}
+	}
 	if cfg.Log == nil {
 		cfg.Log = logging.Discard()
 	}
@@ -151,7 +172,7 @@ func New(cfg Config) (*Relay, error) {
 	r := &Relay{cfg: cfg, log: cfg.Log.With("component", "gateway"), group: lifecycle.New("gateway"),
 		sessions: map[transport.Link]*session{}, registered: map[string]*session{}, silent: map[string]time.Time{}, again: make(chan struct{}, 1)}
 	r.metrics = newMetrics(cfg.Registerer, r)
-	err := cfg.Endpoint.Handle(Protocol, transport.Protocol{Answer: r.answer, Admit: r.admit, Gateways: true, PoolSize: 1, IdleDrop: time.Hour})
+	err := cfg.Endpoint.Handle(Protocol, transport.Protocol{Answer: r.answer, Admit: r.admit, Gateways: true, PoolSize: 1, IdleDrop: sessionIdle})
 	if err == nil {
 		err = r.group.Go("sweep", r.sweep)
 	}
@@ -218,8 +239,11 @@ func (r *Relay) do(ctx context.Context, from transport.Remote, q request) (answe
 	case doClose:
 		r.closed(s, q.Label)
 		return answer{}, nil
+	case doPaths:
+		return r.paths(ctx, s, q)
 	case doRegister, doOpen, doList:
 		switch {
+		case q.Do == doOpen && r.cfg.Locate != nil && from.Peer.Server:
 		case !r.cfg.Carries:
 			return answer{}, ErrNotCarried
 		case q.Do == doRegister && !from.Peer.Server:
@@ -301,9 +325,7 @@ func (r *Relay) gone(s *session, over ...*flow) {
 				r.tell(e)
 			}
 		}
-		if f.local != nil {
-			r.cfg.Endpoint.Lose(f.local, "the flow that it went over has ended")
-		}
+		r.lose(f, "the flow that it went over has ended")
 	}
 }
 

@@ -36,6 +36,28 @@ type node struct {
 	conn  *net.UDPConn
 	name  string
 	way   atomic.Pointer[Way] // to all other servers
+	cuts  sync.Map            // addresses that nothing gets to from here
+}
+
+// leaky is a socket from which nothing gets to some addresses.
+type leaky struct {
+	*net.UDPConn
+	cuts *sync.Map
+}
+
+func (l leaky) WriteTo(b []byte, to net.Addr) (int, error) {
+	if _, cut := l.cuts.Load(to.String()); cut {
+		return len(b), nil
+	}
+	return l.UDPConn.WriteTo(b, to)
+}
+
+// under is the socket with the flows: as others have it, unless links of it are cut.
+func (n *node) under() net.PacketConn {
+	if strings.HasPrefix(n.name, "leaky") {
+		return relay.Wrap(leaky{n.conn, &n.cuts}, n.board)
+	}
+	return relay.Listen(n.conn, n.board)
 }
 
 func (n *node) addr() string { return n.Endpoint.Addr().String() }
@@ -57,18 +79,20 @@ func open(t testing.TB, name string, change ...func(*Config)) *node {
 		t.Fatal(err)
 	}
 	n.Endpoint, err = transport.New(transport.Config{
-		Name: name, Conn: relay.Listen(n.conn, n.board), Identity: id,
+		Name: name, Conn: n.under(), Identity: id,
 		Protocols: map[string]transport.Protocol{testProtocol: {Answer: func(_ context.Context, from transport.Remote, b []byte) []byte {
 			return fmt.Appendf(nil, "%s to %s: %s", n.name, from.Peer.FullName(), b)
 		}}},
-		Route: func(ctx context.Context, to transport.Target) (*net.UDPAddr, error) {
-			if to.Name == "" {
-				return net.ResolveUDPAddr("udp", to.Addr)
+		Route: func(ctx context.Context, to transport.Target, protocol string, dial func(context.Context, *net.UDPAddr) error) error {
+			w := n.way.Load()
+			if to.Name == "" || w.Gateways == nil || protocol == Protocol {
+				return dial(ctx, nil)
 			}
-			if w := n.way.Load(); w.Gateways != nil {
-				return n.Route(ctx, *w.to(to.Name))
+			addr, err := n.Route(ctx, *w.to(to.Name))
+			if err != nil {
+				return err
 			}
-			return net.ResolveUDPAddr("udp", to.Addr)
+			return dial(ctx, addr)
 		},
 	})
 	if err != nil {
@@ -156,7 +180,10 @@ func (n *node) call(t testing.TB, other *node) (time.Duration, error) {
 }
 
 // Peer says who the node is.
-func (n *node) Peer() identity.Peer { return identity.Peer{Name: n.name[:1]} }
+func (n *node) Peer() identity.Peer {
+	name, _, _ := strings.Cut(n.name, ".")
+	return identity.Peer{Name: name}
+}
 
 func (n *node) mustCall(t testing.TB, other *node) {
 	t.Helper()

@@ -49,6 +49,15 @@ func (l Label) addr() *net.UDPAddr {
 	return &net.UDPAddr{IP: ip, Port: carriedPort}
 }
 
+// Carried reports whether an address stands for the other end of a flow.
+func Carried(addr net.Addr) bool {
+	udp, ok := addr.(*net.UDPAddr)
+	if ok {
+		_, ok = flowOf(udp)
+	}
+	return ok
+}
+
 // flowOf is the label of an address that stands for the other end of a flow.
 func flowOf(addr *net.UDPAddr) (Label, bool) {
 	ip := addr.IP

@@ -45,6 +45,7 @@ type Watch struct {
 	armed  bool
 	due    bool          // an acknowledgement is, since mark
 	probed bool          // of a probe: nothing else waits for one
+	doubt  bool          // a sign of life is due, whether a request waits or not
 	mark   Mark          // when the first request was sent, or a probe, since a packet came
 	pause  time.Duration // before the next probe
 	next   time.Time     // of the timer
@@ -71,6 +72,18 @@ func (w *Watch) Sent(at Mark) {
 	}
 }
 
+// Doubt asks the peer for a sign of life, also while no request waits. Until one comes the
+// connection is silent; a peer that gives none in the time that a request may go without is given up.
+func (w *Watch) Doubt() {
+	w.mute.Store(w.link.Received() + 1)
+	w.mu.Lock()
+	w.doubt, w.due, w.probed, w.mark = true, true, true, w.Now()
+	w.pause = w.link.Patience()
+	w.rest(w.pause)
+	w.mu.Unlock()
+	w.link.Probe()
+}
+
 // rest looks after a while; w.mu is held.
 func (w *Watch) rest(d time.Duration) {
 	w.armed, w.next = true, time.Now().Add(d)
@@ -95,8 +108,9 @@ func (w *Watch) judge() func() {
 	defer w.mu.Unlock()
 	now, patience := w.Now(), w.link.Patience()
 	left, moved := patience-now.at.Sub(w.mark.at), now.packets != w.mark.packets
+	w.doubt = w.doubt && !moved
 	switch {
-	case !w.link.Waiting():
+	case !w.doubt && !w.link.Waiting():
 		w.armed, w.due = false, false
 	case w.due && !moved && left > 0:
 		w.rest(left)

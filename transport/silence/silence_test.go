@@ -126,3 +126,31 @@ func TestAConnectionIsSilentUntilAPacketComes(t *testing.T) {
 		}
 	})
 }
+
+// One whose peer is in doubt is silent until the peer gives a sign of life, and given up if it gives
+// none, whether a request waits or not.
+func TestAPeerInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeer()
+		p.dead.Store(true)
+		p.Doubt()
+		if !p.Silent() || p.probes.Load() != 1 {
+			t.Errorf("silent: %t, probed %d times", p.Silent(), p.probes.Load())
+		}
+		pass(patience + time.Millisecond)
+		if !p.gone.Load() {
+			t.Error("it is not given up")
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeer()
+		p.Doubt() // it answers the probe
+		if p.Silent() {
+			t.Error("it gave a sign of life")
+		}
+		pass(10 * patience)
+		if p.gone.Load() || p.probes.Load() != 1 {
+			t.Errorf("given up: %t, probed %d times", p.gone.Load(), p.probes.Load())
+		}
+	})
+}
