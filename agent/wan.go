@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"github.com/legate-project/legate/lan"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/view"
+	"github.com/legate-project/legate/rtt"
 	"github.com/legate-project/legate/server"
 	"github.com/legate-project/legate/state/status"
 	"github.com/legate-project/legate/transport/identity"
@@ -43,7 +45,7 @@ func (s *serverParts) startWAN() error {
 		return err
 	}
 	s.router = federation.New(federation.Config{Datacenter: a.cfg.Datacenter, Transport: s.between, Ping: &status.Ping,
-		Removed: s.records.Removed, Filters: s.server.FiltersBy, Log: a.log, Registerer: a.reg})
+		Removed: s.records.Removed, Filters: s.server.FiltersBy, Way: s.ways.Way, Log: a.log, Registerer: a.reg})
 	if err := a.group.OnStop("federation", s.router.Stop); err != nil {
 		return err
 	}
@@ -61,7 +63,7 @@ func (s *serverParts) startWAN() error {
 	s.refresh = refresh
 	p, err := wan.NewMembership(wan.Config{
 		Self: wan.Server{Name: a.cfg.NodeName, ID: a.id, Datacenter: a.cfg.Datacenter, RPCPort: a.cfg.Ports.Server,
-			WANPort: a.cfg.Ports.SerfWAN, Build: version.Build(), Version: a.opts.Version, Removals: s.records.Digest()},
+			WANPort: a.cfg.Ports.SerfWAN, Build: version.Build(), Version: a.opts.Version, Removals: s.records.Digest(), Transit: a.cfg.Federation.Transit},
 		Behind: s.ways.Behind, Refuse: s.refuse, Allowed: networks(a.cfg.SerfWANAllowedCIDRs),
 		Federation: a.cfg.Federation.Name, Endpoint: s.between, Keyring: a.keys.WAN, AdvertiseAddr: a.cfg.AdvertiseAddrWAN, AdvertisePort: a.cfg.Ports.SerfWAN,
 		SnapshotPath: a.dir.sub(gossipFolder, "remote.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
@@ -108,8 +110,14 @@ func (s *serverParts) routes(p *wan.Membership) {
 		}
 	}
 	var peers []federation.Peer
-	servers := p.Servers()
-	s.ways.Learn(servers)
+	servers, self := p.Servers(), p.Coordinate()
+	s.ways.Learn(servers, func(srv wan.Server) time.Duration {
+		c, _ := p.CoordinateOf(wan.FullName(srv.Name, srv.Datacenter))
+		if d, ok := rtt.Distance(self, c); ok {
+			return d
+		}
+		return math.MaxInt64
+	})
 	for _, srv := range servers {
 		peer := federation.Peer{Server: srv}
 		name := wan.FullName(srv.Name, srv.Datacenter)
@@ -117,7 +125,7 @@ func (s *serverParts) routes(p *wan.Membership) {
 		peer.Measured = measured[srv.ID]
 		peers = append(peers, peer)
 	}
-	s.router.Update(p.Coordinate(), peers)
+	s.router.Update(self, peers)
 }
 
 // removedFile keeps which datacenters were removed from the federation.

@@ -32,6 +32,8 @@ type Federation struct {
 	Name     string   `key:"name" default:"legate" doc:"Name of the federation. Servers of different federations refuse each other."`
 	Reach    string   `key:"reach" default:"direct" doc:"How servers of other datacenters reach this one: direct, or gateways, through which then everything goes that others begin."`
 	Gateways []string `key:"gateways" doc:"Gateways (host or host:port) of other datacenters, or outside of this one, that this server keeps connections to and is reached through. Those of its own datacenter are found by gossip. With reach gateways."`
+	Transit  bool     `key:"transit" doc:"Servers of this datacenter carry what those of other datacenters say to each other that do not reach each other; what they carry is encrypted end to end."`
+	Links    []string `key:"links" doc:"Datacenters that this one reaches directly: others are only reached through the servers of datacenters with transit. Empty tries all."`
 }
 
 // Gateway is the part of a client agent that carries what servers of other datacenters and

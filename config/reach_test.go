@@ -14,6 +14,7 @@ func TestAPlainValueStandsForABlock(t *testing.T) {
 		`federation = "west"`:          {Name: "west", Reach: "direct"},
 		`federation { name = "west" }`: {Name: "west", Reach: "direct"},
 		`federation { reach = "gateways", gateways = ["gw.example", "[2001:db8::1]:443"] }`: {Name: "legate", Reach: "gateways", Gateways: []string{"gw.example", "[2001:db8::1]:443"}},
+		`federation { transit = true, links = ["dc2"] }`:                                    {Name: "legate", Reach: "direct", Transit: true, Links: []string{"dc2"}},
 	} {
 		if got := mustLoad(t, `data_dir = "/d"`+"\n"+text).Federation; !reflect.DeepEqual(got, want) {
 			t.Errorf("%s is %+v", text, got)
@@ -40,10 +41,14 @@ func TestAPlainValueStandsForABlock(t *testing.T) {
 
 func TestWhatCannotBeReached(t *testing.T) {
 	for text, want := range map[string]string{
-		`federation = 5`:                                       `federation.name: want a string`,
-		`federation { reach = "magic" }`:                       `federation.reach: "magic" is neither direct nor gateways`,
-		`federation { gateways = ["a"] }`:                      `federation.gateways: takes federation.reach = "gateways"`,
-		`federation { reach = "gateways", gateways = [":1"] }`: `federation.gateways: ":1" is neither host nor host:port`,
+		`federation = 5`:                                                                              `federation.name: want a string`,
+		`federation { reach = "magic" }`:                                                              `federation.reach: "magic" is neither direct nor gateways`,
+		`federation { gateways = ["a"] }`:                                                             `federation.gateways: takes federation.reach = "gateways"`,
+		`federation { reach = "gateways", gateways = [":1"] }`:                                        `federation.gateways: ":1" is neither host nor host:port`,
+		`federation { reach = "gateways", transit = true }`:                                           `federation: transit and links take federation.reach = "direct"`,
+		`federation { reach = "gateways", links = ["a"] }`:                                            `federation: transit and links take federation.reach = "direct"`,
+		`federation { links = ["nearest"] }`:                                                          `federation.links: "nearest" is a word of queries`,
+		`federation { links = ["A b"] }`:                                                              `federation.links: "A b" cannot name a datacenter`,
 		`federation { reach = "gateways", gateways = ["1","2","3","4","5","6","7","8","9"] }`:         `names 9 gateways, 8 at most`,
 		`federation { reach = "gateways", gateways = ["a,b"] }`:                                       `federation.gateways: "a,b" is neither host nor host:port`,
 		`federation { reach = "gateways", gateways = ["a:0"] }`:                                       `federation.gateways: "a:0" is neither`,

@@ -112,8 +112,13 @@ func (f *finisher) checkReach() {
 		f.fault("federation.reach", "%q is neither direct nor gateways", reach)
 	case len(c.Federation.Gateways) > 0 && reach != ReachGateways:
 		f.fault("federation.gateways", "takes federation.reach = \"gateways\": a server that others reach directly needs none")
+	case (c.Federation.Transit || len(c.Federation.Links) > 0) && reach == ReachGateways:
+		f.fault("federation", "transit and links take federation.reach = \"direct\": through gateways all are reached, and others reach who carries directly")
 	case len(c.Federation.Gateways) > maxGateways:
 		f.fault("federation.gateways", "names %d gateways, %d at most are used", len(c.Federation.Gateways), maxGateways)
+	}
+	for _, dc := range c.Federation.Links {
+		f.checkDatacenter("federation.links", dc)
 	}
 	for _, g := range c.Federation.Gateways {
 		if !isGateway(g) {

@@ -72,7 +72,9 @@ type Config struct {
 	Removed func(datacenter string) bool
 	// Filters names the home of the records by which callers are shown what their tokens
 	// may see of what is followed; false where that is not so. Nil for never.
-	Filters    func() (home string, ok bool)
+	Filters func() (home string, ok bool)
+	// Way is how a datacenter is reached; nil is directly.
+	Way        func(datacenter string) Way
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -98,6 +100,9 @@ func New(cfg Config) *Router {
 	}
 	if cfg.Removed == nil {
 		cfg.Removed = func(string) bool { return false }
+	}
+	if cfg.Way == nil {
+		cfg.Way = func(string) Way { return Way{} }
 	}
 	r := &Router{cfg: cfg, log: cfg.Log.With("component", "federation"), group: lifecycle.New("federation"), metrics: newMetrics(cfg.Registerer), kick: make(chan struct{}, 1)}
 	r.sizes.seed = maphash.MakeSeed()

@@ -40,8 +40,15 @@ type Status struct {
 	Blocked                  int // reads that wait for something newer
 	Breaker                  Breaker
 	P95                      time.Duration // of reads lately; 0 while unknown
+	Way                      Way           // how it is reached
 	LastContact              time.Time     // when it answered last; zero if never
 	LastError                string        // why the last call or probe that failed did
+}
+
+// Way is how a datacenter is reached.
+type Way struct {
+	Through     []string // datacenters whose servers carry what is said there, in order; none if it is reached directly
+	ReachedFrom []string // datacenters that say that they reach it, while it is not reached directly from here
 }
 
 // Status lists the other known datacenters, nearest first, then those that left.
@@ -66,6 +73,8 @@ func (s *Status) judge(dc *datacenter) {
 		s.State = Unreachable
 		if s.Reason = "none of its servers answers"; s.Alive == 0 {
 			s.Reason = "none of its servers answers, and gossip holds them failed"
+		} else if from := s.Way.ReachedFrom; len(from) > 0 {
+			s.Reason = "unreachable from here, reachable from " + strings.Join(from, ", ")
 		}
 		return
 	}
@@ -98,7 +107,7 @@ func (d *datacenter) damped() (n int) {
 
 func (r *Router) statusOf(dc *datacenter) Status {
 	s := Status{Datacenter: dc.name, Servers: len(dc.members), Breaker: dc.breaker(), P95: time.Duration(dc.load.latency.p95.Load()),
-		Calls: int(dc.load.inFlight.Load()), Blocked: int(dc.load.blocked.Load())}
+		Calls: int(dc.load.inFlight.Load()), Blocked: int(dc.load.blocked.Load()), Way: r.cfg.Way(dc.name)}
 	var heard int64
 	var last error
 	for _, m := range dc.members {

@@ -335,7 +335,7 @@ func linkOf(s federation.Status) status.Link {
 		Servers: s.Servers, Alive: s.Alive, Answering: s.Answering, Connections: s.Connections, Streams: s.Streams,
 		BytesSent: s.BytesSent, BytesRead: s.BytesRead, PacketsSent: s.PacketsSent, PacketsLost: s.PacketsLost,
 		Calls: s.Calls, Blocked: s.Blocked, Breaker: string(s.Breaker), ReadP95MS: milliseconds(s.P95),
-		LastContact: s.LastContact, LastError: s.LastError,
+		LastContact: s.LastContact, LastError: s.LastError, Through: s.Way.Through, ReachedFrom: s.Way.ReachedFrom,
 	}
 }
 

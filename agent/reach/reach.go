@@ -5,17 +5,21 @@ package reach
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/legate-project/legate/agent/reach/links"
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/transport/gateway"
 	"github.com/legate-project/legate/transport/relay"
@@ -51,6 +55,13 @@ type Ways struct {
 
 	known  atomic.Pointer[known]
 	behind sync.Map // addresses where who joined found a gateway
+
+	table  *links.Table
+	paths  *paths
+	group  *lifecycle.Group
+	kick   chan struct{} // direct links are to be looked at now
+	tries  atomic.Uint64
+	trials chan struct{} // links that are tried because others ask
 }
 
 // known is what servers of other datacenters show of themselves: node.datacenter by node
@@ -58,11 +69,16 @@ type Ways struct {
 type known struct {
 	names map[string]string
 	via   map[string][]string
+
+	peers     []peer // of other datacenters, alive, the nearest first
+	byName    map[string]peer
+	carriedTo map[string]bool // datacenters that some other one may carry to
 }
 
 // New returns ways that are direct until Learn says otherwise.
 func New(cfg Config) *Ways {
-	w := &Ways{cfg: cfg, board: relay.NewBoard()}
+	w := &Ways{cfg: cfg, board: relay.NewBoard(), table: links.NewTable(cfg.Agent.Datacenter), group: lifecycle.New("ways"),
+		kick: make(chan struct{}, 1), trials: make(chan struct{}, maxTries)}
 	w.known.Store(&known{})
 	return w
 }
@@ -70,29 +86,59 @@ func New(cfg Config) *Ways {
 // Under puts flows under an endpoint.
 func (w *Ways) Under(c *transport.Config) {
 	c.Conn = relay.Wrap(c.Conn, w.board)
-	c.Route = w.route
+	c.Route, c.Hasty, c.Silent = w.route, w.hasty, w.silent
 }
 
 // Open serves flows on the endpoint that they are under.
 func (w *Ways) Open(e *transport.Endpoint) (err error) {
 	w.endpoint = e
-	w.relay, err = gateway.New(gateway.Config{Endpoint: e, Board: w.board, Refuse: w.cfg.Refuse, Log: w.cfg.Log, Registerer: w.cfg.Registerer})
-	return err
+	cfg := gateway.Config{Endpoint: e, Board: w.board, Refuse: w.cfg.Refuse, Links: w.tell, Silent: w.silent, Lost: w.lost, Log: w.cfg.Log, Registerer: w.cfg.Registerer}
+	if w.cfg.Agent.Federation.Transit {
+		cfg.Locate = w.locate
+	}
+	if w.relay, err = gateway.New(cfg); err != nil {
+		return err
+	}
+	if w.cfg.Registerer != nil {
+		w.paths = newPaths(w)
+		w.cfg.Registerer.MustRegister(w.paths)
+	}
+	return w.group.Go("watch links", w.watch)
 }
 
 // Renewed is told that old connections are being replaced.
 func (w *Ways) Renewed() { w.relay.Again() }
 
 // Stop ends all flows.
-func (w *Ways) Stop(ctx context.Context) error { return w.relay.Stop(ctx) }
+func (w *Ways) Stop(ctx context.Context) error {
+	if w.paths != nil {
+		w.cfg.Registerer.Unregister(w.paths)
+	}
+	return errors.Join(w.group.Stop(ctx), w.relay.Stop(ctx))
+}
 
-// route is where to dial a server of another datacenter; nil is its address.
-func (w *Ways) route(ctx context.Context, t transport.Target) (*net.UDPAddr, error) {
+// route dials a server of another datacenter: directly, through gateways that it is behind, or
+// through servers that carry for others. Sessions, which say who carries, always go directly.
+func (w *Ways) route(ctx context.Context, t transport.Target, protocol string, dial dialer) error {
 	k := w.known.Load()
 	name := cmp.Or(k.names[t.NodeID], t.Name)
-	if w.relay == nil || w.near(name) {
-		return nil, nil
+	if w.relay == nil || protocol == gateway.Protocol || w.near(name) {
+		return dial(ctx, nil)
 	}
+	way := w.behindGateways(k, t, name)
+	if way.Gateways == nil {
+		return w.reach(ctx, k, name, dial)
+	}
+	addr, err := w.relay.Route(ctx, way)
+	if err != nil {
+		return err
+	}
+	return dial(ctx, addr)
+}
+
+// behindGateways is the way to a server where one of both is behind gateways; it has none if
+// neither is.
+func (w *Ways) behindGateways(k *known, t transport.Target, name string) gateway.Way {
 	out, _ := w.own()
 	way := gateway.Way{Server: name, Gateways: out, Addr: t.Addr, Via: k.via[name]}
 	if _, joins := w.behind.Load(t.Addr); joins && way.Via == nil {
@@ -104,10 +150,7 @@ func (w *Ways) route(ctx context.Context, t transport.Target) (*net.UDPAddr, err
 	if way.Gateways == nil {
 		way.Gateways, way.Via = way.Via, nil
 	}
-	if way.Gateways == nil {
-		return nil, nil
-	}
-	return w.relay.Route(ctx, way)
+	return way
 }
 
 // near reports whether a server is one of the own datacenter, which dial each other, or of
@@ -117,8 +160,8 @@ func (w *Ways) near(name string) bool {
 	return dot < 0 || name[dot+1:] == w.cfg.Agent.Datacenter
 }
 
-// Learn notes how servers say that they are reached.
-func (w *Ways) Learn(servers []wan.Server) {
+// Learn notes how servers say that they are reached, and how far they are.
+func (w *Ways) Learn(servers []wan.Server, distance func(wan.Server) time.Duration) {
 	k := &known{names: map[string]string{}, via: map[string][]string{}}
 	for _, srv := range servers {
 		name := wan.FullName(srv.Name, srv.Datacenter)
@@ -129,7 +172,9 @@ func (w *Ways) Learn(servers []wan.Server) {
 			k.via[name] = list
 		}
 	}
+	k.chart(w.peersOf(servers, distance))
 	w.known.Store(k)
+	w.keep(k)
 	behind := map[string]struct{}{}
 	for id, name := range k.names {
 		if k.via[name] != nil && !w.near(name) {

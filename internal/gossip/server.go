@@ -27,6 +27,7 @@ const (
 	tagVia        = "via"
 	tagSeen       = "seen"
 	tagGateway    = "gateway"
+	tagTransit    = "transit"
 	tagVersion    = "legate"
 	tagReconnect  = "rc_tm"
 	tagLevel      = "level"
@@ -61,6 +62,8 @@ type Server struct {
 	// separated by commas; empty for none. Seen is where one of them sees it, if that is
 	// another address than it has itself.
 	Via, Seen string
+	// Transit: it carries what servers of other datacenters say to each other.
+	Transit bool
 	// Removals stands for what it knows of removed datacenters; empty for
 	// nothing.
 	Removals string
@@ -94,6 +97,9 @@ func (s Server) Tags() map[string]string {
 	}
 	if s.Seen != "" {
 		tags[tagSeen] = s.Seen
+	}
+	if s.Transit {
+		tags[tagTransit] = "1"
 	}
 	if s.Version != "" {
 		tags[tagVersion] = s.Version
@@ -174,7 +180,7 @@ func ServerOf(m Member) (Server, bool) {
 		return Server{}, false
 	}
 	s := Server{Name: m.Name, ID: m.ID(), Datacenter: m.Datacenter(), Addr: m.Addr, WANAddr: m.Tags[tagWANAddr],
-		Bootstrap: m.Tags[tagBootstrap] == "1", ReadReplica: m.Tags[tagReplica] == "1" || m.Tags[tagNonVoter] == "1", Build: m.Tags[tagBuild], Version: m.Tags[tagVersion], Status: m.Status, Removals: m.Tags[tagRemovals], Via: m.Tags[tagVia], Seen: m.Tags[tagSeen]}
+		Bootstrap: m.Tags[tagBootstrap] == "1", ReadReplica: m.Tags[tagReplica] == "1" || m.Tags[tagNonVoter] == "1", Build: m.Tags[tagBuild], Version: m.Tags[tagVersion], Status: m.Status, Removals: m.Tags[tagRemovals], Via: m.Tags[tagVia], Seen: m.Tags[tagSeen], Transit: m.Tags[tagTransit] == "1"}
 	s.Level = 1
 	if n, err := strconv.ParseUint(m.Tags[tagLevel], 10, 16); err == nil && n > 1 {
 		s.Level = uint16(n)

@@ -39,6 +39,10 @@ type Link struct {
 	RoundTripMS float64 `msg:"rtt"`
 	// Loss is the share of packets lost lately, 0 to 1.
 	Loss float64 `msg:"lo"`
+	// Through are the datacenters whose servers carry what is said there, in order; none if it is
+	// reached directly. ReachedFrom are those that say that they reach it, while this one does not.
+	Through     []string `msg:"th,omitempty" json:",omitempty"`
+	ReachedFrom []string `msg:"rf,omitempty" json:",omitempty"`
 	// Servers are those in the WAN pool that have not left; Alive of them live
 	// as gossip says, Answering as calls and probes say.
 	Servers     int    `msg:"s"`

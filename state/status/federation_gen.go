@@ -184,12 +184,20 @@ func (z FederationRequest) Msgsize() (s int) {
 func (z *Link) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(27)
-	var zb0001Mask uint32 /* 27 bits */
+	zb0001Len := uint32(29)
+	var zb0001Mask uint32 /* 29 bits */
 	_ = zb0001Mask
+	if z.Through == nil {
+		zb0001Len--
+		zb0001Mask |= 0x20
+	}
+	if z.ReachedFrom == nil {
+		zb0001Len--
+		zb0001Mask |= 0x40
+	}
 	if z.OtherHome == "" {
 		zb0001Len--
-		zb0001Mask |= 0x200000
+		zb0001Mask |= 0x800000
 	}
 	// variable map header, size zb0001Len
 	o = msgp.AppendMapHeader(o, zb0001Len)
@@ -211,6 +219,22 @@ func (z *Link) MarshalMsg(b []byte) (o []byte, err error) {
 		// string "lo"
 		o = append(o, 0xa2, 0x6c, 0x6f)
 		o = msgp.AppendFloat64(o, z.Loss)
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
+			// string "th"
+			o = append(o, 0xa2, 0x74, 0x68)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.Through)))
+			for za0001 := range z.Through {
+				o = msgp.AppendString(o, z.Through[za0001])
+			}
+		}
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "rf"
+			o = append(o, 0xa2, 0x72, 0x66)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.ReachedFrom)))
+			for za0002 := range z.ReachedFrom {
+				o = msgp.AppendString(o, z.ReachedFrom[za0002])
+			}
+		}
 		// string "s"
 		o = append(o, 0xa1, 0x73)
 		o = msgp.AppendInt(o, z.Servers)
@@ -259,7 +283,7 @@ func (z *Link) MarshalMsg(b []byte) (o []byte, err error) {
 		// string "ld"
 		o = append(o, 0xa2, 0x6c, 0x64)
 		o = msgp.AppendString(o, z.Leader)
-		if (zb0001Mask & 0x200000) == 0 { // if not omitted
+		if (zb0001Mask & 0x800000) == 0 { // if not omitted
 			// string "oh"
 			o = append(o, 0xa2, 0x6f, 0x68)
 			o = msgp.AppendString(o, z.OtherHome)
@@ -267,8 +291,8 @@ func (z *Link) MarshalMsg(b []byte) (o []byte, err error) {
 		// string "ve"
 		o = append(o, 0xa2, 0x76, 0x65)
 		o = msgp.AppendArrayHeader(o, uint32(len(z.Versions)))
-		for za0001 := range z.Versions {
-			o = msgp.AppendString(o, z.Versions[za0001])
+		for za0003 := range z.Versions {
+			o = msgp.AppendString(o, z.Versions[za0003])
 		}
 		// string "vw"
 		o = append(o, 0xa2, 0x76, 0x77)
@@ -337,6 +361,52 @@ func (z *Link) UnmarshalMsg(bts []byte) (o []byte, err error) {
 			if err != nil {
 				err = msgp.WrapError(err, "Loss")
 				return
+			}
+		case "th":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Through")
+				return
+			}
+			if zb0002 > z5dd2af83limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Through) >= int(zb0002) {
+				z.Through = (z.Through)[:zb0002]
+			} else {
+				z.Through = make([]string, zb0002)
+			}
+			for za0001 := range z.Through {
+				z.Through[za0001], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Through", za0001)
+					return
+				}
+			}
+		case "rf":
+			var zb0003 uint32
+			zb0003, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "ReachedFrom")
+				return
+			}
+			if zb0003 > z5dd2af83limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.ReachedFrom) >= int(zb0003) {
+				z.ReachedFrom = (z.ReachedFrom)[:zb0003]
+			} else {
+				z.ReachedFrom = make([]string, zb0003)
+			}
+			for za0002 := range z.ReachedFrom {
+				z.ReachedFrom[za0002], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "ReachedFrom", za0002)
+					return
+				}
 			}
 		case "s":
 			z.Servers, bts, err = msgp.ReadIntBytes(bts)
@@ -441,25 +511,25 @@ func (z *Link) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				return
 			}
 		case "ve":
-			var zb0002 uint32
-			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			var zb0004 uint32
+			zb0004, bts, err = msgp.ReadArrayHeaderBytes(bts)
 			if err != nil {
 				err = msgp.WrapError(err, "Versions")
 				return
 			}
-			if zb0002 > z5dd2af83limitArrays {
+			if zb0004 > z5dd2af83limitArrays {
 				err = msgp.ErrLimitExceeded
 				return
 			}
-			if cap(z.Versions) >= int(zb0002) {
-				z.Versions = (z.Versions)[:zb0002]
+			if cap(z.Versions) >= int(zb0004) {
+				z.Versions = (z.Versions)[:zb0004]
 			} else {
-				z.Versions = make([]string, zb0002)
+				z.Versions = make([]string, zb0004)
 			}
-			for za0001 := range z.Versions {
-				z.Versions[za0001], bts, err = msgp.ReadStringBytes(bts)
+			for za0003 := range z.Versions {
+				z.Versions[za0003], bts, err = msgp.ReadStringBytes(bts)
 				if err != nil {
-					err = msgp.WrapError(err, "Versions", za0001)
+					err = msgp.WrapError(err, "Versions", za0003)
 					return
 				}
 			}
@@ -501,9 +571,17 @@ func (z *Link) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Link) Msgsize() (s int) {
-	s = 3 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 3 + msgp.StringPrefixSize + len(z.State) + 3 + msgp.StringPrefixSize + len(z.Reason) + 4 + msgp.Float64Size + 3 + msgp.Float64Size + 2 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.IntSize + 4 + msgp.IntSize + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.StringPrefixSize + len(z.Breaker) + 4 + msgp.Float64Size + 3 + msgp.TimeSize + 3 + msgp.StringPrefixSize + len(z.LastError) + 3 + msgp.StringPrefixSize + len(z.Leader) + 3 + msgp.StringPrefixSize + len(z.OtherHome) + 3 + msgp.ArrayHeaderSize
-	for za0001 := range z.Versions {
-		s += msgp.StringPrefixSize + len(z.Versions[za0001])
+	s = 3 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 3 + msgp.StringPrefixSize + len(z.State) + 3 + msgp.StringPrefixSize + len(z.Reason) + 4 + msgp.Float64Size + 3 + msgp.Float64Size + 3 + msgp.ArrayHeaderSize
+	for za0001 := range z.Through {
+		s += msgp.StringPrefixSize + len(z.Through[za0001])
+	}
+	s += 3 + msgp.ArrayHeaderSize
+	for za0002 := range z.ReachedFrom {
+		s += msgp.StringPrefixSize + len(z.ReachedFrom[za0002])
+	}
+	s += 2 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.IntSize + 4 + msgp.IntSize + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.StringPrefixSize + len(z.Breaker) + 4 + msgp.Float64Size + 3 + msgp.TimeSize + 3 + msgp.StringPrefixSize + len(z.LastError) + 3 + msgp.StringPrefixSize + len(z.Leader) + 3 + msgp.StringPrefixSize + len(z.OtherHome) + 3 + msgp.ArrayHeaderSize
+	for za0003 := range z.Versions {
+		s += msgp.StringPrefixSize + len(z.Versions[za0003])
 	}
 	s += 3 + msgp.IntSize + 3 + msgp.Float64Size + 3 + msgp.StringPrefixSize + len(z.RemovedBy) + 3 + msgp.TimeSize
 	return

@@ -62,7 +62,7 @@ func writeView(w io.Writer, v *status.View, now time.Time) error {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "Datacenter\tState\tRound trip\tLoss\tServers\tLeader\tConns\tStreams\tSent\tRead\tBreaker\tLast contact\tViews\tOldest\tVersions")
+	fmt.Fprintln(t, "Datacenter\tState\tPath\tRound trip\tLoss\tServers\tLeader\tConns\tStreams\tSent\tRead\tBreaker\tLast contact\tViews\tOldest\tVersions")
 	for i := range v.Links {
 		fmt.Fprintln(t, strings.Join(linkCells(&v.Links[i], now), "\t"))
 	}
@@ -90,11 +90,16 @@ const none = "-"
 func linkCells(l *status.Link, now time.Time) []string {
 	cells := []string{l.Datacenter, l.State}
 	if l.State == status.Removed || l.State == status.Left {
-		for range 13 {
+		for range 14 {
 			cells = append(cells, none)
 		}
 	} else {
-		trip, loss, oldest, contact := none, none, none, "never"
+		trip, loss, oldest, contact, path := none, none, none, "never", "direct"
+		if len(l.Through) > 0 {
+			path = "through " + strings.Join(l.Through, ", ")
+		} else if l.State == status.Unreachable {
+			path = none
+		}
 		if l.RoundTripMS > 0 {
 			trip, loss = fmt.Sprintf("%.1f ms", l.RoundTripMS), fmt.Sprintf("%.1f %%", 100*l.Loss)
 		}
@@ -104,7 +109,7 @@ func linkCells(l *status.Link, now time.Time) []string {
 		if !l.LastContact.IsZero() {
 			contact = age(now.Sub(l.LastContact)) + " ago"
 		}
-		cells = append(cells, trip, loss, fmt.Sprintf("%d of %d", l.Answering, l.Servers), cmp.Or(l.Leader, none), strconv.Itoa(l.Connections),
+		cells = append(cells, path, trip, loss, fmt.Sprintf("%d of %d", l.Answering, l.Servers), cmp.Or(l.Leader, none), strconv.Itoa(l.Connections),
 			strconv.Itoa(l.Streams), bytes(l.BytesSent), bytes(l.BytesRead), l.Breaker, contact, strconv.Itoa(l.Views), oldest,
 			cmp.Or(strings.Join(l.Versions, ","), none))
 	}

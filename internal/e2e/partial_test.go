@@ -1,0 +1,234 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/legate-project/legate/internal/proctest"
+)
+
+// mesh is a federation of which not every datacenter reaches every other one: each has a
+// network of its own, and a router between them drops what it is told.
+type mesh struct {
+	t       *testing.T
+	fabric  *proctest.Fabric
+	router  *proctest.Host
+	nodes   map[string]*node // servers, by datacenter
+	clients map[string]*node
+	nets    map[string]string
+	cuts    map[[2]string]bool
+}
+
+// newMesh starts a server of each datacenter, and a client agent of each but those that carry for
+// others, with the links that are named cut from the beginning.
+func newMesh(t *testing.T, carry []string, cuts [][2]string, dcs ...string) *mesh {
+	t.Helper()
+	m := &mesh{t: t, fabric: proctest.NewFabric(t), nodes: map[string]*node{}, clients: map[string]*node{}, nets: map[string]string{}, cuts: map[[2]string]bool{}}
+	var legs []proctest.Leg
+	switches := map[string]*proctest.Switch{}
+	for i, dc := range dcs {
+		m.nets[dc] = fmt.Sprintf("10.%d.0.", i+1)
+		switches[dc] = m.fabric.Switch(dc)
+		legs = append(legs, proctest.Leg{Switch: switches[dc], CIDR: m.nets[dc] + "1/24"})
+	}
+	m.router = m.fabric.Router("router", legs...)
+	for _, pair := range cuts {
+		m.cuts[pair] = true
+	}
+	m.filter()
+	key := keygen(t)
+	agent := func(name, dc, at string, more spec) *node {
+		ip := m.nets[dc] + at
+		more.host, more.name, more.dc, more.ip, more.key = switches[dc].Host(name, ip+"/24", m.nets[dc]+"1"), name, dc, ip, key
+		return start(t, more)
+	}
+	hub := m.nets[dcs[0]] + "2"
+	for i, dc := range dcs {
+		more := spec{expect: 1, config: map[string]any{}}
+		if i > 0 {
+			more.wan = []string{hub}
+		}
+		carries := strings.Contains(strings.Join(carry, " "), dc)
+		if carries {
+			more.config["federation"] = map[string]any{"transit": true}
+		}
+		m.nodes[dc] = agent("s-"+dc, dc, "2", more)
+		if i > 0 && !carries {
+			m.clients[dc] = agent("c-"+dc, dc, "3", spec{lan: []string{m.nodes[dc].ip}, config: map[string]any{"service": map[string]any{"name": "web", "port": 80}}})
+		}
+	}
+	return m
+}
+
+// filter has the router drop what goes over links that are cut.
+func (m *mesh) filter() {
+	m.t.Helper()
+	rules := "table inet filter {\n\tcounter dropped {}\n\tchain forward {\n\t\ttype filter hook forward priority 0; policy accept;\n"
+	for pair, cut := range m.cuts {
+		if cut {
+			for _, way := range [][2]string{pair, {pair[1], pair[0]}} {
+				rules += fmt.Sprintf("\t\tip saddr %s0/24 ip daddr %s0/24 counter name dropped drop\n", m.nets[way[0]], m.nets[way[1]])
+			}
+		}
+	}
+	m.fabric.Firewall(m.router, rules+"\t}\n}\n")
+}
+
+func (m *mesh) cut(a, b string, cut bool) {
+	m.t.Helper()
+	m.cuts[[2]string{a, b}] = cut
+	m.filter()
+}
+
+// across asks both ways what needs the other datacenter.
+func (m *mesh) across(b, c, key string) error {
+	l := land{a: m.nodes[b], b: m.nodes[c], clientA: m.clients[b], clientB: m.clients[c]}
+	for _, way := range []struct {
+		from *node
+		to   string
+	}{{l.clientA, c}, {l.clientB, b}, {l.a, c}} {
+		if err := way.from.put(key, key+way.to, way.to); err != nil {
+			return fmt.Errorf("%s writes to %s: %w", way.from.name, way.to, err)
+		}
+		if err := way.from.get(key, key+way.to, way.to); err != nil {
+			return fmt.Errorf("%s reads from %s: %w", way.from.name, way.to, err)
+		}
+	}
+	return nil
+}
+
+// shows waits until a command of a node says something.
+func (m *mesh) shows(n *node, text string, args ...string) {
+	m.t.Helper()
+	proctest.Until(m.t, patience, strings.Join(args, " ")+" at "+n.name+" shows "+text, func() error {
+		if r := n.cli(args...); !strings.Contains(strings.Join(strings.Fields(r.Stdout), " "), text) {
+			return fmt.Errorf("%s%s", r.Stdout, r.Stderr)
+		}
+		return nil
+	})
+}
+
+// through is which datacenter carries from one to another.
+func (m *mesh) through(b, c string) string {
+	m.t.Helper()
+	out := m.nodes[b].cli("federation status").Stdout
+	for _, line := range strings.Split(out, "\n") {
+		if f := strings.Fields(line); len(f) > 3 && f[0] == c && f[2] == "through" {
+			return strings.TrimSuffix(f[3], ",")
+		}
+	}
+	m.t.Fatalf("nobody carries from %s to %s:\n%s", b, c, out)
+	return ""
+}
+
+// goesOn measures how long it takes until a server reads a key of another datacenter again.
+func (m *mesh) goesOn(b, c, key, what string) time.Duration {
+	m.t.Helper()
+	began := time.Now()
+	proctest.Until(m.t, patience, b+" reads from "+c+" "+what, func() error { return m.nodes[b].get(key, key+c, c) })
+	took := time.Since(began)
+	m.t.Logf("%s: calls went on after %s", what, took)
+	return took
+}
+
+// neverFailed asserts that no server of a datacenter failed as another one saw it.
+func (m *mesh) neverFailed(at, of string) {
+	m.t.Helper()
+	r := m.nodes[at].cli("members", "-wan")
+	if !strings.Contains(strings.Join(strings.Fields(r.Stdout), " "), "s-"+of+"."+of) || strings.Contains(r.Stdout, "failed") {
+		m.t.Errorf("members at %s:\n%s", at, r.Stdout)
+	}
+	transport := m.nodes[at].host.Transport()
+	defer transport.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: transport}).Get("http://" + net.JoinHostPort(m.nodes[at].ip, "8500") + "/metrics")
+	must(m.t, "scrape", err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	must(m.t, "scrape", err)
+	if !strings.Contains(string(b), "\nlegate_wan_server_failures_total{datacenter=\""+of+"\"} 0\n") {
+		m.t.Errorf("servers of %s failed, as %s saw it, or that is not counted", of, at)
+	}
+}
+
+// Two datacenters that only see a third, and a fourth, which carry for them: names, reads, round
+// trips and events work, the path is shown, and another one is taken soon when a link dies.
+func TestTwoDatacentersThatOthersCarryFor(t *testing.T) {
+	t.Parallel()
+	m := newMesh(t, []string{"t1", "t2"}, [][2]string{{"b", "c"}}, "t1", "t2", "b", "c")
+	began := time.Now()
+	took := proctest.Until(t, patience, "b and c answer each other", func() error { return m.across("b", "c", "first") })
+	t.Logf("from the start of the last agent it took %s", took)
+	proctest.Until(t, patience, "web.service.c.consul through DNS of b", func() error {
+		if got := m.clients["b"].dig(t, "web.service.c.consul"); got != m.clients["c"].ip {
+			return fmt.Errorf("dig answers %q", got)
+		}
+		return nil
+	})
+	m.shows(m.nodes["b"], "c up through t", "federation status")
+	m.shows(m.nodes["b"], "Estimated s-b.b <-> s-c.c rtt:", "rtt", "-wan", "s-b.b", "s-c.c")
+	contains(t, "event", m.clients["b"].run(t, 0, "event", "-name=deploy", "-datacenter=c", "1.2.3"), "Event ID: ")
+	proctest.Until(t, patience, "the event of b is known in c", func() error {
+		if out := m.clients["c"].run(t, 0, "watch", "-type=event", "-name=deploy"); !strings.Contains(out, "MS4yLjM=") {
+			return fmt.Errorf("%q", out)
+		}
+		return nil
+	})
+
+	used := m.through("b", "c")
+	m.cut(used, "c", true)
+	behind := m.goesOn("b", "c", "first", "the link behind "+used+" died")
+	other := m.through("b", "c")
+	m.cut(used, "c", false)
+	m.shows(m.nodes[used], "c up direct", "federation status")
+	m.cut("b", other, true)
+	before := m.goesOn("b", "c", "first", "the link to "+other+" died")
+	m.cut("b", other, false)
+	if max(behind, before) > 4*time.Second { // 2 s on a machine that is not busy
+		t.Errorf("calls went on after %s and %s", behind, before)
+	}
+
+	m.cut("b", "c", false)
+	m.shows(m.nodes["b"], "c up direct", "federation status")
+	if err := m.across("b", "c", "second"); err != nil {
+		t.Error(err)
+	}
+	m.cut("b", "c", true)
+	direct := m.goesOn("b", "c", "second", "the direct link died")
+	if direct > 4*time.Second {
+		t.Errorf("calls went on %s after the direct link died", direct)
+	}
+	m.neverFailed("b", "c")
+	m.neverFailed("c", "b")
+	t.Logf("nobody took a server of the other for failed in %s", time.Since(began).Round(time.Second))
+}
+
+// Where nobody carries, two datacenters that only see a third do not call each other, say so, and
+// do not take each other for dead.
+func TestTwoDatacentersThatNobodyCarriesFor(t *testing.T) {
+	t.Parallel()
+	m := newMesh(t, nil, [][2]string{{"b", "c"}}, "a", "b", "c")
+	for _, dc := range []string{"b", "c"} {
+		proctest.Until(t, patience, dc+" answers a", func() error { return m.nodes["a"].put("k", "v", dc) })
+		m.shows(m.nodes[dc], "s-a.a "+m.nodes["a"].ip+":8302 alive", "members", "-wan")
+	}
+	began := time.Now()
+	if err := m.nodes["b"].get("k", "v", "c"); err == nil {
+		t.Error("a call of b got to c")
+	}
+	m.shows(m.nodes["b"], "c is unreachable: unreachable from here, reachable from a", "federation status")
+	until := time.After(40*time.Second - time.Since(began))
+	<-until
+	m.neverFailed("b", "c")
+	m.neverFailed("c", "b")
+	m.neverFailed("a", "b")
+	if err := m.nodes["b"].get("k", "v", "c"); err == nil {
+		t.Error("a call of b got to c")
+	}
+}
