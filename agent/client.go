@@ -68,7 +68,7 @@ func (a *Agent) enroll(endpoint *transport.Endpoint, list *serverList) error {
 		return nil
 	}
 	e := certificates.Enrollment{Calls: endpoint, Servers: list.targets, Granted: func() { // who refused this agent before will not now
-		for _, p := range []string{rpc.Protocol, rpc.PartsProtocol, transfer.Protocol, feed.Protocol} {
+		for _, p := range []string{rpc.Protocol, rpc.PartsProtocol, transfer.Protocol, feed.Protocol, gateways.Protocol} {
 			endpoint.Anew(p)
 		}
 	}}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,14 +12,18 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/api"
+
 	"github.com/legate-project/legate/agent/gateways"
 	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/authority"
 	"github.com/legate-project/legate/transport/identity"
 	"github.com/legate-project/legate/transport/identity/identitytest"
 )
@@ -324,6 +329,99 @@ func (f *behind) learnsNoKeys(t *testing.T) {
 	}
 	if n := len(f.b.keys.WAN.Keys()); n != 1 || f.b.keys.LAN.Has(raw(t, wanKey)) || !f.a.keys.LAN.Has(raw(t, anotherKey)) {
 		t.Errorf("the WAN pool has %d keys", n)
+	}
+}
+
+// A datacenter whose servers are so by certificates from files alone does with one key: a gateway
+// that has a certificate of auto_encrypt is given one by a server's, as a gateway, and is
+// believed. What it has makes no server.
+func TestAGatewayByFilesAlone(t *testing.T) {
+	t.Parallel()
+	made, err := authority.New(authority.Settings{Domain: "consul", Life: time.Hour}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair(made.Certificate, made.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	by, err := authority.Open(pair.Leaf, pair.PrivateKey.(*ecdsa.PrivateKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	issued, err := by.Issue(authority.Request{Datacenter: "dc1", Domain: "consul", Life: time.Hour}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := t.TempDir()
+	for name, b := range map[string][]byte{"ca.pem": made.Certificate, "cert.pem": issued.Certificate, "key.pem": issued.Key} {
+		if err := os.WriteFile(filepath.Join(files, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tlsBlock := func(more string) string {
+		return fmt.Sprintf(`encrypt = "%s" ports { serf_wan = 8302 } tls { internal_rpc { ca_file = "%s/ca.pem" verify_incoming = true verify_outgoing = true verify_server_hostname = true %s } } `, oneKey, files, more)
+	}
+	s := run(t, loopback(102), t.TempDir(), tlsBlock(fmt.Sprintf(`cert_file = "%s/cert.pem" key_file = "%s/key.pem"`, files, files))+`auto_encrypt { allow_tls = true }`)
+	g := begin(t, loopback(103), t.TempDir(), tlsBlock("")+fmt.Sprintf(`node_name = "g" gateway = true auto_encrypt { tls = true } retry_join = ["%s"] retry_interval = "1s"`, loopback(102)))
+	eventually(t, "the server takes it for a gateway", func() bool {
+		remote, err := s.server.between.Reach(t.Context(), transport.Target{Addr: loopback(103) + ":8302"}, version.Relay)
+		return err == nil && remote.Peer.Gateway && remote.Peer.Name == "g"
+	})
+	mine := *g.gateway.shows.Certificate()
+	if mine.Leaf, err = x509.ParseCertificate(mine.Certificate[0]); err != nil {
+		t.Fatal(err)
+	}
+	p := identity.Peer{Federation: "legate", Datacenter: "dc1", NodeID: s.id, Name: "n1", Server: true}
+	for name, shows := range map[string]*tls.Certificate{
+		"the gossip key's": under(t, oneKey, p), "one that the gateway's key has signed": identitytest.Forge(t, p, &mine), "a client agent's": g.certs.Identity().Certificate(),
+	} {
+		e := stranger(t, shows)
+		for _, protocol := range []string{version.RPC, version.Gossip} {
+			if dials(t, e, loopback(102)+":8302", protocol) == nil || dialled(t, s.server.between, e, protocol) == nil {
+				t.Errorf("%s is that of a server for %s", name, protocol)
+			}
+		}
+	}
+}
+
+// With access control the gateway's agent token decides whether it is one.
+func TestAGatewayTakesTheRightToItsNode(t *testing.T) {
+	t.Parallel()
+	const management = "22222222-2222-2222-2222-222222222222"
+	acl := `acl { enabled = true default_policy = "deny" tokens { %s } } ports { serf_wan = 8302 } encrypt = "` + lanKey + `" `
+	cfg := fmt.Sprintf(acl, `initial_management = "`+management+`" agent = "`+management+`"`) + `encrypt_wan = "` + wanKey + `"`
+	s := begin(t, loopback(104), t.TempDir(), "server = true bootstrap_expect = 1 "+cfg)
+	eventually(t, "there is access control", func() bool {
+		_, _, err := s.client.ACL().TokenReadSelf(&api.QueryOptions{Token: management})
+		return err == nil
+	})
+	token := func(rules string) string {
+		t.Helper()
+		as := &api.WriteOptions{Token: management}
+		policy, _, err := s.client.ACL().PolicyCreate(&api.ACLPolicy{Name: fmt.Sprint("p", len(rules)), Rules: rules}, as)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, _, err := s.client.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLLink{{ID: policy.ID}}}, as)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made.SecretID
+	}
+	for i, c := range []struct {
+		rules string
+		may   bool
+	}{{`node "g" { policy = "write" }`, true}, {`node "g" { policy = "read" }`, false}, {`node "another" { policy = "write" }`, false}} {
+		g := begin(t, loopback(105), t.TempDir(), fmt.Sprintf(acl, `agent = "`+token(c.rules)+`"`)+
+			fmt.Sprintf(`node_name = "g" gateway = true retry_join = ["%s"] retry_interval = "1s"`, loopback(104)))
+		eventually(t, "it is a gateway, or told why not", func() bool {
+			return g.gateway.keys.Certificate() != nil || strings.Contains(g.log.String(), "node:write on")
+		})
+		if got := g.gateway.keys.Certificate() != nil; got != c.may {
+			t.Errorf("%d: with the rule %s it is a gateway: %t", i, c.rules, got)
+		}
+		g.stop(t)
 	}
 }
 
