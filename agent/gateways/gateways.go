@@ -14,6 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/internal/version"
@@ -26,8 +29,14 @@ import (
 // Protocol is the ALPN by which gateways ask servers of their datacenter.
 const Protocol = version.Gateway
 
-// maxQuestion bounds what a gateway may ask with, in bytes.
-const maxQuestion = 8 << 10
+const (
+	// maxQuestion bounds what a gateway may ask with, in bytes.
+	maxQuestion = 8 << 10
+	// warnEvery is the mean time between lines about gateways that are given nothing, which
+	// ask again soon; warnBurst is how many may come at once.
+	warnEvery = time.Minute
+	warnBurst = 4
+)
 
 // question is what a gateway asks, in JSON: fields may be added.
 type question struct {
@@ -76,11 +85,14 @@ type Desk struct {
 
 // Protocol serves gateways that admit lets in.
 func (d Desk) Protocol(admit func(identity.Peer) error) transport.Protocol {
+	warn := rate.NewLimiter(rate.Every(warnEvery), warnBurst)
 	return transport.Protocol{Admit: admit, PoolSize: 1, Answer: func(ctx context.Context, from transport.Remote, b []byte) []byte {
 		a, err := d.answer(ctx, from.Peer, b)
 		if err != nil {
 			a = answer{Error: err.Error()}
-			d.Log.Warn("a gateway gets no identity between datacenters", "peer", from.Peer.String(), "error", err)
+			if warn.Allow() {
+				d.Log.Warn("a gateway gets no identity between datacenters", "peer", from.Peer.String(), "error", err)
+			}
 		}
 		out, err := json.Marshal(a)
 		if err != nil {

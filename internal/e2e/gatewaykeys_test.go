@@ -157,6 +157,6 @@ func TestFromOneKeyToTwo(t *testing.T) {
 		}
 		return b.put("k", "2", "dc1")
 	})
-	a.keyring(0, []string{"WAN:\n  " + wan + " [2/2]\n", "dc1 (LAN):\n  " + one + " [2/2]\n"}, "-list")
+	a.keyring(0, []string{"WAN:\n  " + wan + " [2/2]\n", "dc1 (LAN):\n  " + one + " ["}, "-list")
 	a.keyring(1, []string{"one of the LAN pool of dc1"}, "-wan", "-install="+one)
 }
