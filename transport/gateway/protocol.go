@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/transport"
@@ -31,7 +32,7 @@ const (
 	doList = "list"
 	// doPaths asks a server how it reaches datacenters.
 	doPaths = "paths"
-	// doPing asks for nothing.
+	// doPing asks for nothing, or how far a server is.
 	doPing = "ping"
 )
 
@@ -62,6 +63,8 @@ type answer struct {
 	Label relay.Label `json:",omitempty,string"`
 	// Observed is where who asks was seen.
 	Observed string `json:",omitempty"`
+	// RTT is the round trip to the server that a ping names, if it is registered, in nanoseconds.
+	RTT time.Duration `json:",omitempty"`
 	// Servers are those that are registered.
 	Servers []string `json:",omitempty"`
 	// Links are how datacenters are reached, and Carries says whether flows of others are carried

@@ -59,8 +59,7 @@ type Way struct {
 // Route opens a flow to a server through one of the gateways, and returns the address that
 // stands for it. The first gateway has a head start before the next.
 func (r *Relay) Route(ctx context.Context, w Way) (*net.UDPAddr, error) {
-	gateways := w.Gateways
-	gateways = r.answering(gateways)
+	gateways := r.answering(ctx, w)
 	if len(gateways) == 0 {
 		return nil, errNoGateway
 	}
@@ -106,18 +105,19 @@ func (r *Relay) Route(ctx context.Context, w Way) (*net.UDPAddr, error) {
 	return nil, errors.Join(errs...)
 }
 
-// answering orders gateways: those that were given up a moment ago are asked last.
-func (r *Relay) answering(gateways []string) []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// answering orders gateways: the nearest first, and those last that were given up a moment ago.
+func (r *Relay) answering(ctx context.Context, w Way) []string {
 	var now, late []string
-	for _, g := range gateways {
+	r.mu.Lock()
+	for _, g := range w.Gateways {
 		if time.Since(r.silent[g]) > avoidFor {
 			now = append(now, g)
 		} else {
 			late = append(late, g)
 		}
 	}
+	r.mu.Unlock()
+	now = r.nearest(ctx, w, now[:min(len(now), maxGateways)])
 	now = append(now, late...)
 	return now[:min(len(now), maxGateways)]
 }
@@ -148,6 +148,9 @@ func (r *Relay) through(ctx context.Context, w Way, gateway string) (*net.UDPAdd
 	addr, err := r.openOwn(ctx, s, o, request{Do: doOpen, Server: w.Server, Addr: w.Addr, Via: w.Via, Through: w.Through})
 	if err != nil {
 		return nil, fmt.Errorf("gateway %s: %w", gateway, err)
+	}
+	if w.Through == nil {
+		r.uses(gateway, w.Server)
 	}
 	return addr, nil
 }

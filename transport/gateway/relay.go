@@ -117,6 +117,8 @@ type Relay struct {
 	sessions   map[transport.Link]*session
 	registered map[string]*session  // by node.datacenter: the one that registered last
 	silent     map[string]time.Time // when a gateway was given up, as it is named
+	measured   map[pair]measured    // round trips through gateways
+	used       map[string]string    // through which gateway a server was reached last
 
 	again chan struct{} // has this server registered anew now
 }
@@ -170,7 +172,7 @@ func New(cfg Config) (*Relay, error) {
 		cfg.Registerer = prometheus.NewRegistry()
 	}
 	r := &Relay{cfg: cfg, log: cfg.Log.With("component", "gateway"), group: lifecycle.New("gateway"),
-		sessions: map[transport.Link]*session{}, registered: map[string]*session{}, silent: map[string]time.Time{}, again: make(chan struct{}, 1)}
+		sessions: map[transport.Link]*session{}, registered: map[string]*session{}, silent: map[string]time.Time{}, measured: map[pair]measured{}, used: map[string]string{}, again: make(chan struct{}, 1)}
 	r.metrics = newMetrics(cfg.Registerer, r)
 	err := cfg.Endpoint.Handle(Protocol, transport.Protocol{Answer: r.answer, Admit: r.admit, Gateways: true, PoolSize: 1, IdleDrop: sessionIdle})
 	if err == nil {
@@ -227,7 +229,7 @@ func (r *Relay) answer(ctx context.Context, from transport.Remote, b []byte) []b
 
 func (r *Relay) do(ctx context.Context, from transport.Remote, q request) (answer, error) {
 	if q.Do == doPing {
-		return answer{}, nil
+		return answer{RTT: r.distance(q.Server)}, nil
 	}
 	s, err := r.session(from)
 	if err != nil {

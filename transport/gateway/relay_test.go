@@ -57,6 +57,9 @@ func (n *node) under() net.PacketConn {
 	if strings.HasPrefix(n.name, "leaky") {
 		return relay.Wrap(leaky{n.conn, &n.cuts}, n.board)
 	}
+	if strings.HasPrefix(n.name, "slow") {
+		return relay.Wrap(slow{n.conn, slowBy}, n.board)
+	}
 	return relay.Listen(n.conn, n.board)
 }
 
@@ -396,12 +399,25 @@ func TestAGatewayThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	began := time.Now()
-	if _, err := a.Route(t.Context(), Way{Server: b.name, Gateways: []string{silent.LocalAddr().String(), g.addr()}}); err != nil {
-		t.Fatal(err)
+	route := func() time.Duration {
+		began := time.Now()
+		if _, err := a.Route(t.Context(), Way{Server: b.name, Gateways: []string{silent.LocalAddr().String(), g.addr()}}); err != nil {
+			t.Fatal(err)
+		}
+		return time.Since(began)
 	}
-	if took := time.Since(began); took < stagger || took > time.Second {
+	a.mu.Lock() // it was the nearest
+	a.measured[pair{silent.LocalAddr().String(), b.name}] = measured{1, time.Now()}
+	a.measured[pair{g.addr(), b.name}] = measured{time.Second, time.Now()}
+	a.mu.Unlock()
+	if took := route(); took < stagger || took > time.Second {
 		t.Errorf("a route was found after %s", took)
+	}
+	a.mu.Lock() // nothing is known
+	clear(a.measured)
+	a.mu.Unlock()
+	if took := route(); took > 2*stagger {
+		t.Errorf("a route was found after %s where nothing was measured", took)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
