@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,20 +11,22 @@ import (
 )
 
 // mesh is servers that know each other by name, of which some carry flows of others.
-type mesh map[string]*node
+type mesh struct{ sync.Map }
 
 // from is where a server finds others.
-func (m mesh) from(self string) func(string) (transport.Target, error) {
+func (m *mesh) from(self string) func(string) (transport.Target, error) {
 	return func(server string) (transport.Target, error) {
-		if n := m[server]; n != nil && n.Peer().Name != self {
-			return transport.Target{Addr: n.addr(), Name: n.name}, nil
+		if v, ok := m.Load(server); ok {
+			if n := v.(*node); n.Peer().Name != self {
+				return transport.Target{Addr: n.addr(), Name: n.name}, nil
+			}
 		}
 		return transport.Target{}, errors.New("no such server")
 	}
 }
 
 // add opens a server.
-func (m mesh) add(t *testing.T, name string, carries bool, change ...func(*Config)) *node {
+func (m *mesh) add(t *testing.T, name string, carries bool, change ...func(*Config)) *node {
 	t.Helper()
 	n := open(t, name, append(change, func(c *Config) {
 		if carries {
@@ -33,7 +36,7 @@ func (m mesh) add(t *testing.T, name string, carries bool, change ...func(*Confi
 			return []Link{{Datacenter: dcs[0], Reached: true, RTT: time.Hour, Loss: -1}, {Datacenter: "dc-other", Reached: true}, {Datacenter: dcs[0]}}
 		}
 	})...)
-	m[n.name] = n
+	m.Store(n.name, n)
 	return n
 }
 
@@ -53,7 +56,7 @@ func (n *node) goes(t *testing.T, to *node, through ...*node) error {
 func TestServersCarry(t *testing.T) {
 	t.Parallel()
 	for _, hops := range []int{1, 2} {
-		m := mesh{}
+		m := &mesh{}
 		b, c := m.add(t, "b", false), m.add(t, "c", false)
 		var through []*node
 		for _, name := range []string{"a1", "a2"}[:hops] {
@@ -79,7 +82,7 @@ func TestServersCarry(t *testing.T) {
 // two, and back to who asks; and who does not carry says so.
 func TestWhatServersDoNotCarry(t *testing.T) {
 	t.Parallel()
-	m := mesh{}
+	m := &mesh{}
 	a1, a2, a3 := m.add(t, "a1", true), m.add(t, "a2", true), m.add(t, "a3", true)
 	b, c, plain := m.add(t, "b", false), m.add(t, "c", false), m.add(t, "p", false)
 	client, errAny := open(t, "g", carries), errors.New("any")
@@ -116,7 +119,7 @@ func TestWhatServersDoNotCarry(t *testing.T) {
 // once, and within bounds.
 func TestWhatIsSaidOfLinksIsBounded(t *testing.T) {
 	t.Parallel()
-	m := mesh{}
+	m := &mesh{}
 	a, b, g := m.add(t, "a", true), m.add(t, "b", false), open(t, "g", carries)
 	got, err := b.Relay.Ask(t.Context(), transport.Target{Addr: a.addr(), Name: a.name}, []string{"dc-c"})
 	if err != nil || !got.Carries || len(got.Links) != 1 || got.Links[0] != (Link{Datacenter: "dc-c", Reached: true, RTT: maxTrip}) || got.RTT <= 0 {
@@ -138,7 +141,7 @@ func TestWhatIsSaidOfLinksIsBounded(t *testing.T) {
 func TestALinkBehindWhoCarriesDies(t *testing.T) {
 	t.Parallel()
 	for _, hops := range []int{1, 2} {
-		m := mesh{}
+		m := &mesh{}
 		b, c := m.add(t, "b", false), m.add(t, "c", false)
 		last := m.add(t, "leaky", true)
 		through := []*node{last}
