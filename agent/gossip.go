@@ -86,7 +86,7 @@ func (a *Agent) wanPool() (pool, error) {
 type joining struct{ s *serverParts }
 
 // Members implements pool.
-func (j joining) Members() []gossip.Member { return j.s.wan.Members() }
+func (j joining) Members() []gossip.Member { return j.s.ways.Describe(j.s.wan.Members()) }
 
 // Join implements pool.
 func (j joining) Join(addrs []string) (int, error) { return j.s.joinWAN(addrs) }

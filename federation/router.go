@@ -185,6 +185,9 @@ func (r *Router) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	ctx, span := tracing.Start(ctx, "federation", tracing.Internal)
 	start := time.Now()
 	reply, err := r.send(ctx, dc, call)
+	if err == nil {
+		reply.Meta.Through = r.cfg.Way(name).Through
+	}
 	if op.CodeOf(err) == op.CodeNoLeader { // of the datacenter that was asked, not of the caller's
 		err = &op.Error{Code: op.CodeNoLeader, Text: err.Error(), Datacenter: name}
 	}

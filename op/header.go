@@ -113,6 +113,9 @@ type Meta struct {
 	// Outcomes says of an answer of several datacenters what became of asking each,
 	// at most MaxListed of them.
 	Outcomes []Outcome `msg:"dcs,omitempty,limit=64"`
+	// Through are the datacenters whose servers carried the call to another one, in order; none
+	// if that is reached directly.
+	Through []string `msg:"th,omitempty,limit=2"`
 }
 
 // Empty is the request or result of an operation that has none.

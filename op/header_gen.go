@@ -408,8 +408,8 @@ func (z *Header) Msgsize() (s int) {
 func (z *Meta) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(11)
-	var zb0001Mask uint16 /* 11 bits */
+	zb0001Len := uint32(12)
+	var zb0001Mask uint16 /* 12 bits */
 	_ = zb0001Mask
 	if z.Index == 0 {
 		zb0001Len--
@@ -454,6 +454,10 @@ func (z *Meta) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.Outcomes == nil {
 		zb0001Len--
 		zb0001Mask |= 0x400
+	}
+	if z.Through == nil {
+		zb0001Len--
+		zb0001Mask |= 0x800
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -520,6 +524,14 @@ func (z *Meta) MarshalMsg(b []byte) (o []byte, err error) {
 					err = msgp.WrapError(err, "Outcomes", za0001)
 					return
 				}
+			}
+		}
+		if (zb0001Mask & 0x800) == 0 { // if not omitted
+			// string "th"
+			o = append(o, 0xa2, 0x74, 0x68)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.Through)))
+			for za0002 := range z.Through {
+				o = msgp.AppendString(o, z.Through[za0002])
 			}
 		}
 	}
@@ -635,6 +647,29 @@ func (z *Meta) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "th":
+			var zb0004 uint32
+			zb0004, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Through")
+				return
+			}
+			if zb0004 > 2 {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Through) >= int(zb0004) {
+				z.Through = (z.Through)[:zb0004]
+			} else {
+				z.Through = make([]string, zb0004)
+			}
+			for za0002 := range z.Through {
+				z.Through[za0002], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Through", za0002)
+					return
+				}
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -652,6 +687,10 @@ func (z *Meta) Msgsize() (s int) {
 	s = 1 + 4 + msgp.Uint64Size + 3 + msgp.DurationSize + 3 + msgp.BoolSize + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 5 + msgp.Uint8Size + 4 + msgp.DurationSize + 4 + msgp.BoolSize + 5 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Leader) + 4 + msgp.BoolSize + 4 + msgp.ArrayHeaderSize
 	for za0001 := range z.Outcomes {
 		s += z.Outcomes[za0001].Msgsize()
+	}
+	s += 3 + msgp.ArrayHeaderSize
+	for za0002 := range z.Through {
+		s += msgp.StringPrefixSize + len(z.Through[za0002])
 	}
 	return
 }

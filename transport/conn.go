@@ -181,17 +181,19 @@ func (c *conn) watch() *silence.Watch {
 		},
 		Probe: func() { _ = c.qc.SendDatagram(nil) }, // fails once the connection has ended
 		Gone: func() {
+			c.e.cfg.Silent(c.remote) // first: who was waiting asks again at once
 			c.close(codeDeaf, "no answer to anything")
-			c.e.cfg.Silent(c.remote)
 		},
 	})
 }
 
-// Remotes are the other ends of all connections.
-func (e *Endpoint) Remotes() []Remote {
+// Remotes are the other ends of all connections for a protocol; "" is any.
+func (e *Endpoint) Remotes(protocol string) []Remote {
 	var out []Remote
 	for _, c := range e.snapshot() {
-		out = append(out, c.remote)
+		if protocol == "" || c.protocol == protocol {
+			out = append(out, c.remote)
+		}
 	}
 	return out
 }

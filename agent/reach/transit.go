@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/legate-project/legate/agent/reach/links"
@@ -131,7 +132,7 @@ func (w *Ways) silent(r transport.Remote) {
 	if !w.known.Load().carriedTo[dc] {
 		return
 	}
-	for _, other := range w.endpoint.Remotes() {
+	for _, other := range w.endpoint.Remotes("") {
 		if other.Peer.Datacenter == dc && !relay.Carried(other.Addr) {
 			other.Link.Doubt()
 		}
@@ -248,7 +249,7 @@ func (w *Ways) works(dc string) {
 func (w *Ways) settle(ctx context.Context, k *known, dc string) {
 	opened := w.relay.Opened()
 	carried := map[string]bool{}
-	for _, r := range w.endpoint.Remotes() {
+	for _, r := range w.endpoint.Remotes("") {
 		if r.Peer.Datacenter == dc && opened[r.Addr.String()] {
 			carried[r.Peer.FullName()] = true
 		}
@@ -499,7 +500,7 @@ func (w *Ways) onward(dc string) gateway.Link {
 // measure is what connections that nobody carries show of the links to other datacenters.
 func (w *Ways) measure() map[string]gateway.Link {
 	out := map[string]gateway.Link{}
-	for _, r := range w.endpoint.Remotes() {
+	for _, r := range w.endpoint.Remotes("") {
 		dc, trip := r.Peer.Datacenter, r.Link.RTT()
 		if trip == 0 || relay.Carried(r.Addr) {
 			continue
@@ -521,6 +522,30 @@ func (w *Ways) Path(dc string) links.Shown { return w.table.Of(dc) }
 func (w *Ways) Way(dc string) federation.Way {
 	s := w.table.Of(dc)
 	return federation.Way{Through: s.Through, ReachedFrom: s.From}
+}
+
+// tagPath is what is added to the tags of members that are not reached directly, for who lists them.
+const tagPath = "path"
+
+// Describe adds to members how they are reached, where that is not directly: the datacenters that carry
+// there, or that nobody does, and from where they are reached.
+func (w *Ways) Describe(members []gossip.Member) []gossip.Member {
+	for i, m := range members {
+		s := w.table.Of(m.Datacenter())
+		if m.Status != gossip.Alive || s.Direct != links.Broken || w.near(m.Name) {
+			continue
+		}
+		text := "none"
+		switch {
+		case len(s.Through) > 0:
+			text = "through " + strings.Join(s.Through, " ")
+		case len(s.From) > 0:
+			text = "unreachable from here and reachable from " + strings.Join(s.From, " ")
+		}
+		members[i].Tags = maps.Clone(m.Tags)
+		members[i].Tags[tagPath] = text
+	}
+	return members
 }
 
 // Datacenters are those of which peers are known.

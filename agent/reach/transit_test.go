@@ -206,7 +206,7 @@ func TestADatacenterIsReachedThroughAnother(t *testing.T) {
 	l.eventually("it goes directly again", func() bool {
 		l.must("b", "c")
 		carried := false
-		for _, r := range l.servers["b"].Remotes() {
+		for _, r := range l.servers["b"].Remotes("") {
 			carried = carried || r.Peer.Datacenter == "c" && relay.Carried(r.Addr)
 		}
 		return !carried && l.servers["b"].Ways.Path("c").Direct == links.Whole
@@ -255,6 +255,30 @@ func TestADirectLinkDies(t *testing.T) {
 		t.Error("it was carried by who does not carry")
 	}
 	plain.eventually("it is known who reaches it", func() bool { return fmt.Sprint(plain.servers["b"].Ways.Path("c").From) == "[a]" })
+}
+
+// Who says that it reaches a datacenter, and does not, costs a head start: because its link has just died,
+// or because it lies.
+func TestWhoSaysWhatIsNotSo(t *testing.T) {
+	t.Parallel()
+	l := newLand(t, "b", "c", "t1", "t2")
+	l.cut("b", "c", true)
+	l.must("t1", "c")
+	l.cut("t1", "c", true)
+	if got := l.servers["t1"].tell(t.Context(), []string{"c"}); len(got) != 1 || !got[0].Reached {
+		t.Fatalf("t1 says %+v: it knows already, and the test shows nothing", got)
+	}
+	b := l.servers["b"]
+	// It says that it is nearer than anybody can be.
+	b.table.Heard("c", []links.Path{{Through: []string{"s.t1"}, RTT: 1}, {Through: []string{"s.t2"}, RTT: time.Second}}, nil)
+	took := l.must("b", "c")
+	t.Logf("the call took %v", took)
+	if got := l.through("b", "c"); got != "[t2]" {
+		t.Errorf("through %s", got)
+	}
+	if took > 3*time.Second {
+		t.Errorf("the call took %v", took)
+	}
 }
 
 // A server names only links that the configuration allows.

@@ -17,6 +17,7 @@ import (
 const (
 	headerReason     = "X-Legate-Reason"
 	headerDatacenter = "X-Legate-Datacenter"
+	headerPath       = "X-Legate-Path"
 	// headerDatacenters says of an answer of several datacenters what became of
 	// asking each.
 	headerDatacenters = "X-Legate-Datacenters"

@@ -112,7 +112,8 @@ func (x *Exchange) Cached(there bool) {
 	}
 }
 
-// Datacenter sets which datacenter answered.
+// Datacenter sets which datacenter answered, and through which others it was reached, if it was
+// not reached directly.
 func (x *Exchange) Datacenter(m *op.Meta) {
 	switch m.Datacenter {
 	case "":
@@ -120,6 +121,9 @@ func (x *Exchange) Datacenter(m *op.Meta) {
 		x.W.Header()[headerDatacenter] = x.api.here
 	default:
 		x.W.Header()[headerDatacenter] = []string{m.Datacenter}
+	}
+	if len(m.Through) > 0 {
+		x.W.Header()[headerPath] = []string{strings.Join(m.Through, ", ")}
 	}
 }
 

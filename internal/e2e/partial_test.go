@@ -138,6 +138,19 @@ func (m *mesh) goesOn(b, c, key, what string) time.Duration {
 	return took
 }
 
+// asks asks an agent over HTTP.
+func (m *mesh) asks(n *node, path string) (string, http.Header) {
+	m.t.Helper()
+	transport := n.host.Transport()
+	defer transport.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: transport}).Get("http://" + net.JoinHostPort(n.ip, "8500") + path)
+	must(m.t, path, err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	must(m.t, path, err)
+	return string(b), resp.Header
+}
+
 // neverFailed asserts that no server of a datacenter failed as another one saw it.
 func (m *mesh) neverFailed(at, of string) {
 	m.t.Helper()
@@ -145,14 +158,8 @@ func (m *mesh) neverFailed(at, of string) {
 	if !strings.Contains(strings.Join(strings.Fields(r.Stdout), " "), "s-"+of+"."+of) || strings.Contains(r.Stdout, "failed") {
 		m.t.Errorf("members at %s:\n%s", at, r.Stdout)
 	}
-	transport := m.nodes[at].host.Transport()
-	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: transport}).Get("http://" + net.JoinHostPort(m.nodes[at].ip, "8500") + "/metrics")
-	must(m.t, "scrape", err)
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	must(m.t, "scrape", err)
-	if !strings.Contains(string(b), "\nlegate_wan_server_failures_total{datacenter=\""+of+"\"} 0\n") {
+	b, _ := m.asks(m.nodes[at], "/metrics")
+	if !strings.Contains(b, "\nlegate_wan_server_failures_total{datacenter=\""+of+"\"} 0\n") {
 		m.t.Errorf("servers of %s failed, as %s saw it, or that is not counted", of, at)
 	}
 }
@@ -172,6 +179,7 @@ func TestTwoDatacentersThatOthersCarryFor(t *testing.T) {
 		return nil
 	})
 	m.shows(m.nodes["b"], "c up through t", "federation status")
+	m.shows(m.nodes["b"], ",path=through t", "members", "-wan", "-detailed")
 	m.shows(m.nodes["b"], "Estimated s-b.b <-> s-c.c rtt:", "rtt", "-wan", "s-b.b", "s-c.c")
 	contains(t, "event", m.clients["b"].run(t, 0, "event", "-name=deploy", "-datacenter=c", "1.2.3"), "Event ID: ")
 	proctest.Until(t, patience, "the event of b is known in c", func() error {
@@ -180,6 +188,13 @@ func TestTwoDatacentersThatOthersCarryFor(t *testing.T) {
 		}
 		return nil
 	})
+
+	if _, h := m.asks(m.clients["b"], "/v1/kv/first?dc=c"); !strings.HasPrefix(h.Get("X-Legate-Path"), "t") || h.Get("X-Legate-Datacenter") != "c" {
+		t.Errorf("a client agent of b is answered with %v", h)
+	}
+	if _, h := m.asks(m.clients["b"], "/v1/kv/first?dc=t1"); h.Get("X-Legate-Path") != "" {
+		t.Errorf("of what is reached directly, with %v", h)
+	}
 
 	used := m.through("b", "c")
 	m.cut(used, "c", true)
@@ -223,6 +238,7 @@ func TestTwoDatacentersThatNobodyCarriesFor(t *testing.T) {
 		t.Error("a call of b got to c")
 	}
 	m.shows(m.nodes["b"], "c is unreachable: unreachable from here, reachable from a", "federation status")
+	m.shows(m.nodes["b"], ",path=unreachable from here and reachable from a,", "members", "-wan", "-detailed")
 	until := time.After(40*time.Second - time.Since(began))
 	<-until
 	m.neverFailed("b", "c")

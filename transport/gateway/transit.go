@@ -99,7 +99,7 @@ func (r *Relay) lose(f *flow, why string) {
 	if f.local == nil {
 		return
 	}
-	for _, c := range r.cfg.Endpoint.Remotes() {
+	for _, c := range r.cfg.Endpoint.Remotes("") {
 		if c.Addr.String() == f.local.String() {
 			c.Link.End(why)
 		}
