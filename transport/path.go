@@ -452,8 +452,8 @@ func (e *Endpoint) dropIdle(now time.Time) {
 	var idle []*conn
 	for c := range e.conns {
 		limit := e.cfg.IdleDrop
-		if c.serve.IdleDrop > 0 {
-			limit = c.serve.IdleDrop
+		if c.serve.IdleDrop != nil {
+			limit = c.serve.IdleDrop()
 		}
 		if c.path != nil && c.idle(now) > limit {
 			idle = append(idle, c)

@@ -214,8 +214,8 @@ type Protocol struct {
 	From identity.Direction
 	// PoolSize overrides Config.PoolSize; 0 keeps it.
 	PoolSize int
-	// IdleDrop overrides Config.IdleDrop; 0 keeps it.
-	IdleDrop time.Duration
+	// IdleDrop overrides Config.IdleDrop, asked each time; nil keeps it.
+	IdleDrop func() time.Duration
 }
 
 // Config makes an Endpoint. Zero values of durations and numbers mean the

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,8 +23,7 @@ const (
 	// streamQueue is how many streams wait for memberlist; above it they are
 	// refused.
 	streamQueue = 64
-	// idleDrop is long: in a large pool two members seldom probe each other,
-	// and a probe that must wait for a connection is lost.
+	// idleDrop is long: in a pool that is not large a connection is soon used again, see sparse.go.
 	idleDrop = time.Hour
 )
 
@@ -32,6 +33,7 @@ type quicTransport struct {
 	judge    func([]byte) // sees each packet that comes in
 	refused  func()       // is told of exchanges that claim too much
 	refuse   func(datacenter string) error
+	idle     func() time.Duration
 	behind   func(ctx context.Context, addr string) ([]string, error) // nil without gateways
 	packets  chan *memberlist.Packet
 	streams  chan net.Conn
@@ -51,6 +53,7 @@ func newQUICTransport(e *transport.Endpoint, judge func([]byte), refused func())
 		judge:    judge,
 		refused:  refused,
 		refuse:   func(string) error { return nil },
+		idle:     func() time.Duration { return idleDrop },
 		packets:  make(chan *memberlist.Packet, packetQueue),
 		streams:  make(chan net.Conn, streamQueue),
 		done:     make(chan struct{}),
@@ -70,7 +73,7 @@ func (c *quicTransport) protocol() transport.Protocol {
 			return c.refuse(p.Datacenter)
 		},
 		PoolSize: 1,
-		IdleDrop: idleDrop,
+		IdleDrop: c.idle,
 	}
 }
 
@@ -155,6 +158,32 @@ func (c *quicTransport) WriteToAddress(b []byte, a memberlist.Address) (time.Tim
 	// memberlist may use b again.
 	err := c.endpoint.SendDatagram(target(a), Protocol, append([]byte(nil), b...))
 	return time.Now(), err
+}
+
+var _ Connections = (*quicTransport)(nil)
+
+// Connected implements Connections.
+func (c *quicTransport) Connected(a memberlist.Address) bool {
+	return c.endpoint.Path(target(a), Protocol).Connections > 0
+}
+
+// Anyone implements Connections.
+func (c *quicTransport) Anyone() (memberlist.Address, bool) {
+	list := slices.DeleteFunc(c.endpoint.Remotes(Protocol), func(r transport.Remote) bool { return c.refuse(r.Peer.Datacenter) != nil })
+	if len(list) == 0 {
+		return memberlist.Address{}, false
+	}
+	r := list[rand.IntN(len(list))]
+	return memberlist.Address{Addr: r.Addr.String(), Name: r.Peer.FullName()}, true
+}
+
+// Dial implements Connections.
+func (c *quicTransport) Dial(ctx context.Context, a memberlist.Address) error {
+	if err := c.refuse(datacenterOf(a.Name)); err != nil {
+		return err
+	}
+	_, err := c.endpoint.Reach(ctx, target(a), Protocol)
+	return err
 }
 
 func (c *quicTransport) ended() bool {

@@ -98,6 +98,7 @@ type Pool struct {
 	*gossip.Pool
 	quic    *quicTransport // nil in simulations
 	watch   *observed
+	sparse  *sparse // nil in simulations of a transport without connections
 	refuse  func(datacenter string) error
 	damper  *damper
 	metrics *poolMetrics
@@ -133,15 +134,23 @@ func (p *Pool) start(cfg Config) error {
 	name := FullName(cfg.Self.Name, cfg.Self.Datacenter)
 	watch := newObserved(name, p.metrics)
 	p.watch = watch
+	waited := func(string) time.Duration { return 0 }
 	if cfg.Transport != nil {
 		watch.NodeAwareTransport = cfg.Transport(watch.judge)
 	} else {
 		p.quic = newQUICTransport(cfg.Endpoint, watch.judge, p.metrics.refused.Inc)
 		p.quic.refuse, p.quic.behind = cfg.Refuse, cfg.Behind
+		watch.NodeAwareTransport = p.quic
+	}
+	if c, ok := watch.NodeAwareTransport.(Connections); ok {
+		p.sparse = newSparse(watch.NodeAwareTransport, c)
+		watch.NodeAwareTransport, waited = p.sparse, p.sparse.waitedFor
+	}
+	if p.quic != nil {
+		p.quic.idle = p.sparse.idle
 		if err := cfg.Endpoint.Handle(Protocol, p.quic.protocol()); err != nil {
 			return fmt.Errorf("start WAN gossip: %w", err)
 		}
-		watch.NodeAwareTransport = p.quic
 	}
 	var err error
 	p.Pool, err = gossip.Start(gossip.Config{
@@ -164,6 +173,7 @@ func (p *Pool) start(cfg Config) error {
 		Allowed:          cfg.Allowed,
 		Accept:           accept,
 		DatacenterOf:     datacenterOf,
+		Waited:           waited,
 		OnChange:         func(e Event) { p.changed(cfg, e) },
 		Log:              cfg.Log,
 		Registerer:       cfg.Registerer,
@@ -195,11 +205,16 @@ func (c Config) port() int {
 // keeps count of who fails.
 func (p *Pool) changed(cfg Config, e Event) {
 	for _, m := range e.Members {
+		if p.sparse != nil {
+			p.sparse.has(m.Name, e.Kind != gossip.Leave && e.Kind != gossip.Reap)
+		}
 		switch e.Kind {
 		case gossip.Join:
 			p.watch.cameBack(m.Name)
 			p.metrics.datacenter(datacenterOf(m.Name))
-			cfg.connect(m)
+			if p.sparse == nil || !p.sparse.large() {
+				cfg.connect(m)
+			}
 		case gossip.Fail:
 			p.damper.failed(m.Name, e.At)
 		case gossip.Reap:

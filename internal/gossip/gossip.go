@@ -94,6 +94,9 @@ type Config struct {
 	// DatacenterOf tells a member's datacenter from its name, for metrics; nil if
 	// all are of one.
 	DatacenterOf func(member string) string
+	// Waited is how long the last packet to a member waited for its way, which is no part of
+	// the round trip; nil if none waits.
+	Waited func(member string) time.Duration
 	// Allowed are the networks whose members may join; none means all. The own
 	// address must be in one of them.
 	Allowed []netip.Prefix

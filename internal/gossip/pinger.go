@@ -30,6 +30,7 @@ type pinger struct {
 	dcOf    func(member string) string
 	client  *coordinate.Client
 	metrics *poolMetrics
+	waited  func(member string) time.Duration
 
 	mu    sync.Mutex
 	peers map[string]*probed
@@ -66,7 +67,11 @@ func newPinger(cfg *Config, m *poolMetrics) (*pinger, error) {
 		of = func(string) string { return cfg.Tags[tagDatacenter] }
 	}
 	m.probesOf(of(cfg.NodeName))
-	return &pinger{self: cfg.NodeName, dcOf: of, client: client, metrics: m, peers: map[string]*probed{}}, nil
+	waited := cfg.Waited
+	if waited == nil {
+		waited = func(string) time.Duration { return 0 }
+	}
+	return &pinger{self: cfg.NodeName, dcOf: of, client: client, metrics: m, waited: waited, peers: map[string]*probed{}}, nil
 }
 
 // AckPayload implements memberlist.PingDelegate.
@@ -74,6 +79,7 @@ func (p *pinger) AckPayload() []byte { return encodeCoordinate(p.client.GetCoord
 
 // NotifyPingComplete implements memberlist.PingDelegate.
 func (p *pinger) NotifyPingComplete(other *memberlist.Node, rtt time.Duration, payload []byte) {
+	rtt -= p.waited(other.Name)
 	c, err := decodeCoordinate(payload)
 	if err == nil {
 		_, err = p.client.Update(other.Name, c, rtt)

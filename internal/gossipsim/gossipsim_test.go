@@ -125,6 +125,30 @@ func TestDatacentersThatCannotReachEachOtherStayMembers(t *testing.T) {
 	t.Errorf("two datacenters cannot reach each other, nothing else is broken: %+v", c)
 }
 
+// losePart cuts a tenth of the links, and asserts that nobody takes another for failed because of it.
+func losePart(t *testing.T, datacenters, servers int, d time.Duration) (p Partial) {
+	t.Helper()
+	simulate(t, bad(planetLabHosts(t, datacenters), servers), func(t *testing.T, f *Federation) {
+		var err error
+		if p, err = LosePart(f, 0.1); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Watch(f, d); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Logf("%+v", p)
+	if p.After.Failures > 0 || p.Calm.Failures > 0 {
+		t.Errorf("%d of %d links are missing: %d live servers failed at first, %d later", p.Missing, p.Links, p.After.Failures, p.Calm.Failures)
+	}
+	if p.Calm.Suspicions > float64(p.Servers)*d.Hours() {
+		t.Errorf("%.0f suspicions in %v, of %d servers", p.Calm.Suspicions, d, p.Servers)
+	}
+	return p
+}
+
+func TestMissingLinksAreNoFailures(t *testing.T) { losePart(t, 20, 2, hour()) }
+
 func TestFlappingServerIsDampedUntilItIsStable(t *testing.T) {
 	simulate(t, Spec{RoundTrips: planetLabHosts(t, 4), Servers: 2}, func(t *testing.T, f *Federation) {
 		flapping, witness := f.Servers[1], f.Servers[6]

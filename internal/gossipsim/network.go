@@ -1,7 +1,9 @@
 package gossipsim
 
 import (
+	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/legate-project/legate/internal/wanem"
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/wan"
 )
 
 const (
@@ -24,6 +27,9 @@ const (
 	window = 32
 	// handshake is how long a dial to where nothing comes back takes.
 	handshake = 5 * time.Second
+
+	// idleDrop is after how long without use a connection is closed in a large pool.
+	idleDrop = time.Minute
 
 	packetQueue = 1024
 	streamQueue = 64
@@ -39,10 +45,11 @@ type network struct {
 	model *wanem.Model
 	ends  map[string]*end // by address
 	large int             // packets that were refused for their size
+	uses  *uses
 }
 
 func newNetwork(seed uint64) *network {
-	return &network{model: wanem.NewModel(seed), ends: map[string]*end{}}
+	return &network{model: wanem.NewModel(seed), ends: map[string]*end{}, uses: newUses()}
 }
 
 // end is memberlist's transport of one server.
@@ -58,12 +65,13 @@ type end struct {
 	sent   Traffic
 	frozen bool // nothing comes in or goes out
 	closed bool
+	recent map[*end]time.Time // when something was last said to another one, or by it
 }
 
 var _ memberlist.NodeAwareTransport = (*end)(nil)
 
 func (n *network) listen(site string, addr netip.AddrPort) *end {
-	e := &end{n: n, site: site, addr: addr, packets: make(chan *memberlist.Packet, packetQueue), streams: make(chan net.Conn, streamQueue)}
+	e := &end{n: n, site: site, addr: addr, packets: make(chan *memberlist.Packet, packetQueue), streams: make(chan net.Conn, streamQueue), recent: map[*end]time.Time{}}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.ends[addr.String()] = e
@@ -107,6 +115,9 @@ func (e *end) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) 
 	if to == nil {
 		return now, nil
 	}
+	if !link.Cut {
+		e.n.uses.used(e, to, now)
+	}
 	fate, wait := e.n.model.Throw(link)
 	if fate != wanem.Arrives {
 		return now, nil
@@ -141,6 +152,7 @@ func (e *end) transfer(addr string, size int) (time.Duration, bool) {
 	if to == nil || link.Cut {
 		return 0, false
 	}
+	e.n.uses.used(e, to, time.Now())
 	packets := (size + segment - 1) / segment
 	e.count(packets, size)
 	to.count(packets/2+1, 0) // acknowledgements
@@ -177,6 +189,70 @@ func (e *end) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (n
 	default:
 		return nil, fmt.Errorf("reach %s: too many streams", a.Addr)
 	}
+}
+
+var _ wan.Connections = (*end)(nil)
+
+// connected reports whether QUIC would have a connection; the network's mutex is held.
+func (e *end) connected(to *end) bool {
+	at, ok := e.recent[to]
+	return ok && time.Since(at) < idleDrop && !to.closed && (to.site == e.site || !e.n.model.Link(e.site, to.site).Cut)
+}
+
+// Connected implements wan.Connections.
+func (e *end) Connected(a memberlist.Address) bool {
+	e.n.mu.Lock()
+	defer e.n.mu.Unlock()
+	to := e.n.ends[a.Addr]
+	return to != nil && e.connected(to)
+}
+
+// Anyone implements wan.Connections.
+func (e *end) Anyone() (memberlist.Address, bool) {
+	e.n.mu.Lock()
+	defer e.n.mu.Unlock()
+	var all []*end
+	for to, at := range e.recent {
+		switch {
+		case e.connected(to):
+			all = append(all, to)
+		case time.Since(at) > idleDrop:
+			delete(e.recent, to)
+		}
+	}
+	if len(all) == 0 {
+		return memberlist.Address{}, false
+	}
+	return memberlist.Address{Addr: all[rand.IntN(len(all))].addr.String()}, true
+}
+
+// Dial implements wan.Connections: a round trip, and another for each packet of its handshake that is
+// lost.
+func (e *end) Dial(ctx context.Context, a memberlist.Address) error {
+	e.n.mu.Lock()
+	to, link := e.reaches(a.Addr)
+	wait, lost := link.RTT, true
+	for to != nil && lost && !link.Cut {
+		there, _ := e.n.model.Throw(link)
+		back, _ := e.n.model.Throw(link)
+		if lost = there != wanem.Arrives || back != wanem.Arrives; lost {
+			wait += 2*link.RTT + time.Second/3
+		}
+	}
+	e.n.mu.Unlock()
+	if to == nil || link.Cut {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(wait):
+	}
+	e.n.mu.Lock()
+	defer e.n.mu.Unlock()
+	e.n.uses.used(e, to, time.Now())
+	return nil
 }
 
 // WriteTo implements memberlist.Transport.

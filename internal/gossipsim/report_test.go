@@ -26,6 +26,7 @@ func TestReport(t *testing.T) {
 	reportRoundTrips(t, &out)
 	reportNews(t, &out)
 	reportChurn(t, &out)
+	reportPartial(t, &out)
 	if t.Failed() {
 		return
 	}
@@ -64,6 +65,27 @@ func reportChurn(t *testing.T, out *strings.Builder) {
 	out.WriteString("\n### Churn, 24h0m0s\n\n| datacenters | servers | killed, restarted, left or cut off for minutes | live servers taken for failed | longest that a live server was not known as alive | lost for good |\n|---|---|---|---|---|---|\n")
 	c := churn(t, 20, 6, day)
 	fmt.Fprintf(out, "| 20 | %d | %d | %d | %v | %d |\n", c.Servers, c.Events, c.False, c.Longest, len(c.Lost))
+}
+
+func reportPartial(t *testing.T, out *strings.Builder) {
+	t.Helper()
+	out.WriteString(partialHead)
+	for _, c := range []struct{ datacenters, servers int }{{20, 3}, {200, 5}} {
+		out.WriteString(losePart(t, c.datacenters, c.servers, 10*time.Minute).row(c.datacenters))
+	}
+}
+
+const partialHead = "\n### A tenth of the links is missing, 10m0s\n\n| datacenters | servers | links missing | live servers failed, suspicions in the 5 min after they were lost | in the 10 min after that | bytes/s, packets/s a server | connections a server, opened a minute, closed after 1 min | 2 min | 10 min | 1 h without use |\n|---|---|---|---|---|---|---|---|---|---|\n"
+
+func (p Partial) row(datacenters int) string {
+	row := fmt.Sprintf("| %d | %d | %d of %d | %d, %.0f | %d, %.0f | %.0f, %.1f |", datacenters, p.Servers, p.Missing, p.Links,
+		p.After.Failures, p.After.Suspicions, p.Calm.Failures, p.Calm.Suspicions, p.Bytes, p.Packets)
+	for _, idle := range idleTimes() {
+		c := p.Connections[idle]
+		// Each connection has two ends.
+		row += fmt.Sprintf(" %.0f, %.1f |", 2*c.Open.Seconds()/p.Time.Seconds()/float64(p.Servers), 2*float64(c.Opened)/p.Time.Minutes()/float64(p.Servers))
+	}
+	return row + "\n"
 }
 
 func reportCalm(t *testing.T, out *strings.Builder) {

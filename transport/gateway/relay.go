@@ -174,7 +174,7 @@ func New(cfg Config) (*Relay, error) {
 	r := &Relay{cfg: cfg, log: cfg.Log.With("component", "gateway"), group: lifecycle.New("gateway"),
 		sessions: map[transport.Link]*session{}, registered: map[string]*session{}, silent: map[string]time.Time{}, measured: map[pair]measured{}, used: map[string]string{}, again: make(chan struct{}, 1)}
 	r.metrics = newMetrics(cfg.Registerer, r)
-	err := cfg.Endpoint.Handle(Protocol, transport.Protocol{Answer: r.answer, Admit: r.admit, Gateways: true, PoolSize: 1, IdleDrop: sessionIdle})
+	err := cfg.Endpoint.Handle(Protocol, transport.Protocol{Answer: r.answer, Admit: r.admit, Gateways: true, PoolSize: 1, IdleDrop: func() time.Duration { return sessionIdle }})
 	if err == nil {
 		err = r.group.Go("sweep", r.sweep)
 	}
