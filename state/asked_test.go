@@ -115,6 +115,7 @@ func Asked() map[string][]Asking {
 		"replication.set":      leaders(&replication.SetRequest{}),
 		"replication.follow":   leaders(&replication.FollowRequest{}),
 		"session.create":       one(&session.CreateRequest{Session: session.Session{Node: "n1"}}, `session "n1" { policy = "write" }`),
+		"session.bind":         one(&session.CreateRequest{Session: session.Session{Node: "n1", NodeDatacenter: "dc2"}}, `session "n1" { policy = "write" }`),
 		"session.destroy":      one(&session.DestroyRequest{ID: "id-1"}, `session "n1" { policy = "write" }`),
 		"session.expire":       leaders(&session.ExpireRequest{Sessions: []session.Expiry{{ID: "id-1"}}}),
 		"session.get":          one(&session.IDRequest{ID: "id-1"}, `session "n1" { policy = "read" }`),

@@ -137,6 +137,7 @@ func TestWhatIsStoredDecides(t *testing.T) {
 		"the session goes":                   {&session.Destroy, &session.DestroyRequest{ID: "id-1"}, []string{"session:n1"}},
 		"a session is made":                  {&session.Create, &session.CreateRequest{Session: session.Session{Node: "n1"}}, []string{"session:n1"}},
 		"a session, the node spelt apart":    {&session.Create, &session.CreateRequest{Session: session.Session{Node: "N1"}}, []string{"session:N1", "session:n1"}},
+		"a session of another datacenter":    {&session.Bind, &session.CreateRequest{Session: session.Session{Node: "N1", NodeDatacenter: "dc2"}}, []string{"session:N1"}},
 		"its check goes, by its name":        {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", CheckID: "c-w1"}, []string{web}},
 		"the node's check goes":              {&catalog.Deregister, &catalog.DeregisterRequest{Node: "n1", CheckID: catalog.SerfHealth}, []string{node}},
 		"a query comes":                      {&query.Create, &query.SetRequest{Query: query.Query{Name: "r", Service: query.Service{Service: "web"}}}, []string{"query:r"}},

@@ -64,6 +64,7 @@ func commands() []row {
 			command(38, &kv.Copy, kv.ApplyCopy),
 			command(40, &failover.Set, failover.ApplySet),
 			command(41, &failover.Delete, failover.ApplyDelete),
+			command(42, &session.Bind, session.ApplyBind),
 		),
 		// A snapshot may hold rows of any level that this build knows.
 		ofLevel(version.Level,

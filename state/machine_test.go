@@ -48,6 +48,8 @@ func samples() map[string]msgp.Marshaler {
 		"state.collect":      &CollectRequest{UpTo: 7},
 		"session.create": &session.CreateRequest{Session: session.Session{ID: "i", Name: "s", Node: "n", LockDelay: 1, Behavior: session.Delete, TTL: "10s",
 			NodeChecks: []string{"c"}, ServiceChecks: []session.ServiceCheck{{ID: "c-web", Namespace: "ns"}}, CreateIndex: 2, ModifyIndex: 3}},
+		"session.bind": &session.CreateRequest{Session: session.Session{ID: "i", Name: "s", Node: "n", NodeDatacenter: "dc1", LockDelay: 1, Behavior: session.Release,
+			NodeChecks: []string{"c"}, CreateIndex: 2, ModifyIndex: 3}},
 		"session.destroy": &session.DestroyRequest{ID: "i", Clock: 4},
 		"session.expire":  &session.ExpireRequest{Sessions: []session.Expiry{{ID: "i", CreateIndex: 2}}, Clock: 5},
 		"kv.pass":         &kv.PassRequest{Clock: 6},

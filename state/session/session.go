@@ -44,11 +44,14 @@ type ServiceCheck struct {
 }
 
 // Session is a session: it lives as long as its node, its checks and its TTL
-// let it.
+// let it. The node may be one of another datacenter: see Bind.
 type Session struct {
 	ID   string
 	Name string
 	Node string
+	// NodeDatacenter is where the node is, if that is another datacenter than the
+	// session's; else empty.
+	NodeDatacenter string `json:",omitempty" msg:",omitempty"`
 	// LockDelay is for how long nobody can lock the keys that were held when the
 	// session was invalidated; nanoseconds in JSON.
 	LockDelay time.Duration
@@ -139,12 +142,20 @@ var ListNode = op.Read[NodeRequest, Sessions]{Name: "session.node", Authorize: l
 
 // Operations lists what this package declares.
 func Operations() []op.Operation {
-	return []op.Operation{&Create, &Destroy, &Expire, &Renew, &Get, &List, &ListNode}
+	return []op.Operation{&Create, &Bind, &Destroy, &Expire, &Renew, &Get, &List, &ListNode}
 }
 
 var (
-	byNode  = storage.NewIndex(1, "session-node", func(s *Session) [][]byte { return [][]byte{nodeKey(s.Node)} })
+	byNode = storage.NewIndex(1, "session-node", func(s *Session) [][]byte {
+		if s.NodeDatacenter != "" { // a node of that name here is another one
+			return nil
+		}
+		return [][]byte{nodeKey(s.Node)}
+	})
 	byCheck = storage.NewIndex(2, "session-check", func(s *Session) [][]byte {
+		if s.NodeDatacenter != "" {
+			return nil
+		}
 		var keys [][]byte
 		for id := range s.checks {
 			keys = append(keys, checkKey(s.Node, id))
@@ -152,13 +163,19 @@ var (
 		return keys
 	})
 	withTTL = storage.NewIndex(3, "session-ttl", func(s *Session) [][]byte {
-		if s.TTL == "" {
+		if !s.Timed() {
 			return nil
 		}
 		return [][]byte{{}}
 	})
+	abroad = storage.NewIndex(4, "session-abroad", func(s *Session) [][]byte {
+		if s.NodeDatacenter == "" {
+			return nil
+		}
+		return [][]byte{storage.Key(s.NodeDatacenter, strings.ToLower(s.Node))}
+	})
 
-	sessions = storage.NewTable(8, "sessions", byNode, byCheck, withTTL)
+	sessions = storage.NewTable(8, "sessions", byNode, byCheck, withTTL, abroad)
 	axis     = storage.NewTable[Axis](9, "axis")
 )
 
@@ -179,6 +196,10 @@ func (s *Session) checks(yield func(string) bool) {
 		}
 	}
 }
+
+// Timed reports whether the session ends by itself after a time in which nobody stood
+// up for it.
+func (s *Session) Timed() bool { return s.TTL != "" || s.NodeDatacenter != "" }
 
 // Lifetime is the TTL of the session; 0 for none.
 func (s *Session) Lifetime() time.Duration {
@@ -227,7 +248,13 @@ func filterSessions(a rules.Authorizer, list *Sessions) bool {
 }
 
 func prepareCreate(l op.Leader, r *CreateRequest) error {
-	s := &r.Session
+	if dc := r.Session.NodeDatacenter; dc != "" {
+		return op.Errorf(op.CodeInvalid, "session.create is for nodes of the session's own datacenter, session.bind for those of datacenter %.64q", dc)
+	}
+	return prepare(l, &r.Session)
+}
+
+func prepare(l op.Leader, s *Session) error {
 	if s.Node == "" {
 		return op.Errorf(op.CodeInvalid, "Must provide Node")
 	}
@@ -324,7 +351,7 @@ func OnCheck(r storage.Reader, node, check string) (Sessions, error) {
 	return collect(byCheck, r, checkKey(node, check))
 }
 
-// WithTTL returns the sessions that have a TTL.
+// WithTTL returns the sessions that end by themselves: see Session.Timed.
 func WithTTL(r storage.Reader) (Sessions, error) { return collect(withTTL, r, nil) }
 
 func collect(ix *storage.Index[Session, *Session], r storage.Reader, prefix []byte) (Sessions, error) {
@@ -342,6 +369,7 @@ func collect(ix *storage.Index[Session, *Session], r storage.Reader, prefix []by
 // the checks is critical.
 func ApplyCreate(tx *storage.Txn, r *CreateRequest) (*CreateResult, error) {
 	s := r.Session
+	s.NodeDatacenter = "" // it means nothing in this command
 	n, err := catalog.FindNode(tx, &catalog.Node{Node: s.Node})
 	if err != nil {
 		return nil, err
@@ -353,6 +381,10 @@ func ApplyCreate(tx *storage.Txn, r *CreateRequest) (*CreateResult, error) {
 	if err := Stands(tx, &s); err != nil {
 		return nil, err
 	}
+	return add(tx, s)
+}
+
+func add(tx *storage.Txn, s Session) (*CreateResult, error) {
 	old, err := Find(tx, s.ID)
 	if err != nil {
 		return nil, err
@@ -369,14 +401,23 @@ func ApplyCreate(tx *storage.Txn, r *CreateRequest) (*CreateResult, error) {
 func Stands(r storage.Reader, s *Session) error {
 	for id := range s.checks {
 		c, err := catalog.FindCheck(r, s.Node, id)
-		switch {
-		case err != nil:
-			return err
-		case c == nil:
-			return op.Errorf(op.CodeConflict, "Missing check '%s' registration", id)
-		case c.Status == catalog.Critical:
-			return op.Errorf(op.CodeConflict, "Check '%s' is in critical state", id)
+		if err == nil {
+			err = passes(id, c)
 		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// passes returns a *op.Error unless a session may depend on the check.
+func passes(id string, c *catalog.Check) error {
+	switch {
+	case c == nil:
+		return op.Errorf(op.CodeConflict, "Missing check '%s' registration", id)
+	case c.Status == catalog.Critical:
+		return op.Errorf(op.CodeConflict, "Check '%s' is in critical state", id)
 	}
 	return nil
 }

@@ -667,64 +667,82 @@ func (z ServiceCheck) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Session) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 10
-	// string "ID"
-	o = append(o, 0x8a, 0xa2, 0x49, 0x44)
-	o = msgp.AppendString(o, z.ID)
-	// string "Name"
-	o = append(o, 0xa4, 0x4e, 0x61, 0x6d, 0x65)
-	o = msgp.AppendString(o, z.Name)
-	// string "Node"
-	o = append(o, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
-	o = msgp.AppendString(o, z.Node)
-	// string "LockDelay"
-	o = append(o, 0xa9, 0x4c, 0x6f, 0x63, 0x6b, 0x44, 0x65, 0x6c, 0x61, 0x79)
-	o = msgp.AppendDuration(o, z.LockDelay)
-	// string "Behavior"
-	o = append(o, 0xa8, 0x42, 0x65, 0x68, 0x61, 0x76, 0x69, 0x6f, 0x72)
-	o = msgp.AppendString(o, z.Behavior)
-	// string "TTL"
-	o = append(o, 0xa3, 0x54, 0x54, 0x4c)
-	o = msgp.AppendString(o, z.TTL)
-	// string "NodeChecks"
-	o = append(o, 0xaa, 0x4e, 0x6f, 0x64, 0x65, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x73)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.NodeChecks)))
-	for za0001 := range z.NodeChecks {
-		o = msgp.AppendString(o, z.NodeChecks[za0001])
+	// check for omitted fields
+	zb0001Len := uint32(11)
+	var zb0001Mask uint16 /* 11 bits */
+	_ = zb0001Mask
+	if z.NodeDatacenter == "" {
+		zb0001Len--
+		zb0001Mask |= 0x8
 	}
-	// string "ServiceChecks"
-	o = append(o, 0xad, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x73)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.ServiceChecks)))
-	for za0002 := range z.ServiceChecks {
-		// check for omitted fields
-		zb0002Len := uint32(2)
-		var zb0002Mask uint8 /* 2 bits */
-		_ = zb0002Mask
-		if z.ServiceChecks[za0002].Namespace == "" {
-			zb0002Len--
-			zb0002Mask |= 0x2
-		}
-		// variable map header, size zb0002Len
-		o = append(o, 0x80|uint8(zb0002Len))
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
 
-		// skip if no fields are to be emitted
-		if zb0002Len != 0 {
-			// string "ID"
-			o = append(o, 0xa2, 0x49, 0x44)
-			o = msgp.AppendString(o, z.ServiceChecks[za0002].ID)
-			if (zb0002Mask & 0x2) == 0 { // if not omitted
-				// string "Namespace"
-				o = append(o, 0xa9, 0x4e, 0x61, 0x6d, 0x65, 0x73, 0x70, 0x61, 0x63, 0x65)
-				o = msgp.AppendString(o, z.ServiceChecks[za0002].Namespace)
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "ID"
+		o = append(o, 0xa2, 0x49, 0x44)
+		o = msgp.AppendString(o, z.ID)
+		// string "Name"
+		o = append(o, 0xa4, 0x4e, 0x61, 0x6d, 0x65)
+		o = msgp.AppendString(o, z.Name)
+		// string "Node"
+		o = append(o, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
+		o = msgp.AppendString(o, z.Node)
+		if (zb0001Mask & 0x8) == 0 { // if not omitted
+			// string "NodeDatacenter"
+			o = append(o, 0xae, 0x4e, 0x6f, 0x64, 0x65, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
+			o = msgp.AppendString(o, z.NodeDatacenter)
+		}
+		// string "LockDelay"
+		o = append(o, 0xa9, 0x4c, 0x6f, 0x63, 0x6b, 0x44, 0x65, 0x6c, 0x61, 0x79)
+		o = msgp.AppendDuration(o, z.LockDelay)
+		// string "Behavior"
+		o = append(o, 0xa8, 0x42, 0x65, 0x68, 0x61, 0x76, 0x69, 0x6f, 0x72)
+		o = msgp.AppendString(o, z.Behavior)
+		// string "TTL"
+		o = append(o, 0xa3, 0x54, 0x54, 0x4c)
+		o = msgp.AppendString(o, z.TTL)
+		// string "NodeChecks"
+		o = append(o, 0xaa, 0x4e, 0x6f, 0x64, 0x65, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x73)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.NodeChecks)))
+		for za0001 := range z.NodeChecks {
+			o = msgp.AppendString(o, z.NodeChecks[za0001])
+		}
+		// string "ServiceChecks"
+		o = append(o, 0xad, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x73)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.ServiceChecks)))
+		for za0002 := range z.ServiceChecks {
+			// check for omitted fields
+			zb0002Len := uint32(2)
+			var zb0002Mask uint8 /* 2 bits */
+			_ = zb0002Mask
+			if z.ServiceChecks[za0002].Namespace == "" {
+				zb0002Len--
+				zb0002Mask |= 0x2
+			}
+			// variable map header, size zb0002Len
+			o = append(o, 0x80|uint8(zb0002Len))
+
+			// skip if no fields are to be emitted
+			if zb0002Len != 0 {
+				// string "ID"
+				o = append(o, 0xa2, 0x49, 0x44)
+				o = msgp.AppendString(o, z.ServiceChecks[za0002].ID)
+				if (zb0002Mask & 0x2) == 0 { // if not omitted
+					// string "Namespace"
+					o = append(o, 0xa9, 0x4e, 0x61, 0x6d, 0x65, 0x73, 0x70, 0x61, 0x63, 0x65)
+					o = msgp.AppendString(o, z.ServiceChecks[za0002].Namespace)
+				}
 			}
 		}
+		// string "CreateIndex"
+		o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
+		o = msgp.AppendUint64(o, z.CreateIndex)
+		// string "ModifyIndex"
+		o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
+		o = msgp.AppendUint64(o, z.ModifyIndex)
 	}
-	// string "CreateIndex"
-	o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
-	o = msgp.AppendUint64(o, z.CreateIndex)
-	// string "ModifyIndex"
-	o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
-	o = msgp.AppendUint64(o, z.ModifyIndex)
 	return
 }
 
@@ -766,6 +784,12 @@ func (z *Session) UnmarshalMsg(bts []byte) (o []byte, err error) {
 			z.Node, bts, err = msgp.ReadStringBytes(bts)
 			if err != nil {
 				err = msgp.WrapError(err, "Node")
+				return
+			}
+		case "NodeDatacenter":
+			z.NodeDatacenter, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "NodeDatacenter")
 				return
 			}
 		case "LockDelay":
@@ -891,7 +915,7 @@ func (z *Session) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Session) Msgsize() (s int) {
-	s = 1 + 3 + msgp.StringPrefixSize + len(z.ID) + 5 + msgp.StringPrefixSize + len(z.Name) + 5 + msgp.StringPrefixSize + len(z.Node) + 10 + msgp.DurationSize + 9 + msgp.StringPrefixSize + len(z.Behavior) + 4 + msgp.StringPrefixSize + len(z.TTL) + 11 + msgp.ArrayHeaderSize
+	s = 1 + 3 + msgp.StringPrefixSize + len(z.ID) + 5 + msgp.StringPrefixSize + len(z.Name) + 5 + msgp.StringPrefixSize + len(z.Node) + 15 + msgp.StringPrefixSize + len(z.NodeDatacenter) + 10 + msgp.DurationSize + 9 + msgp.StringPrefixSize + len(z.Behavior) + 4 + msgp.StringPrefixSize + len(z.TTL) + 11 + msgp.ArrayHeaderSize
 	for za0001 := range z.NodeChecks {
 		s += msgp.StringPrefixSize + len(z.NodeChecks[za0001])
 	}
