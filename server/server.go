@@ -25,6 +25,7 @@ import (
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
 	"github.com/legate-project/legate/op/transfer"
+	"github.com/legate-project/legate/server/abroad"
 	"github.com/legate-project/legate/server/access"
 	"github.com/legate-project/legate/server/clocks"
 	"github.com/legate-project/legate/server/copies"
@@ -44,6 +45,7 @@ import (
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/autopilot"
+	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/storage"
 	"github.com/legate-project/legate/wan"
 )
@@ -182,6 +184,7 @@ type Server struct {
 	leader     *leader.Duties
 	copies     *copies.Copies
 	replicas   *replicas.Replicas
+	abroad     *abroad.Nodes
 	votes      *votes.Votes
 	queries    *queries.Executor
 	logins     *login.Logins
@@ -225,6 +228,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.abroad = abroad.New(abroad.Config{Datacenter: cfg.Datacenter, State: cfg.State, Leader: func() abroad.Leader { return s.leader }, Log: s.log, Registerer: cfg.Registerer})
 	s.leader = leader.New(s.leaderConfig())
 	s.queries = queries.New(site{s}, queries.Config{Datacenter: cfg.Datacenter, Authorizer: s.access.Authorizer, Results: kept, Near: s.near,
 		Group: s.group, Log: s.log, Registerer: cfg.Registerer})
@@ -246,7 +250,9 @@ func (s *Server) leaderConfig() leader.Config {
 		Datacenter: c.Datacenter, NodeName: c.NodeName, NodeID: c.NodeID, Expect: c.Expect,
 		CoordinatePeriod: c.CoordinatePeriod, ReconcilePeriod: c.ReconcilePeriod,
 		TombstoneTTL: c.TombstoneTTL, TombstonePeriod: c.TombstonePeriod, SessionTTLMin: c.SessionTTLMin,
-		AccessControl: c.Access.Enabled, AtHome: s.copies.AtHome, Tasks: map[string]func(context.Context){"home": s.copies.Keep, "copies": s.copies.Follow, "replication": s.replicas.Run, "autopilot": s.votes.Run},
+		AccessControl: c.Access.Enabled, AtHome: s.copies.AtHome, Tasks: map[string]func(context.Context){"home": s.copies.Keep, "copies": s.copies.Follow, "replication": s.replicas.Run, "autopilot": s.votes.Run,
+			"nodes abroad": s.abroad.Run},
+		Conditions:        map[string]func(context.Context, any) error{session.Bind.Name: s.abroad.Admit},
 		InitialManagement: c.Access.InitialManagement, BootstrapReset: c.Access.BootstrapReset,
 		State: c.State, Machine: s.machine, Transport: c.Transport, Authorizer: s.access.Authorizer, Log: s.log, Registerer: c.Registerer,
 	}
@@ -281,6 +287,7 @@ func (s *Server) Start(p Dependencies) error {
 	if s.wan != nil {
 		s.copies.Connect(copies.Links{Federation: s.federation, Calls: s.remote, Follow: p.Global})
 		s.replicas.Connect(replicas.Links{Calls: s, Follow: p.Global})
+		s.abroad.Connect(s.views)
 		s.own = directory.NewOwn(s.cfg.State, s.log)
 	}
 	if err := s.leader.Start(s.raft, s.lan); err != nil {

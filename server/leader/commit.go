@@ -29,6 +29,11 @@ func (d *Duties) Commit(ctx context.Context, a rules.Authorizer, call *op.Call, 
 	if err := d.known(o); err != nil {
 		return nil, err
 	}
+	if holds := d.cfg.Conditions[o.OpName()]; holds != nil {
+		if err := holds(ctx, request); err != nil {
+			return nil, err
+		}
+	}
 	call.Changed()
 	body, err := call.Body()
 	if err != nil {

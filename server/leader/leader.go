@@ -72,6 +72,9 @@ type Config struct {
 	AtHome func() bool
 	// Tasks are what else is done while this server leads, by name.
 	Tasks map[string]func(context.Context)
+	// Conditions are asked before a command is replicated, by the name of its operation and
+	// with its request: what it needs beyond what is stored here. An error refuses it.
+	Conditions map[string]func(ctx context.Context, request any) error
 	// InitialManagement is the secret of a management token that is always there; "" for
 	// none. Never logged.
 	InitialManagement string

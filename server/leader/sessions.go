@@ -118,6 +118,20 @@ func (d *Duties) expireSessions(ctx context.Context, r *reign, now time.Time) {
 	}
 }
 
+// Vouch has sessions without a TTL live on: at that moment the datacenter of their node
+// said that it and its checks are there.
+func (d *Duties) Vouch(list []session.Expiry, at time.Time) {
+	if r := d.reigning.Load(); r != nil {
+		r.timers.vouch(list, at)
+	}
+}
+
+// EndSessions ends sessions, at most session.MaxExpiries, whose node or checks are gone.
+func (d *Duties) EndSessions(ctx context.Context, list []session.Expiry) error {
+	_, _, err := session.Expire.Call(ctx, d.Self(), op.Header{}, &session.ExpireRequest{Sessions: list, Clock: d.clock()})
+	return err
+}
+
 // passDelays forgets lock-delays that are over and notes how far time has got,
 // as long as there are any.
 func (d *Duties) passDelays(ctx context.Context) {
@@ -155,7 +169,7 @@ func (d *Duties) renewSession(_ context.Context, h op.Header, req *session.IDReq
 	if err := rules.Require(a, rules.Session, rules.Write, found.Node); err != nil {
 		return nil, err
 	}
-	if found.TTL == "" {
+	if !found.Timed() {
 		return found, nil
 	}
 	switch r.timers.renew(found, time.Now()) {

@@ -63,6 +63,9 @@ func (t *sessionTimers) keep(list session.Sessions, now time.Time) {
 // start is called under t.mu.
 func (t *sessionTimers) start(s *session.Session, now time.Time) {
 	timer := &sessionTimer{Expiry: session.Expiry{ID: s.ID, CreateIndex: s.CreateIndex}, life: graceTTLs * s.Lifetime()}
+	if s.TTL == "" {
+		timer.life = session.Unvouched
+	}
 	timer.ends = now.Add(timer.life)
 	t.byID[s.ID] = timer
 	heap.Push(&t.order, timer)
@@ -83,6 +86,22 @@ func (t *sessionTimers) renew(s *session.Session, now time.Time) renewal {
 	timer.ends = now.Add(timer.life)
 	heap.Fix(&t.order, timer.at)
 	return renewed
+}
+
+// vouch has the sessions live on for as long from a moment on as they do without a word.
+func (t *sessionTimers) vouch(list []session.Expiry, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range list {
+		timer := t.byID[e.ID]
+		if timer == nil || timer.ending { // nothing is counted yet, or it is too late
+			continue
+		}
+		if ends := at.Add(timer.life); ends.After(timer.ends) {
+			timer.ends = ends
+			heap.Fix(&t.order, timer.at)
+		}
+	}
 }
 
 // restart gives every session its whole time again.
