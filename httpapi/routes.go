@@ -41,7 +41,7 @@ func Routes(c Config) []rest.Route {
 		(&coordinate.API{Caller: c.Caller}).Routes(),
 		(&operator.API{Caller: c.Caller}).Routes(),
 		fails.Routes(),
-		(&session.API{Caller: c.Caller, NodeName: c.NodeName}).Routes(),
+		(&session.API{Caller: c.Caller, NodeName: c.NodeName, Datacenter: c.Datacenter}).Routes(),
 		(&query.API{Caller: c.Caller, NodeName: c.NodeName, Datacenter: c.Datacenter}).Routes(),
 		(&event.API{Caller: c.Caller, Events: c.Events, Datacenter: c.Datacenter}).Routes(),
 		(&snapshot.API{Source: c.Snapshots}).Routes(),

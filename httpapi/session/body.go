@@ -47,23 +47,28 @@ func (d *LockDelay) UnmarshalJSON(b []byte) error {
 
 // Session is what a client sends to make a session. Nil is what it left out.
 type Session struct {
-	Name          string
-	Node          string
-	LockDelay     *LockDelay
-	Behavior      string
-	TTL           string
-	NodeChecks    []string
-	Checks        []string // the old name of NodeChecks
-	ServiceChecks []session.ServiceCheck
+	Name string
+	Node string
+	// NodeDatacenter is where the node is; "" where the session is.
+	NodeDatacenter string
+	LockDelay      *LockDelay
+	Behavior       string
+	TTL            string
+	NodeChecks     []string
+	Checks         []string // the old name of NodeChecks
+	ServiceChecks  []session.ServiceCheck
 }
 
-// Session fills in what the client left out: the node is this one, its check
-// what gossip says of it.
-func (b *Session) Session(node string) session.Session {
-	s := session.Session{Name: b.Name, Node: b.Node, LockDelay: session.DefaultLockDelay, Behavior: b.Behavior, TTL: b.TTL,
+// Session fills in what the client left out of a session of the datacenter dc: the node
+// is this one, its check what gossip says of it.
+func (b *Session) Session(a *API, dc string) session.Session {
+	s := session.Session{Name: b.Name, Node: b.Node, NodeDatacenter: b.NodeDatacenter, LockDelay: session.DefaultLockDelay, Behavior: b.Behavior, TTL: b.TTL,
 		NodeChecks: b.NodeChecks, ServiceChecks: b.ServiceChecks}
-	if s.Node == "" {
-		s.Node = node
+	if s.Node == "" && (s.NodeDatacenter == "" || s.NodeDatacenter == a.Datacenter) {
+		s.Node, s.NodeDatacenter = a.NodeName, a.Datacenter
+	}
+	if s.NodeDatacenter == dc {
+		s.NodeDatacenter = ""
 	}
 	if b.LockDelay != nil {
 		s.LockDelay = time.Duration(*b.LockDelay)

@@ -3,6 +3,7 @@ package session
 
 import (
 	"bytes"
+	"cmp"
 	"net/http"
 
 	"github.com/legate-project/legate/httpapi/rest"
@@ -13,8 +14,8 @@ import (
 // API is what the area depends on.
 type API struct {
 	Caller op.Caller
-	// NodeName is the node of sessions that name none.
-	NodeName string
+	// NodeName is the node of sessions that name none, Datacenter where it is.
+	NodeName, Datacenter string
 }
 
 // Routes returns the rows of the area.
@@ -44,8 +45,12 @@ func (a *API) create(x *rest.Exchange) error {
 			return err
 		}
 	}
-	req := &session.CreateRequest{Session: body.Session(a.NodeName)}
-	res, meta, err := session.Create.Call(x.Ctx, a.Caller, h, req)
+	req := &session.CreateRequest{Session: body.Session(a, cmp.Or(h.Datacenter, a.Datacenter))}
+	create := &session.Create
+	if req.Session.NodeDatacenter != "" {
+		create = &session.Bind
+	}
+	res, meta, err := create.Call(x.Ctx, a.Caller, h, req)
 	if op.CodeOf(err) == op.CodeInvalid { // clients know these as 500
 		return rest.Reasoned(http.StatusInternalServerError, op.CodeInvalid.String(), op.AsError(err).Text)
 	}

@@ -31,6 +31,9 @@ func datacenter() *resttest.Caller {
 			return &s1, nil
 		}),
 		session.Get.Name: resttest.Answer(func(r *session.IDRequest) (any, error) {
+			if r.ID == "far" {
+				return &session.Sessions{{ID: "far", Node: "n1", NodeDatacenter: "dc3"}}, nil
+			}
 			if r.ID != s1.ID {
 				return &session.Sessions{}, nil
 			}
@@ -44,7 +47,7 @@ func datacenter() *resttest.Caller {
 }
 
 func serve(t testing.TB, c op.Caller) *resttest.Server {
-	return resttest.Serve(t, (&API{Caller: c, NodeName: "n1"}).Routes())
+	return resttest.Serve(t, (&API{Caller: c, NodeName: "n1", Datacenter: "dc1"}).Routes())
 }
 
 // One row is one request with its answer.
@@ -74,8 +77,46 @@ func TestRequestsOfSessionsAreAnswered(t *testing.T) {
 		{"GET", "/v1/session/node/n1", "", 200, `~"NodeChecks":[],`},
 		{"GET", "/v1/session/node/", "", 400, "Missing node name"},
 		{"GET", "/v1/session/list", "", 200, "~["},
+		{"GET", "/v1/session/info/far", "", 200, `~"Node":"n1","NodeDatacenter":"dc3",`},
 		{"GET", "/v1/session/create", "", 405, "method GET not allowed"},
 	})
+}
+
+// A session is one of a node of another datacenter if the client says so, or if it says
+// nothing and asks for a session elsewhere: it is of this agent then.
+func TestWhoseNodeASessionIsOf(t *testing.T) {
+	for _, c := range []struct{ dc, body, want string }{
+		{"", ``, "session.create n1 "},
+		{"dc1", `{}`, "session.create n1 "},
+		{"dc2", ``, "session.bind n1 dc1"},
+		{"dc2", `{"TTL":"10s"}`, "session.bind n1 dc1"},
+		{"dc2", `{"NodeDatacenter":"dc1"}`, "session.bind n1 dc1"},
+		{"dc2", `{"Node":"n1"}`, "session.create n1 "},
+		{"dc2", `{"Node":"n7"}`, "session.create n7 "},
+		{"dc2", `{"Node":"n7","NodeDatacenter":"dc2"}`, "session.create n7 "},
+		{"dc2", `{"Node":"n7","NodeDatacenter":"dc1"}`, "session.bind n7 dc1"},
+		{"dc2", `{"Node":"n7","NodeDatacenter":"dc3"}`, "session.bind n7 dc3"},
+		{"", `{"Node":"n7","NodeDatacenter":"dc1"}`, "session.create n7 "},
+		{"", `{"Node":"n7","NodeDatacenter":"dc2"}`, "session.bind n7 dc2"},
+		{"", `{"NodeDatacenter":"dc2"}`, "session.bind  dc2"}, // which is refused: it names no node
+	} {
+		caller := &resttest.Caller{Answers: map[string]any{session.Create.Name: &session.CreateResult{ID: "x"}, session.Bind.Name: &session.CreateResult{ID: "x"}}}
+		path := "/v1/session/create"
+		if c.dc != "" {
+			path += "?dc=" + c.dc
+		}
+		if rec := serve(t, caller).Do("PUT", path, c.body); rec.Code != 200 {
+			t.Errorf("%+v: %d %s", c, rec.Code, rec.Body)
+			continue
+		}
+		s := resttest.Requested[session.CreateRequest](t, caller).Session
+		if got := fmt.Sprintf("%s %s %s", caller.Asked()[0], s.Node, s.NodeDatacenter); got != c.want {
+			t.Errorf("%+v: asked %q", c, got)
+		}
+		if len(s.NodeChecks) != 1 || s.NodeChecks[0] != "serfHealth" {
+			t.Errorf("%+v: depends on %v", c, s.NodeChecks)
+		}
+	}
 }
 
 // What a client leaves out, and how it may write what it does not.

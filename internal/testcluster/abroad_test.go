@@ -1,0 +1,204 @@
+package testcluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/internal/testcluster"
+	"github.com/legate-project/legate/state/session"
+)
+
+// apart are two datacenters, and a client of a client agent of dc1 that asks dc2.
+func apart(t *testing.T, servers int) (*testcluster.Cluster, *api.Client) {
+	t.Helper()
+	c := start(t, testcluster.Spec{Datacenters: 2, Servers: servers, Clients: 1, RTT: 20 * time.Millisecond, Dir: t.TempDir(),
+		Configure: func(c *config.Config) { c.SessionTTLMin = time.Second }})
+	client := official(t, c.Node("dc1-client1"))
+	eventually(t, "a session can be made across", 30*time.Second, func(context.Context) error {
+		id, _, err := client.Session().Create(nil, inDC2w)
+		if err == nil {
+			_, err = client.Session().Destroy(id, inDC2w)
+		}
+		return err
+	})
+	return c, client
+}
+
+var (
+	inDC2  = &api.QueryOptions{Datacenter: "dc2"}
+	inDC2w = &api.WriteOptions{Datacenter: "dc2"}
+)
+
+// acquires reports whether the session holds the key of dc2 after it asked for it.
+func acquires(t *testing.T, client *api.Client, key, id string) bool {
+	t.Helper()
+	ok, _, err := client.KV().Acquire(&api.KVPair{Key: key, Session: id}, inDC2w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ok
+}
+
+// freed waits until a session of a node of dc2 can take the key, asking in dc2 alone, and
+// returns how long that took.
+func freed(t *testing.T, c *testcluster.Cluster, key string, most time.Duration) time.Duration {
+	t.Helper()
+	client := official(t, c.Node("dc2-client1"))
+	next, _, err := client.Session().Create(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	eventually(t, "the key is free", most, func(context.Context) error {
+		ok, _, err := client.KV().Acquire(&api.KVPair{Key: key, Session: next}, nil)
+		if err == nil && !ok {
+			err = errors.New("held, or delayed")
+		}
+		return err
+	})
+	return time.Since(began)
+}
+
+// alive says whether dc2 has the session.
+func alive(t *testing.T, c *testcluster.Cluster, id string) bool {
+	t.Helper()
+	e, _, err := official(t, c.Node("dc2-client1")).Session().Info(id, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e != nil
+}
+
+// A lock in dc2 whose holder's agent in dc1 dies is free when dc1 has noticed, and the
+// lock-delay is over; other sessions of nodes of dc1 live on.
+func TestALockOfAnotherDatacenterEndsWithTheAgent(t *testing.T) {
+	const delay = 3 * time.Second
+	c, client := apart(t, 1)
+	made := &api.SessionEntry{LockDelay: delay}
+	id, _, err := client.Session().Create(made, inDC2w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, _, err := official(t, c.In("dc1")[0]).Session().Create(made, inDC2w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !acquires(t, client, "k", id) || acquires(t, client, "k", other) {
+		t.Fatal("not exactly the first one holds")
+	}
+	began := time.Now()
+	if err := c.StopNode(t.Context(), "dc1-client1"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the session ends", 30*time.Second, func(context.Context) error {
+		if alive(t, c, id) {
+			return errors.New("it lives")
+		}
+		return nil
+	})
+	ended := time.Since(began)
+	freed(t, c, "k", 30*time.Second)
+	if free := time.Since(began); free < ended+delay-time.Second {
+		t.Errorf("the session ended after %v, the key was free after %v: the delay is %v", ended, free, delay)
+	} else {
+		t.Logf("the session ended %v after its agent, the key was free after %v", ended, free)
+	}
+	if !alive(t, c, other) {
+		t.Error("the session of another node of dc1 has ended")
+	}
+}
+
+// The official client's lock, which renews its session: it is lost in a cut, to the
+// holder as well, and somebody else gets it after that alone.
+func TestTheOfficialLockAcrossDatacentersInACut(t *testing.T) {
+	c, _ := apart(t, 1)
+	far, err := api.NewClient(&api.Config{Address: c.Node("dc1-client1").HTTPAddr(), Datacenter: "dc2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := far.LockOpts(&api.LockOptions{Key: "lock", SessionTTL: "2s", LockDelay: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost, err := l.Lock(nil)
+	if err != nil || lost == nil {
+		t.Fatalf("the lock is not taken: %v", err)
+	}
+	select { // three TTLs
+	case <-lost:
+		t.Fatal("it is lost though nothing has failed")
+	case <-time.After(6 * time.Second):
+	}
+	if err := c.Cut("dc1"); err != nil {
+		t.Fatal(err)
+	}
+	took := freed(t, c, "lock", 30*time.Second)
+	if took < 2*time.Second {
+		t.Errorf("it was free %v after the cut began, the TTL is 2s", took)
+	}
+	t.Logf("free %v after the cut began", took)
+	select {
+	case <-lost:
+	case <-time.After(30 * time.Second):
+		t.Error("the holder is not told")
+	}
+	if err := c.Heal("dc1"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Without a TTL dc1 stands up for its nodes: a short cut changes nothing, and neither does
+// another leader of dc2; a long cut ends the session.
+func TestASessionWithoutATTLInACut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for a minute and a half")
+	}
+	c, client := apart(t, 3)
+	id, _, err := client.Session().Create(&api.SessionEntry{LockDelay: time.Second}, inDC2w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !acquires(t, client, "k", id) {
+		t.Fatal("the key cannot be locked")
+	}
+	list, _, err := client.Session().Node("dc1-client1", inDC2)
+	if err != nil || len(list) > 0 {
+		t.Errorf("sessions of dc2's node of that name: %v, %v", list, err)
+	}
+	for _, f := range []func(){
+		func() {
+			if err := c.Cut("dc1"); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(15 * time.Second)
+			if err := c.Heal("dc1"); err != nil {
+				t.Fatal(err)
+			}
+		},
+		func() {
+			if err := c.StopNode(t.Context(), leaderIn(t, c, "dc2")); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		f()
+		<-time.After(session.Unvouched + 5*time.Second)
+		if !alive(t, c, id) {
+			t.Fatal("the session has ended")
+		}
+	}
+	if err := c.Cut("dc1"); err != nil {
+		t.Fatal(err)
+	}
+	took := freed(t, c, "k", 90*time.Second)
+	if took < 35*time.Second || took > 65*time.Second {
+		t.Errorf("free after %v", took)
+	}
+	t.Log(fmt.Sprint("free ", took, " after the cut began"))
+}
