@@ -75,7 +75,7 @@ func run(ctx context.Context, s settings) error {
 	suites := []struct {
 		name string
 		run  func(context.Context) error
-	}{{"idle", b.idle}, {"http", b.http}, {"own", b.own}, {"catalog", b.catalog}, {"state", b.state}, {"dns", b.dns}, {"access", b.access}, {"pauses", b.pauses}, {"wan", b.wan}}
+	}{{"idle", b.idle}, {"http", b.http}, {"own", b.own}, {"catalog", b.catalog}, {"state", b.state}, {"dns", b.dns}, {"access", b.access}, {"pauses", b.pauses}, {"wan", b.wan}, {"gateways", b.gateways}}
 	for _, suite := range suites {
 		if s.only != "" && s.only != suite.name {
 			continue

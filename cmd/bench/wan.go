@@ -48,16 +48,57 @@ func (b *bench) wan(ctx context.Context) error {
 		loss  string
 		loads []wanLoad
 	}{{"0%", calm}, {"1%", lossy}} {
-		if err := b.wanPart(ctx, part.loss, part.loads); err != nil {
+		if err := b.wanPart(ctx, "mesh", part.loss, part.loads); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *bench) wanPart(ctx context.Context, loss string, loads []wanLoad) error {
+// gateways measures calls to another datacenter that go through a gateway at each end, beside
+// direct ones of the same run.
+func (b *bench) gateways(ctx context.Context) error {
+	const ms = time.Millisecond
+	const share = 0.7 // of what direct calls do
+	loads := map[string][]wanLoad{
+		"0%": {
+			{name: "GET on a server", server: true, method: "GET", conns: 1},
+			{name: "GET through a client agent", method: "GET", conns: 64},
+			{name: "GET through a client agent", method: "GET", conns: 512},
+		},
+		"1%": {
+			{name: "GET through a client agent", method: "GET", conns: 64},
+			{name: "PUT through a client agent", method: "PUT", conns: 16},
+		},
+	}
+	for _, loss := range []string{"0%", "1%"} {
+		from := len(b.rows)
+		if err := b.wanPart(ctx, "mesh", loss, loads[loss]); err != nil {
+			return err
+		}
+		direct := b.rows[from:len(b.rows):len(b.rows)]
+		for i := range loads[loss] {
+			l := &loads[loss][i]
+			l.name += ", through gateways"
+			switch {
+			case loss == "0%" && l.conns == 1:
+				l.bar.limit = direct[i].out.p50 + 2*ms
+			case loss == "0%" && l.conns == 512:
+				l.bar.least = share * direct[i].out.rate
+			case loss == "1%":
+				l.bar.limit = direct[i].out.p50 + 3*ms
+			}
+		}
+		if err := b.wanPart(ctx, "gateways", loss, loads[loss]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) wanPart(ctx context.Context, shape, loss string, loads []wanLoad) error {
 	defer b.stopAll()
-	if _, err := b.start("lab", b.legate, "lab", "-datacenters=2", fmt.Sprintf("-servers=%d", b.servers), "-clients=1", "-rtt="+b.rtt.String(), "-loss="+loss); err != nil {
+	if _, err := b.start("lab", b.legate, "lab", "-datacenters=2", "-shape="+shape, fmt.Sprintf("-servers=%d", b.servers), "-clients=1", "-rtt="+b.rtt.String(), "-loss="+loss); err != nil {
 		return err
 	}
 	client := fmt.Sprintf("127.0.11.%d:8500", b.servers+1)

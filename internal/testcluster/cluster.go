@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"net"
-	"net/netip"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -37,8 +36,10 @@ type Node struct {
 	Name       string
 	Datacenter string
 	Server     bool
+	Gateway    bool // a client agent that carries what servers of datacenters say to each other
 	IP         string
 
+	site  string // of the emulated network
 	mu    sync.Mutex
 	agent *agent.Agent // nil while stopped
 }
@@ -67,20 +68,16 @@ func New(s Spec) (*Cluster, error) {
 	}
 	c := &Cluster{spec: s, net: network, links: map[[2]int]wanem.Link{}, cut: map[string]bool{}}
 	for i := range s.Datacenters {
-		for j := range i {
-			c.links[[2]int{j, i}] = s.Link(j, i)
-			network.Set(Datacenter(j), Datacenter(i), s.Link(j, i))
-		}
 		for k := range s.Servers + s.Clients {
-			n := &Node{Datacenter: Datacenter(i), Server: k < s.Servers, IP: fmt.Sprintf("127.%d.%d.%d", s.Network, 10+i+1, k+1)}
+			n := &Node{Datacenter: Datacenter(i), Server: k < s.Servers, site: Datacenter(i)}
 			n.Name = fmt.Sprintf("%s-server%d", n.Datacenter, k+1)
 			if !n.Server {
 				n.Name = fmt.Sprintf("%s-client%d", n.Datacenter, k+1-s.Servers)
 			}
-			c.nodes = append(c.nodes, n)
-			network.Register(netip.AddrPortFrom(netip.MustParseAddr(n.IP), 0), n.Datacenter)
+			c.add(n, k)
 		}
 	}
+	c.layOut()
 	return c, nil
 }
 
@@ -150,7 +147,7 @@ func (c *Cluster) StartNode(ctx context.Context, name string) error {
 		return fmt.Errorf("agent %s is running", name)
 	}
 	a, err := agent.New(agent.Options{Config: cfg, Log: c.spec.Log, Timing: c.spec.Timing,
-		WrapWAN: func(p net.PacketConn) net.PacketConn { return c.net.Wrap(p, n.Datacenter) }})
+		WrapWAN: func(p net.PacketConn) net.PacketConn { return c.net.Wrap(p, n.site) }})
 	if err != nil {
 		return fmt.Errorf("make %s: %w", name, err)
 	}
@@ -185,7 +182,7 @@ func (c *Cluster) config(n *Node) (*config.Config, error) {
 	if n.Server {
 		args = append(args, "-server", "-bootstrap-expect="+strconv.Itoa(c.spec.Servers))
 		if first := c.nodes[0]; first.Datacenter != n.Datacenter {
-			args = append(args, "-retry-join-wan="+first.IP, "-retry-interval-wan=1s")
+			args = append(args, "-retry-join-wan="+c.door(), "-retry-interval-wan=1s")
 		}
 	}
 	if first := c.In(n.Datacenter)[0]; first != n {
@@ -208,6 +205,7 @@ func (c *Cluster) config(n *Node) (*config.Config, error) {
 		return nil, err
 	}
 	cfg.EncryptKey = c.spec.Key
+	c.reach(n, cfg)
 	if c.spec.Dir == "" {
 		cfg.DataDir = ""
 	}
@@ -240,7 +238,7 @@ func (c *Cluster) SetLink(a, b string, l wanem.Link) error {
 	c.mu.Lock()
 	c.links[[2]int{i, j}] = l
 	c.mu.Unlock()
-	c.net.Set(a, b, l)
+	c.set(i, j, l)
 	return nil
 }
 
@@ -290,10 +288,12 @@ func (c *Cluster) setCut(dc string, cut bool) error {
 	c.mu.Lock()
 	c.cut[dc] = cut
 	c.mu.Unlock()
-	if cut {
-		c.net.Cut(dc)
-	} else {
-		c.net.Heal(dc)
+	for _, site := range []string{dc, gatewaySite(c.site(dc))} {
+		if cut {
+			c.net.Cut(site)
+		} else {
+			c.net.Heal(site)
+		}
 	}
 	return nil
 }

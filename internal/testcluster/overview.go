@@ -32,6 +32,10 @@ type Distance struct {
 	RTT   time.Duration
 	Known bool
 	Self  bool
+	// Through are the datacenters whose servers carry what is said there; Gateways says that
+	// gateways do.
+	Through  []string
+	Gateways bool
 }
 
 // Overview describes every datacenter.
@@ -82,7 +86,16 @@ func (c *Cluster) describe(r *Row, n *Node) {
 	for j, dc := range c.Datacenters() {
 		if dc != r.Datacenter {
 			d, ok := a.DistanceTo(dc)
-			r.To[j] = Distance{RTT: d, Known: ok}
+			r.To[j] = Distance{RTT: d, Known: ok, Gateways: c.spec.shut(j) || c.spec.Shape == Gateways}
+		}
+	}
+	views, _, err := status.Federation.Call(ctx, a.Caller(), c.header(), &status.FederationRequest{})
+	if err != nil || views == nil || len(views.Views) == 0 {
+		return
+	}
+	for _, l := range views.Views[0].Links {
+		if j := c.site(l.Datacenter); j >= 0 {
+			r.To[j].Through = l.Through
 		}
 	}
 }
@@ -131,7 +144,7 @@ func (c *Cluster) federated(ctx context.Context) error {
 func (c *Cluster) RegisterExamples(ctx context.Context) error {
 	for _, dc := range c.Datacenters() {
 		in := c.In(dc)
-		for i, n := range []*Node{in[0], in[len(in)-1]} {
+		for i, n := range []*Node{in[0], in[c.spec.Servers+c.spec.Clients-1]} {
 			a := n.Agent()
 			if a == nil {
 				continue

@@ -40,9 +40,11 @@ type Spec struct {
 	// used between all datacenters.
 	Regions bool
 	RTT     time.Duration
-	Loss    float64
-	Jitter  time.Duration
-	Seed    uint64
+	// Shape says which datacenters reach each other; the zero value is Mesh.
+	Shape  Shape
+	Loss   float64
+	Jitter time.Duration
+	Seed   uint64
 	// Dir holds the state of the agents; empty keeps it in memory.
 	Dir string
 	// Key is the gossip key; nil for none.
@@ -69,6 +71,9 @@ func (s *Spec) Validate() error {
 	check(s.RTT >= 0 && s.RTT <= 10*time.Second, "-rtt must be 0 to 10s, not %s", s.RTT)
 	check(s.Loss >= 0 && s.Loss < 1, "-loss must be 0%% to 99%%")
 	check(s.Jitter >= 0 && s.Jitter <= 10*time.Second, "-jitter must be 0 to 10s, not %s", s.Jitter)
+	least, known := shapes()[s.Shape]
+	check(known, "-shape must be mesh, star, partial, nat or gateways, not %q", s.Shape)
+	check(!known || s.Datacenters >= least, "-shape %s has at least %d datacenters, not %d", s.Shape, least, s.Datacenters)
 	if s.Regions {
 		check(s.Datacenters <= len(Regions()), "the topology regions has %d datacenters, not %d: use -rtt", len(Regions()), s.Datacenters)
 	}

@@ -34,37 +34,50 @@ type Network struct {
 	group *lifecycle.Group
 	wake  chan struct{} // capacity 1: the head of the queue has changed
 
-	mu     sync.Mutex
-	model  *Model
-	sites  map[netip.AddrPort]string // port 0: every port of the address
-	queue  queue
-	seq    uint64
-	under  map[pair]int       // packets under way
-	last   map[pair]time.Time // when the last one of a link is due
-	counts Counts
-	closed bool
+	mu       sync.Mutex
+	model    *Model
+	sites    map[netip.AddrPort]string // port 0: every port of the address
+	queue    queue
+	seq      uint64
+	under    map[pair]int        // packets under way
+	last     map[pair]time.Time  // when the last one of a link is due
+	closedTo map[string]bool     // sites that nothing gets into but answers
+	asked    map[asked]time.Time // by whom something was sent to whom last, of those sites
+	counts   Counts
+	closed   bool
 }
 
 // pair is a direction between two sites.
 type pair struct{ from, to string }
 
+// asked is an address of a site that is closed, and one outside.
+type asked struct{ by, whom netip.AddrPort }
+
+// A router remembers for remembers who was asked; it forgets all once there are maxRemembered.
+const (
+	remembers     = 30 * time.Second
+	maxRemembered = 1 << 16
+)
+
 // Counts says what became of the packets between sites.
 type Counts struct {
 	Delivered uint64
 	Lost      uint64 // by the dice
-	Cut       uint64 // on a cut link
+	Cut       uint64 // on a cut link, or into a site that lets nothing in
 	Overflow  uint64 // above the bound of a link
 }
 
 // New returns a network without delays whose dice are seeded.
 func New(seed uint64) (*Network, error) {
 	n := &Network{
-		group: lifecycle.New("emulated WAN"),
-		wake:  make(chan struct{}, 1),
-		model: NewModel(seed),
-		sites: map[netip.AddrPort]string{},
-		under: map[pair]int{},
-		last:  map[pair]time.Time{},
+		group:    lifecycle.New("emulated WAN"),
+		wake:     make(chan struct{}, 1),
+		model:    NewModel(seed),
+		sites:    map[netip.AddrPort]string{},
+		under:    map[pair]int{},
+		last:     map[pair]time.Time{},
+		closedTo: map[string]bool{},
+		asked:    map[asked]time.Time{},
 	}
 	if err := n.group.Go("deliver", n.deliver); err != nil {
 		return nil, err
@@ -96,6 +109,34 @@ func (n *Network) setCut(site string, cut bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.model.SetCut(site, cut)
+}
+
+// Shut lets nothing into a site but answers to what it sent, as routers with address translation
+// and most firewalls do. Addresses stay as they are.
+func (n *Network) Shut(site string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.closedTo[site] = true
+}
+
+// passes reports whether the routers between two sites let a packet through.
+func (n *Network) passes(from *socket, way pair, to net.Addr) bool {
+	if !n.closedTo[way.from] && !n.closedTo[way.to] {
+		return true
+	}
+	sender, ok := from.LocalAddr().(*net.UDPAddr)
+	receiver, isUDP := to.(*net.UDPAddr)
+	if !ok || !isUDP {
+		return false
+	}
+	by, whom, now := plain(sender.AddrPort()), plain(receiver.AddrPort()), time.Now()
+	if n.closedTo[way.from] {
+		if len(n.asked) >= maxRemembered {
+			clear(n.asked)
+		}
+		n.asked[asked{by, whom}] = now
+	}
+	return !n.closedTo[way.to] || now.Sub(n.asked[asked{whom, by}]) < remembers
 }
 
 // Register says that an address belongs to a site; port 0 means every port
@@ -167,6 +208,10 @@ func (n *Network) send(s *socket, b []byte, to net.Addr) bool {
 		return false
 	}
 	way := pair{s.site, site}
+	if !n.passes(s, way, to) {
+		n.counts.Cut++
+		return true
+	}
 	l := n.model.Link(way.from, way.to)
 	fate, wait := n.model.Throw(l)
 	switch {

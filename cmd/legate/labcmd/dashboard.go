@@ -102,11 +102,22 @@ func (b *dashboard) table() string {
 			case !d.Known:
 				fmt.Fprint(w, "\t?")
 			default:
-				fmt.Fprintf(w, "\t%.0f ms", d.RTT.Seconds()*1000)
+				fmt.Fprintf(w, "\t%.0f ms%s", d.RTT.Seconds()*1000, way(d))
 			}
 		}
 		fmt.Fprintln(w)
 	}
 	w.Flush()
 	return s.String()
+}
+
+// way says how a datacenter is reached, if not directly.
+func way(d testcluster.Distance) string {
+	switch {
+	case d.Through != nil:
+		return " via " + strings.Join(d.Through, ", ")
+	case d.Gateways:
+		return " via gateways"
+	}
+	return ""
 }

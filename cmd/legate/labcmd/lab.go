@@ -40,7 +40,7 @@ func Lab() command.Command {
 			"with an emulated WAN between them and example services in each. It shows what goes on until it is\n" +
 			"interrupted, and keeps nothing. While it runs, `legate lab set`, `cut`, `heal`, `stop` and `start` change it.\n" +
 			"With -observe, Prometheus and Grafana show it.",
-		Example: "legate lab\nlegate lab -observe\nlegate lab -datacenters 2 -servers 1 -rtt 80ms\nlegate lab set dc1-dc2 rtt=120ms loss=1%\nlegate lab cut dc2",
+		Example: "legate lab\nlegate lab -observe\nlegate lab -datacenters 2 -servers 1 -rtt 80ms\nlegate lab -shape gateways\nlegate lab set dc1-dc2 rtt=120ms loss=1%\nlegate lab cut dc2",
 		New:     func() command.Action { return &labAction{} },
 	}
 }
@@ -111,6 +111,7 @@ func (s labSend) Run(c *command.Call, args []string) error {
 type labAction struct {
 	spec     testcluster.Spec
 	topology string
+	shape    string
 	loss     string
 	keep     string
 	verbose  bool
@@ -123,6 +124,8 @@ func (a *labAction) Flags(fs *flag.FlagSet) {
 	fs.IntVar(&a.spec.Datacenters, "datacenters", 3, "`number` of datacenters.")
 	fs.IntVar(&a.spec.Servers, "servers", 3, "`number` of servers in each datacenter.")
 	fs.IntVar(&a.spec.Clients, "clients", 1, "`number` of client agents in each datacenter.")
+	fs.StringVar(&a.shape, "shape", string(testcluster.Mesh), "which datacenters reach each other: `mesh`, all; star, all the first alone, whose servers carry for the others; partial, all but the last two each other; "+
+		"nat, nothing gets into the last but answers, and gateways of the first carry; gateways, nothing gets into any, and each has a gateway of its own.")
 	fs.StringVar(&a.topology, "topology", "regions", "`regions` takes measured round trips between cloud regions, flat takes -rtt for all.")
 	fs.DurationVar(&a.spec.RTT, "rtt", 0, "round trip `time` between all datacenters; implies -topology flat.")
 	fs.DurationVar(&a.spec.Jitter, "jitter", 0, "most `time` that a packet deviates.")
@@ -141,7 +144,7 @@ func (a *labAction) prepare(stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("-loss %q: want a share such as 1%%", a.loss)
 	}
-	a.spec.Loss = percent / 100
+	a.spec.Loss, a.spec.Shape = percent/100, testcluster.Shape(a.shape)
 	switch {
 	case a.spec.RTT > 0, a.topology == "flat":
 	case a.topology == "regions":
@@ -233,8 +236,8 @@ func (a *labAction) federate(ctx context.Context, c *command.Call) (err error) {
 
 // start brings the federation up and registers the examples.
 func (a *labAction) start(ctx context.Context, c *command.Call, group *lifecycle.Group, cluster *testcluster.Cluster) error {
-	fmt.Fprintf(c.Stdout, "Starting %d datacenters of %d servers and %d clients, state in %s …\n",
-		a.spec.Datacenters, a.spec.Servers, a.spec.Clients, filepath.Clean(a.spec.Dir))
+	fmt.Fprintf(c.Stdout, "Starting %d datacenters of %d servers and %d clients%s, state in %s …\n",
+		a.spec.Datacenters, a.spec.Servers, a.spec.Clients, a.spec.Shape.Described(), filepath.Clean(a.spec.Dir))
 	control, err := testcluster.Listen(ctx)
 	if err != nil {
 		return err
