@@ -44,7 +44,7 @@ func main() {
 	flag.DurationVar(&s.rtt, "rtt", 80*time.Millisecond, "emulated round `trip` between datacenters.")
 	flag.IntVar(&s.servers, "servers", 1, "`number` of servers in each datacenter of the wan suite.")
 	flag.StringVar(&s.write, "write", "", "replace the table in this `file`.")
-	flag.StringVar(&s.only, "only", "", "run only the `suite`: http, own, catalog, state, access, pauses, wan, dns or idle.")
+	flag.StringVar(&s.only, "only", "", "run only the `suite`: http, own, catalog, state, access, pauses, wan, gateways, dns or idle.")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
