@@ -3,7 +3,6 @@ package testcluster_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"testing"
 	"time"
 
@@ -153,13 +152,13 @@ func TestTheOfficialLockAcrossDatacentersInACut(t *testing.T) {
 	}
 }
 
-// Without a TTL dc1 stands up for its nodes: a short cut changes nothing, and neither does
-// another leader of dc2; a long cut ends the session.
+// Without a TTL dc1 stands up for its nodes: a short cut changes nothing, a long one ends
+// the session.
 func TestASessionWithoutATTLInACut(t *testing.T) {
 	if testing.Short() {
-		t.Skip("waits for a minute and a half")
+		t.Skip("waits for two minutes")
 	}
-	c, client := apart(t, 3)
+	c, client := apart(t, 1)
 	id, _, err := client.Session().Create(&api.SessionEntry{LockDelay: time.Second}, inDC2w)
 	if err != nil {
 		t.Fatal(err)
@@ -171,27 +170,16 @@ func TestASessionWithoutATTLInACut(t *testing.T) {
 	if err != nil || len(list) > 0 {
 		t.Errorf("sessions of dc2's node of that name: %v, %v", list, err)
 	}
-	for _, f := range []func(){
-		func() {
-			if err := c.Cut("dc1"); err != nil {
-				t.Fatal(err)
-			}
-			<-time.After(15 * time.Second)
-			if err := c.Heal("dc1"); err != nil {
-				t.Fatal(err)
-			}
-		},
-		func() {
-			if err := c.StopNode(t.Context(), leaderIn(t, c, "dc2")); err != nil {
-				t.Fatal(err)
-			}
-		},
-	} {
-		f()
-		<-time.After(session.Unvouched + 5*time.Second)
-		if !alive(t, c, id) {
-			t.Fatal("the session has ended")
-		}
+	if err := c.Cut("dc1"); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(15 * time.Second)
+	if err := c.Heal("dc1"); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(session.Unvouched + 10*time.Second)
+	if !alive(t, c, id) {
+		t.Fatal("the session has ended")
 	}
 	if err := c.Cut("dc1"); err != nil {
 		t.Fatal(err)
@@ -200,5 +188,36 @@ func TestASessionWithoutATTLInACut(t *testing.T) {
 	if took < 35*time.Second || took > 65*time.Second {
 		t.Errorf("free after %v", took)
 	}
-	t.Log(fmt.Sprint("free ", took, " after the cut began"))
+	t.Logf("free %v after the cut began", took)
+}
+
+// Another leader of the session's datacenter goes on where the last one was.
+func TestANewLeaderKnowsTheNodesOfOtherDatacenters(t *testing.T) {
+	c, client := apart(t, 3)
+	var all [2]string
+	for i, agent := range []*api.Client{client, official(t, c.In("dc1")[0])} {
+		id, _, err := agent.Session().Create(nil, inDC2w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[i] = id
+	}
+	if err := c.StopNode(t.Context(), leaderIn(t, c, "dc2")); err != nil {
+		t.Fatal(err)
+	}
+	leaderIn(t, c, "dc2")
+	if err := c.StopNode(t.Context(), "dc1-client1"); err != nil {
+		t.Fatal(err)
+	}
+	asked := official(t, c.Node("dc2-client1"))
+	eventually(t, "the session ends", 40*time.Second, func(context.Context) error {
+		e, _, err := asked.Session().Info(all[0], nil)
+		if err == nil && e != nil {
+			err = errors.New("it lives")
+		}
+		return err
+	})
+	if e, _, err := asked.Session().Info(all[1], nil); err != nil || e == nil {
+		t.Errorf("that of another node of dc1: %v, %v", e, err)
+	}
 }
