@@ -68,6 +68,7 @@ type cluster struct {
 	agent   *node
 	more    []*node // client agents besides
 	far     []*node // servers of another datacenter
+	farther []*node // client agents there
 	home    *proctest.Host
 	http    *http.Client   // for the test's own questions
 	debts   []func() error // what ends faults besides
@@ -125,7 +126,7 @@ func (c *cluster) enlarge(name, ip string) *node {
 func (c *cluster) clients() []*node { return append([]*node{c.agent}, c.more...) }
 
 // nodes are the agents of both kinds.
-func (c *cluster) nodes() []*node { return slices.Concat(c.clients(), c.servers, c.far) }
+func (c *cluster) nodes() []*node { return slices.Concat(c.clients(), c.servers, c.far, c.farther) }
 
 func (c *cluster) node(name, ip, dir string) *node {
 	c.t.Helper()

@@ -52,7 +52,11 @@ type contender struct {
 
 func newContender(c *contest, id int, home *node, from *cluster, seed uint64) (*contender, error) {
 	w := &contender{id: id, c: c, home: home, inner: from.home.Transport(), rand: rand.New(rand.NewPCG(seed, uint64(id)))}
-	client, err := api.NewClient(&api.Config{Address: home.ip + ":8500", HttpClient: &http.Client{Transport: w}})
+	conf := &api.Config{Address: home.ip + ":8500", HttpClient: &http.Client{Transport: w}}
+	if home.dc != "dc1" {
+		conf.Datacenter = "dc1"
+	}
+	client, err := api.NewClient(conf)
 	w.api = client
 	return w, err
 }
@@ -135,7 +139,7 @@ func (w *contender) note(x *exchange) {
 		w.noteSession(x, strings.TrimPrefix(p, "/v1/session/"))
 	case p == "/v1/txn":
 		w.noteProof(x)
-	case x.req.Method == http.MethodGet && (query.Has("consistent") || w.id%lookOneIn == 0):
+	case x.req.Method == http.MethodGet && (query.Has("consistent") || w.id%lookOneIn == 0 && w.home.dc == "dc1"): // others may be answered from a view
 		if x.status == http.StatusOK || x.status == http.StatusNotFound {
 			w.noteLook(x)
 		}

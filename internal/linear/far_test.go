@@ -26,6 +26,15 @@ func (c *cluster) abroad(size int) {
 	c.whole(patience)
 }
 
+// farAgent adds a client agent to the other datacenter.
+func (c *cluster) farAgent(name, ip string) {
+	c.t.Helper()
+	n := c.node(name, ip, plain(c.t)(name))
+	n.dc = "dc2"
+	c.farther = append(c.farther, n)
+	c.start(n)
+}
+
 // farHome moves from server to server of the other datacenter.
 func (c *cluster) farHome(r *rand.Rand) func() *node {
 	return func() *node { return c.far[r.IntN(len(c.far))] }

@@ -39,28 +39,51 @@ func (r rules) turnover() time.Duration { return 2*r.ttl + r.delay + slack }
 type lockFault struct {
 	fault
 	agents func(c *cluster) []*node
+	long   bool // it lasts until sessions that nobody renews have ended
 }
 
 // lockFaults are those of servers and those of client agents, in the order in
 // which the short form goes through them.
 func lockFaults(p *lockCampaign) []lockFault {
-	holder := func(c *cluster) []*node { return only(p.agentOfHolder()) }
-	nobody := func(*cluster) []*node { return nil }
-	agents := []lockFault{
-		{fault{name: "stop the holder's client agent", strike: func(_ *cluster, _ *rand.Rand) {
-			p.hit.Signal(syscall.SIGSTOP)
-		}}, holder},
-		{fault{name: "kill the holder's client agent", strike: func(c *cluster, _ *rand.Rand) { c.kill(p.hit) }}, holder},
-		{fault{name: "cut off the holder's client agent", strike: func(c *cluster, _ *rand.Rand) {
-			deafen(p.hit, c.nodes()...)
-			c.wall()
-		}}, holder},
-	}
+	holder := func(c *cluster) []*node { return only(p.agentOfHolder(c.clients())) }
+	agents := agentFaults(p, "the holder's client agent", holder)
 	all := agents[:1:1]
 	for _, f := range faults() {
-		all = append(all, lockFault{f, nobody})
+		all = append(all, lockFault{fault: f, agents: nobody})
 	}
 	return append(all, agents[1:]...)
+}
+
+func nobody(*cluster) []*node { return nil }
+
+// agentFaults are those that come to a client agent whose session holds.
+func agentFaults(p *lockCampaign, which string, holder func(c *cluster) []*node) []lockFault {
+	return []lockFault{
+		{fault: fault{name: "stop " + which, strike: func(_ *cluster, _ *rand.Rand) {
+			p.hit.Signal(syscall.SIGSTOP)
+		}}, agents: holder},
+		{fault: fault{name: "kill " + which, strike: func(c *cluster, _ *rand.Rand) { c.kill(p.hit) }}, agents: holder},
+		{fault: fault{name: "cut off " + which, strike: func(c *cluster, _ *rand.Rand) {
+			deafen(p.hit, c.nodes()...)
+			c.wall()
+		}}, agents: holder},
+	}
+}
+
+// farLockFaults are those between the datacenters, short and longer than a TTL, and those
+// of the client agents of the other datacenter.
+func farLockFaults(p *lockCampaign) []lockFault {
+	holder := func(c *cluster) []*node { return only(p.agentOfHolder(c.farther)) }
+	var all []lockFault
+	for _, f := range farFaults() {
+		all = append(all, lockFault{fault: f, agents: nobody, long: true})
+	}
+	agents := agentFaults(p, "the holder's client agent in the other datacenter", holder)
+	all = slices.Concat(all[:1], agents[1:2], all[1:], agents[:1], agents[2:])
+	for _, f := range farFaults()[:3] {
+		all = append(all, lockFault{fault: f, agents: nobody})
+	}
+	return all
 }
 
 // lockCampaign is one contest after another, each with its fault.
@@ -75,6 +98,7 @@ type lockCampaign struct {
 	hit  *node // the client agent that the fault comes to
 	n    int
 	held int
+	far  int // of them by contenders in the other datacenter
 	acts int
 }
 
@@ -86,8 +110,17 @@ func newLockCampaign(t *testing.T, size int, seed uint64) *lockCampaign {
 	return &lockCampaign{t: t, c: c, h: judge.NewHistory(), rand: rand.New(rand.NewPCG(seed, 0)), seed: seed, size: size}
 }
 
-// agentOfHolder waits until a client agent's session holds.
-func (p *lockCampaign) agentOfHolder() (found *node) {
+// apart adds another datacenter, whose agents have half of the contenders.
+func (p *lockCampaign) apart(servers int) {
+	p.t.Helper()
+	p.c.abroad(servers)
+	p.c.farAgent("fa1", "10.7.0.71")
+	p.c.farAgent("fa2", "10.7.0.72")
+	p.c.whole(patience)
+}
+
+// agentOfHolder waits until the session of one of the client agents holds.
+func (p *lockCampaign) agentOfHolder(among []*node) (found *node) {
 	p.t.Helper()
 	p.c.until("a client agent with a holder", func() error {
 		body, err := p.c.ask(http.MethodGet, p.c.leader(), "/v1/kv/"+p.now.key+"?recurse", "")
@@ -101,7 +134,7 @@ func (p *lockCampaign) agentOfHolder() (found *node) {
 		p.now.mu.Lock()
 		defer p.now.mu.Unlock()
 		for _, id := range p.now.holders(pairs) {
-			if s := p.now.sessions[id]; s != nil && slices.Contains(p.c.clients(), s.home) {
+			if s := p.now.sessions[id]; s != nil && slices.Contains(among, s.home) {
 				found = s.home
 				return nil
 			}
@@ -129,28 +162,42 @@ func (p *lockCampaign) suffer(f lockFault, r rules) {
 		p.hit = agents[0]
 	}
 	began := p.h.Now()
-	p.now.strike(append(agents, p.c.servers...)...)
+	p.now.strike(slices.Concat(agents, p.c.servers, p.c.far)...)
 	f.strike(p.c, p.rand)
 	<-time.After(time.Second + time.Duration(p.rand.IntN(3000))*time.Millisecond)
+	if f.long {
+		<-time.After(2 * r.ttl)
+	}
 	p.c.heal()
 	p.now.heal()
 	turned := p.turn(&wg, cancel, r)
 	clean := p.clean(all[0], r)
-	held := 0
+	held, far := 0, 0
 	for _, w := range all {
 		held += w.held
+		if w.home.dc != "dc1" {
+			far += w.held
+		}
 		w.inner.CloseIdleConnections()
 	}
 	p.judge(failed)
 	p.held += held
-	p.t.Logf("%8.3f %-45s limit %d: held %d times, all again %6.3f s after the end, nothing left %6.3f s later",
-		began.Seconds(), f.name, r.limit, held, turned.Seconds(), clean.Seconds())
+	p.far += far
+	p.t.Logf("%8.3f %-45s limit %d: held %d times, %d from afar, all again %6.3f s after the end, nothing left %6.3f s later",
+		began.Seconds(), f.name, r.limit, held, far, turned.Seconds(), clean.Seconds())
 }
 
 // contend starts the contenders, half of them at client agents.
 func (p *lockCampaign) contend(ctx context.Context, wg *sync.WaitGroup) (all []*contender) {
 	p.t.Helper()
 	homes := append(append(p.c.nodes(), p.c.clients()...), p.c.agent) // agents twice, one of them thrice
+	if far := slices.Concat(p.c.far, p.c.farther, p.c.farther); len(far) > 0 {
+		near, both := slices.Concat(p.c.clients(), p.c.servers), []*node(nil)
+		for i := range max(len(near), len(far)) {
+			both = append(both, near[i%len(near)], far[i%len(far)])
+		}
+		homes = both
+	}
 	for i := range p.size {
 		w, err := newContender(p.now, i, homes[i%len(homes)], p.c, p.seed+uint64(p.n))
 		if err != nil {
@@ -265,4 +312,32 @@ func TestNeverTwoHolders(t *testing.T) {
 		p.suffer(all[order[n%len(all)]], usual[n%len(usual)])
 	}
 	t.Logf("%d contests, held %d times, %d acts", p.n, p.held, p.acts)
+}
+
+// TestNeverTwoHoldersAcrossDatacenters has half of the contenders ask agents of another
+// datacenter, on whose nodes their sessions stand then, while the datacenters are cut off
+// from each other, and agents there killed, stopped and cut off.
+func TestNeverTwoHoldersAcrossDatacenters(t *testing.T) {
+	t.Parallel()
+	long, seed := longRun(t), seedOf(t)
+	if long == 0 {
+		p := newLockCampaign(t, contenders/2, seed)
+		p.apart(1)
+		for n, r := range []rules{{1, 2 * time.Second, 100 * time.Millisecond}, {3, 2 * time.Second, 0}} {
+			p.suffer(farLockFaults(p)[n], r)
+		}
+		if p.far == 0 {
+			t.Error("nobody held from afar: the test shows nothing")
+		}
+		return
+	}
+	p := newLockCampaign(t, contenders, seed)
+	p.apart(3)
+	all := farLockFaults(p)
+	usual := []rules{{1, 10 * time.Second, 100 * time.Millisecond}, {3, 10 * time.Second, 0}, {1, 5 * time.Second, 5 * time.Second}}
+	order := rand.New(rand.NewPCG(seed, 1)).Perm(len(all))
+	for n, end := 0, time.Now().Add(long); time.Now().Before(end); n++ {
+		p.suffer(all[order[n%len(all)]], usual[n%len(usual)])
+	}
+	t.Logf("%d contests, held %d times, %d of them from afar, %d acts", p.n, p.held, p.far, p.acts)
 }
