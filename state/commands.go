@@ -21,11 +21,12 @@ import (
 // commands lists every replicated command. Numbers are in every log and
 // snapshot: they are only ever added, never changed or used again. So is what a
 // command's request and applying it mean: what is to mean more is a new command of a
-// level that no release has yet.
+// level that no release has yet. An operation may have several: leaders write that with
+// the highest level that all servers know.
 func commands() []row {
 	return slices.Concat(
 		ofLevel(1,
-			command(1, &kv.Apply, kv.ApplyEntry),
+			command(1, &kv.Apply, kv.ApplyUnstamped),
 			command(2, &catalog.Register, register),
 			command(3, &catalog.Deregister, deregister),
 			command(4, &coordinate.Batch, coordinateBatch),
@@ -34,7 +35,7 @@ func commands() []row {
 			command(7, &session.Destroy, destroySession),
 			command(8, &session.Expire, expireSessions),
 			command(9, &kv.Pass, kv.ApplyPass),
-			command(10, &txn.Apply, applyTxn),
+			command(10, &txn.Apply, applyUnstampedTxn),
 			command(14, &RestoreAbort, restoreAbort),
 			command(15, &query.Create, query.ApplyCreate),
 			command(16, &query.Update, query.ApplyUpdate),
@@ -62,6 +63,9 @@ func commands() []row {
 			command(36, &replication.Set, replication.ApplySet),
 			command(37, &replication.Change, replication.ApplyChange),
 			command(38, &kv.Copy, kv.ApplyCopy),
+			command(39, &kv.Apply, kv.ApplyEntry),
+			command(43, &txn.Apply, applyTxn),
+			command(44, &kv.Forget, kv.ApplyForget),
 			command(40, &failover.Set, failover.ApplySet),
 			command(41, &failover.Delete, failover.ApplyDelete),
 			command(42, &session.Bind, session.ApplyBind),

@@ -20,25 +20,40 @@ import (
 // safe for concurrent use.
 type Machine struct {
 	byNumber map[uint16]row
-	byName   map[string]row
+	byName   map[string][]row // in ascending order of their levels
 }
 
 // New returns a machine that knows every command.
 func New() *Machine {
-	m := &Machine{byNumber: map[uint16]row{}, byName: map[string]row{}}
+	m := &Machine{byNumber: map[uint16]row{}, byName: map[string][]row{}}
 	for _, r := range commands() {
 		m.byNumber[r.number] = r
-		m.byName[r.operation.OpName()] = r
+		m.byName[r.operation.OpName()] = append(m.byName[r.operation.OpName()], r)
 	}
 	return m
 }
 
 // Encode returns the command that carries out the operation with the encoded
-// request.
+// request: of several the one with the highest level.
 func (m *Machine) Encode(o op.Operation, body []byte) ([]byte, error) {
-	r, ok := m.byName[o.OpName()]
-	if !ok {
+	return m.EncodeUpTo(func() uint16 { return version.Level }, o, body)
+}
+
+// EncodeUpTo is Encode with a command of at most the level that known returns, which is
+// asked only where there are several; if all are above, the lowest.
+func (m *Machine) EncodeUpTo(known func() uint16, o op.Operation, body []byte) ([]byte, error) {
+	rows := m.byName[o.OpName()]
+	if len(rows) == 0 {
 		return nil, fmt.Errorf("operation %s is not a replicated command", o.OpName())
+	}
+	r := rows[0]
+	if len(rows) > 1 {
+		level := known()
+		for _, newer := range rows[1:] {
+			if newer.level <= level {
+				r = newer
+			}
+		}
 	}
 	b := make([]byte, 2, 2+len(body))
 	binary.BigEndian.PutUint16(b, r.number)
@@ -55,8 +70,14 @@ func (m *Machine) Level(command []byte) (uint16, error) {
 	return r.level, err
 }
 
-// LevelOf is the feature level of the command that carries out the operation.
-func (m *Machine) LevelOf(o op.Operation) uint16 { return m.byName[o.OpName()].level }
+// LevelOf is the feature level of the command that carries out the operation; of several
+// the lowest.
+func (m *Machine) LevelOf(o op.Operation) uint16 {
+	if rows := m.byName[o.OpName()]; len(rows) > 0 {
+		return rows[0].level
+	}
+	return 0
+}
 
 func (m *Machine) row(command []byte) (row, error) {
 	if len(command) < 2 {

@@ -87,7 +87,8 @@ func samples() map[string]msgp.Marshaler {
 		"replication.set":    &replication.SetRequest{Rule: replication.Rule{Datacenter: "dc2", Prefix: "p", Target: "t", Mode: replication.Mirror, Paused: true, CreateIndex: 1, ModifyIndex: 2}},
 		"replication.change": &replication.ChangeRequest{Target: "t", Change: replication.Pause},
 		"kv.copy": &kv.CopyRequest{Target: "t", Rule: 1, Index: 2, Items: []replication.Item{{Key: "k", Flags: 3, Value: []byte("v"), Origin: "dc2", OriginIndex: 4},
-			{Key: "l", Gone: true}}},
+			{Key: "l", Gone: true, Time: 5}, {Key: "m", Own: true}}, Here: "dc1"},
+		"kv.forget":       &kv.ForgetRequest{Before: 1},
 		"failover.set":    &failover.Rule{Service: "web", Datacenters: []string{"dc2", "nearest"}, CreateIndex: 1, ModifyIndex: 2},
 		"failover.delete": &failover.ServiceRequest{Service: "web"},
 
@@ -139,7 +140,7 @@ func TestEncodingsDoNotChange(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := m.Encode(r.operation, body)
+		b, err := m.EncodeUpTo(func() uint16 { return r.level }, r.operation, body)
 		if err != nil {
 			t.Fatal(err)
 		}

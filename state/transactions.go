@@ -8,6 +8,12 @@ import (
 	"github.com/legate-project/legate/storage"
 )
 
+// applyUnstampedTxn is applyTxn without the time of the leader's clock.
+func applyUnstampedTxn(tx *storage.Txn, r *txn.Request) (*txn.Result, error) {
+	r.Now = 0
+	return applyTxn(tx, r)
+}
+
 // applyTxn carries out a transaction with all that follows from it in other
 // domains. If an operation fails, the command leaves nothing but its index.
 func applyTxn(tx *storage.Txn, r *txn.Request) (*txn.Result, error) {
@@ -17,6 +23,7 @@ func applyTxn(tx *storage.Txn, r *txn.Request) (*txn.Result, error) {
 		case w == nil:
 			return txn.Look(tx, o)
 		case w.KV != nil:
+			w.KV.Now = r.Now
 			return txnKV(tx, w.KV)
 		}
 		return txnCatalog(tx, o, w)

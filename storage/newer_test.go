@@ -122,3 +122,33 @@ func TestChangesBelowAPrefix(t *testing.T) {
 		t.Errorf("took %v, whole %v", keys, whole)
 	}
 }
+
+// A key that was not there can be told of as deleted.
+func TestWhatWasNotThereIsBuried(t *testing.T) {
+	s := openState(t, vfs.NewMem())
+	put(t, s, things, "a", "red")
+	c := s.Changes(4, things.Source())
+	defer c.Close()
+	apply(t, s, func(tx *Txn) {
+		if was, err := things.Bury(tx, []byte("a")); err != nil || !was {
+			t.Errorf("was there: %v, %v", was, err)
+		}
+		if was, err := things.Bury(tx, []byte("b")); err != nil || was {
+			t.Errorf("was there: %v, %v", was, err)
+		}
+	})
+	if got, want := newer(t, s, "", 1), []string{"-a@2", "-b@2"}; !slices.Equal(got, want) {
+		t.Errorf("newer is %v, want %v", got, want)
+	}
+	if keys, _ := c.Take(); len(keys) != 2 {
+		t.Errorf("told of %v", keys)
+	}
+	apply(t, s, func(tx *Txn) {
+		if n, err := tx.CollectTombstones(2, 10); err != nil || n == 0 {
+			t.Errorf("collected %d, %v", n, err)
+		}
+	})
+	if got := newer(t, s, "", 1); len(got) > 0 {
+		t.Errorf("after they were collected there is %v", got)
+	}
+}

@@ -237,6 +237,19 @@ func (t *Table[T, P]) Delete(tx *Txn, key []byte) (bool, error) {
 	return true, nil
 }
 
+// Bury is Delete that leaves a tombstone even if there was no record: who looks for what
+// is newer than an index finds the key.
+func (t *Table[T, P]) Bury(tx *Txn, key []byte) (bool, error) {
+	was, err := t.Delete(tx, key)
+	if err != nil || was {
+		return was, err
+	}
+	if err := tx.bury(string(appendRowKey(tx.scratch(), t.id, key))); err != nil {
+		return false, fmt.Errorf("bury %x of table %s: %w", key, t.name, err)
+	}
+	return false, nil
+}
+
 // DeleteAll removes the records whose keys begin with prefix, as Delete does each,
 // and says how many there were. It reads them in one pass: looking each up again
 // is most of the cost of deleting many.

@@ -71,8 +71,14 @@ func follows(ctx context.Context, c *testcluster.Cluster, dc string) error {
 
 func replicate(t *testing.T, c *testcluster.Cluster, dc, from, prefix, target string) {
 	t.Helper()
+	replicateIn(t, c, dc, rules.CreateRequest{Datacenter: from, Prefix: prefix, Target: target})
+}
+
+func replicateIn(t *testing.T, c *testcluster.Cluster, dc string, req rules.CreateRequest) {
+	t.Helper()
+	from, prefix := req.Datacenter, req.Prefix
 	eventually(t, fmt.Sprintf("%s copies %q of %s", dc, prefix, from), 20*time.Second, func(ctx context.Context) error {
-		_, _, err := rules.Create.Call(ctx, at(c, dc), op.Header{}, &rules.CreateRequest{Datacenter: from, Prefix: prefix, Target: target})
+		_, _, err := rules.Create.Call(ctx, at(c, dc), op.Header{}, &req)
 		return err
 	})
 }
@@ -143,6 +149,59 @@ func TestKeysFollowAcrossCutsAndNewLeaders(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// Both sides write while they are cut off from each other and get new leaders: of each key
+// what was written last stays at both.
+func TestOfWritesInACutTheLastOneStays(t *testing.T) {
+	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 3, RTT: 20 * time.Millisecond})
+	ctx := t.Context()
+	if err := c.WaitFederated(ctx); err != nil {
+		t.Fatal(err)
+	}
+	replicateIn(t, c, "dc1", rules.CreateRequest{Datacenter: "dc2", Prefix: "n/", Target: "n/", Mode: rules.Newest})
+	replicateIn(t, c, "dc2", rules.CreateRequest{Datacenter: "dc1", Prefix: "n/", Target: "n/", Mode: rules.Newest})
+	write := func(dc, verb, key, value string) {
+		t.Helper()
+		eventually(t, verb+" "+key+" in "+dc, 20*time.Second, func(ctx context.Context) error { return writeKey(ctx, c, dc, verb, "n/"+key, value) })
+	}
+	have := func(what string, want map[string]string) {
+		t.Helper()
+		eventually(t, what, 30*time.Second, func(ctx context.Context) error {
+			for _, dc := range []string{"dc1", "dc2"} {
+				if got, err := below(ctx, c, dc, "", "n/"); err != nil || !maps.Equal(got, want) {
+					return fmt.Errorf("%s has %v, %w", dc, got, err)
+				}
+			}
+			return nil
+		})
+	}
+	for _, key := range []string{"a", "b", "c", "d"} {
+		write("dc1", kv.Set, key, "first")
+	}
+	have("both have all", map[string]string{"a": "first", "b": "first", "c": "first", "d": "first"})
+	if err := c.Cut("dc1"); err != nil {
+		t.Fatal(err)
+	}
+	write("dc1", kv.Set, "a", "sooner")
+	write("dc2", kv.Set, "a", "later")
+	write("dc2", kv.Set, "b", "sooner")
+	write("dc1", kv.Delete, "b", "")
+	write("dc2", kv.Delete, "c", "")
+	write("dc1", kv.Set, "c", "later")
+	write("dc2", kv.Delete, "d", "")
+	for _, dc := range []string{"dc1", "dc2"} {
+		leads := leaderIn(t, c, dc)
+		if err := c.StopNode(ctx, leads); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.StartNode(context.WithoutCancel(ctx), leads) }() // for the end of the test
+	}
+	write("dc1", kv.Set, "e", "of the new leader")
+	if err := c.Heal("dc1"); err != nil {
+		t.Fatal(err)
+	}
+	have("what was last stays", map[string]string{"a": "later", "c": "later", "e": "of the new leader"})
 }
 
 // What goes round three datacenters ends before it is back.

@@ -44,7 +44,7 @@ func (d *Duties) Commit(ctx context.Context, a rules.Authorizer, call *op.Call, 
 	if _, err := o.DecodeRequest(body); err != nil {
 		return nil, op.Malformed(o, err)
 	}
-	command, err := d.cfg.Machine.Encode(o, body)
+	command, err := d.cfg.Machine.EncodeUpTo(d.level, o, body)
 	if err != nil {
 		return nil, err
 	}

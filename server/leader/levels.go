@@ -68,6 +68,24 @@ func (d *Duties) known(o op.Operation) error {
 	return nil
 }
 
+// level is the feature level that all servers of the group know. What was written already
+// they know: who does not has stopped.
+func (d *Duties) level() uint16 {
+	written := d.cfg.State.Level()
+	if written >= version.Level {
+		return written
+	}
+	late, err := d.behind()
+	if err != nil {
+		return max(written, 1)
+	}
+	least := uint16(version.Level)
+	for _, srv := range late.servers {
+		least = min(least, srv.level)
+	}
+	return max(least, written)
+}
+
 // behind looks at all servers of the group, those that do not live included: they may be
 // back as they were.
 func (d *Duties) behind() (*behind, error) {

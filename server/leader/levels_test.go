@@ -13,6 +13,8 @@ import (
 	"github.com/legate-project/legate/server/servertest"
 	"github.com/legate-project/legate/state/autopilot"
 	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/kv"
+	"github.com/legate-project/legate/state/txn"
 )
 
 func server(n string, level uint16, status gossip.Status) lan.Member {
@@ -54,6 +56,45 @@ func TestACommandWaitsForServersThatKnowIt(t *testing.T) {
 			servertest.Eventually(t, "it is written when the server was upgraded", func() bool { return set() == nil })
 		})
 	}
+}
+
+// A write of a key says when it was made as soon as all servers know that, and not before:
+// an old one would write another row.
+func TestKeysAreStampedWhenAllServersKnowThat(t *testing.T) {
+	h := newHarness(t, nil)
+	h.LeadershipChanged(true)
+	h.pool.Set(server("1", version.Level, gossip.Alive), server("2", 1, gossip.Alive))
+	h.group.Members = append(h.group.Members, consensus.Server{ID: servertest.UID("2"), Address: "10.0.0.2:8300", Voter: true})
+	h.start(t)
+	written := func(key string) int64 {
+		t.Helper()
+		if _, _, err := kv.Apply.Call(t.Context(), h, op.Header{}, &kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: key}}); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := txn.Apply.Call(t.Context(), h, op.Header{}, &txn.Request{Ops: []txn.Op{{KV: &txn.KVOp{Verb: kv.Set, Key: key + "-txn"}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := h.cfg.State.View()
+		defer v.Close()
+		one, err := kv.Lookup(v, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := kv.Lookup(v, key+"-txn")
+		if err != nil || (one.Time == 0) != (other.Time == 0) {
+			t.Fatalf("%+v and in a transaction %+v, %v", one, other, err)
+		}
+		return one.Time
+	}
+	if at := written("a"); at != 0 || h.cfg.State.Level() > 1 {
+		t.Errorf("with an old server it is stamped %d, and the level is %d", at, h.cfg.State.Level())
+	}
+	h.pool.Set(server("1", version.Level, gossip.Alive), server("2", version.Level, gossip.Alive))
+	servertest.Eventually(t, "it is stamped when the server was upgraded", func() bool {
+		age := time.Since(time.Unix(0, written("b")))
+		return age >= 0 && age < time.Minute
+	})
 }
 
 // All that are behind are named, and who is known to be behind is not waited for.

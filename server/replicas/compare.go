@@ -67,7 +67,7 @@ func rangeBytes(rg *replication.Range) int { return len(rg.From) + len(rg.To) + 
 
 // ask asks the source for checksums of ranges.
 func (f *follower) ask(ctx context.Context, ranges []replication.Range) (told *replication.Told, err error) {
-	err = f.subscribe(ctx, &replication.FollowRequest{Prefix: f.rule.Prefix, Sums: true, Ranges: ranges}, func(t *replication.Told) error {
+	err = f.subscribe(ctx, &replication.FollowRequest{Prefix: f.rule.Prefix, Newest: f.newest(), Sums: true, Ranges: ranges}, func(t *replication.Told) error {
 		told = t
 		return errAnswered
 	})
@@ -85,7 +85,7 @@ func (f *follower) ask(ctx context.Context, ranges []replication.Range) (told *r
 func (f *follower) sort(pieces []replication.Piece, again bool, next, wanted *[]replication.Range) error {
 	var own []replication.Piece
 	err := f.r.look(func(v *storage.View) (err error) {
-		own, err = measure(v, f.rule.Target, pieces)
+		own, err = f.stock(v).measure(pieces)
 		return err
 	})
 	if err != nil {

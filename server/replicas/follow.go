@@ -158,7 +158,7 @@ func (f *follower) plan(ctx context.Context) (*replication.FollowRequest, error)
 	if err != nil {
 		return nil, err
 	}
-	req := &replication.FollowRequest{Prefix: f.rule.Prefix, Index: progress.Index}
+	req := &replication.FollowRequest{Prefix: f.rule.Prefix, Newest: f.newest(), Index: progress.Index}
 	switch {
 	case progress.Index == 0 && empty:
 		f.is(replication.StateCopying)
@@ -178,6 +178,13 @@ func (f *follower) plan(ctx context.Context) (*replication.FollowRequest, error)
 		f.is(replication.StateCopying)
 	}
 	return req, nil
+}
+
+func (f *follower) newest() bool { return f.rule.Mode == replication.Newest }
+
+// stock is what is compared.
+func (f *follower) stock(v *storage.View) *stock {
+	return &stock{v: v, prefix: f.rule.Target, newest: f.newest()}
 }
 
 // count changes the status.
@@ -244,7 +251,7 @@ func (s *stream) verify(sum uint64) error {
 	f := s.f
 	var own uint64
 	err := f.r.look(func(v *storage.View) (err error) {
-		own, err = total(v, f.rule.Target, nothing)
+		own, err = f.stock(v).total()
 		return err
 	})
 	if err != nil || own == sum {
@@ -269,7 +276,7 @@ func (s *stream) write(ctx context.Context, t *replication.Told) error {
 	for i := range t.Items {
 		it := &t.Items[i]
 		bytes += len(it.Key) + len(it.Value)
-		if err := s.differs(it, b); err != nil {
+		if err := s.differs(it, b, t.Covers == nil); err != nil {
 			return err
 		}
 	}
@@ -288,14 +295,25 @@ func (s *stream) write(ctx context.Context, t *replication.Told) error {
 	return b.commit(&kv.CopyRequest{})
 }
 
-// differs adds an item to the batch unless it is here already.
-func (s *stream) differs(it *replication.Item, b *batch) error {
-	var old *kv.Entry
-	err := s.f.r.look(func(v *storage.View) (err error) {
-		old, err = kv.Lookup(v, s.f.rule.Target+it.Key)
+// differs adds an item to the batch unless it is here already, or lost. What lost counts as
+// a conflict if it was told of because it has changed.
+func (s *stream) differs(it *replication.Item, b *batch, changed bool) error {
+	f := s.f
+	wanted, older := false, false
+	err := f.r.look(func(v *storage.View) (err error) {
+		if f.newest() {
+			wanted, older, err = kv.Judge(v, &f.rule, f.r.cfg.Datacenter, it)
+			return err
+		}
+		old, err := kv.Lookup(v, f.rule.Target+it.Key)
+		wanted = old == nil && !it.Gone || old != nil && !kv.Same(old, it)
 		return err
 	})
-	if err != nil || old == nil && it.Gone || old != nil && kv.Same(old, it) {
+	if older && changed {
+		f.count(func(s *replication.Status) { s.Conflicts++ })
+		f.r.metrics.conflicts.Inc()
+	}
+	if err != nil || !wanted {
 		return err
 	}
 	return b.add(*it)
@@ -324,8 +342,8 @@ func (s *stream) missing(t *replication.Told, b *batch) error {
 				for at < len(t.Items) && t.Items[at].Key < key {
 					at++
 				}
-				if at < len(t.Items) && t.Items[at].Key == key {
-					continue
+				if at < len(t.Items) && t.Items[at].Key == key || s.f.newest() && e.Via != s.f.rule.Datacenter {
+					continue // in mode newest what was written here may be news for the source
 				}
 				if len(gone) == maxItems {
 					from, more = key, true
@@ -382,7 +400,7 @@ func (b *batch) flush() error {
 // commit writes a command when it is its turn.
 func (b *batch) commit(req *kv.CopyRequest) error {
 	f := b.s.f
-	req.Target, req.Rule = f.rule.Target, f.rule.CreateIndex
+	req.Target, req.Rule, req.Here = f.rule.Target, f.rule.CreateIndex, f.r.cfg.Datacenter
 	select {
 	case f.r.writing <- struct{}{}:
 		defer func() { <-f.r.writing }()

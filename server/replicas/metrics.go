@@ -9,8 +9,8 @@ import (
 )
 
 type metrics struct {
-	written, deleted, bytes, comparisons, mended prometheus.Counter
-	followers                                    prometheus.Gauge
+	written, deleted, bytes, comparisons, mended, conflicts prometheus.Counter
+	followers                                               prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer, r *Replicas) *metrics {
@@ -23,6 +23,7 @@ func newMetrics(reg prometheus.Registerer, r *Replicas) *metrics {
 		bytes:       counter("bytes_total", "Bytes of keys and values that came from other datacenters for rules of replication, to this server as leader."),
 		comparisons: counter("comparisons_total", "Times that checksums of all keys of a rule were compared, by this server as leader."),
 		mended:      counter("mended_total", "Keys that comparisons have written or deleted, by this server as leader. Worry: any that no new rule, restored snapshot or cut of many minutes explains."),
+		conflicts:   counter("conflicts_total", "Writes and deletions that came for rules of mode newest and were older than what is here, by this server as leader."),
 		followers: prometheus.NewGauge(prometheus.GaugeOpts{Name: "legate_kv_replication_followers",
 			Help: "Rules of other datacenters that copy keys from this server."}),
 	}
@@ -39,7 +40,7 @@ func newMetrics(reg prometheus.Registerer, r *Replicas) *metrics {
 	if reg == nil {
 		return m
 	}
-	reg.MustRegister(m.written, m.deleted, m.bytes, m.comparisons, m.mended, m.followers,
+	reg.MustRegister(m.written, m.deleted, m.bytes, m.comparisons, m.mended, m.conflicts, m.followers,
 		gauge("lag_seconds", "Seconds for which it is not known of the rule that is most behind that everything is here, on the leader; 0 while it is known of all. Worry: above 30 s.",
 			func(all []replication.Status) (most float64) {
 				for i := range all {

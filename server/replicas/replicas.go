@@ -19,6 +19,7 @@ import (
 
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/replication"
 	"github.com/legate-project/legate/storage"
 )
@@ -29,6 +30,10 @@ const (
 	// writers is how many commands of all rules are on their way to the log at once: what
 	// is copied must not hold up what clients of the datacenter write.
 	writers = 2
+	// gravesKept is for how long deletions of rules of mode newest are remembered with their
+	// time; forgetEvery is how often it is looked for older ones.
+	gravesKept  = 3 * 24 * time.Hour
+	forgetEvery = time.Minute
 	// stopTimeout is how long the end of a rule waits for its goroutine.
 	stopTimeout = 2 * time.Second
 )
@@ -97,6 +102,8 @@ func (r *Replicas) Run(ctx context.Context) {
 		return
 	}
 	defer r.align(nil)
+	forget := time.NewTicker(forgetEvery)
+	defer forget.Stop()
 	for ctx.Err() == nil {
 		var rules []replication.Rule
 		watch, err := r.cfg.State.Watch(func(v *storage.View) (err error) {
@@ -110,10 +117,32 @@ func (r *Replicas) Run(ctx context.Context) {
 		r.align(rules)
 		select {
 		case <-watch.Changed():
+		case now := <-forget.C:
+			if err := r.forget(ctx, now.Add(-gravesKept)); err != nil && ctx.Err() == nil {
+				r.log.Warn("forget old deletions", "error", err)
+			}
 		case <-ctx.Done():
 		}
 		watch.Close()
 	}
+}
+
+// forget forgets deletions that are older than a time.
+func (r *Replicas) forget(ctx context.Context, than time.Time) error {
+	for ctx.Err() == nil {
+		var oldest *kv.Grave
+		err := r.look(func(v *storage.View) (err error) {
+			oldest, err = kv.OldestGrave(v)
+			return err
+		})
+		if err != nil || oldest == nil || oldest.Time >= than.UnixNano() {
+			return err
+		}
+		if _, _, err := kv.Forget.Call(ctx, r.cfg.Self(), op.Header{}, &kv.ForgetRequest{Before: than.UnixNano()}); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
 }
 
 // align ends and begins followers so that they are those of the rules.

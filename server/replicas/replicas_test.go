@@ -167,7 +167,12 @@ func (s *site) remove(t testing.TB, verb, key string) {
 // follow makes a rule.
 func (s *site) follow(t testing.TB, from, prefix, target string) {
 	t.Helper()
-	s.apply(t, &replication.Set, &replication.SetRequest{Rule: replication.Rule{Datacenter: from, Prefix: prefix, Target: target, Mode: replication.Mirror}})
+	s.followIn(t, replication.Mirror, from, prefix, target)
+}
+
+func (s *site) followIn(t testing.TB, mode, from, prefix, target string) {
+	t.Helper()
+	s.apply(t, &replication.Set, &replication.SetRequest{Rule: replication.Rule{Datacenter: from, Prefix: prefix, Target: target, Mode: mode}})
 }
 
 // has is what is below a prefix, by the keys behind it.
@@ -549,19 +554,20 @@ func TestPiecesCoverARange(t *testing.T) {
 	}
 	v := s.cfg.State.View()
 	defer v.Close()
+	own := &stock{v: v, prefix: "p/"}
 	for _, n := range []int{8, 16, 1024} {
-		pieces, err := cut(v, "p/", replication.Range{From: "1", End: true}, n, nothing)
+		pieces, err := own.cut(replication.Range{From: "1", End: true}, n)
 		if err != nil || len(pieces) > n || len(pieces) < n/2 && n < 900 {
 			t.Fatalf("%d pieces, %v", len(pieces), err)
 		}
-		own, err := measure(v, "p/", pieces)
+		here, err := own.measure(pieces)
 		if err != nil {
 			t.Fatal(err)
 		}
 		total := uint64(0)
 		for i := range pieces {
-			if i > 0 && pieces[i].From != pieces[i-1].To || own[i].Count != pieces[i].Count || own[i].Sum != pieces[i].Sum {
-				t.Errorf("piece %d is %+v after %+v, and here %+v", i, pieces[i], pieces[max(i, 1)-1], own[i])
+			if i > 0 && pieces[i].From != pieces[i-1].To || here[i].Count != pieces[i].Count || here[i].Sum != pieces[i].Sum {
+				t.Errorf("piece %d is %+v after %+v, and here %+v", i, pieces[i], pieces[max(i, 1)-1], here[i])
 			}
 			total += pieces[i].Count
 		}

@@ -3,6 +3,7 @@ package replicas
 import (
 	"context"
 	"errors"
+	"iter"
 	"math/rand/v2"
 	"time"
 
@@ -55,7 +56,7 @@ func (r *Replicas) Serve(ctx context.Context, call *op.Call, may Rights, push fu
 		return err
 	}
 	s := source{r: r, req: request.(*replication.FollowRequest), follower: op.FollowerOf(ctx), best: call.Header.MustCurrent, may: may, push: push}
-	s.told = s.req.Index
+	s.told, s.summed = s.req.Index, s.req.Newest // who writes there too has another checksum
 	feed := r.cfg.State.Changes(maxTouched, kv.Below(s.req.Prefix))
 	defer feed.Close()
 	if err := s.ready(ctx); err != nil {
@@ -78,8 +79,10 @@ func (r *Replicas) Serve(ctx context.Context, call *op.Call, may Rights, push fu
 	}
 }
 
-// skips reports whether an entry came from the follower: it is not handed back.
-func (s *source) skips(e *kv.Entry) bool { return e.Origin != "" && e.Origin == s.follower }
+// skips reports whether a key came from the follower: it is not handed back.
+func (s *source) skips(m *kv.Mark) bool { return s.own(m.Origin()) }
+
+func (s *source) own(origin string) bool { return origin != "" && origin == s.follower }
 
 // current refuses to tell what may be old.
 func (s *source) current() error {
@@ -141,8 +144,9 @@ func (s *source) sums() error {
 	told := &replication.Told{Index: s.r.cfg.State.Index()}
 	each := max(minPieces, maxPieces/len(s.req.Ranges))
 	err := s.r.look(func(v *storage.View) error {
+		own := s.stock(v)
 		for _, rg := range s.req.Ranges {
-			pieces, err := cut(v, s.req.Prefix, rg, each, s.skips)
+			pieces, err := own.cut(rg, each)
 			if err != nil {
 				return err
 			}
@@ -157,6 +161,15 @@ func (s *source) sums() error {
 		return err
 	}
 	return op.Errorf(op.CodeLost, "all checksums were told")
+}
+
+// stock is what is compared: in mode newest the follower counts what it has written, too.
+func (s *source) stock(v *storage.View) *stock {
+	own := &stock{v: v, prefix: s.req.Prefix, newest: s.req.Newest, skip: s.skips}
+	if s.req.Newest {
+		own.skip = nil
+	}
+	return own
 }
 
 // part gathers items up to a message.
@@ -217,25 +230,46 @@ func (s *source) remembers() error {
 func (s *source) inRange(v *storage.View, p *part, rg *replication.Range) (more bool, err error) {
 	covers := *rg
 	p.told.Covers = &covers
-	for e, err := range kv.From(v, s.req.Prefix, rg.From) {
+	for it, err := range s.items(v, rg) {
 		if err != nil {
 			return false, err
 		}
-		key := e.Key[len(s.req.Prefix):]
-		if !before(rg, key) {
-			break
-		}
-		if s.skips(e) {
-			continue
-		}
-		it := kv.ItemOf(e, s.req.Prefix, s.r.cfg.Datacenter)
 		if p.full(&it) {
-			covers.To, covers.End, rg.From = key, false, key
+			covers.To, covers.End, rg.From = it.Key, false, it.Key
 			return true, nil
 		}
 		p.add(it)
 	}
 	return false, nil
+}
+
+// items yields what is in a range, in order of the keys: in mode newest with what was
+// deleted, and with the names of what the follower has written itself.
+func (s *source) items(v *storage.View, rg *replication.Range) iter.Seq2[replication.Item, error] {
+	return func(yield func(replication.Item, error) bool) {
+		for m, err := range kv.Marks(v, s.req.Prefix, rg.From, s.req.Newest) {
+			if err != nil {
+				yield(replication.Item{}, err)
+				return
+			}
+			if !before(rg, m.Key) {
+				return
+			}
+			it := replication.Item{Key: m.Key, Own: true}
+			switch own := s.skips(&m); {
+			case own && !s.req.Newest:
+				continue
+			case own:
+			case m.Grave != nil:
+				it = kv.GraveItem(m.Grave, s.req.Prefix, s.r.cfg.Datacenter)
+			default:
+				it = kv.ItemOf(m.Entry, s.req.Prefix, s.r.cfg.Datacenter)
+			}
+			if !yield(it, nil) {
+				return
+			}
+		}
+	}
 }
 
 // since tells what was written or deleted after what was told; then everything up to an
@@ -283,7 +317,13 @@ func (s *source) newer(v *storage.View, p *part, from string) (next string, more
 			return "", false, err
 		}
 		key := string(n.Key[len(s.req.Prefix):])
-		it := s.item(key, n.Record)
+		it, tell, err := s.item(v, key, n.Record)
+		if err != nil {
+			return "", false, err
+		}
+		if !tell {
+			continue
+		}
 		if p.full(&it) {
 			return key, true, nil
 		}
@@ -292,12 +332,23 @@ func (s *source) newer(v *storage.View, p *part, from string) (next string, more
 	return "", false, nil
 }
 
-// item is what a follower is told of a key: what came from it is not there.
-func (s *source) item(key string, e *kv.Entry) replication.Item {
-	if e == nil || s.skips(e) {
-		return replication.Item{Key: key, Gone: true}
+// item is what a follower is told of a key, if it is told: what came from it is not there
+// for a mirror, and not told of in mode newest.
+func (s *source) item(v *storage.View, key string, e *kv.Entry) (it replication.Item, tell bool, err error) {
+	gone := replication.Item{Key: key, Gone: true}
+	switch {
+	case e != nil && s.own(e.Origin):
+		return gone, !s.req.Newest, nil
+	case e != nil:
+		return kv.ItemOf(e, s.req.Prefix, s.r.cfg.Datacenter), true, nil
+	case !s.req.Newest:
+		return gone, true, nil
 	}
-	return kv.ItemOf(e, s.req.Prefix, s.r.cfg.Datacenter)
+	g, err := kv.FindGrave(v, s.req.Prefix+key)
+	if err != nil || g == nil {
+		return gone, true, err
+	}
+	return kv.GraveItem(g, s.req.Prefix, s.r.cfg.Datacenter), !s.own(g.Origin), nil
 }
 
 // next waits for something to tell, and tells it.
@@ -338,7 +389,7 @@ func (s *source) next(ctx context.Context, feed *storage.Changes, beat <-chan ti
 func (s *source) sum(feed *storage.Changes, upTo uint64) error {
 	told := &replication.Told{Index: upTo, Summed: true}
 	err := s.r.look(func(v *storage.View) (err error) {
-		told.Sum, err = total(v, s.req.Prefix, s.skips)
+		told.Sum, err = s.stock(v).total()
 		return err
 	})
 	if err != nil {
@@ -372,11 +423,16 @@ func (s *source) changes(touched map[storage.Changed]struct{}, upTo uint64) erro
 				if err != nil {
 					return err
 				}
-				it := s.item(keys[0], e)
-				if p.full(&it) {
+				it, tell, err := s.item(v, keys[0], e)
+				if err != nil {
+					return err
+				}
+				if tell && p.full(&it) {
 					return nil
 				}
-				p.add(it)
+				if tell {
+					p.add(it)
+				}
 			}
 			return nil
 		})

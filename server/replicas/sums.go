@@ -1,6 +1,8 @@
 package replicas
 
 import (
+	"iter"
+
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/replication"
 	"github.com/legate-project/legate/storage"
@@ -66,21 +68,40 @@ func (c *cutter) halve() {
 	c.pieces = kept
 }
 
-// cut returns the pieces of a range, at least one, which follow each other without gaps.
-// Entries that skip names do not count.
-func cut(v storage.Reader, prefix string, rg replication.Range, max int, skip func(*kv.Entry) bool) ([]replication.Piece, error) {
+// stock is what is below a prefix, as it is compared.
+type stock struct {
+	v      storage.Reader
+	prefix string
+	newest bool                // with deletions and times
+	skip   func(*kv.Mark) bool // what does not count; nil for nothing
+}
+
+// from yields what counts from a key on.
+func (s *stock) from(key string) iter.Seq2[kv.Mark, error] {
+	return func(yield func(kv.Mark, error) bool) {
+		for m, err := range kv.Marks(s.v, s.prefix, key, s.newest) {
+			if err == nil && s.skip != nil && s.skip(&m) {
+				continue
+			}
+			if !yield(m, err) {
+				return
+			}
+		}
+	}
+}
+
+// cut returns the pieces of a range, at least one and max at most, which follow each other
+// without gaps.
+func (s *stock) cut(rg replication.Range, max int) ([]replication.Piece, error) {
 	c := cutter{max: max, size: 1, pieces: []replication.Piece{{Range: replication.Range{From: rg.From}}}}
-	for e, err := range kv.From(v, prefix, rg.From) {
+	for m, err := range s.from(rg.From) {
 		if err != nil {
 			return nil, err
 		}
-		key := e.Key[len(prefix):]
-		if !before(&rg, key) {
+		if !before(&rg, m.Key) {
 			break
 		}
-		if !skip(e) {
-			c.add(key, kv.Sum(e, prefix))
-		}
+		c.add(m.Key, m.Sum(s.newest))
 	}
 	for i := range c.pieces {
 		if i+1 < len(c.pieces) {
@@ -93,7 +114,7 @@ func cut(v storage.Reader, prefix string, rg replication.Range, max int, skip fu
 }
 
 // measure counts and sums what is here in the ranges of pieces, in order.
-func measure(v storage.Reader, prefix string, pieces []replication.Piece) ([]replication.Piece, error) {
+func (s *stock) measure(pieces []replication.Piece) ([]replication.Piece, error) {
 	own := make([]replication.Piece, len(pieces))
 	for i := 0; i < len(pieces); {
 		// Pieces that follow each other are read in one pass.
@@ -102,36 +123,31 @@ func measure(v storage.Reader, prefix string, pieces []replication.Piece) ([]rep
 			end++
 		}
 		at := i
-		for e, err := range kv.From(v, prefix, pieces[i].From) {
+		for m, err := range s.from(pieces[i].From) {
 			if err != nil {
 				return nil, err
 			}
-			key := e.Key[len(prefix):]
-			for at < end && !before(&pieces[at].Range, key) {
+			for at < end && !before(&pieces[at].Range, m.Key) {
 				at++
 			}
 			if at == end {
 				break
 			}
 			own[at].Count++
-			own[at].Sum ^= kv.Sum(e, prefix)
+			own[at].Sum ^= m.Sum(s.newest)
 		}
 		i = end
 	}
 	return own, nil
 }
 
-// total is the checksum of everything below a prefix.
-func total(v storage.Reader, prefix string, skip func(*kv.Entry) bool) (sum uint64, err error) {
-	for e, err := range kv.From(v, prefix, "") {
+// total is the checksum of everything.
+func (s *stock) total() (sum uint64, err error) {
+	for m, err := range s.from("") {
 		if err != nil {
 			return 0, err
 		}
-		if !skip(e) {
-			sum ^= kv.Sum(e, prefix)
-		}
+		sum ^= m.Sum(s.newest)
 	}
 	return sum, nil
 }
-
-func nothing(*kv.Entry) bool { return false }

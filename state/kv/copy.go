@@ -2,10 +2,7 @@ package kv
 
 import (
 	"bytes"
-	"encoding/binary"
 	"iter"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/replication"
@@ -25,6 +22,8 @@ type CopyRequest struct {
 	// Index of the other datacenter up to which everything is here now; 0 says nothing of
 	// it.
 	Index uint64 `msg:"ix,omitempty"`
+	// Here is the name of this datacenter, for rules of mode newest.
+	Here string `msg:"h,omitempty"`
 }
 
 // CopyResult counts what was done.
@@ -51,7 +50,13 @@ func ApplyCopy(tx *storage.Txn, r *CopyRequest) (*CopyResult, error) {
 	}
 	res := &CopyResult{}
 	for i := range r.Items {
-		if err := copyItem(tx, rule.Target, &r.Items[i], res); err != nil {
+		it, err := &r.Items[i], error(nil)
+		if rule.Mode == replication.Newest {
+			err = copyNewest(tx, rule, r.Here, it, res)
+		} else {
+			err = copyItem(tx, rule.Target, it, res)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -75,7 +80,7 @@ func copyItem(tx *storage.Txn, target string, it *replication.Item, res *CopyRes
 		return err
 	}
 	row := renewed(tx, old, &Entry{Key: string(key), Flags: it.Flags, Value: it.Value})
-	row.Session, row.Origin, row.OriginIndex = "", it.Origin, it.OriginIndex
+	row.Session, row.Origin, row.OriginIndex, row.Time = "", it.Origin, it.OriginIndex, it.Time
 	res.Written++
 	return entries.Replace(tx, key, old, row)
 }
@@ -87,25 +92,11 @@ func Same(e *Entry, it *replication.Item) bool {
 
 // ItemOf is an entry of a datacenter as it is told of below a prefix.
 func ItemOf(e *Entry, prefix, datacenter string) replication.Item {
-	it := replication.Item{Key: e.Key[len(prefix):], Flags: e.Flags, Value: e.Value, Origin: e.Origin, OriginIndex: e.OriginIndex}
+	it := replication.Item{Key: e.Key[len(prefix):], Flags: e.Flags, Value: e.Value, Time: e.Time, Origin: e.Origin, OriginIndex: e.OriginIndex}
 	if it.Origin == "" {
 		it.Origin, it.OriginIndex = datacenter, e.ModifyIndex
 	}
 	return it
-}
-
-// Sum is the checksum of an entry below a prefix: of what clients write, so that it is
-// the same wherever the key was copied to.
-func Sum(e *Entry, prefix string) uint64 {
-	d := xxhash.New()
-	key := e.Key[len(prefix):]
-	var head [16]byte
-	binary.BigEndian.PutUint64(head[:], uint64(len(key)))
-	binary.BigEndian.PutUint64(head[8:], e.Flags)
-	_, _ = d.Write(head[:]) // a hash takes everything
-	_, _ = d.WriteString(key)
-	_, _ = d.Write(e.Value)
-	return d.Sum64()
 }
 
 // From yields the entries below a prefix from a key on, given without the prefix.

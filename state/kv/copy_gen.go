@@ -17,8 +17,8 @@ const (
 func (z *CopyRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(4)
-	var zb0001Mask uint8 /* 4 bits */
+	zb0001Len := uint32(5)
+	var zb0001Mask uint8 /* 5 bits */
 	_ = zb0001Mask
 	if z.Items == nil {
 		zb0001Len--
@@ -27,6 +27,10 @@ func (z *CopyRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.Index == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x8
+	}
+	if z.Here == "" {
+		zb0001Len--
+		zb0001Mask |= 0x10
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -55,6 +59,11 @@ func (z *CopyRequest) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "ix"
 			o = append(o, 0xa2, 0x69, 0x78)
 			o = msgp.AppendUint64(o, z.Index)
+		}
+		if (zb0001Mask & 0x10) == 0 { // if not omitted
+			// string "h"
+			o = append(o, 0xa1, 0x68)
+			o = msgp.AppendString(o, z.Here)
 		}
 	}
 	return
@@ -123,6 +132,12 @@ func (z *CopyRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Index")
 				return
 			}
+		case "h":
+			z.Here, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Here")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -141,7 +156,7 @@ func (z *CopyRequest) Msgsize() (s int) {
 	for za0001 := range z.Items {
 		s += z.Items[za0001].Msgsize()
 	}
-	s += 3 + msgp.Uint64Size
+	s += 3 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Here)
 	return
 }
 

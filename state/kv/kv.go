@@ -33,6 +33,11 @@ type Entry struct {
 	// OriginIndex its ModifyIndex there; empty for what was written here.
 	Origin      string `json:"-" msg:"o,omitempty"`
 	OriginIndex uint64 `json:"-" msg:"oi,omitempty"`
+	// Time is when somebody wrote it, by the clock of the leader there, in nanoseconds
+	// since 1970; later than whatever it took the place of. 0 where that is not known.
+	Time int64 `json:"-" msg:"t,omitempty"`
+	// Via is the datacenter that a rule of mode newest has copied it from.
+	Via string `json:"-" msg:"via,omitempty"`
 }
 
 // Entries are entries in key order.
@@ -58,6 +63,8 @@ type ApplyRequest struct {
 	Entry Entry  `msg:"e"`
 	// Clock is the leader's, see op.Leader; for Lock alone.
 	Clock time.Duration `msg:"clk,omitempty"`
+	// Now is the time of the leader's clock, in nanoseconds since 1970.
+	Now int64 `msg:"now,omitempty"`
 }
 
 // ApplyResult says whether a write took place; a compare that failed is not an
@@ -98,7 +105,9 @@ var List = op.Read[ListRequest, Entries]{Name: "kv.list", Authorize: authorizeLi
 var ListKeys = op.Read[KeysRequest, Keys]{Name: "kv.keys", Authorize: authorizeKeys, Query: listKeys, Part: partOfKeys, Filter: filterKeys}
 
 // Operations lists what this package declares.
-func Operations() []op.Operation { return []op.Operation{&Apply, &Get, &List, &ListKeys, &Pass, &Copy} }
+func Operations() []op.Operation {
+	return []op.Operation{&Apply, &Get, &List, &ListKeys, &Pass, &Copy, &Forget}
+}
 
 // entries holds all keys; the row key is the key itself.
 var entries = storage.NewTable(1, "kv", bySession)
@@ -148,7 +157,7 @@ func filterKeys(a rules.Authorizer, ks *Keys) bool {
 }
 
 func prepareApply(l op.Leader, r *ApplyRequest) error {
-	r.Clock = 0
+	r.Clock, r.Now = 0, l.Now.UnixNano()
 	switch r.Verb {
 	case Lock, Unlock:
 		if r.Entry.Session == "" {
@@ -177,13 +186,10 @@ func getEntry(r storage.Reader, req *GetRequest) (*Entry, error) {
 func ApplyEntry(tx *storage.Txn, r *ApplyRequest) (*ApplyResult, error) {
 	res := &ApplyResult{OK: true, Index: tx.Index()}
 	if r.Verb == DeleteTree {
-		if err := replication.GuardTree(tx, r.Entry.Key); err != nil {
-			return nil, err
-		}
-		_, err := entries.DeleteAll(tx, []byte(r.Entry.Key))
-		return res, err
+		return res, deleteTree(tx, r)
 	}
-	if err := replication.Guard(tx, r.Entry.Key); err != nil {
+	rule, err := replication.Guard(tx, r.Entry.Key)
+	if err != nil {
 		return nil, err
 	}
 	key := []byte(r.Entry.Key)
@@ -192,19 +198,19 @@ func ApplyEntry(tx *storage.Txn, r *ApplyRequest) (*ApplyResult, error) {
 		return nil, err
 	}
 	switch r.Verb {
-	case Delete:
-		_, err = entries.Delete(tx, key)
-		return res, err
-	case DeleteCAS:
+	case Delete, DeleteCAS:
 		if old == nil {
 			return res, nil
 		}
-		if res.OK = old.ModifyIndex == r.Entry.ModifyIndex; res.OK {
-			_, err = entries.Delete(tx, key)
+		if res.OK = r.Verb == Delete || old.ModifyIndex == r.Entry.ModifyIndex; res.OK {
+			err = remove(tx, rule, old, r.Now)
 		}
 		return res, err
 	}
 	row := renewed(tx, old, &r.Entry)
+	if row.Time, err = stampOf(tx, rule, old, r); err != nil {
+		return nil, err
+	}
 	switch r.Verb {
 	case CAS:
 		res.OK = compares(old, r.Entry.ModifyIndex)
@@ -217,7 +223,19 @@ func ApplyEntry(tx *storage.Txn, r *ApplyRequest) (*ApplyResult, error) {
 	if err != nil || !res.OK {
 		return res, err
 	}
+	if rule != nil {
+		if _, err := graves.Delete(tx, key); err != nil {
+			return nil, err
+		}
+	}
 	return res, entries.Replace(tx, key, old, row)
+}
+
+// ApplyUnstamped is ApplyEntry without the time of the leader's clock, as servers that do
+// not know it carry Apply out.
+func ApplyUnstamped(tx *storage.Txn, r *ApplyRequest) (*ApplyResult, error) {
+	r.Now = 0
+	return ApplyEntry(tx, r)
 }
 
 // compares reports whether a write on condition of index may go ahead.

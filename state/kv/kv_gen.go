@@ -16,12 +16,16 @@ const (
 func (z *ApplyRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(3)
-	var zb0001Mask uint8 /* 3 bits */
+	zb0001Len := uint32(4)
+	var zb0001Mask uint8 /* 4 bits */
 	_ = zb0001Mask
 	if z.Clock == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x4
+	}
+	if z.Now == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x8
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -42,6 +46,11 @@ func (z *ApplyRequest) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "clk"
 			o = append(o, 0xa3, 0x63, 0x6c, 0x6b)
 			o = msgp.AppendDuration(o, z.Clock)
+		}
+		if (zb0001Mask & 0x8) == 0 { // if not omitted
+			// string "now"
+			o = append(o, 0xa3, 0x6e, 0x6f, 0x77)
+			o = msgp.AppendInt64(o, z.Now)
 		}
 	}
 	return
@@ -87,6 +96,12 @@ func (z *ApplyRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Clock")
 				return
 			}
+		case "now":
+			z.Now, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Now")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -101,7 +116,7 @@ func (z *ApplyRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *ApplyRequest) Msgsize() (s int) {
-	s = 1 + 5 + msgp.StringPrefixSize + len(z.Verb) + 2 + z.Entry.Msgsize() + 4 + msgp.DurationSize
+	s = 1 + 5 + msgp.StringPrefixSize + len(z.Verb) + 2 + z.Entry.Msgsize() + 4 + msgp.DurationSize + 4 + msgp.Int64Size
 	return
 }
 
@@ -225,8 +240,8 @@ func (z Entries) Msgsize() (s int) {
 func (z *Entry) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(9)
-	var zb0001Mask uint16 /* 9 bits */
+	zb0001Len := uint32(11)
+	var zb0001Mask uint16 /* 11 bits */
 	_ = zb0001Mask
 	if z.LockIndex == 0 {
 		zb0001Len--
@@ -247,6 +262,14 @@ func (z *Entry) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.OriginIndex == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x100
+	}
+	if z.Time == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x200
+	}
+	if z.Via == "" {
+		zb0001Len--
+		zb0001Mask |= 0x400
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -289,6 +312,16 @@ func (z *Entry) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "oi"
 			o = append(o, 0xa2, 0x6f, 0x69)
 			o = msgp.AppendUint64(o, z.OriginIndex)
+		}
+		if (zb0001Mask & 0x200) == 0 { // if not omitted
+			// string "t"
+			o = append(o, 0xa1, 0x74)
+			o = msgp.AppendInt64(o, z.Time)
+		}
+		if (zb0001Mask & 0x400) == 0 { // if not omitted
+			// string "via"
+			o = append(o, 0xa3, 0x76, 0x69, 0x61)
+			o = msgp.AppendString(o, z.Via)
 		}
 	}
 	return
@@ -386,6 +419,18 @@ func (z *Entry) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "OriginIndex")
 				return
 			}
+		case "t":
+			z.Time, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Time")
+				return
+			}
+		case "via":
+			z.Via, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Via")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -400,7 +445,7 @@ func (z *Entry) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Entry) Msgsize() (s int) {
-	s = 1 + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Key) + 2 + msgp.Uint64Size + 2 + msgp.BytesPrefixSize + len(z.Value) + 2 + msgp.StringPrefixSize + len(z.Session) + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Origin) + 3 + msgp.Uint64Size
+	s = 1 + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Key) + 2 + msgp.Uint64Size + 2 + msgp.BytesPrefixSize + len(z.Value) + 2 + msgp.StringPrefixSize + len(z.Session) + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Origin) + 3 + msgp.Uint64Size + 2 + msgp.Int64Size + 4 + msgp.StringPrefixSize + len(z.Via)
 	return
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/replication"
 	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/storage"
 )
@@ -91,7 +92,11 @@ func ReleaseAll(tx *storage.Txn, s *session.Session, now time.Duration) error {
 		}
 		key := []byte(e.Key)
 		if s.Behavior == session.Delete {
-			if _, err := entries.Delete(tx, key); err != nil {
+			rule, err := replication.Covering(tx, e.Key)
+			if err == nil {
+				err = remove(tx, rule, e, 0)
+			}
+			if err != nil {
 				return err
 			}
 		} else {
@@ -154,4 +159,4 @@ func ApplyPass(tx *storage.Txn, r *PassRequest) (*op.Empty, error) {
 func Rows(e *Entry) ([]storage.Row, error) { return entries.Rows([]byte(e.Key), e.ModifyIndex, e) }
 
 // Tables lists the tables of the domain.
-func Tables() []storage.AnyTable { return []storage.AnyTable{entries, delays} }
+func Tables() []storage.AnyTable { return []storage.AnyTable{entries, delays, graves} }

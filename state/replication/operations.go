@@ -48,7 +48,8 @@ type Status struct {
 	Written    uint64 `msg:"w"` // keys
 	Deleted    uint64 `msg:"x"` // keys
 	Bytes      uint64 `msg:"b"` // of keys and values that came
-	Conflicts  uint64 `msg:"c"` // writes that lost against what is here
+	// Conflicts is how many writes and deletions came that were older than what is here.
+	Conflicts uint64 `msg:"c"`
 	// Comparisons is how often everything was compared, Mended how many keys such
 	// comparisons wrote or deleted.
 	Comparisons uint64 `msg:"co"`
@@ -80,6 +81,8 @@ type Range struct {
 // what changed after an index.
 type FollowRequest struct {
 	Prefix string `msg:"p"`
+	// Newest asks for times of writes and deletions, too.
+	Newest bool `msg:"n,omitempty"`
 	// Sums asks for checksums of the Ranges and nothing else.
 	Sums bool `msg:"s,omitempty"`
 	// Ranges are those of which everything is wanted, or checksums.
@@ -98,6 +101,11 @@ type Item struct {
 	// that datacenter when.
 	Origin      string `msg:"o,omitempty"`
 	OriginIndex uint64 `msg:"oi,omitempty"`
+	// Time is that of Origin's clock, in nanoseconds since 1970; 0 where it is not known.
+	Time int64 `msg:"tm,omitempty"`
+	// Own says that the key is there as the follower wrote it itself; nothing else is
+	// said of it.
+	Own bool `msg:"w,omitempty"`
 }
 
 // Piece is a part of a range with the number of its keys and the XOR of their checksums.

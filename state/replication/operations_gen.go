@@ -129,20 +129,24 @@ func (z *CreateRequest) Msgsize() (s int) {
 func (z *FollowRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(4)
-	var zb0001Mask uint8 /* 4 bits */
+	zb0001Len := uint32(5)
+	var zb0001Mask uint8 /* 5 bits */
 	_ = zb0001Mask
-	if z.Sums == false {
+	if z.Newest == false {
 		zb0001Len--
 		zb0001Mask |= 0x2
 	}
-	if z.Ranges == nil {
+	if z.Sums == false {
 		zb0001Len--
 		zb0001Mask |= 0x4
 	}
-	if z.Index == 0 {
+	if z.Ranges == nil {
 		zb0001Len--
 		zb0001Mask |= 0x8
+	}
+	if z.Index == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x10
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -153,11 +157,16 @@ func (z *FollowRequest) MarshalMsg(b []byte) (o []byte, err error) {
 		o = append(o, 0xa1, 0x70)
 		o = msgp.AppendString(o, z.Prefix)
 		if (zb0001Mask & 0x2) == 0 { // if not omitted
+			// string "n"
+			o = append(o, 0xa1, 0x6e)
+			o = msgp.AppendBool(o, z.Newest)
+		}
+		if (zb0001Mask & 0x4) == 0 { // if not omitted
 			// string "s"
 			o = append(o, 0xa1, 0x73)
 			o = msgp.AppendBool(o, z.Sums)
 		}
-		if (zb0001Mask & 0x4) == 0 { // if not omitted
+		if (zb0001Mask & 0x8) == 0 { // if not omitted
 			// string "r"
 			o = append(o, 0xa1, 0x72)
 			o = msgp.AppendArrayHeader(o, uint32(len(z.Ranges)))
@@ -195,7 +204,7 @@ func (z *FollowRequest) MarshalMsg(b []byte) (o []byte, err error) {
 				}
 			}
 		}
-		if (zb0001Mask & 0x8) == 0 { // if not omitted
+		if (zb0001Mask & 0x10) == 0 { // if not omitted
 			// string "i"
 			o = append(o, 0xa1, 0x69)
 			o = msgp.AppendUint64(o, z.Index)
@@ -230,6 +239,12 @@ func (z *FollowRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 			z.Prefix, bts, err = msgp.ReadStringBytes(bts)
 			if err != nil {
 				err = msgp.WrapError(err, "Prefix")
+				return
+			}
+		case "n":
+			z.Newest, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Newest")
 				return
 			}
 		case "s":
@@ -320,7 +335,7 @@ func (z *FollowRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *FollowRequest) Msgsize() (s int) {
-	s = 1 + 2 + msgp.StringPrefixSize + len(z.Prefix) + 2 + msgp.BoolSize + 2 + msgp.ArrayHeaderSize
+	s = 1 + 2 + msgp.StringPrefixSize + len(z.Prefix) + 2 + msgp.BoolSize + 2 + msgp.BoolSize + 2 + msgp.ArrayHeaderSize
 	for za0001 := range z.Ranges {
 		s += 1 + 2 + msgp.StringPrefixSize + len(z.Ranges[za0001].From) + 2 + msgp.StringPrefixSize + len(z.Ranges[za0001].To) + 2 + msgp.BoolSize
 	}
@@ -332,8 +347,8 @@ func (z *FollowRequest) Msgsize() (s int) {
 func (z *Item) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(6)
-	var zb0001Mask uint8 /* 6 bits */
+	zb0001Len := uint32(8)
+	var zb0001Mask uint8 /* 8 bits */
 	_ = zb0001Mask
 	if z.Gone == false {
 		zb0001Len--
@@ -354,6 +369,14 @@ func (z *Item) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.OriginIndex == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x20
+	}
+	if z.Time == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x40
+	}
+	if z.Own == false {
+		zb0001Len--
+		zb0001Mask |= 0x80
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -387,6 +410,16 @@ func (z *Item) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "oi"
 			o = append(o, 0xa2, 0x6f, 0x69)
 			o = msgp.AppendUint64(o, z.OriginIndex)
+		}
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "tm"
+			o = append(o, 0xa2, 0x74, 0x6d)
+			o = msgp.AppendInt64(o, z.Time)
+		}
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
+			// string "w"
+			o = append(o, 0xa1, 0x77)
+			o = msgp.AppendBool(o, z.Own)
 		}
 	}
 	return
@@ -466,6 +499,18 @@ func (z *Item) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "OriginIndex")
 				return
 			}
+		case "tm":
+			z.Time, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Time")
+				return
+			}
+		case "w":
+			z.Own, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Own")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -480,7 +525,7 @@ func (z *Item) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Item) Msgsize() (s int) {
-	s = 1 + 2 + msgp.StringPrefixSize + len(z.Key) + 2 + msgp.BoolSize + 2 + msgp.Uint64Size + 2 + msgp.BytesPrefixSize + len(z.Value) + 2 + msgp.StringPrefixSize + len(z.Origin) + 3 + msgp.Uint64Size
+	s = 1 + 2 + msgp.StringPrefixSize + len(z.Key) + 2 + msgp.BoolSize + 2 + msgp.Uint64Size + 2 + msgp.BytesPrefixSize + len(z.Value) + 2 + msgp.StringPrefixSize + len(z.Origin) + 3 + msgp.Uint64Size + 3 + msgp.Int64Size + 2 + msgp.BoolSize
 	return
 }
 

@@ -21,6 +21,8 @@ import (
 const (
 	// Mirror makes what is below the prefix here what is there: nobody else writes here.
 	Mirror = "mirror"
+	// Newest keeps of what is written here and there what was written last.
+	Newest = "newest"
 )
 
 // Bounds of rules.
@@ -115,28 +117,52 @@ func Advance(tx *storage.Txn, target string, p *Progress) error {
 	return progresses.Put(tx, []byte(target), p)
 }
 
-// Guard refuses the write of a key that a mirror has.
-func Guard(r storage.Reader, key string) error {
-	return guard(r, func(target string) bool { return strings.HasPrefix(key, target) })
-}
-
-// GuardTree refuses the deletion of what is below a prefix if a mirror has any of it.
-func GuardTree(r storage.Reader, prefix string) error {
-	return guard(r, func(target string) bool { return overlap(prefix, target) })
-}
-
-func guard(r storage.Reader, hit func(target string) bool) error {
+// Covering returns the rule that copies to a key; nil if there is none.
+func Covering(r storage.Reader, key string) (*Rule, error) {
 	all, err := All(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i := range all {
-		if rule := &all[i]; rule.Mode == Mirror && hit(rule.Target) {
-			return op.Errorf(op.CodeConflict, "keys below %q are a mirror of %q in datacenter %s and written by nobody else: write there, or end that with legate kv replicate -remove -to-prefix %q",
-				rule.Target, rule.Prefix, rule.Datacenter, rule.Target)
+		if strings.HasPrefix(key, all[i].Target) {
+			return &all[i], nil
 		}
 	}
-	return nil
+	return nil, nil
+}
+
+// Guard is Covering, and refuses the write of a key that a mirror has.
+func Guard(r storage.Reader, key string) (*Rule, error) {
+	rule, err := Covering(r, key)
+	if err == nil && rule != nil && rule.Mode == Mirror {
+		err = rule.refuse()
+	}
+	return rule, err
+}
+
+// GuardTree refuses the deletion of what is below a prefix if a mirror has any of it. It
+// returns the other rules that copy there.
+func GuardTree(r storage.Reader, prefix string) ([]Rule, error) {
+	all, err := All(r)
+	if err != nil {
+		return nil, err
+	}
+	var hit []Rule
+	for i := range all {
+		if !overlap(prefix, all[i].Target) {
+			continue
+		}
+		if all[i].Mode == Mirror {
+			return nil, all[i].refuse()
+		}
+		hit = append(hit, all[i])
+	}
+	return hit, nil
+}
+
+func (rule *Rule) refuse() error {
+	return op.Errorf(op.CodeConflict, "keys below %q are a mirror of %q in datacenter %s and written by nobody else: write there, or end that with legate kv replicate -remove -to-prefix %q",
+		rule.Target, rule.Prefix, rule.Datacenter, rule.Target)
 }
 
 // overlap reports whether a key can be below both prefixes.
@@ -151,8 +177,8 @@ func (rule *Rule) Check(own string) error {
 		return op.Errorf(op.CodeInvalid, "datacenter %s cannot copy keys from itself: name another one", own)
 	case op.IsFanOut(rule.Datacenter):
 		return op.Errorf(op.CodeInvalid, "keys are copied from one datacenter: %q is several", rule.Datacenter)
-	case rule.Mode != Mirror:
-		return op.Errorf(op.CodeInvalid, "mode %.64q of replication is unknown: want %s", rule.Mode, Mirror)
+	case rule.Mode != Mirror && rule.Mode != Newest:
+		return op.Errorf(op.CodeInvalid, "mode %.64q of replication is unknown: want %s or %s", rule.Mode, Mirror, Newest)
 	case len(rule.Prefix) > maxPrefix || len(rule.Target) > maxPrefix:
 		return op.Errorf(op.CodeInvalid, "a prefix of replication has at most %d bytes", maxPrefix)
 	}

@@ -131,6 +131,9 @@ func (o *Op) writesRecord() bool {
 type Request struct {
 	Ops   []Op          `msg:",limit=128"`
 	Clock time.Duration `json:"-" msg:",omitempty"` // the leader's, see op.Leader
+	// Now is the time of the leader's clock, in nanoseconds since 1970: when keys were
+	// written.
+	Now int64 `json:"-" msg:",omitempty"`
 }
 
 // Item is what one operation gave: exactly one of the fields is set. A key that
@@ -260,7 +263,7 @@ func prepare(l op.Leader, r *Request) error {
 	if err := shape(r); err != nil {
 		return err
 	}
-	r.Clock = l.Clock
+	r.Clock, r.Now = l.Clock, l.Now.UnixNano()
 	for i := range r.Ops {
 		o := &r.Ops[i]
 		if o.Refused = ""; o.Wrong() != "" {

@@ -910,12 +910,16 @@ func (z *Op) Msgsize() (s int) {
 func (z *Request) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(2)
-	var zb0001Mask uint8 /* 2 bits */
+	zb0001Len := uint32(3)
+	var zb0001Mask uint8 /* 3 bits */
 	_ = zb0001Mask
 	if z.Clock == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x2
+	}
+	if z.Now == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x4
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -936,6 +940,11 @@ func (z *Request) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "Clock"
 			o = append(o, 0xa5, 0x43, 0x6c, 0x6f, 0x63, 0x6b)
 			o = msgp.AppendDuration(o, z.Clock)
+		}
+		if (zb0001Mask & 0x4) == 0 { // if not omitted
+			// string "Now"
+			o = append(o, 0xa3, 0x4e, 0x6f, 0x77)
+			o = msgp.AppendInt64(o, z.Now)
 		}
 	}
 	return
@@ -992,6 +1001,12 @@ func (z *Request) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Clock")
 				return
 			}
+		case "Now":
+			z.Now, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Now")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -1010,7 +1025,7 @@ func (z *Request) Msgsize() (s int) {
 	for za0001 := range z.Ops {
 		s += z.Ops[za0001].Msgsize()
 	}
-	s += 6 + msgp.DurationSize
+	s += 6 + msgp.DurationSize + 4 + msgp.Int64Size
 	return
 }
 

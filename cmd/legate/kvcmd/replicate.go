@@ -25,7 +25,8 @@ func Replicate() command.Command {
 	return command.Command{
 		Name: "kv replicate", Synopsis: "Copy keys of another datacenter, and keep the copy current", Access: command.ToDatacenter,
 		About: "Makes a rule in the datacenter that is asked: what is below a prefix in another datacenter is copied here, and whatever is\n" +
-			"written or deleted there follows. In a mirror nobody else writes: what is below its prefix here is what is there.\n" +
+			"written or deleted there follows. In a mirror nobody else writes: what is below its prefix here is what is there. In mode\n" +
+			"newest both sides may write and have a rule for each other: of writes to one key the last one stays.\n" +
 			"Values and flags are copied, sessions and locks are not. A rule is named by the prefix that it copies to.",
 		Example: "legate kv replicate -from dc1 -prefix config/\nlegate kv replicate -from dc1 -prefix config/ -to-prefix dc1/config/\nlegate kv replicate -list\nlegate kv replicate -pause -prefix config/",
 		New:     func() command.Action { return &replicateAction{} },
@@ -48,7 +49,7 @@ func (a *replicateAction) Flags(fs *flag.FlagSet) {
 		a.to, a.hasTo = text, true
 		return nil
 	})
-	fs.StringVar(&a.mode, "mode", replication.Mirror, "`mode` of the copy: mirror.")
+	fs.StringVar(&a.mode, "mode", replication.Mirror, "`mode` of the copy: mirror, or newest, in which both sides write and what was written last stays.")
 	fs.BoolVar(&a.force, "force", false, "have a mirror take the place of keys that are there.")
 	fs.BoolVar(&a.list, "list", false, "list the rules and how they stand.")
 	fs.BoolVar(&a.pause, "pause", false, "pause a rule; nobody else writes into a mirror meanwhile.")
