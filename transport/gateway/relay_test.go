@@ -37,6 +37,7 @@ type node struct {
 	name  string
 	way   atomic.Pointer[Way] // to all other servers
 	cuts  sync.Map            // addresses that nothing gets to from here
+	evil  *evil
 }
 
 // leaky is a socket from which nothing gets to some addresses.
@@ -56,6 +57,10 @@ func (l leaky) WriteTo(b []byte, to net.Addr) (int, error) {
 func (n *node) under() net.PacketConn {
 	if strings.HasPrefix(n.name, "leaky") {
 		return relay.Wrap(leaky{n.conn, &n.cuts}, n.board)
+	}
+	if strings.HasPrefix(n.name, "evil") {
+		n.evil = newEvil(n.conn)
+		return relay.Wrap(n.evil, n.board)
 	}
 	if strings.HasPrefix(n.name, "slow") {
 		return relay.Wrap(slow{n.conn, slowBy}, n.board)
