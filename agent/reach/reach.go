@@ -92,7 +92,7 @@ func (w *Ways) Under(c *transport.Config) {
 // Open serves flows on the endpoint that they are under.
 func (w *Ways) Open(e *transport.Endpoint) (err error) {
 	w.endpoint = e
-	cfg := gateway.Config{Endpoint: e, Board: w.board, Refuse: w.cfg.Refuse, Links: w.tell, Silent: w.silent, Lost: w.lost, Log: w.cfg.Log, Registerer: w.cfg.Registerer}
+	cfg := gateway.Config{Endpoint: e, Board: w.board, Rate: w.cfg.Agent.Gateway.Rate * 1e6 / 8, Refuse: w.cfg.Refuse, Links: w.tell, Silent: w.silent, Lost: w.lost, Log: w.cfg.Log, Registerer: w.cfg.Registerer}
 	if w.cfg.Agent.Federation.Transit {
 		cfg.Locate = w.locate
 	}

@@ -3,6 +3,7 @@ package gossipsim
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -20,6 +21,7 @@ type Churn struct {
 	// False is how often one live server took another one for failed, both of which had been
 	// there, and reached each other, for longer than any suspicion lasts.
 	False int
+	Wrong string // the last of them
 	// Lost are pairs of live servers of which the first does not know the second as alive
 	// in the end, Undead those of which the second is gone.
 	Lost, Undead []string
@@ -28,9 +30,13 @@ type Churn struct {
 // sample is how often it is looked who takes whom for what.
 const sample = 5 * time.Second
 
-// outlasted is longer than a suspicion lasts that nobody confirms: 192 s among 60 servers,
-// 32 s when many say the same.
-const outlasted = 200 * time.Second
+// outlasted is longer than a suspicion lasts that nobody confirms: 192 s among 60 servers, 240 s among
+// 168, and a sixth of that when many say the same. It is memberlist's formula with its numbers and the
+// probe interval of the WAN pools.
+func outlasted(servers int) time.Duration {
+	const most, every = 6 * 6, 3 * time.Second
+	return time.Duration(most*max(math.Log10(float64(servers)), math.Log10(60))*float64(every)) + 8*time.Second
+}
 
 // turnover is one server that is about to change.
 type turnover struct {
@@ -165,8 +171,9 @@ func (c *turning) look(now time.Time) {
 				if now.Sub(both) > 2*sample && status[to.Name] == gossip.Failed {
 					c.missing[pair] = now
 				}
-				if now.Sub(both) > outlasted && status[to.Name] == gossip.Failed {
+				if now.Sub(both) > outlasted(len(c.Servers)) && status[to.Name] == gossip.Failed {
 					c.out.False++
+					c.out.Wrong = fmt.Sprintf("%s takes %s for failed, after %v", from.Name, to.Name, now.Sub(both))
 				}
 			}
 			if took := now.Sub(c.missing[pair]); took > c.out.Longest {

@@ -236,8 +236,8 @@ func churn(t *testing.T, datacenters, perHour int, d time.Duration) (c Churn) {
 		}
 	})
 	t.Logf("%+v", c)
-	if c.Longest > outlasted || c.False > 0 {
-		t.Errorf("a live server was not known as alive for %v (%s), and %d times one took another for failed", c.Longest, c.Who, c.False)
+	if c.Longest > outlasted(c.Servers) || c.False > 0 {
+		t.Errorf("a live server was not known as alive for %v (%s), and %d times one took another for failed (%s)", c.Longest, c.Who, c.False, c.Wrong)
 	}
 	if len(c.Lost) > 0 || len(c.Undead) > 0 {
 		t.Errorf("lost: %v; known as alive, and gone: %v", c.Lost, c.Undead)

@@ -7,7 +7,7 @@ import (
 
 // idleTimes are after how long without use connections might be closed, to see what that costs.
 func idleTimes() []time.Duration {
-	return []time.Duration{time.Minute, 2 * time.Minute, 10 * time.Minute, time.Hour}
+	return []time.Duration{time.Minute, 2 * time.Minute}
 }
 
 // uses follows which pairs of servers have something to say to each other. The network's mutex
