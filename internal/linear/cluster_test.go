@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -45,8 +46,9 @@ type node struct {
 	dir  string
 	file string // of its configuration
 	args []string
-	life atomic.Int32 // how many-th process it is
-	cut  []string     // addresses from which it hears nothing
+	more map[string]any // in its file
+	life atomic.Int32   // how many-th process it is
+	cut  []string       // addresses from which it hears nothing
 }
 
 // label names one life of the node.
@@ -64,6 +66,7 @@ type cluster struct {
 	servers []*node
 	made    int    // servers so far
 	key     string // of gossip
+	wanKey  string // of the WAN pool, if that has one of its own
 	h       *history
 	agent   *node
 	more    []*node // client agents besides
@@ -80,13 +83,16 @@ type cluster struct {
 }
 
 // newCluster starts the servers and the client agent and waits until they
-// take writes. where gives the folder of a server's data.
-func newCluster(t testing.TB, size int, where func(name string) string) *cluster {
+// take writes. where gives the folder of a server's data; change sets something before they start.
+func newCluster(t testing.TB, size int, where func(name string) string, change ...func(*cluster)) *cluster {
 	t.Helper()
 	if os.Getenv("CI") == "true" && os.Geteuid() != 0 {
 		t.Fatal("building networks takes root")
 	}
 	c := &cluster{t: t, fabric: proctest.NewFabric(t), made: size, h: judge.NewHistory(), key: base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))}
+	for _, f := range change {
+		f(c)
+	}
 	c.lan = c.fabric.Switch("lan")
 	c.home = c.lan.Host("home", "10.7.0.100/24", "")
 	transport := c.home.Transport()
@@ -139,7 +145,7 @@ func (c *cluster) node(name, ip, dir string) *node {
 // has no disk any more takes it from there.
 func (c *cluster) configure(n *node) {
 	c.t.Helper()
-	conf, err := json.Marshal(map[string]any{
+	settings := map[string]any{
 		"performance":        map[string]any{"raft_multiplier": 1},
 		"encrypt":            c.key,
 		"retry_join":         []string{},
@@ -147,7 +153,12 @@ func (c *cluster) configure(n *node) {
 		"leave_on_terminate": false,
 		"session_ttl_min":    "1s",
 		"autopilot":          map[string]any{"server_stabilization_time": "500ms"},
-	})
+	}
+	if c.wanKey != "" && slices.Contains(n.args, "-server") {
+		settings["encrypt_wan"] = c.wanKey
+	}
+	maps.Copy(settings, n.more)
+	conf, err := json.Marshal(settings)
 	if err != nil {
 		c.t.Fatal(err)
 	}
