@@ -3,6 +3,7 @@ package testcluster_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -220,4 +221,81 @@ func TestANewLeaderKnowsTheNodesOfOtherDatacenters(t *testing.T) {
 	if e, _, err := asked.Session().Info(all[1], nil); err != nil || e == nil {
 		t.Errorf("that of another node of dc1: %v, %v", e, err)
 	}
+}
+
+// The right to make a session on a node is asked in the session's datacenter, by the token
+// that is shown; what is known of the node there takes none.
+func TestWhoMakesSessionsOfAnotherDatacentersNodesNeedsTheRight(t *testing.T) {
+	access := testcluster.NewAccess()
+	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 1, Clients: 1, Access: access})
+	if err := c.MakeTokens(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	with := func(secret string) *api.Client {
+		client, err := api.NewClient(&api.Config{Address: c.Node("dc1-client1").HTTPAddr(), Token: secret})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return client
+	}
+	manager := with(access.Management)
+	p, _, err := manager.ACL().PolicyCreate(&api.ACLPolicy{Name: "mine", Rules: `session "dc1-client1" { policy = "write" }`}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, _, err := manager.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLLink{{ID: p.ID}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	create := func(secret, node string) error {
+		var out struct{ ID string }
+		_, err := with(secret).Raw().Write("/v1/session/create", map[string]string{"Node": node, "NodeDatacenter": "dc1"}, &out, inDC2w)
+		return err
+	}
+	for what, secret := range map[string]string{"the manager": access.Management, "who may": token.SecretID} {
+		eventually(t, what+" makes one", 30*time.Second, func(context.Context) error { return create(secret, "dc1-client1") })
+	}
+	for what, err := range map[string]error{"who may do other things": create(access.App, "dc1-client1"), "nobody": create("", "dc1-client1"),
+		"who may on another node": create(token.SecretID, "dc1-server1")} {
+		if err == nil || !strings.Contains(err.Error(), "403") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// What a snapshot holds of such sessions is theirs again after it was restored: they stand
+// on the same nodes.
+func TestARestoredSnapshotHasSessionsOfOtherDatacenters(t *testing.T) {
+	c, client := apart(t, 1)
+	id, _, err := client.Session().Create(nil, inDC2w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !acquires(t, client, "k", id) {
+		t.Fatal("the key cannot be locked")
+	}
+	there := official(t, c.Node("dc2-client1"))
+	saved, _, err := there.Snapshot().Save(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer saved.Close()
+	if _, err := client.Session().Destroy(id, inDC2w); err != nil {
+		t.Fatal(err)
+	}
+	if err := there.Snapshot().Restore(nil, saved); err != nil {
+		t.Fatal(err)
+	}
+	if p, _, err := there.KV().Get("k", nil); err != nil || p == nil || p.Session != id || !alive(t, c, id) {
+		t.Fatalf("the key is %+v: %v", p, err)
+	}
+	if err := c.StopNode(t.Context(), "dc1-client1"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the session ends", 30*time.Second, func(context.Context) error {
+		if alive(t, c, id) {
+			return errors.New("it lives")
+		}
+		return nil
+	})
 }
