@@ -63,6 +63,8 @@ type Board struct {
 	// neighbor that has it.
 	strange atomic.Uint64
 
+	tunnels tunnels
+
 	mu   sync.Mutex
 	used int
 	next uint16

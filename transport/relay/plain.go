@@ -5,6 +5,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"golang.org/x/net/ipv4"
 )
 
 // errNoUDP is returned for what only a UDP socket has.
@@ -15,6 +17,8 @@ var errNoUDP = errors.New("this is no UDP socket")
 type plain struct {
 	net.PacketConn
 	board *Board
+	bell  *bell
+	one   [1]ipv4.Message // what a tunnel delivered; the reader's alone
 }
 
 // Wrap is Listen for any kind of socket. The socket is owned by the result.
@@ -22,13 +26,41 @@ func Wrap(c net.PacketConn, board *Board) net.PacketConn {
 	if udp, ok := c.(*net.UDPConn); ok {
 		return Listen(udp, board)
 	}
-	return &plain{c, board}
+	p := &plain{PacketConn: c, board: board, bell: &bell{conn: c}}
+	board.hang(p.bell)
+	return p
+}
+
+// SetReadDeadline implements net.PacketConn.
+func (p *plain) SetReadDeadline(t time.Time) error { return p.bell.SetReadDeadline(t) }
+
+// read reads a packet, or takes one that a tunnel delivered.
+func (p *plain) read(b []byte) (int, net.Addr, error) {
+	for {
+		n, addr, err := p.PacketConn.ReadFrom(b)
+		if err == nil || !p.bell.rang(err) {
+			return n, addr, err
+		}
+		p.one[0].Buffers = [][]byte{b}
+		if p.board.tunnels.inbox.take(p.one[:]) > 0 {
+			return p.one[0].N, p.one[0].Addr, nil
+		}
+	}
+}
+
+// write sends a packet by UDP, or into the tunnel that leads there.
+func (p *plain) write(b []byte, to *net.UDPAddr) (int, error) {
+	if t := p.board.tunnel(to); t != nil {
+		t.Send(b)
+		return len(b), nil
+	}
+	return p.PacketConn.WriteTo(b, to)
 }
 
 // ReadFrom implements net.PacketConn.
 func (p *plain) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
-		n, addr, err := p.PacketConn.ReadFrom(b)
+		n, addr, err := p.read(b)
 		if err != nil {
 			return n, addr, err
 		}
@@ -45,7 +77,7 @@ func (p *plain) ReadFrom(b []byte) (int, net.Addr, error) {
 		default:
 			f.out.put(b)
 			if to := f.to.addr(); to != nil {
-				_, _ = p.PacketConn.WriteTo(b[:n], to) // what cannot be sent is lost
+				_, _ = p.write(b[:n], to) // what cannot be sent is lost
 			}
 		}
 	}
@@ -59,14 +91,14 @@ func (p *plain) WriteTo(b []byte, addr net.Addr) (int, error) {
 	}
 	label, carried := flowOf(udp)
 	if !carried {
-		return p.PacketConn.WriteTo(b, addr)
+		return p.write(b, udp)
 	}
 	f, to, err := p.board.leaves(label)
 	if err != nil || to == nil {
 		return len(b), err
 	}
 	buf, _ := labelled(nil, b, 0, f.out)
-	if _, err := p.PacketConn.WriteTo(buf, to); err != nil {
+	if _, err := p.write(buf, to); err != nil {
 		return 0, err
 	}
 	return len(b), nil

@@ -22,10 +22,12 @@ const (
 // reads, packets of flows that end here seem to come from the addresses that stand for
 // their other ends; packets of others are sent on; all else is as without it.
 //
-// quic-go reads on one goroutine. That goroutine sends on, too.
+// quic-go reads on one goroutine. That goroutine sends on, too, and takes what tunnels
+// deliver.
 type Socket struct {
 	*net.UDPConn
 	board *Board
+	bell  *bell
 	conn  *ipv4.PacketConn // of either family: what it reads and writes are whole messages
 	gso   bool
 	bufs  sync.Pool // of what is sent over flows from here
@@ -40,13 +42,17 @@ type Socket struct {
 
 // Listen has a socket carry what the board says. The socket is owned by the result.
 func Listen(c *net.UDPConn, board *Board) *Socket {
-	s := &Socket{UDPConn: c, board: board, conn: ipv4.NewPacketConn(c), gso: segments(c),
+	s := &Socket{UDPConn: c, board: board, bell: &bell{conn: c}, conn: ipv4.NewPacketConn(c), gso: segments(c),
 		in: make([]ipv4.Message, batch), keep: make([]bool, batch)}
 	for i := range s.in {
 		s.in[i] = ipv4.Message{Buffers: [][]byte{make([]byte, packetSize)}, OOB: make([]byte, oobSize)}
 	}
+	board.hang(s.bell)
 	return s
 }
+
+// SetReadDeadline implements net.PacketConn.
+func (s *Socket) SetReadDeadline(t time.Time) error { return s.bell.SetReadDeadline(t) }
 
 // ReadBatch is what quic-go reads with, in place of ReadMsgUDP.
 func (s *Socket) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
@@ -62,7 +68,11 @@ func (s *Socket) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
 			return filled, nil
 		}
 		n, err := s.conn.ReadBatch(s.in, flags)
-		if err != nil {
+		switch {
+		case err == nil:
+		case s.bell.rang(err):
+			n = s.board.tunnels.inbox.take(s.in)
+		default:
 			return 0, err
 		}
 		s.n, s.next = n, 0
@@ -99,6 +109,10 @@ func (s *Socket) sort(now time.Time) {
 			s.keep[i] = true
 		default:
 			f.out.put(b)
+			if t := s.board.tunnelOf(f.to); t != nil {
+				t.Send(b)
+				continue
+			}
 			s.out.add(f, b, s.gso)
 		}
 	}
@@ -110,6 +124,10 @@ func (s *Socket) sort(now time.Time) {
 func (s *Socket) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err error) {
 	label, carried := flowOf(addr)
 	if !carried {
+		if t := s.board.tunnel(addr); t != nil {
+			intoTunnel(t, b, segmentSize(oob))
+			return len(b), len(oob), nil
+		}
 		return s.UDPConn.WriteMsgUDP(b, oob, addr)
 	}
 	f, to, err := s.board.leaves(label)
@@ -123,6 +141,10 @@ func (s *Socket) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err
 	defer s.bufs.Put(p)
 	buf, size := labelled((*p)[:0], b, segmentSize(oob), f.out)
 	*p = buf[:0]
+	if t := s.board.tunnel(to); t != nil {
+		intoTunnel(t, buf, size)
+		return len(b), len(oob), nil
+	}
 	if _, _, err := s.UDPConn.WriteMsgUDP(buf, withSegments(slices.Clone(f.to.from), size, len(buf)), to); err != nil {
 		return 0, 0, err
 	}

@@ -23,6 +23,7 @@ import (
 // party is a socket with its board, and whom it names neighbors.
 type party struct {
 	*Socket
+	under net.PacketConn // what QUIC is on: the socket, or something like it
 	board *Board
 	on    *quic.Transport
 	known *net.UDPAddr // where others know it; nil for the address of the socket
@@ -36,7 +37,8 @@ func listen(t testing.TB) *party {
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	b := NewBoard()
-	return &party{Socket: Listen(c, b), board: b}
+	s := Listen(c, b)
+	return &party{Socket: s, under: s, board: b}
 }
 
 // neighbor is the party as another one sees it.
@@ -110,7 +112,7 @@ func certificate(t testing.TB) *tls.Config {
 // quicOn runs QUIC on a party's socket; it answers what it is sent on streams.
 func quicOn(t testing.TB, p *party, c *tls.Config) *quic.Transport {
 	t.Helper()
-	tr := &quic.Transport{Conn: p.Socket}
+	tr := &quic.Transport{Conn: p.under}
 	l, err := tr.Listen(c, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -338,7 +340,8 @@ func TestPacketsLeaveFromTheAddressThatIsKnown(t *testing.T) {
 	}
 	defer conn.Close()
 	board := NewBoard()
-	g := &party{Socket: Listen(conn, board), board: board}
+	s := Listen(conn, board)
+	g := &party{Socket: s, under: s, board: board}
 	for _, p := range []*party{a, b, g} {
 		p.on = quicOn(t, p, c)
 	}
