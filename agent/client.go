@@ -82,7 +82,7 @@ func (a *Agent) startGateway(list *serverList) error {
 	if err != nil {
 		return fmt.Errorf("listen as a gateway on %s (ports.serf_wan): %w", addr, err)
 	}
-	r, err := c.Carry(e, reach.Config{Agent: a.cfg, Log: a.log, Registerer: a.reg})
+	r, err := c.Carry(e, reach.Config{Agent: a.cfg, Identity: a.gateway.shows, Log: a.log, Registerer: a.reg})
 	if err != nil {
 		return err
 	}
@@ -92,6 +92,7 @@ func (a *Agent) startGateway(list *serverList) error {
 	asks := gateways.Applicant{Calls: a.calls, Servers: list.targets, Token: a.tokens.forAgent, Keys: a.gateway.keys, Files: a.gateway.shows, Given: func(lost bool) {
 		e.Anew(gateway.Protocol)
 		if lost {
+			r.Renew()
 			e.Renew(time.Time{}) // those whose peers showed nothing that counts now
 		}
 	}, Log: a.log.With("component", "gateway")}

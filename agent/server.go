@@ -387,7 +387,7 @@ func (a *Agent) openLAN(self lan.Server, list *serverList, changed func()) error
 	}
 	p, err := lan.Start(lan.Config{
 		Self: self, Client: !a.cfg.Server, BindAddr: orElse(a.cfg.SerfLANBind, a.cfg.BindAddr), BindPort: a.cfg.Ports.SerfLAN,
-		AdvertiseAddr: a.cfg.AdvertiseAddr, AdvertisePort: a.cfg.Ports.SerfLAN, Keyring: a.keys.LAN, Allowed: networks(a.cfg.SerfLANAllowedCIDRs), Gate: a.limits.Gossip, ForgetAfter: a.cfg.AdvertiseReconnectTimeout, Gateway: reach.GatewayAddr(a.cfg),
+		AdvertiseAddr: a.cfg.AdvertiseAddr, AdvertisePort: a.cfg.Ports.SerfLAN, Keyring: a.keys.LAN, Allowed: networks(a.cfg.SerfLANAllowedCIDRs), Gate: a.limits.Gossip, ForgetAfter: a.cfg.AdvertiseReconnectTimeout, Gateway: reach.GatewayAddr(a.cfg), GatewayTCP: max(a.cfg.Ports.GatewayTCP, 0),
 		SnapshotPath: a.dir.sub(gossipFolder, "local.snapshot"), RejoinAfterLeave: a.cfg.RejoinAfterLeave,
 		Profile: a.profile(gossip.LAN), Timing: a.lanTiming(), OnChange: func(e lan.Event) {
 			if e.Kind == gossip.User {

@@ -34,7 +34,7 @@ func (s *serverParts) startWAN() error {
 	if err != nil {
 		return err
 	}
-	s.ways = reach.New(reach.Config{Agent: a.cfg, Gateways: a.lan.Gateways, Refuse: s.refuse, Log: a.log, Registerer: a.reg})
+	s.ways = reach.New(reach.Config{Agent: a.cfg, Gateways: a.lan.Gateways, Refuse: s.refuse, Identity: id, Log: a.log, Registerer: a.reg})
 	if s.between, err = a.endpoint("wan", addr, id, a.wraps, s.ways.Under); err != nil {
 		return fmt.Errorf("listen for other datacenters on %s (ports.serf_wan): %w", addr, err)
 	}

@@ -11,6 +11,8 @@ type Ports struct {
 	SerfWAN int `key:"serf_wan" flag:"serf-wan-port" default:"8302" doc:"Everything between datacenters, one UDP port. -1 keeps this datacenter alone."`
 	Server  int `key:"server" flag:"server-port" default:"8300" doc:"Inside the datacenter: RPC on UDP, Raft on TCP."`
 
+	GatewayTCP int `key:"gateway_tcp" doc:"Packets between datacenters over TCP, for servers whose UDP does not get through. On a gateway: where it takes them, such as 443; 0 or -1 for nowhere. On a server: the port of its gateways that it tries when UDP fails; 0 for what a gateway of its own datacenter shows, and of others the number of their UDP port; -1 never tries."`
+
 	GRPC           int `key:"grpc" flag:"grpc-port" default:"-1" mark:"silent" doc:"Service mesh."`
 	GRPCTLS        int `key:"grpc_tls" flag:"grpc-tls-port" default:"-1" mark:"silent" doc:"Service mesh."`
 	SidecarMinPort int `key:"sidecar_min_port" default:"21000" doc:"First port that a sidecar gets which is registered without one."`

@@ -48,6 +48,8 @@ type Config struct {
 	// Gateway is where this client is a gateway of the datacenter, host and port; empty if it
 	// is none.
 	Gateway string
+	// GatewayTCP is the port of TCP at which it is one, too; 0 for none.
+	GatewayTCP int
 
 	// BindAddr and BindPort are for UDP and TCP both; port 0 is any.
 	BindAddr         string
@@ -72,7 +74,7 @@ type Config struct {
 
 func (c Config) tags() map[string]string {
 	if c.Client {
-		return gossip.GatewayAt(gossip.ForgetAfter(gossip.ClientTags(c.Self.Datacenter, c.Self.ID, c.Self.Build), c.ForgetAfter), c.Gateway)
+		return gossip.GatewayAt(gossip.ForgetAfter(gossip.ClientTags(c.Self.Datacenter, c.Self.ID, c.Self.Build), c.ForgetAfter), c.Gateway, c.GatewayTCP)
 	}
 	return c.Self.Tags()
 }

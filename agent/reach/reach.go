@@ -23,6 +23,7 @@ import (
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/transport/gateway"
 	"github.com/legate-project/legate/transport/relay"
+	"github.com/legate-project/legate/transport/tunnel"
 	"github.com/legate-project/legate/wan"
 )
 
@@ -40,6 +41,8 @@ type Config struct {
 	Gateways func() []gossip.Member
 	// Refuse returns why servers of a datacenter are refused, nil if they are not.
 	Refuse func(datacenter string) error
+	// Identity is that of the endpoint.
+	Identity transport.Identity
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -50,6 +53,8 @@ type Ways struct {
 	cfg   Config
 	board *relay.Board
 	relay *gateway.Relay // nil before Open
+	// tunnels lead to gateways where UDP does not; nil if there are to be none.
+	tunnels *tunnel.Keeper
 
 	endpoint *transport.Endpoint // that the flows are under
 
@@ -92,13 +97,14 @@ func (w *Ways) Under(c *transport.Config) {
 // Open serves flows on the endpoint that they are under.
 func (w *Ways) Open(e *transport.Endpoint) (err error) {
 	w.endpoint = e
-	cfg := gateway.Config{Endpoint: e, Board: w.board, Rate: w.cfg.Agent.Gateway.Rate * 1e6 / 8, Refuse: w.cfg.Refuse, Links: w.tell, Silent: w.silent, Lost: w.lost, Log: w.cfg.Log, Registerer: w.cfg.Registerer}
+	cfg := gateway.Config{Endpoint: e, Board: w.board, Rate: w.cfg.Agent.Gateway.Rate * 1e6 / 8, Refuse: w.cfg.Refuse, Links: w.tell, Silent: w.silent, Lost: w.lost, Unreached: w.unreached, Log: w.cfg.Log, Registerer: w.cfg.Registerer}
 	if w.cfg.Agent.Federation.Transit {
 		cfg.Locate = w.locate
 	}
 	if w.relay, err = gateway.New(cfg); err != nil {
 		return err
 	}
+	w.openTunnels()
 	if w.cfg.Registerer != nil {
 		w.paths = newPaths(w)
 		w.cfg.Registerer.MustRegister(w.paths)
@@ -107,14 +113,19 @@ func (w *Ways) Open(e *transport.Endpoint) (err error) {
 }
 
 // Renewed is told that old connections are being replaced.
-func (w *Ways) Renewed() { w.relay.Again() }
+func (w *Ways) Renewed() {
+	w.relay.Again()
+	if w.tunnels != nil {
+		w.tunnels.Renew()
+	}
+}
 
 // Stop ends all flows.
 func (w *Ways) Stop(ctx context.Context) error {
 	if w.paths != nil {
 		w.cfg.Registerer.Unregister(w.paths)
 	}
-	return errors.Join(w.group.Stop(ctx), w.relay.Stop(ctx))
+	return errors.Join(w.group.Stop(ctx), w.stopTunnels(ctx), w.relay.Stop(ctx))
 }
 
 // route dials a server of another datacenter: directly, through gateways that it is behind, or
@@ -224,6 +235,7 @@ func (w *Ways) Keep(show func(via, seen string) error) error {
 		for _, g := range cfg.Federation.Gateways {
 			list = append(list, withPort(g, cfg.Ports.SerfWAN))
 		}
+		w.watchTunnels(list)
 		return list
 	}
 	self := net.JoinHostPort(cfg.AdvertiseAddrWAN, strconv.Itoa(cfg.Ports.SerfWAN))
@@ -272,18 +284,4 @@ func GatewayAddr(cfg *config.Config) string {
 		return ""
 	}
 	return net.JoinHostPort(cfg.AdvertiseAddrWAN, strconv.Itoa(cfg.Ports.SerfWAN))
-}
-
-// Carrier is what a gateway has under its endpoint.
-type Carrier struct{ board *relay.Board }
-
-// NewCarrier returns a carrier that carries nothing before Carry.
-func NewCarrier() Carrier { return Carrier{relay.NewBoard()} }
-
-// Under puts the carrier under an endpoint.
-func (c Carrier) Under(t *transport.Config) { t.Conn = relay.Wrap(t.Conn, c.board) }
-
-// Carry has the endpoint carry flows of others, until Stop of what it returns.
-func (c Carrier) Carry(e *transport.Endpoint, cfg Config) (*gateway.Relay, error) {
-	return gateway.New(gateway.Config{Endpoint: e, Board: c.board, Carries: true, Rate: cfg.Agent.Gateway.Rate * 1e6 / 8, Log: cfg.Log, Registerer: cfg.Registerer})
 }

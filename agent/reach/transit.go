@@ -123,6 +123,7 @@ func (w *Ways) hasty(r transport.Remote) bool {
 // silent is told of a peer that fell silent: whether others of its datacenter are reached
 // the same way is found out now, and not by the next call.
 func (w *Ways) silent(r transport.Remote) {
+	w.deaf(r)
 	dc := r.Peer.Datacenter
 	if dc == w.cfg.Agent.Datacenter || relay.Carried(r.Addr) {
 		return

@@ -27,6 +27,7 @@ const (
 	tagVia        = "via"
 	tagSeen       = "seen"
 	tagGateway    = "gateway"
+	tagGatewayTCP = "gateway_tcp"
 	tagTransit    = "transit"
 	tagVersion    = "legate"
 	tagReconnect  = "rc_tm"
@@ -141,13 +142,25 @@ func ForgetAfter(tags map[string]string, d time.Duration) map[string]string {
 	return tags
 }
 
-// GatewayAt adds to the tags of a client agent where it is a gateway, host and port; an empty
-// one adds nothing.
-func GatewayAt(tags map[string]string, addr string) map[string]string {
+// GatewayAt adds to the tags of a client agent where it is a gateway, host and port, and at which
+// port of TCP it is one, too, if that is not 0; an empty address adds nothing.
+func GatewayAt(tags map[string]string, addr string, tcp int) map[string]string {
 	if addr != "" {
 		tags[tagGateway] = addr
+		if tcp > 0 {
+			tags[tagGatewayTCP] = strconv.Itoa(tcp)
+		}
 	}
 	return tags
+}
+
+// GatewayTCP is the port of TCP at which the member is a gateway; 0 if it is not.
+func (m Member) GatewayTCP() int {
+	port, err := strconv.ParseUint(m.Tags[tagGatewayTCP], 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int(port)
 }
 
 // Gateway is where the member is a gateway of its datacenter, host and port; empty if it

@@ -18,7 +18,7 @@ const (
 	// ArchiveFormat is the newest format of snapshots that are saved; older ones are read.
 	ArchiveFormat = 2
 
-	// The protocols over QUIC, and that of Raft over TLS, by the names that TLS agrees on
+	// The protocols over QUIC, and those of Raft and of tunnels over TLS, by the names that TLS agrees on
 	// (RFC 7301). Messages may gain fields, which who does not know them skips; whatever
 	// changes the meaning of a field takes a protocol of a new number beside the old one.
 	RPC      = "legate-rpc/1"      // calls
@@ -31,6 +31,7 @@ const (
 	Enroll   = "legate-enroll/1"   // certificates of client agents
 	Relay    = "legate-relay/1"    // which packets gateways carry
 	Gateway  = "legate-gateway/1"  // what a gateway is between datacenters
+	Tunnel   = "legate-tunnel/1"   // packets over TCP between servers and gateways
 	Raft     = "legate-raft/1"
 )
 

@@ -22,7 +22,7 @@ func TestTheNumbersAreInTheDocumentation(t *testing.T) {
 			rows = append(rows, fmt.Sprintf("| %d | %s |", level, release))
 		}
 	}
-	for _, name := range []string{RPC, Bulk, Parts, View, Snapshot, Gossip, Removal, Enroll, Relay, Gateway, Raft} {
+	for _, name := range []string{RPC, Bulk, Parts, View, Snapshot, Gossip, Removal, Enroll, Relay, Gateway, Tunnel, Raft} {
 		rows = append(rows, "`"+name+"`")
 	}
 	for _, row := range rows {

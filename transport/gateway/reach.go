@@ -128,6 +128,7 @@ func (r *Relay) through(ctx context.Context, w Way, gateway string) (*net.UDPAdd
 	to := transport.Target{Addr: gateway}
 	remote, err := r.cfg.Endpoint.Reach(ctx, to, Protocol)
 	if err != nil {
+		r.unreached(gateway, err)
 		return nil, fmt.Errorf("gateway %s: %w", gateway, err)
 	}
 	s, err := r.session(remote)
@@ -366,12 +367,20 @@ func (r *Relay) register(ctx context.Context, gateway string) (observed string, 
 	defer cancel()
 	a, err := r.ask(ctx, transport.Target{Addr: gateway}, request{Do: doRegister})
 	if err != nil {
+		r.unreached(gateway, err)
 		return "", err
 	}
 	if _, err := netip.ParseAddrPort(a.Observed); err != nil {
 		return "", fmt.Errorf("gateway %s says that it sees this server at %.60q", gateway, a.Observed)
 	}
 	return a.Observed, nil
+}
+
+// unreached tells of a gateway that is not reached, unless that refuses, or nobody waits any more.
+func (r *Relay) unreached(gateway string, err error) {
+	if !errors.As(err, new(*refused)) && !errors.Is(err, transport.ErrRefused) && !errors.Is(err, context.Canceled) {
+		r.cfg.Unreached(gateway)
+	}
 }
 
 // Servers lists who is reached through a gateway, node.datacenter.

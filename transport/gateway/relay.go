@@ -97,6 +97,9 @@ type Config struct {
 	// Lost is told of each flow that was opened from here and that somebody ended, or that led
 	// through who fell silent; it must not block. Nil tells nobody.
 	Lost func(Way)
+	// Unreached is told of each gateway, as it is named, to which no connection came about; it must
+	// not block. Nil tells nobody.
+	Unreached func(gateway string)
 	// Refuse returns why servers of a datacenter are refused; nil refuses none.
 	Refuse func(datacenter string) error
 
@@ -164,6 +167,9 @@ func New(cfg Config) (*Relay, error) {
 	}
 	if cfg.Lost == nil {
 		cfg.Lost = func(Way) {}
+	}
+	if cfg.Unreached == nil {
+		cfg.Unreached = func(string) {}
 	}
 	if cfg.Log == nil {
 		cfg.Log = logging.Discard()
@@ -375,7 +381,7 @@ func (r *Relay) registers(s *session) answer {
 	r.registered[name] = s
 	a := answer{}
 	if addr := s.remote.Link.Addr(); addr != nil {
-		a.Observed = addr.String()
+		a.Observed = r.cfg.Board.Seen(addr)
 	}
 	return a
 }

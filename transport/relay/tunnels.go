@@ -84,14 +84,28 @@ func (b *Board) Seen(addr *net.UDPAddr) string {
 	return addr.String()
 }
 
-// tunnel is the one to an address; nil if UDP goes there.
+// tunnel is the one to an address; nil if UDP goes there. What goes to the other end of a tunnel
+// that has ended is lost, and no fault of the socket: another may come, and QUIC goes on over it.
 func (b *Board) tunnel(addr *net.UDPAddr) Tunnel {
-	to := b.tunnels.to.Load()
-	if to == nil || addr == nil {
+	if addr == nil {
 		return nil
 	}
-	return (*to)[keyOf(addr)]
+	if to := b.tunnels.to.Load(); to != nil {
+		if t := (*to)[keyOf(addr)]; t != nil {
+			return t
+		}
+	}
+	if ip := addr.IP; addr.Port == tunnelPort && len(ip) == net.IPv6len && binary.BigEndian.Uint64(ip) == 1<<56 {
+		return ended{}
+	}
+	return nil
 }
+
+// ended is a tunnel that has ended.
+type ended struct{}
+
+func (ended) Send([]byte)  {}
+func (ended) Seen() string { return "" }
 
 // tunnelOf is the one to a neighbor, which is not asked where it is while there are none.
 func (b *Board) tunnelOf(n *Neighbor) Tunnel {

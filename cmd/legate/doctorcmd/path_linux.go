@@ -2,7 +2,6 @@ package doctorcmd
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"net"
 	"net/netip"
@@ -12,6 +11,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/legate-project/legate/transport/greeting"
 )
 
 const (
@@ -54,7 +55,7 @@ func (p *path) measure(ctx context.Context, bind string) {
 			if answered[i] {
 				continue
 			}
-			if _, err := c.Write(greeting(n, byte(i))); err != nil && !errors.Is(err, syscall.EMSGSIZE) && !errors.Is(err, syscall.ECONNREFUSED) {
+			if _, err := c.Write(greeting.Packet(n, byte(i))); err != nil && !errors.Is(err, syscall.EMSGSIZE) && !errors.Is(err, syscall.ECONNREFUSED) {
 				p.err = err
 				return
 			}
@@ -72,7 +73,7 @@ func (p *path) measure(ctx context.Context, bind string) {
 			if err != nil {
 				break
 			}
-			if i, ok := greeted(b[:n]); ok && i < len(answered) {
+			if i, ok := greeting.Answered(b[:n]); ok && i < len(answered) {
 				answered[i] = true
 			}
 		}
@@ -101,27 +102,4 @@ func undivided(network, _ string, c syscall.RawConn) error {
 		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE)
 	})
 	return errors.Join(failed, err)
-}
-
-const idLen = 8 // of connection IDs
-
-// greeting is a packet of n bytes that asks for versions. The ID of its sender has the
-// mark, which comes back.
-func greeting(n int, mark byte) []byte {
-	b := make([]byte, n)
-	_, _ = rand.Read(b) // it never fails
-	b[0] = 0xc0 | b[0]&0x3f
-	copy(b[1:5], []byte{0x1a, 0x2a, 0x3a, 0x4a}) // one that is kept free for this: RFC 9000 15
-	b[5] = idLen
-	b[6+idLen] = idLen
-	b[7+idLen] = mark
-	return b
-}
-
-// greeted is the mark of an answer that lists versions.
-func greeted(b []byte) (mark int, ok bool) {
-	if len(b) < 6+idLen || b[0]&0x80 == 0 || b[1]|b[2]|b[3]|b[4] != 0 || b[5] != idLen {
-		return 0, false
-	}
-	return int(b[6]), true
 }

@@ -1,0 +1,78 @@
+package reach
+
+import (
+	"context"
+	"net"
+	"strconv"
+
+	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/tunnel"
+)
+
+// openTunnels has gateways reached by TCP where UDP does not get through.
+func (w *Ways) openTunnels() {
+	if w.cfg.Agent.Ports.GatewayTCP < 0 || w.cfg.Identity == nil {
+		return
+	}
+	local := net.ParseIP(bound(w.cfg.Agent))
+	if local.IsUnspecified() {
+		local = nil
+	}
+	w.tunnels = tunnel.NewKeeper(tunnel.KeeperConfig{Identity: w.cfg.Identity, Board: w.board, Port: w.tcpPort, Local: local,
+		// What others know of where this server is follows what is asked over the new way.
+		Changed: func(string, bool) { w.relay.Again() },
+		Log:     w.cfg.Log.With("component", "gateway"), Registerer: w.cfg.Registerer})
+}
+
+func (w *Ways) stopTunnels(ctx context.Context) error {
+	if w.tunnels == nil {
+		return nil
+	}
+	return w.tunnels.Stop(ctx)
+}
+
+// tcpPort is the port of TCP of a gateway, 0 if it has none: what is configured here, what one of
+// the own datacenter shows, or the number of its port of UDP.
+func (w *Ways) tcpPort(gateway string) int {
+	if p := w.cfg.Agent.Ports.GatewayTCP; p > 0 {
+		return p
+	}
+	host, port, err := net.SplitHostPort(gateway)
+	if err != nil {
+		return 0
+	}
+	for _, m := range w.cfg.Gateways() {
+		if _, shown, err := net.SplitHostPort(m.Gateway()); err == nil && m.Addr == host && shown == port {
+			return m.GatewayTCP()
+		}
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int(n)
+}
+
+// watchTunnels has it found out whether UDP gets through to gateways.
+func (w *Ways) watchTunnels(gateways []string) {
+	if w.tunnels == nil {
+		return
+	}
+	for _, g := range gateways {
+		w.tunnels.Watch(g)
+	}
+}
+
+// unreached is told of a gateway to which no connection came about.
+func (w *Ways) unreached(gateway string) {
+	if w.tunnels != nil {
+		w.tunnels.Doubt(gateway)
+	}
+}
+
+// deaf is told of a peer that fell silent, which may be a gateway.
+func (w *Ways) deaf(r transport.Remote) {
+	if w.tunnels != nil {
+		w.tunnels.DoubtAt(r.Addr.String())
+	}
+}
