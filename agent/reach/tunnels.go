@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/gateway"
 	"github.com/legate-project/legate/transport/tunnel"
 )
 
@@ -19,9 +20,19 @@ func (w *Ways) openTunnels() {
 		local = nil
 	}
 	w.tunnels = tunnel.NewKeeper(tunnel.KeeperConfig{Identity: w.cfg.Identity, Board: w.board, Port: w.tcpPort, Local: local,
-		// What others know of where this server is follows what is asked over the new way.
-		Changed: func(string, bool) { w.relay.Again() },
+		Changed: func(string, bool) { w.wayChanged() },
 		Log:     w.cfg.Log.With("component", "gateway"), Registerer: w.cfg.Registerer})
+}
+
+// wayChanged has connections to gateways say something over the new way now: by that gateways know
+// where this server is, and what was lost before is sent again.
+func (w *Ways) wayChanged() {
+	for _, r := range w.endpoint.Remotes(gateway.Protocol) {
+		if r.Peer.Gateway {
+			r.Link.Doubt()
+		}
+	}
+	w.relay.Again()
 }
 
 func (w *Ways) stopTunnels(ctx context.Context) error {
@@ -33,11 +44,11 @@ func (w *Ways) stopTunnels(ctx context.Context) error {
 
 // tcpPort is the port of TCP of a gateway, 0 if it has none: what is configured here, what one of
 // the own datacenter shows, or the number of its port of UDP.
-func (w *Ways) tcpPort(gateway string) int {
+func (w *Ways) tcpPort(at string) int {
 	if p := w.cfg.Agent.Ports.GatewayTCP; p > 0 {
 		return p
 	}
-	host, port, err := net.SplitHostPort(gateway)
+	host, port, err := net.SplitHostPort(at)
 	if err != nil {
 		return 0
 	}
@@ -64,9 +75,9 @@ func (w *Ways) watchTunnels(gateways []string) {
 }
 
 // unreached is told of a gateway to which no connection came about.
-func (w *Ways) unreached(gateway string) {
+func (w *Ways) unreached(at string) {
 	if w.tunnels != nil {
-		w.tunnels.Doubt(gateway)
+		w.tunnels.Doubt(at)
 	}
 }
 

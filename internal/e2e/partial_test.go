@@ -138,16 +138,16 @@ func (m *mesh) goesOn(b, c, key, what string) time.Duration {
 	return took
 }
 
-// asks asks an agent over HTTP.
-func (m *mesh) asks(n *node, path string) (string, http.Header) {
-	m.t.Helper()
+// asks asks the agent over HTTP.
+func (n *node) asks(path string) (string, http.Header) {
+	n.t.Helper()
 	transport := n.host.Transport()
 	defer transport.CloseIdleConnections()
 	resp, err := (&http.Client{Transport: transport}).Get("http://" + net.JoinHostPort(n.ip, "8500") + path)
-	must(m.t, path, err)
+	must(n.t, path, err)
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	must(m.t, path, err)
+	must(n.t, path, err)
 	return string(b), resp.Header
 }
 
@@ -158,7 +158,7 @@ func (m *mesh) neverFailed(at, of string) {
 	if !strings.Contains(strings.Join(strings.Fields(r.Stdout), " "), "s-"+of+"."+of) || strings.Contains(r.Stdout, "failed") {
 		m.t.Errorf("members at %s:\n%s", at, r.Stdout)
 	}
-	b, _ := m.asks(m.nodes[at], "/metrics")
+	b, _ := m.nodes[at].asks("/metrics")
 	if !strings.Contains(b, "\nlegate_wan_server_failures_total{datacenter=\""+of+"\"} 0\n") {
 		m.t.Errorf("servers of %s failed, as %s saw it, or that is not counted", of, at)
 	}
@@ -189,10 +189,10 @@ func TestTwoDatacentersThatOthersCarryFor(t *testing.T) {
 		return nil
 	})
 
-	if _, h := m.asks(m.clients["b"], "/v1/kv/first?dc=c"); !strings.HasPrefix(h.Get("X-Legate-Path"), "t") || h.Get("X-Legate-Datacenter") != "c" {
+	if _, h := m.clients["b"].asks("/v1/kv/first?dc=c"); !strings.HasPrefix(h.Get("X-Legate-Path"), "t") || h.Get("X-Legate-Datacenter") != "c" {
 		t.Errorf("a client agent of b is answered with %v", h)
 	}
-	if _, h := m.asks(m.clients["b"], "/v1/kv/first?dc=t1"); h.Get("X-Legate-Path") != "" {
+	if _, h := m.clients["b"].asks("/v1/kv/first?dc=t1"); h.Get("X-Legate-Path") != "" {
 		t.Errorf("of what is reached directly, with %v", h)
 	}
 

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 	"testing"
@@ -43,10 +44,16 @@ type hidden struct {
 
 func newHidden(t testing.TB) *hidden {
 	t.Helper()
+	return newHiddenBy(t, office, nil)
+}
+
+// newHiddenBy has the router of the office filter by rules, and all but a have more configuration.
+func newHiddenBy(t testing.TB, rules string, more map[string]any) *hidden {
+	t.Helper()
 	f := proctest.NewFabric(t)
 	public, inside := f.Switch("public"), f.Switch("office")
 	h := &hidden{fabric: f, router: f.Router("router", proctest.Leg{Switch: public, CIDR: "198.51.100.2/24"}, proctest.Leg{Switch: inside, CIDR: "10.2.0.1/24"})}
-	f.Firewall(h.router, office)
+	f.Firewall(h.router, rules)
 	keys := map[string]string{"dc1": keygen(t), "dc2": keygen(t)}
 	h.key = keygen(t)
 	agent := func(s *proctest.Switch, name, dc, ip, gateway string, more spec) *node {
@@ -59,10 +66,11 @@ func newHidden(t testing.TB) *hidden {
 	h.a = agent(public, "a", "dc1", "198.51.100.10", "", spec{expect: 1})
 	h.clientA = agent(public, "client-a", "dc1", "198.51.100.13", "", spec{lan: []string{h.a.ip}})
 	for i, name := range []string{"g1", "g2"} {
-		g := agent(public, name, "dc1", fmt.Sprintf("198.51.100.%d", 11+i), "", spec{lan: []string{h.a.ip}, flags: []string{"-gateway"}})
+		g := agent(public, name, "dc1", fmt.Sprintf("198.51.100.%d", 11+i), "", spec{lan: []string{h.a.ip}, flags: []string{"-gateway"}, config: more})
 		h.gateways = append(h.gateways, g)
 	}
 	reach := map[string]any{"federation": map[string]any{"reach": "gateways", "gateways": []string{"198.51.100.11", "198.51.100.12:8302"}}}
+	maps.Copy(reach, more)
 	web := map[string]any{"service": map[string]any{"name": "web", "port": 80}}
 	h.b = agent(inside, "b", "dc2", "10.2.0.2", "10.2.0.1", spec{expect: 1, wan: []string{h.a.ip}, config: reach})
 	h.clientB = agent(inside, "client-b", "dc2", "10.2.0.3", "10.2.0.1", spec{lan: []string{h.b.ip}, config: web})

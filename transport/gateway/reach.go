@@ -27,6 +27,8 @@ const (
 	registerEvery  = 5 * time.Second
 	registerAgain  = time.Second
 	registerWithin = 3 * time.Second
+	// doubtAfter is after how long without an answer it is said that a gateway is not reached.
+	doubtAfter = time.Second
 	// watchEvery is how often the gateway of flows that end here is asked whether it lives, while
 	// something is sent over them; it is given up, and its flows with it, after watchWithin and four
 	// round trips.
@@ -365,6 +367,8 @@ func (r *Relay) registerAll(ctx context.Context, gateways []string) []Registered
 func (r *Relay) register(ctx context.Context, gateway string) (observed string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, registerWithin)
 	defer cancel()
+	doubt := time.AfterFunc(doubtAfter, func() { r.cfg.Unreached(gateway) })
+	defer doubt.Stop()
 	a, err := r.ask(ctx, transport.Target{Addr: gateway}, request{Do: doRegister})
 	if err != nil {
 		r.unreached(gateway, err)

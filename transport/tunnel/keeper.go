@@ -74,11 +74,11 @@ type Keeper struct {
 	metrics *metrics
 
 	mu  sync.Mutex
-	all map[string]*gateway
+	all map[string]*way
 }
 
-// gateway is one that is watched, by a goroutine of its own.
-type gateway struct {
+// way is one to a gateway that is watched, by a goroutine of its own.
+type way struct {
 	name    string
 	trouble chan struct{} // somebody does not reach it
 	renew   chan struct{} // its tunnel is to be made anew
@@ -107,7 +107,7 @@ func NewKeeper(cfg KeeperConfig) *Keeper {
 	if cfg.Log == nil {
 		cfg.Log = logging.Discard()
 	}
-	return &Keeper{cfg: cfg, log: cfg.Log, group: lifecycle.New("ways to gateways"), metrics: newMetrics(cfg.Registerer), all: map[string]*gateway{}}
+	return &Keeper{cfg: cfg, log: cfg.Log, group: lifecycle.New("ways to gateways"), metrics: newMetrics(cfg.Registerer), all: map[string]*way{}}
 }
 
 // Stop ends all tunnels.
@@ -155,7 +155,7 @@ func notify(c chan struct{}) {
 }
 
 // at is the address of a gateway as it was looked up last, after noting a new one.
-func (g *gateway) at(now string) string {
+func (g *way) at(now string) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if now != "" {
@@ -164,7 +164,7 @@ func (g *gateway) at(now string) string {
 	return g.udp
 }
 
-func (k *Keeper) watched(name string) *gateway {
+func (k *Keeper) watched(name string) *way {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if g := k.all[name]; g != nil {
@@ -173,7 +173,7 @@ func (k *Keeper) watched(name string) *gateway {
 	if len(k.all) >= maxGateways || k.cfg.Port(name) <= 0 {
 		return nil
 	}
-	g := &gateway{name: name, trouble: make(chan struct{}, 1), renew: make(chan struct{}, 1), back: backAfter, pause: firstPause}
+	g := &way{name: name, trouble: make(chan struct{}, 1), renew: make(chan struct{}, 1), back: backAfter, pause: firstPause}
 	if err := k.group.Spawn("way to a gateway", func(ctx context.Context) { k.watch(ctx, g) }); err != nil {
 		return nil
 	}
@@ -183,7 +183,7 @@ func (k *Keeper) watched(name string) *gateway {
 }
 
 // watch goes from UDP to a tunnel and back, until nothing is heard of the gateway for long.
-func (k *Keeper) watch(ctx context.Context, g *gateway) {
+func (k *Keeper) watch(ctx context.Context, g *way) {
 	defer func() {
 		k.mu.Lock()
 		delete(k.all, g.name)
@@ -216,7 +216,7 @@ func (k *Keeper) watch(ctx context.Context, g *gateway) {
 
 // doubtful counts a complaint about a gateway that answers, and reports whether there were too
 // many for its answers to count.
-func (g *gateway) doubtful(now time.Time) bool {
+func (g *way) doubtful(now time.Time) bool {
 	if now.Sub(g.doubt) > doubtFor {
 		g.doubts = 0
 	}
@@ -226,7 +226,7 @@ func (g *gateway) doubtful(now time.Time) bool {
 
 // tunnel makes a tunnel and has it used until UDP gets through again, or it ends; false when it is
 // time to stop.
-func (k *Keeper) tunnel(ctx context.Context, g *gateway, at *net.UDPAddr) bool {
+func (k *Keeper) tunnel(ctx context.Context, g *way, at *net.UDPAddr) bool {
 	l, err := k.dial(ctx, g, at)
 	if err != nil {
 		k.log.Debug("a gateway is not reached by TCP either", "gateway", g.name, "port", k.cfg.Port(g.name), "error", err)
@@ -267,7 +267,7 @@ func (k *Keeper) tunnel(ctx context.Context, g *gateway, at *net.UDPAddr) bool {
 	return ctx.Err() == nil
 }
 
-func (k *Keeper) dial(ctx context.Context, g *gateway, at *net.UDPAddr) (*link, error) {
+func (k *Keeper) dial(ctx context.Context, g *way, at *net.UDPAddr) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
 	conn, peer, err := k.cfg.dial(ctx, k.cfg.Identity, (&net.TCPAddr{IP: at.IP, Zone: at.Zone, Port: k.cfg.Port(g.name)}).String(), k.cfg.Local)
@@ -279,7 +279,7 @@ func (k *Keeper) dial(ctx context.Context, g *gateway, at *net.UDPAddr) (*link, 
 }
 
 // use returns nil when UDP has answered often enough in a row, else why the tunnel ended.
-func (k *Keeper) use(ctx context.Context, g *gateway, l *link, at *net.UDPAddr) error {
+func (k *Keeper) use(ctx context.Context, g *way, l *link, at *net.UDPAddr) error {
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
 	for answers := 0; answers < g.back; {

@@ -15,6 +15,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/gateway"
 	"github.com/legate-project/legate/transport/identity"
 	"github.com/legate-project/legate/transport/relay"
 )
@@ -82,6 +83,8 @@ type node struct {
 	id    *identity.Derived
 	conn  *lossy
 	board *relay.Board
+	route *gateway.Relay // how others are reached, and through whom; nil is directly
+	via   string
 }
 
 const echo = "test-echo/1"
@@ -98,13 +101,25 @@ func newNode(t testing.TB, p identity.Peer, fast bool) *node {
 		under = relay.Wrap(c, n.board)
 	}
 	answers := func(_ context.Context, _ transport.Remote, b []byte) []byte { return b }
-	n.Endpoint, err = transport.New(transport.Config{Name: p.Name, Conn: under, Identity: n.id, HandshakeTimeout: 2 * time.Second,
+	n.Endpoint, err = transport.New(transport.Config{Name: p.Name, Conn: under, Identity: n.id, HandshakeTimeout: 2 * time.Second, Route: n.dial,
 		Protocols: map[string]transport.Protocol{echo: {Answer: answers, Gateways: true, PoolSize: 1}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = n.Close(context.Background()) })
 	return n
+}
+
+// dial has servers reached through the gateway, if there is one.
+func (n *node) dial(ctx context.Context, t transport.Target, protocol string, dial func(context.Context, *net.UDPAddr) error) error {
+	if n.route == nil || protocol == gateway.Protocol || t.Name == "" {
+		return dial(ctx, nil)
+	}
+	addr, err := n.route.Route(ctx, gateway.Way{Server: t.Name, Addr: t.Addr, Gateways: []string{n.via}})
+	if err != nil {
+		return err
+	}
+	return dial(ctx, addr)
 }
 
 func (n *node) call(g *node, size int) error {

@@ -20,13 +20,13 @@ const (
 	pathsOfEach  = 2  // servers of a datacenter that are probed
 	pathsAtMost  = 64 // in all
 	pathsAtOnce  = 16
-	quicBegins   = 1280 // bytes of the packets that connections begin with
+	quicBegins   = 1208 // bytes of the packets that connections begin with, through gateways
 	quicGoesWell = 1400
 )
 
 // pathSizes are the packets that are sent, in bytes of UDP: the least that QUIC allows,
-// what fits IPv6's least MTU, what connections begin with, a tunnel's, what they grow to.
-func pathSizes() []int { return []int{1200, 1232, quicBegins, 1372, quicGoesWell, 1452} }
+// what connections begin with through gateways, what fits IPv6's least MTU, a tunnel's, what they grow to.
+func pathSizes() []int { return []int{1200, quicBegins, 1232, 1280, 1372, quicGoesWell, 1452} }
 
 // destinations are servers of other datacenters, or for a client agent those of its own.
 func (f *facts) destinations() []path {
@@ -116,8 +116,8 @@ func judgePath(p path) Finding {
 	case p.largest == 0:
 		return warning("Nobody answers at %s/udp.", p.addr).do("Start the server there, or let UDP pass both ways (ports.serf_wan).")
 	case p.largest < quicBegins:
-		return problem("Packets of %d bytes get through to %s and those of %d do not: connections begin with %d.", p.largest, p.addr, p.smallest, quicBegins).
-			do("Raise the MTU on the way (tunnels, VPN) to 1308 or more, or let ICMP pass that says how large packets may be.")
+		return problem("Packets of %d bytes get through to %s and those of %d do not: connections through gateways begin with %d.", p.largest, p.addr, p.smallest, quicBegins).
+			do("Raise the MTU on the way (tunnels, VPN) to 1256 or more, or let ICMP pass that says how large packets may be.")
 	}
 	return fine("Packets of %d bytes get through to %s", p.largest, p.addr)
 }
