@@ -133,10 +133,16 @@ func (w *Ways) Stop(ctx context.Context) error {
 func (w *Ways) route(ctx context.Context, t transport.Target, protocol string, dial dialer) error {
 	k := w.known.Load()
 	name := cmp.Or(k.names[t.NodeID], t.Name)
-	if w.relay == nil || protocol == gateway.Protocol || w.near(name) {
+	if w.relay == nil || protocol == gateway.Protocol || name != "" && w.near(name) {
 		return dial(ctx, nil)
 	}
 	way := w.behindGateways(k, t, name)
+	if tcp := w.byTCP(); tcp != nil {
+		return w.withoutUDP(ctx, way, tcp, dial)
+	}
+	if name == "" { // who joins somewhere
+		return dial(ctx, nil)
+	}
 	if way.Gateways == nil {
 		return w.reach(ctx, k, name, dial)
 	}

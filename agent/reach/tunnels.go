@@ -35,6 +35,40 @@ func (w *Ways) wayChanged() {
 	w.relay.Again()
 }
 
+// byTCP are the gateways that are reached by TCP, since UDP does not get through.
+func (w *Ways) byTCP() []string {
+	if w.tunnels == nil {
+		return nil
+	}
+	return w.tunnels.InUse()
+}
+
+// withoutUDP dials a server through those gateways: where UDP does not reach them it will hardly
+// reach others, which is tried all the same. Gateways of the own datacenter, or of the server, count if
+// there are some.
+func (w *Ways) withoutUDP(ctx context.Context, way gateway.Way, tcp []string, dial dialer) error {
+	through := func(way gateway.Way) func(ctx context.Context) error {
+		return func(ctx context.Context) error {
+			addr, err := w.relay.Route(ctx, way)
+			if err != nil {
+				return err
+			}
+			return dial(ctx, addr)
+		}
+	}
+	tries := []try{{run: func(ctx context.Context) error { return dial(ctx, nil) }}}
+	if way.Gateways != nil {
+		tries[0].run = through(way)
+	}
+	over := way
+	if len(over.Via) == 0 && over.Addr == "" {
+		over.Via = over.Gateways
+	}
+	over.Gateways = tcp
+	_, err := race(ctx, w.group, append([]try{{run: through(over), head: headStart}}, tries...))
+	return err
+}
+
 func (w *Ways) stopTunnels(ctx context.Context) error {
 	if w.tunnels == nil {
 		return nil

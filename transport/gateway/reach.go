@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ type own struct {
 
 // Way is how a server of another datacenter is reached.
 type Way struct {
-	Server string // node.datacenter
+	Server string // node.datacenter; empty for who is at Addr
 	// Gateways are what is asked for a flow to it, addresses in order of preference.
 	Gateways []string
 	// Addr and Via say how they reach it where it is not registered with them: at its address,
@@ -139,7 +140,7 @@ func (r *Relay) through(ctx context.Context, w Way, gateway string) (*net.UDPAdd
 	}
 	r.mu.Lock()
 	s.named = gateway
-	way := strings.Join(append([]string{w.Server}, w.Through...), " ")
+	way := strings.Join(append([]string{cmp.Or(w.Server, w.Addr)}, w.Through...), " ")
 	o := s.own[way]
 	if o == nil {
 		o = &own{way: Way{Server: w.Server, Gateways: []string{gateway}, Through: w.Through}}

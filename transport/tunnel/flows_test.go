@@ -19,8 +19,9 @@ type hidden struct {
 
 const gossip = "test-gossip/1"
 
-func newHidden(t *testing.T) (*hidden, *Keeper) {
-	h := &hidden{a: newNode(t, peer("a", true, false), false), b: newNode(t, peer("b", true, false), false), g: newNode(t, peer("g", false, true), false)}
+func newHidden(t *testing.T, fast, deaf bool) (*hidden, *Keeper) {
+	h := &hidden{a: newNode(t, peer("a", true, false), fast), b: newNode(t, peer("b", true, false), fast), g: newNode(t, peer("g", false, true), fast)}
+	h.b.conn.deaf.Store(deaf)
 	_, port := h.g.serve(t)
 	k := h.b.keep(t, port)
 	k.cfg.Changed = func(string, bool) {
@@ -45,6 +46,7 @@ func newHidden(t *testing.T) (*hidden, *Keeper) {
 	}
 	relay(h.g, true, nil)
 	h.ra = relay(h.a, false, nil)
+	k.Watch(h.g.Addr().String())
 	h.rb = relay(h.b, false, func(c *gateway.Config) {
 		c.Unreached = k.Doubt
 		c.Silent = func(r transport.Remote) { k.DoubtAt(r.Addr.String()) }
@@ -113,7 +115,7 @@ func (h *hidden) works(t *testing.T, what string) {
 // works again: calls and datagrams, in both directions.
 func TestAServerBehindAGatewayLosesUDP(t *testing.T) {
 	t.Parallel()
-	h, k := newHidden(t)
+	h, k := newHidden(t, false, false)
 	h.works(t, "by UDP")
 	h.b.conn.deaf.Store(true)
 	h.works(t, "without UDP")
@@ -123,4 +125,19 @@ func TestAServerBehindAGatewayLosesUDP(t *testing.T) {
 	h.b.conn.deaf.Store(false)
 	until(t, "the tunnel is left", func() bool { return valueOf(t, k.metrics.open) == 0 })
 	h.works(t, "by UDP again")
+}
+
+// A server that never had UDP is reached, and reaches others, through its gateway.
+func TestAServerBehindAGatewayHasNoUDP(t *testing.T) {
+	t.Parallel()
+	for name, fast := range map[string]bool{"plain": false, "socket": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, k := newHidden(t, fast, true)
+			h.works(t, "without UDP")
+			if n := valueOf(t, k.metrics.open); n != 1 {
+				t.Errorf("%v tunnels are in use", n)
+			}
+		})
+	}
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -73,8 +75,9 @@ type Keeper struct {
 	group   *lifecycle.Group
 	metrics *metrics
 
-	mu  sync.Mutex
-	all map[string]*way
+	mu    sync.Mutex
+	all   map[string]*way
+	inUse map[string]bool
 }
 
 // way is one to a gateway that is watched, by a goroutine of its own.
@@ -107,7 +110,7 @@ func NewKeeper(cfg KeeperConfig) *Keeper {
 	if cfg.Log == nil {
 		cfg.Log = logging.Discard()
 	}
-	return &Keeper{cfg: cfg, log: cfg.Log, group: lifecycle.New("ways to gateways"), metrics: newMetrics(cfg.Registerer), all: map[string]*way{}}
+	return &Keeper{cfg: cfg, log: cfg.Log, group: lifecycle.New("ways to gateways"), metrics: newMetrics(cfg.Registerer), all: map[string]*way{}, inUse: map[string]bool{}}
 }
 
 // Stop ends all tunnels.
@@ -145,6 +148,25 @@ func (k *Keeper) Renew() {
 	for _, g := range k.all {
 		notify(g.renew)
 	}
+}
+
+// InUse are the gateways that are reached by TCP now, in order of their names.
+func (k *Keeper) InUse() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Sorted(maps.Keys(k.inUse))
+}
+
+// changed notes whether a gateway is reached by TCP, and tells of it.
+func (k *Keeper) changed(name string, tcp bool) {
+	k.mu.Lock()
+	if tcp {
+		k.inUse[name] = true
+	} else {
+		delete(k.inUse, name)
+	}
+	k.mu.Unlock()
+	k.cfg.Changed(name, tcp)
 }
 
 func notify(c chan struct{}) {
@@ -247,7 +269,7 @@ func (k *Keeper) tunnel(ctx context.Context, g *way, at *net.UDPAddr) bool {
 	k.metrics.open.Inc()
 	k.cfg.Board.Divert(at, l)
 	k.log.Warn("UDP does not get through to a gateway: it is reached by TCP now", "gateway", g.name, "address", l.Seen(), "node", l.peer.FullName())
-	k.cfg.Changed(g.name, true)
+	k.changed(g.name, true)
 	why := k.use(ctx, g, l, at)
 	k.cfg.Board.Divert(at, nil)
 	k.metrics.open.Dec()
@@ -259,7 +281,7 @@ func (k *Keeper) tunnel(ctx context.Context, g *way, at *net.UDPAddr) bool {
 		g.left = time.Time{} // UDP was not tried
 		notify(g.trouble)
 	}
-	k.cfg.Changed(g.name, false)
+	k.changed(g.name, false)
 	if why == nil && k.group.Spawn("leave a tunnel", func(ctx context.Context) { drain(ctx, l) }) == nil {
 		return true
 	}
