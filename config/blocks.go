@@ -4,13 +4,12 @@ import "time"
 
 // Ports are the port numbers of the listeners; -1 means none.
 type Ports struct {
-	DNS     int `key:"dns" flag:"dns-port" default:"8600" doc:"DNS, UDP and TCP."`
-	HTTP    int `key:"http" flag:"http-port" default:"8500" doc:"HTTP API."`
-	HTTPS   int `key:"https" flag:"https-port" default:"-1" doc:"HTTP API over TLS, HTTP/1.1 and HTTP/2. Takes tls.https.cert_file."`
-	SerfLAN int `key:"serf_lan" flag:"serf-lan-port" default:"8301" doc:"Gossip inside the datacenter, UDP and TCP."`
-	SerfWAN int `key:"serf_wan" flag:"serf-wan-port" default:"8302" doc:"Everything between datacenters, one UDP port. -1 keeps this datacenter alone."`
-	Server  int `key:"server" flag:"server-port" default:"8300" doc:"Inside the datacenter: RPC on UDP, Raft on TCP."`
-
+	DNS        int `key:"dns" flag:"dns-port" default:"8600" doc:"DNS, UDP and TCP."`
+	HTTP       int `key:"http" flag:"http-port" default:"8500" doc:"HTTP API."`
+	HTTPS      int `key:"https" flag:"https-port" default:"-1" doc:"HTTP API over TLS, HTTP/1.1 and HTTP/2. Takes tls.https.cert_file."`
+	SerfLAN    int `key:"serf_lan" flag:"serf-lan-port" default:"8301" doc:"Gossip inside the datacenter, UDP and TCP."`
+	SerfWAN    int `key:"serf_wan" flag:"serf-wan-port" default:"8302" doc:"Everything between datacenters, one UDP port. -1 keeps this datacenter alone."`
+	Server     int `key:"server" flag:"server-port" default:"8300" doc:"Inside the datacenter: RPC on UDP, Raft on TCP."`
 	GatewayTCP int `key:"gateway_tcp" doc:"Packets between datacenters over TCP, for servers whose UDP does not get through. On a gateway: where it takes them, such as 443; 0 or -1 for nowhere. On a server: the port of its gateways that it tries when UDP fails; 0 for what a gateway of its own datacenter shows, and of others the number of their UDP port; -1 never tries."`
 
 	GRPC           int `key:"grpc" flag:"grpc-port" default:"-1" mark:"silent" doc:"Service mesh."`

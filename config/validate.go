@@ -125,7 +125,6 @@ func (f *finisher) checkReach() {
 			f.fault("federation.gateways", "%q is neither host nor host:port", g)
 		}
 	}
-	f.checkGatewayTCP()
 	switch {
 	case len(c.EncryptWANKey) == 0:
 	case !c.Server:
@@ -145,21 +144,6 @@ func (f *finisher) checkReach() {
 		f.fault("gateway.rate", "is %d: nothing would be carried", c.Gateway.Rate)
 	case c.Gateway.Rate > maxRate:
 		f.fault("gateway.rate", "is %d, %d at most", c.Gateway.Rate, maxRate)
-	}
-}
-
-// checkGatewayTCP judges the port of TCP between servers and gateways, which may have the number
-// of ports that are UDP's.
-func (f *finisher) checkGatewayTCP() {
-	c, port := f.cfg, f.cfg.Ports.GatewayTCP
-	switch {
-	case port > 65535:
-		f.fault("ports.gateway_tcp", "%d is no port: use 1 to 65535", port)
-	case port <= 0 || c.Server:
-	case !c.Gateway.Enabled:
-		f.fault("ports.gateway_tcp", "is for gateways and servers: set gateway = true on this client agent, or take it out")
-	case slices.Contains([]int{c.Ports.HTTP, c.Ports.HTTPS, c.Ports.DNS, c.Ports.SerfLAN}, port):
-		f.fault("ports.gateway_tcp", "%d is also the port of another listener of this agent over TCP", port)
 	}
 }
 

@@ -41,9 +41,6 @@ const (
 	// MaxDatagram is the largest datagram, in bytes: what fits a QUIC packet
 	// on any path that carries 1200 bytes.
 	MaxDatagram = 1100
-	// firstPacket is the size of packets before larger ones have been found to arrive: the least that
-	// QUIC allows fits all paths of 1,280 bytes, also with a label before it.
-	firstPacket = 1200
 	// maxStreams bounds the requests in progress on one connection from the
 	// peer; who is at the bound waits.
 	maxStreams = 4096
@@ -369,7 +366,7 @@ func New(cfg Config) (*Endpoint, error) {
 			MaxIncomingStreams:             maxStreams,
 			MaxIncomingUniStreams:          -1,
 			EnableDatagrams:                true,
-			InitialPacketSize:              firstPacket,
+			InitialPacketSize:              1200, // until larger ones arrive: it fits paths of 1,280 bytes, also with a label
 			InitialConnectionReceiveWindow: 2 << 20,
 		},
 	}

@@ -268,7 +268,7 @@ func (k *Keeper) tunnel(ctx context.Context, g *way, at *net.UDPAddr) bool {
 	}
 	k.metrics.open.Inc()
 	k.cfg.Board.Divert(at, l)
-	k.log.Warn("UDP does not get through to a gateway: it is reached by TCP now", "gateway", g.name, "address", l.Seen(), "node", l.peer.FullName())
+	k.log.Warn("UDP does not get through to a gateway: it is reached by TCP now", "gateway", g.name, "address", l.Seen(), "peer", l.peer.FullName())
 	k.changed(g.name, true)
 	why := k.use(ctx, g, l, at)
 	k.cfg.Board.Divert(at, nil)
