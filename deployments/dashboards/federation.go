@@ -11,7 +11,8 @@ func federation() Dashboard {
 			{"What is wrong: datacenters and calls", federationCalls()},
 			{"Where: the paths between datacenters", federationPaths()},
 			{"Why, and what is done about it", federationReasons()},
-			{"Gateways, where datacenters have some", gateways()},
+			{"Gateways and paths, where datacenters do not reach each other", gateways()},
+			{"Keys of other datacenters", replication()},
 		}}
 }
 
@@ -147,7 +148,13 @@ func gateways() []Panel {
 			Look: "Of each server that is reached through gateways: how many carry for it, and how many fail. None that carries: others cannot call it.",
 			Queries: []Query{
 				q(`max by (dc, node) (legate_gateway_registrations{@,state="registered"})`, "{{dc}} {{node}} registered"),
-				q(`max by (dc, node) (legate_gateway_registrations{@,state="failing"})`, "{{dc}} {{node}} failing")}},
+				q(`max by (dc, node) (legate_gateway_registrations{@,state="failing"})`, "{{dc}} {{node}} failing"),
+				q(`max by (dc, node) (legate_gateway_tunnels{@})`, "{{dc}} {{node}} over TCP")}},
+		{Title: "Datacenters on the way", Kind: Lines, Unit: None, Section: "it-comes-and-goes",
+			Look: "How many carry what is said to a datacenter, 0 where it is reached directly, and how often that changed in an hour.",
+			Queries: []Query{
+				q(`max by (dc, datacenter) (legate_federation_path_transits{@})`, "{{dc}} → {{datacenter}}"),
+				q(`max by (dc, datacenter) (increase(legate_federation_path_changes_total{@}[1h]))`, "{{dc}} → {{datacenter}} changes")}},
 		{Title: "Flows", Kind: Lines, Unit: None, Section: "gateways",
 			Look: "Servers that are reached through each gateway, and ends of flows there: two of each flow that it carries.",
 			Queries: []Query{
@@ -162,5 +169,23 @@ func gateways() []Panel {
 				q(`sum by (dc, node) (rate(legate_gateway_refused_packets_total{@}[$__rate_interval]))`, "{{dc}} {{node}} above the rate"),
 				q(`sum by (dc, node) (rate(legate_gateway_strange_packets_total{@}[$__rate_interval]))`, "{{dc}} {{node}} strange"),
 				q(`sum by (dc, node) (rate(legate_gateway_requests_total{@,result="refused"}[$__rate_interval]))`, "{{dc}} {{node}} requests")}},
+	}
+}
+
+func replication() []Panel {
+	return []Panel{
+		{Title: "Keys of other datacenters", Kind: Lines, Unit: Seconds, Section: "keys-of-other-datacenters-are-behind", Thresholds: limits(30, 300),
+			Look:    "For how long it is not known of the rule that is most behind that everything is here. 0: all is.",
+			Queries: []Query{q(`max by (dc) (legate_kv_replication_lag_seconds{@})`, "{{dc}}")}},
+		{Title: "Rules of replication", Kind: Lines, Unit: None, Section: "keys-of-other-datacenters-are-behind",
+			Look:    "By their state, on the leader. failing: legate kv replicate -list says why.",
+			Queries: []Query{q(`sum by (dc, state) (legate_kv_replication_rules{@})`, "{{dc}} {{state}}")}},
+		{Title: "Keys written, deleted, mended", Kind: Lines, Unit: PerSec, Section: "keys-of-other-datacenters-are-behind",
+			Look: "What came, and what only a comparison found: that is to be none but after restored snapshots and long cuts. Conflicts lost to what is newer here.",
+			Queries: []Query{
+				q(`sum by (dc) (rate(legate_kv_replication_written_total{@}[$__rate_interval]))`, "{{dc}} written"),
+				q(`sum by (dc) (rate(legate_kv_replication_deleted_total{@}[$__rate_interval]))`, "{{dc}} deleted"),
+				q(`sum by (dc) (rate(legate_kv_replication_mended_total{@}[$__rate_interval]))`, "{{dc}} mended"),
+				q(`sum by (dc) (rate(legate_kv_replication_conflicts_total{@}[$__rate_interval]))`, "{{dc}} conflicts")}},
 	}
 }
