@@ -2,8 +2,10 @@ package clustercmd
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -12,6 +14,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/legate-project/legate/cmd/legate/command"
+	"github.com/legate-project/legate/state/replication"
 	"github.com/legate-project/legate/state/status"
 )
 
@@ -41,7 +44,34 @@ func showFederation(w io.Writer, client *api.Client, what show, q *api.QueryOpti
 			return err
 		}
 	}
+	return writeKeys(w, client, q)
+}
+
+// writeKeys says of each rule by which keys of other datacenters are copied here how far behind
+// they are. An agent of an earlier version has none.
+func writeKeys(w io.Writer, client *api.Client, q *api.QueryOptions) error {
+	var list replication.Listing
+	_, err := client.Raw().Query("/v1/operator/kv-replication", &list, q)
+	if answer, ok := errors.AsType[api.StatusError](err); ok && answer.Code == http.StatusNotFound {
+		return nil
+	}
+	if err != nil {
+		fmt.Fprintf(w, "Which keys of other datacenters are copied is not known: %v\n", err)
+		return nil
+	}
+	for i := range list.Rules {
+		r := &list.Rules[i]
+		fmt.Fprintf(w, "Keys %q of %s at %q: %s, %s and %d behind, %s came, %d conflicts%s\n", r.Prefix, command.Printable(r.Datacenter), r.Target, r.State,
+			age(time.Duration(r.LagSeconds*float64(time.Second))), r.LagEntries, bytes(r.Bytes), r.Conflicts, because(r.Error))
+	}
 	return nil
+}
+
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ": " + command.Printable(why)
 }
 
 func writeView(w io.Writer, v *status.View, now time.Time) error {
