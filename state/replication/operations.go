@@ -96,7 +96,7 @@ type Item struct {
 	Key   string `msg:"k"` // without the prefix
 	Gone  bool   `msg:"x,omitempty"`
 	Flags uint64 `msg:"f,omitempty"`
-	Value []byte `msg:"v,omitempty"`
+	Value []byte `msg:"v,omitempty,limit=4194304"` // as that of kv.Entry
 	// Origin is where it was written by somebody other than replication, OriginIndex of
 	// that datacenter when.
 	Origin      string `msg:"o,omitempty"`

@@ -472,7 +472,7 @@ func (z *Item) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Value")
 				return
 			}
-			if zb0002 > z1f511c58limitArrays {
+			if zb0002 > 4194304 {
 				err = msgp.ErrLimitExceeded
 				return
 			}

@@ -1,0 +1,28 @@
+package replicas
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/legate-project/legate/state/replication"
+)
+
+// Values of any length that a key can have are copied, first and as changes.
+func TestLongValuesAreCopied(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{replication.Mirror, replication.Newest} {
+		t.Run(mode, func(t *testing.T) {
+			sites := found(t, "dc1", "dc2")
+			dc1, dc2 := sites["dc1"], sites["dc2"]
+			for i, n := range []int{1<<16 + 1, 256 << 10, 512 << 10, 4 << 20} {
+				dc1.put(t, fmt.Sprintf("config/%d", i), strings.Repeat("v", n))
+			}
+			dc2.followIn(t, mode, "dc1", "config/", "config/")
+			same(t, dc1, "config/", dc2, "config/")
+			dc1.put(t, "config/1", strings.Repeat("w", 512<<10))
+			dc1.put(t, "config/new", strings.Repeat("w", 512<<10))
+			same(t, dc1, "config/", dc2, "config/")
+		})
+	}
+}
