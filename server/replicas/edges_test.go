@@ -26,3 +26,22 @@ func TestLongValuesAreCopied(t *testing.T) {
 		})
 	}
 }
+
+// A leader whose state is replaced while it leads copies what is missing there.
+func TestAMirrorIsRestoredWhileItIsFollowed(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{replication.Mirror, replication.Newest} {
+		t.Run(mode, func(t *testing.T) {
+			sites := found(t, "dc1", "dc2")
+			dc1, dc2 := sites["dc1"], sites["dc2"]
+			dc1.put(t, "config/a", "1")
+			dc2.followIn(t, mode, "dc1", "config/", "config/")
+			same(t, dc1, "config/", dc2, "config/")
+			rows, n := dc2.archive(t)
+			dc1.put(t, "config/b", "2")
+			same(t, dc1, "config/", dc2, "config/")
+			dc2.restore(t, rows, n, "r1")
+			same(t, dc1, "config/", dc2, "config/")
+		})
+	}
+}

@@ -101,12 +101,15 @@ func (r *Replicas) Run(ctx context.Context) {
 	if r.links.Follow == nil {
 		return
 	}
-	defer r.align(nil)
+	defer r.align(nil, false)
 	forget := time.NewTicker(forgetEvery)
 	defer forget.Stop()
-	for ctx.Err() == nil {
+	var replaced uint64 // the command that replaced the whole state last
+	for first := true; ctx.Err() == nil; first = false {
 		var rules []replication.Rule
+		was := replaced
 		watch, err := r.cfg.State.Watch(func(v *storage.View) (err error) {
+			replaced = v.Index() // nothing was read yet
 			rules, err = replication.All(v)
 			return err
 		})
@@ -114,7 +117,11 @@ func (r *Replicas) Run(ctx context.Context) {
 			<-ctx.Done()
 			return
 		}
-		r.align(rules)
+		restored := !first && replaced != was
+		if restored { // what was told and written before says nothing of what is here now
+			r.align(nil, false)
+		}
+		r.align(rules, restored)
 		select {
 		case <-watch.Changed():
 		case now := <-forget.C:
@@ -145,8 +152,9 @@ func (r *Replicas) forget(ctx context.Context, than time.Time) error {
 	return ctx.Err()
 }
 
-// align ends and begins followers so that they are those of the rules.
-func (r *Replicas) align(rules []replication.Rule) {
+// align ends and begins followers so that they are those of the rules. Those that begin
+// compare everything first if they are told to.
+func (r *Replicas) align(rules []replication.Rule, compare bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	wanted := map[string]*replication.Rule{}
@@ -165,6 +173,7 @@ func (r *Replicas) align(rules []replication.Rule) {
 	}
 	for target, rule := range wanted {
 		f := newFollower(r, *rule)
+		f.compare = compare
 		f.group = lifecycle.New("replication")
 		if err := f.group.Go("rule", f.run); err != nil {
 			r.log.Error("start the replication of a rule", "prefix", target, "error", err)
