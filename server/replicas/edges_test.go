@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/legate-project/legate/state/replication"
 )
@@ -24,6 +25,19 @@ func TestLongValuesAreCopied(t *testing.T) {
 			dc1.put(t, "config/new", strings.Repeat("w", 512<<10))
 			same(t, dc1, "config/", dc2, "config/")
 		})
+	}
+}
+
+// A datacenter that could not be reached for longer than the time between two comparisons
+// has all the time that the first copy takes.
+func TestAFirstCopyThatBeginsLate(t *testing.T) {
+	t.Parallel()
+	dc2 := found(t, "dc2")["dc2"]
+	dc2.follow(t, "dc1", "config/", "config/")
+	f := newFollower(dc2.Replicas, dc2.status(t).Rule)
+	f.dueAt = time.Now().Add(-time.Second) // as if the cut had lasted so long
+	if _, err := f.plan(t.Context()); err != nil || f.dueAt.Before(time.Now().Add(dc2.cfg.CompareEvery/2-time.Minute)) {
+		t.Errorf("it is compared at %v, %v", f.dueAt, err)
 	}
 }
 

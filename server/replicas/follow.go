@@ -163,6 +163,7 @@ func (f *follower) plan(ctx context.Context) (*replication.FollowRequest, error)
 	case progress.Index == 0 && empty:
 		f.is(replication.StateCopying)
 		req.Ranges = []replication.Range{whole()}
+		f.dueAt = f.r.due(time.Now()) // it may have been tried for longer than that
 	case progress.Index == 0 || f.compare:
 		f.compare = true
 		f.is(replication.StateComparing)
