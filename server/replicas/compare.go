@@ -33,7 +33,7 @@ func (f *follower) differing(ctx context.Context) (ranges []replication.Range, i
 		var next []replication.Range
 		for len(open) > 0 {
 			asked := take(&open)
-			told, err := f.ask(ctx, asked)
+			told, err := f.ask(ctx, asked, index)
 			if err != nil {
 				return nil, 0, err
 			}
@@ -65,15 +65,18 @@ func take(list *[]replication.Range) []replication.Range {
 
 func rangeBytes(rg *replication.Range) int { return len(rg.From) + len(rg.To) + 16 }
 
-// ask asks the source for checksums of ranges.
-func (f *follower) ask(ctx context.Context, ranges []replication.Range) (told *replication.Told, err error) {
-	err = f.subscribe(ctx, &replication.FollowRequest{Prefix: f.rule.Prefix, Newest: f.newest(), Sums: true, Ranges: ranges}, func(t *replication.Told) error {
+// ask asks the source for checksums of ranges, as of an index at least: another server may
+// answer than the time before, and what it is behind by would not be told of later.
+func (f *follower) ask(ctx context.Context, ranges []replication.Range, index uint64) (told *replication.Told, err error) {
+	err = f.subscribe(ctx, &replication.FollowRequest{Prefix: f.rule.Prefix, Newest: f.newest(), Sums: true, Ranges: ranges, Index: index}, func(t *replication.Told) error {
 		told = t
 		return errAnswered
 	})
 	switch {
 	case !errors.Is(err, errAnswered):
 		return nil, fmt.Errorf("ask for checksums: %w", err)
+	case told.Forgotten: // it has lost what it answered with before
+		return nil, errCompare
 	case len(told.Pieces) < len(ranges) || len(told.Pieces) > 2*maxPieces:
 		return nil, op.Errorf(op.CodeInternal, "datacenter %s answered with %d checksums for %d ranges", f.rule.Datacenter, len(told.Pieces), len(ranges))
 	}

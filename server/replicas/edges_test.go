@@ -1,11 +1,13 @@
 package replicas
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/replication"
 )
 
@@ -57,5 +59,45 @@ func TestAMirrorIsRestoredWhileItIsFollowed(t *testing.T) {
 			dc2.restore(t, rows, n, "r1")
 			same(t, dc1, "config/", dc2, "config/")
 		})
+	}
+}
+
+// noting notes what is asked of a source.
+type noting struct {
+	op.Subscriber
+	asked []replication.FollowRequest
+}
+
+func (n *noting) Subscribe(ctx context.Context, call *op.Call, push func(*op.Reply) error) error {
+	request, err := call.Request()
+	if err != nil {
+		return err
+	}
+	n.asked = append(n.asked, *request.(*replication.FollowRequest))
+	return n.Subscriber.Subscribe(ctx, call, push)
+}
+
+// Whoever answers for checksums must be as far as who answered first: what changed until
+// then is not told of later.
+func TestAllChecksumsAreAsOfOneIndexAtLeast(t *testing.T) {
+	t.Parallel()
+	sites := found(t, "dc1", "dc2")
+	dc1, dc2 := sites["dc1"], sites["dc2"]
+	for i := range 9000 { // more than eight in a piece
+		dc1.put(t, fmt.Sprintf("config/%04d", i), "v")
+		dc2.put(t, fmt.Sprintf("config/%04d", i), "another")
+	}
+	dc2.ends()
+	source := &noting{Subscriber: dc2}
+	dc2.links.Follow = source
+	f := newFollower(dc2.Replicas, replication.Rule{Datacenter: "dc1", Prefix: "config/", Target: "config/", Mode: replication.Mirror})
+	_, index, err := f.differing(t.Context())
+	if err != nil || index == 0 || len(source.asked) < 2 {
+		t.Fatalf("index %d after %d questions, %v", index, len(source.asked), err)
+	}
+	for _, r := range source.asked[1:] {
+		if r.Index != index {
+			t.Errorf("asked as of index %d, want %d", r.Index, index)
+		}
 	}
 }

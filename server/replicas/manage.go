@@ -100,7 +100,7 @@ func (r *Replicas) create(ctx context.Context, h op.Header, req *replication.Cre
 		return nil, named(err, "datacenter %s was asked whether you may read what is to be copied", rule.Datacenter)
 	}
 	probe := &follower{r: r, rule: rule}
-	if _, err := probe.ask(ctx, []replication.Range{{From: "", To: ""}}); err != nil {
+	if _, err := probe.ask(ctx, []replication.Range{{From: "", To: ""}}, 0); err != nil {
 		return nil, named(err, "datacenter %s does not tell its keys", rule.Datacenter)
 	}
 	made, _, err := replication.Set.Call(ctx, r.cfg.Self(), op.Header{}, &replication.SetRequest{Rule: rule})
