@@ -8,7 +8,11 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/server/servertest"
+	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/replication"
+	"github.com/legate-project/legate/state/session"
 )
 
 // Values of any length that a key can have are copied, first and as changes.
@@ -40,6 +44,24 @@ func TestAFirstCopyThatBeginsLate(t *testing.T) {
 	f.dueAt = time.Now().Add(-time.Second) // as if the cut had lasted so long
 	if _, err := f.plan(t.Context()); err != nil || f.dueAt.Before(time.Now().Add(dc2.cfg.CompareEvery/2-time.Minute)) {
 		t.Errorf("it is compared at %v, %v", f.dueAt, err)
+	}
+}
+
+// What a session deletes when it ends is not deleted from a mirror.
+func TestTheEndOfASessionDeletesNothingInAMirror(t *testing.T) {
+	t.Parallel()
+	sites := found(t, "dc1", "dc2")
+	dc1, dc2 := sites["dc1"], sites["dc2"]
+	dc1.put(t, "config/lock", "v")
+	dc2.apply(t, &catalog.Register, &catalog.RegisterRequest{Node: "n1", Address: "10.0.0.1"})
+	dc2.apply(t, &session.Create, &session.CreateRequest{Session: session.Session{ID: "s1", Node: "n1", Behavior: session.Delete}})
+	dc2.apply(t, &kv.Apply, &kv.ApplyRequest{Verb: kv.Lock, Entry: kv.Entry{Key: "config/lock", Value: []byte("v"), Flags: 1, Session: "s1"}})
+	dc2.follow(t, "dc1", "config/", "config/") // what is there already is not sent
+	same(t, dc1, "config/", dc2, "config/")
+	servertest.Eventually(t, "it follows", func() bool { return dc2.status(t).State == replication.StateFollowing })
+	dc2.apply(t, &session.Destroy, &session.DestroyRequest{ID: "s1"})
+	if len(dc2.has("config/")) != 1 {
+		t.Error("the key is gone")
 	}
 }
 

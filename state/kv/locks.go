@@ -91,12 +91,13 @@ func ReleaseAll(tx *storage.Txn, s *session.Session, now time.Duration) error {
 			return err
 		}
 		key := []byte(e.Key)
-		if s.Behavior == session.Delete {
-			rule, err := replication.Covering(tx, e.Key)
-			if err == nil {
-				err = remove(tx, rule, e, 0)
-			}
-			if err != nil {
+		rule, err := replication.Covering(tx, e.Key)
+		if err != nil {
+			return err
+		}
+		// A mirror has a lock if it was made where the same key was locked already.
+		if s.Behavior == session.Delete && (rule == nil || rule.Mode != replication.Mirror) {
+			if err := remove(tx, rule, e, 0); err != nil {
 				return err
 			}
 		} else {
