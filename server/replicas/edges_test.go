@@ -84,6 +84,28 @@ func TestAMirrorIsRestoredWhileItIsFollowed(t *testing.T) {
 	}
 }
 
+// A deletion that is remembered of a key that is there again says nothing.
+func TestAKeyThatIsThereHasNoDeletion(t *testing.T) {
+	t.Parallel()
+	dc1, dc2 := both(t)
+	dc1.at(t, 10, kv.Set, "n/a", "1")
+	dc1.at(t, 100, kv.Delete, "n/a", "")
+	servertest.Eventually(t, "dc2 knows of the deletion", func() bool { return dc2.deletedAt(t, "n/a", 100) })
+	dc1.apply(t, &replication.Change, &replication.ChangeRequest{Target: "n/", Change: replication.Remove})
+	dc1.at(t, 50, kv.Set, "n/a", "2") // nobody asks what was deleted here
+	v := dc1.cfg.State.View()
+	defer v.Close()
+	n := 0
+	for m, err := range kv.Marks(v, "n/", "", true) {
+		if n++; err != nil || m.Entry == nil {
+			t.Errorf("%+v, %v", m, err)
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d marks of a key", n)
+	}
+}
+
 // noting notes what is asked of a source.
 type noting struct {
 	op.Subscriber

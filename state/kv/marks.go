@@ -34,6 +34,9 @@ func Marks(r storage.Reader, prefix, from string, deleted bool) iter.Seq2[Mark, 
 				}
 				head, err, more = next()
 			}
+			if more && err == nil && failed == nil && head.Key == m.Key { // the key is there again
+				head, err, more = next()
+			}
 			if !yield(m, failed) || failed != nil {
 				return
 			}
