@@ -19,6 +19,7 @@ type plain struct {
 	board *Board
 	bell  *bell
 	one   [1]ipv4.Message // what a tunnel delivered; the reader's alone
+	more  bool            // others wait that tunnels delivered; the reader's alone
 }
 
 // Wrap is Listen for any kind of socket. The socket is owned by the result.
@@ -37,12 +38,15 @@ func (p *plain) SetReadDeadline(t time.Time) error { return p.bell.SetReadDeadli
 // read reads a packet, or takes one that a tunnel delivered.
 func (p *plain) read(b []byte) (int, net.Addr, error) {
 	for {
+		if p.more {
+			p.bell.soon()
+		}
 		n, addr, err := p.PacketConn.ReadFrom(b)
 		if err == nil || !p.bell.rang(err) {
 			return n, addr, err
 		}
 		p.one[0].Buffers = [][]byte{b}
-		if p.board.tunnels.inbox.take(p.one[:]) > 0 {
+		if n, p.more = p.board.tunnels.inbox.take(p.one[:]); n > 0 {
 			return p.one[0].N, p.one[0].Addr, nil
 		}
 	}

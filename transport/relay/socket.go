@@ -36,6 +36,7 @@ type Socket struct {
 	in   []ipv4.Message
 	keep []bool // those that are for QUIC
 	n    int    // how many were read
+	more bool   // others wait that tunnels delivered
 	next int    // the next to be looked at
 	out  sendOn
 }
@@ -67,11 +68,14 @@ func (s *Socket) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
 		if filled > 0 {
 			return filled, nil
 		}
+		if s.more {
+			s.bell.soon()
+		}
 		n, err := s.conn.ReadBatch(s.in, flags)
 		switch {
 		case err == nil:
 		case s.bell.rang(err):
-			n = s.board.tunnels.inbox.take(s.in)
+			n, s.more = s.board.tunnels.inbox.take(s.in)
 		default:
 			return 0, err
 		}

@@ -20,6 +20,8 @@ const (
 	maxWaiting = 1024
 	// tunnelPort is the port of all addresses that stand for the other end of a tunnel.
 	tunnelPort = 2
+	// glance is how long packets of UDP are waited for while those of tunnels wait.
+	glance = time.Microsecond
 )
 
 // Tunnel carries packets to one address in place of UDP.
@@ -165,11 +167,12 @@ func (i *inbox) put(from *net.UDPAddr, packet []byte) bool {
 	return true
 }
 
-// take hands as many packets over as ms has room for, and rings again if there are more.
-func (i *inbox) take(ms []ipv4.Message) int {
+// take hands as many packets over as ms has room for, and reports whether there are more: for
+// those the bell does not ring, the reader has to look.
+func (i *inbox) take(ms []ipv4.Message) (n int, more bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	n := min(len(ms), len(i.waiting))
+	n = min(len(ms), len(i.waiting))
 	for j, p := range i.waiting[:n] {
 		m := &ms[j]
 		m.N, m.NN, m.Flags, m.Addr = copy(m.Buffers[0], p.b[:p.n]), 0, 0, p.from
@@ -180,10 +183,7 @@ func (i *inbox) take(ms []ipv4.Message) int {
 	rest := copy(i.waiting, i.waiting[n:])
 	clear(i.waiting[rest:])
 	i.waiting = i.waiting[:rest]
-	if rest > 0 {
-		i.bell.ring()
-	}
-	return n
+	return n, rest > 0
 }
 
 func (b *Board) hang(on *bell) {
@@ -220,6 +220,20 @@ func (b *bell) ring() {
 		b.ringing = true
 		_ = b.conn.SetReadDeadline(time.Unix(1, 0)) // of a socket that is closed nobody reads
 	}
+}
+
+// soon has the next read end when there is nothing in the socket: what tunnels delivered waits,
+// and however much that is, what comes by UDP is read in turn. A deadline of the owner that is over
+// counts more.
+func (b *bell) soon() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ringing = b.deadline.IsZero() || time.Now().Before(b.deadline)
+	until := b.deadline
+	if b.ringing {
+		until = time.Now().Add(glance) // one that is over would have nothing read
+	}
+	_ = b.conn.SetReadDeadline(until) // of a socket that is closed nobody reads
 }
 
 // rang reports whether reading ended because the bell rang, and has it ring no more.

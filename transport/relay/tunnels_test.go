@@ -145,6 +145,47 @@ func TestWhatTunnelsDeliverIsBounded(t *testing.T) {
 	}
 }
 
+// However much comes by tunnels, what comes by UDP is read in turn: one server that floods its
+// tunnel does not keep out those that come by UDP.
+func TestAFloodInTunnelsLeavesRoomForUDP(t *testing.T) {
+	t.Parallel()
+	for name, make := range map[string]func(testing.TB) *party{"socket": listen, "plain": listenPlain} {
+		t.Run(name, func(t *testing.T) {
+			p := make(t)
+			c, err := net.Dial("udp4", p.LocalAddr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			fill := func() {
+				for p.board.Deliver(TunnelAddr(1), []byte{1, 2, 3}) {
+				}
+			}
+			fill()
+			if _, err := c.Write([]byte{4, 5}); err != nil {
+				t.Fatal(err)
+			}
+			ms, b := newMessages(8), [packetSize]byte{}
+			for range 8 * maxWaiting {
+				fill() // as fast as it is read
+				from := net.Addr(nil)
+				if plain, ok := p.under.(*plain); ok {
+					_, from, err = plain.ReadFrom(b[:])
+				} else if _, err = p.ReadBatch(ms[:1], 0); err == nil {
+					from = ms[0].Addr
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if from.String() == c.LocalAddr().String() {
+					return
+				}
+			}
+			t.Error("the packet that came by UDP was not read")
+		})
+	}
+}
+
 // The owner's deadlines hold, however often the reader is woken meanwhile: QUIC stops its
 // reader by one.
 func TestDeadlinesOfTheOwnerHold(t *testing.T) {
