@@ -242,10 +242,7 @@ func (w *Ways) Keep(show func(via, seen string) error) error {
 	}
 	var outside map[string]string
 	find := func() (list []string) {
-		list, outside = w.own()
-		for _, g := range cfg.Federation.Gateways {
-			list = append(list, withPort(g, cfg.Ports.SerfWAN))
-		}
+		list, outside = w.gateways()
 		w.watchTunnels(list)
 		return list
 	}

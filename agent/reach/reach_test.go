@@ -1,10 +1,12 @@
 package reach
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/internal/gossip"
 )
 
 // Tags of a member have 512 bytes in all: what does not fit is left out, not cut.
@@ -33,6 +35,27 @@ func TestWhoIsNear(t *testing.T) {
 		if w.near(name) != want {
 			t.Errorf("%q near: %t", name, !want)
 		}
+	}
+}
+
+// What goes to other servers goes by the gateways that this server has where UDP does not get
+// through; not by one that another datacenter shows and that does not answer UDP.
+func TestForeignGatewaysByTCPDrawNothing(t *testing.T) {
+	own := gossip.Member{Addr: "10.0.0.9", Tags: map[string]string{"gateway": "192.0.2.9:8302"}}
+	cfg := &config.Config{Datacenter: "dc1"}
+	cfg.Ports.SerfWAN = 8302
+	cfg.Federation.Gateways = []string{"gw.example"}
+	w := New(Config{Agent: cfg, Gateways: func() []gossip.Member { return []gossip.Member{own} }})
+	byTCP := []string{"10.0.0.9:8302", "192.0.2.66:8302", "gw.example:8302"}
+	if got := w.ofOwn(byTCP); got != nil {
+		t.Errorf("one that is reached directly goes through %q", got)
+	}
+	cfg.Federation.Reach = config.ReachGateways
+	if got, want := w.ofOwn(byTCP), []string{"10.0.0.9:8302", "gw.example:8302"}; !slices.Equal(got, want) {
+		t.Errorf("it goes through %q, not %q", got, want)
+	}
+	if got := w.ofOwn(byTCP[1:2]); got != nil {
+		t.Errorf("it goes through %q", got)
 	}
 }
 

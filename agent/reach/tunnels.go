@@ -3,8 +3,10 @@ package reach
 import (
 	"context"
 	"net"
+	"slices"
 	"strconv"
 
+	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/transport/gateway"
 	"github.com/legate-project/legate/transport/tunnel"
@@ -35,12 +37,38 @@ func (w *Ways) wayChanged() {
 	w.relay.Again()
 }
 
-// byTCP are the gateways that are reached by TCP, since UDP does not get through.
+// byTCP are the gateways of this server that are reached by TCP, since UDP does not get through.
 func (w *Ways) byTCP() []string {
 	if w.tunnels == nil {
 		return nil
 	}
-	return w.tunnels.InUse()
+	return w.ofOwn(w.tunnels.InUse())
+}
+
+// ofOwn are those of some gateways that this server is to be reached through. Another one, which
+// servers of another datacenter show, says by answering TCP and not UDP how that one is reached, and
+// must not draw to it what goes to others.
+func (w *Ways) ofOwn(gateways []string) (own []string) {
+	if len(gateways) == 0 || w.cfg.Agent.Federation.Reach != config.ReachGateways {
+		return nil
+	}
+	all, _ := w.gateways()
+	for _, g := range gateways {
+		if slices.Contains(all, g) {
+			own = append(own, g)
+		}
+	}
+	return own
+}
+
+// gateways are those that this server is to be reached through, those of the own datacenter and
+// those that the configuration names, and by the former how others reach them.
+func (w *Ways) gateways() (all []string, outside map[string]string) {
+	all, outside = w.own()
+	for _, g := range w.cfg.Agent.Federation.Gateways {
+		all = append(all, withPort(g, w.cfg.Agent.Ports.SerfWAN))
+	}
+	return all, outside
 }
 
 // withoutUDP dials a server through those gateways: where UDP does not reach them it will hardly
