@@ -37,7 +37,8 @@ const (
 	backAfter  = 2
 	mostBack   = 32
 	settled    = 5 * time.Minute
-	// firstPause and lastPause bound the pause after a tunnel that did not come about.
+	// firstPause and lastPause bound the pause after a tunnel that did not come about, or that broke
+	// within lastPause as the one before it had.
 	firstPause = time.Second
 	lastPause  = 30 * time.Second
 	// A tunnel that was left is closed when nothing has come from it for quietFor, and after
@@ -92,6 +93,7 @@ type way struct {
 	back   int       // answers in a row that it takes to leave a tunnel
 	left   time.Time // when one was left last
 	pause  time.Duration
+	broke  bool // the last tunnel did, soon
 	doubts int
 	doubt  time.Time // when the last came
 }
@@ -252,15 +254,9 @@ func (k *Keeper) tunnel(ctx context.Context, g *way, at *net.UDPAddr) bool {
 	l, err := k.dial(ctx, g, at)
 	if err != nil {
 		k.log.Debug("a gateway is not reached by TCP either", "gateway", g.name, "port", k.cfg.Port(g.name), "error", err)
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(g.pause):
-		}
-		g.pause = min(2*g.pause, lastPause)
-		return true
+		return g.rest(ctx)
 	}
-	g.pause = firstPause
+	began := time.Now()
 	if !g.left.IsZero() && time.Since(g.left) < settled {
 		g.back = min(2*g.back, mostBack)
 	} else {
@@ -286,7 +282,34 @@ func (k *Keeper) tunnel(ctx context.Context, g *way, at *net.UDPAddr) bool {
 		return true
 	}
 	l.end(errClosed)
+	if g.soon(why, time.Since(began)) {
+		return g.rest(ctx)
+	}
 	return ctx.Err() == nil
+}
+
+// soon reports whether a tunnel broke soon after it had come about, and the one before it, too: a
+// gateway that takes tunnels and ends them is not to keep this server busy.
+func (g *way) soon(why error, lasted time.Duration) (again bool) {
+	switch {
+	case errors.Is(why, errRenewed):
+	case lasted >= lastPause:
+		g.broke, g.pause = false, firstPause
+	default:
+		again, g.broke = g.broke, true
+	}
+	return again
+}
+
+// rest makes a pause, twice as long as the last; false when it is time to stop.
+func (g *way) rest(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(g.pause):
+	}
+	g.pause = min(2*g.pause, lastPause)
+	return true
 }
 
 func (k *Keeper) dial(ctx context.Context, g *way, at *net.UDPAddr) (*link, error) {

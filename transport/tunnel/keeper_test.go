@@ -154,6 +154,40 @@ func TestATunnelThatBreaks(t *testing.T) {
 	})
 }
 
+// A gateway that takes tunnels and ends them at once is tried after pauses that grow, and at once
+// again after one that lasted.
+func TestTunnelsThatKeepBreaking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage()
+		s.tcp.Store(true)
+		s.Watch(gatewayAt)
+		dials := 0
+		for range 120 {
+			<-time.After(500 * time.Millisecond)
+			synctest.Wait()
+			s.mu.Lock()
+			for ; dials < len(s.far); dials++ {
+				_ = s.far[dials].Close()
+			}
+			s.mu.Unlock()
+		}
+		if dials < 4 || dials > 8 {
+			t.Errorf("%d tunnels were made in a minute", dials)
+		}
+		<-time.After(2 * lastPause)
+		synctest.Wait()
+		s.mu.Lock()
+		s.news, dials = nil, len(s.far)
+		_ = s.far[dials-1].Close()
+		s.mu.Unlock()
+		synctest.Wait()
+		if n := len(s.InUse()); n != 1 {
+			t.Errorf("after one that lasted none is made at once")
+		}
+		_ = s.Stop(t.Context())
+	})
+}
+
 // newPipe is a tunnel over a pipe, and what is at its other end.
 func newPipe(t *testing.T, deliver func([]byte) bool) (*link, *lifecycle.Group, net.Conn) {
 	near, far := net.Pipe()
