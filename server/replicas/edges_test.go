@@ -145,3 +145,27 @@ func TestAllChecksumsAreAsOfOneIndexAtLeast(t *testing.T) {
 		}
 	}
 }
+
+// Two datacenters change places: what was copied belongs to the one that has it, once its
+// rule has gone.
+func TestTheOtherWayRound(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{replication.Mirror, replication.Newest} {
+		t.Run(mode, func(t *testing.T) {
+			sites := found(t, "dc1", "dc2")
+			dc1, dc2 := sites["dc1"], sites["dc2"]
+			dc1.put(t, "config/a", "1")
+			dc1.put(t, "config/b", "2")
+			dc2.followIn(t, mode, "dc1", "config/", "config/")
+			same(t, dc1, "config/", dc2, "config/")
+			dc2.apply(t, &replication.Change, &replication.ChangeRequest{Target: "config/", Change: replication.Remove})
+			dc2.put(t, "config/a", "3")
+			dc1.follow(t, "dc2", "config/", "config/")
+			same(t, dc2, "config/", dc1, "config/")
+			servertest.Eventually(t, "it follows", func() bool { return dc1.status(t).State == replication.StateFollowing })
+			if got := dc1.has("config/"); got["b"] != "1 2" || len(got) != 2 {
+				t.Errorf("there is %v", got)
+			}
+		})
+	}
+}

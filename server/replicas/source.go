@@ -79,10 +79,15 @@ func (r *Replicas) Serve(ctx context.Context, call *op.Call, may Rights, push fu
 	}
 }
 
-// skips reports whether a key came from the follower: it is not handed back.
-func (s *source) skips(m *kv.Mark) bool { return s.own(m.Origin()) }
-
-func (s *source) own(origin string) bool { return origin != "" && origin == s.follower }
+// own reports whether a key came from the follower: it is not handed back. What is there
+// from a rule that has gone belongs to this datacenter.
+func (s *source) own(v storage.Reader, key, origin string) (bool, error) {
+	if origin == "" || origin != s.follower {
+		return false, nil
+	}
+	rule, err := replication.Covering(v, s.req.Prefix+key)
+	return rule != nil, err
+}
 
 // current refuses to tell what may be old.
 func (s *source) current() error {
@@ -165,9 +170,9 @@ func (s *source) sums() error {
 
 // stock is what is compared: in mode newest the follower counts what it has written, too.
 func (s *source) stock(v *storage.View) *stock {
-	own := &stock{v: v, prefix: s.req.Prefix, newest: s.req.Newest, skip: s.skips}
-	if s.req.Newest {
-		own.skip = nil
+	own := &stock{v: v, prefix: s.req.Prefix, newest: s.req.Newest}
+	if !s.req.Newest {
+		own.skip = func(m *kv.Mark) (bool, error) { return s.own(v, m.Key, m.Origin()) }
 	}
 	return own
 }
@@ -256,7 +261,10 @@ func (s *source) items(v *storage.View, rg *replication.Range) iter.Seq2[replica
 				return
 			}
 			it := replication.Item{Key: m.Key, Own: true}
-			switch own := s.skips(&m); {
+			switch own, err := s.own(v, m.Key, m.Origin()); {
+			case err != nil:
+				yield(replication.Item{}, err)
+				return
 			case own && !s.req.Newest:
 				continue
 			case own:
@@ -337,9 +345,10 @@ func (s *source) newer(v *storage.View, p *part, from string) (next string, more
 func (s *source) item(v *storage.View, key string, e *kv.Entry) (it replication.Item, tell bool, err error) {
 	gone := replication.Item{Key: key, Gone: true}
 	switch {
-	case e != nil && s.own(e.Origin):
-		return gone, !s.req.Newest, nil
 	case e != nil:
+		if own, err := s.own(v, key, e.Origin); err != nil || own {
+			return gone, !s.req.Newest, err
+		}
 		return kv.ItemOf(e, s.req.Prefix, s.r.cfg.Datacenter), true, nil
 	case !s.req.Newest:
 		return gone, true, nil
@@ -348,7 +357,8 @@ func (s *source) item(v *storage.View, key string, e *kv.Entry) (it replication.
 	if err != nil || g == nil {
 		return gone, true, err
 	}
-	return kv.GraveItem(g, s.req.Prefix, s.r.cfg.Datacenter), !s.own(g.Origin), nil
+	own, err := s.own(v, key, g.Origin)
+	return kv.GraveItem(g, s.req.Prefix, s.r.cfg.Datacenter), !own, err
 }
 
 // next waits for something to tell, and tells it.

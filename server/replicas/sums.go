@@ -72,15 +72,19 @@ func (c *cutter) halve() {
 type stock struct {
 	v      storage.Reader
 	prefix string
-	newest bool                // with deletions and times
-	skip   func(*kv.Mark) bool // what does not count; nil for nothing
+	newest bool                         // with deletions and times
+	skip   func(*kv.Mark) (bool, error) // what does not count; nil for nothing
 }
 
 // from yields what counts from a key on.
 func (s *stock) from(key string) iter.Seq2[kv.Mark, error] {
 	return func(yield func(kv.Mark, error) bool) {
 		for m, err := range kv.Marks(s.v, s.prefix, key, s.newest) {
-			if err == nil && s.skip != nil && s.skip(&m) {
+			skip := false
+			if err == nil && s.skip != nil {
+				skip, err = s.skip(&m)
+			}
+			if skip {
 				continue
 			}
 			if !yield(m, err) {
