@@ -68,7 +68,7 @@ func rangeBytes(rg *replication.Range) int { return len(rg.From) + len(rg.To) + 
 // ask asks the source for checksums of ranges, as of an index at least: another server may
 // answer than the time before, and what it is behind by would not be told of later.
 func (f *follower) ask(ctx context.Context, ranges []replication.Range, index uint64) (told *replication.Told, err error) {
-	err = f.subscribe(ctx, &replication.FollowRequest{Prefix: f.rule.Prefix, Newest: f.newest(), Sums: true, Ranges: ranges, Index: index}, func(t *replication.Told) error {
+	err = f.subscribe(ctx, &replication.FollowRequest{Prefix: f.rule.Prefix, Target: f.rule.Target, Newest: f.newest(), Sums: true, Ranges: ranges, Index: index}, func(t *replication.Told) error {
 		told = t
 		return errAnswered
 	})

@@ -169,3 +169,28 @@ func TestTheOtherWayRound(t *testing.T) {
 		})
 	}
 }
+
+// Mirrors of each other would delete each other's keys: the second one is refused, and
+// copies nothing if it is there all the same.
+func TestMirrorsOfEachOther(t *testing.T) {
+	t.Parallel()
+	sites := found(t, "dc1", "dc2")
+	dc1, dc2 := sites["dc1"], sites["dc2"]
+	dc1.put(t, "config/a", "1")
+	dc2.follow(t, "dc1", "config/", "config/")
+	same(t, dc1, "config/", dc2, "config/")
+	for _, mode := range []string{replication.Mirror, replication.Newest} {
+		_, err := dc1.create(t.Context(), op.Header{}, &replication.CreateRequest{Datacenter: "dc2", Prefix: "config/", Target: "config/", Mode: mode, Force: true})
+		if op.CodeOf(err) != op.CodeConflict || !strings.Contains(err.Error(), `are copied there from "config/" in datacenter dc1 (mirror): remove that rule first`) {
+			t.Errorf("%s: %v", mode, err)
+		}
+	}
+	if _, err := dc1.create(t.Context(), op.Header{}, &replication.CreateRequest{Datacenter: "dc2", Prefix: "config/", Target: "copy/", Mode: replication.Mirror}); err != nil {
+		t.Errorf("to another prefix: %v", err)
+	}
+	dc1.follow(t, "dc2", "con", "con")
+	servertest.Eventually(t, "it fails", func() bool { return strings.Contains(dc1.statuses(t)[0].Error, "remove that rule first") })
+	if len(dc1.has("config/")) != 1 || len(dc2.has("config/")) != 1 {
+		t.Error("keys are gone")
+	}
+}

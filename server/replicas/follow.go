@@ -158,7 +158,7 @@ func (f *follower) plan(ctx context.Context) (*replication.FollowRequest, error)
 	if err != nil {
 		return nil, err
 	}
-	req := &replication.FollowRequest{Prefix: f.rule.Prefix, Newest: f.newest(), Index: progress.Index}
+	req := &replication.FollowRequest{Prefix: f.rule.Prefix, Target: f.rule.Target, Newest: f.newest(), Index: progress.Index}
 	switch {
 	case progress.Index == 0 && empty:
 		f.is(replication.StateCopying)

@@ -110,6 +110,9 @@ func (s *source) ready(ctx context.Context) error {
 	if err := s.current(); err != nil {
 		return err
 	}
+	if err := s.r.look(func(v *storage.View) error { return replication.Opposes(v, s.follower, s.req) }); err != nil {
+		return err
+	}
 	over := time.After(patience)
 	t := time.NewTicker(10 * time.Millisecond)
 	defer t.Stop()

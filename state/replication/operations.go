@@ -81,6 +81,8 @@ type Range struct {
 // what changed after an index.
 type FollowRequest struct {
 	Prefix string `msg:"p"`
+	// Target is where the follower copies to.
+	Target string `msg:"t,omitempty"`
 	// Newest asks for times of writes and deletions, too.
 	Newest bool `msg:"n,omitempty"`
 	// Sums asks for checksums of the Ranges and nothing else.

@@ -129,24 +129,28 @@ func (z *CreateRequest) Msgsize() (s int) {
 func (z *FollowRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(5)
-	var zb0001Mask uint8 /* 5 bits */
+	zb0001Len := uint32(6)
+	var zb0001Mask uint8 /* 6 bits */
 	_ = zb0001Mask
-	if z.Newest == false {
+	if z.Target == "" {
 		zb0001Len--
 		zb0001Mask |= 0x2
 	}
-	if z.Sums == false {
+	if z.Newest == false {
 		zb0001Len--
 		zb0001Mask |= 0x4
 	}
-	if z.Ranges == nil {
+	if z.Sums == false {
 		zb0001Len--
 		zb0001Mask |= 0x8
 	}
-	if z.Index == 0 {
+	if z.Ranges == nil {
 		zb0001Len--
 		zb0001Mask |= 0x10
+	}
+	if z.Index == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x20
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -157,16 +161,21 @@ func (z *FollowRequest) MarshalMsg(b []byte) (o []byte, err error) {
 		o = append(o, 0xa1, 0x70)
 		o = msgp.AppendString(o, z.Prefix)
 		if (zb0001Mask & 0x2) == 0 { // if not omitted
+			// string "t"
+			o = append(o, 0xa1, 0x74)
+			o = msgp.AppendString(o, z.Target)
+		}
+		if (zb0001Mask & 0x4) == 0 { // if not omitted
 			// string "n"
 			o = append(o, 0xa1, 0x6e)
 			o = msgp.AppendBool(o, z.Newest)
 		}
-		if (zb0001Mask & 0x4) == 0 { // if not omitted
+		if (zb0001Mask & 0x8) == 0 { // if not omitted
 			// string "s"
 			o = append(o, 0xa1, 0x73)
 			o = msgp.AppendBool(o, z.Sums)
 		}
-		if (zb0001Mask & 0x8) == 0 { // if not omitted
+		if (zb0001Mask & 0x10) == 0 { // if not omitted
 			// string "r"
 			o = append(o, 0xa1, 0x72)
 			o = msgp.AppendArrayHeader(o, uint32(len(z.Ranges)))
@@ -204,7 +213,7 @@ func (z *FollowRequest) MarshalMsg(b []byte) (o []byte, err error) {
 				}
 			}
 		}
-		if (zb0001Mask & 0x10) == 0 { // if not omitted
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
 			// string "i"
 			o = append(o, 0xa1, 0x69)
 			o = msgp.AppendUint64(o, z.Index)
@@ -239,6 +248,12 @@ func (z *FollowRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 			z.Prefix, bts, err = msgp.ReadStringBytes(bts)
 			if err != nil {
 				err = msgp.WrapError(err, "Prefix")
+				return
+			}
+		case "t":
+			z.Target, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Target")
 				return
 			}
 		case "n":
@@ -335,7 +350,7 @@ func (z *FollowRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *FollowRequest) Msgsize() (s int) {
-	s = 1 + 2 + msgp.StringPrefixSize + len(z.Prefix) + 2 + msgp.BoolSize + 2 + msgp.BoolSize + 2 + msgp.ArrayHeaderSize
+	s = 1 + 2 + msgp.StringPrefixSize + len(z.Prefix) + 2 + msgp.StringPrefixSize + len(z.Target) + 2 + msgp.BoolSize + 2 + msgp.BoolSize + 2 + msgp.ArrayHeaderSize
 	for za0001 := range z.Ranges {
 		s += 1 + 2 + msgp.StringPrefixSize + len(z.Ranges[za0001].From) + 2 + msgp.StringPrefixSize + len(z.Ranges[za0001].To) + 2 + msgp.BoolSize
 	}

@@ -165,6 +165,24 @@ func (rule *Rule) refuse() error {
 		rule.Target, rule.Prefix, rule.Datacenter, rule.Target)
 }
 
+// Opposes refuses to tell a datacenter of keys that a rule copies from those that they are
+// for, if one of the two rules is a mirror: what came from the other is not handed back, so
+// each would take the other's keys away.
+func Opposes(r storage.Reader, follower string, req *FollowRequest) error {
+	all, err := All(r)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		rule := &all[i]
+		if rule.Datacenter == follower && (rule.Mode == Mirror || !req.Newest) && overlap(rule.Target, req.Prefix) && overlap(rule.Prefix, req.Target) {
+			return op.Errorf(op.CodeConflict, "keys below %q are copied there from %q in datacenter %s (%s): remove that rule first (legate kv replicate -remove -to-prefix %q), or let both be of mode %s",
+				rule.Target, rule.Prefix, follower, rule.Mode, rule.Target, Newest)
+		}
+	}
+	return nil
+}
+
 // overlap reports whether a key can be below both prefixes.
 func overlap(a, b string) bool { return strings.HasPrefix(a, b) || strings.HasPrefix(b, a) }
 
