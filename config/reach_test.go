@@ -63,6 +63,8 @@ func TestWhatCannotBeReached(t *testing.T) {
 		`server = true encrypt = "MTIzNDU2Nzg5MDEyMzQ1Ng==" encrypt_wan = "MTIzNDU2Nzg5MDEyMzQ1Ng=="`: `encrypt_wan: is the same key as encrypt`,
 		`server = true disable_keyring_file = true encrypt_wan = "MTIzNDU2Nzg5MDEyMzQ1Ng=="`:          `encrypt_wan: takes encrypt`,
 		`gateway { rate = 0 }`:                                                                        `gateway.rate: is 0`,
+		`ports { gateway_tcp = 70000 }`:                                                               `ports.gateway_tcp: 70000 is no port`,
+		`gateway = true` + "\n" + `ports { gateway_tcp = 65536 }`:                                     `ports.gateway_tcp: 65536 is no port`,
 		`advertise_addr_wan = "gw.example"`:                                                           `advertise_addr_wan`,
 	} {
 		if _, _, err := load(t, `data_dir = "/d"`+"\n"+text); err == nil || !strings.Contains(err.Error(), want) {

@@ -98,11 +98,9 @@ func (f *finisher) checkNames() {
 	}
 }
 
-// maxGateways bounds the gateways that a server is reached through.
-const maxGateways = 8
-
-// maxRate bounds gateway.rate, in Mbit/s: more than there are networks for.
-const maxRate = 1_000_000
+// maxGateways bounds the gateways that a server is reached through, maxRate gateway.rate, in Mbit/s: more
+// than there are networks for.
+const maxGateways, maxRate = 8, 1_000_000
 
 // checkReach judges how the datacenter is reached.
 func (f *finisher) checkReach() {
@@ -351,6 +349,9 @@ func (f *finisher) checkPorts() {
 	}{
 		{"ports.dns", p.DNS, false}, {"ports.http", p.HTTP, false}, {"ports.https", p.HTTPS, false},
 		{"ports.serf_lan", p.SerfLAN, true}, {"ports.serf_wan", p.SerfWAN, false}, {"ports.server", p.Server, true},
+	}
+	if p.GatewayTCP > 65535 {
+		f.fault("ports.gateway_tcp", "%d is no port: use 1 to 65535, or -1 for none", p.GatewayTCP)
 	}
 	used := map[int]string{}
 	for _, p := range ports {

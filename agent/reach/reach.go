@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
@@ -33,7 +32,6 @@ const (
 	// all tags of a member have 512 bytes.
 	maxVia      = 3
 	maxViaBytes = 150
-	maxPort     = 65535
 )
 
 // Config makes Ways.
@@ -99,9 +97,6 @@ func (w *Ways) Under(c *transport.Config) {
 // Open serves flows on the endpoint that they are under.
 func (w *Ways) Open(e *transport.Endpoint) (err error) {
 	w.endpoint = e
-	if p := w.cfg.Agent.Ports.GatewayTCP; p > maxPort {
-		return fmt.Errorf("ports.gateway_tcp: %d is no port: use 1 to %d", p, maxPort)
-	}
 	cfg := gateway.Config{Endpoint: e, Board: w.board, Rate: w.cfg.Agent.Gateway.Rate * 1e6 / 8, Refuse: w.cfg.Refuse, Links: w.tell, Silent: w.silent, Lost: w.lost, Unreached: w.unreached, Log: w.cfg.Log, Registerer: w.cfg.Registerer}
 	if w.cfg.Agent.Federation.Transit {
 		cfg.Locate = w.locate
@@ -125,8 +120,11 @@ func (w *Ways) Renewed() {
 	}
 }
 
-// Stop ends all flows.
+// Stop ends all flows, if Open began with them.
 func (w *Ways) Stop(ctx context.Context) error {
+	if w.relay == nil {
+		return w.group.Stop(ctx)
+	}
 	if w.paths != nil {
 		w.cfg.Registerer.Unregister(w.paths)
 	}

@@ -59,6 +59,14 @@ func TestForeignGatewaysByTCPDrawNothing(t *testing.T) {
 	}
 }
 
+// Ways that were not opened, since the agent did not start, are stopped all the same.
+func TestWaysThatWereNotOpened(t *testing.T) {
+	w := New(Config{Agent: &config.Config{Datacenter: "dc1"}})
+	if err := w.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAGatewaysPort(t *testing.T) {
 	for addr, want := range map[string]string{"gw.example": "gw.example:8302", "gw.example:443": "gw.example:443", "10.0.0.1": "10.0.0.1:8302", "2001:db8::1": "[2001:db8::1]:8302", "[2001:db8::1]": "[2001:db8::1]:8302", "[2001:db8::1]:443": "[2001:db8::1]:443"} {
 		if got := withPort(addr, 8302); got != want {
