@@ -7,6 +7,7 @@ import (
 
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/transport/gateway"
 )
 
 // Tags of a member have 512 bytes in all: what does not fit is left out, not cut.
@@ -56,6 +57,28 @@ func TestForeignGatewaysByTCPDrawNothing(t *testing.T) {
 	}
 	if got := w.ofOwn(byTCP[1:2]); got != nil {
 		t.Errorf("it goes through %q", got)
+	}
+}
+
+// Who carries names whom it goes on through: a name that nobody has makes no path, since its
+// datacenter would be shown to people, whatever it consists of.
+func TestPathsLeadThroughServersThatAreKnown(t *testing.T) {
+	k := &known{}
+	k.chart([]peer{{name: "a.dc1", datacenter: "dc1", transit: true}, {name: "b.dc2", datacenter: "dc2", transit: true}})
+	for _, c := range []struct {
+		l    gateway.Link
+		want string
+	}{
+		{gateway.Link{Datacenter: "dc3", Reached: true}, "a.dc1"},
+		{gateway.Link{Datacenter: "dc3", Through: "b.dc2"}, "a.dc1 b.dc2"},
+		{gateway.Link{Datacenter: "dc3", Through: "x.dc2"}, ""},
+		{gateway.Link{Datacenter: "dc3", Through: "b.\x1b[2Jdc9"}, ""},
+		{gateway.Link{Datacenter: "dc3"}, ""},
+	} {
+		p, ok := k.pathBy("a.dc1", gateway.Report{Carries: true}, c.l)
+		if ok != (c.want != "") || ok && p.Key() != c.want {
+			t.Errorf("%+v makes the path %q (%t)", c.l, p.Key(), ok)
+		}
 	}
 }
 

@@ -304,7 +304,7 @@ func (w *Ways) ask(ctx context.Context, k *known, dcs []string, all bool) {
 				if !l.Reached {
 					not[l.Datacenter] = append(not[l.Datacenter], a.by.name)
 				}
-				if p, ok := pathBy(a.by.name, a.report, l); ok {
+				if p, ok := k.pathBy(a.by.name, a.report, l); ok {
 					paths[l.Datacenter] = append(paths[l.Datacenter], p)
 					if enough == nil {
 						enough = time.After(max(askMore, a.report.RTT))
@@ -323,14 +323,16 @@ func (w *Ways) ask(ctx context.Context, k *known, dcs []string, all bool) {
 	}
 }
 
-// pathBy is the path over who said how a datacenter is reached from it.
-func pathBy(who string, r gateway.Report, l gateway.Link) (links.Path, bool) {
+// pathBy is the path over who said how a datacenter is reached from it. Whom that names must be
+// known here: the name is shown to people.
+func (k *known) pathBy(who string, r gateway.Report, l gateway.Link) (links.Path, bool) {
 	p := links.Path{Through: []string{who}, RTT: r.RTT, Loss: r.Loss}
 	next := links.Path{RTT: l.RTT, Loss: l.Loss}
 	if !l.Reached {
 		next.Through = []string{l.Through}
 	}
-	return p.Then(next), r.Carries && (l.Reached || l.Through != "")
+	_, there := k.byName[l.Through]
+	return p.Then(next), r.Carries && (l.Reached || there)
 }
 
 // neighbors are who is asked for ways to datacenters.
