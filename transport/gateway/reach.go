@@ -35,6 +35,9 @@ const (
 	// round trips.
 	watchEvery  = 200 * time.Millisecond
 	watchWithin = 300 * time.Millisecond
+	// tellFor is how long who fell silent is to be told of what ended meanwhile; flows without a
+	// packet end by themselves after as long.
+	tellFor = idleAfter
 	// avoidFor is how long a gateway that was given up is asked last.
 	avoidFor = 10 * time.Second
 )
@@ -285,6 +288,36 @@ func (r *Relay) giveUp(s *session) {
 	}
 	r.cfg.Silent(s.remote)
 	r.gone(s, over...)
+	r.tellOnceHeard(s, over)
+}
+
+// tellOnceHeard tells the other end of a session, if it is heard of again, that flows have ended
+// meanwhile: it may have found another way here, and would send over them for ever.
+func (r *Relay) tellOnceHeard(s *session, over []*flow) {
+	if len(over) == 0 {
+		return
+	}
+	_ = r.group.Spawn("tell of flows that have ended", func(ctx context.Context) {
+		for end := time.Now().Add(tellFor); time.Now().Before(end); {
+			if r.lives(ctx, s) {
+				for _, f := range over {
+					for _, e := range f.ends {
+						if e.s == s {
+							r.tell(e)
+						}
+					}
+				}
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-s.remote.Link.Done():
+				return
+			case <-time.After(registerAgain):
+			}
+		}
+	})
 }
 
 // Registered is a gateway that this server is to be reached through.

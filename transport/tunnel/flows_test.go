@@ -114,7 +114,6 @@ func (h *hidden) works(t *testing.T, what string) {
 // A server that is reached through a gateway goes on being so when its UDP fails, and when it
 // works again: calls and datagrams, in both directions.
 func TestAServerBehindAGatewayLosesUDP(t *testing.T) {
-	t.Skip("calls went on after 1.3 s to 8 s, but in two runs of eight not within a minute: why is not known yet")
 	t.Parallel()
 	h, k := newHidden(t, false, false)
 	h.works(t, "by UDP")
