@@ -43,6 +43,7 @@ func (w *watched) target() string {
 
 func watchedRequests() []watched {
 	return []watched{
+		{"failover", "/v1/failover", ""},
 		{"nodes", "/v1/catalog/nodes", ""},
 		{"services", "/v1/catalog/services", ""},
 		{"service", "/v1/catalog/service/", "web"},
@@ -122,6 +123,8 @@ func before() []change {
 
 func changes() []change {
 	return []change{
+		{name: "a rule of failover", path: "/v1/failover/db", body: `{"Datacenters":["dc2"]}`, wakes: "failover"},
+		{name: "no rule of failover", gone: true, method: "DELETE", path: "/v1/failover/db", wakes: "failover"},
 		{name: "another key", path: "/v1/kv/elsewhere", body: "1"},
 		{name: "a key that begins alike", path: "/v1/kv/dir", body: "1"},
 		{name: "the key", path: "/v1/kv/dir/own", body: "2", wakes: "key tree keys"},
