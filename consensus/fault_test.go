@@ -96,6 +96,41 @@ func TestPowerLossLosesNothingAcknowledged(t *testing.T) {
 	}
 }
 
+// TestPowerLossWhileAGroupBegins: the term of the first configuration is on the disk, the
+// configuration is not. The node begins anew; one that has voted does not.
+func TestPowerLossWhileAGroupBegins(t *testing.T) {
+	for name, voted := range map[string]bool{"nobody has its vote": false, "it has voted": true} {
+		t.Run(name, func(t *testing.T) {
+			fs := vfs.NewMem()
+			m := newMember(t, newNetwork(), "n0", fs)
+			if err := m.open(); err != nil {
+				t.Fatal(err)
+			}
+			err := m.log.SetUint64([]byte(keyCurrentTerm), 1)
+			if voted {
+				err = errors.Join(err, m.log.SetUint64([]byte(keyVoteTerm), 1))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.closeDisks()
+			m.start()
+			defer m.stop()
+			err = m.node.Bootstrap([]Server{{ID: m.id, Address: m.id, Voter: true}})
+			if voted {
+				if !errors.Is(err, ErrBootstrapped) {
+					t.Error(err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			propose(t, []*member{m}, "k=1")
+		})
+	}
+}
+
 // behind makes a cluster of three whose last member missed much, cut from the
 // leader's log meanwhile.
 func behind(t *testing.T, tune func(*Config)) (members []*member, late *member) {

@@ -129,6 +129,9 @@ func reconcile(log *raftlog.Log, state *storage.State, address string) error {
 			ErrMissingEntries, p.Index, first)
 	}
 	if p.Index == 0 {
+		if last == 0 {
+			return forgetHalfABootstrap(log)
+		}
 		return nil
 	}
 	if err := raiseTerm(log, p.Term, address); err != nil {
@@ -149,6 +152,23 @@ func reconcile(log *raftlog.Log, state *storage.State, address string) error {
 		return err
 	}
 	return log.DeleteRange(first, last)
+}
+
+// forgetHalfABootstrap lets a node bootstrap whose power was lost while it did. Raft stores the term
+// 1 first and the configuration then, and takes a node that has a term for part of a group. Term 1 without an
+// entry and without a vote is nothing else: a group's first election makes the term 2.
+func forgetHalfABootstrap(log *raftlog.Log) error {
+	term, err := log.GetUint64([]byte(keyCurrentTerm))
+	if errors.Is(err, raftlog.ErrNotFound) || err == nil && term != 1 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := log.GetUint64([]byte(keyVoteTerm)); !errors.Is(err, raftlog.ErrNotFound) {
+		return err
+	}
+	return log.SetUint64([]byte(keyCurrentTerm), 0)
 }
 
 // raiseTerm sees to it that the node is not in a term before that of what it

@@ -20,9 +20,6 @@ import (
 // is that of hashicorp/raft and Consul: a list of {"id", "address", "non_voter"}.
 const PeersFile = "peers.json"
 
-// currentTerm is the key of Raft's term in the stable store.
-const currentTerm = "CurrentTerm"
-
 // ErrNoState says that disks hold nothing that a group could go on from.
 var ErrNoState = errors.New("there is no entry and no state on the disks of this server: it cannot go on from them, and joins the others as a new one")
 
@@ -95,7 +92,7 @@ func Recover(log *raftlog.Log, state *storage.State, servers []Server) (Disk, er
 			return d, fmt.Errorf("remove entries that the state has: %w", err)
 		}
 	}
-	term, err := log.GetUint64([]byte(currentTerm))
+	term, err := log.GetUint64([]byte(keyCurrentTerm))
 	if err != nil && !errors.Is(err, raftlog.ErrNotFound) {
 		return d, fmt.Errorf("read the term: %w", err)
 	}
@@ -108,7 +105,7 @@ func Recover(log *raftlog.Log, state *storage.State, servers []Server) (Disk, er
 		}
 		c.Servers = append(c.Servers, raft.Server{ID: raft.ServerID(s.ID), Address: raft.ServerAddress(s.Address), Suffrage: suffrage})
 	}
-	if err := log.SetUint64([]byte(currentTerm), term); err != nil {
+	if err := log.SetUint64([]byte(keyCurrentTerm), term); err != nil {
 		return d, fmt.Errorf("store the term: %w", err)
 	}
 	entry := &raft.Log{Index: d.Index + 1, Term: term, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(c)}

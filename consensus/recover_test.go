@@ -24,6 +24,7 @@ func TestOneDiskOfThreeGoesOn(t *testing.T) {
 			}
 			if behind {
 				for _, m := range members {
+					eventually(t, "it has all of it", func() bool { return has(t, m, "c", "1") })
 					if err := m.node.raft.Snapshot().Error(); err != nil {
 						t.Fatal(err)
 					}
