@@ -10,11 +10,9 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/legate-project/legate/agent/reach/links"
-	"github.com/legate-project/legate/federation"
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/transport"
 	"github.com/legate-project/legate/transport/gateway"
@@ -31,8 +29,10 @@ const (
 	// they are waited for when one has.
 	askWithin = time.Second
 	askMore   = 100 * time.Millisecond
-	// askRounds is how often others are asked for one dial.
-	askRounds = 5
+	// askRounds is how often others are asked for one dial, and askPause how long after they were when what
+	// they said leads nowhere: twice as long each time.
+	askRounds = 6
+	askPause  = 100 * time.Millisecond
 	// maxCarriers bounds the servers that are asked to carry, maxOfOne those of one datacenter,
 	// and maxWitnesses the others that are asked, so that people can be told.
 	maxCarriers  = 8
@@ -176,7 +176,7 @@ func (w *Ways) reach(ctx context.Context, k *known, name string, dial dialer) er
 	case !k.carriedTo[dc]:
 		return direct.run(ctx)
 	}
-	carried := try{run: func(ctx context.Context) error { return w.carried(ctx, k, name, dial, askRounds) }, head: tryWithin}
+	carried := try{run: func(ctx context.Context) error { return w.carried(ctx, k, name, dial, 0) }, head: tryWithin}
 	if !w.linked(dc) {
 		return carried.run(ctx)
 	}
@@ -187,17 +187,13 @@ func (w *Ways) reach(ctx context.Context, k *known, name string, dial dialer) er
 	case links.Unknown, links.Whole:
 		tries[0].head = max(headStart, headTrips*k.byName[name].trip()/2)
 	}
-	won, err := race(ctx, w.group, tries)
-	if err == nil && len(tries) == 2 && won == 1 && w.table.Direct(dc) != links.Broken {
-		w.table.Doubt(dc) // the direct way had its head start
-		w.wake()
-	}
+	_, err := race(ctx, w.group, tries)
 	return err
 }
 
-// carried dials a server through those that carry, as others say now, and once more if all that they
-// said leads nowhere.
-func (w *Ways) carried(ctx context.Context, k *known, name string, dial dialer, rounds int) error {
+// carried dials a server through those that carry, as others say now, and again if all that they
+// said leads nowhere: they may not know yet of a link that died, or healed.
+func (w *Ways) carried(ctx context.Context, k *known, name string, dial dialer, round int) error {
 	dc := links.Datacenter(name)
 	if !w.table.Fresh(dc) {
 		w.ask(ctx, k, []string{dc}, false)
@@ -208,10 +204,17 @@ func (w *Ways) carried(ctx context.Context, k *known, name string, dial dialer, 
 			tries = append(tries, try{head: max(headStart, headTrips*p.RTT), run: func(ctx context.Context) error { return w.over(ctx, first, p, name, dial) }})
 		}
 	}
-	if rounds > 1 {
+	if round+1 < askRounds {
 		tries = append(tries, try{run: func(ctx context.Context) error {
+			if round > 0 {
+				select {
+				case <-time.After(askPause << (round - 1)):
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
 			w.table.Stale(dc)
-			return w.carried(ctx, k, name, dial, rounds-1)
+			return w.carried(ctx, k, name, dial, round+1)
 		}})
 	}
 	if len(tries) == 0 {
@@ -235,6 +238,10 @@ func (w *Ways) over(ctx context.Context, first peer, p links.Path, name string, 
 	if w.table.Chose(dc, p) {
 		w.cfg.Log.Info("a datacenter is reached through others", "peer_datacenter", dc, "through", p.Datacenters(), "round_trip", p.RTT)
 	}
+	if w.table.Direct(dc) != links.Broken { // it lost a race, or healed while this was dialled: it is tried, and then this is left
+		w.table.Doubt(dc)
+		w.wake()
+	}
 	return nil
 }
 
@@ -246,16 +253,34 @@ func (w *Ways) works(dc string) {
 	}
 }
 
-// settle has what is carried to servers of a datacenter go directly, if they are reached so.
-func (w *Ways) settle(ctx context.Context, k *known, dc string) {
-	opened := w.relay.Opened()
-	carried := map[string]bool{}
-	for _, r := range w.endpoint.Remotes("") {
-		if r.Peer.Datacenter == dc && opened[r.Addr.String()] {
-			carried[r.Peer.FullName()] = true
+// settleAll does it for those datacenters whose direct link is not known to be broken. A server that was not
+// reached when the link of its datacenter healed is one of them.
+func (w *Ways) settleAll(ctx context.Context, k *known) {
+	for _, dc := range slices.Sorted(maps.Keys(w.carriedFrom())) {
+		if w.table.Direct(dc) != links.Broken {
+			w.settle(ctx, k, dc)
 		}
 	}
-	for name := range carried {
+}
+
+// carriedFrom are the servers, by their datacenter, to which flows were opened here.
+func (w *Ways) carriedFrom() map[string]map[string]bool {
+	opened := w.relay.Opened()
+	out := map[string]map[string]bool{}
+	for _, r := range w.endpoint.Remotes("") {
+		if dc := r.Peer.Datacenter; opened[r.Addr.String()] {
+			if out[dc] == nil {
+				out[dc] = map[string]bool{}
+			}
+			out[dc][r.Peer.FullName()] = true
+		}
+	}
+	return out
+}
+
+// settle has what is carried to servers of a datacenter go directly, if they are reached so.
+func (w *Ways) settle(ctx context.Context, k *known, dc string) {
+	for name := range w.carriedFrom()[dc] {
 		if p, ok := k.byName[name]; ok && w.direct(ctx, p) == nil {
 			w.retire("it is reached directly", func(r transport.Remote) bool { return r.Peer.FullName() == name })
 		}
@@ -371,9 +396,12 @@ func (w *Ways) watch(ctx context.Context) {
 		for _, dc := range w.table.Due(maxTries) {
 			_ = w.group.Spawn("try a direct link", func(ctx context.Context) { w.tryDirect(ctx, k, dc) })
 		}
-		if broken := w.table.BrokenOnes(); time.Since(asked) > askEvery && len(broken) > 0 {
+		if time.Since(asked) > askEvery {
 			asked = time.Now()
-			_ = w.group.Spawn("ask for paths", func(ctx context.Context) { w.better(ctx, k, broken) })
+			_ = w.group.Spawn("look for better paths", func(ctx context.Context) {
+				w.better(ctx, k, w.table.BrokenOnes())
+				w.settleAll(ctx, k)
+			})
 		}
 	}
 }
@@ -516,39 +544,6 @@ func (w *Ways) measure() map[string]gateway.Link {
 		out[dc] = l
 	}
 	return out
-}
-
-// Path is how a datacenter is reached.
-func (w *Ways) Path(dc string) links.Shown { return w.table.Of(dc) }
-
-// Way is how a datacenter is reached, as its status shows it.
-func (w *Ways) Way(dc string) federation.Way {
-	s := w.table.Of(dc)
-	return federation.Way{Through: s.Through, ReachedFrom: s.From}
-}
-
-// tagPath is what is added to the tags of members that are not reached directly, for who lists them.
-const tagPath = "path"
-
-// Describe adds to members how they are reached, where that is not directly: the datacenters that carry
-// there, or that nobody does, and from where they are reached.
-func (w *Ways) Describe(members []gossip.Member) []gossip.Member {
-	for i, m := range members {
-		s := w.table.Of(m.Datacenter())
-		if m.Status != gossip.Alive || s.Direct != links.Broken || w.near(m.Name) {
-			continue
-		}
-		text := "none"
-		switch {
-		case len(s.Through) > 0:
-			text = "through " + strings.Join(s.Through, " ")
-		case len(s.From) > 0:
-			text = "unreachable from here and reachable from " + strings.Join(s.From, " ")
-		}
-		members[i].Tags = maps.Clone(m.Tags)
-		members[i].Tags[tagPath] = text
-	}
-	return members
 }
 
 // Datacenters are those of which peers are known.

@@ -185,14 +185,14 @@ func TestADatacenterIsReachedThroughAnother(t *testing.T) {
 		t.Errorf("through %s", got)
 	}
 	l.cut("t2", "c", false)
-	l.eventually("t2 reaches c", func() bool { return l.servers["t2"].Ways.Path("c").Direct != links.Broken })
+	l.eventually("t2 reaches c", func() bool { return l.servers["t2"].Ways.Path("c").Direct == links.Whole })
 	l.cut("t1", "c", true)
 	second := l.must("b", "c")
 	if got := l.through("b", "c"); got != "[t2]" {
 		t.Errorf("through %s after t1 does not reach it any more", got)
 	}
 	l.cut("t1", "c", false)
-	l.eventually("t1 reaches c", func() bool { return l.servers["t1"].Ways.Path("c").Direct != links.Broken })
+	l.eventually("t1 reaches c", func() bool { return l.servers["t1"].Ways.Path("c").Direct == links.Whole })
 	l.cut("b", "t2", true)
 	third := l.must("b", "c")
 	if got := l.through("b", "c"); got != "[t1]" {
@@ -211,6 +211,26 @@ func TestADatacenterIsReachedThroughAnother(t *testing.T) {
 		}
 		return !carried && l.servers["b"].Ways.Path("c").Direct == links.Whole
 	})
+}
+
+// A flow that comes about while the direct link heals does not stay, nor is it shown as the way.
+func TestALinkHealsWhileAFlowIsDialled(t *testing.T) {
+	t.Parallel()
+	l := newLand(t, "b", "c", "t1")
+	l.cut("b", "c", true)
+	l.must("b", "c")
+	b := l.servers["b"]
+	l.eventually("it is known that c is not reached", func() bool { return b.Ways.Path("c").Direct == links.Broken })
+	l.cut("b", "c", false)
+	b.works("c")
+	way := b.table.Paths("c")[0]
+	if err := b.over(t.Context(), b.known.Load().byName["s.t1"], way, "s.c", func(context.Context, *net.UDPAddr) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.through("b", "c"); got != "[t1]" {
+		t.Fatalf("through %s: the test shows nothing", got)
+	}
+	l.eventually("it is known that c is reached directly", func() bool { return b.Ways.Path("c").Direct == links.Whole && l.through("b", "c") == "[]" })
 }
 
 // Two that carry are enough to get there; three are not tried.
