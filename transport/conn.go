@@ -47,7 +47,8 @@ type conn struct {
 	silence  *silence.Watch
 }
 
-// verified is a connection to a peer whose identity is known.
+// verified is a connection to a peer whose identity is known. It is whole: calls use one that is
+// dialled before it is registered.
 func (e *Endpoint) verified(qc *quic.Conn, protocol string, peer identity.Peer) *conn {
 	proto, _ := e.protocol(protocol)
 	c := &conn{e: e, qc: qc, protocol: protocol, serve: proto, began: time.Now(),
@@ -55,6 +56,7 @@ func (e *Endpoint) verified(qc *quic.Conn, protocol string, peer identity.Peer) 
 	c.remote.Link = Link{c}
 	c.keys = c.peerKeys()
 	c.silence = c.watch()
+	c.series = e.metrics.of(c)
 	return c
 }
 
@@ -70,7 +72,6 @@ func (e *Endpoint) start(c *conn) error {
 		}
 		return ErrClosed
 	}
-	c.series = e.metrics.of(c)
 	e.conns[c] = struct{}{}
 	for _, k := range c.keys {
 		e.byPeer[k] = append(e.byPeer[k], c)

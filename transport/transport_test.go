@@ -33,6 +33,23 @@ func TestRoundTripCarriesHeadAndBody(t *testing.T) {
 	}
 }
 
+// TestAConnectionIsWholeBeforeItIsRegistered: a call may take one from the pool that has
+// just been dialled.
+func TestAConnectionIsWholeBeforeItIsRegistered(t *testing.T) {
+	a := endpoint(t, derived(t, testKey(1), server("a")))
+	b := endpoint(t, derived(t, testKey(1), server("b")))
+	if _, err := a.RoundTrip(within(t, 5*time.Second), to(b), testProtocol, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	known := a.snapshot()[0]
+	fresh := a.verified(known.qc, known.protocol, known.remote.Peer)
+	s, err := fresh.open(within(t, 5*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Cancel()
+}
+
 // refusal is one way in which an endpoint a is refused by or refuses b.
 type refusal struct {
 	name string
