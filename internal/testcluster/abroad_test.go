@@ -78,6 +78,7 @@ func alive(t *testing.T, c *testcluster.Cluster, id string) bool {
 // A lock in dc2 whose holder's agent in dc1 dies is free when dc1 has noticed, and the
 // lock-delay is over; other sessions of nodes of dc1 live on.
 func TestALockOfAnotherDatacenterEndsWithTheAgent(t *testing.T) {
+	t.Parallel()
 	const delay = 3 * time.Second
 	c, client := apart(t, 1)
 	made := &api.SessionEntry{LockDelay: delay}
@@ -117,6 +118,7 @@ func TestALockOfAnotherDatacenterEndsWithTheAgent(t *testing.T) {
 // The official client's lock, which renews its session: it is lost in a cut, to the
 // holder as well, and somebody else gets it after that alone.
 func TestTheOfficialLockAcrossDatacentersInACut(t *testing.T) {
+	t.Parallel()
 	c, _ := apart(t, 1)
 	far, err := api.NewClient(&api.Config{Address: c.Node("dc1-client1").HTTPAddr(), Datacenter: "dc2"})
 	if err != nil {
@@ -156,6 +158,7 @@ func TestTheOfficialLockAcrossDatacentersInACut(t *testing.T) {
 // Without a TTL dc1 stands up for its nodes: a short cut changes nothing, a long one ends
 // the session.
 func TestASessionWithoutATTLInACut(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("waits for two minutes")
 	}
@@ -194,6 +197,7 @@ func TestASessionWithoutATTLInACut(t *testing.T) {
 
 // Another leader of the session's datacenter goes on where the last one was.
 func TestANewLeaderKnowsTheNodesOfOtherDatacenters(t *testing.T) {
+	t.Parallel()
 	c, client := apart(t, 3)
 	var all [2]string
 	for i, agent := range []*api.Client{client, official(t, c.In("dc1")[0])} {
@@ -226,6 +230,7 @@ func TestANewLeaderKnowsTheNodesOfOtherDatacenters(t *testing.T) {
 // The right to make a session on a node is asked in the session's datacenter, by the token
 // that is shown; what is known of the node there takes none.
 func TestWhoMakesSessionsOfAnotherDatacentersNodesNeedsTheRight(t *testing.T) {
+	t.Parallel()
 	access := testcluster.NewAccess()
 	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 1, Clients: 1, Access: access})
 	if err := c.MakeTokens(t.Context()); err != nil {
@@ -266,6 +271,7 @@ func TestWhoMakesSessionsOfAnotherDatacentersNodesNeedsTheRight(t *testing.T) {
 // What a snapshot holds of such sessions is theirs again after it was restored: they stand
 // on the same nodes.
 func TestARestoredSnapshotHasSessionsOfOtherDatacenters(t *testing.T) {
+	t.Parallel()
 	c, client := apart(t, 1)
 	id, _, err := client.Session().Create(nil, inDC2w)
 	if err != nil {

@@ -119,6 +119,7 @@ func (w write) at(n int) (target, body string) {
 // One row is a list with a change that the caller may not see and one that it may. The
 // first wakes who may see all, and not the caller; the second does.
 func TestNobodyIsWokenByWhatHeMayNotSee(t *testing.T) {
+	t.Parallel()
 	client, server := lockedCluster(t, nil)
 	some, _ := client.policy(`node "n1" { policy = "read" } service "web" { policy = "read" } key_prefix "mine/" { policy = "read" } session "n1" { policy = "read" }`)
 	for _, n := range []string{"n1", "n2"} {
@@ -179,6 +180,7 @@ func TestNobodyIsWokenByWhatHeMayNotSee(t *testing.T) {
 // Who waits is refused once the token means nothing, and sees nothing that it may not
 // see any more.
 func TestRevokedTokensGetNothingOfWhatTheyWaitedFor(t *testing.T) {
+	t.Parallel()
 	client, server := lockedCluster(t, nil)
 	client.must("PUT", "/v1/catalog/register", instance("n1", "web", 1), "")
 	eventually(t, "the agents have said what they are, which wakes who waits for nodes", 30*time.Second, func(context.Context) error {
@@ -239,6 +241,7 @@ func (a *asking) revocable() func() (secret string, revoke func()) {
 
 // What an agent keeps for a token goes when the token's rights shrink.
 func TestCachedAnswersShrinkWithRights(t *testing.T) {
+	t.Parallel()
 	client, server := lockedCluster(t, nil)
 	client.must("PUT", "/v1/catalog/register", instance("n1", "web", 1), "")
 	const cached = "/v1/health/service/web?cached"
@@ -282,6 +285,7 @@ func (l *log) String() string {
 // Services go to the catalog with their own tokens, from files and from clients; what is
 // refused stops nothing else, and the log says why without a secret.
 func TestServicesAreRegisteredWithTheirTokens(t *testing.T) {
+	t.Parallel()
 	const agents, filed, poor = "22222222-aaaa-4aaa-8aaa-222222222222", "33333333-aaaa-4aaa-8aaa-333333333333", "44444444-aaaa-4aaa-8aaa-444444444444"
 	said := &log{}
 	c := start(t, testcluster.Spec{Datacenters: 1, Servers: 1, Clients: 1, Log: slog.New(slog.NewTextHandler(said, nil)), Configure: func(c *config.Config) {
@@ -341,6 +345,7 @@ func TestServicesAreRegisteredWithTheirTokens(t *testing.T) {
 
 // Without servers a client agent knows whom it knew, and its recovery token.
 func TestClientAgentsWithoutServers(t *testing.T) {
+	t.Parallel()
 	const recovery = "55555555-aaaa-4aaa-8aaa-555555555555"
 	client, server := lockedCluster(t, func(c *config.Config) {
 		c.ACL.Tokens.AgentRecovery = recovery
@@ -373,6 +378,7 @@ func TestClientAgentsWithoutServers(t *testing.T) {
 
 // DNS answers what its token may see; with one that stands for nothing it fails.
 func TestDNSAsksWithItsToken(t *testing.T) {
+	t.Parallel()
 	client, _ := lockedCluster(t, nil)
 	client.must("PUT", "/v1/catalog/register", instance("n1", "web", 1), "")
 	answers := func(name, want string) func(context.Context) error {
@@ -412,6 +418,7 @@ func TestDNSAsksWithItsToken(t *testing.T) {
 // them, and no others: remote execution by who starts it and by the agent that runs it,
 // locks, and watches of the configuration.
 func TestCommandsAndWatchesTakeTheRightsOfTheirTokens(t *testing.T) {
+	t.Parallel()
 	const agents, watcher = "22222222-aaaa-4aaa-8aaa-222222222222", "33333333-aaaa-4aaa-8aaa-333333333333"
 	seen := filepath.Join(t.TempDir(), "seen")
 	client, server := lockedCluster(t, func(c *config.Config) {

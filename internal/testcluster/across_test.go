@@ -60,6 +60,7 @@ func cpu(b *testing.B) time.Duration {
 // another leader than the other. A session is made anew by each request, so its
 // name tells.
 func TestWritesThatGoTwiceAreAppliedOnceThroughChangesOfLeader(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("stops leaders")
 	}

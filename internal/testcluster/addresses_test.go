@@ -18,6 +18,7 @@ import (
 // Names of addresses in other datacenters, and addresses of names there as they are
 // reached from here.
 func TestAddressesOfOtherDatacenters(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 3, Servers: 1, Clients: 1, RTT: 40 * time.Millisecond,
 		Configure: func(cfg *config.Config) { cfg.TranslateWANAddrs = cfg.Datacenter == "dc1" }})
 	from := c.In("dc2")[0].Agent().Caller()

@@ -369,6 +369,7 @@ func (a *asker) registered(node string) func(context.Context) error {
 // Every read that blocks is woken by each write and deletion that concerns it,
 // and by no other: on a server, on a client agent, and in another datacenter.
 func TestEveryBlockingEndpointWakesExactly(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 1, Clients: 1, RTT: 10 * time.Millisecond,
 		Configure: func(c *config.Config) { c.DisableCoordinates = true }}) // agents would write theirs meanwhile
 	a := ask(t, c.Node("dc1-server1"))
@@ -414,6 +415,7 @@ func TestEveryBlockingEndpointWakesExactly(t *testing.T) {
 // The table knows every route that blocks, with a write and a deletion that wake
 // it and one that does not.
 func TestNoBlockingEndpointIsForgotten(t *testing.T) {
+	t.Parallel()
 	for _, row := range httpapi.Routes(httpapi.Config{}) {
 		if !row.Blocks {
 			continue

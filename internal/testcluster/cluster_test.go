@@ -92,6 +92,7 @@ func ownNetwork(t testing.TB) byte {
 }
 
 func TestFederationOfThree(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 3, Servers: 3, Clients: 1, RTT: 40 * time.Millisecond, Dir: t.TempDir()})
 	ctx := t.Context()
 	for i, dc := range c.Datacenters() {

@@ -53,6 +53,7 @@ func voters(ctx context.Context, c op.Caller) ([]string, error) {
 }
 
 func TestCatalogFollowsGossip(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 1, Servers: 3, Clients: 2, Dir: t.TempDir()})
 	ask := c.Node("dc1-client1").Agent().Caller()
 	want := func(node, health string) func(context.Context) error {
@@ -121,6 +122,7 @@ func TestCatalogFollowsGossip(t *testing.T) {
 }
 
 func TestBlockingReadsWakeExactly(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 1, Clients: 1, RTT: 20 * time.Millisecond})
 	ask := c.Node("dc1-client1").Agent().Caller()
 	for _, dc := range c.Datacenters() {
@@ -177,6 +179,7 @@ func TestBlockingReadsWakeExactly(t *testing.T) {
 }
 
 func TestConsistencyModes(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 1, Servers: 3, Clients: 0})
 	for _, n := range c.Nodes() {
 		caller := n.Agent().Caller()
@@ -215,6 +218,7 @@ func TestConsistencyModes(t *testing.T) {
 // A server whose disk was replaced comes back under its name and address with
 // another ID: it takes the place of the one it was.
 func TestServerThatLostItsDataIsBack(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	c := start(t, testcluster.Spec{Datacenters: 1, Servers: 3, Clients: 1, Dir: dir})
 	ask := c.Node("dc1-client1").Agent().Caller()

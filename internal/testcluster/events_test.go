@@ -18,6 +18,7 @@ import (
 )
 
 func TestEventsReachWhomTheyMean(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 1, Clients: 2, RTT: 5 * time.Millisecond, Dir: t.TempDir()})
 	here := c.In("dc1")
 	if err := here[1].Agent().Local().AddService(config.ServiceDefinition{Name: "web", Tags: []string{"v1"}}); err != nil {
@@ -76,6 +77,7 @@ func TestEventsReachWhomTheyMean(t *testing.T) {
 // An event for all datacenters is kept once by each agent of each, and who could not be told
 // is named.
 func TestEventsReachAllDatacenters(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 3, Servers: 1, Clients: 1, RTT: 5 * time.Millisecond, Dir: t.TempDir()})
 	client := &asking{t: t, c: c, node: c.In("dc1")[1]}
 	fire := func(to string) (id string, failed []string) {
@@ -131,6 +133,7 @@ func TestEventsReachAllDatacenters(t *testing.T) {
 }
 
 func TestWatchPlanOfEvents(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 1, Servers: 1, Clients: 1, Dir: t.TempDir()})
 	n := c.In("dc1")[1]
 	plan, err := plans.Parse(map[string]any{"type": "event", "name": "deploy"})

@@ -17,6 +17,7 @@ import (
 // and by HTTP, also for who waits, as a rule in the state says; and by this one again when it
 // is well. Every agent of the datacenter knows the rule.
 func TestPlainNamesFailOverByARule(t *testing.T) {
+	t.Parallel()
 	c, n := federated(t)
 	client := &asking{t: t, c: c, node: n}
 	official := officialOf(t, n)

@@ -83,6 +83,7 @@ func answers(t *testing.T, c *testcluster.Cluster, within time.Duration, dc stri
 }
 
 func TestNearestAllAndLists(t *testing.T) {
+	t.Parallel()
 	c := far(t)
 	for _, dc := range c.Datacenters() {
 		shows(t, c, dc, "web", catalog.Passing)
@@ -122,6 +123,7 @@ func TestNearestAllAndLists(t *testing.T) {
 const promise = time.Second
 
 func TestNearestChangesOverAndBack(t *testing.T) {
+	t.Parallel()
 	c := far(t)
 	for _, dc := range c.Datacenters() {
 		shows(t, c, dc, "web", catalog.Passing)
@@ -172,6 +174,7 @@ func TestNearestChangesOverAndBack(t *testing.T) {
 // A datacenter that is cut off answers with its age, behind those that can be
 // reached; one of which nothing is known is told of.
 func TestFanOutAnswersDuringACut(t *testing.T) {
+	t.Parallel()
 	c := far(t)
 	shows(t, c, "dc1", "web", catalog.Critical)
 	for _, dc := range []string{"dc2", "dc3"} {

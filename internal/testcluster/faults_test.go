@@ -54,6 +54,7 @@ func writeAndReadBack(ctx context.Context, from op.Caller, dc, key string) error
 }
 
 func TestSurvivesTheLossOfOneServerInEachDatacenter(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 3, Servers: 3, Clients: 1, RTT: 20 * time.Millisecond, Dir: t.TempDir()})
 	for round := range 3 { // each server of each datacenter once, leaders among them
 		var lost []string
@@ -94,6 +95,7 @@ func TestSurvivesTheLossOfOneServerInEachDatacenter(t *testing.T) {
 }
 
 func TestSurvivesTheCutAndHealingOfAnyDatacenter(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 3, Servers: 3, Clients: 1, RTT: 20 * time.Millisecond, Dir: t.TempDir()})
 	for _, cut := range c.Datacenters() {
 		if err := c.Cut(cut); err != nil {

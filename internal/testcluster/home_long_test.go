@@ -17,6 +17,7 @@ import (
 // everywhere and leaders are stopped at any step; nothing that was acknowledged is lost,
 // and in the end there is one home.
 func TestTheHomeMovesWhileLeadersAreLost(t *testing.T) {
+	t.Parallel()
 	total, err := time.ParseDuration(os.Getenv("LEGATE_HOME_TIME"))
 	if err != nil {
 		t.Skip("set LEGATE_HOME_TIME to a duration")

@@ -88,6 +88,7 @@ func tokensOf(ctx context.Context, c *testcluster.Cluster, dc string) (map[strin
 // A change and a revocation in the home count in every datacenter within a one-way trip
 // and 100 ms; with the home gone all go on.
 func TestEveryDatacenterHasCopiesOfWhatIsGlobal(t *testing.T) {
+	t.Parallel()
 	const oneWay = 40 * time.Millisecond
 	c := controlled(t, testcluster.Spec{Datacenters: 3, Servers: 3, RTT: 2 * oneWay})
 	ctx := t.Context()
@@ -195,6 +196,7 @@ func until(ctx context.Context, ok func() bool) error {
 // Who was cut off catches up, local tokens are left alone, and what differs for whatever
 // reason is noticed and mended.
 func TestCopiesCatchUpAndAreMended(t *testing.T) {
+	t.Parallel()
 	c := controlled(t, testcluster.Spec{Datacenters: 2, Servers: 1, RTT: 20 * time.Millisecond})
 	ctx := t.Context()
 	local, err := newToken(ctx, c, "dc2", acl.Token{Local: true, Description: "stays"})
@@ -296,6 +298,7 @@ func homeOf(ctx context.Context, c *testcluster.Cluster, dc string) (string, err
 // The home moves while tokens are written from everywhere: whatever was acknowledged is
 // there afterwards, in all datacenters, once.
 func TestTheHomeMovesUnderLoad(t *testing.T) {
+	t.Parallel()
 	c := controlled(t, testcluster.Spec{Datacenters: 3, Servers: 1, RTT: 20 * time.Millisecond})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -364,6 +367,7 @@ func TestTheHomeMovesUnderLoad(t *testing.T) {
 // A home that is gone is replaced by force. When it is back it gives way, and is what the
 // others are.
 func TestTheHomeIsReplacedByForce(t *testing.T) {
+	t.Parallel()
 	c := controlled(t, testcluster.Spec{Datacenters: 3, Servers: 1, Dir: t.TempDir()})
 	ctx := t.Context()
 	if _, err := move(ctx, c, "dc2", true); op.CodeOf(err) != op.CodeConflict {
@@ -415,6 +419,7 @@ func TestTheHomeIsReplacedByForce(t *testing.T) {
 // A datacenter that was away goes on from what it has: what was made, changed and deleted
 // meanwhile is so there, too.
 func TestWhoWasAwayCatchesUp(t *testing.T) {
+	t.Parallel()
 	c := controlled(t, testcluster.Spec{Datacenters: 2, Servers: 1, Dir: t.TempDir()})
 	ctx := t.Context()
 	var made []*acl.Token
@@ -470,6 +475,7 @@ func TestWhoWasAwayCatchesUp(t *testing.T) {
 // Two datacenters that each take themselves for the home show each other nothing that is
 // unfiltered, and say so; configured alike they do.
 func TestTwoHomesByMistakeShowEachOtherNothing(t *testing.T) {
+	t.Parallel()
 	const stranger = "8f9f8e4e-2222-4222-8333-0123456789ab"
 	secrets := map[string]string{"dc1": management, "dc2": stranger}
 	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 1, Dir: t.TempDir(), Configure: func(cfg *config.Config) {
@@ -524,6 +530,7 @@ func TestTwoHomesByMistakeShowEachOtherNothing(t *testing.T) {
 // A datacenter that was removed and went on alone, as its own home, is a copy of the
 // federation that stayed when it is allowed again.
 func TestWhoWasRemovedGivesTheHomeUp(t *testing.T) {
+	t.Parallel()
 	c := controlled(t, testcluster.Spec{Datacenters: 2, Servers: 1})
 	ctx := t.Context()
 	change := func(removed bool) error {

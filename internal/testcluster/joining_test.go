@@ -16,6 +16,7 @@ import (
 // A datacenter that joins a federation with access control serves those who have a token
 // as soon as it reaches the home, before the copies have come, and lets nobody bootstrap.
 func TestADatacenterJoinsALockedDownFederation(t *testing.T) {
+	t.Parallel()
 	c := controlled(t, testcluster.Spec{Datacenters: 3, Servers: 1, RTT: 100 * time.Millisecond})
 	ctx := t.Context()
 	const node = "dc3-server1"
@@ -80,6 +81,7 @@ func TestADatacenterJoinsALockedDownFederation(t *testing.T) {
 // datacenters): what is written at the home meanwhile comes when it is over, what stands
 // here goes on, and what only the home can do is refused with what it is.
 func TestACutThatOutlastsConnections(t *testing.T) {
+	t.Parallel()
 	c := controlled(t, testcluster.Spec{Datacenters: 3, Servers: 1, RTT: 20 * time.Millisecond})
 	ctx := t.Context()
 	kept, err := newToken(ctx, c, "dc1", acl.Token{Description: "kept"})
@@ -148,6 +150,7 @@ func TestACutThatOutlastsConnections(t *testing.T) {
 // A home that has lost the majority of its servers answers, and cannot hand its role over:
 // it is replaced by force, and not before.
 func TestAHomeWithoutAMajorityIsReplacedByForce(t *testing.T) {
+	t.Parallel()
 	c := controlled(t, testcluster.Spec{Datacenters: 2, Servers: 3, RTT: 20 * time.Millisecond, Dir: t.TempDir()})
 	ctx := t.Context()
 	if _, err := move(ctx, c, "dc2", true); op.CodeOf(err) != op.CodeConflict || !strings.Contains(err.Error(), "dc1 answers") {

@@ -301,6 +301,7 @@ func (l *load) only(t *testing.T, fill byte) {
 // -install until after a forced -remove. No request is lost but those to or from the
 // datacenter while it is away.
 func TestKeysRotateUnderLoadWithADatacenterCutOff(t *testing.T) {
+	t.Parallel()
 	timing := fast()
 	timing.RaftHeartbeat = 2 * time.Second // a busy machine alone must not change the leader
 	c := start(t, testcluster.Spec{Datacenters: 3, Servers: 2, Clients: 1, RTT: 20 * time.Millisecond, Dir: t.TempDir(), Key: gossipKey(1), Timing: timing})

@@ -101,6 +101,7 @@ func code(ctx context.Context, n *testcluster.Node, dc string) op.Code {
 // A datacenter that died is removed on every server, stays away when it comes back,
 // also from a server that was away meanwhile, until it is allowed.
 func TestRemovedDatacenterStaysAwayUntilAllowed(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 3, Servers: 2, Clients: 1, RTT: 10 * time.Millisecond, Dir: t.TempDir()})
 	ask, rest := c.Node("dc1-client1"), []string{"dc1", "dc2"}
 
@@ -204,6 +205,7 @@ func TestRemovedDatacenterStaysAwayUntilAllowed(t *testing.T) {
 
 // A datacenter that lives can be removed by force, and learns that it was.
 func TestLivingDatacenterIsRemovedByForce(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 3, Servers: 1, RTT: 10 * time.Millisecond})
 	if _, err := membership(t.Context(), c.Node("dc1-server1"), status.Membership{Datacenter: "dc3", Removed: true, Force: true}); err != nil {
 		t.Fatal(err)
@@ -223,6 +225,7 @@ func TestLivingDatacenterIsRemovedByForce(t *testing.T) {
 
 // What was removed works on by itself, with its servers in one pool.
 func TestRemovedDatacenterWorksOnByItself(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 2, RTT: 10 * time.Millisecond})
 	if _, err := membership(t.Context(), c.Node("dc1-server1"), status.Membership{Datacenter: "dc2", Removed: true, Force: true}); err != nil {
 		t.Fatal(err)
@@ -250,6 +253,7 @@ func TestRemovedDatacenterWorksOnByItself(t *testing.T) {
 
 // Servers leave the federation and stay in their datacenter, and come back.
 func TestDatacenterLeavesTheFederationOnly(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 2, Clients: 1, RTT: 10 * time.Millisecond, Dir: t.TempDir()})
 	done, _, err := status.Quit.Call(t.Context(), c.Node("dc2-client1").Agent().Caller(), op.Header{}, &status.QuitRequest{All: true})
 	if err != nil || done.Told != 2 {

@@ -64,6 +64,7 @@ func nameOfLeader(t *testing.T, c *testcluster.Cluster) string {
 }
 
 func TestOfficialLockAndSemaphore(t *testing.T) {
+	t.Parallel()
 	_, client := holding(t, 1)
 	const contenders = 6
 	for name, c := range map[string]struct {
@@ -128,6 +129,7 @@ func TestOfficialLockAndSemaphore(t *testing.T) {
 // A session that nobody renews ends though the leader that counted is gone, and
 // takes what it holds with it; one that is renewed lives on.
 func TestTTLsSurviveTheLeader(t *testing.T) {
+	t.Parallel()
 	c, client := holding(t, 3)
 	lost, _, err := client.Session().Create(&api.SessionEntry{TTL: "2s", Behavior: api.SessionBehaviorDelete}, nil)
 	if err != nil {
@@ -166,6 +168,7 @@ func TestTTLsSurviveTheLeader(t *testing.T) {
 // However acquiring is hammered, and whoever leads: nobody gets a key before the
 // delay is over.
 func TestLockDelayHoldsThroughTheLossOfTheLeader(t *testing.T) {
+	t.Parallel()
 	const delay = 4 * time.Second
 	c, client := holding(t, 3)
 	holder, _, err := client.Session().Create(&api.SessionEntry{LockDelay: delay}, nil)
@@ -200,6 +203,7 @@ func TestLockDelayHoldsThroughTheLossOfTheLeader(t *testing.T) {
 
 // A session may be made in another datacenter if it names a node of that.
 func TestSessionInAnotherDatacenter(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 1, RTT: 10 * time.Millisecond})
 	client := official(t, c.Node("dc1-server1"))
 	there := &api.WriteOptions{Datacenter: "dc2"}
@@ -221,6 +225,7 @@ func TestSessionInAnotherDatacenter(t *testing.T) {
 }
 
 func TestOfficialTransaction(t *testing.T) {
+	t.Parallel()
 	_, client := holding(t, 1)
 	ops := api.TxnOps{
 		{KV: &api.KVTxnOp{Verb: api.KVSet, Key: "a", Value: []byte("1")}},

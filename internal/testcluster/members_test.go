@@ -19,6 +19,7 @@ import (
 // A member that stays failed for reconnect_timeout is forgotten by gossip and
 // by the catalog, with what ran on it.
 func TestFailedMemberIsReaped(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 1, Servers: 1, Clients: 1, Dir: t.TempDir(),
 		Configure: func(c *config.Config) { c.ReconnectTimeoutLAN = 3 * time.Second }})
 	ask := c.Node("dc1-server1").Agent().Caller()
@@ -57,6 +58,7 @@ func TestFailedMemberIsReaped(t *testing.T) {
 // An agent that dies and comes back under another name, with its ID, has one
 // entry in the catalog.
 func TestRenamedAgentLeavesNoGhost(t *testing.T) {
+	t.Parallel()
 	const before, after = "dc1-client1", "renamed"
 	var renamed atomic.Bool
 	dir := t.TempDir()

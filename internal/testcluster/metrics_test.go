@@ -226,6 +226,7 @@ func use(ctx context.Context, t *testing.T, c *testcluster.Cluster, n *testclust
 }
 
 func TestMetricsOfAFederation(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 2, Clients: 1, RTT: 5 * time.Millisecond})
 	leads := c.Node(leaderIn(t, c, "dc1"))
 	client := c.In("dc1")[2]

@@ -121,6 +121,7 @@ func federated(t *testing.T) (*testcluster.Cluster, *testcluster.Node) {
 }
 
 func TestWaitingQueryFollowsFailoverCutAndFailback(t *testing.T) {
+	t.Parallel()
 	c, n := federated(t)
 	official := officialOf(t, n)
 	_, _, err := official.PreparedQuery().Create(&api.PreparedQueryDefinition{Name: "web",
@@ -164,6 +165,7 @@ func TestWaitingQueryFollowsFailoverCutAndFailback(t *testing.T) {
 }
 
 func TestQueriesThroughTheOfficialClient(t *testing.T) {
+	t.Parallel()
 	c, n := federated(t)
 	official := officialOf(t, n)
 	pq := official.PreparedQuery()
@@ -237,6 +239,7 @@ func TestQueriesThroughTheOfficialClient(t *testing.T) {
 }
 
 func TestQueriesTravelInSnapshots(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 1, Servers: 1, Dir: t.TempDir()})
 	n := c.In("dc1")[0]
 	official := officialOf(t, n)

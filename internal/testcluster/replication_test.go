@@ -86,6 +86,7 @@ func replicateIn(t *testing.T, c *testcluster.Cluster, dc string, req rules.Crea
 // Neither a cut nor new leaders at both ends lose a change or bring back what was deleted,
 // and nobody compares because of them.
 func TestKeysFollowAcrossCutsAndNewLeaders(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 3, RTT: 20 * time.Millisecond})
 	ctx := t.Context()
 	if err := c.WaitFederated(ctx); err != nil {
@@ -154,6 +155,7 @@ func TestKeysFollowAcrossCutsAndNewLeaders(t *testing.T) {
 // Both sides write while they are cut off from each other and get new leaders: of each key
 // what was written last stays at both.
 func TestOfWritesInACutTheLastOneStays(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 3, RTT: 20 * time.Millisecond})
 	ctx := t.Context()
 	if err := c.WaitFederated(ctx); err != nil {
@@ -206,6 +208,7 @@ func TestOfWritesInACutTheLastOneStays(t *testing.T) {
 
 // What goes round three datacenters ends before it is back.
 func TestARingOfThreeDatacentersEnds(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 3, Servers: 1, RTT: 20 * time.Millisecond})
 	ctx := t.Context()
 	if err := c.WaitFederated(ctx); err != nil {
@@ -235,6 +238,7 @@ func TestARingOfThreeDatacentersEnds(t *testing.T) {
 
 // Who makes a rule may read there and write here.
 func TestWhoMayReplicate(t *testing.T) {
+	t.Parallel()
 	c := controlled(t, testcluster.Spec{Datacenters: 2, Servers: 1, RTT: 5 * time.Millisecond})
 	ctx := t.Context()
 	token := func(name, text string) string {
@@ -301,6 +305,7 @@ func fillKeys(t *testing.T, c *testcluster.Cluster, dc, prefix string, from, n i
 // How long it takes over an emulated 80 ms: with LEGATE_REPLICATION=long 100,000 keys and a
 // cut of a minute, held against the bars of docs/kv-replication.md.
 func TestHowLongReplicationTakes(t *testing.T) {
+	t.Parallel()
 	const rtt = 80 * time.Millisecond
 	keys, changed, cut, long := 5_000, 500, time.Second, os.Getenv("LEGATE_REPLICATION") == "long"
 	if long {

@@ -215,6 +215,7 @@ func fewer(t *testing.T, text string) []string {
 // Each route of an agent is asked by callers of all kinds, of a client agent and of a
 // server. The rules of the table are enough, and each of them is needed.
 func TestEachRouteAsksForItsRights(t *testing.T) {
+	t.Parallel()
 	rows := askedRoutes()
 	known := map[string]bool{}
 	for _, r := range rows {

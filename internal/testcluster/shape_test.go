@@ -15,6 +15,7 @@ import (
 // Whatever the shape, every agent reads and writes in every datacenter, names resolve, and the
 // overview shows the paths.
 func TestShapesOfFederations(t *testing.T) {
+	t.Parallel()
 	for shape, want := range map[testcluster.Shape][]string{
 		testcluster.Star:     {"- direct direct", "direct - dc1", "direct dc1 -"},
 		testcluster.Partial:  {"- direct direct", "direct - dc1", "direct dc1 -"},
@@ -65,6 +66,7 @@ func TestShapesOfFederations(t *testing.T) {
 }
 
 func TestShapesThatAreNone(t *testing.T) {
+	t.Parallel()
 	for shape, datacenters := range map[testcluster.Shape]int{"ring": 3, testcluster.Star: 2, testcluster.NAT: 1} {
 		s := testcluster.Spec{Datacenters: datacenters, Servers: 1, Shape: shape}
 		if err := s.Validate(); err == nil {

@@ -65,6 +65,7 @@ func holds(ctx context.Context, n *testcluster.Node, prefix string, want int) er
 }
 
 func TestSnapshotOfOneDatacenterIsRestoredInAnother(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 3, Clients: 1, RTT: 10 * time.Millisecond, Dir: t.TempDir()})
 	ctx := t.Context()
 	from, to := c.In("dc1")[3], c.In("dc2")[3]
@@ -152,6 +153,7 @@ func TestSnapshotOfOneDatacenterIsRestoredInAnother(t *testing.T) {
 }
 
 func TestRefusedSnapshotChangesNothing(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 1, Servers: 1, Clients: 1, Dir: t.TempDir()})
 	client := c.In("dc1")[1]
 	if err := set(t.Context(), client.Agent().Caller(), op.Header{}, "a", "1"); err != nil {

@@ -44,6 +44,7 @@ func (s *shared) take() string {
 // Whatever an operator mixes up, an agent gets into no pool that is not its own,
 // and the log says who was refused and why.
 func TestNobodyGetsIntoAPoolThatIsNotTheirs(t *testing.T) {
+	t.Parallel()
 	var log shared
 	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 1, Clients: 1, Key: bytes.Repeat([]byte{7}, 32),
 		Log: logging.New(&log, new(slog.LevelVar), false)})

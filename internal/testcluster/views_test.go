@@ -42,6 +42,7 @@ func kept(ctx context.Context, from op.Caller, dc, service string) (int, op.Meta
 }
 
 func TestViewsFollowAnotherDatacenterAndOutliveACut(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 3, Clients: 1, RTT: 40 * time.Millisecond, Dir: t.TempDir()})
 	client, server := c.In("dc1")[3].Agent().Caller(), c.In("dc1")[1].Agent().Caller()
 	owner := c.In("dc2")[3].Agent().Caller()
@@ -148,6 +149,7 @@ func lookup(t *testing.T, n *testcluster.Node, name string) (*dns.Msg, time.Dura
 const promptly = 300 * time.Millisecond
 
 func TestDNSAnswersInACutAndWithoutQuorum(t *testing.T) {
+	t.Parallel()
 	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 3, Clients: 1, RTT: 80 * time.Millisecond, Dir: t.TempDir(), Configure: func(cfg *config.Config) {
 		cfg.DNSConfig.ServiceTTL = map[string]time.Duration{"*": time.Minute}
 	}})
@@ -239,6 +241,7 @@ func TestDNSAnswersInACutAndWithoutQuorum(t *testing.T) {
 // 1,000 clients at two agents wait for changes of the same 100 services of
 // another datacenter. It costs the link a stream and a push for each service.
 func TestManyWatchersOfAnotherDatacenterCostOneStreamEach(t *testing.T) {
+	t.Parallel()
 	const services, each = 100, 10
 	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 1, Clients: 2, RTT: 40 * time.Millisecond})
 	owner := c.In("dc2")[0]
