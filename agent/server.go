@@ -307,6 +307,7 @@ func (a *Agent) endpoint(name, addr string, id transport.Identity, changes ...fu
 	cfg := transport.Config{Name: name, Conn: conn, Identity: id, StatelessResetKey: key,
 		Log: a.log.With("component", "transport", "network", name), Registerer: a.reg}
 	cfg.IdleTimeout, cfg.KeepAlive, cfg.Gate, cfg.AcceptTimeout = wanSilence, wanKeepAlive, a.limits.WAN, a.limits.Handshake
+	cfg.SmallPackets = name != "lan"
 	if name == "lan" {
 		cfg.HandshakeTimeout, cfg.IdleTimeout, cfg.KeepAlive = lanHandshake, lanSilence, lanKeepAlive
 		cfg.DeafAfter, cfg.Gate = lanDeaf, a.limits.RPC

@@ -251,6 +251,9 @@ type Config struct {
 	KeepAlive time.Duration
 	// IdleDrop is after how long without use a connection is closed, 2 min.
 	IdleDrop time.Duration
+	// SmallPackets keeps packets at 1,200 bytes. Otherwise they grow to what the path takes, and
+	// connections with large ones stand still if it takes those no more.
+	SmallPackets bool
 	// Route calls dial with addresses of a target, at once if it likes; nil is the target's own.
 	// The first connection counts. A nil Route dials the target's own.
 	Route func(ctx context.Context, t Target, protocol string, dial func(context.Context, *net.UDPAddr) error) error
@@ -366,7 +369,8 @@ func New(cfg Config) (*Endpoint, error) {
 			MaxIncomingStreams:             maxStreams,
 			MaxIncomingUniStreams:          -1,
 			EnableDatagrams:                true,
-			InitialPacketSize:              1200, // until larger ones arrive: it fits paths of 1,280 bytes, also with a label
+			InitialPacketSize:              1200, // it fits paths of 1,280 bytes, also with a label
+			DisablePathMTUDiscovery:        cfg.SmallPackets,
 			InitialConnectionReceiveWindow: 2 << 20,
 		},
 	}
@@ -401,12 +405,11 @@ func (e *Endpoint) listen() error {
 	if e.listener, err = e.transport.Listen(entrance.TLS(e.cfg.Identity.Certificate, func() []string { return slices.Collect(maps.Keys(*e.protocols.Load())) }), door.For(e.quic)); err != nil {
 		return fmt.Errorf("listen for QUIC on %s: %w", e.cfg.Conn.LocalAddr(), err)
 	}
-	err = errors.Join(
+	return errors.Join(
 		e.group.OnStop("socket", func(context.Context) error { return e.closeSocket() }),
 		e.group.Go("accept", e.accept),
 		e.group.Go("sweep", e.sweep),
 	)
-	return err
 }
 
 // Addr is the local address of the socket.
@@ -494,11 +497,8 @@ func (e *Endpoint) admit(qc *quic.Conn, protocol string, t *Target) (identity.Pe
 	}
 	why := refusalOf(err)
 	text := err.Error()
-	if len(text) > maxReason {
-		text = text[:maxReason]
-	}
 	// The connection is given up either way.
-	_ = qc.CloseWithError(why.code, text)
+	_ = qc.CloseWithError(why.code, text[:min(len(text), maxReason)])
 	e.metrics.handshakeFailed(why.label)
 	return identity.Peer{}, fmt.Errorf("%w: %w", ErrRefused, err)
 }

@@ -38,7 +38,7 @@ func (c Carrier) Carry(e *transport.Endpoint, cfg Config) (*Carrying, error) {
 	if port := cfg.Agent.Ports.GatewayTCP; port > 0 {
 		addr := net.JoinHostPort(bound(cfg.Agent), strconv.Itoa(port))
 		var err error
-		if listener, err = net.Listen("tcp", addr); err != nil {
+		if listener, err = tunnel.Listen(addr); err != nil {
 			return nil, fmt.Errorf("listen as a gateway on %s/tcp (ports.gateway_tcp): %w", addr, err)
 		}
 	}

@@ -62,7 +62,7 @@ func (l *land) across(key string) error {
 	for _, way := range []struct {
 		from *node
 		to   string
-	}{{l.clientA, "dc2"}, {l.clientB, "dc1"}, {l.a, "dc2"}} {
+	}{{l.clientA, l.b.dc}, {l.clientB, l.a.dc}, {l.a, l.b.dc}} {
 		if err := way.from.put(key, key+way.to, way.to); err != nil {
 			return fmt.Errorf("%s writes to %s: %w", way.from.name, way.to, err)
 		}

@@ -25,6 +25,7 @@ type mesh struct {
 	clients map[string]*node
 	nets    map[string]string
 	cuts    map[[2]string]bool
+	more    string // of the router's packet filter
 }
 
 // newMesh starts a server of each datacenter, and a client agent of each but those that carry for
@@ -79,7 +80,7 @@ func (m *mesh) filter() {
 			}
 		}
 	}
-	m.fabric.Firewall(m.router, rules+"\t}\n}\n")
+	m.fabric.Firewall(m.router, rules+"\t}\n}\n"+m.more)
 }
 
 func (m *mesh) cut(a, b string, cut bool) {
@@ -90,19 +91,13 @@ func (m *mesh) cut(a, b string, cut bool) {
 
 // across asks both ways what needs the other datacenter.
 func (m *mesh) across(b, c, key string) error {
-	l := land{a: m.nodes[b], b: m.nodes[c], clientA: m.clients[b], clientB: m.clients[c]}
-	for _, way := range []struct {
-		from *node
-		to   string
-	}{{l.clientA, c}, {l.clientB, b}, {l.a, c}} {
-		if err := way.from.put(key, key+way.to, way.to); err != nil {
-			return fmt.Errorf("%s writes to %s: %w", way.from.name, way.to, err)
-		}
-		if err := way.from.get(key, key+way.to, way.to); err != nil {
-			return fmt.Errorf("%s reads from %s: %w", way.from.name, way.to, err)
-		}
-	}
-	return nil
+	l := m.land(b, c)
+	return l.across(key)
+}
+
+// land is two of the datacenters.
+func (m *mesh) land(b, c string) land {
+	return land{m.fabric, m.router, m.nodes[b], m.nodes[c], m.clients[b], m.clients[c]}
 }
 
 // shows waits until a command of a node says something.

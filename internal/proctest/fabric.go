@@ -92,6 +92,18 @@ func (s *Switch) plug(h *Host, cidr string) {
 	s.f.batch(h, fmt.Sprintf("link add %s type veth peer name %s netns %s", near, far, s.host.netns),
 		"addr add "+cidr+" dev "+near, "link set "+near+" up")
 	s.f.batch(s.host, "link set "+far+" master br0", "link set "+far+" up")
+	h.cables = append(h.cables, near)
+}
+
+// MTU sets the size of the largest packets that a host sends and takes at each of its cables, in
+// bytes with the header of IP.
+func (f *Fabric) MTU(h *Host, size int) {
+	f.t.Helper()
+	var lines []string
+	for _, cable := range h.cables {
+		lines = append(lines, fmt.Sprintf("link set dev %s mtu %d", cable, size))
+	}
+	f.batch(h, lines...)
 }
 
 // Leg is a router's place at a switch.

@@ -27,8 +27,9 @@ const (
 // hosts reach each other through the network between them only.
 type Host struct {
 	Name   string
-	netns  string // its file name below netnsDir; empty is the machine itself
-	second byte   // second byte of its loopback addresses
+	netns  string   // its file name below netnsDir; empty is the machine itself
+	second byte     // second byte of its loopback addresses
+	cables []string // names of its interfaces
 }
 
 // Machine is the host that the test itself runs on.

@@ -108,10 +108,21 @@ func peerOf(id Identity, d identity.Direction, state tls.ConnectionState) (ident
 	return id.Verify(raw, d)
 }
 
+// segment is how many bytes of TCP go into one packet, in both directions, with which it fits a
+// path of 1,280 bytes over IPv6: a router that drops larger ones and does not say so would hold up
+// a tunnel for ever.
+const segment = 1220
+
+// Listen listens for tunnels at an address, host:port.
+func Listen(addr string) (net.Listener, error) {
+	how := net.ListenConfig{Control: short}
+	return how.Listen(context.Background(), "tcp", addr)
+}
+
 // dial makes a tunnel to a gateway. It has come about when the gateway has sent something: its
 // side of the handshake ends after this one's.
 func dial(ctx context.Context, id Identity, addr string, local net.IP) (net.Conn, identity.Peer, error) {
-	d := net.Dialer{}
+	d := net.Dialer{Control: short}
 	if local != nil {
 		d.LocalAddr = &net.TCPAddr{IP: local}
 	}
