@@ -167,6 +167,9 @@ func (c *quicTransport) Connected(a memberlist.Address) bool {
 	return c.endpoint.Path(target(a), Protocol).Connections > 0
 }
 
+// Open implements Connections.
+func (c *quicTransport) Open() int { return len(c.endpoint.Remotes(Protocol)) }
+
 // Anyone implements Connections.
 func (c *quicTransport) Anyone() (memberlist.Address, bool) {
 	list := slices.DeleteFunc(c.endpoint.Remotes(Protocol), func(r transport.Remote) bool { return c.refuse(r.Peer.Datacenter) != nil })

@@ -41,6 +41,8 @@ const (
 type Connections interface {
 	// Connected reports whether there is one to a member.
 	Connected(a memberlist.Address) bool
+	// Open is how many there are.
+	Open() int
 	// Anyone is a member to whom there is one, by chance; false if there is none.
 	Anyone() (memberlist.Address, bool)
 	// Dial makes one, unless it is there.
@@ -48,35 +50,25 @@ type Connections interface {
 }
 
 // sparse is a transport on which, in a large pool, a server has connections to those alone that it
-// has lately probed or been probed by. They change all the time, so they are a sample of the pool: news, which is for
+// has lately probed or been probed by. They change all the time, so they are a sample of the pool (sample.go): news, which is for
 // anybody, goes to one of them in place of a member without connection. What is for one member waits
 // for a connection to it.
 type sparse struct {
 	memberlist.NodeAwareTransport
-	conns Connections
-	group *lifecycle.Group
-	room  chan struct{}
+	conns  Connections
+	self   string
+	group  *lifecycle.Group
+	room   chan struct{}
+	joined chan struct{} // capacity 1: somebody is there whom keepSample has not seen
 
 	mu      sync.Mutex
-	members map[string]struct{}
+	members map[string]known
 	waited  map[string]time.Duration
 }
 
-func newSparse(t memberlist.NodeAwareTransport, c Connections) *sparse {
-	return &sparse{NodeAwareTransport: t, conns: c, group: lifecycle.New("gossip connections"), room: make(chan struct{}, maxWaiting),
-		members: map[string]struct{}{}, waited: map[string]time.Duration{}}
-}
-
-// has notes that a member is there, or is not any more.
-func (s *sparse) has(name string, there bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if there {
-		s.members[name] = struct{}{}
-		return
-	}
-	delete(s.members, name)
-	delete(s.waited, name)
+func newSparse(self string, t memberlist.NodeAwareTransport, c Connections) *sparse {
+	return &sparse{NodeAwareTransport: t, conns: c, self: self, group: lifecycle.New("gossip connections"), room: make(chan struct{}, maxWaiting),
+		joined: make(chan struct{}, 1), members: map[string]known{}, waited: map[string]time.Duration{}}
 }
 
 // large reports whether connections that carry nothing are closed.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/legate-project/legate/internal/gossip"
 )
 
 // wire notes what is sent, and knows which members are connected.
@@ -21,6 +23,8 @@ type wire struct {
 	sent      []string // to whom
 	connected map[string]bool
 	dials     map[string]time.Duration // how long they take
+	dialled   map[string]int
+	keeps     bool // who was dialled is connected
 }
 
 func (w *wire) WriteToAddress(_ []byte, a memberlist.Address) (time.Time, error) {
@@ -38,6 +42,12 @@ func (w *wire) Connected(a memberlist.Address) bool {
 	return w.connected[a.Name]
 }
 
+func (w *wire) Open() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.connected)
+}
+
 func (w *wire) Anyone() (memberlist.Address, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -50,6 +60,7 @@ func (w *wire) Anyone() (memberlist.Address, bool) {
 func (w *wire) Dial(ctx context.Context, a memberlist.Address) error {
 	w.mu.Lock()
 	takes, reached := w.dials[a.Name]
+	w.dialled[a.Name]++
 	w.mu.Unlock()
 	if !reached {
 		<-ctx.Done()
@@ -59,8 +70,13 @@ func (w *wire) Dial(ctx context.Context, a memberlist.Address) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(takes):
-		return nil
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.keeps {
+		w.connected[a.Name] = true
+	}
+	return nil
 }
 
 func (w *wire) took() []string {
@@ -73,10 +89,10 @@ func (w *wire) took() []string {
 
 // sparsePool is the transport of a member of a pool of so many.
 func sparsePool(members int) (*wire, *sparse) {
-	w := &wire{connected: map[string]bool{}, dials: map[string]time.Duration{}}
-	s := newSparse(w, w)
+	w := &wire{connected: map[string]bool{}, dials: map[string]time.Duration{}, dialled: map[string]int{}}
+	s := newSparse("m0", w, w)
 	for i := range members {
-		s.has(fmt.Sprint("m", i), true)
+		s.has(Member{Name: fmt.Sprint("m", i), Status: gossip.Alive}, gossip.Join)
 	}
 	return w, s
 }
@@ -127,9 +143,9 @@ func TestAPoolThatIsNotLarge(t *testing.T) {
 		if s.idle() != idleDrop {
 			t.Errorf("connections are closed after %v", s.idle())
 		}
-		s.has("m0", false)
-		s.has("one", true)
-		s.has("another", true)
+		s.has(Member{Name: "m0"}, gossip.Leave)
+		s.has(Member{Name: "one"}, gossip.Join)
+		s.has(Member{Name: "another"}, gossip.Update)
 		if s.idle() != sparseIdle {
 			t.Errorf("in a large one connections are closed after %v", s.idle())
 		}

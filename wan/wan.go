@@ -143,12 +143,17 @@ func (p *Pool) start(cfg Config) error {
 		watch.NodeAwareTransport = p.quic
 	}
 	if c, ok := watch.NodeAwareTransport.(Connections); ok {
-		p.sparse = newSparse(watch.NodeAwareTransport, c)
+		p.sparse = newSparse(name, watch.NodeAwareTransport, c)
 		watch.NodeAwareTransport, waited = p.sparse, p.sparse.waitedFor
 	}
 	if p.quic != nil {
 		p.quic.idle = p.sparse.idle
 		if err := cfg.Endpoint.Handle(Protocol, p.quic.protocol()); err != nil {
+			return fmt.Errorf("start WAN gossip: %w", err)
+		}
+	}
+	if p.sparse != nil {
+		if err := p.sparse.group.Go("sample", p.sparse.keepSample); err != nil {
 			return fmt.Errorf("start WAN gossip: %w", err)
 		}
 	}
@@ -206,7 +211,7 @@ func (c Config) port() int {
 func (p *Pool) changed(cfg Config, e Event) {
 	for _, m := range e.Members {
 		if p.sparse != nil {
-			p.sparse.has(m.Name, e.Kind != gossip.Leave && e.Kind != gossip.Reap)
+			p.sparse.has(m, e.Kind)
 		}
 		switch e.Kind {
 		case gossip.Join:

@@ -249,3 +249,27 @@ func churn(t *testing.T, datacenters, perHour int, d time.Duration) (c Churn) {
 }
 
 func TestServersThatComeAndGoHurtNoOthers(t *testing.T) { churn(t, 6, 12, 50*time.Minute) }
+
+// come has servers come to a large pool, four at a time, and asserts that each is soon known to all, those that have just
+// come included.
+func come(t *testing.T, datacenters, servers, times int, missing float64) (n Newcomers) {
+	t.Helper()
+	simulate(t, bad(planetLabHosts(t, datacenters), servers), func(t *testing.T, f *Federation) {
+		var err error
+		if missing > 0 {
+			if _, err = LosePart(f, missing); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n, err = Come(f, times); err != nil {
+			t.Log(err) // one does not reach whom it was to join
+		}
+	})
+	t.Logf("%+v", n)
+	if n.New < 2 || n.Late > 0 {
+		t.Errorf("%d servers came; %d times one learned of another after more than %v: %s after %v", n.New, n.Late, lateNews, n.Who, n.Longest)
+	}
+	return n
+}
+
+func TestServersThatComeTogetherLearnOfEachOther(t *testing.T) { come(t, 160, 1, 2, 0) }

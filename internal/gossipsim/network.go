@@ -207,6 +207,19 @@ func (e *end) Connected(a memberlist.Address) bool {
 	return to != nil && e.connected(to)
 }
 
+// Open implements wan.Connections.
+func (e *end) Open() int {
+	e.n.mu.Lock()
+	defer e.n.mu.Unlock()
+	n := 0
+	for to := range e.recent {
+		if e.connected(to) {
+			n++
+		}
+	}
+	return n
+}
+
 // Anyone implements wan.Connections.
 func (e *end) Anyone() (memberlist.Address, bool) {
 	e.n.mu.Lock()

@@ -27,6 +27,7 @@ func TestReport(t *testing.T) {
 	reportNews(t, &out)
 	reportChurn(t, &out)
 	reportPartial(t, &out)
+	reportNewcomers(t, &out)
 	if t.Failed() {
 		return
 	}
@@ -72,6 +73,18 @@ func reportPartial(t *testing.T, out *strings.Builder) {
 	out.WriteString(partialHead)
 	for _, c := range []struct{ datacenters, servers int }{{20, 3}, {40, 5}, {200, 5}} {
 		out.WriteString(losePart(t, c.datacenters, c.servers, 10*time.Minute).row(c.datacenters))
+	}
+}
+
+func reportNewcomers(t *testing.T, out *strings.Builder) {
+	t.Helper()
+	out.WriteString("\n### Servers that come to a large pool, four at a time\n\n| datacenters | servers | links missing | came | longest until one knew another | later than 10 s | bytes/s a server |\n|---|---|---|---|---|---|---|\n")
+	for _, c := range []struct {
+		datacenters, servers int
+		missing              float64
+	}{{200, 1, 0}, {200, 1, 0.1}, {200, 5, 0}, {200, 5, 0.1}} {
+		n := come(t, c.datacenters, c.servers, 5, c.missing)
+		fmt.Fprintf(out, "| %d | %d | %.0f %% | %d | %.1f s | %d | %.0f |\n", c.datacenters, n.Servers, 100*c.missing, n.New, n.Longest.Seconds(), n.Late, n.Bytes)
 	}
 }
 
