@@ -178,7 +178,7 @@ func TestCallsOverALossyNetworkInVirtualTime(t *testing.T) {
 		{"no loss", 0, 64, 0, 81 * ms, 90 * ms, 780, 2 * time.Second},
 		{"1 % loss, few callers", 0.01, 4, 0, 84 * ms, 100 * ms, 48, 20 * time.Second},
 		{"1 % loss", 0.01, 64, 0, 84 * ms, 100 * ms, 780, 4 * time.Second},
-		{"1 % loss, many callers", 0.01, 512, 0, 84 * ms, 300 * ms, 5000, 2 * time.Second},
+		{"1 % loss, many callers", 0.01, 512, 0, 84 * ms, 325 * ms, 4800, 2 * time.Second}, // p99 is two, three or four round trips
 		{"1 % loss, beside bulk", 0.01, 16, 4, 84 * ms, 100 * ms, 190, 4 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
