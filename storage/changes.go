@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"slices"
 	"strings"
 	"sync"
 )
@@ -98,12 +99,18 @@ func (c *Changes) signal() {
 	}
 }
 
-// note takes the keys of a commit that are among the sources, and its index.
-func (c *Changes) note(written map[string]entry, index uint64) {
+// note takes the keys of a commit that are among the sources, and its index. Of what was
+// deleted at once the keys are not known.
+func (c *Changes) note(written map[string]entry, cut []string, index uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.upTo = max(c.upTo, index)
 	found := false
+	for _, prefix := range cut {
+		if slices.ContainsFunc(c.sources, func(s Source) bool { return strings.HasPrefix(prefix, s.prefix) || strings.HasPrefix(s.prefix, prefix) }) {
+			found, c.whole, c.keys = true, true, map[Changed]struct{}{}
+		}
+	}
 	for key, e := range written {
 		if e.quiet || c.whole {
 			continue

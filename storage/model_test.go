@@ -17,6 +17,7 @@ type model struct {
 	live   map[string]modelRow // by primary key
 	buried map[string]uint64   // tombstones of primary keys
 	letter map[string]uint64   // tombstones of byLetter, by letter and key
+	cuts   map[string]uint64   // by prefix
 	index  uint64
 }
 
@@ -27,11 +28,11 @@ type modelRow struct {
 }
 
 func newModel() *model {
-	return &model{live: map[string]modelRow{}, buried: map[string]uint64{}, letter: map[string]uint64{}}
+	return &model{live: map[string]modelRow{}, buried: map[string]uint64{}, letter: map[string]uint64{}, cuts: map[string]uint64{}}
 }
 
 func (m *model) clone() *model {
-	return &model{maps.Clone(m.live), maps.Clone(m.buried), maps.Clone(m.letter), m.index}
+	return &model{maps.Clone(m.live), maps.Clone(m.buried), maps.Clone(m.letter), maps.Clone(m.cuts), m.index}
 }
 
 func (m *model) put(key, color, data string) {
@@ -54,10 +55,33 @@ func (m *model) delete(key string) bool {
 	return true
 }
 
+func (m *model) cut(prefix string) {
+	for key := range m.live {
+		if strings.HasPrefix(key, prefix) {
+			m.delete(key)
+		}
+	}
+	below := func(key string, _ uint64) bool { return strings.HasPrefix(key, prefix) }
+	maps.DeleteFunc(m.buried, below)
+	maps.DeleteFunc(m.cuts, below)
+	m.cuts[prefix] = m.index
+}
+
+// cutsOf is the newest index of a cut that a reader of a key or a prefix meets.
+func (m *model) cutsOf(read string, prefix bool) (index uint64) {
+	for p, i := range m.cuts {
+		if strings.HasPrefix(read, p) || prefix && strings.HasPrefix(p, read) {
+			index = max(index, i)
+		}
+	}
+	return index
+}
+
 func (m *model) collect(upTo uint64) {
 	old := func(_ string, index uint64) bool { return index <= upTo }
 	maps.DeleteFunc(m.buried, old)
 	maps.DeleteFunc(m.letter, old)
+	maps.DeleteFunc(m.cuts, old)
 }
 
 // scan returns the records below prefix and the newest index among them and
@@ -75,7 +99,7 @@ func (m *model) scan(prefix string) (rows []string, index uint64) {
 			index = max(index, i)
 		}
 	}
-	return rows, index
+	return rows, max(index, m.cutsOf(prefix, true))
 }
 
 // byLetter returns the keys that contain the letter.
@@ -145,7 +169,7 @@ func (m *model) compare(t *rapid.T, open func() Reader) {
 		want, ok := m.live[key]
 		check(t, "presence of "+key, v != nil, ok)
 		if got, isView := indexed(r); isView {
-			check(t, "index of "+key, got, max(want.index, m.buried[key]))
+			check(t, "index of "+key, got, max(want.index, m.buried[key], m.cutsOf(key, false)))
 		}
 	}
 }
@@ -217,7 +241,7 @@ func compareViews(t *rapid.T, s *State, m *model) {
 
 func step(t *rapid.T, s *State, tx *Txn, m *model, keys *rapid.Generator[string]) {
 	key := keys.Draw(t, "key")
-	switch rapid.IntRange(0, 9).Draw(t, "step") {
+	switch rapid.IntRange(0, 11).Draw(t, "step") {
 	default:
 		color := rapid.SampledFrom([]string{"", "red", "blue"}).Draw(t, "color")
 		data := rapid.StringN(0, 3, 9).Draw(t, "data")
@@ -247,6 +271,12 @@ func step(t *rapid.T, s *State, tx *Txn, m *model, keys *rapid.Generator[string]
 			t.Fatal(err)
 		}
 		m.collect(upTo)
+	case 5, 6:
+		prefix := key[:rapid.IntRange(0, len(key)).Draw(t, "prefix")]
+		if err := things.Cut(tx, []byte(prefix)); err != nil {
+			t.Fatal(err)
+		}
+		m.cut(prefix)
 	}
 }
 
@@ -255,8 +285,15 @@ func TestTombstonesLeaveNothingBehind(t *testing.T) {
 	for i := range 20 {
 		put(t, s, things, fmt.Sprint("k", i), "red")
 	}
-	for i := range 20 {
+	for i := range 10 {
 		remove(t, s, things, fmt.Sprint("k", i))
+	}
+	for _, prefix := range []string{"k1", "k"} {
+		apply(t, s, func(tx *Txn) {
+			if err := things.Cut(tx, []byte(prefix)); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 	for rounds := 0; ; rounds++ {
 		n := 0

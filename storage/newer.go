@@ -18,7 +18,7 @@ type Newer[T any] struct {
 }
 
 // Newer yields, in key order, what was written or deleted below a prefix after an
-// index, from a key on. Deletions are yielded for as long as they are remembered: see View.Remembers.
+// index, from a key on. Deletions are yielded for as long as they are remembered: see Remembers.
 // It reads every row below the prefix and decodes those that it yields.
 func (t *Table[T, P]) Newer(r Reader, prefix, from []byte, after uint64) iter.Seq2[Newer[T], error] {
 	begin := later{r, appendRowKey(nil, t.id, from), true}
@@ -32,10 +32,15 @@ func (t *Table[T, P]) Newer(r Reader, prefix, from []byte, after uint64) iter.Se
 	})
 }
 
-// CountNewer counts what Newer yields, without decoding it.
-func (t *Table[T, P]) CountNewer(r Reader, prefix []byte, after uint64) (n int, err error) {
-	r.touchPrefix(appendRowKey(nil, t.id, prefix))
-	err = r.each(appendRowKey(nil, t.id, prefix), func(_, row []byte) (bool, error) {
+// CountNewer counts what Newer yields, without decoding it. Where everything was deleted at
+// once since, which Newer cannot yield, it is not 0.
+func (t *Table[T, P]) CountNewer(v *View, prefix []byte, after uint64) (n int, err error) {
+	full := appendRowKey(nil, t.id, prefix)
+	v.touchPrefix(full)
+	if snap, err := v.snapshot(); err == nil && newestCut(snap.cuts, full) > after {
+		n++
+	}
+	err = v.each(full, func(_, row []byte) (bool, error) {
 		index, _, _, err := splitRow(row)
 		if index > after {
 			n++
@@ -52,21 +57,6 @@ func (t *Table[T, P]) CountNewer(r Reader, prefix []byte, after uint64) (n int, 
 // gives of it are the keys behind the prefix.
 func (t *Table[T, P]) SourceBelow(prefix []byte) Source {
 	return Source{string(appendRowKey(nil, t.id, prefix))}
-}
-
-// Remembers reports whether all deletions after an index are still there to be read:
-// not if tombstones of commands after it were collected, nor if the state was
-// replaced since.
-func (v *View) Remembers(index uint64) (bool, error) {
-	snap, err := v.snapshot()
-	if err != nil {
-		return false, err
-	}
-	if index < v.in.floor {
-		return false, nil
-	}
-	collected, _, err := readCollected(snap)
-	return index >= collected, err
 }
 
 // collectedKey holds the index of the newest tombstone that was collected (8 bytes,

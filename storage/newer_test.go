@@ -35,7 +35,7 @@ func remembers(t *testing.T, s *State, index uint64) bool {
 	t.Helper()
 	v := s.View()
 	defer v.Close()
-	ok, err := v.Remembers(index)
+	ok, err := things.Remembers(v, nil, index)
 	if err != nil {
 		t.Fatal(err)
 	}

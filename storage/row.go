@@ -8,6 +8,7 @@ import (
 
 // The key space of the state, by first byte.
 const (
+	// g, see spaceCut
 	spaceIndex     = 'i' // i, table, index, index key, primary key, length of the primary key (2 bytes)
 	spaceDerived   = 'd' // d, and what follows i: see NewDerivedIndex
 	spaceMeta      = 'm' // m, name

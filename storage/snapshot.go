@@ -13,10 +13,12 @@ import (
 type snapshots struct {
 	mu      sync.Mutex // held to take one, and to let it go after a commit
 	current atomic.Pointer[snapshot]
+	cuts    *cuts // as of the last commit
 }
 
 type snapshot struct {
 	*pebble.Snapshot
+	cuts *cuts
 	refs atomic.Int64 // one for being current, one for each view
 }
 
@@ -30,10 +32,17 @@ func (s *snapshots) acquire(db *pebble.DB) *snapshot {
 	if c := s.current.Load(); c != nil && c.retain() {
 		return c
 	}
-	c := &snapshot{Snapshot: db.NewSnapshot()}
+	c := &snapshot{Snapshot: db.NewSnapshot(), cuts: s.cuts}
 	c.refs.Store(2)
 	s.current.Store(c)
 	return c
+}
+
+// known are the cuts as of the last commit.
+func (s *snapshots) known() *cuts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cuts
 }
 
 // outdate is called after a write and before it is acknowledged. Taking a

@@ -209,6 +209,8 @@ func (tx *Txn) Adopt(id string, rows, atLeast uint64) error {
 		err = tx.s.drop(tx.in)
 	}
 	tx.in, tx.adopted, tx.unstaged, tx.over = in, true, false, newOverlay()
+	tx.cuts = cutting{known: in.snaps.known()}
+	tx.began = tx.cuts
 	return err
 }
 

@@ -181,7 +181,12 @@ func (s *State) openInstance(name string) (*instance, error) {
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
+	known, err := readCuts(e.DB)
+	if err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
 	in := &instance{Engine: e, state: s, name: name, floor: floor, gone: make(chan struct{})}
+	in.snaps.cuts = known
 	in.level.Store(uint32(level))
 	in.refs.Store(1)
 	return in, nil

@@ -23,7 +23,10 @@ type Txn struct {
 	err  error // not nil once it has ended
 	over overlay
 	meta meta
+	cuts cutting
 	buf  [keyScratch]byte
+
+	began cutting // what was cut before the current command
 
 	unstaged bool // what is staged on disk is dropped
 	adopted  bool // in is not the State's instance yet: see Adopt
@@ -39,6 +42,8 @@ func (s *State) Begin() *Txn {
 		tx.end(ErrClosed)
 	} else if err := s.fault.Err(); err != nil {
 		tx.end(err)
+	} else {
+		tx.cuts.known = tx.in.snaps.known()
 	}
 	return tx
 }
@@ -65,12 +70,16 @@ func (tx *Txn) abandon(why error) {
 // point that Rollback goes back to.
 func (tx *Txn) Next() uint64 {
 	tx.over.mark()
+	tx.began = tx.cuts
 	tx.meta.index++
 	return tx.meta.index
 }
 
 // Rollback drops what the current command wrote. Its index stays used.
-func (tx *Txn) Rollback() { tx.over.rollback() }
+func (tx *Txn) Rollback() {
+	tx.over.rollback()
+	tx.cuts = tx.began
+}
 
 // Index returns the index of the current command.
 func (tx *Txn) Index() uint64 { return tx.meta.index }
@@ -104,7 +113,7 @@ func (tx *Txn) Commit() error {
 		return nil
 	}
 	if err == nil {
-		err = tx.in.Write(b, false)
+		err = tx.write(b)
 	}
 	if err == nil {
 		err = tx.in.snaps.outdate()
@@ -115,7 +124,7 @@ func (tx *Txn) Commit() error {
 	tx.s.meta.Store(&tx.meta)
 	tx.s.metrics.commit.Observe(time.Since(began).Seconds())
 	tx.s.metrics.rows.Add(float64(len(tx.over.entries)))
-	tx.s.metrics.wakeups.Add(float64(tx.s.watches.committed(tx.over.entries, tx.meta.index)))
+	tx.s.metrics.wakeups.Add(float64(tx.s.watches.committed(tx.over.entries, tx.cuts.hidden, tx.meta.index)))
 	return nil
 }
 
@@ -125,6 +134,9 @@ func (tx *Txn) batch() (*pebble.Batch, error) {
 		if err := b.DeleteRange([]byte{spaceStaged}, []byte{spaceStaged + 1}, nil); err != nil {
 			return nil, err
 		}
+	}
+	if err := tx.cuts.erase(b); err != nil {
+		return nil, err
 	}
 	// In order of keys each insertion into the memtable begins where the last
 	// one ended.
@@ -198,6 +210,9 @@ func (tx *Txn) get(key []byte) ([]byte, io.Closer, error) {
 	if e, ok := tx.over.entries[string(key)]; ok {
 		return e.row, nil, nil // nil when gone
 	}
+	if _, hidden := tx.cuts.within(key); hidden {
+		return nil, nil, nil
+	}
 	row, closer, err := tx.in.DB.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil, nil
@@ -217,12 +232,13 @@ func (tx *Txn) each(prefix []byte, visit func(key, row []byte) (bool, error)) (e
 	defer func() { err = errors.Join(err, it.Close()) }()
 	own := tx.over.keys(string(prefix))
 	dropped := tx.unstaged && len(prefix) > 0 && prefix[0] == spaceStaged
-	for onDisk := !dropped && it.First(); onDisk || len(own) > 0; {
+	next := func() bool { return tx.cuts.pass(it, it.Next()) }
+	for onDisk := !dropped && tx.cuts.pass(it, it.First()); onDisk || len(own) > 0; {
 		var key, row []byte
 		if len(own) > 0 && (!onDisk || own[0] <= string(it.Key())) {
 			key, own = []byte(own[0]), own[1:]
 			if onDisk && string(key) == string(it.Key()) {
-				onDisk = it.Next()
+				onDisk = next()
 			}
 			row, err = tx.overOrDisk(key)
 		} else {
@@ -232,7 +248,7 @@ func (tx *Txn) each(prefix []byte, visit func(key, row []byte) (bool, error)) (e
 				row = e.row // written by the loop that scans
 			}
 			row = slices.Clone(row)
-			onDisk = it.Next()
+			onDisk = next()
 		}
 		if err != nil {
 			return err
@@ -305,6 +321,7 @@ func (tx *Txn) collect(tombstone string) error {
 	written, live, _, err := splitRow(row)
 	if err == nil && !live && written == index {
 		tx.remove(key)
+		tx.uncut(key)
 	}
 	return err
 }

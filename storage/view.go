@@ -110,12 +110,21 @@ func eachRow(r pebble.Reader, from, prefix []byte, visit func(key, row []byte) (
 func (v *View) saw(index uint64) { v.index = max(v.index, index) }
 
 func (v *View) touchKey(key []byte) {
+	if snap, err := v.snapshot(); err == nil && snap.cuts.Len() > 0 {
+		snap.cuts.Root().WalkPath(key, func(_ []byte, index uint64) bool {
+			v.saw(index)
+			return false
+		})
+	}
 	if v.rec != nil {
 		v.rec.key(key)
 	}
 }
 
 func (v *View) touchPrefix(prefix []byte) {
+	if snap, err := v.snapshot(); err == nil {
+		v.saw(newestCut(snap.cuts, prefix))
+	}
 	if v.rec != nil {
 		v.rec.prefix(prefix)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -205,13 +206,13 @@ func (ws *watches) drop(w *waiter) {
 }
 
 // committed wakes who waits for one of the written keys or for a prefix of
-// one, and returns how many. The rows, up to the index, are visible to new views already.
-func (ws *watches) committed(written map[string]entry, index uint64) int {
+// one, or for anything below what was cut or above it, and returns how many. The rows, up to the index, are visible to new views already.
+func (ws *watches) committed(written map[string]entry, cut []string, index uint64) int {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	ws.sequence++
 	for c := range ws.followers {
-		c.note(written, index)
+		c.note(written, cut, index)
 	}
 	if len(ws.all) == 0 {
 		return 0
@@ -229,6 +230,15 @@ func (ws *watches) committed(written map[string]entry, index uint64) int {
 		maps.Copy(woken, ws.keys[key])
 		if anyPrefix {
 			root.WalkPath([]byte(key), collect)
+		}
+	}
+	for _, prefix := range cut {
+		root.WalkPath([]byte(prefix), collect)
+		root.WalkPrefix([]byte(prefix), collect)
+		for key, set := range ws.keys {
+			if strings.HasPrefix(key, prefix) {
+				maps.Copy(woken, set)
+			}
 		}
 	}
 	for w := range woken {

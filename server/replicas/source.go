@@ -226,7 +226,7 @@ func (s *source) begin(feed *storage.Changes) error {
 
 func (s *source) remembers() error {
 	return s.r.look(func(v *storage.View) error {
-		ok, err := v.Remembers(s.told)
+		ok, err := kv.Remembers(v, s.req.Prefix, s.told)
 		if err == nil && !ok {
 			err = s.forgotten()
 		}
@@ -299,7 +299,7 @@ func (s *source) since(upTo uint64) error {
 	for from, more := "", left > 0; more; {
 		p := part{told: replication.Told{More: true, Left: uint64(left)}}
 		err := s.r.look(func(v *storage.View) error {
-			ok, err := v.Remembers(s.told)
+			ok, err := kv.Remembers(v, s.req.Prefix, s.told)
 			if err == nil && !ok {
 				err = s.forgotten()
 			}

@@ -113,9 +113,14 @@ func Newer(r storage.Reader, prefix, from string, after uint64) iter.Seq2[storag
 	return entries.Newer(r, []byte(prefix), []byte(prefix+from), after)
 }
 
-// CountNewer counts that.
-func CountNewer(r storage.Reader, prefix string, after uint64) (int, error) {
-	return entries.CountNewer(r, []byte(prefix), after)
+// CountNewer counts that; it is not 0 where Remembers says no because of what was deleted.
+func CountNewer(v *storage.View, prefix string, after uint64) (int, error) {
+	return entries.CountNewer(v, []byte(prefix), after)
+}
+
+// Remembers reports whether Newer yields all deletions below a prefix after an index.
+func Remembers(v *storage.View, prefix string, index uint64) (bool, error) {
+	return entries.Remembers(v, []byte(prefix), index)
 }
 
 // Count counts the keys below a prefix, up to a limit.

@@ -232,7 +232,7 @@ func ApplyEntry(tx *storage.Txn, r *ApplyRequest) (*ApplyResult, error) {
 }
 
 // ApplyUnstamped is ApplyEntry without the time of the leader's clock, as servers that do
-// not know it carry Apply out.
+// not know it carry Apply out: those delete large trees key by key, too.
 func ApplyUnstamped(tx *storage.Txn, r *ApplyRequest) (*ApplyResult, error) {
 	r.Now = 0
 	return ApplyEntry(tx, r)

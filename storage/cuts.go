@@ -1,0 +1,202 @@
+package storage
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+)
+
+// A cut is the deletion of everything below a prefix at once: one range tombstone of
+// Pebble instead of a tombstone for each row, so that its cost does not grow with what
+// it deletes. What remains is its index: views that read anything below the prefix are
+// at least as new, until the cut is collected as tombstones are.
+
+// spaceCut holds cuts: g, the prefix of rows that were deleted. The row is a tombstone.
+const spaceCut = 'g'
+
+// cuts are the indexes of cuts by the prefix of the rows.
+type cuts = iradix.Tree[uint64]
+
+func cutKey(prefix string) string { return string(append([]byte{spaceCut}, prefix...)) }
+
+// readCuts reads the cuts of an instance.
+func readCuts(db *pebble.DB) (*cuts, error) {
+	known := iradix.New[uint64]().Txn()
+	all := []byte{spaceCut}
+	err := eachRow(db, all, all, func(key, row []byte) (bool, error) {
+		index, _, _, err := splitRow(row)
+		if err == nil {
+			known.Insert(slices.Clone(key[1:]), index)
+		}
+		return true, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what was deleted at once: %w", err)
+	}
+	return known.Commit(), nil
+}
+
+// newestCut is the highest index of a cut that has deleted something below the prefix of
+// rows, or would have; 0 where there is none.
+func newestCut(known *cuts, prefix []byte) (newest uint64) {
+	if known.Len() == 0 {
+		return 0
+	}
+	note := func(_ []byte, index uint64) bool {
+		newest = max(newest, index)
+		return false
+	}
+	known.Root().WalkPath(prefix, note)
+	known.Root().WalkPrefix(prefix, note)
+	return newest
+}
+
+// Cut deletes the records whose keys begin with prefix, whatever they are. Unlike
+// DeleteAll it reads none of them: only the indexes of the table are searched for rows that
+// point to them. Nobody learns later which records there were: see Remembers.
+func (t *Table[T, P]) Cut(tx *Txn, prefix []byte) error {
+	var pointing []string
+	for _, ix := range t.indexes {
+		err := tx.each(ix.appendPrefix(nil, nil), func(key, row []byte) (bool, error) {
+			_, live, _, err := splitRow(row)
+			if err != nil || !live {
+				return true, err
+			}
+			primary, err := primaryOf(key)
+			if err == nil && strings.HasPrefix(string(primary), string(prefix)) {
+				pointing = append(pointing, string(key))
+			}
+			return true, err
+		})
+		if err != nil {
+			return fmt.Errorf("delete %x and what follows of table %s: %w", prefix, t.name, err)
+		}
+	}
+	if err := tx.buryAll(pointing); err != nil {
+		return fmt.Errorf("delete %x and what follows of table %s: %w", prefix, t.name, err)
+	}
+	tx.cut(string(appendRowKey(nil, t.id, prefix)))
+	return nil
+}
+
+// More reports whether the table has more than n rows whose keys begin with prefix, those
+// of deleted records that are remembered among them. It reads at most one more.
+func (t *Table[T, P]) More(tx *Txn, prefix []byte, n int) (bool, error) {
+	rows := 0
+	err := tx.each(appendRowKey(nil, t.id, prefix), func(_, _ []byte) (bool, error) {
+		rows++
+		return rows <= n, nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("count %x and what follows of table %s: %w", prefix, t.name, err)
+	}
+	return rows > n, nil
+}
+
+// CutAll deletes all rows of the index whose keys begin with prefix: for who has seen to
+// the records that they point to.
+func (ix *Index[T, P]) CutAll(tx *Txn, prefix []byte) { tx.cut(string(ix.appendPrefix(nil, prefix))) }
+
+// cutting is what a Txn has cut.
+type cutting struct {
+	known  *cuts    // those that can be seen after the Txn
+	hidden []string // prefixes whose rows on disk are gone; the overlay has what came after
+}
+
+// within returns the hidden prefix that a key begins with.
+func (c *cutting) within(key []byte) (prefix string, ok bool) {
+	for _, prefix := range c.hidden {
+		if len(key) >= len(prefix) && string(key[:len(prefix)]) == prefix {
+			return prefix, true
+		}
+	}
+	return "", false
+}
+
+// cut deletes all rows below a prefix.
+func (tx *Txn) cut(prefix string) {
+	for _, key := range tx.over.keys(prefix) {
+		if e, here := tx.over.entries[key]; here && !e.gone {
+			tx.remove(key)
+		}
+	}
+	known := tx.cuts.known.Txn()
+	tx.cuts.known.Root().WalkPrefix([]byte(prefix), func(inner []byte, _ uint64) bool {
+		tx.remove(cutKey(string(inner))) // this one is newer
+		known.Delete(inner)
+		return false
+	})
+	known.Insert([]byte(prefix), tx.meta.index)
+	hidden := tx.cuts.hidden
+	if _, ok := tx.cuts.within([]byte(prefix)); !ok {
+		hidden = append(slices.Clip(hidden), prefix) // clipped: a rollback goes back to what was
+	}
+	tx.cuts = cutting{known.Commit(), hidden}
+	tomb := newRow(tx.meta.index, flagTombstone, 0)
+	tx.over.set(cutKey(prefix), entry{row: tomb, quiet: true})
+	tx.over.set(tombstoneKey(tx.meta.index, cutKey(prefix)), entry{row: tomb[rowHeader-1:], quiet: true})
+}
+
+// uncut forgets a cut that is collected.
+func (tx *Txn) uncut(key string) {
+	if key[0] == spaceCut {
+		tx.cuts.known, _, _ = tx.cuts.known.Delete([]byte(key[1:]))
+	}
+}
+
+// erase has a batch delete what is hidden. What the Txn wrote there since comes behind it.
+func (c *cutting) erase(b *pebble.Batch) error {
+	for _, prefix := range c.hidden {
+		if err := b.DeleteRange([]byte(prefix), prefixEnd([]byte(prefix)), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pass moves an iterator out of what is hidden.
+func (c *cutting) pass(it *pebble.Iterator, ok bool) bool {
+	for ok && len(c.hidden) > 0 {
+		prefix, inside := c.within(it.Key())
+		if !inside {
+			break
+		}
+		end := prefixEnd([]byte(prefix))
+		ok = end != nil && it.SeekGE(end)
+	}
+	return ok
+}
+
+// write writes the batch of a Txn to the instance. No view sees what it deletes gone
+// without the cut that says so, nor the other way round.
+func (tx *Txn) write(b *pebble.Batch) error {
+	s := &tx.in.snaps
+	if s.known() == tx.cuts.known {
+		return tx.in.Write(b, false)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := tx.in.Write(b, false)
+	if err == nil {
+		s.cuts = tx.cuts.known
+	}
+	return err
+}
+
+// Remembers reports whether all deletions of records below a prefix after an index are
+// still there to be read: not if tombstones of commands after it were collected, if
+// everything there was deleted at once since, nor if the state was replaced.
+func (t *Table[T, P]) Remembers(v *View, prefix []byte, index uint64) (bool, error) {
+	snap, err := v.snapshot()
+	if err != nil {
+		return false, err
+	}
+	if index < v.in.floor || index < newestCut(snap.cuts, appendRowKey(nil, t.id, prefix)) {
+		return false, nil
+	}
+	collected, _, err := readCollected(snap)
+	return index >= collected, err
+}
