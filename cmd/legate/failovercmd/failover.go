@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -162,7 +161,7 @@ func (a *explainAction) Run(c *command.Call, _ []string) error {
 		return err
 	}
 	var why failover.Explanation
-	if _, err := client.Raw().Query(path+"/explain/"+url.PathEscape(a.service), &why, nil); err != nil {
+	if _, err := client.Raw().Query(path+"/explain/"+a.service, &why, nil); err != nil {
 		return fmt.Errorf("ask why: %w", err)
 	}
 	if a.format == "json" {
@@ -201,7 +200,8 @@ func row(l failover.Looked, why *failover.Explanation) []string {
 	return []string{l.Datacenter, fmt.Sprint(l.Healthy), fmt.Sprint(l.Passing), since, strings.Join(answers, ", ")}
 }
 
-func at(service string) string { return path + "/" + url.PathEscape(service) }
+// at is the path of a rule. The client escapes what has to be.
+func at(service string) string { return path + "/" + service }
 
 func serviceFlag(fs *flag.FlagSet, to *string) {
 	fs.StringVar(to, "service", "", "`name` of the service, or the beginning of names with * behind it.")
