@@ -83,18 +83,24 @@ func (r *Rule) prepare() error {
 		return op.Errorf(op.CodeInvalid, "a rule for %.64q names %d datacenters: 1 to %d can stand in", r.Service, len(r.Datacenters), maxDatacenters)
 	}
 	for i, dc := range r.Datacenters {
-		r.Datacenters[i] = strings.ToLower(dc)
+		dc = strings.ToLower(dc)
+		r.Datacenters[i] = dc
 		switch {
 		case len(dc) > maxName:
 			return op.Errorf(op.CodeInvalid, "a rule names a datacenter of %d bytes: the longest has %d", len(dc), maxName)
-		case slices.Contains(r.Datacenters[:i], r.Datacenters[i]):
+		case slices.Contains(r.Datacenters[:i], dc):
 			return op.Errorf(op.CodeInvalid, "a rule for %.64q names %s twice", r.Service, dc)
 		case dc == op.Nearest && i == len(r.Datacenters)-1:
-		case dc == "" || op.IsFanOut(r.Datacenters[i]):
+		case dc == "" || dc == op.Nearest || dc == op.All || strings.ContainsFunc(dc, notInNames):
 			return op.Errorf(op.CodeInvalid, "a rule for %.64q names %.64q: want the names of datacenters, of which the last may be %s", r.Service, dc, op.Nearest)
 		}
 	}
 	return nil
+}
+
+// notInNames reports what no datacenter has in its name: config checks that.
+func notInNames(c rune) bool {
+	return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_'
 }
 
 func checkService(name string) error {

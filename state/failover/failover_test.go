@@ -59,7 +59,7 @@ func commit[Res any](t *testing.T, s *storage.State, apply func(*storage.Txn) (*
 func TestRulesAreWrittenReplacedAndDeleted(t *testing.T) {
 	s := open(t)
 	for i, service := range []string{"Web", "shop-*", "web"} {
-		r, err := set(t, s, service, "DC2", op.Nearest)
+		r, err := set(t, s, service, "DC2", "Nearest")
 		if err != nil || r.Service != strings.ToLower(service) || !slices.Equal(r.Datacenters, []string{"dc2", op.Nearest}) || r.ModifyIndex != uint64(i+1) {
 			t.Errorf("%s: %+v, %v", service, r, err)
 		}
@@ -108,6 +108,9 @@ func TestWhatIsNoRule(t *testing.T) {
 		{"web", []string{"all"}, "want the names of datacenters"},
 		{"web", []string{op.Nearest, "dc2"}, "want the names of datacenters"},
 		{"web", []string{"dc2,dc3"}, "want the names of datacenters"},
+		{"web", []string{" nearest", "dc2"}, "want the names of datacenters"},
+		{"web", []string{"dc2 "}, "want the names of datacenters"},
+		{"web", []string{"dç2"}, "want the names of datacenters"},
 		{"web", []string{""}, "want the names of datacenters"},
 		{"web", []string{strings.Repeat("d", maxName+1)}, "257 bytes"},
 	} {
