@@ -133,15 +133,16 @@ func tooLarge(n int) error {
 	return op.Errorf(op.CodeTooLarge, "the event takes %d bytes with its name, payload and filters; events travel by gossip and may take %d: put the content into a key and name it in the event", n, MaxGossip-gossipHeader)
 }
 
-// Identify gives the event an ID, unless it has one.
+// Identify gives the event an ID, unless it has one, and says of which version it is.
 func (e *Event) Identify() error {
 	if e.ID == "" {
 		e.ID = uuid.NewString()
 	}
-	_, err := uuid.Parse(e.ID)
+	id, err := uuid.Parse(e.ID)
 	if err != nil {
 		return op.Errorf(op.CodeInvalid, "the ID of an event is a UUID, not %.64q", e.ID)
 	}
+	e.ID, e.Version, e.LTime = id.String(), version, 0
 	return nil
 }
 
@@ -152,7 +153,6 @@ func Pack(e Event) (Event, []byte, error) {
 		return e, nil, err
 	}
 	id := uuid.MustParse(e.ID)
-	e.ID, e.Version, e.LTime = id.String(), version, 0
 	p := packed{ID: id[:], Name: e.Name, Payload: e.Payload, Node: e.NodeFilter, Service: e.ServiceFilter, Tag: e.TagFilter}
 	b, err := p.MarshalMsg(nil)
 	if err != nil {

@@ -64,6 +64,9 @@ func TestAllAreToldOfOneEvent(t *testing.T) {
 	if !slices.Equal(got.Told, want) {
 		t.Errorf("told: %+v", got.Told)
 	}
+	if got.Event.Version != 1 {
+		t.Errorf("the event is shown as of version %d, where one datacenter shows 1", got.Event.Version)
+	}
 	for _, dc := range []string{"", "dc2", "dc3"} {
 		if !slices.Equal(f.heard[dc], []string{got.Event.ID}) {
 			t.Errorf("%q was told %v, want %s once", dc, f.heard[dc], got.Event.ID)
