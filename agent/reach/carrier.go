@@ -22,7 +22,15 @@ type Carrier struct{ board *relay.Board }
 func NewCarrier() Carrier { return Carrier{relay.NewBoard()} }
 
 // Under puts the carrier under an endpoint.
-func (c Carrier) Under(t *transport.Config) { t.Conn = relay.Wrap(t.Conn, c.board) }
+func (c Carrier) Under(t *transport.Config) { under(t, c.board) }
+
+// under puts flows under an endpoint, whose gate counts what comes over them by who is behind them.
+func under(t *transport.Config, board *relay.Board) {
+	t.Conn = relay.Wrap(t.Conn, board)
+	if t.Gate != nil {
+		t.Gate.CountAs(board.CountAs)
+	}
+}
 
 // Carrying is a gateway at work.
 type Carrying struct {

@@ -90,7 +90,7 @@ func New(cfg Config) *Ways {
 
 // Under puts flows under an endpoint.
 func (w *Ways) Under(c *transport.Config) {
-	c.Conn = relay.Wrap(c.Conn, w.board)
+	under(c, w.board)
 	c.Route, c.Hasty, c.Silent = w.route, w.hasty, w.silent
 }
 

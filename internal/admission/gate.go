@@ -36,6 +36,7 @@ type Bounds struct {
 // Gate counts the connections of a port. It is safe for concurrent use.
 type Gate struct {
 	refused func(error) // nil for nobody to be told
+	as      func(net.Addr) (netip.Addr, int)
 
 	mu      sync.Mutex
 	bounds  Bounds
@@ -49,8 +50,13 @@ type counts struct{ open, proving int }
 
 // New returns a gate. refused, if not nil, is told of each connection that is not let in.
 func New(b Bounds, refused func(error)) *Gate {
-	return &Gate{bounds: b, refused: refused, by: map[netip.Addr]counts{}}
+	return &Gate{bounds: b, refused: refused, by: map[netip.Addr]counts{},
+		as: func(a net.Addr) (netip.Addr, int) { return AddrOf(a), 1 }}
 }
+
+// CountAs has addresses counted together where as returns the same for them, and how many addresses they
+// may have the connections of. It is called before the first connection comes, and must not block.
+func (g *Gate) CountAs(as func(net.Addr) (one netip.Addr, worth int)) { g.as = as }
 
 // SetEach changes how many connections one address may have. Those that it has stay.
 func (g *Gate) SetEach(n int) {
@@ -68,8 +74,9 @@ func (g *Gate) Open() (all, proving int) {
 
 // Enter lets a connection in, or says why not: ErrAddress, ErrProving or ErrFull.
 func (g *Gate) Enter(from net.Addr) (*Place, error) {
-	p := &Place{g: g, from: AddrOf(from)}
-	if err := g.enter(p.from); err != nil {
+	one, worth := g.as(from)
+	p := &Place{g: g, from: one}
+	if err := g.enter(one, worth); err != nil {
 		if g.refused != nil {
 			g.refused(err)
 		}
@@ -78,14 +85,14 @@ func (g *Gate) Enter(from net.Addr) (*Place, error) {
 	return p, nil
 }
 
-func (g *Gate) enter(from netip.Addr) error {
+func (g *Gate) enter(from netip.Addr, worth int) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	of, b := g.by[from], g.bounds
 	switch {
-	case b.Each > 0 && from.IsValid() && of.open >= b.Each:
+	case b.Each > 0 && from.IsValid() && of.open >= b.Each*worth:
 		return ErrAddress
-	case b.Proving > 0 && (g.proving >= b.Proving || of.proving >= max(1, b.Proving/provingShare)):
+	case b.Proving > 0 && (g.proving >= b.Proving || of.proving >= max(1, b.Proving/provingShare)*worth):
 		return ErrProving
 	case b.Total > 0 && g.open >= b.Total:
 		return ErrFull

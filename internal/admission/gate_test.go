@@ -7,9 +7,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -77,6 +79,38 @@ func TestPlacesAreGivenBack(t *testing.T) {
 	if all, proving := g.Open(); all != 0 || proving != 0 || len(g.by) != 0 {
 		t.Errorf("%d connections, %d proving, %d addresses are left", all, proving, len(g.by))
 	}
+}
+
+// Addresses that stand for one are counted as that one, which may have what several have.
+func TestAddressesThatCountTogether(t *testing.T) {
+	g := New(Bounds{Total: 100, Each: 3, Proving: 80}, nil)
+	one := netip.MustParseAddr("100::1")
+	g.CountAs(func(a net.Addr) (netip.Addr, int) {
+		if ip := AddrOf(a); ip.Is4() {
+			return ip, 1
+		}
+		return one, 4
+	})
+	enter := func(ip string, want error) *Place {
+		t.Helper()
+		p, err := g.Enter(at(ip, 1))
+		if !errors.Is(err, want) {
+			t.Fatalf("%s: %v, want %v", ip, err, want)
+		}
+		return p
+	}
+	var last *Place
+	for i := range 12 {
+		last = enter(fmt.Sprintf("100::2:%x", i), nil)
+	}
+	enter("100::3", ErrAddress)
+	for range 3 {
+		enter("10.0.0.1", nil)
+	}
+	enter("10.0.0.1", ErrAddress)
+	last.Leave()
+	enter("100::3", nil)
+	enter("100::4", ErrAddress)
 }
 
 func TestRefusalsAreCounted(t *testing.T) {

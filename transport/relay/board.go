@@ -12,14 +12,18 @@
 package relay
 
 import (
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/legate-project/legate/internal/admission"
 )
 
 // ErrFull is the error of a flow beyond the bound of a socket.
@@ -32,13 +36,34 @@ var errGone = errors.New("the flow through the gateway has ended")
 type Neighbor struct {
 	addr func() *net.UDPAddr
 	from []byte // has the kernel send from the address that the neighbor knows
+	// stands is who connections over its flows are counted as: an address of the block of flows.
+	stands netip.Addr
 }
+
+// neighborWorth is how many addresses one neighbor is worth where connections are counted by them: many
+// servers may be behind it.
+const neighborWorth = 4
 
 // NewNeighbor returns the neighbor whose packets come from addr, which is asked for each
 // packet, since it may change, and must not block. What goes to it leaves from local; nil
 // leaves that to the host, which may choose another of its addresses.
 func NewNeighbor(addr func() *net.UDPAddr, local net.IP) *Neighbor {
-	return &Neighbor{addr, sourceOf(local)}
+	ip := [net.IPv6len]byte{0: 1}
+	binary.BigEndian.PutUint64(ip[net.IPv6len-Overhead:], markNeighbor<<56|rand.Uint64()>>8)
+	return &Neighbor{addr, sourceOf(local), netip.AddrFrom16(ip)}
+}
+
+// CountAs says as whom connections from an address are counted, and how many addresses that one is worth: all
+// that comes over the flows of one neighbor is one, whatever stands for their ends.
+func (b *Board) CountAs(addr net.Addr) (one netip.Addr, worth int) {
+	if udp, ok := addr.(*net.UDPAddr); ok {
+		if label, carried := flowOf(udp); carried {
+			if f := b.flow(label); f != nil {
+				return f.from.stands, neighborWorth
+			}
+		}
+	}
+	return admission.AddrOf(addr), 1
 }
 
 func (n *Neighbor) is(addr *net.UDPAddr) bool {

@@ -15,6 +15,8 @@ const (
 	// mark is the first byte of a label, which no packet of QUIC begins with: there one of the two
 	// upper bits is set.
 	mark = 0x28
+	// markNeighbor is it in the addresses that stand for neighbors, which no packet has.
+	markNeighbor = 0x29
 	// maxFlows bounds the flows of one socket. Their number stands in the label, beside 40
 	// random bits.
 	maxFlows = 1 << 16

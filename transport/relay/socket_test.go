@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -383,6 +384,35 @@ func TestFlowsAreBounded(t *testing.T) {
 }
 
 // Labels and the addresses that stand for them are told from all else.
+// Connections over all flows of one neighbor count as one's, however many flows it has; others by their address.
+func TestFlowsCountAsTheirNeighbor(t *testing.T) {
+	b := NewBoard()
+	at := &net.UDPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 8302}
+	end := func(n *Neighbor) net.Addr {
+		in, err := b.Reserve(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr, err := b.End(Hop{Neighbor: n, In: in, Out: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return addr
+	}
+	who := func(a net.Addr) netip.Addr { one, _ := b.CountAs(a); return one }
+	n, m := NewNeighbor(func() *net.UDPAddr { return at }, nil), NewNeighbor(func() *net.UDPAddr { return at }, nil)
+	first, second, other := end(n), end(n), end(m)
+	if who(first) != who(second) || who(first) == who(other) || who(first) == who(at) {
+		t.Errorf("counted as %v, %v, %v and %v", who(first), who(second), who(other), who(at))
+	}
+	if one, worth := b.CountAs(first); worth != neighborWorth || Carried(net.UDPAddrFromAddrPort(netip.AddrPortFrom(one, carriedPort))) {
+		t.Errorf("%v is worth %d", one, worth)
+	}
+	if one, worth := b.CountAs(at); one != netip.MustParseAddr("10.0.0.1") || worth != 1 {
+		t.Errorf("what comes directly counts as %v, worth %d", one, worth)
+	}
+}
+
 func TestLabels(t *testing.T) {
 	l := newLabel(0xfffe, 1<<63|5)
 	addr := l.addr()
