@@ -77,7 +77,7 @@ type answer struct {
 var (
 	ErrNotCarried   = errors.New("it carries nothing for others")
 	ErrNotHere      = errors.New("no such server is registered")
-	ErrTooMany      = errors.New("too many flows or sessions")
+	ErrTooMany      = errors.New("too many flows, sessions or questions")
 	ErrNotAdmitted  = errors.New("the federation refuses it")
 	ErrNotConnected = errors.New("the server behind it does not answer")
 	errBadRequest   = errors.New("the request is not understood")

@@ -52,6 +52,10 @@ const (
 	dialTime = 6 * time.Second
 	maxVia   = 3
 	maxAddr  = 260
+	// maxQuestions is how many questions about paths a second are answered in one session, and
+	// burstQuestions how many at once: each may have links tried.
+	maxQuestions   = 8
+	burstQuestions = 64
 	// maxListed bounds the servers that a gateway lists.
 	maxListed = 256
 	// openTimeout is how long a flow may take to come about, tellTimeout the news that one
@@ -135,6 +139,8 @@ type session struct {
 	own      map[string]*own       // flows from here, by the server that they lead to
 	dialling int                   // dials that are under way for this peer
 	watched  bool                  // whether the gateway at the other end lives
+
+	questions *rate.Limiter // about paths
 }
 
 // flow is one that ends here, with one end, or one that is carried, with two.
@@ -280,7 +286,7 @@ func (r *Relay) session(of transport.Remote) (*session, error) {
 	if len(r.sessions) >= maxSessions || r.sessionsOf(of.Peer) >= maxOfPeer {
 		return nil, ErrTooMany
 	}
-	s := &session{remote: of, neighbor: relay.NewNeighbor(of.Link.Addr, of.Link.Local()), flows: map[relay.Label]*flow{}, own: map[string]*own{}}
+	s := &session{remote: of, questions: rate.NewLimiter(maxQuestions, burstQuestions), neighbor: relay.NewNeighbor(of.Link.Addr, of.Link.Local()), flows: map[relay.Label]*flow{}, own: map[string]*own{}}
 	err := r.group.Spawn("session", func(ctx context.Context) {
 		select {
 		case <-of.Link.Done():
@@ -305,9 +311,12 @@ func (r *Relay) sessionsOf(p identity.Peer) (n int) {
 	return n
 }
 
-// same reports whether what one has counts for the other: the same node in the same role.
-// A gateway's node is what itself says it is.
-func same(a, b identity.Peer) bool { return a.NodeID == b.NodeID && a.Gateway == b.Gateway }
+// same reports whether what one has counts for the other: the same node of the same datacenter in the
+// same role. The node alone is what a peer says of itself: one of another datacenter, or name, could
+// use up what belongs to it.
+func same(a, b identity.Peer) bool {
+	return a.NodeID == b.NodeID && a.FullName() == b.FullName() && a.Server == b.Server && a.Gateway == b.Gateway
+}
 
 // ended ends what depends on a session.
 func (r *Relay) ended(s *session) {

@@ -135,6 +135,8 @@ func (r *Relay) paths(ctx context.Context, s *session, q request) (answer, error
 		return answer{}, fmt.Errorf("%w: it does not say how it reaches others", ErrNotAdmitted)
 	case len(q.Datacenters) > maxAsked:
 		return answer{}, fmt.Errorf("%w: more than %d datacenters", errBadRequest, maxAsked)
+	case !s.questions.Allow():
+		return answer{}, fmt.Errorf("%w: questions about paths, more than %d a second", ErrTooMany, maxQuestions)
 	}
 	return answer{Links: r.cfg.Links(ctx, q.Datacenters), Carries: r.cfg.Locate != nil}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/legate-project/legate/transport"
+	"github.com/legate-project/legate/transport/identity"
 )
 
 // mesh is servers that know each other by name, of which some carry flows of others.
@@ -133,6 +134,42 @@ func TestWhatIsSaidOfLinksIsBounded(t *testing.T) {
 	}
 	if _, err := b.ask(t.Context(), transport.Target{Addr: a.addr()}, request{Do: doPaths, Datacenters: make([]string, maxAsked+1)}); !errors.Is(err, errBadRequest) {
 		t.Errorf("a question without end: %v", err)
+	}
+}
+
+// Who asks without pause is not answered for a while; others are.
+func TestQuestionsAboutPathsAreBounded(t *testing.T) {
+	t.Parallel()
+	m := &mesh{}
+	a, b, c := m.add(t, "a", true), m.add(t, "b", false), m.add(t, "c", false)
+	to := transport.Target{Addr: a.addr(), Name: a.name}
+	var err error
+	began, asked := time.Now(), 0
+	for ; err == nil && asked < 100*burstQuestions; asked++ {
+		_, err = b.Relay.Ask(t.Context(), to, []string{"dc-c"})
+	}
+	if most := burstQuestions + 2 + int(time.Since(began).Seconds()*maxQuestions); !errors.Is(err, ErrTooMany) || asked > most {
+		t.Errorf("question %d, of %d at most: %v", asked, most, err)
+	}
+	if _, err := c.Relay.Ask(t.Context(), to, []string{"dc-b"}); err != nil {
+		t.Errorf("another one asks: %v", err)
+	}
+}
+
+// What counts for a peer is not what another one has who says that it is the same node.
+func TestWhoIsTheSame(t *testing.T) {
+	p := identity.Peer{Datacenter: "dc1", NodeID: "id", Name: "n", Gateway: true}
+	for what, change := range map[string]func(*identity.Peer){
+		"of another datacenter": func(q *identity.Peer) { q.Datacenter = "dc2" }, "another name": func(q *identity.Peer) { q.Name = "m" },
+		"another node": func(q *identity.Peer) { q.NodeID = "other" }, "a server": func(q *identity.Peer) { q.Server, q.Gateway = true, false },
+	} {
+		q := p
+		if !same(p, q) {
+			t.Fatal("a peer is not the same as itself")
+		}
+		if change(&q); same(p, q) {
+			t.Errorf("%s is taken for the same", what)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +17,8 @@ import (
 const (
 	// MaxPacket is the longest packet of a tunnel, in bytes: what a socket here reads.
 	MaxPacket = packetSize
-	// maxWaiting bounds the packets of all tunnels that wait for the socket's reader.
+	// maxWaiting bounds the packets of all tunnels that wait for the socket's reader. When there are as
+	// many, those of the tunnels that have more than their share make room for others.
 	maxWaiting = 1024
 	// tunnelPort is the port of all addresses that stand for the other end of a tunnel.
 	tunnelPort = 2
@@ -139,11 +141,13 @@ type inbox struct {
 	mu      sync.Mutex
 	bell    *bell
 	waiting []parcel
+	of      map[netip.Addr]int // how many of them are of a tunnel, by where it seems to come from
 	spare   []*[MaxPacket]byte
 }
 
 type parcel struct {
 	from *net.UDPAddr
+	key  netip.Addr
 	n    int
 	b    *[MaxPacket]byte
 }
@@ -151,7 +155,8 @@ type parcel struct {
 func (i *inbox) put(from *net.UDPAddr, packet []byte) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.bell == nil || len(i.waiting) >= maxWaiting {
+	key := from.AddrPort().Addr()
+	if i.bell == nil || len(i.waiting) >= maxWaiting && !i.makeRoom(key) {
 		return false
 	}
 	var b *[MaxPacket]byte
@@ -160,11 +165,49 @@ func (i *inbox) put(from *net.UDPAddr, packet []byte) bool {
 	} else {
 		b = new([MaxPacket]byte)
 	}
-	i.waiting = append(i.waiting, parcel{from, copy(b[:], packet), b})
+	i.waiting = append(i.waiting, parcel{from, key, copy(b[:], packet), b})
+	i.count(key, 1)
 	if len(i.waiting) == 1 {
 		i.bell.ring()
 	}
 	return true
+}
+
+// makeRoom drops the newest packet of a tunnel that has more than its share for one of a tunnel that has
+// less; false if that one has its share.
+func (i *inbox) makeRoom(of netip.Addr) bool {
+	tunnels := len(i.of)
+	if i.of[of] == 0 {
+		tunnels++
+	}
+	share := max(maxWaiting/tunnels, 1)
+	if i.of[of] >= share {
+		return false
+	}
+	for j := len(i.waiting) - 1; j >= 0; j-- {
+		if p := i.waiting[j]; i.of[p.key] > share {
+			i.count(p.key, -1)
+			i.keepSpare(p.b)
+			i.waiting = slices.Delete(i.waiting, j, j+1)
+			return true
+		}
+	}
+	return false
+}
+
+func (i *inbox) count(of netip.Addr, n int) {
+	if i.of == nil {
+		i.of = map[netip.Addr]int{}
+	}
+	if i.of[of] += n; i.of[of] == 0 {
+		delete(i.of, of)
+	}
+}
+
+func (i *inbox) keepSpare(b *[MaxPacket]byte) {
+	if len(i.spare) < batch {
+		i.spare = append(i.spare, b)
+	}
 }
 
 // take hands as many packets over as ms has room for, and reports whether there are more: for
@@ -176,9 +219,8 @@ func (i *inbox) take(ms []ipv4.Message) (n int, more bool) {
 	for j, p := range i.waiting[:n] {
 		m := &ms[j]
 		m.N, m.NN, m.Flags, m.Addr = copy(m.Buffers[0], p.b[:p.n]), 0, 0, p.from
-		if len(i.spare) < batch {
-			i.spare = append(i.spare, p.b)
-		}
+		i.count(p.key, -1)
+		i.keepSpare(p.b)
 	}
 	rest := copy(i.waiting, i.waiting[n:])
 	clear(i.waiting[rest:])

@@ -145,6 +145,46 @@ func TestWhatTunnelsDeliverIsBounded(t *testing.T) {
 	}
 }
 
+// A tunnel that floods makes room for what others bring: as many as it has itself.
+func TestATunnelLeavesRoomForOthers(t *testing.T) {
+	p := listen(t)
+	flood, calm := TunnelAddr(1), TunnelAddr(2)
+	for p.board.Deliver(flood, []byte{1}) {
+	}
+	for i := range maxWaiting / 2 {
+		if !p.board.Deliver(calm, []byte{2, byte(i), byte(i >> 8)}) {
+			t.Fatalf("packet %d of another tunnel was dropped", i)
+		}
+		if p.board.Deliver(flood, []byte{1}) {
+			t.Fatalf("after packet %d one of the flood was taken", i)
+		}
+	}
+	if p.board.Deliver(calm, []byte{2}) {
+		t.Error("it was given more than its share")
+	}
+	if !p.board.Deliver(TunnelAddr(3), []byte{3}) {
+		t.Error("a third one has no room")
+	}
+	ms, got := newMessages(7), map[byte]int{}
+	for sum := 0; sum < maxWaiting; {
+		n, err := p.ReadBatch(ms, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range ms[:n] {
+			b := m.Buffers[0][:m.N]
+			if b[0] == 2 && got[2] < maxWaiting/2-1 && !bytes.Equal(b, []byte{2, byte(got[2]), byte(got[2] >> 8)}) {
+				t.Fatalf("packet %d is %x", got[2], b)
+			}
+			got[b[0]]++
+			sum++
+		}
+	}
+	if got[3] != 1 || got[1]+got[2] != maxWaiting-1 || len(p.board.tunnels.inbox.of) != 0 {
+		t.Errorf("%v were read, %v wait", got, p.board.tunnels.inbox.of)
+	}
+}
+
 // However much comes by tunnels, what comes by UDP is read in turn: one server that floods its
 // tunnel does not keep out those that come by UDP.
 func TestAFloodInTunnelsLeavesRoomForUDP(t *testing.T) {
