@@ -39,21 +39,37 @@ type land struct {
 	clientA, clientB *node
 }
 
+// addresses are those of a test's network.
+type addresses struct {
+	left, right string // what the addresses of both sides begin with
+	bits        string // length of the prefix
+	mtu         int    // of the router; 0 leaves it
+}
+
 func newLand(t testing.TB) *land {
+	t.Helper()
+	return newLandAt(t, addresses{"10.1.0.", "10.2.0.", "/24", 0})
+}
+
+func newLandAt(t testing.TB, at addresses) *land {
 	t.Helper()
 	f := proctest.NewFabric(t)
 	left, right := f.Switch("dc1"), f.Switch("dc2")
-	l := &land{fabric: f, router: f.Router("router", proctest.Leg{Switch: left, CIDR: "10.1.0.1/24"}, proctest.Leg{Switch: right, CIDR: "10.2.0.1/24"})}
+	l := &land{fabric: f, router: f.Router("router", proctest.Leg{Switch: left, CIDR: at.left + "1" + at.bits}, proctest.Leg{Switch: right, CIDR: at.right + "1" + at.bits})}
 	f.Firewall(l.router, onePort)
-	agent := func(s *proctest.Switch, name, dc, ip, gateway string, more spec) *node {
-		more.host, more.name, more.dc, more.ip = s.Host(name, ip+"/24", gateway), name, dc, ip
+	if at.mtu > 0 {
+		f.MTU(l.router, at.mtu)
+	}
+	agent := func(s *proctest.Switch, name, dc, side, host string, more spec) *node {
+		ip := side + host
+		more.host, more.name, more.dc, more.ip = s.Host(name, ip+at.bits, side+"1"), name, dc, ip
 		return start(t, more)
 	}
 	web := map[string]any{"service": map[string]any{"name": "web", "port": 80}}
-	l.a = agent(left, "a", "dc1", "10.1.0.2", "10.1.0.1", spec{expect: 1})
-	l.clientA = agent(left, "client-a", "dc1", "10.1.0.3", "10.1.0.1", spec{lan: []string{"10.1.0.2"}})
-	l.b = agent(right, "b", "dc2", "10.2.0.2", "10.2.0.1", spec{expect: 1, wan: []string{"10.1.0.2"}})
-	l.clientB = agent(right, "client-b", "dc2", "10.2.0.3", "10.2.0.1", spec{lan: []string{"10.2.0.2"}, config: web})
+	l.a = agent(left, "a", "dc1", at.left, "2", spec{expect: 1})
+	l.clientA = agent(left, "client-a", "dc1", at.left, "3", spec{lan: []string{l.a.ip}})
+	l.b = agent(right, "b", "dc2", at.right, "2", spec{expect: 1, wan: []string{l.a.ip}})
+	l.clientB = agent(right, "client-b", "dc2", at.right, "3", spec{lan: []string{l.b.ip}, config: web})
 	return l
 }
 

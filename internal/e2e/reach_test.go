@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"maps"
+	"net"
 	"regexp"
 	"strings"
 	"testing"
@@ -50,30 +51,43 @@ func newHidden(t testing.TB) *hidden {
 // newHiddenBy has the router of the office filter by rules, and all but a have more configuration.
 func newHiddenBy(t testing.TB, rules string, more map[string]any) *hidden {
 	t.Helper()
+	gateways := []string{"198.51.100.11", "198.51.100.12:8302"}
+	return newHiddenAt(t, addresses{"198.51.100.", "10.2.0.", "/24", 0}, rules, gateways, more)
+}
+
+func newHiddenAt(t testing.TB, at addresses, rules string, gateways []string, more map[string]any) *hidden {
+	t.Helper()
 	f := proctest.NewFabric(t)
 	public, inside := f.Switch("public"), f.Switch("office")
-	h := &hidden{fabric: f, router: f.Router("router", proctest.Leg{Switch: public, CIDR: "198.51.100.2/24"}, proctest.Leg{Switch: inside, CIDR: "10.2.0.1/24"})}
+	h := &hidden{fabric: f, router: f.Router("router", proctest.Leg{Switch: public, CIDR: at.left + "2" + at.bits}, proctest.Leg{Switch: inside, CIDR: at.right + "1" + at.bits})}
 	f.Firewall(h.router, rules)
+	gateway := "" // of the public network
+	if at.mtu > 0 {
+		f.MTU(h.router, at.mtu)
+	}
+	if strings.Contains(at.left, ":") { // no address is hidden
+		gateway = at.left + "2"
+	}
 	keys := map[string]string{"dc1": keygen(t), "dc2": keygen(t)}
 	h.key = keygen(t)
 	agent := func(s *proctest.Switch, name, dc, ip, gateway string, more spec) *node {
-		more.host, more.name, more.dc, more.ip, more.key = s.Host(name, ip+"/24", gateway), name, dc, ip, keys[dc]
+		more.host, more.name, more.dc, more.ip, more.key = s.Host(name, ip+at.bits, gateway), name, dc, ip, keys[dc]
 		if more.expect > 0 {
 			more.wanKey = h.key
 		}
 		return start(t, more)
 	}
-	h.a = agent(public, "a", "dc1", "198.51.100.10", "", spec{expect: 1})
-	h.clientA = agent(public, "client-a", "dc1", "198.51.100.13", "", spec{lan: []string{h.a.ip}})
+	h.a = agent(public, "a", "dc1", at.left+"10", gateway, spec{expect: 1})
+	h.clientA = agent(public, "client-a", "dc1", at.left+"13", gateway, spec{lan: []string{h.a.ip}})
 	for i, name := range []string{"g1", "g2"} {
-		g := agent(public, name, "dc1", fmt.Sprintf("198.51.100.%d", 11+i), "", spec{lan: []string{h.a.ip}, flags: []string{"-gateway"}, config: more})
+		g := agent(public, name, "dc1", fmt.Sprint(at.left, 11+i), gateway, spec{lan: []string{h.a.ip}, flags: []string{"-gateway"}, config: more})
 		h.gateways = append(h.gateways, g)
 	}
-	reach := map[string]any{"federation": map[string]any{"reach": "gateways", "gateways": []string{"198.51.100.11", "198.51.100.12:8302"}}}
+	reach := map[string]any{"federation": map[string]any{"reach": "gateways", "gateways": gateways}}
 	maps.Copy(reach, more)
 	web := map[string]any{"service": map[string]any{"name": "web", "port": 80}}
-	h.b = agent(inside, "b", "dc2", "10.2.0.2", "10.2.0.1", spec{expect: 1, wan: []string{h.a.ip}, config: reach})
-	h.clientB = agent(inside, "client-b", "dc2", "10.2.0.3", "10.2.0.1", spec{lan: []string{h.b.ip}, config: web})
+	h.b = agent(inside, "b", "dc2", at.right+"2", at.right+"1", spec{expect: 1, wan: []string{h.a.ip}, config: reach})
+	h.clientB = agent(inside, "client-b", "dc2", at.right+"3", at.right+"1", spec{lan: []string{h.b.ip}, config: web})
 	return h
 }
 
@@ -146,24 +160,45 @@ type private struct {
 
 func newPrivate(t *testing.T) *private {
 	t.Helper()
+	p := newPrivateAt(t, addresses{"198.51.100.", "10.2.0.", "/24", 0}, "0.0.0.0")
+	p.reached(p.b, bothGateways)
+	return p
+}
+
+// newPrivateAt has gateways be bound to an address.
+func newPrivateAt(t *testing.T, at addresses, bind string) *private {
+	t.Helper()
 	f := proctest.NewFabric(t)
 	public, inside := f.Switch("public"), f.Switch("private")
 	key, key2, wanKey := keygen(t), keygen(t), keygen(t)
-	reach := map[string]any{"federation": map[string]any{"reach": "gateways"}}
-	a := start(t, spec{host: public.Host("a", "198.51.100.10/24", ""), name: "a", dc: "dc1", ip: "198.51.100.10", key: key, wanKey: wanKey, expect: 1})
-	clientA := start(t, spec{host: public.Host("client-a", "198.51.100.13/24", ""), name: "client-a", dc: "dc1", ip: "198.51.100.13", key: key, lan: []string{a.ip}})
-	b := start(t, spec{host: inside.Host("b", "10.2.0.2/24", ""), name: "b", dc: "dc2", ip: "10.2.0.2", key: key2, wanKey: wanKey, expect: 1, config: reach})
-	clientB := start(t, spec{host: inside.Host("client-b", "10.2.0.3/24", ""), name: "client-b", dc: "dc2", ip: "10.2.0.3", key: key2, lan: []string{b.ip}})
-	p := &private{land: land{a: a, b: b, clientA: clientA, clientB: clientB}, key: wanKey}
-	for i := range 2 {
-		name, in, out := fmt.Sprint("g", i), fmt.Sprintf("10.2.0.%d", 8+i), fmt.Sprintf("198.51.100.%d", 20+i)
-		edge := f.Router(name, proctest.Leg{Switch: public, CIDR: out + "/24"}, proctest.Leg{Switch: inside, CIDR: in + "/24"})
-		f.Firewall(edge, nothing)
-		p.gateways = append(p.gateways, start(t, spec{host: edge, name: name, dc: "dc2", ip: in, key: key2, lan: []string{b.ip},
-			config: map[string]any{"gateway": true, "serf_wan": "0.0.0.0", "advertise_addr_wan": out}}))
+	agent := func(s *proctest.Switch, name, dc, ip string, more spec) *node {
+		more.host, more.name, more.dc, more.ip = s.Host(name, ip+at.bits, ""), name, dc, ip
+		return start(t, more)
 	}
-	p.reached(b, bothGateways)
-	a.cliOut(t, 0, "join", "-wan", "-http-addr="+a.ip+":8500", "198.51.100.20")
+	web := map[string]any{"service": map[string]any{"name": "web", "port": 80}}
+	reach := map[string]any{"federation": map[string]any{"reach": "gateways"}}
+	a := agent(public, "a", "dc1", at.left+"10", spec{key: key, wanKey: wanKey, expect: 1})
+	clientA := agent(public, "client-a", "dc1", at.left+"13", spec{key: key, lan: []string{a.ip}})
+	b := agent(inside, "b", "dc2", at.right+"2", spec{key: key2, wanKey: wanKey, expect: 1, config: reach})
+	clientB := agent(inside, "client-b", "dc2", at.right+"3", spec{key: key2, lan: []string{b.ip}, config: web})
+	p := &private{land: land{fabric: f, a: a, b: b, clientA: clientA, clientB: clientB}, key: wanKey}
+	for i := range 2 {
+		name, in, out := fmt.Sprint("g", i), fmt.Sprint(at.right, 8+i), fmt.Sprint(at.left, 20+i)
+		edge := f.Router(name, proctest.Leg{Switch: public, CIDR: out + at.bits}, proctest.Leg{Switch: inside, CIDR: in + at.bits})
+		f.Firewall(edge, nothing)
+		if at.mtu > 0 {
+			f.MTU(edge, at.mtu)
+		}
+		p.gateways = append(p.gateways, start(t, spec{host: edge, name: name, dc: "dc2", ip: in, key: key2, lan: []string{b.ip},
+			config: map[string]any{"gateway": true, "serf_wan": bind, "advertise_addr_wan": out}}))
+	}
+	proctest.Until(t, patience, "a gateway is one", func() error {
+		if r := b.cli("members", "-wan", "-detailed"); !strings.Contains(r.Stdout, "via=") {
+			return fmt.Errorf("%s%s", r.Stdout, r.Stderr)
+		}
+		return nil
+	})
+	a.cliOut(t, 0, "join", "-wan", "-http-addr="+net.JoinHostPort(a.ip, "8500"), at.left+"20")
 	proctest.Until(t, patience, "both datacenters answer each other", func() error { return p.across("first") })
 	return p
 }

@@ -3,6 +3,7 @@
 package proctest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -90,9 +91,17 @@ func (s *Switch) plug(h *Host, cidr string) {
 	s.f.made++
 	near, far := fmt.Sprintf("eth%d", s.f.made), fmt.Sprintf("port%d", s.f.made)
 	s.f.batch(h, fmt.Sprintf("link add %s type veth peer name %s netns %s", near, far, s.host.netns),
-		"addr add "+cidr+" dev "+near, "link set "+near+" up")
+		"addr add "+cidr+" dev "+near+nodad(cidr), "link set "+near+" up")
 	s.f.batch(s.host, "link set "+far+" master br0", "link set "+far+" up")
 	h.cables = append(h.cables, near)
+}
+
+// nodad has an IPv6 address be used at once: nobody else has it.
+func nodad(cidr string) string {
+	if strings.Contains(cidr, ":") {
+		return " nodad"
+	}
+	return ""
 }
 
 // MTU sets the size of the largest packets that a host sends and takes at each of its cables, in
@@ -119,7 +128,10 @@ func (f *Fabric) Router(name string, legs ...Leg) *Host {
 	for _, leg := range legs {
 		leg.Switch.plug(h, leg.CIDR)
 	}
-	if err := h.Inside(func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) }); err != nil {
+	forward := func() error {
+		return errors.Join(os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0), os.WriteFile("/proc/sys/net/ipv6/conf/all/forwarding", []byte("1"), 0))
+	}
+	if err := h.Inside(forward); err != nil {
 		f.t.Fatalf("make %s forward: %v", name, err)
 	}
 	return h
