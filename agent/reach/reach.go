@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -253,7 +254,10 @@ func (w *Ways) Keep(show func(via, seen string) error) error {
 				w.cfg.Log.Warn("this server is not reached through a gateway", "gateway", g.Gateway, "error", g.Err)
 				continue
 			}
-			via = append(via, cmp.Or(outside[g.Gateway], g.Gateway))
+			// Several may be reached at one address, behind a balancer.
+			if addr := cmp.Or(outside[g.Gateway], g.Gateway); !slices.Contains(via, addr) {
+				via = append(via, addr)
+			}
 			if g.Observed != self {
 				seen = cmp.Or(seen, g.Observed)
 			}

@@ -3,12 +3,15 @@
 package proctest
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // Fabric is the network of one test: hosts, switches and routers, each a
@@ -154,4 +157,37 @@ func (f *Fabric) Counter(h *Host, name string) int {
 		f.t.Fatalf("read the counter %s: %q", name, out)
 	}
 	return n
+}
+
+// Forget has a host forget the flows that its packet filter has seen, as a balancer does when it
+// sends them elsewhere: those of address translation would go on as they began.
+func (f *Fabric) Forget(h *Host) {
+	f.t.Helper()
+	forget := func() error {
+		s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(s)
+		// Of the connection tracker (1), deletion (2); with no flow named that is all of IPv4.
+		ask := binary.NativeEndian.AppendUint32(nil, unix.SizeofNlMsghdr+4)
+		ask = binary.NativeEndian.AppendUint16(ask, 1<<8|2)
+		ask = binary.NativeEndian.AppendUint16(ask, unix.NLM_F_REQUEST|unix.NLM_F_ACK)
+		ask = append(ask, 0, 0, 0, 0, 0, 0, 0, 0, unix.AF_INET, 0, 0, 0)
+		if err := unix.Sendto(s, ask, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+			return err
+		}
+		answer := make([]byte, 512)
+		n, _, err := unix.Recvfrom(s, answer, 0)
+		if err != nil || n < unix.SizeofNlMsghdr+4 {
+			return fmt.Errorf("an answer of %d bytes: %w", n, err)
+		}
+		if code := binary.NativeEndian.Uint32(answer[unix.SizeofNlMsghdr:]); code != 0 {
+			return unix.Errno(-int32(code))
+		}
+		return nil
+	}
+	if err := h.Inside(forget); err != nil {
+		f.t.Fatalf("have %s forget its flows: %v", h.Name, err)
+	}
 }
