@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,47 +27,62 @@ type mesh struct {
 	nets    map[string]string
 	cuts    map[[2]string]bool
 	more    string // of the router's packet filter
+
+	key      string
+	switches map[string]*proctest.Switch
+	files    map[string]string // more configuration of servers, by datacenter
 }
 
 // newMesh starts a server of each datacenter, and a client agent of each but those that carry for
 // others, with the links that are named cut from the beginning.
 func newMesh(t *testing.T, carry []string, cuts [][2]string, dcs ...string) *mesh {
 	t.Helper()
-	m := &mesh{t: t, fabric: proctest.NewFabric(t), nodes: map[string]*node{}, clients: map[string]*node{}, nets: map[string]string{}, cuts: map[[2]string]bool{}}
+	return newMeshWith(t, nil, carry, cuts, dcs...)
+}
+
+func newMeshWith(t *testing.T, files map[string]string, carry []string, cuts [][2]string, dcs ...string) *mesh {
+	t.Helper()
+	m := &mesh{t: t, fabric: proctest.NewFabric(t), nodes: map[string]*node{}, clients: map[string]*node{}, nets: map[string]string{}, cuts: map[[2]string]bool{},
+		key: keygen(t), switches: map[string]*proctest.Switch{}, files: files}
 	var legs []proctest.Leg
-	switches := map[string]*proctest.Switch{}
 	for i, dc := range dcs {
 		m.nets[dc] = fmt.Sprintf("10.%d.0.", i+1)
-		switches[dc] = m.fabric.Switch(dc)
-		legs = append(legs, proctest.Leg{Switch: switches[dc], CIDR: m.nets[dc] + "1/24"})
+		m.switches[dc] = m.fabric.Switch(dc)
+		legs = append(legs, proctest.Leg{Switch: m.switches[dc], CIDR: m.nets[dc] + "1/24"})
 	}
 	m.router = m.fabric.Router("router", legs...)
 	for _, pair := range cuts {
 		m.cuts[pair] = true
 	}
 	m.filter()
-	key := keygen(t)
-	agent := func(name, dc, at string, more spec) *node {
-		ip := m.nets[dc] + at
-		more.host, more.name, more.dc, more.ip, more.key = switches[dc].Host(name, ip+"/24", m.nets[dc]+"1"), name, dc, ip, key
-		return start(t, more)
-	}
-	hub := m.nets[dcs[0]] + "2"
 	for i, dc := range dcs {
 		more := spec{expect: 1, config: map[string]any{}}
-		if i > 0 {
-			more.wan = []string{hub}
+		for _, other := range dcs[:i] {
+			if !m.cuts[[2]string{other, dc}] && !m.cuts[[2]string{dc, other}] {
+				more.wan = append(more.wan, m.nets[other]+"2")
+			}
 		}
-		carries := strings.Contains(strings.Join(carry, " "), dc)
+		carries := slices.Contains(carry, dc)
 		if carries {
 			more.config["federation"] = map[string]any{"transit": true}
 		}
-		m.nodes[dc] = agent("s-"+dc, dc, "2", more)
+		m.nodes[dc] = m.agent("s-"+dc, dc, "2", more)
 		if i > 0 && !carries {
-			m.clients[dc] = agent("c-"+dc, dc, "3", spec{lan: []string{m.nodes[dc].ip}, config: map[string]any{"service": map[string]any{"name": "web", "port": 80}}})
+			m.clients[dc] = m.agent("c-"+dc, dc, "9", spec{lan: []string{m.nodes[dc].ip}, config: map[string]any{"service": map[string]any{"name": "web", "port": 80}}})
 		}
 	}
 	return m
+}
+
+// agent starts an agent at an address of its datacenter's network.
+func (m *mesh) agent(name, dc, at string, more spec) *node {
+	m.t.Helper()
+	ip := m.nets[dc] + at
+	more.host, more.name, more.dc, more.ip, more.key = m.switches[dc].Host(name, ip+"/24", m.nets[dc]+"1"), name, dc, ip, m.key
+	if file := m.files[dc]; file != "" && (more.expect > 0 || slices.Contains(more.flags, "-server")) {
+		more.flags = append(more.flags, "-config-file="+file)
+	}
+	return start(m.t, more)
 }
 
 // filter has the router drop what goes over links that are cut.
@@ -253,5 +269,60 @@ func TestTwoDatacentersThatNobodyCarriesFor(t *testing.T) {
 	m.neverFailed("a", "b")
 	if err := m.nodes["b"].get("k", "v", "c"); err == nil {
 		t.Error("a call of b got to c")
+	}
+}
+
+// Two datacenters between which two others carry, one behind the other.
+func TestTwoThatCarryInARow(t *testing.T) {
+	t.Parallel()
+	m := newMesh(t, []string{"t1", "t2"}, [][2]string{{"b", "c"}, {"t1", "c"}, {"b", "t2"}}, "t1", "b", "t2", "c")
+	proctest.Until(t, patience, "b and c answer each other", func() error { return m.across("b", "c", "first") })
+	m.shows(m.nodes["b"], "c up through t1, t2", "federation status")
+	m.shows(m.nodes["c"], "b up through t2, t1", "federation status")
+	if _, h := m.clients["b"].asks("/v1/kv/first?dc=c"); h.Get("X-Legate-Path") != "t1, t2" {
+		t.Errorf("a client agent of b is answered with %v", h)
+	}
+	for _, pair := range [][2]string{{"b", "c"}, {"c", "b"}} {
+		proctest.Until(t, patience, "web of "+pair[1]+" through DNS of "+pair[0], func() error {
+			if got := m.clients[pair[0]].dig(t, "web.service."+pair[1]+".consul"); got != m.clients[pair[1]].ip {
+				return fmt.Errorf("dig answers %q", got)
+			}
+			return nil
+		})
+	}
+	m.cut("t1", "t2", true)
+	if err := m.nodes["b"].reads("first", "firstc", "c", true); err == nil {
+		t.Error("a call of b got to c by no link")
+	}
+	m.cut("t1", "t2", false)
+	m.goesOn("b", "c", "first", "the link between those that carry healed")
+	m.neverFailed("b", "c")
+}
+
+// Three providers that reach a hub alone: they are configured as docs/reach.md says, and the hub may
+// lose one of its two servers.
+func TestThreeProvidersWithAHub(t *testing.T) {
+	t.Parallel()
+	page := readPage(t, "Three providers with a hub", "", "")
+	files := map[string]string{"hub": page[0], "p1": page[1], "p2": page[1], "p3": page[1]}
+	m := newMeshWith(t, files, []string{"hub"}, [][2]string{{"p1", "p2"}, {"p1", "p3"}, {"p2", "p3"}}, "hub", "p1", "p2", "p3")
+	second := m.agent("s2-hub", "hub", "3", spec{flags: []string{"-server"}, lan: []string{m.nodes["hub"].ip}})
+	ways := [][2]string{{"p1", "p2"}, {"p2", "p3"}, {"p3", "p1"}}
+	for _, way := range ways {
+		proctest.Until(t, patience, way[0]+" and "+way[1]+" answer each other", func() error { return m.across(way[0], way[1], "first"+way[0]) })
+		m.shows(m.nodes[way[0]], way[1]+" up through hub", "federation status")
+	}
+	m.shows(m.nodes["p1"], "s2-hub.hub "+second.ip+":8302 alive", "members", "-wan")
+	m.nodes["hub"].Kill()
+	killed := time.Now()
+	for _, way := range ways {
+		proctest.Until(t, patience, way[0]+" and "+way[1]+" go on", func() error { return m.across(way[0], way[1], "second"+way[0]) })
+		t.Logf("a server of the hub was killed, and after %s %s and %s went on", time.Since(killed), way[0], way[1])
+	}
+	for _, way := range ways {
+		b, _ := m.nodes[way[0]].asks("/metrics")
+		if !strings.Contains(b, "\nlegate_wan_server_failures_total{datacenter=\""+way[1]+"\"} 0\n") {
+			t.Errorf("servers of %s failed, as %s saw it, or that is not counted", way[1], way[0])
+		}
 	}
 }
