@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -76,16 +77,11 @@ func (a *API) reasons(ctx context.Context, token, service string) (*Explanation,
 		}
 	}
 	out.Looked = a.look(ctx, token, service, names)
-	has := func(order []string, passing bool) string {
-		for _, dc := range order {
-			i := slices.IndexFunc(out.Looked, func(l Looked) bool { return l.Datacenter == dc })
-			if i >= 0 && (out.Looked[i].Passing > 0 || !passing && out.Looked[i].Healthy > 0) {
-				return dc
-			}
-		}
-		return ""
+	out.DNS, _ = a.who(ctx, token, service, byDNS, onlyPassing)
+	var alone bool
+	if out.HTTP, alone = a.who(ctx, token, service, byHTTP, true); alone && byHTTP != nil {
+		out.HTTP, _ = a.who(ctx, token, service, nil, true)
 	}
-	out.DNS, out.HTTP = has(dnsOrder, onlyPassing), has(httpOrder, true)
 	out.Why = a.why(out)
 	return out, nil
 }
@@ -108,7 +104,26 @@ func (a *API) why(e *Explanation) string {
 	case e.DNS == "":
 		return fmt.Sprintf("none that is healthy was found; %s", rule)
 	}
-	return fmt.Sprintf("%s has none that is healthy; %s, and %s is the first that has one", own.Datacenter, rule, e.DNS)
+	first := "is the first that has one"
+	if i := slices.IndexFunc(e.Looked, func(l Looked) bool { return l.Healthy > 0 }); e.Looked[i].Datacenter != e.DNS {
+		first += " and can be asked now"
+	}
+	return fmt.Sprintf("%s has none that is healthy; %s, and %s %s", own.Datacenter, rule, e.DNS, first)
+}
+
+// who is the datacenter that answers for a service as an order says, behind the own one; empty if
+// nobody does. It is asked: which is near and which can be reached counts as it does for others. It
+// reports whether the order is of no use to who has the token.
+func (a *API) who(ctx context.Context, token, service string, order []string, passing bool) (dc string, useless bool) {
+	h := op.Header{Token: token}
+	if order != nil {
+		h.Datacenter = strings.ToLower(op.FailoverOrder(append([]string{a.Datacenter}, order...)))
+	}
+	list, meta, err := catalog.ListInstances.Call(ctx, a.Caller, h, &catalog.ServiceRequest{Service: service, HealthyOnly: true, PassingOnly: passing})
+	if err != nil || list == nil || len(*list) == 0 {
+		return "", err != nil || meta.Filtered
+	}
+	return cmp.Or(meta.Datacenter, a.Datacenter), meta.Filtered
 }
 
 // nearest are the other datacenters by distance.

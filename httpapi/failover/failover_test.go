@@ -1,8 +1,11 @@
 package failover
 
 import (
+	"cmp"
 	"context"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/legate-project/legate/httpapi/resttest"
 	"github.com/legate-project/legate/op"
@@ -36,17 +39,70 @@ func TestRulesAreListedSetAndDeleted(t *testing.T) {
 	)
 }
 
-// has is a datacenter with so many instances of each state.
-func has(passing, warning int) *catalog.Instances {
+// held is what a datacenter has: so many instances of each state. With away it is what was heard
+// last; filtered, the caller may not see all.
+type held struct {
+	passing, warning int
+	away, filtered   bool
+}
+
+func has(passing, warning int) *held { return &held{passing: passing, warning: warning} }
+
+func (h *held) reply(dc string, request *catalog.ServiceRequest) *op.Reply {
 	list := catalog.Instances{}
-	for i := range passing + warning {
+	m := op.Meta{Datacenter: dc, Filtered: h.filtered}
+	if h.away {
+		m.Age = time.Minute
+	}
+	for i := range h.passing + h.warning {
 		s := catalog.Passing
-		if i >= passing {
+		if i >= h.passing {
 			s = catalog.Warning
 		}
-		list = append(list, catalog.Instance{Node: &catalog.Node{Node: "n"}, Service: &catalog.Service{Service: "web"}, Checks: catalog.Checks{{Status: s}}})
+		if s == catalog.Passing || !request.PassingOnly {
+			list = append(list, catalog.Instance{Node: &catalog.Node{Node: "n"}, Service: &catalog.Service{Service: "web"}, Checks: catalog.Checks{{Status: s}}})
+		}
 	}
-	return &list
+	return op.NewReply(m, &list)
+}
+
+// answer is what one datacenter has or, of an order, the first that has something and can be asked,
+// else the first that has something.
+func answer(call *op.Call, have map[string]*held) (*op.Reply, error) {
+	got, err := call.Request()
+	if err != nil {
+		return nil, err
+	}
+	request := got.(*catalog.ServiceRequest)
+	find := func(dc string) *held {
+		h, known := have[dc]
+		if !known {
+			return has(0, 0)
+		}
+		return h
+	}
+	if dc := call.Header.Datacenter; !op.IsFanOut(dc) {
+		if h := find(dc); h != nil {
+			return h.reply(cmp.Or(dc, "dc1"), request), nil
+		}
+		return nil, op.Errorf(op.CodeUnreachableDatacenter, "No path to datacenter")
+	}
+	reach, err := op.ParseReach(call.Header.Datacenter)
+	if err != nil {
+		return nil, err
+	}
+	order := reach.Listed
+	if reach.Others {
+		order = append(order, "dc2", "dc3")
+	}
+	for _, away := range []bool{false, true} {
+		for _, dc := range order {
+			if h := find(strings.TrimPrefix(dc, "dc1")); h != nil && h.away == away && (h.passing > 0 || h.warning > 0 && !request.PassingOnly) {
+				return h.reply(dc, request), nil
+			}
+		}
+	}
+	return has(0, 0).reply("dc1", request), nil
 }
 
 // One row is what datacenters have, which of them answer, and why.
@@ -57,20 +113,24 @@ func TestAnAnswerIsExplained(t *testing.T) {
 	for name, c := range map[string]struct {
 		rule       *failover.Rule
 		configured []string
-		have       map[string]*catalog.Instances
+		have       map[string]*held
 		want       []string
 	}{
-		"here": {nearest, nil, map[string]*catalog.Instances{"": has(1, 0), "dc2": has(1, 0)},
+		"here": {nearest, nil, map[string]*held{"": has(1, 0), "dc2": has(1, 0)},
 			[]string{`"DNS":"dc1","HTTP":"dc1","Why":"web has 1 healthy here in dc1, which come before all others"`}},
-		"by the rule": {nearest, nil, map[string]*catalog.Instances{"dc2": has(1, 0)},
+		"by the rule": {nearest, nil, map[string]*held{"dc2": has(1, 0)},
 			[]string{looked(`{"Datacenter":"dc1",` + none + `,{"Datacenter":"dc3",` + none + `,{"Datacenter":"dc2",` + one), `"DNS":"dc2","HTTP":"dc2"`, `the rule for we* has dc3, nearest stand in, and dc2 is the first that has one`}},
-		"no rule": {nil, nil, map[string]*catalog.Instances{"dc2": has(1, 0)},
+		"no rule": {nil, nil, map[string]*held{"dc2": has(1, 0)},
 			[]string{looked(`{"Datacenter":"dc1",` + none), `"DNS":"","HTTP":""`, "no rule is for it"}},
-		"by the agent, in DNS alone": {nil, []string{"dc2"}, map[string]*catalog.Instances{"dc2": has(1, 0)},
+		"by the agent, in DNS alone": {nil, []string{"dc2"}, map[string]*held{"dc2": has(1, 0)},
 			[]string{`"DNS":"dc2","HTTP":""`, `"Configured":["dc2"]`, "dns_config.failover of this agent has dc2"}},
-		"warnings are for DNS": {nearest, nil, map[string]*catalog.Instances{"": has(0, 1), "dc3": has(1, 0)},
+		"warnings are for DNS": {nearest, nil, map[string]*held{"": has(0, 1), "dc3": has(1, 0)},
 			[]string{`{"Datacenter":"dc1",` + weak, `"DNS":"dc1","HTTP":"dc3"`}},
-		"one that is away": {nearest, nil, map[string]*catalog.Instances{"dc3": nil, "dc2": has(1, 0)},
+		"one that was heard last a while ago": {nearest, nil, map[string]*held{"dc3": {passing: 1, away: true}, "dc2": has(1, 0)},
+			[]string{`"DNS":"dc2","HTTP":"dc2"`, `dc2 is the first that has one and can be asked now`}},
+		"that alone":                    {nearest, nil, map[string]*held{"dc3": {passing: 1, away: true}}, []string{`"DNS":"dc3","HTTP":"dc3"`, `dc3 is the first that has one"`}},
+		"a token that means less there": {nearest, nil, map[string]*held{"dc3": {passing: 1, filtered: true}}, []string{`"DNS":"dc3","HTTP":""`}},
+		"one that is away": {nearest, nil, map[string]*held{"dc3": nil, "dc2": has(1, 0)},
 			[]string{`{"Datacenter":"dc3","Healthy":0,"Passing":0,"Age":0,"Error":"No path to datacenter"}`, `"DNS":"dc2"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -78,14 +138,7 @@ func TestAnAnswerIsExplained(t *testing.T) {
 				if call.Operation.OpName() == "status.datacenters" {
 					return op.NewReply(op.Meta{}, &op.Texts{Texts: []string{"dc1", "dc2", "dc3"}}), nil
 				}
-				list, known := c.have[call.Header.Datacenter]
-				switch {
-				case !known:
-					list = has(0, 0)
-				case list == nil:
-					return nil, op.Errorf(op.CodeUnreachableDatacenter, "No path to datacenter")
-				}
-				return op.NewReply(op.Meta{}, list), nil
+				return answer(call, c.have)
 			})
 			s := serve(t, caller, func(a *API) {
 				a.Rule = func(string) *failover.Rule { return c.rule }
