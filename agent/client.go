@@ -95,7 +95,7 @@ func (a *Agent) startGateway(list *serverList) error {
 			r.Renew()
 			e.Renew(time.Time{}) // those whose peers showed nothing that counts now
 		}
-	}, Log: a.log.With("component", "gateway")}
+	}, Removed: r.Removed, Log: a.log.With("component", "gateway")}
 	if err := a.calls.Handle(gateways.Protocol, gateways.Dial(a.cfg.Datacenter)); err != nil {
 		return err
 	}

@@ -207,6 +207,44 @@ func TestRolesAndProtocols(t *testing.T) {
 	}
 }
 
+// A gateway learns from a server of its datacenter which datacenters are removed, ends what it has with theirs,
+// and lets them in no more; when they are allowed again it does.
+func TestAGatewayRefusesRemovedDatacenters(t *testing.T) {
+	t.Parallel()
+	f := newBehind(t, 184)
+	of := func(dc string) *transport.Endpoint {
+		return stranger(t, under(t, wanKey, identity.Peer{Federation: "legate", Datacenter: dc, NodeID: "id-x", Name: "x", Server: true}))
+	}
+	removed, other := of("dc1"), of("dc3")
+	relay := version.Relay
+	if err := errors.Join(dials(t, removed, f.port(f.g, 8302), relay), dials(t, other, f.port(f.g, 8302), relay)); err != nil {
+		t.Fatalf("before anything is removed: %v", err)
+	}
+	remotes := func(e *transport.Endpoint) int { return len(e.Remotes(relay)) }
+	if remotes(removed) == 0 {
+		t.Fatal("there is no session")
+	}
+	set := func(on bool) {
+		t.Helper()
+		if _, _, err := f.b.server.removals.Set(t.Context(), "dc1", on); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(true)
+	eventually(t, "the gateway ends its sessions with dc1", func() bool { return remotes(removed) == 0 })
+	if err := dials(t, removed, f.port(f.g, 8302), relay); err == nil || !strings.Contains(err.Error(), "removed") {
+		t.Errorf("a server of a removed datacenter: %v", err)
+	}
+	if err := dials(t, other, f.port(f.g, 8302), relay); err != nil || remotes(other) == 0 {
+		t.Errorf("a server of another one: %v", err)
+	}
+	set(false)
+	eventually(t, "the gateway lets servers of dc1 in again", func() bool {
+		removed.Anew(relay)
+		return dials(t, removed, f.port(f.g, 8302), relay) == nil
+	})
+}
+
 // Who takes a gateway over has its key of the LAN pool, its certificates and their key, and
 // the authorities: with all of that he is a server for nobody across the WAN, of its own
 // datacenter or of another one, dialling or dialled, and takes no calls of peers that are

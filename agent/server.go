@@ -494,6 +494,9 @@ func (s *serverParts) serve() error {
 	}
 	if err == nil {
 		desk := gateways.Desk{LAN: s.a.keys.LAN, WAN: s.a.keys.WAN, Keys: s.authorities, Files: s.a.certs.Identity(), Caller: s.server, Log: s.a.log.With("component", "gateway")}
+		if s.records != nil {
+			desk.Removed = s.records.RemovedOthers
+		}
 		err = s.rpc.Handle(gateways.Protocol, desk.Protocol(here))
 	}
 	if err != nil || s.between == nil {

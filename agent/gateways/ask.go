@@ -47,7 +47,9 @@ type Applicant struct {
 	Files *identity.Delegated
 	// Given is called after each change of what it is, lost with whether authorities are gone.
 	Given func(lost bool)
-	Log   *slog.Logger
+	// Removed is told which datacenters the federation refuses, after each answer that says so; nil for nobody.
+	Removed func([]string)
+	Log     *slog.Logger
 }
 
 // holds is what a gateway has.
@@ -126,6 +128,7 @@ func (a Applicant) ask(ctx context.Context, request []byte, key ed25519.PrivateK
 	for _, t := range servers {
 		got, err := a.of(ctx, t, q)
 		if err == nil {
+			a.refuse(got)
 			err = a.take(got, key, has)
 		}
 		if err == nil {
@@ -159,6 +162,15 @@ func (a Applicant) of(ctx context.Context, t transport.Target, q question) (answ
 		return answer{}, fmt.Errorf("it answers %q", got.Error)
 	}
 	return got, nil
+}
+
+// refuse hands on which datacenters are removed: before this gateway is given anything.
+func (a Applicant) refuse(got answer) {
+	if got.Removed == nil || a.Removed == nil {
+		return
+	}
+	names := slices.DeleteFunc(*got.Removed, func(name string) bool { return name == "" || len(name) > maxName })
+	a.Removed(names[:min(len(names), maxRemoved)])
 }
 
 // take has this gateway be what a server gave.

@@ -36,6 +36,9 @@ const (
 	// ask again soon; warnBurst is how many may come at once.
 	warnEvery = time.Minute
 	warnBurst = 4
+	// maxRemoved bounds the removed datacenters that a gateway is told of, maxName the name of one, in bytes.
+	maxRemoved = 256
+	maxName    = 63
 )
 
 // question is what a gateway asks, in JSON: fields may be added.
@@ -60,6 +63,9 @@ type answer struct {
 	// Delegation is the gateway's certificate under the server's from files, with what is
 	// above that.
 	Delegation [][]byte `json:",omitempty"`
+	// Removed are the datacenters that the federation refuses, in each answer: those that were removed last,
+	// 256 at most. Servers of versions before this do not say.
+	Removed *[]string `json:",omitempty"`
 }
 
 // Errors of servers that give nothing; they say what to do.
@@ -80,7 +86,9 @@ type Desk struct {
 	Files *identity.Delegated
 	// Caller says what a token may do: this server.
 	Caller op.Caller
-	Log    *slog.Logger
+	// Removed are the datacenters that the federation refuses, the last one first; nil for none.
+	Removed func() []string
+	Log     *slog.Logger
 }
 
 // Protocol serves gateways that admit lets in.
@@ -115,7 +123,11 @@ func (d Desk) answer(ctx context.Context, from identity.Peer, b []byte) (answer,
 	if err != nil {
 		return answer{}, err
 	}
-	a := answer{State: d.state(keys, files)}
+	a := answer{State: d.state(keys, files), Removed: &[]string{}}
+	if d.Removed != nil {
+		all := d.Removed()
+		*a.Removed = append(*a.Removed, all[:min(len(all), maxRemoved)]...) // never null
+	}
 	if q.Holds == a.State {
 		return a, nil
 	}

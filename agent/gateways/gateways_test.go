@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -275,5 +277,45 @@ func TestADelegationTakesAuthorities(t *testing.T) {
 	}
 	if p, err := a.Files.Verify(o.Files.Certificate().Certificate, identity.Outgoing); err != nil || !p.Server {
 		t.Errorf("it sees %v, %v", p, err)
+	}
+}
+
+// With each answer a gateway learns which datacenters are removed, so many at most; a server that does not say changes nothing.
+func TestAGatewayLearnsWhatIsRemoved(t *testing.T) {
+	o := open(t, ring(t, 1), ring(t, 2), identity.Policy{})
+	var removed []string
+	o.Desk.Removed = func() []string { return removed }
+	o.ask = o.Protocol(nil)
+	self := o.from
+	self.Gateway = true
+	keys := identity.NewBestowed(self)
+	var told [][]string
+	a := Applicant{Calls: o, Servers: func() []transport.Target { return []transport.Target{{Name: "s"}} }, Token: func() string { return "g" }, Keys: keys,
+		Files: identity.NewDelegated(self, keys), Given: func(bool) {}, Removed: func(dcs []string) { told = append(told, dcs) }, Log: slog.New(slog.DiscardHandler)}
+	request, own, err := identity.NewRequest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var has holds
+	var many []string
+	for i := range 2 * maxRemoved {
+		many = append(many, fmt.Sprint("dc", i))
+	}
+	for _, now := range [][]string{nil, {"dc9", "dc3"}, many, {}} {
+		removed = now
+		if err := a.ask(t.Context(), request, own, &has); err != nil {
+			t.Fatal(err)
+		}
+		if got := told[len(told)-1]; !slices.Equal(got, now[:min(len(now), maxRemoved)]) {
+			t.Errorf("of %d it was told %d", len(now), len(got))
+		}
+	}
+	a.refuse(answer{})
+	if len(told) != 4 {
+		t.Error("an answer that does not say was taken for one that says that none is removed")
+	}
+	long := append([]string{"", strings.Repeat("x", maxName+1)}, many...)
+	if a.refuse(answer{Removed: &long}); !slices.Equal(told[4], many[:maxRemoved]) {
+		t.Errorf("it took %d names", len(told[4]))
 	}
 }

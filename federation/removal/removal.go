@@ -198,6 +198,18 @@ func (r *Records) Removed(datacenter string) bool {
 	return rec.Removed
 }
 
+// RemovedOthers returns the datacenters that are removed, those that were removed last first, without the own
+// one: its servers do not refuse each other.
+func (r *Records) RemovedOthers() []string {
+	list := slices.DeleteFunc(r.List(), func(rec Record) bool { return !rec.Removed || rec.Home || rec.Datacenter == r.own })
+	slices.SortStableFunc(list, func(a, b Record) int { return cmp.Compare(b.Version, a.Version) })
+	names := make([]string, 0, len(list))
+	for _, rec := range list {
+		names = append(names, rec.Datacenter)
+	}
+	return names
+}
+
 // Refuse returns nil, or ErrRemoved with what can be done, for a datacenter that is
 // removed.
 func (r *Records) Refuse(datacenter string) error {

@@ -271,3 +271,15 @@ func TestAHomeThatDoesNotCountIsForgotten(t *testing.T) {
 		t.Errorf("%+v is the home", rec)
 	}
 }
+
+func TestTheRemovedOnesThatOthersAreToldOf(t *testing.T) {
+	r := open(t, nil, nil)
+	now := time.Now()
+	for i, dc := range []string{"dc5", "dc4", "dc9", r.own} {
+		set(t, r, dc, true, "s.dc4", now.Add(time.Duration(i)*time.Second))
+	}
+	set(t, r, "dc4", false, "s.dc5", now.Add(time.Minute))
+	if got := r.RemovedOthers(); !slices.Equal(got, []string{"dc9", "dc5"}) {
+		t.Errorf("%v", got)
+	}
+}

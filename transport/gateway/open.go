@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -167,8 +168,11 @@ func (r *Relay) between(s, to *session, q request) (known *flow, err error) {
 	if to == s {
 		return nil, fmt.Errorf("%w: it is who asks", ErrNotHere)
 	}
-	if err := r.cfg.Refuse(to.remote.Peer.Datacenter); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNotAdmitted, err)
+	// The other end may be behind a gateway, or server, of a third datacenter.
+	for _, dc := range []string{s.remote.Peer.Datacenter, to.remote.Peer.Datacenter, q.Server[strings.LastIndexByte(q.Server, '.')+1:]} {
+		if err := r.cfg.Refuse(dc); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrNotAdmitted, err)
+		}
 	}
 	for _, f := range s.flows {
 		if len(f.ends) == 2 && f.server == q.Server && f.ends[0].s == s && f.ends[0].out == q.Label && f.ends[1].s == to {

@@ -354,6 +354,36 @@ func TestWhatIsRefused(t *testing.T) {
 	}
 }
 
+// No flow is made from or to a datacenter that is refused: not to one that is registered, not to one that is named.
+func TestFlowsOfRefusedDatacenters(t *testing.T) {
+	t.Parallel()
+	var refused atomic.Pointer[string]
+	none := ""
+	refused.Store(&none)
+	a, b, c, g := open(t, "a"), open(t, "b"), open(t, "c"), open(t, "g", carries, func(cfg *Config) {
+		cfg.Refuse = func(dc string) error {
+			if dc != "" && dc == *refused.Load() {
+				return errors.New("removed")
+			}
+			return nil
+		}
+	})
+	b.reachedBy(t, g)
+	c.reachedBy(t, g)
+	opens := func(from, to *node, label relay.Label) error {
+		_, err := from.ask(t.Context(), transport.Target{Addr: g.addr()}, request{Do: doOpen, Server: to.name, Label: label})
+		return err
+	}
+	if err := errors.Join(opens(a, b, 1), opens(a, c, 2), opens(b, c, 3)); err != nil {
+		t.Fatal(err)
+	}
+	dc := "dc-b"
+	refused.Store(&dc)
+	if to, from, other := opens(a, b, 4), opens(b, c, 5), opens(a, c, 6); !errors.Is(to, ErrNotAdmitted) || !errors.Is(from, ErrNotAdmitted) || other != nil {
+		t.Errorf("to it %v, from it %v, between others %v", to, from, other)
+	}
+}
+
 // What goes through a gateway that dies goes through the next one soon, and nothing is
 // asked of the dead one for it.
 func TestAGatewayDies(t *testing.T) {

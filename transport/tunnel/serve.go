@@ -98,6 +98,18 @@ func (s *Server) Renew() {
 	}
 }
 
+// EndRefused ends the tunnels of servers of datacenters that are refused now.
+func (s *Server) EndRefused() {
+	s.mu.Lock()
+	all := slices.Collect(maps.Values(s.links))
+	s.mu.Unlock()
+	for _, l := range all {
+		if why := s.cfg.Refuse(l.peer.Datacenter); why != nil {
+			l.end(why)
+		}
+	}
+}
+
 func (s *Server) admit(p identity.Peer) error {
 	if !p.Server {
 		return fmt.Errorf("tunnels are for servers, and this is %s", p)
