@@ -36,12 +36,12 @@ func (l *ledger) times(request string) int {
 func (l *ledger) answer(_ context.Context, _ Remote, request []byte) []byte {
 	l.mu.Lock()
 	l.seen[string(request)]++
-	hold := l.hold
+	hold, size := l.hold, l.size
 	l.mu.Unlock()
 	if hold != nil {
 		<-hold
 	}
-	return append(request, make([]byte, l.size)...)
+	return append(request, make([]byte, size)...)
 }
 
 // lossyPair opens two endpoints of which the second keeps a ledger; the
@@ -197,10 +197,13 @@ func TestConnectionLostOnTheWayCarriesNothingOutTwice(t *testing.T) {
 func TestLongAnswerComesOnce(t *testing.T) {
 	_, a, b, l := lossyPair(t, wanem.Link{RTT: 10 * time.Millisecond})
 	double(t, a, b)
-	l.size = 10 * maxDuplicateAnswer
+	const size = 10 * maxDuplicateAnswer
+	l.mu.Lock()
+	l.size = size
+	l.mu.Unlock()
 	for i := range 10 {
 		got, err := a.RoundTrip(within(t, 10*time.Second), to(b), testProtocol, nil, []byte{byte(i)})
-		if err != nil || len(got) != l.size+1 {
+		if err != nil || len(got) != size+1 {
 			t.Fatal(len(got), err)
 		}
 	}
