@@ -46,11 +46,11 @@ func newHidden(t *testing.T, fast, deaf bool) (*hidden, *Keeper) {
 	}
 	relay(h.g, true, nil)
 	h.ra = relay(h.a, false, nil)
-	k.Watch(h.g.Addr().String())
 	h.rb = relay(h.b, false, func(c *gateway.Config) {
 		c.Unreached = k.Doubt
 		c.Silent = func(r transport.Remote) { k.DoubtAt(r.Addr.String()) }
 	})
+	k.Watch(h.g.Addr().String()) // from here on it may find another way, and tells rb
 	h.a.route, h.b.route = h.ra, h.rb
 	h.a.via, h.b.via = h.g.Addr().String(), h.g.Addr().String()
 	must := func(err error) {
