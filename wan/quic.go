@@ -171,10 +171,14 @@ func (c *quicTransport) Connected(a memberlist.Address) bool {
 func (c *quicTransport) Open() int { return len(c.endpoint.Remotes(Protocol)) }
 
 // Anyone implements Connections.
-func (c *quicTransport) Anyone() (memberlist.Address, bool) {
+func (c *quicTransport) Anyone(but []string) (memberlist.Address, bool) {
 	list := slices.DeleteFunc(c.endpoint.Remotes(Protocol), func(r transport.Remote) bool { return c.refuse(r.Peer.Datacenter) != nil })
 	if len(list) == 0 {
 		return memberlist.Address{}, false
+	}
+	others := slices.DeleteFunc(slices.Clone(list), func(r transport.Remote) bool { return slices.Contains(but, r.Addr.String()) })
+	if len(others) > 0 {
+		list = others
 	}
 	r := list[rand.IntN(len(list))]
 	return memberlist.Address{Addr: r.Addr.String(), Name: r.Peer.FullName()}, true

@@ -20,6 +20,9 @@ const (
 	sparseAbove = 150
 	// sparseIdle is after how long without a packet a connection is closed there.
 	sparseIdle = time.Minute
+	// toldLately is how many members news does not go to again while there are others: each piece goes out 12
+	// times in a pool of up to 999.
+	toldLately = 16
 	// maxWaiting bounds the packets that wait for a connection, dialMost how long one does: as a
 	// probe waits for its answer.
 	maxWaiting = 256
@@ -43,8 +46,9 @@ type Connections interface {
 	Connected(a memberlist.Address) bool
 	// Open is how many there are.
 	Open() int
-	// Anyone is a member to whom there is one, by chance; false if there is none.
-	Anyone() (memberlist.Address, bool)
+	// Anyone is a member to whom there is one, by chance, none at the addresses in but if there are others; false
+	// if there is none.
+	Anyone(but []string) (memberlist.Address, bool)
 	// Dial makes one, unless it is there.
 	Dial(ctx context.Context, a memberlist.Address) error
 }
@@ -63,6 +67,7 @@ type sparse struct {
 
 	mu      sync.Mutex
 	members map[string]known
+	told    []string // the addresses that news went to last, the newest last
 	waited  map[string]time.Duration
 }
 
@@ -104,6 +109,21 @@ func (s *sparse) note(name string, waited time.Duration) {
 	delete(s.waited, name)
 }
 
+// tells notes to whom news went.
+func (s *sparse) tells(addr string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.told = append(s.told, addr); len(s.told) > toldLately {
+		s.told = slices.Delete(s.told, 0, 1)
+	}
+}
+
+func (s *sparse) lately() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.told)
+}
+
 // WriteTo implements memberlist.Transport.
 func (s *sparse) WriteTo(b []byte, addr string) (time.Time, error) {
 	return s.WriteToAddress(b, memberlist.Address{Addr: addr})
@@ -111,13 +131,18 @@ func (s *sparse) WriteTo(b []byte, addr string) (time.Time, error) {
 
 // WriteToAddress implements memberlist.NodeAwareTransport. It never blocks.
 func (s *sparse) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
-	if !s.large() || s.conns.Connected(a) {
+	large := s.large()
+	if !large || s.conns.Connected(a) {
 		s.note(a.Name, 0)
+		if large && news(b) {
+			s.tells(a.Addr)
+		}
 		return s.NodeAwareTransport.WriteToAddress(b, a)
 	}
 	if news(b) {
-		if to, ok := s.conns.Anyone(); ok {
+		if to, ok := s.conns.Anyone(s.lately()); ok {
 			a = to
+			s.tells(a.Addr)
 		}
 		return s.NodeAwareTransport.WriteToAddress(b, a)
 	}

@@ -48,11 +48,17 @@ func (w *wire) Open() int {
 	return len(w.connected)
 }
 
-func (w *wire) Anyone() (memberlist.Address, bool) {
+func (w *wire) Anyone(but []string) (memberlist.Address, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	again := memberlist.Address{}
 	for name := range w.connected {
-		return memberlist.Address{Name: name}, true
+		if again = (memberlist.Address{Name: name, Addr: name}); !slices.Contains(but, name) {
+			return again, true
+		}
+	}
+	if again.Name != "" {
+		return again, true
 	}
 	return memberlist.Address{}, false
 }
@@ -198,6 +204,40 @@ func TestALargePool(t *testing.T) {
 		}
 		if err := s.Shutdown(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
+		}
+	})
+}
+
+// News goes to whom it did not go a moment ago, as long as there are others.
+func TestNewsGoesToOneAfterTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, s := sparsePool(sparseAbove + 1)
+		for i := range 2 * toldLately {
+			w.connected[fmt.Sprint("c", i)] = true
+		}
+		send := func(b []byte, to string) {
+			t.Helper()
+			if _, err := s.WriteToAddress(b, memberlist.Address{Name: to, Addr: to}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		send(newsMessage(), "c7") // one that is connected
+		for range 4 * toldLately {
+			send(newsMessage(), "m1")
+		}
+		got := w.took()
+		for i, to := range got {
+			if i > 0 && slices.Contains(got[max(0, i-toldLately):i], to) {
+				t.Fatalf("message %d goes to %s again: %v", i, to, got[:i])
+			}
+		}
+		w.mu.Lock()
+		w.connected = map[string]bool{"c1": true}
+		w.mu.Unlock()
+		send(newsMessage(), "m1")
+		send(newsMessage(), "m1")
+		if got := w.took(); !slices.Equal(got, []string{"c1", "c1"}) {
+			t.Errorf("with one connection it goes to %v", got)
 		}
 	})
 }

@@ -22,10 +22,9 @@ import (
 
 func at(ip string, port int) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: port} }
 
-func TestBounds(t *testing.T) {
-	var told []error
-	g := New(Bounds{Total: 40, Each: 5, Proving: 32}, func(err error) { told = append(told, err) })
-	enter := func(ip string, want error) *Place {
+// entering has connections come to a gate, and says if it does not do with them what is wanted.
+func entering(t *testing.T, g *Gate) func(ip string, want error) *Place {
+	return func(ip string, want error) *Place {
 		t.Helper()
 		p, err := g.Enter(at(ip, 1))
 		if !errors.Is(err, want) {
@@ -33,6 +32,12 @@ func TestBounds(t *testing.T) {
 		}
 		return p
 	}
+}
+
+func TestBounds(t *testing.T) {
+	var told []error
+	g := New(Bounds{Total: 40, Each: 5, Proving: 32}, func(err error) { told = append(told, err) })
+	enter := entering(t, g)
 	var first *Place
 	for range 4 { // an eighth of those that may be proving
 		first = enter("10.0.0.1", nil)
@@ -91,14 +96,7 @@ func TestAddressesThatCountTogether(t *testing.T) {
 		}
 		return one, 4
 	})
-	enter := func(ip string, want error) *Place {
-		t.Helper()
-		p, err := g.Enter(at(ip, 1))
-		if !errors.Is(err, want) {
-			t.Fatalf("%s: %v, want %v", ip, err, want)
-		}
-		return p
-	}
+	enter := entering(t, g)
 	var last *Place
 	for i := range 12 {
 		last = enter(fmt.Sprintf("100::2:%x", i), nil)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -221,7 +222,7 @@ func (e *end) Open() int {
 }
 
 // Anyone implements wan.Connections.
-func (e *end) Anyone() (memberlist.Address, bool) {
+func (e *end) Anyone(but []string) (memberlist.Address, bool) {
 	e.n.mu.Lock()
 	defer e.n.mu.Unlock()
 	var all []*end
@@ -235,6 +236,9 @@ func (e *end) Anyone() (memberlist.Address, bool) {
 	}
 	if len(all) == 0 {
 		return memberlist.Address{}, false
+	}
+	if others := slices.DeleteFunc(slices.Clone(all), func(o *end) bool { return slices.Contains(but, o.addr.String()) }); len(others) > 0 {
+		all = others
 	}
 	return memberlist.Address{Addr: all[rand.IntN(len(all))].addr.String()}, true
 }
