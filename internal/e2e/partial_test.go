@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -325,4 +326,29 @@ func TestThreeProvidersWithAHub(t *testing.T) {
 			t.Errorf("servers of %s failed, as %s saw it, or that is not counted", way[1], way[0])
 		}
 	}
+}
+
+// Servers that carry lead to a datacenter that has gateways, and not to one that is behind them: that
+// is said.
+func TestServersThatCarryDoNotLeadBehindGateways(t *testing.T) {
+	t.Parallel()
+	wanKey := fmt.Sprintf("encrypt_wan = %q\n", keygen(t))
+	files := map[string]string{}
+	for dc, more := range map[string]string{"t": "", "b": "", "d": "", "office": `federation {
+	reach = "gateways"
+	gateways = ["10.3.0.4"]
+}`} {
+		files[dc] = filepath.Join(t.TempDir(), dc+".hcl")
+		must(t, "write a configuration", os.WriteFile(files[dc], []byte(wanKey+more), 0o600))
+	}
+	m := newMeshWith(t, files, []string{"t"}, [][2]string{{"b", "d"}, {"b", "office"}, {"t", "office"}}, "t", "b", "d", "office")
+	m.agent("gateway", "d", "4", spec{lan: []string{m.nodes["d"].ip}, flags: []string{"-gateway"}})
+	for _, way := range [][2]string{{"t", "office"}, {"d", "office"}, {"b", "d"}} {
+		proctest.Until(t, patience, way[0]+" calls "+way[1], func() error { return m.nodes[way[0]].put("k", "v", way[1]) })
+	}
+	m.shows(m.nodes["b"], "d up through t", "federation status")
+	if err := m.nodes["b"].put("k", "v", "office"); err == nil {
+		t.Error("a call of b got to the office: docs/reach.md says that none does")
+	}
+	m.shows(m.nodes["b"], "office is unreachable: none of its servers answers", "federation status")
 }
