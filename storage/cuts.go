@@ -96,10 +96,6 @@ func (t *Table[T, P]) More(tx *Txn, prefix []byte, n int) (bool, error) {
 	return rows > n, nil
 }
 
-// CutAll deletes all rows of the index whose keys begin with prefix: for who has seen to
-// the records that they point to.
-func (ix *Index[T, P]) CutAll(tx *Txn, prefix []byte) { tx.cut(string(ix.appendPrefix(nil, prefix))) }
-
 // cutting is what a Txn has cut.
 type cutting struct {
 	known  *cuts    // those that can be seen after the Txn
