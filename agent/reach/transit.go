@@ -253,8 +253,8 @@ func (w *Ways) works(dc string) {
 	}
 }
 
-// settleAll does it for those datacenters whose direct link is not known to be broken. A server that was not
-// reached when the link of its datacenter healed is one of them.
+// settleAll has what is carried go directly to all datacenters whose link is not known to be broken: to a server,
+// too, that was not reached when the link of its datacenter healed.
 func (w *Ways) settleAll(ctx context.Context, k *known) {
 	for _, dc := range slices.Sorted(maps.Keys(w.carriedFrom())) {
 		if w.table.Direct(dc) != links.Broken {
