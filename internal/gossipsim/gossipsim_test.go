@@ -250,6 +250,10 @@ func churn(t *testing.T, datacenters, perHour int, d time.Duration) (c Churn) {
 
 func TestServersThatComeAndGoHurtNoOthers(t *testing.T) { churn(t, 6, 12, 50*time.Minute) }
 
+// lateAllowed is how many of a thousand pairs may be late: news misses a member by chance, 3 of 20,160 pairs here (15
+// runs, two of them with late ones). Before newcomers connected to a sample four in a thousand were late.
+const lateAllowed = 2
+
 // come has servers come to a large pool, four at a time, and asserts that each is soon known to all, those that have just
 // come included.
 func come(t *testing.T, datacenters, servers, times int, missing float64) (n Newcomers) {
@@ -266,7 +270,7 @@ func come(t *testing.T, datacenters, servers, times int, missing float64) (n New
 		}
 	})
 	t.Logf("%+v", n)
-	if n.New < 2 || n.Late > 0 {
+	if n.New < 2 || n.Late > lateAllowed*n.New*n.Servers/1000 {
 		t.Errorf("%d servers came; %d times one learned of another after more than %v: %s after %v", n.New, n.Late, lateNews, n.Who, n.Longest)
 	}
 	return n
