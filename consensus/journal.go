@@ -24,7 +24,8 @@ const (
 // journal is the Log as Raft sees it.
 type journal struct {
 	*raftlog.Log
-	fail func(error)
+	fail    func(error)
+	storing func(entries []*raft.Log) // is told which are about to be written
 
 	mu   sync.Mutex
 	pins map[*pin]struct{}
@@ -42,7 +43,13 @@ var (
 )
 
 func newJournal(log *raftlog.Log, fail func(error)) *journal {
-	return &journal{Log: log, fail: fail, pins: map[*pin]struct{}{}}
+	return &journal{Log: log, fail: fail, storing: func([]*raft.Log) {}, pins: map[*pin]struct{}{}}
+}
+
+// StoreLogs implements raft.LogStore.
+func (j *journal) StoreLogs(entries []*raft.Log) error {
+	j.storing(entries)
+	return j.Log.StoreLogs(entries)
 }
 
 // Set implements raft.StableStore. Raft panics when it cannot store its term

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/legate-project/legate/consensus/early"
 	"github.com/legate-project/legate/internal/lifecycle"
 )
 
@@ -34,6 +35,7 @@ type leaseTransport struct {
 	voted     func(candidate raft.ServerID, term uint64, granted bool)
 	votes     *votes
 	followers *followers
+	early     *early.Pipelines
 	group     *lifecycle.Group // of what listens to Raft's answers
 }
 
@@ -147,6 +149,15 @@ func (w *leaseTransport) AppendEntries(id raft.ServerID, to raft.ServerAddress, 
 		}
 	}
 	return err
+}
+
+// AppendEntriesPipeline implements raft.Transport.
+func (w *leaseTransport) AppendEntriesPipeline(id raft.ServerID, to raft.ServerAddress) (raft.AppendPipeline, error) {
+	p, err := w.Transport.AppendEntriesPipeline(id, to)
+	if err != nil {
+		return nil, err
+	}
+	return w.early.Wrap(p)
 }
 
 // RequestPreVote implements raft.WithPreVote.

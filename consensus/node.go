@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/legate-project/legate/consensus/early"
 	"github.com/legate-project/legate/internal/lifecycle"
 )
 
@@ -72,6 +73,7 @@ func Start(cfg Config) (_ *Node, err error) {
 	n.fsm = &fsm{state: cfg.State, machine: cfg.Machine, store: store, metrics: m, fail: n.fail}
 	n.fsm.applied.reach(cfg.State.Position().Index)
 	n.watchPeers()
+	j.storing = n.storing
 	if n.raft, err = newRaft(&cfg, n.fsm, j, store, n.peers); err != nil {
 		m.unregister()
 		return nil, fmt.Errorf("start raft: %w", err)
@@ -121,6 +123,19 @@ func (n *Node) watchPeers() {
 		n.cfg.Logger.Info("this server was asked for its vote", "candidate", n.nameOf(candidate), "term", term, "granted", granted)
 	}
 	n.peers.group = n.group
+	n.peers.early = early.New(n.group, func() uint64 { return n.started.Load().CommitIndex() })
+}
+
+// storing has entries sent while they are written, if this node leads: Raft says so on the goroutine that writes.
+func (n *Node) storing(entries []*raft.Log) {
+	r := n.started.Load()
+	if r == nil || r.State() != raft.Leader || len(entries) == 0 {
+		return
+	}
+	var prev raft.Log
+	if n.cfg.Log.GetLog(entries[0].Index-1, &prev) == nil {
+		n.peers.early.Storing(prev.Term, entries)
+	}
 }
 
 func (n *Node) run() error {

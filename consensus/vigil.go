@@ -16,9 +16,9 @@ const (
 	// last word came to two of them up to 20 apart (it speaks to each every 10 to 20),
 	// and votes take a while under load.
 	apart = 30
-	// early is when a follower whose turn comes later begins to wait for it, in
+	// beginsAt is when a follower whose turn comes later begins to wait for it, in
 	// hundredths of the heartbeat timeout: Raft's own look might come before.
-	early = 90
+	beginsAt = 90
 )
 
 // vigil has Raft notice at the end of the heartbeat timeout that its leader is
@@ -38,7 +38,7 @@ func (n *Node) vigil(ctx context.Context) {
 		case <-t.C:
 		}
 		heard := n.raft.LastContact()
-		silent, due, soon := time.Since(heard), timeout+n.turn()*timeout*apart/100, timeout*early/100
+		silent, due, soon := time.Since(heard), timeout+n.turn()*timeout*apart/100, timeout*beginsAt/100
 		waits, left := timeout, timeout
 		switch {
 		case n.raft.State() != raft.Follower || heard.IsZero() || heard.Equal(noticed):
