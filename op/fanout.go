@@ -133,7 +133,8 @@ type DatacenterResult[Res any] struct {
 
 // Probe is the read by which a datacenter shows that it has what is asked.
 type Probe struct {
-	// Service is what its directory is asked about.
+	// Service is what its directory is asked about; empty where that does not know, so that each
+	// datacenter is asked itself.
 	Service string
 	// Operation is nil for the read itself.
 	Operation Queryable

@@ -23,10 +23,10 @@ type asking struct {
 	request any
 	reach   op.Reach
 	probe   op.Probe
-	probes  bool // the request is about a service: the directory knows of it
+	listed  bool // the directory knows what the request is about
 	now     bool // this datacenter is asked once, as the caller wants
 	began   time.Time
-	watch   *directory.Watch // nil without a service
+	watch   *directory.Watch // nil where the directory is not asked
 	moved   chan struct{}    // capacity 1
 
 	round int
@@ -59,10 +59,11 @@ func (c *Caller) ask(ctx context.Context, call *op.Call, now bool) (*asking, err
 	}
 	a := &asking{caller: c, call: call, o: o, request: request, reach: reach, now: now, began: time.Now(),
 		moved: make(chan struct{}, 1), parts: map[partKey]*part{}}
-	if a.probe, a.probes = o.Probe(request); a.probes {
-		a.watch = c.directory.Watch(a.probe.Service)
-	} else {
+	if a.probe, ok = o.Probe(request); !ok {
 		a.probe = op.Probe{Operation: o, Request: request, Has: func(any) bool { return true }}
+	}
+	if a.listed = a.probe.Service != ""; a.listed {
+		a.watch = c.directory.Watch(a.probe.Service)
 	}
 	a.ctx, a.stop = context.WithCancel(ctx)
 	return a, nil

@@ -98,7 +98,7 @@ func (t *draft) all(order []string) (ready bool) {
 		left = len(order)
 	}
 	for _, dc := range order {
-		if t.probes && dc != t.caller.cfg.Datacenter {
+		if t.listed && dc != t.caller.cfg.Datacenter {
 			if e := t.caller.directory.Lookup(dc, t.probe.Service); e.Known && e.Total == 0 {
 				t.outcome(dc, op.Fresh, e.Age)
 				continue
@@ -208,7 +208,7 @@ func (t *draft) first(order []string) (ready bool) {
 // judge says whether a datacenter answers; if so, it does.
 func (t *draft) judge(dc string, agedToo bool) verdict {
 	own := dc == t.caller.cfg.Datacenter
-	if !own && t.probes {
+	if !own && t.listed {
 		switch e := t.caller.directory.Lookup(dc, t.probe.Service); {
 		case e.Known && e.Passing+e.Warning == 0:
 			t.outcome(dc, op.Fresh, e.Age)

@@ -220,6 +220,42 @@ func TestReverseNamesAskFewOthers(t *testing.T) {
 	})
 }
 
+// digests tell of each datacenter that it has other services.
+type digests struct{}
+
+func (digests) Subscribe(ctx context.Context, _ *op.Call, push func(*op.Reply) error) error {
+	news := &catalog.Digest{Whole: true, Services: []catalog.ServiceHealth{{Name: "web-sidecar-proxy", Passing: 1}}}
+	if err := push(op.NewReply(op.Meta{Index: 1}, news)); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Proxies have names of their own, so the directory does not know where they are.
+func TestWhoIsReachedThroughAMeshIsAskedItself(t *testing.T) {
+	with(t, []int{0, 0, 1}, func(t *testing.T, f *federation, fan *Caller) {
+		d := directory.New(directory.Config{Source: digests{}, Datacenters: f.Datacenters, Log: logging.Discard(), Registerer: prometheus.NewRegistry()})
+		if err := d.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = d.Stop(t.Context()) }()
+		synctest.Wait()
+		fan.Start(f, d)
+		for _, to := range []string{op.Nearest, "dc1>dc3", op.All} {
+			for _, connect := range []bool{true, false} {
+				list, _, err := catalog.ListInstances.Call(t.Context(), fan, op.Header{Datacenter: to}, &catalog.ServiceRequest{Service: "web", PassingOnly: true, Connect: connect})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if found := len(*list) == 1 && (*list)[0].Node.Datacenter == "dc3"; found != connect {
+					t.Errorf("asked of %s with connect %t: %d found", to, connect, len(*list))
+				}
+			}
+		}
+	})
+}
+
 var errCut = op.Errorf(op.CodeUnreachableDatacenter, "No path to datacenter")
 
 // TestWhoAnswers: one row is a federation, a question and its answer.

@@ -91,14 +91,19 @@ func mergeTags(parts []op.DatacenterResult[ServiceTags]) *ServiceTags {
 }
 
 // probeSelf looks for an instance that is at least warning; with PassingOnly those
-// that are not passing are left out already.
+// that are not passing are left out already. The directory counts instances by their own
+// names, and the proxies through which a mesh reaches a service have others.
 func probeSelf(r *ServiceRequest) op.Probe {
-	if r.HealthyOnly {
-		return op.Probe{Service: r.Service, Request: r, Has: hasInstances}
+	p := op.Probe{Service: r.Service, Request: r, Has: hasInstances}
+	if r.Connect {
+		p.Service = ""
 	}
-	q := *r
-	q.HealthyOnly = true
-	return op.Probe{Service: r.Service, Request: &q, Has: hasInstances}
+	if !r.HealthyOnly {
+		q := *r
+		q.HealthyOnly = true
+		p.Request = &q
+	}
+	return p
 }
 
 func probeHealthy(r *ServiceRequest) op.Probe {
