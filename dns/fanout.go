@@ -18,7 +18,10 @@ func (x *exchange) healthy(n name, req *catalog.ServiceRequest) (catalog.Instanc
 	if n.dc == "" && (err != nil || list == nil || len(*list) == 0) {
 		if order := x.failover(n.name); order != "" {
 			x.fanOut = true
-			list, meta, err = catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, x.header(order), req)
+			var reply *op.Reply
+			if list, reply, err = catalog.ListInOrder(x.ctx, x.s.cfg.Caller, x.header(order), req); err == nil {
+				meta = reply.Meta
+			}
 		}
 	}
 	if err != nil || list == nil {

@@ -20,6 +20,7 @@ const (
 
 	listSeparator  = ","
 	orderSeparator = ">"
+	leftOutMark    = "!"
 )
 
 // MaxListed is how many datacenters a header may list.
@@ -32,13 +33,15 @@ type Reach struct {
 	First bool
 	// Listed are the datacenters, in order.
 	Listed []string
-	// Others has all others follow those listed, the nearest first.
-	Others bool
+	// Others has all others follow those listed, the nearest first, but for those that are
+	// left out.
+	Others  bool
+	LeftOut []string
 }
 
 // IsFanOut reports whether a header's datacenter is not the name of one, so that the
 // call fans out: nearest, all, a list (dc2,dc3), or an order (dc2>dc3) of which the
-// first that has what is asked answers.
+// first that has what is asked answers; of an order some can be left out (dc2>!dc3>nearest).
 func IsFanOut(dc string) bool {
 	return dc == Nearest || dc == All || strings.Contains(dc, listSeparator) || strings.Contains(dc, orderSeparator)
 }
@@ -63,15 +66,48 @@ func ParseReach(dc string) (Reach, error) {
 			return r, Errorf(CodeInvalid, "%q: in a list of datacenters only the last one of an order may be a word, and that is %s", dc, Nearest)
 		case name == Nearest:
 			r.Others = true
-		case name == "" || IsFanOut(name):
+		case name == "" || IsFanOut(name) || name == leftOutMark:
 			return r, Errorf(CodeInvalid, "%q: a list of datacenters is dc2,dc3 or, for the first of them that has what is asked, dc2>dc3", dc)
-		case len(r.Listed) == MaxListed:
+		case len(r.Listed)+len(r.LeftOut) == MaxListed:
 			return r, Errorf(CodeInvalid, "a list of datacenters has at most %d", MaxListed)
+		case r.First && strings.HasPrefix(name, leftOutMark):
+			r.LeftOut = append(r.LeftOut, name[len(leftOutMark):])
 		case !slices.Contains(r.Listed, name):
 			r.Listed = append(r.Listed, name)
 		}
 	}
 	return r, nil
+}
+
+// FirstOf is the first name of an order.
+func FirstOf(order string) string {
+	first, _, _ := strings.Cut(order, orderSeparator)
+	return first
+}
+
+// LeaveOut is an order without a datacenter, neither by its name nor as one of the nearest;
+// empty where it is left out already, or nobody else is left.
+func LeaveOut(order, dc string) string {
+	var kept []string
+	asks := 0
+	for _, name := range strings.Split(order, orderSeparator) {
+		switch {
+		case name == leftOutMark+dc:
+			return ""
+		case name == dc:
+			continue
+		case name == Nearest:
+			kept = append(kept, leftOutMark+dc)
+		}
+		if !strings.HasPrefix(name, leftOutMark) {
+			asks++
+		}
+		kept = append(kept, name)
+	}
+	if asks == 0 {
+		return ""
+	}
+	return strings.Join(kept, orderSeparator)
 }
 
 // FailoverOrder is the header's datacenter for the first of the names, the last of which

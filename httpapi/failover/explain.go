@@ -119,11 +119,15 @@ func (a *API) who(ctx context.Context, token, service string, order []string, pa
 	if order != nil {
 		h.Datacenter = strings.ToLower(op.FailoverOrder(append([]string{a.Datacenter}, order...)))
 	}
-	list, meta, err := catalog.ListInstances.Call(ctx, a.Caller, h, &catalog.ServiceRequest{Service: service, HealthyOnly: true, PassingOnly: passing})
-	if err != nil || list == nil || len(*list) == 0 {
-		return "", err != nil || meta.Filtered
+	list, reply, err := catalog.ListInOrder(ctx, a.Caller, h, &catalog.ServiceRequest{Service: service, HealthyOnly: true, PassingOnly: passing})
+	switch {
+	case err != nil:
+		return "", true
+	case list == nil || len(*list) == 0:
+		return "", reply.Meta.Filtered
 	}
-	return cmp.Or(meta.Datacenter, a.Datacenter), meta.Filtered
+	dc = cmp.Or(reply.Meta.Datacenter, a.Datacenter)
+	return dc, reply.Meta.Filtered && dc == a.Datacenter
 }
 
 // nearest are the other datacenters by distance.

@@ -77,3 +77,53 @@ func TestWhoWaitsIsAnsweredByNewRules(t *testing.T) {
 		t.Errorf("%d %s, asked %q, want %q", rec.Code, rec.Body, asked, want)
 	}
 }
+
+// A token that may see nothing of the first that stands in is answered by the next one.
+func TestWhoSeesNothingOfOneIsAnsweredByTheNext(t *testing.T) {
+	for _, c := range []struct {
+		order string
+		hides []string
+		want  string // who answers
+		asked []string
+	}{
+		{"dc1>dc2>dc3", []string{"dc2"}, "dc3", []string{"dc1>dc2>dc3", "dc1>dc3"}},
+		{"dc1>dc2>nearest", []string{"dc2"}, "dc3", []string{"dc1>dc2>nearest", "dc1>!dc2>nearest"}},
+		{"dc1>nearest", []string{"dc2", "dc3"}, "", []string{"dc1>nearest", "dc1>!dc2>nearest", "dc1>!dc2>!dc3>nearest"}},
+		{"dc1>dc2", []string{"dc2"}, "", []string{"dc1>dc2", "dc1"}},
+	} {
+		var asked []string
+		caller := op.CallerFunc(func(_ context.Context, call *op.Call) (*op.Reply, error) {
+			asked = append(asked, call.Header.Datacenter)
+			m, list := op.Meta{Index: 8, Datacenter: "dc1"}, catalog.Instances{}
+			if !op.IsFanOut(call.Header.Datacenter) {
+				return op.NewReply(m, &list), nil
+			}
+			reach, err := op.ParseReach(call.Header.Datacenter)
+			if err != nil {
+				return nil, err
+			}
+			for _, dc := range []string{"dc2", "dc3"} {
+				if slices.Contains(reach.LeftOut, dc) || !reach.Others && !slices.Contains(reach.Listed, dc) {
+					continue
+				}
+				m.Datacenter, m.Filtered = dc, slices.Contains(c.hides, dc)
+				if !m.Filtered {
+					list = append(list, catalog.Instance{Node: &catalog.Node{Datacenter: dc}, Service: &catalog.Service{}})
+				}
+				break
+			}
+			return op.NewReply(m, &list), nil
+		})
+		list, _, err := (&API{Caller: caller}).inOrder(t.Context(), c.order, op.Header{}, &catalog.ServiceRequest{Service: "web", PassingOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if len(*list) > 0 {
+			got = (*list)[0].Node.Datacenter
+		}
+		if got != c.want || !slices.Equal(asked[:len(c.asked)], c.asked) {
+			t.Errorf("%s without %v: %q answers, asked %q", c.order, c.hides, got, asked)
+		}
+	}
+}

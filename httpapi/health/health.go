@@ -151,14 +151,14 @@ func (a *API) ask(x *rest.Exchange, h op.Header, req *catalog.ServiceRequest) (*
 	}
 }
 
-// inOrder asks the datacenters of an order. Where those cannot be asked, or the token means less
-// there, the own one alone answers.
+// inOrder asks the datacenters of an order, of which the first is the own one. Where those
+// cannot be asked, or the token means less there, the own one alone answers.
 func (a *API) inOrder(ctx context.Context, order string, h op.Header, req *catalog.ServiceRequest) (*catalog.Instances, *op.Reply, error) {
 	if order != "" {
 		wide := h
 		wide.Datacenter = order
-		list, reply, err := catalog.ListInstances.Ask(ctx, a.Caller, wide, req)
-		if err == nil && !reply.Meta.Filtered || ctx.Err() != nil {
+		list, reply, err := catalog.ListInOrder(ctx, a.Caller, wide, req)
+		if err == nil && (!reply.Meta.Filtered || another(order, reply) && list != nil && len(*list) > 0) || ctx.Err() != nil {
 			return list, reply, err
 		}
 		if h.MinIndex >= op.OpaqueFrom {
@@ -166,4 +166,9 @@ func (a *API) inOrder(ctx context.Context, order string, h op.Header, req *catal
 		}
 	}
 	return catalog.ListInstances.Ask(ctx, a.Caller, h, req)
+}
+
+// another reports whether another datacenter than the first of an order has answered.
+func another(order string, r *op.Reply) bool {
+	return r.Meta.Datacenter != "" && r.Meta.Datacenter != op.FirstOf(order)
 }

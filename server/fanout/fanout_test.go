@@ -289,6 +289,7 @@ func TestWhoAnswers(t *testing.T) {
 		{[]int{1, 0, 1}, nil, "dc2>dc3>dc1", "dc3 dc2:ok dc3:ok after 0s"},
 		{[]int{1, 0, 0}, nil, "dc3>nearest", "dc1 dc3:ok dc1:ok after 0s"},
 		{[]int{1, 0, 0}, nil, "dc2>dc3", "dc2:ok dc3:ok after 0s"},
+		{[]int{0, 1, 1}, nil, "dc1>!dc2>nearest", "dc3 dc1:ok dc3:ok after 0s"},
 		{[]int{1, 0, 0}, nil, "dc2,", "invalid after 0s"},
 		{[]int{1, 0, 0}, nil, "dc2,all", "invalid after 0s"},
 	} {

@@ -22,7 +22,7 @@ func (c *Caller) order(r *op.Reach) []string {
 		return out
 	}
 	add := func(dc string) {
-		if len(out) < maxDatacenters && !slices.Contains(r.Listed, dc) {
+		if len(out) < maxDatacenters && !slices.Contains(r.Listed, dc) && !slices.Contains(r.LeftOut, dc) {
 			out = append(out, dc)
 		}
 	}
