@@ -40,6 +40,7 @@ import (
 	"github.com/legate-project/legate/server/fanout"
 	serverkeys "github.com/legate-project/legate/server/keyring"
 	"github.com/legate-project/legate/server/neighbors"
+	"github.com/legate-project/legate/server/standins"
 	"github.com/legate-project/legate/state"
 	"github.com/legate-project/legate/state/acl"
 	"github.com/legate-project/legate/state/autopilot"
@@ -190,7 +191,8 @@ func (a *Agent) startServer(ctx context.Context, id transport.Identity) error {
 	if err := s.serve(); err != nil || s.directory == nil {
 		return err
 	}
-	return s.directory.Start()
+	keep := standins.New(standins.Config{Local: s.server.Local(), Views: a.views, Healthy: s.directory.Healthy, Log: a.log})
+	return errors.Join(s.directory.Start(), a.group.Go("stand-ins", keep.Run))
 }
 
 // openViews puts what is kept of other datacenters in front of the calls to

@@ -92,3 +92,32 @@ func TestPlainNamesFailOverByARule(t *testing.T) {
 		t.Errorf("the rules that are left: %d %s", code, rules)
 	}
 }
+
+// A datacenter that stands in and is cut off before anybody needed it answers with what it had:
+// servers have asked it since there is a rule.
+func TestAStandInThatIsCutOffAnswersWithWhatItHad(t *testing.T) {
+	t.Parallel()
+	c, n := federated(t)
+	client := &asking{t: t, c: c, node: n}
+	server := c.In("dc1")[0]
+	webIn(t, c, "dc1", "passing")
+	webIn(t, c, "dc2", "passing")
+	client.must("PUT", "/v1/failover/web", `{"Datacenters":["dc2"]}`, "")
+	for _, known := range []string{`legate_view_views{datacenter="dc2"} 2`, `legate_directory_services{datacenter="dc2"} 2`} {
+		eventually(t, "the server knows what dc2 has", 10*time.Second, (&asking{t: t, c: c, node: server}).gets("", "/v1/agent/metrics?format=prometheus", 200, known))
+	}
+	client.must("PUT", "/v1/failover/other", `{"Datacenters":["dc2"]}`, "")
+	eventually(t, "the agent knows the rules", 10*time.Second, client.gets("", "/v1/failover/explain/other", 200, `"Service":"other","Datacenters"`)) // asks nobody about web
+	if err := c.Cut("dc2"); err != nil {
+		t.Fatal(err)
+	}
+	webIn(t, c, "dc1", "critical")
+	eventually(t, "DNS answers with dc2", 20*time.Second, func(context.Context) error {
+		got, err := resolve(n, "web.service.consul.", mdns.TypeSRV)
+		if err == nil && !strings.Contains(got, "web-dc2.node.dc2.consul.") {
+			err = fmt.Errorf("%s", got)
+		}
+		return err
+	})
+	eventually(t, "HTTP answers with dc2", 20*time.Second, client.gets("", "/v1/health/service/web?passing", 200, `"Datacenter":"dc2"`))
+}

@@ -334,3 +334,31 @@ func (d *Directory) Lookup(dc, service string) Entry {
 	c := g.services.byName[service]
 	return Entry{Known: true, Age: g.age(time.Now()), Total: c.passing + c.warning + c.critical, Passing: c.passing, Warning: c.warning}
 }
+
+// Healthy names up to limit services that have a healthy instance in another datacenter, of
+// those that are wanted.
+func (d *Directory) Healthy(limit int, wanted func(service string) bool) []string {
+	d.mu.RLock()
+	known := map[string]bool{}
+	for _, g := range d.digests {
+		if g.services == nil {
+			continue
+		}
+		for name, c := range g.services.byName {
+			if c.passing+c.warning > 0 {
+				known[name] = true
+			}
+		}
+	}
+	d.mu.RUnlock()
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		if len(out) == limit {
+			break
+		}
+		if !catalog.IsNetwork(name) && wanted(name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}

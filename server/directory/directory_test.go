@@ -283,3 +283,17 @@ func TestMemoryOfManyDatacenters(t *testing.T) {
 		t.Errorf("the last one is %+v", e)
 	}
 }
+
+func TestServicesThatAreHealthySomewhere(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world, d *Directory, _ *prometheus.Registry) {
+		w.tell("dc2", whole(health("web", 1, 0), health("db", 0, 1), health("\x00net", 1, 0)))
+		w.tell("dc3", whole(health("web", 1, 0), health("api", 2, 1)))
+		all := func(string) bool { return true }
+		if got := d.Healthy(9, all); !slices.Equal(got, []string{"api", "web"}) {
+			t.Errorf("healthy: %q", got)
+		}
+		if got := d.Healthy(1, func(s string) bool { return s != "api" }); !slices.Equal(got, []string{"web"}) {
+			t.Errorf("healthy but api: %q", got)
+		}
+	})
+}
