@@ -128,7 +128,7 @@ func TestAnAnswerIsExplained(t *testing.T) {
 			[]string{`{"Datacenter":"dc1",` + weak, `"DNS":"dc1","HTTP":"dc3"`}},
 		"one that was heard last a while ago": {nearest, nil, map[string]*held{"dc3": {passing: 1, away: true}, "dc2": has(1, 0)},
 			[]string{`"DNS":"dc2","HTTP":"dc2"`, `dc2 is the first that has one and can be asked now`}},
-		"that alone":                    {nearest, nil, map[string]*held{"dc3": {passing: 1, away: true}}, []string{`"DNS":"dc3","HTTP":"dc3"`, `dc3 is the first that has one"`}},
+		"that alone":                   {nearest, nil, map[string]*held{"dc3": {passing: 1, away: true}}, []string{`"DNS":"dc3","HTTP":"dc3"`, `dc3 is the first that has one"`}},
 		"a token that sees less there": {nearest, nil, map[string]*held{"dc3": {passing: 1, filtered: true}}, []string{`"DNS":"dc3","HTTP":"dc3"`}},
 		"one that is away": {nearest, nil, map[string]*held{"dc3": nil, "dc2": has(1, 0)},
 			[]string{`{"Datacenter":"dc3","Healthy":0,"Passing":0,"Age":0,"Error":"No path to datacenter"}`, `"DNS":"dc2"`}},
