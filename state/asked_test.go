@@ -107,6 +107,7 @@ func Asked() map[string][]Asking {
 		"kv.list":              one(&kv.ListRequest{Prefix: "k"}, readKey),
 		"kv.keys":              one(&kv.KeysRequest{Prefix: "k"}, readKey),
 		"kv.pass":              leaders(&kv.PassRequest{Clock: 1}),
+		"kv.settle":            leaders(&op.Empty{}),
 		"kv.forget":            leaders(&kv.ForgetRequest{}),
 		"kv.copy":              leaders(&kv.CopyRequest{Target: "k"}),
 		"replication.list":     one(&op.Empty{}, readCluster),

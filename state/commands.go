@@ -66,6 +66,7 @@ func commands() []row {
 			command(39, &kv.Apply, kv.ApplyEntry),
 			command(43, &txn.Apply, applyTxn),
 			command(44, &kv.Forget, kv.ApplyForget),
+			command(45, &kv.Settle, kv.ApplySettle),
 			command(40, &failover.Set, failover.ApplySet),
 			command(41, &failover.Delete, failover.ApplyDelete),
 			command(42, &session.Bind, session.ApplyBind),

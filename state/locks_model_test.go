@@ -3,12 +3,17 @@ package state
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/tinylib/msgp/msgp"
 	"pgregory.net/rapid"
 
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/kv"
@@ -25,6 +30,7 @@ type lockModel struct {
 	delays   map[string]time.Duration
 	clock    time.Duration // as the state knows it
 	made     int
+	long     bool // a session may hold more keys than are let go one by one
 }
 
 type modelSession struct {
@@ -107,7 +113,7 @@ func (m *lockModel) unlock(key, id string) bool {
 func (m *lockModel) step(rt *rapid.T, s *scene) {
 	node := rapid.SampledFrom([]string{"n1", "n2"}).Draw(rt, "node")
 	check := rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "check")
-	key := rapid.SampledFrom([]string{"x", "y", "z"}).Draw(rt, "key")
+	key := rapid.SampledFrom([]string{"x", "y", "z/007", "z/140"}).Draw(rt, "key")
 	id := fmt.Sprintf("id-%d", rapid.IntRange(1, m.made+1).Draw(rt, "session"))
 	s.leader.Clock += time.Duration(rapid.IntRange(0, 4).Draw(rt, "passes")) * time.Second
 	if rapid.IntRange(0, 9).Draw(rt, "election") == 0 {
@@ -115,7 +121,18 @@ func (m *lockModel) step(rt *rapid.T, s *scene) {
 	}
 	clock := s.leader.Clock
 	switch what := rapid.SampledFrom([]string{"register", "register", "check", "check", "check gone", "node gone", "create", "create", "create",
-		"destroy", "expire", "lock", "lock", "lock", "lock", "unlock", "set", "delete", "pass"}).Draw(rt, "what"); what {
+		"destroy", "expire", "lock", "lock", "lock", "lock", "unlock", "set", "delete", "pass", "lock many", "end many", "settle", "tree"}).Draw(rt, "what"); what {
+	case "lock many":
+		m.lockMany(rt, s, node)
+	case "end many":
+		id = m.keys["z/000"].holder
+		s.must(&session.Destroy, &session.DestroyRequest{ID: id})
+		m.end(id, clock)
+	case "settle":
+		s.must(&kv.Settle, &op.Empty{})
+	case "tree":
+		s.kv(kv.DeleteTree, "z/", "")
+		maps.DeleteFunc(m.keys, func(key string, _ modelKey) bool { return strings.HasPrefix(key, "z/") })
 	case "register":
 		s.must(&catalog.Register, &catalog.RegisterRequest{Node: node, Address: "10.0.0.1"})
 		if m.nodes[node] == nil {
@@ -187,6 +204,26 @@ func (m *lockModel) create(rt *rapid.T, s *scene, node string) {
 	}
 	if want {
 		m.sessions[fmt.Sprintf("id-%d", m.made)] = n
+	}
+}
+
+// lockMany has a session lock so many keys that they are let go at once when it ends.
+func (m *lockModel) lockMany(rt *rapid.T, s *scene, node string) {
+	if !m.long {
+		return
+	}
+	if len(m.sessions) == 0 && m.nodes[node] != nil {
+		m.create(rt, s, node)
+	}
+	if len(m.sessions) == 0 {
+		return
+	}
+	id := rapid.SampledFrom(slices.Sorted(maps.Keys(m.sessions))).Draw(rt, "who locks many")
+	for i := range 150 {
+		key := fmt.Sprintf("z/%03d", i)
+		if want := m.lock(key, id, s.leader.Clock); s.kv(kv.Lock, key, id) != want {
+			rt.Fatalf("lock of %s by %s: want %v", key, id, want)
+		}
 	}
 }
 
@@ -269,6 +306,133 @@ func TestSessionsLocksAndChecksFollowTheModel(t *testing.T) {
 		}
 		readable(rt, st)
 	})
+}
+
+// A session that holds many keys lets all go by one row, and the keys are written later.
+// All that can be read is what it is where each key is written at once, as servers of level 1
+// do: rows, their indexes, what followers of a prefix are told, and who gets a key; also
+// where a server starts again in between, or goes on from a copy of the state.
+func TestKeysLetGoAtOnceReadAsIfTheyWereWritten(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		fs := vfs.NewMem()
+		open := func(dir string) *storage.State {
+			st, err := storage.OpenState(storage.Options{Dir: dir, FS: fs}, Tables()...)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			return st
+		}
+		now, plain := open("now"), open("plain")
+		defer func() { rt.Log(now.Close(), plain.Close()) }()
+		apply, leader := lead(t, func() *storage.State { return now }, version.Level)
+		twin, other := lead(t, func() *storage.State { return plain }, 1)
+		both := func(o op.Operation, req msgp.Marshaler) (any, error) {
+			other.Clock = leader.Clock
+			res, err := apply(o, req)
+			want, wantErr := twin(o, req)
+			if fmt.Sprint(err) != fmt.Sprint(wantErr) || !reflect.DeepEqual(res, want) {
+				rt.Fatalf("%s: %+v, %v; and where each key is written %+v, %v", o.OpName(), res, err, want, wantErr)
+			}
+			return res, err
+		}
+		s, m := &scene{t, now, both, leader}, newLockModel()
+		m.long = true
+		s.must(&catalog.Register, &catalog.RegisterRequest{Node: "n1", Address: "10.0.0.1"})
+		m.nodes["n1"] = map[string]bool{}
+		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
+			m.step(rt, s)
+			m.compare(rt, s)
+			switch rapid.IntRange(0, 9).Draw(rt, "what befalls the server") {
+			case 0:
+				if err := now.Close(); err != nil {
+					rt.Fatal(err)
+				}
+				now = open("now")
+				s.state = now
+			case 1:
+				dir := now.Scratch("copy")
+				p, err := now.Checkpoint(dir)
+				if err == nil {
+					err = now.Replace(dir, p)
+				}
+				if err != nil {
+					rt.Fatal(err)
+				}
+			}
+			sameReads(rt, now, plain)
+		}
+		for range 20 {
+			s.must(&kv.Settle, &op.Empty{})
+		}
+		sameReads(rt, now, plain)
+		v := now.View()
+		defer v.Close()
+		if left, err := kv.Unsettled(v); left || err != nil {
+			rt.Fatal("something is not settled", err)
+		}
+		if got, want := delaysOf(rt, now), delaysOf(rt, plain); got != want {
+			rt.Fatalf("delays %s, want %s", got, want)
+		}
+		readable(rt, now)
+	})
+}
+
+// sameReads compares what two states have of keys: rows, and what views and followers see.
+func sameReads(rt *rapid.T, a, b *storage.State) {
+	read := func(s *storage.State) (out string) {
+		v := s.View()
+		for r, err := range v.Rows() {
+			if err != nil {
+				rt.Fatal(err)
+			}
+			if r.Key[1] == 1 { // the table of keys, and its index
+				out += fmt.Sprintf("%q %x\n", r.Key, r.Value)
+			}
+		}
+		rt.Log(v.Close())
+		for _, prefix := range []string{"", "x", "z/", "z/007"} {
+			v := s.View()
+			keys, err := kv.ListKeys.Query(v, &kv.KeysRequest{Prefix: prefix})
+			if err != nil {
+				rt.Fatal(err)
+			}
+			entry, err := kv.Lookup(v, prefix)
+			out += fmt.Sprintln(prefix, *keys, entry, v.Index(), err)
+			rt.Log(v.Close())
+		}
+		for _, after := range []uint64{0, s.Index() / 2, s.Index() - 1} {
+			v := s.View()
+			for n, err := range kv.Newer(v, "z", "", after) {
+				out += fmt.Sprintln(string(n.Key), n.Index, n.Record, err)
+			}
+			count, err := kv.CountNewer(v, "z", after)
+			out += fmt.Sprintln(count, err)
+			rt.Log(v.Close())
+		}
+		return out
+	}
+	if got, want := read(a), read(b); got != want {
+		rt.Fatalf("keys let go at once:\n%s\nkey by key:\n%s", got, want)
+	}
+}
+
+// delaysOf has the lock-delays of a state.
+func delaysOf(rt *rapid.T, s *storage.State) (out string) {
+	v := s.View()
+	defer v.Close()
+	for r, err := range v.Rows() {
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if r.Key[0] == 'r' && r.Key[1] == 10 {
+			var d kv.Delay
+			if _, err := d.UnmarshalMsg(r.Value[9:]); err != nil {
+				rt.Fatal(err)
+			}
+			out += fmt.Sprintln(d)
+		}
+	}
+	return out
 }
 
 // readable says that a snapshot of the state could be restored: all tables are

@@ -88,6 +88,7 @@ func samples() map[string]msgp.Marshaler {
 		"replication.change": &replication.ChangeRequest{Target: "t", Change: replication.Pause},
 		"kv.copy": &kv.CopyRequest{Target: "t", Rule: 1, Index: 2, Items: []replication.Item{{Key: "k", Flags: 3, Value: []byte("v"), Origin: "dc2", OriginIndex: 4},
 			{Key: "l", Gone: true, Time: 5}, {Key: "m", Own: true}}, Here: "dc1"},
+		"kv.settle":       &op.Empty{},
 		"kv.forget":       &kv.ForgetRequest{Before: 1},
 		"failover.set":    &failover.Rule{Service: "web", Datacenters: []string{"dc2", "nearest"}, CreateIndex: 1, ModifyIndex: 2},
 		"failover.delete": &failover.ServiceRequest{Service: "web"},
@@ -233,15 +234,21 @@ func open(t *testing.T) (*storage.State, applier) {
 // makes are id-1, id-2, …
 func openLed(t *testing.T) (*storage.State, applier, *op.Leader) {
 	t.Helper()
-	ids := 0
-	l := &op.Leader{NewID: func() string { ids++; return fmt.Sprintf("id-%d", ids) }}
 	s, err := storage.OpenState(storage.Options{Dir: "state", FS: vfs.NewMem()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
+	apply, l := lead(t, func() *storage.State { return s }, version.Level)
+	return s, apply, l
+}
+
+// lead is a leader of a group whose servers know a feature level.
+func lead(t *testing.T, current func() *storage.State, level uint16) (applier, *op.Leader) {
+	ids := 0
+	l := &op.Leader{NewID: func() string { ids++; return fmt.Sprintf("id-%d", ids) }}
 	m := New()
-	return s, func(o op.Operation, req msgp.Marshaler) (any, error) {
+	return func(o op.Operation, req msgp.Marshaler) (any, error) {
 		t.Helper()
 		if p, ok := o.(op.Preparable); ok {
 			if err := p.Ready(*l, req); err != nil {
@@ -256,7 +263,8 @@ func openLed(t *testing.T) (*storage.State, applier, *op.Leader) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tx := s.Begin()
+		tx := current().Begin()
+		tx.Reach(level)
 		defer tx.Discard()
 		tx.Next()
 		res, err := m.Apply(tx, b)

@@ -1,8 +1,13 @@
 package state
 
 import (
+	"context"
+	"fmt"
+	"os"
 	"testing"
+	"time"
 
+	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/session"
 	"github.com/legate-project/legate/storage"
@@ -78,5 +83,125 @@ func TestATreeThatIsDeletedTakesItsLocks(t *testing.T) {
 	}
 	if s.entry("elsewhere") != nil {
 		t.Error("a key that it holds did not go with the session")
+	}
+}
+
+// hold has a session hold n keys below "held/".
+func hold(t *testing.T, s *scene, id string, n int) {
+	t.Helper()
+	for i := 0; i < n; {
+		tx := s.state.Begin()
+		for range min(4096, n-i) {
+			tx.Next()
+			r := &kv.ApplyRequest{Verb: kv.Lock, Entry: kv.Entry{Key: fmt.Sprintf("held/%07d", i), Session: id, Value: make([]byte, 100)}, Now: 1}
+			if res, err := kv.ApplyEntry(tx, r); err != nil || !res.OK {
+				t.Fatal(res, err)
+			}
+			i++
+		}
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A session that holds very many keys lets all go at once, in the time that a few keys take.
+// With LEGATE_LONG set it holds 100,000.
+func TestASessionOfManyLocksEnds(t *testing.T) {
+	for _, behavior := range []string{session.Release, session.Delete} {
+		s, keys := newScene(t), 3000
+		if os.Getenv("LEGATE_LONG") != "" {
+			keys = 100_000
+		}
+		id := s.session(behavior)
+		hold(t, s, id, keys)
+		start := time.Now()
+		s.must(&session.Destroy, &session.DestroyRequest{ID: id})
+		ended, longest, commands := time.Since(start), time.Duration(0), 0
+		want := keys
+		if behavior == session.Delete {
+			want = 0
+		}
+		free := func(when string, at uint64) {
+			list, index := read(t, s.state, &kv.List, &kv.ListRequest{Prefix: "held/"})
+			if len(*list) != want || index != at {
+				t.Errorf("%s: %d keys are there at index %d, want %d at %d", when, len(*list), index, want, at)
+			}
+			for _, e := range *list {
+				if e.Session != "" || e.ModifyIndex != index || e.LockIndex != 1 {
+					t.Fatalf("%s: %+v", when, e)
+				}
+			}
+		}
+		at := s.state.Index()
+		free("at once", at)
+		other := s.session("")
+		if s.kv(kv.Lock, "held/0000005", other) {
+			t.Error("a key was locked before the lock-delay was over")
+		}
+		for left := true; left; commands++ {
+			start := time.Now()
+			s.must(&kv.Settle, &op.Empty{})
+			longest = max(longest, time.Since(start))
+			v := s.state.View()
+			left, _ = kv.Unsettled(v)
+			v.Close()
+		}
+		t.Logf("a session (%s) with %d locks ended in %v; its keys were written by %d commands of %v at most", behavior, keys, ended, commands, longest)
+		free("later", at)
+		if s.kv(kv.Lock, "held/0000005", other) {
+			t.Error("a key was locked before the lock-delay was over, after it was written")
+		}
+		s.leader.Clock += 2 * session.DefaultLockDelay
+		if !s.kv(kv.Lock, "held/0000005", other) {
+			t.Error("a key that was let go cannot be locked")
+		}
+	}
+}
+
+// Who waits for a key of a session that ends is woken, and who follows keys is told which,
+// though no row of theirs was written. Writing them later tells nobody anything.
+func TestWhoWaitsForKeysThatAreLetGoIsWoken(t *testing.T) {
+	s := newScene(t)
+	id := s.session(session.Delete)
+	hold(t, s, id, 1000)
+	s.kv(kv.Set, "free", "")
+	_, before := read(t, s.state, &kv.List, &kv.ListRequest{})
+	woken := make(chan error, 2)
+	watch := func(query func(v *storage.View) error) *storage.Watch {
+		w, err := s.state.Watch(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(w.Close)
+		return w
+	}
+	of := func(key string) func(v *storage.View) error {
+		return func(v *storage.View) error { _, err := kv.Lookup(v, key); return err }
+	}
+	one, prefix, free := watch(of("held/0000007")), watch(func(v *storage.View) error {
+		_, err := kv.ListKeys.Query(v, &kv.KeysRequest{Prefix: "held/00009"})
+		return err
+	}), watch(of("free"))
+	followed := s.state.Changes(2000, kv.Below("held/"))
+	defer followed.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	go func() { woken <- s.state.Block(ctx, before, of("held/0000008")) }()
+	s.must(&session.Destroy, &session.DestroyRequest{ID: id})
+	if err := <-woken; err != nil || ctx.Err() != nil {
+		t.Fatal(err, ctx.Err())
+	}
+	if !one.Stale() || !prefix.Stale() || free.Stale() {
+		t.Errorf("who waits for a key was woken: %v, for a prefix: %v, for another key: %v", one.Stale(), prefix.Stale(), free.Stale())
+	}
+	if keys, whole := followed.Take(); len(keys) != 1000 || whole {
+		t.Errorf("who follows was told of %d keys, or of anything: %v", len(keys), whole)
+	}
+	one = watch(of("held/0000007"))
+	s.must(&kv.Settle, &op.Empty{})
+	s.must(&kv.Settle, &op.Empty{})
+	if keys, whole := followed.Take(); one.Stale() || len(keys) > 0 || whole {
+		t.Errorf("keys that nobody changed were told of: %v, %d, %v", one.Stale(), len(keys), whole)
 	}
 }

@@ -17,6 +17,8 @@ type AnyTable interface {
 	// them.
 	derived() []byte
 	derive(primary, body []byte) ([]string, error)
+	// become is a row as readers see it after keys of an index were retired.
+	become(rs *retired, row []byte) ([]byte, error)
 }
 
 // Check finds out whether rows that came from elsewhere are a state that the

@@ -85,13 +85,22 @@ func (t *Table[T, P]) Cut(tx *Txn, prefix []byte) error {
 // More reports whether the table has more than n rows whose keys begin with prefix, those
 // of deleted records that are remembered among them. It reads at most one more.
 func (t *Table[T, P]) More(tx *Txn, prefix []byte, n int) (bool, error) {
+	return tx.more(appendRowKey(nil, t.id, prefix), t.name, n)
+}
+
+// More is Table.More for the rows of the index.
+func (ix *Index[T, P]) More(tx *Txn, prefix []byte, n int) (bool, error) {
+	return tx.more(ix.appendPrefix(nil, prefix), ix.table.name, n)
+}
+
+func (tx *Txn) more(prefix []byte, table string, n int) (bool, error) {
 	rows := 0
-	err := tx.each(appendRowKey(nil, t.id, prefix), func(_, _ []byte) (bool, error) {
+	err := tx.each(prefix, func(_, _ []byte) (bool, error) {
 		rows++
 		return rows <= n, nil
 	})
 	if err != nil {
-		return false, fmt.Errorf("count %x and what follows of table %s: %w", prefix, t.name, err)
+		return false, fmt.Errorf("count the rows from %x on of table %s: %w", prefix, table, err)
 	}
 	return rows > n, nil
 }
@@ -100,6 +109,18 @@ func (t *Table[T, P]) More(tx *Txn, prefix []byte, n int) (bool, error) {
 type cutting struct {
 	known  *cuts    // those that can be seen after the Txn
 	hidden []string // prefixes whose rows on disk are gone; the overlay has what came after
+}
+
+// retiring is what a Txn has retired.
+type retiring struct {
+	known   *retired // what is not settled after the Txn
+	touched []string // rows of records that become something else by it
+}
+
+// follow has a Txn go on from an instance.
+func (tx *Txn) follow(in *instance) {
+	tx.cuts, tx.retiring = cutting{}, retiring{}
+	tx.cuts.known, tx.retiring.known = in.snaps.known()
 }
 
 // within returns the hidden prefix that a key begins with.
@@ -114,11 +135,7 @@ func (c *cutting) within(key []byte) (prefix string, ok bool) {
 
 // cut deletes all rows below a prefix.
 func (tx *Txn) cut(prefix string) {
-	for _, key := range tx.over.keys(prefix) {
-		if e, here := tx.over.entries[key]; here && !e.gone {
-			tx.remove(key)
-		}
-	}
+	tx.erase(prefix)
 	known := tx.cuts.known.Txn()
 	tx.cuts.known.Root().WalkPrefix([]byte(prefix), func(inner []byte, _ uint64) bool {
 		tx.remove(cutKey(string(inner))) // this one is newer
@@ -126,14 +143,22 @@ func (tx *Txn) cut(prefix string) {
 		return false
 	})
 	known.Insert([]byte(prefix), tx.meta.index)
-	hidden := tx.cuts.hidden
-	if _, ok := tx.cuts.within([]byte(prefix)); !ok {
-		hidden = append(slices.Clip(hidden), prefix) // clipped: a rollback goes back to what was
-	}
-	tx.cuts = cutting{known.Commit(), hidden}
+	tx.cuts.known = known.Commit()
 	tomb := newRow(tx.meta.index, flagTombstone, 0)
 	tx.over.set(cutKey(prefix), entry{row: tomb, quiet: true})
 	tx.over.set(tombstoneKey(tx.meta.index, cutKey(prefix)), entry{row: tomb[rowHeader-1:], quiet: true})
+}
+
+// erase removes all rows below a prefix without a trace.
+func (tx *Txn) erase(prefix string) {
+	for _, key := range tx.over.keys(prefix) {
+		if e, here := tx.over.entries[key]; here && !e.gone {
+			tx.remove(key)
+		}
+	}
+	if _, ok := tx.cuts.within([]byte(prefix)); !ok {
+		tx.cuts.hidden = append(slices.Clip(tx.cuts.hidden), prefix) // clipped: a rollback goes back to what was
+	}
 }
 
 // uncut forgets a cut that is collected.
@@ -167,17 +192,17 @@ func (c *cutting) pass(it *pebble.Iterator, ok bool) bool {
 }
 
 // write writes the batch of a Txn to the instance. No view sees what it deletes gone
-// without the cut that says so, nor the other way round.
+// without the cut that says so, nor the other way round; so it is with what is retired.
 func (tx *Txn) write(b *pebble.Batch) error {
 	s := &tx.in.snaps
-	if s.known() == tx.cuts.known {
+	if cuts, retired := s.known(); cuts == tx.cuts.known && retired == tx.retiring.known {
 		return tx.in.Write(b, false)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := tx.in.Write(b, false)
 	if err == nil {
-		s.cuts = tx.cuts.known
+		s.cuts, s.retired = tx.cuts.known, tx.retiring.known
 	}
 	return err
 }

@@ -22,6 +22,11 @@ func levelKey() []byte { return []byte{spaceMeta, 'l'} }
 // Reach says that a command of this feature level is applied.
 func (tx *Txn) Reach(level uint16) { tx.level = max(tx.level, level) }
 
+// Reached is the highest feature level of the commands that were applied, this one
+// included: the same on every server, as it follows from the log. From a level on, all
+// servers that apply the command know that level.
+func (tx *Txn) Reached() uint16 { return max(tx.level, uint16(tx.in.level.Load())) }
+
 // Level is the highest feature level of the commands that were applied, as of the last
 // commit.
 func (s *State) Level() uint16 {

@@ -26,7 +26,7 @@ func newStateMetrics(m *engine.Metrics, s *State) (*stateMetrics, error) {
 		}),
 		waiters: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "legate_storage_waiters", Help: "Blocking queries that wait for a change on this server.",
-		}, func() float64 { return float64(s.watches.count()) }),
+		}, func() float64 { waiting, _ := s.watches.Count(); return float64(waiting) }),
 		wakeups: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "legate_storage_wakeups_total", Help: "Blocking queries woken by a commit.",
 		}),

@@ -118,7 +118,7 @@ func TestChangesBelowAPrefix(t *testing.T) {
 	put(t, s, things, "b/1", "red")
 	put(t, s, things, "a/1", "red")
 	keys, whole := c.Take()
-	if _, ok := keys[Changed{0, "1"}]; !ok || len(keys) != 1 || whole {
+	if _, ok := keys[Changed{Source: 0, Key: "1"}]; !ok || len(keys) != 1 || whole {
 		t.Errorf("took %v, whole %v", keys, whole)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/legate-project/legate/storage/engine"
+	"github.com/legate-project/legate/storage/wake"
 )
 
 // Errors that callers tell apart.
@@ -18,7 +19,7 @@ var (
 	// replaced in the meantime.
 	ErrReplaced = errors.New("storage: the state was replaced")
 	// ErrTooManyWaiters is returned by Block when MaxWaiters queries wait.
-	ErrTooManyWaiters = errors.New("storage: too many blocking queries")
+	ErrTooManyWaiters = wake.ErrTooMany
 )
 
 // DefaultMemory is a cache size that a Raft log and a State do well with, in

@@ -95,7 +95,7 @@ func (s *State) become(in *instance, m *meta) {
 	s.mark.Store(&Position{})
 	old := s.current.Swap(in)
 	s.metrics.replaced.Inc()
-	s.watches.everyone(nil)
+	s.watches.Everyone(nil)
 	old.retired.Store(true)
 	old.release()
 }

@@ -14,12 +14,14 @@ type snapshots struct {
 	mu      sync.Mutex // held to take one, and to let it go after a commit
 	current atomic.Pointer[snapshot]
 	cuts    *cuts // as of the last commit
+	retired *retired
 }
 
 type snapshot struct {
 	*pebble.Snapshot
-	cuts *cuts
-	refs atomic.Int64 // one for being current, one for each view
+	cuts    *cuts
+	retired *retired
+	refs    atomic.Int64 // one for being current, one for each view
 }
 
 // acquire returns a snapshot that holds every commit that has returned.
@@ -32,17 +34,17 @@ func (s *snapshots) acquire(db *pebble.DB) *snapshot {
 	if c := s.current.Load(); c != nil && c.retain() {
 		return c
 	}
-	c := &snapshot{Snapshot: db.NewSnapshot(), cuts: s.cuts}
+	c := &snapshot{Snapshot: db.NewSnapshot(), cuts: s.cuts, retired: s.retired}
 	c.refs.Store(2)
 	s.current.Store(c)
 	return c
 }
 
-// known are the cuts as of the last commit.
-func (s *snapshots) known() *cuts {
+// known are the cuts and the retirements as of the last commit.
+func (s *snapshots) known() (*cuts, *retired) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.cuts
+	return s.cuts, s.retired
 }
 
 // outdate is called after a write and before it is acknowledged. Taking a

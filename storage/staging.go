@@ -162,7 +162,7 @@ func (r Row) check() error {
 }
 
 func (tx *Txn) staging(id string) (progress, error) {
-	row, err := tx.overOrDisk([]byte{spaceStaged})
+	row, err := tx.overOrStored([]byte{spaceStaged})
 	if err != nil {
 		return progress{}, err
 	}
@@ -209,8 +209,8 @@ func (tx *Txn) Adopt(id string, rows, atLeast uint64) error {
 		err = tx.s.drop(tx.in)
 	}
 	tx.in, tx.adopted, tx.unstaged, tx.over = in, true, false, newOverlay()
-	tx.cuts = cutting{known: in.snaps.known()}
-	tx.began = tx.cuts
+	tx.follow(in)
+	tx.began, tx.beganRetiring = tx.cuts, tx.retiring
 	return err
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/atomicfs"
 
 	"github.com/legate-project/legate/storage/engine"
+	"github.com/legate-project/legate/storage/wake"
 )
 
 // Names in the directory of a State: instances, the marker that says which of
@@ -43,7 +44,7 @@ type State struct {
 	fault   *engine.Fault
 	series  *engine.Metrics
 	metrics *stateMetrics
-	watches *watches
+	watches *wake.Register
 
 	writer  sync.Mutex // held by the open Txn, and by what must not meet one
 	marker  *atomicfs.Marker
@@ -62,7 +63,7 @@ func OpenState(opts Options, tables ...AnyTable) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &State{opts: opts, fault: engine.NewFault(opts.Log, opts.OnFatal), watches: newWatches(), tables: tables, derived: derivedIn(tables)}
+	s := &State{opts: opts, fault: engine.NewFault(opts.Log, opts.OnFatal), watches: wake.NewRegister(), tables: tables, derived: derivedIn(tables)}
 	if s.series, err = engine.NewMetrics(opts.Registerer, "state"); err != nil {
 		return nil, err
 	}
@@ -185,8 +186,12 @@ func (s *State) openInstance(name string) (*instance, error) {
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
+	gone, err := readRetired(e.DB, s.tables)
+	if err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
 	in := &instance{Engine: e, state: s, name: name, floor: floor, gone: make(chan struct{})}
-	in.snaps.cuts = known
+	in.snaps.cuts, in.snaps.retired = known, gone
 	in.level.Store(uint32(level))
 	in.refs.Store(1)
 	return in, nil
@@ -316,7 +321,7 @@ func (s *State) Close() error {
 	if in == nil {
 		return nil
 	}
-	s.watches.everyone(ErrClosed)
+	s.watches.Everyone(ErrClosed)
 	s.series.Unregister()
 	in.release()
 	ctx, cancel := context.WithTimeout(context.Background(), engine.StopLimit)

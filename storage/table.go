@@ -23,7 +23,8 @@ type Reader interface {
 	saw(index uint64)
 	touchKey(key []byte)
 	touchPrefix(prefix []byte)
-	scratch() []byte // empty, to build a key in; valid until the next call
+	retired() (*retired, error) // what is not settled: see Retire
+	scratch() []byte            // empty, to build a key in; valid until the next call
 }
 
 var (
@@ -54,6 +55,8 @@ type Index[T any, P Codec[T]] struct {
 	name  string
 	keys  func(*T) [][]byte
 	table *Table[T, P]
+
+	become func(v *T, index uint64, note []byte) (*T, error) // nil: see NewRetiringIndex
 }
 
 // NewTable describes a table. The id is part of every key on disk: it is never
@@ -68,6 +71,9 @@ func NewTable[T any, P Codec[T]](id byte, name string, indexes ...*Index[T, P]) 
 			if other.id == ix.id {
 				panic(fmt.Sprintf("storage: table %s: indexes %s and %s share an id", name, other.name, ix.name))
 			}
+		}
+		if ix.become != nil && len(indexes) > 1 {
+			panic(fmt.Sprintf("storage: index %s is retiring and not the only one of table %s", ix.name, name))
 		}
 		ix.table = t
 	}

@@ -26,7 +26,10 @@ type Txn struct {
 	cuts cutting
 	buf  [keyScratch]byte
 
-	began cutting // what was cut before the current command
+	retiring retiring
+
+	began         cutting // what was cut before the current command
+	beganRetiring retiring
 
 	unstaged bool // what is staged on disk is dropped
 	adopted  bool // in is not the State's instance yet: see Adopt
@@ -43,7 +46,7 @@ func (s *State) Begin() *Txn {
 	} else if err := s.fault.Err(); err != nil {
 		tx.end(err)
 	} else {
-		tx.cuts.known = tx.in.snaps.known()
+		tx.follow(tx.in)
 	}
 	return tx
 }
@@ -70,7 +73,7 @@ func (tx *Txn) abandon(why error) {
 // point that Rollback goes back to.
 func (tx *Txn) Next() uint64 {
 	tx.over.mark()
-	tx.began = tx.cuts
+	tx.began, tx.beganRetiring = tx.cuts, tx.retiring
 	tx.meta.index++
 	return tx.meta.index
 }
@@ -78,7 +81,7 @@ func (tx *Txn) Next() uint64 {
 // Rollback drops what the current command wrote. Its index stays used.
 func (tx *Txn) Rollback() {
 	tx.over.rollback()
-	tx.cuts = tx.began
+	tx.cuts, tx.retiring = tx.began, tx.beganRetiring
 }
 
 // Index returns the index of the current command.
@@ -124,7 +127,7 @@ func (tx *Txn) Commit() error {
 	tx.s.meta.Store(&tx.meta)
 	tx.s.metrics.commit.Observe(time.Since(began).Seconds())
 	tx.s.metrics.rows.Add(float64(len(tx.over.entries)))
-	tx.s.metrics.wakeups.Add(float64(tx.s.watches.committed(tx.over.entries, tx.cuts.hidden, tx.meta.index)))
+	tx.s.metrics.wakeups.Add(float64(tx.s.watches.Committed(tx.told())))
 	return nil
 }
 
@@ -204,6 +207,12 @@ func (tx *Txn) buryAll(keys []string) error {
 func (tx *Txn) remove(key string) { tx.over.set(key, entry{gone: true, quiet: true}) }
 
 func (tx *Txn) get(key []byte) ([]byte, io.Closer, error) {
+	row, closer, err := tx.stored(key)
+	return tx.retiring.known.get(key, row, closer, err)
+}
+
+// stored is get of what is written, not of what it has become since an index key was retired.
+func (tx *Txn) stored(key []byte) ([]byte, io.Closer, error) {
 	if tx.err != nil {
 		return nil, nil, tx.err
 	}
@@ -220,17 +229,29 @@ func (tx *Txn) get(key []byte) ([]byte, io.Closer, error) {
 	return row, closer, err
 }
 
-// each merges the disk with what this Txn wrote, which wins.
-func (tx *Txn) each(prefix []byte, visit func(key, row []byte) (bool, error)) (err error) {
+func (tx *Txn) each(prefix []byte, visit func(key, row []byte) (bool, error)) error {
+	return tx.eachStored(prefix, prefix, func(key, row []byte) (bool, error) {
+		row, err := tx.retiring.known.read(key, row)
+		if err != nil || row == nil {
+			return true, err
+		}
+		return visit(key, row)
+	})
+}
+
+// eachStored merges the disk with what this Txn wrote, which wins, below prefix from a key on.
+func (tx *Txn) eachStored(from, prefix []byte, visit func(key, row []byte) (bool, error)) (err error) {
 	if tx.err != nil {
 		return tx.err
 	}
-	it, err := tx.in.DB.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
+	it, err := tx.in.DB.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: prefixEnd(prefix)})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	own := tx.over.keys(string(prefix))
+	first, _ := slices.BinarySearch(own, string(from))
+	own = own[first:]
 	dropped := tx.unstaged && len(prefix) > 0 && prefix[0] == spaceStaged
 	next := func() bool { return tx.cuts.pass(it, it.Next()) }
 	for onDisk := !dropped && tx.cuts.pass(it, it.First()); onDisk || len(own) > 0; {
@@ -240,7 +261,7 @@ func (tx *Txn) each(prefix []byte, visit func(key, row []byte) (bool, error)) (e
 			if onDisk && string(key) == string(it.Key()) {
 				onDisk = next()
 			}
-			row, err = tx.overOrDisk(key)
+			row, err = tx.overOrStored(key)
 		} else {
 			key = slices.Clone(it.Key())
 			row, err = it.ValueAndErr()
@@ -263,10 +284,10 @@ func (tx *Txn) each(prefix []byte, visit func(key, row []byte) (bool, error)) (e
 	return nil
 }
 
-// overOrDisk reads a key that was in the overlay when the scan began; a
+// overOrStored reads a key that was in the overlay when the scan began; a
 // rollback may have taken it out since.
-func (tx *Txn) overOrDisk(key []byte) ([]byte, error) {
-	row, closer, err := tx.get(key)
+func (tx *Txn) overOrStored(key []byte) ([]byte, error) {
+	row, closer, err := tx.stored(key)
 	if closer == nil {
 		return row, err
 	}
@@ -274,10 +295,12 @@ func (tx *Txn) overOrDisk(key []byte) ([]byte, error) {
 	return row, errors.Join(err, closer.Close())
 }
 
-func (tx *Txn) saw(uint64)         {}
-func (tx *Txn) touchKey([]byte)    {}
-func (tx *Txn) touchPrefix([]byte) {}
-func (tx *Txn) scratch() []byte    { return tx.buf[:0] }
+func (tx *Txn) saw(uint64)                 {}
+func (tx *Txn) touchKey([]byte)            {}
+func (tx *Txn) touchPrefix([]byte)         {}
+func (tx *Txn) retired() (*retired, error) { return tx.retiring.known, tx.err }
+
+func (tx *Txn) scratch() []byte { return tx.buf[:0] }
 
 // CollectTombstones removes tombstones that were written at or below the index
 // upTo, oldest first, at most limit of them, and returns how many. It is part of
@@ -314,7 +337,7 @@ func (tx *Txn) collect(tombstone string) error {
 	index := binary.BigEndian.Uint64([]byte(tombstone[1:9]))
 	key := tombstone[9:]
 	tx.remove(tombstone)
-	row, err := tx.overOrDisk([]byte(key))
+	row, err := tx.overOrStored([]byte(key))
 	if err != nil || len(row) == 0 {
 		return err
 	}

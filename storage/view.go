@@ -5,6 +5,8 @@ import (
 	"io"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/legate-project/legate/storage/wake"
 )
 
 // keyScratch is the room for keys that a reader carries, so that most reads
@@ -19,7 +21,7 @@ type View struct {
 	err   error // why there is no instance
 	snap  *snapshot
 	index uint64
-	rec   *recorder // nil unless Block asked for it
+	rec   *wake.Recorder // nil unless Block asked for it
 	buf   [keyScratch]byte
 }
 
@@ -72,7 +74,7 @@ func (v *View) get(key []byte) ([]byte, io.Closer, error) {
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil, nil
 	}
-	return row, closer, err
+	return snap.retired.get(key, row, closer, err)
 }
 
 func (v *View) each(prefix []byte, visit func(key, row []byte) (bool, error)) error {
@@ -85,7 +87,24 @@ func (v *View) eachFrom(from, prefix []byte, visit func(key, row []byte) (bool, 
 	if err != nil {
 		return err
 	}
-	return eachRow(snap, from, prefix, visit)
+	if snap.retired.Len() == 0 {
+		return eachRow(snap, from, prefix, visit)
+	}
+	return eachRow(snap, from, prefix, func(key, row []byte) (bool, error) {
+		row, err := snap.retired.read(key, row)
+		if err != nil || row == nil {
+			return true, err
+		}
+		return visit(key, row)
+	})
+}
+
+func (v *View) retired() (*retired, error) {
+	snap, err := v.snapshot()
+	if err != nil {
+		return nil, err
+	}
+	return snap.retired, nil
 }
 
 // eachRow visits the rows of a database below prefix from a key on.
@@ -117,7 +136,7 @@ func (v *View) touchKey(key []byte) {
 		})
 	}
 	if v.rec != nil {
-		v.rec.key(key)
+		v.rec.Key(key)
 	}
 }
 
@@ -126,7 +145,7 @@ func (v *View) touchPrefix(prefix []byte) {
 		v.saw(newestCut(snap.cuts, prefix))
 	}
 	if v.rec != nil {
-		v.rec.prefix(prefix)
+		v.rec.Prefix(prefix)
 	}
 }
 

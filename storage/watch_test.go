@@ -11,6 +11,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/legate-project/legate/storage/wake"
 )
 
 // watcher is a query that waits.
@@ -35,11 +37,11 @@ func watch(t *testing.T, s *State, query func(*View) error) *watcher {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	w := &watcher{s: s, cancel: cancel, done: make(chan error, 1)}
-	waiting := s.watches.count()
+	waiting, _ := s.watches.Count()
 	go func() {
 		w.done <- s.Block(ctx, newest, func(v *View) error { w.runs.Add(1); return query(v) })
 	}()
-	eventually(t, "the query waits", func() bool { return s.watches.count() > waiting })
+	eventually(t, "the query waits", func() bool { n, _ := s.watches.Count(); return n > waiting })
 	return w
 }
 
@@ -163,8 +165,8 @@ func TestWatchesAreExact(t *testing.T) {
 					t.Errorf("the query ran %d times", n)
 				}
 			}
-			if n := s.watches.count() + len(s.watches.keys) + s.watches.prefixes.Len(); n != 0 {
-				t.Errorf("%d waiters are still registered", n)
+			if n, watched := s.watches.Count(); n != 0 || watched != 0 {
+				t.Errorf("%d waiters of %d are still registered", n, watched)
 			}
 		})
 	}
@@ -221,7 +223,7 @@ func TestReplaceAndCloseWakeEveryone(t *testing.T) {
 func TestLargeQueriesWaitForTables(t *testing.T) {
 	s := openState(t, vfs.NewMem())
 	many := func(v *View) error {
-		for i := range 2 * maxTouched {
+		for i := range 2 * wake.MaxTouched {
 			if _, err := things.Get(v, fmt.Appendf(nil, "k%06d", i)); err != nil {
 				return err
 			}
@@ -229,14 +231,14 @@ func TestLargeQueriesWaitForTables(t *testing.T) {
 		return nil
 	}
 	w := watch(t, s, many)
-	if n := len(s.watches.keys) + s.watches.prefixes.Len(); n > maxTouched {
+	if _, n := s.watches.Count(); n > wake.MaxTouched {
 		t.Errorf("it waits for %d keys and prefixes", n)
 	}
 	put(t, s, plain, "k000001", "")
 	if testutil.ToFloat64(s.metrics.wakeups) != 0 {
 		t.Error("another table woke it")
 	}
-	put(t, s, things, fmt.Sprintf("k%06d", 2*maxTouched-1), "")
+	put(t, s, things, fmt.Sprintf("k%06d", 2*wake.MaxTouched-1), "")
 	w.returned(t)
 }
 
@@ -297,12 +299,12 @@ func BenchmarkCommitWithWaiters(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			s := openState(b, vfs.NewMem())
 			for i := range n {
-				rec := newRecorder()
-				rec.key(appendRowKey(nil, plain.id, fmt.Appendf(nil, "w%d", i)))
+				rec := wake.NewRecorder(coarsen)
+				rec.Key(appendRowKey(nil, plain.id, fmt.Appendf(nil, "w%d", i)))
 				if i%2 == 1 {
-					rec.prefix(appendRowKey(nil, plain.id, fmt.Appendf(nil, "w%d/", i)))
+					rec.Prefix(appendRowKey(nil, plain.id, fmt.Appendf(nil, "w%d/", i)))
 				}
-				if _, err := s.watches.register(&waiter{wake: make(chan struct{}, 1)}, rec); err != nil {
+				if _, err := s.watches.Register(wake.NewWaiter(false), rec); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -220,7 +220,7 @@ func (d *Duties) beginReign() {
 	d.log.Info("this server leads the datacenter")
 	tasks := map[string]func(context.Context){
 		"reconcile": d.reconcileLoop, "coordinates": d.coordinateLoop, "tombstones": d.tombstoneLoop,
-		"sessions": func(ctx context.Context) { d.sessionLoop(ctx, r) }, "tokens": d.tokenLoop,
+		"sessions": func(ctx context.Context) { d.sessionLoop(ctx, r) }, "tokens": d.tokenLoop, "locks": d.lockLoop,
 	}
 	maps.Copy(tasks, d.cfg.Tasks)
 	for name, task := range tasks {

@@ -14,9 +14,10 @@ import (
 
 // Periods of the leader's care for sessions.
 const (
-	sessionTick = 250 * time.Millisecond // how late a TTL may be noticed
-	sessionScan = time.Second            // how often new sessions are looked for, while there are any
-	passPeriod  = 5 * time.Second        // how often lock-delays that are over are forgotten, and the axis is noted
+	settlePeriod = time.Second            // how late keys begin to be written that a session has let go
+	sessionTick  = 250 * time.Millisecond // how late a TTL may be noticed
+	sessionScan  = time.Second            // how often new sessions are looked for, while there are any
+	passPeriod   = 5 * time.Second        // how often lock-delays that are over are forgotten, and the axis is noted
 	// sessionGap is how long this process may have stood still before it gives
 	// every session its whole time again: nobody could renew meanwhile.
 	sessionGap = 2 * time.Second
@@ -147,6 +148,29 @@ func (d *Duties) passDelays(ctx context.Context) {
 		}
 		// More than one command forgets may be over.
 		if err != nil || next == nil || next.Until > clock {
+			return
+		}
+	}
+}
+
+// lockLoop is a loop of its own, so that nothing waits for many keys.
+func (d *Duties) lockLoop(ctx context.Context) {
+	every(ctx, settlePeriod, func() { d.settleLocks(ctx) })
+}
+
+// settleLocks writes the keys that sessions of many keys have let go. Others write in
+// between: each command takes some keys, and waits for the one before.
+func (d *Duties) settleLocks(ctx context.Context) {
+	for ctx.Err() == nil {
+		v := d.cfg.State.View()
+		left, err := kv.Unsettled(v)
+		if err = errors.Join(err, v.Close()); err == nil && left {
+			_, _, err = kv.Settle.Call(ctx, d.Self(), op.Header{}, &op.Empty{})
+		}
+		if err != nil && ctx.Err() == nil {
+			d.log.Warn("write the keys that sessions have let go", "error", err)
+		}
+		if err != nil || !left {
 			return
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/server/servertest"
 	"github.com/legate-project/legate/state/acl/rules"
@@ -241,5 +242,49 @@ func TestDelaysThatAreOverAreForgotten(t *testing.T) {
 	h.passDelays(t.Context())
 	if h.cfg.State.Index() != before {
 		t.Error("the leader notes the time though nothing depends on it")
+	}
+}
+
+// What a session of many keys has let go at once is written by the leader, some keys with
+// each command.
+func TestTheLeaderWritesTheKeysThatWereLetGo(t *testing.T) {
+	h := newHarness(t, nil)
+	h.start(t)
+	tx := h.cfg.State.Begin()
+	tx.Reach(version.Level)
+	tx.Next()
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	id := h.newSession(t, session.Session{LockDelay: time.Hour})
+	for i := range 500 {
+		if !h.lock(t, fmt.Sprint("k", i), id) {
+			t.Fatal("the key cannot be locked")
+		}
+	}
+	if _, _, err := session.Destroy.Call(t.Context(), h, op.Header{}, &session.DestroyRequest{ID: id}); err != nil {
+		t.Fatal(err)
+	}
+	unsettled := func() bool {
+		v := h.cfg.State.View()
+		defer v.Close()
+		left, err := kv.Unsettled(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return left
+	}
+	if !unsettled() {
+		t.Fatal("the keys were written at once")
+	}
+	before := h.cfg.State.Index()
+	h.settleLocks(t.Context())
+	if commands := h.cfg.State.Index() - before; unsettled() || commands < 2 {
+		t.Errorf("%d commands wrote the keys, and something is left: %v", commands, unsettled())
+	}
+	before = h.cfg.State.Index()
+	h.settleLocks(t.Context())
+	if h.cfg.State.Index() != before {
+		t.Error("the leader writes though nothing is left")
 	}
 }

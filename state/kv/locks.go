@@ -2,6 +2,7 @@ package kv
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -32,16 +33,31 @@ type PassRequest struct {
 // that much at most.
 var Pass = op.Internal[PassRequest, op.Empty]{Name: "kv.pass"}
 
-// maxPassed is how many delays one command forgets.
-const maxPassed = 1024
+// Settle goes on with letting go what sessions held that have ended: what reads as let go
+// already is written so, maxSettled keys with each command. A leader commits it as long as Unsettled says so.
+var Settle = op.Internal[op.Empty, op.Empty]{Name: "kv.settle"}
+
+const (
+	maxPassed = 1024 // how many delays one command forgets
+	// maxReleased is how many keys the end of a session lets go one by one: each costs some
+	// 10 µs. More are let go at once, by one row.
+	maxReleased = 128
+	maxSettled  = 128
+)
+
+// Ending is what became of the keys that a session held.
+type Ending struct {
+	Until  time.Duration `msg:"u,omitempty"` // that of the delay of each key; 0 for none
+	Delete bool          `msg:"x,omitempty"`
+}
 
 var (
-	bySession = storage.NewIndex(1, "kv-session", func(e *Entry) [][]byte {
+	bySession = storage.NewRetiringIndex(1, "kv-session", func(e *Entry) [][]byte {
 		if e.Session == "" {
 			return nil
 		}
 		return [][]byte{storage.Key(e.Session)}
-	})
+	}, letGo)
 	byUntil = storage.NewIndex(1, "delay-until", func(d *Delay) [][]byte {
 		return [][]byte{binary.BigEndian.AppendUint64(nil, uint64(d.Until))}
 	})
@@ -62,13 +78,13 @@ func lock(tx *storage.Txn, r *ApplyRequest, old, row *Entry) (bool, error) {
 	if old != nil && old.Session != "" {
 		return old.Session == s.ID, nil
 	}
-	d, err := delays.Get(tx, []byte(r.Entry.Key))
+	until, delayed, err := delayOf(tx, []byte(r.Entry.Key))
 	if err != nil {
 		return false, err
 	}
-	if d != nil {
+	if delayed {
 		now, err := session.Advance(tx, r.Clock)
-		if err != nil || now < d.Until {
+		if err != nil || now < until {
 			return false, err
 		}
 	}
@@ -82,39 +98,141 @@ func holds(e *Entry, session string) bool {
 	return e.Session != "" && strings.EqualFold(e.Session, session)
 }
 
+// delayOf is until when a delay keeps a key from being locked.
+func delayOf(tx *storage.Txn, key []byte) (until time.Duration, delayed bool, err error) {
+	d, err := delays.Get(tx, key)
+	if err != nil {
+		return 0, false, err
+	}
+	if d != nil {
+		until, delayed = d.Until, true
+	}
+	notes, err := bySession.Unsettled(tx, key)
+	if err != nil {
+		return 0, false, err
+	}
+	for _, note := range notes {
+		e, err := decodeEnding(note)
+		if err != nil {
+			return 0, false, err
+		}
+		until, delayed = max(until, e.Until), delayed || e.Until > 0
+	}
+	return until, delayed, nil
+}
+
 // ReleaseAll unlocks or deletes what a session holds that has just ended, and
-// lets nobody lock it for the session's lock-delay from now on. Its work is
-// proportional to the keys that the session holds.
+// lets nobody lock it for the session's lock-delay from now on. Up to maxReleased keys it writes
+// one by one. Above, it notes that they are let go, so that the command does not hold up
+// those behind it; Settle writes the keys.
 func ReleaseAll(tx *storage.Txn, s *session.Session, now time.Duration) error {
-	for e, err := range bySession.Scan(tx, storage.Key(s.ID)) {
+	rules, err := replication.All(tx)
+	if err != nil {
+		return err
+	}
+	end := Ending{Delete: s.Behavior == session.Delete}
+	if s.LockDelay != 0 {
+		end.Until = after(now, s.LockDelay)
+	}
+	held := storage.Key(s.ID)
+	many, err := bySession.More(tx, held, maxReleased)
+	if err != nil {
+		return err
+	}
+	// Builds of level 1 know keys one by one. What rules say of a key that is deleted
+	// depends on the key.
+	if many && tx.Reached() >= settleLevel && (len(rules) == 0 || !end.Delete) {
+		note, err := end.MarshalMsg(nil)
 		if err != nil {
 			return err
 		}
-		key := []byte(e.Key)
-		rule, err := replication.Covering(tx, e.Key)
+		return bySession.Retire(tx, held, note)
+	}
+	for e, err := range bySession.Scan(tx, held) {
+		if err == nil {
+			err = release(tx, e, end, replication.CoveringOf(rules, e.Key))
+		}
+		if err == nil {
+			err = delay(tx, []byte(e.Key), end)
+		}
 		if err != nil {
-			return err
-		}
-		// A mirror has a lock if it was made where the same key was locked already.
-		if s.Behavior == session.Delete && (rule == nil || rule.Mode != replication.Mirror) {
-			if err := remove(tx, rule, e, 0); err != nil {
-				return err
-			}
-		} else {
-			free := *e
-			free.Session, free.ModifyIndex = "", tx.Index()
-			if err := entries.Replace(tx, key, e, &free); err != nil {
-				return err
-			}
-		}
-		if s.LockDelay == 0 {
-			continue
-		}
-		if err := delays.Put(tx, key, &Delay{Key: e.Key, Until: after(now, s.LockDelay)}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// settleLevel is the feature level of Settle.
+const settleLevel = 2
+
+// release unlocks or deletes a key.
+func release(tx *storage.Txn, e *Entry, end Ending, rule *replication.Rule) error {
+	// A mirror has a lock if it was made where the same key was locked already.
+	if end.Delete && (rule == nil || rule.Mode != replication.Mirror) {
+		return remove(tx, rule, e, 0)
+	}
+	return entries.Replace(tx, []byte(e.Key), e, free(e, tx.Index()))
+}
+
+// free is a key that is unlocked at an index.
+func free(e *Entry, index uint64) *Entry {
+	f := *e
+	f.Session, f.ModifyIndex = "", index
+	return &f
+}
+
+// letGo is what a key becomes whose session has ended.
+func letGo(e *Entry, index uint64, note []byte) (*Entry, error) {
+	end, err := decodeEnding(note)
+	if err != nil || end.Delete {
+		return nil, err
+	}
+	return free(e, index), nil
+}
+
+// delay keeps a key from being locked.
+func delay(tx *storage.Txn, key []byte, end Ending) error {
+	if end.Until == 0 {
+		return nil
+	}
+	return delays.Put(tx, key, &Delay{Key: string(key), Until: end.Until})
+}
+
+// settleDelay is delay for later: if another session had the key meanwhile, its delay is
+// longer, because it got the key when this one was over.
+func settleDelay(tx *storage.Txn, key, note []byte) error {
+	end, err := decodeEnding(note)
+	if err != nil || end.Until == 0 {
+		return err
+	}
+	old, err := delays.Get(tx, key)
+	if err != nil || old != nil && old.Until >= end.Until {
+		return err
+	}
+	return delays.Replace(tx, key, old, &Delay{Key: string(key), Until: end.Until})
+}
+
+func decodeEnding(note []byte) (e Ending, err error) {
+	if _, err := e.UnmarshalMsg(note); err != nil {
+		return e, fmt.Errorf("%w: what became of the keys of a session: %w", storage.ErrCorrupt, err)
+	}
+	return e, nil
+}
+
+// ApplySettle carries out Settle on the state.
+func ApplySettle(tx *storage.Txn, _ *op.Empty) (*op.Empty, error) {
+	list, err := bySession.Retired(tx)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	_, err = bySession.Settle(tx, list[0].Key, maxSettled, func(key, note []byte) error { return settleDelay(tx, key, note) })
+	return nil, err
+}
+
+// Unsettled says whether there is anything for Settle to do.
+func Unsettled(r storage.Reader) (bool, error) {
+	list, err := bySession.Retired(r)
+	return len(list) > 0, err
 }
 
 // after is the end of a delay, at most that of the axis of time.
@@ -127,16 +245,37 @@ func after(now, delay time.Duration) time.Duration {
 
 // NextDelay returns the delay that is over first, nil if none is remembered.
 func NextDelay(r storage.Reader) (*Delay, error) {
+	var next *Delay
 	for d, err := range byUntil.Scan(r, nil) {
-		return d, err
+		if err != nil {
+			return nil, err
+		}
+		next = d
+		break
 	}
-	return nil, nil
+	list, err := bySession.Retired(r)
+	if err != nil {
+		return nil, err
+	}
+	for _, of := range list {
+		end, err := decodeEnding(of.Note)
+		if err != nil {
+			return nil, err
+		}
+		if end.Until > 0 && (next == nil || end.Until < next.Until) {
+			next = &Delay{Until: end.Until}
+		}
+	}
+	return next, nil
 }
 
 // ApplyPass carries out Pass on the state.
 func ApplyPass(tx *storage.Txn, r *PassRequest) (*op.Empty, error) {
 	now, err := session.Advance(tx, r.Clock)
 	if err != nil {
+		return nil, err
+	}
+	if err := passEndings(tx, now); err != nil {
 		return nil, err
 	}
 	passed := 0
@@ -153,6 +292,30 @@ func ApplyPass(tx *storage.Txn, r *PassRequest) (*op.Empty, error) {
 		passed++
 	}
 	return nil, nil
+}
+
+// passEndings forgets delays that are over of keys that are not settled.
+func passEndings(tx *storage.Txn, now time.Duration) error {
+	list, err := bySession.Retired(tx)
+	if err != nil {
+		return err
+	}
+	for _, of := range list {
+		end, err := decodeEnding(of.Note)
+		if err != nil {
+			return err
+		}
+		if end.Until == 0 || end.Until > now {
+			continue
+		}
+		end.Until = 0
+		note, err := end.MarshalMsg(nil)
+		if err != nil {
+			return err
+		}
+		bySession.Renote(tx, of.Key, note)
+	}
+	return nil
 }
 
 // Rows returns the rows of an entry with the indexes that it has: what a state

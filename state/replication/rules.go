@@ -120,15 +120,17 @@ func Advance(tx *storage.Txn, target string, p *Progress) error {
 // Covering returns the rule that copies to a key; nil if there is none.
 func Covering(r storage.Reader, key string) (*Rule, error) {
 	all, err := All(r)
-	if err != nil {
-		return nil, err
-	}
+	return CoveringOf(all, key), err
+}
+
+// CoveringOf is Covering for who has read all rules.
+func CoveringOf(all []Rule, key string) *Rule {
 	for i := range all {
 		if strings.HasPrefix(key, all[i].Target) {
-			return &all[i], nil
+			return &all[i]
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // Guard is Covering, and refuses the write of a key that a mirror has.
