@@ -324,8 +324,9 @@ func TestKeysLetGoAtOnceReadAsIfTheyWereWritten(t *testing.T) {
 		}
 		now, plain := open("now"), open("plain")
 		defer func() { rt.Log(now.Close(), plain.Close()) }()
-		apply, leader := lead(t, func() *storage.State { return now }, version.Level)
-		twin, other := lead(t, func() *storage.State { return plain }, 1)
+		var commands [][]byte
+		apply, leader := lead(t, func() *storage.State { return now }, version.Level, func(c []byte) { commands = append(commands, c) })
+		twin, other := lead(t, func() *storage.State { return plain }, 1, func([]byte) {})
 		both := func(o op.Operation, req msgp.Marshaler) (any, error) {
 			other.Clock = leader.Clock
 			res, err := apply(o, req)
@@ -361,6 +362,10 @@ func TestKeysLetGoAtOnceReadAsIfTheyWereWritten(t *testing.T) {
 			}
 			sameReads(rt, now, plain)
 		}
+		batched := open("batched")
+		inBatches(rt, batched, commands)
+		sameReads(rt, batched, plain)
+		rt.Log(batched.Close())
 		for range 20 {
 			s.must(&kv.Settle, &op.Empty{})
 		}
@@ -375,6 +380,26 @@ func TestKeysLetGoAtOnceReadAsIfTheyWereWritten(t *testing.T) {
 		}
 		readable(rt, now)
 	})
+}
+
+// inBatches applies commands as servers do: many with each commit.
+func inBatches(rt *rapid.T, s *storage.State, commands [][]byte) {
+	m := New()
+	for len(commands) > 0 {
+		tx := s.Begin()
+		n := min(len(commands), rapid.IntRange(1, 400).Draw(rt, "commands of a batch"))
+		for _, c := range commands[:n] {
+			tx.Reach(version.Level)
+			tx.Next()
+			if _, err := m.Apply(tx, c); err != nil {
+				tx.Rollback()
+			}
+		}
+		commands = commands[n:]
+		if err := tx.Commit(); err != nil {
+			rt.Fatal(err)
+		}
+	}
 }
 
 // sameReads compares what two states have of keys: rows, and what views and followers see.

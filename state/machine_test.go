@@ -239,12 +239,12 @@ func openLed(t *testing.T) (*storage.State, applier, *op.Leader) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	apply, l := lead(t, func() *storage.State { return s }, version.Level)
+	apply, l := lead(t, func() *storage.State { return s }, version.Level, func([]byte) {})
 	return s, apply, l
 }
 
 // lead is a leader of a group whose servers know a feature level.
-func lead(t *testing.T, current func() *storage.State, level uint16) (applier, *op.Leader) {
+func lead(t *testing.T, current func() *storage.State, level uint16, applied func(command []byte)) (applier, *op.Leader) {
 	ids := 0
 	l := &op.Leader{NewID: func() string { ids++; return fmt.Sprintf("id-%d", ids) }}
 	m := New()
@@ -263,6 +263,7 @@ func lead(t *testing.T, current func() *storage.State, level uint16) (applier, *
 		if err != nil {
 			t.Fatal(err)
 		}
+		applied(b)
 		tx := current().Begin()
 		tx.Reach(level)
 		defer tx.Discard()

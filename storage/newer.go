@@ -93,7 +93,13 @@ func (in *instance) noteCollected(index uint64) error {
 	return in.Write(b, false)
 }
 
-// collected notes that a tombstone of this index is being collected.
-func (tx *Txn) collected(index uint64) {
+// collected notes that a tombstone of this index is being collected. Newer ones may have
+// been before: what is settled late leaves tombstones of the index at which it was retired.
+func (tx *Txn) collected(index uint64) error {
+	row, err := tx.overOrStored(collectedKey())
+	if err != nil || len(row) == 8 && binary.BigEndian.Uint64(row) >= index {
+		return err
+	}
 	tx.over.set(string(collectedKey()), entry{row: binary.BigEndian.AppendUint64(nil, index), quiet: true})
+	return nil
 }

@@ -289,6 +289,7 @@ func (tx *Txn) commitAdopted(b *pebble.Batch) error {
 	if err := s.moveMarker(tx.in.name); err != nil {
 		return err
 	}
+	tx.in.snaps.cuts, tx.in.snaps.retired = tx.cuts.known, tx.retiring.known // nobody reads it yet
 	s.become(tx.in, &tx.meta)
 	return nil
 }

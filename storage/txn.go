@@ -327,9 +327,9 @@ func (tx *Txn) CollectTombstones(upTo uint64, limit int) (int, error) {
 		}
 	}
 	if n := len(found); n > 0 {
-		tx.collected(binary.BigEndian.Uint64([]byte(found[n-1][1:9])))
+		err = tx.collected(binary.BigEndian.Uint64([]byte(found[n-1][1:9])))
 	}
-	return len(found), nil
+	return len(found), err
 }
 
 // collect removes one tombstone, unless its row was written again since.
