@@ -8,7 +8,9 @@ package announce
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,6 +27,9 @@ const (
 	// atOnce bounds how many datacenters are told at a time, maxTold how many are.
 	atOnce  = 32
 	maxTold = 256
+	// maxNamed bounds how many an error names, maxReason the characters of what each said.
+	maxNamed  = 16
+	maxReason = 200
 )
 
 // Config says where events are fired.
@@ -76,9 +81,29 @@ func (a *Announcer) announce(ctx context.Context, h op.Header, r *events.Announc
 	}
 	_ = g.Wait() // each says in its row what went wrong
 	if !slices.Contains(failed, nil) {
-		return nil, failed[0]
+		return nil, nobody(datacenters, failed)
 	}
 	return out, nil
+}
+
+// nobody is the error where none could be told: that of the first, whose code counts, with
+// what the others said.
+func nobody(datacenters []string, failed []error) error {
+	if len(failed) == 1 {
+		return failed[0]
+	}
+	var all strings.Builder
+	for i, err := range failed {
+		if i == maxNamed {
+			fmt.Fprintf(&all, "; and %d more", len(failed)-i)
+			break
+		}
+		if i > 0 {
+			all.WriteString("; ")
+		}
+		fmt.Fprintf(&all, "%s: %.*s", datacenters[i], maxReason, err)
+	}
+	return &op.Error{Code: op.CodeOf(failed[0]), Text: "no datacenter was told: " + all.String()}
 }
 
 // named are the datacenters that are meant.

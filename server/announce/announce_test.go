@@ -2,6 +2,7 @@ package announce
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -114,7 +115,8 @@ func TestWhatIsNotAnnounced(t *testing.T) {
 	}
 	denied := func(context.Context, int) error { return op.Errorf(op.CodeDenied, "Permission denied") }
 	f.says = map[string]func(context.Context, int) error{"": denied, "dc2": denied, "dc3": denied}
-	if _, err := announced(t, f, op.All); op.CodeOf(err) != op.CodeDenied {
+	f.says["dc3"] = func(context.Context, int) error { return op.Errorf(op.CodeUnreachableDatacenter, "No path to datacenter") }
+	if _, err := announced(t, f, op.All); op.CodeOf(err) != op.CodeDenied || err.Error() != "no datacenter was told: dc1: Permission denied; dc2: Permission denied; dc3: No path to datacenter" {
 		t.Errorf("told nobody: %v", err)
 	}
 	if n := len(f.heard["dc2"]); n != 1 {
@@ -123,5 +125,22 @@ func TestWhatIsNotAnnounced(t *testing.T) {
 	a := New(Config{Datacenter: "dc1", Others: func() []string { return nil }, Caller: f})
 	if _, err := a.Handler().Answer(t.Context(), op.Header{}, &events.Announcement{Event: events.Event{Name: events.RemoteExec}, Datacenters: op.All}); op.CodeOf(err) != op.CodeInvalid {
 		t.Errorf("remote execution: %v", err)
+	}
+}
+
+// However many could not be told, the error has an end.
+func TestTheErrorOfNobodyIsBounded(t *testing.T) {
+	var names []string
+	var failed []error
+	for i := range maxTold {
+		names = append(names, fmt.Sprint("dc", i))
+		failed = append(failed, op.Errorf(op.CodeInvalid, "%s", strings.Repeat("no ", 1000)))
+	}
+	text := nobody(names, failed).Error()
+	if !strings.HasSuffix(text, "; and 240 more") || !strings.Contains(text, "dc15: ") || strings.Contains(text, "dc16: ") || len(text) > maxNamed*(maxReason+20) {
+		t.Errorf("%d bytes: %s", len(text), text)
+	}
+	if err := nobody(names[:1], failed[:1]); err != failed[0] {
+		t.Error(err)
 	}
 }
