@@ -131,7 +131,7 @@ func restoreFinish(tx *storage.Txn, r *RestoreFinishRequest) (*RestoreFinishResu
 	if err := tx.Adopt(r.ID, r.Rows, r.Index); err != nil {
 		return nil, staging(err)
 	}
-	return &RestoreFinishResult{Index: tx.Index()}, nil
+	return &RestoreFinishResult{Index: tx.Index()}, replication.Renew(tx)
 }
 
 func restoreAbort(tx *storage.Txn, r *RestoreBeginRequest) (*op.Empty, error) {

@@ -388,3 +388,110 @@ func TestHowLongReplicationTakes(t *testing.T) {
 		t.Error("it takes longer than is promised")
 	}
 }
+
+// The rule that would close a ring of mirrors is refused, whatever is in the way, and no key goes.
+func TestARingOfMirrorsIsNotClosed(t *testing.T) {
+	t.Parallel()
+	c := start(t, testcluster.Spec{Datacenters: 3, Servers: 3, RTT: 20 * time.Millisecond})
+	ctx := t.Context()
+	if err := c.WaitFederated(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		if err := writeKey(ctx, c, "dc1", kv.Set, fmt.Sprintf("a/%d", i), "v"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replicate(t, c, "dc2", "dc1", "a/", "a/")
+	replicate(t, c, "dc3", "dc2", "a/", "a/")
+	eventually(t, "the chain has them", 20*time.Second, func(ctx context.Context) error { return sameKeys(ctx, c, "dc1", "a/", "dc3", "a/") })
+	closes := func(ctx context.Context) error {
+		_, _, err := rules.Create.Call(ctx, at(c, "dc1"), op.Header{}, &rules.CreateRequest{Datacenter: "dc3", Prefix: "a/", Target: "a/", Force: true})
+		if err == nil {
+			t.Fatal("a ring is closed")
+		}
+		if op.CodeOf(err) != op.CodeConflict || !strings.Contains(err.Error(), `"a/" in dc1 would be copied from "a/" in dc3, from "a/" in dc2, from "a/" in dc1, which is a ring`) {
+			return err
+		}
+		return nil
+	}
+	eventually(t, "the ring is named", 10*time.Second, closes)
+	if err := c.Cut("dc2"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is not known where the keys are from", 20*time.Second, func(ctx context.Context) error {
+		if err := closes(ctx); err == nil || !strings.Contains(err.Error(), `datacenter dc2 was asked where it has "a/" from`) {
+			return fmt.Errorf("it is: %w", err)
+		}
+		return nil
+	})
+	for _, dc := range []string{"dc1", "dc3"} {
+		if got, err := below(ctx, c, dc, "", "a/"); err != nil || len(got) != 20 {
+			t.Errorf("%s has %d keys: %v", dc, len(got), err)
+		}
+	}
+}
+
+// A tree of many keys that is deleted at once, by a range tombstone, goes from a mirror as well: at
+// once, or after a cut, and nothing that stays is copied again.
+func TestAMirrorLosesATreeThatIsCut(t *testing.T) {
+	t.Parallel()
+	const tree, rest = 5_000, 2_000
+	c := start(t, testcluster.Spec{Datacenters: 2, Servers: 1, RTT: 20 * time.Millisecond})
+	ctx := t.Context()
+	if err := c.WaitFederated(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, prefix := range []string{"config/first/", "config/second/"} {
+		fillKeys(t, c, "dc1", prefix, 0, tree, 'a')
+	}
+	fillKeys(t, c, "dc1", "config/rest/", 0, rest, 'a')
+	replicate(t, c, "dc2", "dc1", "config/", "config/")
+	eventually(t, "the first copy", time.Minute, func(ctx context.Context) error { return follows(ctx, c, "dc2") })
+	last, err := standing(ctx, c, "dc2")
+	if err != nil || last.Written != 2*tree+rest {
+		t.Fatalf("%+v, %v", last, err)
+	}
+	gone := func(prefix string, left int, remove func()) {
+		t.Helper()
+		began := time.Now()
+		remove()
+		eventually(t, prefix+" is gone", 30*time.Second, func(ctx context.Context) error {
+			got, err := below(ctx, c, "dc2", "", "config/")
+			if err == nil && len(got) != left {
+				err = fmt.Errorf("%d keys are there, want %d", len(got), left)
+			}
+			return err
+		})
+		took := time.Since(began)
+		eventually(t, "it follows", 20*time.Second, func(ctx context.Context) error { return follows(ctx, c, "dc2") })
+		if err := sameKeys(ctx, c, "dc1", "config/", "dc2", "config/"); err != nil {
+			t.Error(err)
+		}
+		s, err := standing(ctx, c, "dc2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%d keys gone after %s; %d bytes came, %d comparisons", s.Deleted-last.Deleted, took.Round(time.Millisecond), s.Bytes-last.Bytes, s.Comparisons-last.Comparisons)
+		if s.Deleted-last.Deleted != tree || s.Written != last.Written || s.Bytes-last.Bytes > 100*512 {
+			t.Errorf("%d deleted, %d written, %d bytes came", s.Deleted-last.Deleted, s.Written-last.Written, s.Bytes-last.Bytes)
+		}
+		last = s
+	}
+	cut := func(prefix string) {
+		t.Helper()
+		if err := writeKey(ctx, c, "dc1", kv.DeleteTree, prefix, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone("config/first/", tree+rest, func() { cut("config/first/") })
+	if err := c.Cut("dc1"); err != nil {
+		t.Fatal(err)
+	}
+	cut("config/second/")
+	gone("config/second/", rest, func() {
+		if err := c.Heal("dc1"); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

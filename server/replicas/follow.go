@@ -123,6 +123,9 @@ func (f *follower) failed(err error) {
 
 // once follows until something is wrong with that.
 func (f *follower) once(ctx context.Context) error {
+	if err := f.outOfRings(ctx); err != nil {
+		return err
+	}
 	req, err := f.plan(ctx)
 	if err != nil {
 		return err
@@ -197,10 +200,15 @@ func (f *follower) count(change func(*replication.Status)) {
 
 // subscribe follows the source.
 func (f *follower) subscribe(ctx context.Context, req *replication.FollowRequest, take func(*replication.Told) error) error {
+	return f.r.subscribe(ctx, f.rule.Datacenter, req, take)
+}
+
+// subscribe follows a datacenter.
+func (r *Replicas) subscribe(ctx context.Context, datacenter string, req *replication.FollowRequest, take func(*replication.Told) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	h := op.Header{Datacenter: f.rule.Datacenter, Consistency: op.Cached, MinIndex: 1} // a server that gossip has lost is worth a try
-	return f.r.links.Follow.Subscribe(ctx, op.NewCall(&replication.Follow, h, req), func(r *op.Reply) error {
+	h := op.Header{Datacenter: datacenter, Consistency: op.Cached, MinIndex: 1} // a server that gossip has lost is worth a try
+	return r.links.Follow.Subscribe(ctx, op.NewCall(&replication.Follow, h, req), func(r *op.Reply) error {
 		result, err := r.Result(&replication.Follow)
 		if err != nil {
 			return err

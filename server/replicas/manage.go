@@ -103,6 +103,9 @@ func (r *Replicas) create(ctx context.Context, h op.Header, req *replication.Cre
 	if _, err := probe.ask(ctx, []replication.Range{{From: "", To: ""}}, 0); err != nil {
 		return nil, named(err, "datacenter %s does not tell its keys", rule.Datacenter)
 	}
+	if err := probe.trace(ctx); err != nil {
+		return nil, err
+	}
 	made, _, err := replication.Set.Call(ctx, r.cfg.Self(), op.Header{}, &replication.SetRequest{Rule: rule})
 	return made, err
 }

@@ -101,15 +101,12 @@ func (r *Replicas) Run(ctx context.Context) {
 	if r.links.Follow == nil {
 		return
 	}
-	defer r.align(nil, false)
+	defer r.align(nil)
 	forget := time.NewTicker(forgetEvery)
 	defer forget.Stop()
-	var replaced uint64 // the command that replaced the whole state last
-	for first := true; ctx.Err() == nil; first = false {
+	for ctx.Err() == nil {
 		var rules []replication.Rule
-		was := replaced
 		watch, err := r.cfg.State.Watch(func(v *storage.View) (err error) {
-			replaced = v.Index() // nothing was read yet
 			rules, err = replication.All(v)
 			return err
 		})
@@ -117,11 +114,7 @@ func (r *Replicas) Run(ctx context.Context) {
 			<-ctx.Done()
 			return
 		}
-		restored := !first && replaced != was
-		if restored { // what was told and written before says nothing of what is here now
-			r.align(nil, false)
-		}
-		r.align(rules, restored)
+		r.align(rules)
 		select {
 		case <-watch.Changed():
 		case now := <-forget.C:
@@ -152,9 +145,8 @@ func (r *Replicas) forget(ctx context.Context, than time.Time) error {
 	return ctx.Err()
 }
 
-// align ends and begins followers so that they are those of the rules. Those that begin
-// compare everything first if they are told to.
-func (r *Replicas) align(rules []replication.Rule, compare bool) {
+// align ends and begins followers so that they are those of the rules.
+func (r *Replicas) align(rules []replication.Rule) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	wanted := map[string]*replication.Rule{}
@@ -173,7 +165,6 @@ func (r *Replicas) align(rules []replication.Rule, compare bool) {
 	}
 	for target, rule := range wanted {
 		f := newFollower(r, *rule)
-		f.compare = compare
 		f.group = lifecycle.New("replication")
 		if err := f.group.Go("rule", f.run); err != nil {
 			r.log.Error("start the replication of a rule", "prefix", target, "error", err)

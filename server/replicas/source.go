@@ -62,6 +62,9 @@ func (r *Replicas) Serve(ctx context.Context, call *op.Call, may Rights, push fu
 	if err := s.ready(ctx); err != nil {
 		return stopping(err)
 	}
+	if len(s.req.Chain) > 0 {
+		return stopping(s.trace(ctx))
+	}
 	if s.req.Sums {
 		return stopping(s.sums())
 	}
@@ -80,13 +83,12 @@ func (r *Replicas) Serve(ctx context.Context, call *op.Call, may Rights, push fu
 }
 
 // own reports whether a key came from the follower: it is not handed back. What is there
-// from a rule that has gone belongs to this datacenter.
+// from a rule that has gone, or below one that has not begun, belongs to this datacenter.
 func (s *source) own(v storage.Reader, key, origin string) (bool, error) {
 	if origin == "" || origin != s.follower {
 		return false, nil
 	}
-	rule, err := replication.Covering(v, s.req.Prefix+key)
-	return rule != nil, err
+	return replication.Copies(v, s.req.Prefix+key)
 }
 
 // current refuses to tell what may be old.
@@ -110,8 +112,10 @@ func (s *source) ready(ctx context.Context) error {
 	if err := s.current(); err != nil {
 		return err
 	}
-	if err := s.r.look(func(v *storage.View) error { return replication.Opposes(v, s.follower, s.req) }); err != nil {
-		return err
+	if len(s.req.Chain) < 2 { // who is farther away follows nothing here
+		if err := s.r.look(func(v *storage.View) error { return replication.Opposes(v, s.follower, s.req) }); err != nil {
+			return err
+		}
 	}
 	over := time.After(patience)
 	t := time.NewTicker(10 * time.Millisecond)

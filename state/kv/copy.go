@@ -22,6 +22,8 @@ type CopyRequest struct {
 	// Index of the other datacenter up to which everything is here now; 0 says nothing of
 	// it.
 	Index uint64 `msg:"ix,omitempty"`
+	// Begun says that the rule copies from now on.
+	Begun bool `msg:"b,omitempty"`
 	// Here is the name of this datacenter, for rules of mode newest.
 	Here string `msg:"h,omitempty"`
 }
@@ -60,8 +62,8 @@ func ApplyCopy(tx *storage.Txn, r *CopyRequest) (*CopyResult, error) {
 			return nil, err
 		}
 	}
-	if r.Index > 0 {
-		return res, replication.Advance(tx, rule.Target, &replication.Progress{Rule: rule.CreateIndex, Index: r.Index})
+	if r.Index > 0 || r.Begun {
+		return res, replication.Advance(tx, rule.Target, &replication.Progress{Rule: rule.CreateIndex, Index: r.Index, Begun: true})
 	}
 	return res, nil
 }

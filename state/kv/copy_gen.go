@@ -17,8 +17,8 @@ const (
 func (z *CopyRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(5)
-	var zb0001Mask uint8 /* 5 bits */
+	zb0001Len := uint32(6)
+	var zb0001Mask uint8 /* 6 bits */
 	_ = zb0001Mask
 	if z.Items == nil {
 		zb0001Len--
@@ -28,9 +28,13 @@ func (z *CopyRequest) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x8
 	}
-	if z.Here == "" {
+	if z.Begun == false {
 		zb0001Len--
 		zb0001Mask |= 0x10
+	}
+	if z.Here == "" {
+		zb0001Len--
+		zb0001Mask |= 0x20
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -61,6 +65,11 @@ func (z *CopyRequest) MarshalMsg(b []byte) (o []byte, err error) {
 			o = msgp.AppendUint64(o, z.Index)
 		}
 		if (zb0001Mask & 0x10) == 0 { // if not omitted
+			// string "b"
+			o = append(o, 0xa1, 0x62)
+			o = msgp.AppendBool(o, z.Begun)
+		}
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
 			// string "h"
 			o = append(o, 0xa1, 0x68)
 			o = msgp.AppendString(o, z.Here)
@@ -132,6 +141,12 @@ func (z *CopyRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Index")
 				return
 			}
+		case "b":
+			z.Begun, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Begun")
+				return
+			}
 		case "h":
 			z.Here, bts, err = msgp.ReadStringBytes(bts)
 			if err != nil {
@@ -156,7 +171,7 @@ func (z *CopyRequest) Msgsize() (s int) {
 	for za0001 := range z.Items {
 		s += z.Items[za0001].Msgsize()
 	}
-	s += 3 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Here)
+	s += 3 + msgp.Uint64Size + 2 + msgp.BoolSize + 2 + msgp.StringPrefixSize + len(z.Here)
 	return
 }
 

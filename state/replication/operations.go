@@ -91,6 +91,19 @@ type FollowRequest struct {
 	Ranges []Range `msg:"r,omitempty"`
 	// Index up to which the follower has everything but what is in the Ranges.
 	Index uint64 `msg:"i,omitempty"`
+	// Chain asks whether the keys come from where it begins, and for nothing else: each place
+	// is copied from the next one, the last one from the Prefix here. Builds that do not know
+	// it answer for checksums, so Sums and one empty range are asked for beside it.
+	Chain []Place `msg:"ch,omitempty"`
+	// Asks is how many datacenters may be asked yet to find out.
+	Asks uint64 `msg:"as,omitempty"`
+}
+
+// Place is where keys are copied to.
+type Place struct {
+	Datacenter string `msg:"d"`
+	Prefix     string `msg:"p"`
+	Mode       string `msg:"m,omitempty"` // of the rule that copies there
 }
 
 // Item is a key as it is told of.
@@ -133,6 +146,11 @@ type Told struct {
 	Forgotten bool `msg:"fg,omitempty"`
 	// Pieces answer for checksums.
 	Pieces []Piece `msg:"pc,omitempty"`
+	// Traced says that this answers for a Chain: with the Ring that it is part of, if it is,
+	// and how many datacenters may be asked yet.
+	Traced bool    `msg:"tr,omitempty"`
+	Ring   []Place `msg:"rg,omitempty"`
+	Asks   uint64  `msg:"as,omitempty"`
 	More   bool    `msg:"m,omitempty"` // the next one belongs to it
 }
 

@@ -129,8 +129,8 @@ func (z *CreateRequest) Msgsize() (s int) {
 func (z *FollowRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(6)
-	var zb0001Mask uint8 /* 6 bits */
+	zb0001Len := uint32(8)
+	var zb0001Mask uint8 /* 8 bits */
 	_ = zb0001Mask
 	if z.Target == "" {
 		zb0001Len--
@@ -151,6 +151,14 @@ func (z *FollowRequest) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.Index == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x20
+	}
+	if z.Chain == nil {
+		zb0001Len--
+		zb0001Mask |= 0x40
+	}
+	if z.Asks == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x80
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -217,6 +225,43 @@ func (z *FollowRequest) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "i"
 			o = append(o, 0xa1, 0x69)
 			o = msgp.AppendUint64(o, z.Index)
+		}
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "ch"
+			o = append(o, 0xa2, 0x63, 0x68)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.Chain)))
+			for za0002 := range z.Chain {
+				// check for omitted fields
+				zb0003Len := uint32(3)
+				var zb0003Mask uint8 /* 3 bits */
+				_ = zb0003Mask
+				if z.Chain[za0002].Mode == "" {
+					zb0003Len--
+					zb0003Mask |= 0x4
+				}
+				// variable map header, size zb0003Len
+				o = append(o, 0x80|uint8(zb0003Len))
+
+				// skip if no fields are to be emitted
+				if zb0003Len != 0 {
+					// string "d"
+					o = append(o, 0xa1, 0x64)
+					o = msgp.AppendString(o, z.Chain[za0002].Datacenter)
+					// string "p"
+					o = append(o, 0xa1, 0x70)
+					o = msgp.AppendString(o, z.Chain[za0002].Prefix)
+					if (zb0003Mask & 0x4) == 0 { // if not omitted
+						// string "m"
+						o = append(o, 0xa1, 0x6d)
+						o = msgp.AppendString(o, z.Chain[za0002].Mode)
+					}
+				}
+			}
+		}
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
+			// string "as"
+			o = append(o, 0xa2, 0x61, 0x73)
+			o = msgp.AppendUint64(o, z.Asks)
 		}
 	}
 	return
@@ -336,6 +381,74 @@ func (z *FollowRequest) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Index")
 				return
 			}
+		case "ch":
+			var zb0004 uint32
+			zb0004, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Chain")
+				return
+			}
+			if zb0004 > z1f511c58limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Chain) >= int(zb0004) {
+				z.Chain = (z.Chain)[:zb0004]
+			} else {
+				z.Chain = make([]Place, zb0004)
+			}
+			for za0002 := range z.Chain {
+				var zb0005 uint32
+				zb0005, bts, err = msgp.ReadMapHeaderBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Chain", za0002)
+					return
+				}
+				if zb0005 > z1f511c58limitMaps {
+					err = msgp.ErrLimitExceeded
+					return
+				}
+				for zb0005 > 0 {
+					zb0005--
+					field, bts, err = msgp.ReadMapKeyZC(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "Chain", za0002)
+						return
+					}
+					switch msgp.UnsafeString(field) {
+					case "d":
+						z.Chain[za0002].Datacenter, bts, err = msgp.ReadStringBytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Chain", za0002, "Datacenter")
+							return
+						}
+					case "p":
+						z.Chain[za0002].Prefix, bts, err = msgp.ReadStringBytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Chain", za0002, "Prefix")
+							return
+						}
+					case "m":
+						z.Chain[za0002].Mode, bts, err = msgp.ReadStringBytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Chain", za0002, "Mode")
+							return
+						}
+					default:
+						bts, err = msgp.Skip(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Chain", za0002)
+							return
+						}
+					}
+				}
+			}
+		case "as":
+			z.Asks, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Asks")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -354,7 +467,11 @@ func (z *FollowRequest) Msgsize() (s int) {
 	for za0001 := range z.Ranges {
 		s += 1 + 2 + msgp.StringPrefixSize + len(z.Ranges[za0001].From) + 2 + msgp.StringPrefixSize + len(z.Ranges[za0001].To) + 2 + msgp.BoolSize
 	}
-	s += 2 + msgp.Uint64Size
+	s += 2 + msgp.Uint64Size + 3 + msgp.ArrayHeaderSize
+	for za0002 := range z.Chain {
+		s += 1 + 2 + msgp.StringPrefixSize + len(z.Chain[za0002].Datacenter) + 2 + msgp.StringPrefixSize + len(z.Chain[za0002].Prefix) + 2 + msgp.StringPrefixSize + len(z.Chain[za0002].Mode)
+	}
+	s += 3 + msgp.Uint64Size
 	return
 }
 
@@ -780,6 +897,95 @@ func (z *Piece) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
+func (z Place) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// check for omitted fields
+	zb0001Len := uint32(3)
+	var zb0001Mask uint8 /* 3 bits */
+	_ = zb0001Mask
+	if z.Mode == "" {
+		zb0001Len--
+		zb0001Mask |= 0x4
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "d"
+		o = append(o, 0xa1, 0x64)
+		o = msgp.AppendString(o, z.Datacenter)
+		// string "p"
+		o = append(o, 0xa1, 0x70)
+		o = msgp.AppendString(o, z.Prefix)
+		if (zb0001Mask & 0x4) == 0 { // if not omitted
+			// string "m"
+			o = append(o, 0xa1, 0x6d)
+			o = msgp.AppendString(o, z.Mode)
+		}
+	}
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Place) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > z1f511c58limitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "d":
+			z.Datacenter, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Datacenter")
+				return
+			}
+		case "p":
+			z.Prefix, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Prefix")
+				return
+			}
+		case "m":
+			z.Mode, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Mode")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z Place) Msgsize() (s int) {
+	s = 1 + 2 + msgp.StringPrefixSize + len(z.Datacenter) + 2 + msgp.StringPrefixSize + len(z.Prefix) + 2 + msgp.StringPrefixSize + len(z.Mode)
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z Range) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
@@ -1126,8 +1332,8 @@ func (z *Status) Msgsize() (s int) {
 func (z *Told) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(9)
-	var zb0001Mask uint16 /* 9 bits */
+	zb0001Len := uint32(12)
+	var zb0001Mask uint16 /* 12 bits */
 	_ = zb0001Mask
 	if z.Items == nil {
 		zb0001Len--
@@ -1157,9 +1363,21 @@ func (z *Told) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x80
 	}
-	if z.More == false {
+	if z.Traced == false {
 		zb0001Len--
 		zb0001Mask |= 0x100
+	}
+	if z.Ring == nil {
+		zb0001Len--
+		zb0001Mask |= 0x200
+	}
+	if z.Asks == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x400
+	}
+	if z.More == false {
+		zb0001Len--
+		zb0001Mask |= 0x800
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -1253,6 +1471,48 @@ func (z *Told) MarshalMsg(b []byte) (o []byte, err error) {
 			}
 		}
 		if (zb0001Mask & 0x100) == 0 { // if not omitted
+			// string "tr"
+			o = append(o, 0xa2, 0x74, 0x72)
+			o = msgp.AppendBool(o, z.Traced)
+		}
+		if (zb0001Mask & 0x200) == 0 { // if not omitted
+			// string "rg"
+			o = append(o, 0xa2, 0x72, 0x67)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.Ring)))
+			for za0003 := range z.Ring {
+				// check for omitted fields
+				zb0003Len := uint32(3)
+				var zb0003Mask uint8 /* 3 bits */
+				_ = zb0003Mask
+				if z.Ring[za0003].Mode == "" {
+					zb0003Len--
+					zb0003Mask |= 0x4
+				}
+				// variable map header, size zb0003Len
+				o = append(o, 0x80|uint8(zb0003Len))
+
+				// skip if no fields are to be emitted
+				if zb0003Len != 0 {
+					// string "d"
+					o = append(o, 0xa1, 0x64)
+					o = msgp.AppendString(o, z.Ring[za0003].Datacenter)
+					// string "p"
+					o = append(o, 0xa1, 0x70)
+					o = msgp.AppendString(o, z.Ring[za0003].Prefix)
+					if (zb0003Mask & 0x4) == 0 { // if not omitted
+						// string "m"
+						o = append(o, 0xa1, 0x6d)
+						o = msgp.AppendString(o, z.Ring[za0003].Mode)
+					}
+				}
+			}
+		}
+		if (zb0001Mask & 0x400) == 0 { // if not omitted
+			// string "as"
+			o = append(o, 0xa2, 0x61, 0x73)
+			o = msgp.AppendUint64(o, z.Asks)
+		}
+		if (zb0001Mask & 0x800) == 0 { // if not omitted
 			// string "m"
 			o = append(o, 0xa1, 0x6d)
 			o = msgp.AppendBool(o, z.More)
@@ -1415,6 +1675,80 @@ func (z *Told) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "tr":
+			z.Traced, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Traced")
+				return
+			}
+		case "rg":
+			var zb0005 uint32
+			zb0005, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Ring")
+				return
+			}
+			if zb0005 > z1f511c58limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Ring) >= int(zb0005) {
+				z.Ring = (z.Ring)[:zb0005]
+			} else {
+				z.Ring = make([]Place, zb0005)
+			}
+			for za0003 := range z.Ring {
+				var zb0006 uint32
+				zb0006, bts, err = msgp.ReadMapHeaderBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Ring", za0003)
+					return
+				}
+				if zb0006 > z1f511c58limitMaps {
+					err = msgp.ErrLimitExceeded
+					return
+				}
+				for zb0006 > 0 {
+					zb0006--
+					field, bts, err = msgp.ReadMapKeyZC(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "Ring", za0003)
+						return
+					}
+					switch msgp.UnsafeString(field) {
+					case "d":
+						z.Ring[za0003].Datacenter, bts, err = msgp.ReadStringBytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Ring", za0003, "Datacenter")
+							return
+						}
+					case "p":
+						z.Ring[za0003].Prefix, bts, err = msgp.ReadStringBytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Ring", za0003, "Prefix")
+							return
+						}
+					case "m":
+						z.Ring[za0003].Mode, bts, err = msgp.ReadStringBytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Ring", za0003, "Mode")
+							return
+						}
+					default:
+						bts, err = msgp.Skip(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Ring", za0003)
+							return
+						}
+					}
+				}
+			}
+		case "as":
+			z.Asks, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Asks")
+				return
+			}
 		case "m":
 			z.More, bts, err = msgp.ReadBoolBytes(bts)
 			if err != nil {
@@ -1449,6 +1783,10 @@ func (z *Told) Msgsize() (s int) {
 	for za0002 := range z.Pieces {
 		s += z.Pieces[za0002].Msgsize()
 	}
-	s += 2 + msgp.BoolSize
+	s += 3 + msgp.BoolSize + 3 + msgp.ArrayHeaderSize
+	for za0003 := range z.Ring {
+		s += 1 + 2 + msgp.StringPrefixSize + len(z.Ring[za0003].Datacenter) + 2 + msgp.StringPrefixSize + len(z.Ring[za0003].Prefix) + 2 + msgp.StringPrefixSize + len(z.Ring[za0003].Mode)
+	}
+	s += 3 + msgp.Uint64Size + 2 + msgp.BoolSize
 	return
 }

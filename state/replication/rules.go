@@ -7,6 +7,7 @@
 package replication
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -42,6 +43,7 @@ type Rule struct {
 	Mode   string `msg:"m"`
 	Paused bool   `msg:"pa,omitempty"`
 
+	// CreateIndex is that of the command that made the rule, or restored it.
 	CreateIndex uint64 `msg:"ci"`
 	ModifyIndex uint64 `msg:"mi"`
 }
@@ -56,6 +58,8 @@ type Progress struct {
 	Rule uint64 `msg:"r"` // CreateIndex of it
 	// Index of the other datacenter up to which everything is here; 0 before there is.
 	Index uint64 `msg:"i"`
+	// Begun says that the rule copies: it was found to be no part of a ring.
+	Begun bool `msg:"b,omitempty"`
 }
 
 // SetRequest makes a rule.
@@ -115,6 +119,17 @@ func FindProgress(r storage.Reader, rule *Rule) (Progress, error) {
 // Advance says how far a rule has got.
 func Advance(tx *storage.Txn, target string, p *Progress) error {
 	return progresses.Put(tx, []byte(target), p)
+}
+
+// Copies reports whether a rule copies to a key. One that has not begun does not: what is there
+// belongs to this datacenter.
+func Copies(r storage.Reader, key string) (bool, error) {
+	rule, err := Covering(r, key)
+	if err != nil || rule == nil {
+		return false, err
+	}
+	p, err := FindProgress(r, rule)
+	return p.Begun || p.Index > 0, err
 }
 
 // Covering returns the rule that copies to a key; nil if there is none.
@@ -183,6 +198,38 @@ func Opposes(r storage.Reader, follower string, req *FollowRequest) error {
 		}
 	}
 	return nil
+}
+
+// Behind is below which prefix of the rule's datacenter the keys are that it copies below a
+// prefix here; false if it copies none there.
+func (rule *Rule) Behind(prefix string) (string, bool) {
+	if rest, ok := strings.CutPrefix(prefix, rule.Target); ok {
+		return rule.Prefix + rest, true
+	}
+	return rule.Prefix, strings.HasPrefix(rule.Target, prefix)
+}
+
+// Meets is the first place of a chain in a datacenter that has keys below a prefix; -1 if there
+// is none.
+func Meets(chain []Place, datacenter, prefix string) int {
+	return slices.IndexFunc(chain, func(p Place) bool { return p.Datacenter == datacenter && overlap(p.Prefix, prefix) })
+}
+
+// RingError is why keys are not copied in a ring of which a mirror is a part; nil where none is:
+// in mode newest what comes back is known.
+func RingError(ring []Place) error {
+	if !slices.ContainsFunc(ring, func(p Place) bool { return p.Mode == Mirror }) {
+		return nil
+	}
+	var text strings.Builder
+	for i, p := range ring {
+		if i == 0 {
+			fmt.Fprintf(&text, "%q in %s would be copied", p.Prefix, p.Datacenter)
+			continue
+		}
+		fmt.Fprintf(&text, " from %q in %s,", p.Prefix, p.Datacenter)
+	}
+	return op.Errorf(op.CodeConflict, "%s which is a ring, where mirrors take each other's keys away: remove one of these rules (legate kv replicate -remove), or let all be of mode %s", text.String(), Newest)
 }
 
 // overlap reports whether a key can be below both prefixes.
@@ -256,6 +303,19 @@ func ApplyChange(tx *storage.Txn, r *ChangeRequest) (*op.Empty, error) {
 		return nil, nil
 	}
 	return nil, rulesTable.Put(tx, nil, &Rules{Rules: all})
+}
+
+// Renew makes the rules of a state that was restored new ones: how far they have got says
+// nothing of the keys that are here now, and what is on its way for those that were is refused.
+func Renew(tx *storage.Txn) error {
+	all, err := All(tx)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	for i := range all {
+		all[i].CreateIndex = tx.Index()
+	}
+	return rulesTable.Put(tx, nil, &Rules{Rules: all})
 }
 
 // NoRule says that there is no rule with a target.
