@@ -115,7 +115,9 @@ func TestWhatIsNotAnnounced(t *testing.T) {
 	}
 	denied := func(context.Context, int) error { return op.Errorf(op.CodeDenied, "Permission denied") }
 	f.says = map[string]func(context.Context, int) error{"": denied, "dc2": denied, "dc3": denied}
-	f.says["dc3"] = func(context.Context, int) error { return op.Errorf(op.CodeUnreachableDatacenter, "No path to datacenter") }
+	f.says["dc3"] = func(context.Context, int) error {
+		return op.Errorf(op.CodeUnreachableDatacenter, "No path to datacenter")
+	}
 	if _, err := announced(t, f, op.All); op.CodeOf(err) != op.CodeDenied || err.Error() != "no datacenter was told: dc1: Permission denied; dc2: Permission denied; dc3: No path to datacenter" {
 		t.Errorf("told nobody: %v", err)
 	}
