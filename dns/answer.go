@@ -2,7 +2,6 @@ package dns
 
 import (
 	"cmp"
-	"math/rand/v2"
 	"net/netip"
 	"strings"
 
@@ -29,11 +28,12 @@ func (x *exchange) apex(qtype uint16) int {
 // nameServers adds some servers of this datacenter with their addresses, as
 // answers or, to an answer with the SOA record, as authority.
 func (x *exchange) nameServers(qtype uint16) int {
-	list, meta, err := catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, x.header(""), &catalog.ServiceRequest{Service: serverService, HealthyOnly: true})
+	list, reply, err := catalog.ListInstances.Ask(x.ctx, x.s.cfg.Caller, x.header(""), &catalog.ServiceRequest{Service: serverService, HealthyOnly: true})
 	if err != nil {
 		return x.failed(err)
 	}
-	x.noteAge(&meta)
+	x.note(reply)
+	x.noteAge(&reply.Meta)
 	if list == nil {
 		return mdns.RcodeSuccess
 	}
@@ -60,13 +60,14 @@ func (x *exchange) node(n name, qtype uint16) int {
 	if !op.IsFanOut(n.dc) {
 		x.dc = n.dc
 	}
-	node, meta, err := catalog.GetNode.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), &catalog.NodeRequest{Node: n.name})
+	node, reply, err := catalog.GetNode.Ask(x.ctx, x.s.cfg.Caller, x.header(n.dc), &catalog.NodeRequest{Node: n.name})
 	if err != nil {
 		return x.failed(err)
 	}
-	x.noteAge(&meta)
+	x.note(reply)
+	x.noteAge(&reply.Meta)
 	if node == nil {
-		return x.absent(&meta)
+		return x.absent(&reply.Meta)
 	}
 	ttl := x.ttl(wholeSeconds(x.conf.NodeTTL))
 	switch qtype {
@@ -117,7 +118,11 @@ func (x *exchange) service(n name, qtype uint16) int {
 	if len(list) == 0 {
 		return x.absent(&meta)
 	}
-	x.instances(list, qtype, x.ttl(x.conf.ttls.Of(n.name)))
+	ttl := x.ttl(x.conf.ttls.Of(n.name))
+	if qtype == mdns.TypeA || qtype == mdns.TypeAAAA || qtype == mdns.TypeSRV {
+		x.found = &found{list, qtype, ttl}
+	}
+	x.instances(list, qtype, ttl)
 	return x.done()
 }
 
@@ -137,35 +142,49 @@ func (x *exchange) instances(list catalog.Instances, qtype uint16, ttl uint32) {
 
 // srv adds SRV records with the addresses of their targets.
 func (x *exchange) srv(list catalog.Instances, ttl uint32) {
-	type endpoint struct {
-		target string
-		port   uint16
-	}
 	seen, glued := map[endpoint]bool{}, map[string]bool{}
 	rank := x.ranks(list)
 	var hosts []int // of the answer, whose targets are host names
 	for _, i := range x.spread(list, maxServices) {
-		in := &list[i]
-		target, addr, ok := x.target(in)
-		at := endpoint{target, x.portOf(in)}
-		if !ok || seen[at] {
+		r, addr, ok := x.srvOf(&list[i], rank, ttl)
+		if !ok {
+			continue
+		}
+		srv := r.rr.(*mdns.SRV)
+		at := endpoint{srv.Target, srv.Port}
+		if seen[at] {
 			continue
 		}
 		seen[at] = true
-		r := record{rr: &mdns.SRV{Hdr: head(x.owner, mdns.TypeSRV, ttl), Priority: rank[in.Node.Datacenter], Weight: weight(in), Port: at.port, Target: target}}
-		if !glued[target] {
-			glued[target] = true
-			if r.extra = glue(target, addr, ttl); r.extra == nil {
-				hosts = append(hosts, len(x.answer))
-			}
-			// A host name of another zone is not ours to say anything about.
-			if x.conf.EnableAdditionalNodeMetaTXT && strings.HasSuffix(target, x.domain) {
-				r.extra = append(r.extra, metaTXT(target, in.Node.Meta, ttl)...)
-			}
+		if glued[at.target] {
+			r.extra = nil
+		} else if glued[at.target] = true; !isAddress(addr) {
+			hosts = append(hosts, len(x.answer))
 		}
 		x.answer = append(x.answer, r)
 	}
 	x.resolveHosts(hosts)
+}
+
+// endpoint is where an SRV record leads.
+type endpoint struct {
+	target string
+	port   uint16
+}
+
+// srvOf is the record of an instance with what is said of its target, and where that is.
+func (x *exchange) srvOf(in *catalog.Instance, rank map[string]uint16, ttl uint32) (r record, addr string, ok bool) {
+	target, addr, ok := x.target(in)
+	if !ok {
+		return r, addr, false
+	}
+	r.rr = &mdns.SRV{Hdr: head(x.owner, mdns.TypeSRV, ttl), Priority: rank[in.Node.Datacenter], Weight: weight(in), Port: x.portOf(in), Target: target}
+	r.extra = glue(target, addr, ttl)
+	// A host name of another zone is not ours to say anything about.
+	if x.conf.EnableAdditionalNodeMetaTXT && strings.HasSuffix(target, x.domain) {
+		r.extra = append(r.extra, metaTXT(target, in.Node.Meta, ttl)...)
+	}
+	return r, addr, true
 }
 
 // portOf is the port of an instance that has the name asked for, else its main one.
@@ -317,5 +336,6 @@ func (x *exchange) order(n, limit int) []int {
 		}
 		return out
 	}
-	return rand.Perm(n)[:min(n, limit)]
+	x.drawn = true
+	return shuffled(n, limit, x.s.draw)
 }

@@ -11,7 +11,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"sync"
@@ -89,6 +91,9 @@ type Server struct {
 	recursion, additionalRecursion *recursion // for clients, and for additional records
 
 	messages sync.Pool // *exchange
+
+	packed table
+	draw   func(n int) int // a random number below n
 }
 
 // settings are what a reload changes.
@@ -139,6 +144,7 @@ func New(cfg Config) (*Server, error) {
 	s.metrics = newMetrics(cfg.Registerer)
 	s.recursion = newRecursion(s.metrics, newClientLimit(maxRecursing, maxRecursingEach))
 	s.additionalRecursion = newRecursion(s.metrics, newClientLimit(maxAdditional, maxAdditionalEach))
+	s.packed.seed, s.draw = maphash.MakeSeed(), rand.IntN
 	s.messages.New = func() any { return &exchange{s: s} }
 	return s, nil
 }
@@ -163,7 +169,7 @@ type exchange struct {
 	sorted     bool   // they are in the order of the answer
 	scope      uint8  // bits of the client's subnet that the answer is for
 	domain     string // that was asked, with a dot at both ends; the first for others
-	owner      string // name as asked, whose case is kept
+	owner      string // the name that was asked; its letters are put back where it is referred to
 	answer     []record
 	additional []mdns.RR // additional records that belong to no answer
 	depth      int       // how many host names have led here
@@ -172,6 +178,7 @@ type exchange struct {
 	truncated bool // a limit left records out
 	fanOut    bool // what is found may be of several datacenters
 	fresh     freshness
+	basis
 }
 
 // record is an answer with what belongs to it in the additional section.
@@ -234,6 +241,7 @@ func (x *exchange) recovered() (rcode int) {
 			x.s.metrics.panics.Inc()
 			x.s.log.Error("query panicked", "question", x.owner, "panic", p)
 			x.answer, x.out.Ns, x.additional = x.answer[:0], x.out.Ns[:0], x.additional[:0]
+			x.lookups = noneLasts
 			rcode = mdns.RcodeServerFailure
 		}
 	}()
@@ -272,6 +280,10 @@ func (x *exchange) question(qtype uint16) int {
 	}
 	x.out.Authoritative = true
 	x.domain = domain
+	if x.depth == 0 {
+		x.owner = x.lowered(x.owner)
+		x.out.Question[0].Name = x.owner
+	}
 	if rest == "" || qtype == mdns.TypeSOA || qtype == mdns.TypeNS {
 		return x.apex(qtype)
 	}
@@ -330,9 +342,9 @@ func (x *exchange) header(dc string) op.Header {
 			h.MaxAge = m
 		}
 	}
-	if x.s.cfg.Token != nil {
-		h.Token = x.s.cfg.Token()
-	}
+	x.token = x.s.token()
+	x.lookups++
+	h.Token = x.token
 	return h
 }
 

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/dns/question"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
 )
@@ -277,7 +279,7 @@ func TestQuestions(t *testing.T) {
 		{"alt.example.", mdns.TypeA, "NOERROR ns SOA alt.example. 3"},
 		{"consul.", mdns.TypeAXFR, "NOTIMP"},
 		{"service.consul.", mdns.TypeA, "NOERROR" + soa}, // names are below it
-		{"Node.dc1.CONSUL.", mdns.TypeA, "NOERROR" + soa},
+		{"Node.dc1.CONSUL.", mdns.TypeA, "NOERROR ns SOA CONSUL. 3"},
 		{"dc1.consul.", mdns.TypeA, "NOERROR" + soa},
 		{"DC.consul.", mdns.TypeA, "NOERROR" + soa},
 		{"dc1.dc.consul.", mdns.TypeA, "NOERROR" + soa},
@@ -502,10 +504,21 @@ func FuzzPacket(f *testing.F) {
 			f.Add(b)
 		}
 	}
-	s, _ := start(f, newFake())
+	for _, q := range []string{"five.service.consul.", "_ports._tcp.service.dc1.CONSUL.", "spread.service.all.consul.", "many.service.consul."} {
+		for _, size := range []int{0, 512, 1300} {
+			f.Add(packedMsg(f, asking(f, q, mdns.TypeSRV, size)))
+			f.Add(packedMsg(f, asking(f, q, mdns.TypeAAAA, size)))
+		}
+	}
+	data := newFake()
+	withSeveral(data)
+	s, _ := start(f, &lasting{Caller: data})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		panics := testutil.ToFloat64(s.metrics.panics)
-		out := s.packet(context.Background(), netip.Addr{}, in, nil)
+		out, packed := twice(t, s, in)
+		if packed != nil && !bytes.Equal(packed, out) {
+			t.Errorf("answer to %x is packed as %x, want %x", in, packed, out)
+		}
 		if out == nil {
 			return
 		}
@@ -513,11 +526,11 @@ func FuzzPacket(f *testing.F) {
 		if err := m.Unpack(out); err != nil {
 			t.Errorf("answer to %x cannot be read: %v", in, err)
 		}
-		var question dnsmessage.Message
-		if question.Unpack(in) == nil { // not every name can be said in the other library
+		var said dnsmessage.Message
+		if said.Unpack(in) == nil { // not every name can be said in the other library
 			unpacked(t, out)
 		}
-		if !m.Response || len(out) > maxUDP {
+		if !m.Response || len(out) > question.MaxUDP {
 			t.Errorf("answer of %d bytes: %s", len(out), m)
 		}
 		var q mdns.Msg

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"context"
 	"math"
 	"strings"
 
@@ -13,30 +14,54 @@ import (
 // healthy asks for the instances of a service. A name without a datacenter that
 // has none here fails over as configured.
 func (x *exchange) healthy(n name, req *catalog.ServiceRequest) (catalog.Instances, op.Meta, error) {
-	list, meta, err := catalog.ListInstances.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), req)
+	list, reply, err := x.list(n.dc, req)
 	x.fanOut = op.IsFanOut(n.dc)
 	if n.dc == "" && (err != nil || list == nil || len(*list) == 0) {
-		if order := x.failover(n.name); order != "" {
+		order := x.conf.orderOf(x.s, n.name)
+		x.failsOver, x.failover = n.name, order
+		if order != "" {
 			x.fanOut = true
-			var reply *op.Reply
-			if list, reply, err = catalog.ListInOrder(x.ctx, x.s.cfg.Caller, x.header(order), req); err == nil {
-				meta = reply.Meta
-			}
+			list, reply, err = x.listInOrder(order, req)
 		}
 	}
-	if err != nil || list == nil {
-		return nil, meta, err
+	if err != nil {
+		return nil, op.Meta{}, err
 	}
-	return *list, meta, nil
+	if list == nil {
+		return nil, reply.Meta, nil
+	}
+	return *list, reply.Meta, nil
 }
 
-// failover is where a service is looked for that has no healthy instance here: as this agent's
-// configuration says, else as the datacenter does.
-func (x *exchange) failover(service string) string {
-	if order := x.conf.failover.Of(service); order != "" || x.s.cfg.Failover == nil {
-		return order
+// list asks for the instances of a service in one datacenter, or several.
+func (x *exchange) list(dc string, req *catalog.ServiceRequest) (*catalog.Instances, *op.Reply, error) {
+	list, reply, err := catalog.ListInstances.Ask(x.ctx, x.s.cfg.Caller, x.header(dc), req)
+	if err == nil {
+		x.note(reply)
 	}
-	return x.s.cfg.Failover(service)
+	return list, reply, err
+}
+
+// listInOrder asks for the instances of a service in the datacenters that it fails over to.
+func (x *exchange) listInOrder(order string, req *catalog.ServiceRequest) (*catalog.Instances, *op.Reply, error) {
+	c := counting{Caller: x.s.cfg.Caller}
+	list, reply, err := catalog.ListInOrder(x.ctx, &c, x.header(order), req)
+	if err == nil && c.calls == 1 { // else it depends on what was passed over
+		x.note(reply)
+	}
+	return list, reply, err
+}
+
+// counting counts calls.
+type counting struct {
+	op.Caller
+	calls int
+}
+
+// Do implements op.Caller.
+func (c *counting) Do(ctx context.Context, call *op.Call) (*op.Reply, error) {
+	c.calls++
+	return c.Caller.Do(ctx, call)
 }
 
 // absent answers about what nobody has: that there is no such name only if every
@@ -57,10 +82,7 @@ func (x *exchange) spread(list catalog.Instances, limit int) []int {
 	}
 	out := make([]int, 0, min(len(list), limit))
 	for from := 0; from < len(list) && len(out) < limit; {
-		to := from + 1
-		for to < len(list) && list[to].Node.Datacenter == list[from].Node.Datacenter {
-			to++
-		}
+		to := sameDatacenter(list, from)
 		for _, i := range x.order(to-from, limit-len(out)) {
 			out = append(out, from+i)
 		}

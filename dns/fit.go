@@ -4,6 +4,8 @@ import (
 	"sort"
 
 	mdns "github.com/miekg/dns"
+
+	"github.com/legate-project/legate/dns/question"
 )
 
 // Sizes of answers in bytes.
@@ -11,9 +13,6 @@ const (
 	// ownSize is what this server says that it can take over UDP: what passes
 	// most paths in one piece (DNS Flag Day 2020).
 	ownSize = 1232
-	// maxUDP bounds what a client may ask for: the largest UDP payload, with
-	// room for headers.
-	maxUDP = 65467
 	// maxSmallAnswers bounds the records of a packet of 512 bytes, whatever
 	// udp_answer_limit says.
 	maxSmallAnswers = 8
@@ -27,11 +26,7 @@ func (x *exchange) fill() {
 		own++
 	}
 	if limit == mdns.MinMsgSize && x.recursed == nil {
-		small := maxSmallAnswers
-		if n := x.conf.UDPAnswerLimit; n > 0 {
-			small = min(n, small)
-		}
-		if len(x.answer) > small {
+		if small := x.conf.small(); len(x.answer) > small {
 			x.answer, x.truncated = x.answer[:small], true
 		}
 	}
@@ -40,6 +35,7 @@ func (x *exchange) fill() {
 	x.out.Extra = append(x.out.Extra, x.additional...)
 	x.out.Truncated = x.truncated
 	if x.surelyFits(limit) || x.out.Len() <= limit {
+		x.whole = !x.truncated
 		return
 	}
 	if len(x.additional) > 0 { // what is lost least goes first
@@ -98,7 +94,7 @@ func (x *exchange) limit() int {
 		return mdns.MaxMsgSize
 	}
 	if opt := x.req.IsEdns0(); opt != nil && !x.any() {
-		return min(max(int(opt.UDPSize()), mdns.MinMsgSize), maxUDP)
+		return min(max(int(opt.UDPSize()), mdns.MinMsgSize), question.MaxUDP)
 	}
 	return mdns.MinMsgSize
 }

@@ -47,6 +47,7 @@ func (x *exchange) follow(host string, qtype uint16) []mdns.RR {
 	y.req.RecursionDesired = x.req.RecursionDesired
 	y.req.Question = []mdns.Question{{Name: host, Qtype: qtype, Qclass: mdns.ClassINET}}
 	rcode := y.question(qtype)
+	x.lookups = noneLasts
 	x.fresh = max(x.fresh, y.fresh)
 	if rcode != mdns.RcodeSuccess {
 		return nil

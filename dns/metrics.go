@@ -27,6 +27,7 @@ type metrics struct {
 	seconds                              [len(types)]prometheus.Observer
 	answers                              [len(rcodes)]prometheus.Counter
 	truncated, malformed, panics, failed prometheus.Counter
+	packed, dropped                      prometheus.Counter
 	workers                              prometheus.Gauge
 	lookups                              [failed + 1]prometheus.Counter
 	age                                  prometheus.Histogram
@@ -68,6 +69,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		malformed: count("legate_dns_malformed_total", "Packets that are no DNS query. Worry: many: somebody scans or floods."),
 		panics:    count("legate_dns_panics_total", "DNS queries whose handling panicked; each is a fault of the program. Worry: any."),
 		failed:    count("legate_dns_write_errors_total", "DNS answers that could not be packed or sent. Worry: any."),
+		packed:    count("legate_dns_packed_total", "DNS answers over UDP that were given from packed ones: nobody was asked for them, and legate_rpc_seconds does not count them."),
+		dropped:   count("legate_dns_dropped_total", "DNS queries over UDP that were left unanswered because all who answer were waiting. Worry: any: something that is asked for does not answer."),
 		workers: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "legate_dns_workers", Help: "Goroutines that read and answer DNS queries over UDP.",
 		}),

@@ -41,6 +41,12 @@ func addrRecord(owner string, a netip.Addr, ttl uint32) mdns.RR {
 	return &r.rr
 }
 
+// isAddress reports whether a target is at an address, not at a host name.
+func isAddress(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
+}
+
 // glue is the address of a target, none for a host name.
 func glue(target, addr string, ttl uint32) []mdns.RR {
 	a, err := netip.ParseAddr(addr)

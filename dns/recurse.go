@@ -271,6 +271,7 @@ func (x *exchange) recurses() bool {
 // recurse answers with what the recursors say.
 func (x *exchange) recurse() int {
 	x.out.Authoritative, x.out.Ns = false, x.out.Ns[:0]
+	x.lookups = noneLasts
 	r, err := x.recursion.ask(x.recursorCtx, x.conf.recursors, x.from, x.upstream())
 	if err != nil {
 		x.fresh = failed

@@ -78,12 +78,13 @@ func (x *exchange) pointers(a netip.Addr, qtype uint16) (rcode int, known bool) 
 	req := &catalog.AddressRequest{Address: a.Unmap().String()}
 	var meta op.Meta
 	for _, dc := range []string{"", op.All} {
-		list, m, err := catalog.ListNamesAt.Call(x.ctx, x.s.cfg.Caller, x.header(dc), req)
+		list, reply, err := catalog.ListNamesAt.Ask(x.ctx, x.s.cfg.Caller, x.header(dc), req)
 		if err != nil {
 			return x.failed(err), false
 		}
-		x.noteAge(&m)
-		if meta = m; list == nil || len(*list) == 0 {
+		x.note(reply)
+		x.noteAge(&reply.Meta)
+		if meta = reply.Meta; list == nil || len(*list) == 0 {
 			continue
 		}
 		if qtype == mdns.TypePTR || qtype == mdns.TypeANY {

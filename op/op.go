@@ -239,6 +239,25 @@ type Reply struct {
 	body   []byte
 	shared *Rendered // nil if the result belongs to this call alone
 	parts  Parts     // nil unless the result comes in parts
+	lasts  Lasting   // nil if that is not known
+}
+
+// Lasting says of an answer whether it still is what asking would give: for who keeps what
+// it made of the answer. It holds no lock that all who ask would share, and allocates nothing.
+type Lasting interface {
+	// Lasts reports whether the same call would be answered now with the same result, and as
+	// one that is current. It may say no of one that would, and once it did says so again.
+	Lasts(now time.Time) bool
+}
+
+// Lasting is how it is found out whether the answer still holds; nil if that is not known:
+// then it is to be asked for again.
+func (r *Reply) Lasting() Lasting { return r.lasts }
+
+// While sets what Lasting returns. It returns the reply.
+func (r *Reply) While(l Lasting) *Reply {
+	r.lasts = l
+	return r
 }
 
 // Share returns a reply whose result other calls get, too: nobody may change

@@ -275,7 +275,14 @@ func (s *Server) read(ctx context.Context, a rules.Authorizer, call *op.Call, o 
 	if listing.IsLong(res.Value) {
 		return s.long.Begin(ctx, a, call, p, meta)
 	}
-	return s.reply(meta, res.For(o, a), h.Near)
+	seen := res.For(o, a)
+	reply, err := s.reply(meta, seen, h.Near)
+	if err == nil && h.Consistency == op.Cached && meta.Hit && meta.Age == 0 && seen.Rendered != nil && h.Near == "" {
+		if granted, ok := s.access.Lasting(h.Token, "", a); ok {
+			reply.While(&lasting{s, res.Watch, granted})
+		}
+	}
+	return reply, err
 }
 
 // reply is the answer of a result as its caller sees it, in order of distance.

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/serf/coordinate"
@@ -201,6 +202,8 @@ type Server struct {
 	between    transfer.Opener
 	views      op.Subscriber  // results of other datacenters
 	own        *directory.Own // nil without WAN gossip
+
+	hearsUntil atomic.Int64 // Unix nanoseconds: see hears
 
 	flight   *limit.Limit
 	blocked  *limit.Limit

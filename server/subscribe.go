@@ -340,11 +340,12 @@ func (s *Server) toDatacenter(ctx context.Context, call *op.Call) (*op.Reply, er
 	}
 	o, ok := call.Operation.(op.Queryable)
 	kept := ok && (call.Header.Consistency == op.Cached || call.Header.MinIndex > 0)
-	a, show, err := s.authorizer(call.Header.Token, call.Header.Datacenter)
+	token := call.Header.Token
+	a, show, err := s.authorizer(token, call.Header.Datacenter)
 	switch {
 	case err != nil && (kept || op.IsFanOut(call.Header.Datacenter)):
 		return nil, err
-	case show != call.Header.Token:
+	case show != token:
 		c := *call
 		c.Header.Token = show
 		call = &c
@@ -375,7 +376,11 @@ func (s *Server) toDatacenter(ctx context.Context, call *op.Call) (*op.Reply, er
 			return nil, err
 		}
 	}
-	return s.shown(o, a, reply)
+	result := reply.Lasting()
+	if reply, err = s.shown(o, a, reply); err == nil {
+		reply.While(s.lasting(token, call.Header.Datacenter, a, result))
+	}
+	return reply, err
 }
 
 // authorizer answers for who shows the secret where a call is answered: here, in

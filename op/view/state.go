@@ -103,6 +103,32 @@ func (s *state) meta(age time.Duration) op.Meta {
 	return m
 }
 
+// lasting is an answer of a view that was current.
+type lasting struct {
+	v    *Views
+	w    *view
+	then *state
+}
+
+var _ op.Lasting = (*lasting)(nil)
+
+// usedEvery is how often it is noted at most that somebody is still answered with what the
+// view holds: much less than spareFor.
+const usedEvery = time.Second
+
+// Lasts implements op.Lasting: the view holds what it held, and its source still vouches for it.
+func (l *lasting) Lasts(now time.Time) bool {
+	s := l.w.now.Load()
+	if s != l.then && (s.held != l.then.held || len(s.of)+len(l.then.of) > 0) || s.age(now) > 0 {
+		return false
+	}
+	if nanos := now.UnixNano(); nanos-l.w.used.Load() > int64(usedEvery) {
+		l.w.used.Store(nanos)
+	}
+	l.v.metrics.hits.Inc()
+	return true
+}
+
 // reply shares the result with its meta.
 func (s *state) reply(age time.Duration) *op.Reply {
 	return op.Share(s.meta(age), s.held.result, &s.held.rendered)

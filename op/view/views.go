@@ -169,7 +169,7 @@ func (v *Views) cached(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	if w != nil {
 		if s := w.now.Load(); s.held != nil && s.held.meta.Newer(call.Header.MinIndex) {
 			w.used.Store(now.UnixNano())
-			return v.answer(ctx, call, s, true)
+			return v.answer(ctx, call, w, s, true)
 		}
 	}
 	if w, err = v.join(string(key), call); err != nil {
@@ -181,7 +181,7 @@ func (v *Views) cached(ctx context.Context, call *op.Call) (*op.Reply, error) {
 	if err != nil {
 		return v.without(ctx, call, err)
 	}
-	return v.answer(ctx, call, s, false)
+	return v.answer(ctx, call, w, s, false)
 }
 
 // without answers a call that has no view.
@@ -198,7 +198,7 @@ func (v *Views) without(ctx context.Context, call *op.Call, err error) (*op.Repl
 }
 
 // answer is what the view holds, unless it is too old.
-func (v *Views) answer(ctx context.Context, call *op.Call, s *state, hit bool) (*op.Reply, error) {
+func (v *Views) answer(ctx context.Context, call *op.Call, w *view, s *state, hit bool) (*op.Reply, error) {
 	h := &call.Header
 	age := s.age(time.Now())
 	switch {
@@ -219,6 +219,9 @@ func (v *Views) answer(ctx context.Context, call *op.Call, s *state, hit bool) (
 	}
 	r := s.reply(age)
 	r.Meta.Hit = hit
+	if age == 0 {
+		r.While(&lasting{v, w, s})
+	}
 	tracing.Of(ctx).Text("legate.view", outcome(age, hit))
 	return r, nil
 }

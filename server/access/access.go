@@ -16,6 +16,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/acl"
 	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/storage"
@@ -70,7 +71,10 @@ type entry struct {
 
 // current reports whether the entry still says what is so.
 func (e *entry) current() bool {
-	now := time.Now()
+	return e.currentAt(time.Now())
+}
+
+func (e *entry) currentAt(now time.Time) bool {
 	return !e.watch.Stale() && (e.until.IsZero() || now.Before(e.until)) && (e.resolved.Ends.IsZero() || now.Before(e.resolved.Ends))
 }
 
@@ -100,6 +104,34 @@ func (r *Resolver) Authorizer(secret string) (rules.Authorizer, error) {
 	}
 	return e.authorizer, nil
 }
+
+// Lasting says of an Authorizer that Authorizer returned for the secret a moment ago, or
+// Elsewhere for a datacenter that is named, whether it would be returned now; nil where that
+// never changes. It returns false if it is not that any more, or is not followed.
+func (r *Resolver) Lasting(secret, datacenter string, a rules.Authorizer) (op.Lasting, bool) {
+	if !r.cfg.Enabled {
+		return nil, true
+	}
+	own, ok := r.kept.Peek(key{secret: secret})
+	e := own
+	if ok && datacenter != "" && e.resolved.Local {
+		secret = ""
+		e, ok = r.kept.Peek(key{secret: secret})
+	}
+	if ok && datacenter != "" && e.resolved.Scoped {
+		e, ok = r.kept.Peek(key{secret, datacenter})
+	}
+	if !ok || e.authorizer != a {
+		return nil, false
+	}
+	return grant{own, e}, true
+}
+
+// grant is what a secret stands for here, and where it counts.
+type grant struct{ own, there *entry }
+
+// Lasts implements op.Lasting.
+func (g grant) Lasts(now time.Time) bool { return g.own.currentAt(now) && g.there.currentAt(now) }
 
 // Changed is closed when what a secret stands for may have changed, also in other
 // datacenters; nil never is.
