@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/legate-project/legate/transport/chunk"
 )
 
 // behind is the urgency of a long answer (RFC 9218 section 4.1; 3 is the
@@ -28,7 +30,7 @@ func (c *conn) answer(ctx context.Context, s *stream) {
 		return
 	case muxMark:
 		s.release() // its requests count, not the stream
-		a := &muxAnswers{c: c, out: newChunkWriter(s), running: map[uint32]context.CancelFunc{}}
+		a := &muxAnswers{c: c, out: chunk.NewWriter(s, &c.e.buffers, muxQueue, nil), running: map[uint32]context.CancelFunc{}}
 		a.serve(ctx, s)
 		s.Cancel()
 		return
@@ -39,7 +41,7 @@ func (c *conn) answer(ctx context.Context, s *stream) {
 		return
 	}
 	answer := c.serve.Answer(ctx, c.remote, request)
-	if len(answer) > maxChunk {
+	if len(answer) > chunk.Max {
 		s.SetPriority(behind, true)
 	}
 	if err := WriteFrame(s, answer); err != nil {
@@ -50,7 +52,7 @@ func (c *conn) answer(ctx context.Context, s *stream) {
 // muxAnswers is the answering end of a multiplexed stream.
 type muxAnswers struct {
 	c   *conn
-	out chunkWriter
+	out *chunk.Writer
 
 	mu      sync.Mutex
 	running map[uint32]context.CancelFunc // by request
@@ -68,20 +70,20 @@ func (a *muxAnswers) serve(ctx context.Context, s *stream) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	err := a.c.e.group.Spawn("multiplexed stream writer", func(context.Context) {
-		if a.out.run() != nil {
+		if a.out.Run() != nil {
 			s.Cancel()
 		}
 	})
 	if err != nil {
 		return
 	}
-	defer a.out.stop()
-	_ = a.read(ctx, bufio.NewReaderSize(s, muxRead)) // whatever ended it: the other end sees the stream end
+	defer a.out.Stop()
+	_ = a.read(ctx, chunk.NewReader(s)) // whatever ended it: the other end sees the stream end
 }
 
 func (a *muxAnswers) read(ctx context.Context, r *bufio.Reader) error {
 	for {
-		id, flags, length, err := readChunkHeader(r)
+		id, flags, length, err := chunk.ReadHeader(r)
 		if err != nil {
 			return err
 		}
@@ -89,7 +91,7 @@ func (a *muxAnswers) read(ctx context.Context, r *bufio.Reader) error {
 		if _, err := io.ReadFull(r, request); err != nil {
 			return fmt.Errorf("read request: %w", err)
 		}
-		if flags&chunkCancel != 0 {
+		if flags&chunk.Cancel != 0 {
 			a.mu.Lock()
 			stop := a.running[id]
 			a.mu.Unlock()
@@ -122,7 +124,7 @@ func (a *muxAnswers) begin(ctx context.Context, id uint32, request []byte) error
 		return errRepeated
 	case busy:
 		cancel()
-		if !a.out.put(chunkedMessage{id: id, flags: chunkBusy}) {
+		if !a.out.Put(chunk.Message{ID: id, Flags: chunk.Busy}) {
 			return errDeluge
 		}
 		return nil
@@ -139,7 +141,7 @@ func (a *muxAnswers) begin(ctx context.Context, id uint32, request []byte) error
 		answer := c.serve.Answer(ctx, c.remote, request)
 		// It is in progress until it is written: answers that nobody reads count.
 		done := func() { a.forget(id) }
-		if ctx.Err() != nil || !a.out.put(chunkedMessage{id: id, body: answer, sent: done}) {
+		if ctx.Err() != nil || !a.out.Put(chunk.Message{ID: id, Body: answer, Sent: done}) {
 			done() // who asked gave up, or the multiplexed stream has ended
 		}
 	})

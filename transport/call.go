@@ -8,6 +8,8 @@ import (
 	"io"
 
 	"github.com/quic-go/quic-go"
+
+	"github.com/legate-project/legate/transport/chunk"
 )
 
 // tries is how often a call is begun: once more if the first connection ended
@@ -76,7 +78,7 @@ func (m message) write(w io.Writer) error {
 
 // call sends one request and waits for its answer.
 func (c *conn) call(ctx context.Context, head, body []byte) ([]byte, error) {
-	if c.serve.Shared && len(head)+len(body) <= maxChunk {
+	if c.serve.Shared && len(head)+len(body) <= chunk.Max {
 		if l := c.shared(); l != nil {
 			answer, ok, err := l.roundTrip(ctx, head, body)
 			if ok && err != nil {

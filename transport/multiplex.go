@@ -1,48 +1,28 @@
 package transport
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
-	"runtime"
 	"sync"
 	"sync/atomic"
+
+	"github.com/legate-project/legate/transport/chunk"
 )
 
 // A multiplexed stream is one long-lived stream of a connection that carries many requests
-// and their answers at once, cut into chunks. It opens with muxMark in place
-// of a frame's length. Each chunk is
-//
-//	id of the request   4 bytes, big endian, chosen by who asks
-//	flags               1 byte
-//	length              2 bytes, big endian
-//	data
+// and their answers at once, cut into chunks (package chunk). It opens with muxMark in place
+// of a frame's length.
 //
 // Small requests that come together leave in one write and mostly in one
 // packet, which is several times cheaper than a stream for each. The price is
 // that a lost packet holds up what follows it: see DESIGN.md.
 const (
 	muxMark = 0xffffffff
-	// maxChunk bounds the data of a chunk, so that a long answer does not keep
-	// short ones waiting. Longer requests get a stream of their own.
-	maxChunk    = 16 << 10
-	chunkHeader = 7
-	// muxWrite is how much is gathered for one write.
-	muxWrite = 64 << 10
-	// muxRead is what is read from the stream at once, at most.
-	muxRead = 32 << 10
 	// muxQueue bounds the messages that wait to be written: each request in
 	// progress has one, and one more if it is given up.
 	muxQueue = 2 * maxStreams
-)
-
-// Flags of a chunk.
-const (
-	chunkMore   = 1 << iota // the answer goes on in another chunk
-	chunkCancel             // who asked gave up
-	chunkBusy               // not begun, too many already
 )
 
 // muxStream is the asking end. Owner: its connection; its two goroutines end with
@@ -50,7 +30,7 @@ const (
 type muxStream struct {
 	c   *conn
 	s   *stream
-	out chunkWriter
+	out *chunk.Writer
 
 	mu    sync.Mutex
 	calls map[uint32]*muxCall
@@ -81,12 +61,11 @@ func (c *conn) shared() *muxStream {
 	}
 	s := c.wrap(qs, c.series.out)
 	s.release() // its requests count, not the stream
-	l := &muxStream{c: c, s: s, calls: map[uint32]*muxCall{}, out: newChunkWriter(s)}
 	var mark [frameHeader]byte
 	binary.BigEndian.PutUint32(mark[:], muxMark)
-	l.out.prefix = mark[:]
+	l := &muxStream{c: c, s: s, calls: map[uint32]*muxCall{}, out: chunk.NewWriter(s, &c.e.buffers, muxQueue, mark[:])}
 	if c.e.group.Spawn("multiplexed stream reader", func(context.Context) { l.end(l.read()) }) != nil ||
-		c.e.group.Spawn("multiplexed stream writer", func(context.Context) { l.end(l.out.run()) }) != nil {
+		c.e.group.Spawn("multiplexed stream writer", func(context.Context) { l.end(l.out.Run()) }) != nil {
 		s.Cancel()
 		return nil
 	}
@@ -115,7 +94,7 @@ func (l *muxStream) roundTrip(ctx context.Context, head, body []byte) (answer []
 	defer func() { l.c.touch(); l.c.inFlight.Add(-1) }()
 
 	since := l.c.silence.Now()
-	if !l.out.put(chunkedMessage{id: id, head: head, body: body, sent: func() { call.written.Store(true) }}) {
+	if !l.out.Put(chunk.Message{ID: id, Head: head, Body: body, Sent: func() { call.written.Store(true) }}) {
 		l.forget(id)
 		return nil, false, nil
 	}
@@ -126,7 +105,7 @@ func (l *muxStream) roundTrip(ctx context.Context, head, body []byte) (answer []
 	case <-ctx.Done():
 	}
 	l.forget(id)
-	if !l.out.put(chunkedMessage{id: id, flags: chunkCancel}) {
+	if !l.out.Put(chunk.Message{ID: id, Flags: chunk.Cancel}) {
 		l.end(fmt.Errorf("%w: requests that were given up are not taken", ErrLost))
 	}
 	l.c.gaveUp(since)
@@ -142,9 +121,9 @@ func (l *muxStream) forget(id uint32) {
 
 // read hands answers to those who wait, until the stream ends.
 func (l *muxStream) read() error {
-	r := bufio.NewReaderSize(l.s, muxRead)
+	r := chunk.NewReader(l.s)
 	for {
-		id, flags, length, err := readChunkHeader(r)
+		id, flags, length, err := chunk.ReadHeader(r)
 		if err != nil {
 			return err
 		}
@@ -160,7 +139,7 @@ func (l *muxStream) read() error {
 		if err := call.receive(r, length); err != nil {
 			return err
 		}
-		if flags&chunkMore != 0 {
+		if flags&chunk.More != 0 {
 			continue
 		}
 		l.mu.Lock()
@@ -192,7 +171,7 @@ func (call *muxCall) receive(r io.Reader, length int) error {
 
 // finish wakes who waits. Only who took the call out of the multiplexed stream may.
 func (call *muxCall) finish(flags byte) {
-	if flags&chunkBusy != 0 {
+	if flags&chunk.Busy != 0 {
 		call.err = fmt.Errorf("%w: peer serves too many requests", ErrUnreachable)
 	}
 	close(call.done)
@@ -208,7 +187,7 @@ func (l *muxStream) end(cause error) {
 	calls := l.calls
 	l.calls = map[uint32]*muxCall{}
 	l.mu.Unlock()
-	l.out.stop()
+	l.out.Stop()
 	l.s.Cancel()
 	for _, call := range calls {
 		call.answer, call.err = nil, connError(cause, call.written.Load())
@@ -219,129 +198,4 @@ func (l *muxStream) end(cause error) {
 		l.c.mux = nil
 	}
 	l.c.muxMu.Unlock()
-}
-
-func readChunkHeader(r *bufio.Reader) (id uint32, flags byte, length int, err error) {
-	h, err := r.Peek(chunkHeader)
-	if err != nil {
-		return 0, 0, 0, fmt.Errorf("read header of a chunk: %w", err)
-	}
-	id, flags, length = binary.BigEndian.Uint32(h), h[4], int(binary.BigEndian.Uint16(h[5:]))
-	if length > maxChunk {
-		return 0, 0, 0, fmt.Errorf("read chunk of %d bytes, %d allowed: %w", length, maxChunk, ErrTooLarge)
-	}
-	_, _ = r.Discard(chunkHeader) // it was peeked: it is there
-	return id, flags, length, nil
-}
-
-// chunkedMessage is a request or an answer on its way into chunks.
-type chunkedMessage struct {
-	id         uint32
-	flags      byte
-	head, body []byte
-	sent       func() // called when the last chunk is about to be written; nil for none
-}
-
-// chunkWriter gathers what several put and writes it together.
-type chunkWriter struct {
-	w      io.Writer
-	prefix []byte // written first
-	wake   chan struct{}
-	done   chan struct{} // closed by stop
-
-	mu      sync.Mutex
-	queue   []chunkedMessage
-	stopped bool
-}
-
-func newChunkWriter(w io.Writer) chunkWriter {
-	return chunkWriter{w: w, wake: make(chan struct{}, 1), done: make(chan struct{})}
-}
-
-// put queues a message; false if the queue is full or the multiplexed stream has ended.
-func (w *chunkWriter) put(m chunkedMessage) bool {
-	w.mu.Lock()
-	if w.stopped || len(w.queue) >= muxQueue {
-		w.mu.Unlock()
-		return false
-	}
-	w.queue = append(w.queue, m)
-	w.mu.Unlock()
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
-	return true
-}
-
-func (w *chunkWriter) stop() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.stopped {
-		w.stopped = true
-		close(w.done)
-	}
-}
-
-// run writes until stop or an error.
-func (w *chunkWriter) run() error {
-	buf := append(make([]byte, 0, muxWrite+maxChunk+chunkHeader), w.prefix...)
-	var batch, rest []chunkedMessage
-	for {
-		select {
-		case <-w.done:
-			return ErrClosed
-		case <-w.wake:
-		}
-		for {
-			// Others that can run now are about to put, too: one write for all.
-			runtime.Gosched()
-			w.mu.Lock()
-			batch, w.queue = append(append(batch[:0], rest...), w.queue...), w.queue[:0]
-			w.mu.Unlock()
-			if len(batch) == 0 {
-				break
-			}
-			var err error
-			if buf, rest, err = w.round(buf, batch, rest[:0]); err != nil {
-				return err
-			}
-			clear(batch)
-		}
-	}
-}
-
-// round writes one chunk of each message and returns those that have more.
-func (w *chunkWriter) round(buf []byte, batch, rest []chunkedMessage) ([]byte, []chunkedMessage, error) {
-	for i := range batch {
-		m := &batch[i]
-		if buf = m.appendChunk(buf); len(m.head)+len(m.body) > 0 {
-			rest = append(rest, *m)
-		} else if m.sent != nil {
-			m.sent()
-		}
-		if len(buf) < muxWrite && i+1 < len(batch) {
-			continue
-		}
-		if _, err := w.w.Write(buf); err != nil {
-			return nil, nil, fmt.Errorf("write chunks: %w", err)
-		}
-		buf = buf[:0]
-	}
-	return buf, rest, nil
-}
-
-// appendChunk appends the next chunk and leaves what follows in the message.
-func (m *chunkedMessage) appendChunk(b []byte) []byte {
-	n := min(len(m.head)+len(m.body), maxChunk)
-	flags := m.flags
-	if n < len(m.head)+len(m.body) {
-		flags |= chunkMore
-	}
-	b = binary.BigEndian.AppendUint32(b, m.id)
-	b = append(b, flags, byte(n>>8), byte(n))
-	k := min(n, len(m.head))
-	b = append(append(b, m.head[:k]...), m.body[:n-k]...)
-	m.head, m.body = m.head[k:], m.body[n-k:]
-	return b
 }

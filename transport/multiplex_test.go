@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/legate-project/legate/transport/chunk"
 )
 
 func echoed(_ context.Context, _ Remote, request []byte) []byte { return request }
@@ -40,7 +42,7 @@ func TestRequestsShareAStream(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 200 {
 		wg.Go(func() {
-			for _, size := range []int{0, 1, 300, maxChunk - 1, maxChunk, maxChunk + 1, 3*maxChunk + 5} {
+			for _, size := range []int{0, 1, 300, chunk.Max - 1, chunk.Max, chunk.Max + 1, 3*chunk.Max + 5} {
 				body := bytes.Repeat([]byte{byte(i)}, size)
 				got, err := x.RoundTrip(t.Context(), to(y), testProtocol, body[:size/3], body[size/3:])
 				if err != nil || !bytes.Equal(got, body) {
@@ -211,7 +213,7 @@ func chunks(t *testing.T, x, y *Endpoint) Stream {
 	return s
 }
 
-func chunk(id uint32, flags byte, data string) []byte {
+func piece(id uint32, flags byte, data string) []byte {
 	b := binary.BigEndian.AppendUint32(nil, id)
 	return append(append(b, flags, byte(len(data)>>8), byte(len(data))), data...)
 }
@@ -222,7 +224,7 @@ func TestWhoBreaksTheRulesOfALaneIsCutOff(t *testing.T) {
 		return r
 	})
 	for name, bytes := range map[string][]byte{
-		"number used twice": append(chunk(1, 0, "a"), chunk(1, 0, "b")...),
+		"number used twice": append(piece(1, 0, "a"), piece(1, 0, "b")...),
 		"chunk too long":    {0, 0, 0, 1, 0, 0xff, 0xff},
 	} {
 		s := chunks(t, x, y)
@@ -234,7 +236,7 @@ func TestWhoBreaksTheRulesOfALaneIsCutOff(t *testing.T) {
 		}
 	}
 	s := chunks(t, x, y) // cancelling what is unknown is no fault
-	if _, err := s.Write(append(chunk(9, chunkCancel, ""), append(chunk(2, 0, "x"), chunk(2, chunkCancel, "")...)...)); err != nil {
+	if _, err := s.Write(append(piece(9, chunk.Cancel, ""), append(piece(2, 0, "x"), piece(2, chunk.Cancel, "")...)...)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -250,7 +252,7 @@ func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
 	s := chunks(t, x, y)
 	request := string(bytes.Repeat([]byte("r"), 8<<10))
 	for id := range uint32(4 * maxStreams) {
-		if _, err := s.Write(chunk(id, 0, request)); err != nil {
+		if _, err := s.Write(piece(id, 0, request)); err != nil {
 			break // cut off
 		}
 	}

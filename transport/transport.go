@@ -32,6 +32,7 @@ import (
 	"github.com/legate-project/legate/internal/admission"
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/internal/logging"
+	"github.com/legate-project/legate/transport/chunk"
 	"github.com/legate-project/legate/transport/entrance"
 	"github.com/legate-project/legate/transport/identity"
 )
@@ -336,6 +337,7 @@ type Endpoint struct {
 	numbers    numbers
 	duplicates duplicates
 	workers    *lifecycle.Workers // serve streams and requests
+	buffers    chunk.Buffers
 
 	mu     sync.Mutex
 	closed bool

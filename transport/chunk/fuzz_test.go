@@ -1,4 +1,4 @@
-package transport
+package chunk
 
 import (
 	"bufio"
@@ -7,21 +7,21 @@ import (
 )
 
 // Chunks come over a stream that small requests of an agent share.
-func FuzzReadChunkHeader(f *testing.F) {
-	m := chunkedMessage{id: 7, head: []byte("head"), body: []byte("body")}
+func FuzzReadHeader(f *testing.F) {
+	m := Message{ID: 7, Head: []byte("head"), Body: []byte("body")}
 	f.Add(m.appendChunk(nil))
 	f.Add([]byte{0, 0, 0, 1, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := bufio.NewReader(bytes.NewReader(b))
 		for left := len(b); ; {
-			_, _, length, err := readChunkHeader(r)
+			_, _, length, err := ReadHeader(r)
 			if err != nil {
 				return
 			}
-			if length < 0 || length > maxChunk {
+			if length < 0 || length > Max {
 				t.Fatalf("a chunk of %d bytes", length)
 			}
-			if left -= chunkHeader; left < 0 {
+			if left -= Header; left < 0 {
 				t.Fatal("more headers than bytes")
 			}
 			n, err := r.Discard(length)
