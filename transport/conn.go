@@ -178,14 +178,25 @@ func (c *conn) watch() *silence.Watch {
 			if c.e.cfg.Hasty(c.remote) {
 				least, trips = min(least, hastyAfter), hastyTrips
 			}
-			return max(least, trips*c.qc.ConnectionStats().SmoothedRTT)
+			return c.slack() * max(least, trips*c.qc.ConnectionStats().SmoothedRTT)
 		},
 		Probe: func() { _ = c.qc.SendDatagram(nil) }, // fails once the connection has ended
 		Gone: func() {
 			c.e.cfg.Silent(c.remote) // first: who was waiting asks again at once
+			if c.path != nil {
+				c.path.slack.GaveUp()
+			}
 			c.close(codeDeaf, "no answer to anything")
 		},
 	})
+}
+
+// slack multiplies the patience with a peer that was dialled.
+func (c *conn) slack() time.Duration {
+	if c.path == nil {
+		return 1
+	}
+	return c.path.slack.Factor()
 }
 
 // Remotes are the other ends of all connections for a protocol; "" is any.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/legate-project/legate/transport/address"
 	"github.com/legate-project/legate/transport/counted"
+	"github.com/legate-project/legate/transport/silence"
 )
 
 // errGivenUp is the answer of a path whose peer fell silent, while it is dialled anew.
@@ -70,6 +71,8 @@ type path struct {
 	grow int64 // requests in flight on each connection before another is dialled
 
 	lossy bool // the protocol is for networks that lose packets
+
+	slack silence.Slack
 
 	mu       sync.Mutex
 	behind   *map[string]struct{} // the endpoint's, that peer was made of
@@ -236,8 +239,10 @@ func (p *path) dial() *attempt {
 	}
 	a := &attempt{done: make(chan struct{})}
 	p.attempt = a
+	// A peer that is busy has more time each time: what it began for nothing keeps it busy.
+	within := p.e.cfg.HandshakeTimeout << min(p.failures, longerHandshakes)
 	err := p.e.group.Spawn("dial", func(ctx context.Context) {
-		ctx, cancel := context.WithTimeoutCause(ctx, p.e.cfg.HandshakeTimeout, errHandshakeTimeout)
+		ctx, cancel := context.WithTimeoutCause(ctx, within, errHandshakeTimeout)
 		defer cancel()
 		c, err := p.e.dial(ctx, p)
 		p.dialled(a, c, err)
@@ -256,6 +261,7 @@ func (p *path) dialled(a *attempt, c *conn, err error) {
 		p.conns = append(p.conns, c)
 		p.failures, p.mute = 0, false
 		p.mu.Unlock()
+		p.slack.Heard()
 		err = p.e.start(c)
 	}
 	p.mu.Lock()

@@ -75,6 +75,8 @@ const (
 	// firstBackoff and lastBackoff bound the pause after a failed dial.
 	firstBackoff = 50 * time.Millisecond
 	lastBackoff  = time.Second
+	// longerHandshakes is how often the time for a handshake doubles after failures.
+	longerHandshakes = 2
 	// refusedBackoff is the pause after a refusal: only a change of
 	// configuration can help.
 	refusedBackoff = 5 * time.Second
@@ -235,7 +237,7 @@ type Config struct {
 	// StatelessResetKey lets peers notice at once that this process was
 	// restarted, if the caller keeps it across restarts; nil for none.
 	StatelessResetKey *[32]byte
-	// HandshakeTimeout bounds a dial, 5 s.
+	// HandshakeTimeout bounds a dial, 5 s; after failures it is up to four times as long.
 	HandshakeTimeout time.Duration
 	// Gate bounds connections from outside, in place of the usual bounds; nil keeps
 	// them. AcceptTimeout is how long their handshakes may take, asked for each; nil
@@ -365,7 +367,7 @@ func New(cfg Config) (*Endpoint, error) {
 		byPeer:     map[peerKey][]*conn{},
 		duplicates: duplicates{origins: map[originKey]*origin{}},
 		quic: &quic.Config{
-			HandshakeIdleTimeout:           cfg.HandshakeTimeout,
+			HandshakeIdleTimeout:           cfg.HandshakeTimeout << longerHandshakes, // each dial has its own
 			MaxIdleTimeout:                 cfg.IdleTimeout,
 			KeepAlivePeriod:                cfg.KeepAlive,
 			MaxIncomingStreams:             maxStreams,
