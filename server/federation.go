@@ -268,6 +268,8 @@ func (s *Server) federationView() status.View {
 	if s.access.Enabled() {
 		v.Home = s.home()
 	}
+	gateways, carry := s.reached()
+	v.Gateways, v.Carries = gateways[v.Datacenter], carry[v.Datacenter]
 	versions, views, otherHomes := s.versions(), map[string]view.Status{}, s.copies.Disagreeing()
 	for _, w := range s.federation.Views() {
 		views[w.Datacenter] = w
@@ -276,6 +278,7 @@ func (s *Server) federationView() status.View {
 		l := linkOf(st)
 		kept := views[l.Datacenter]
 		l.OtherHome, l.Versions, l.Views, l.OldestAgeMS = otherHomes[l.Datacenter], versions[l.Datacenter], kept.Views, milliseconds(kept.Oldest)
+		l.Gateways, l.Carries = gateways[l.Datacenter], carry[l.Datacenter]
 		v.Links = append(v.Links, l)
 	}
 	for _, rec := range s.federation.Removed() {
@@ -312,6 +315,27 @@ func (s *Server) leaderName() string {
 		}
 	}
 	return addr
+}
+
+// reached lists the gateways that servers of each datacenter say they are reached through, and
+// which datacenters have servers that carry for others.
+func (s *Server) reached() (gateways map[string][]string, carry map[string]bool) {
+	gateways, carry = map[string][]string{}, map[string]bool{}
+	for _, srv := range s.wan.Servers() {
+		if srv.Status != gossip.Alive {
+			continue
+		}
+		carry[srv.Datacenter] = carry[srv.Datacenter] || srv.Transit
+		for _, g := range srv.Gateways() {
+			if list := gateways[srv.Datacenter]; len(list) < status.MaxGateways && !slices.Contains(list, g) {
+				gateways[srv.Datacenter] = append(list, g)
+			}
+		}
+	}
+	for _, list := range gateways {
+		slices.Sort(list)
+	}
+	return gateways, carry
 }
 
 // versions lists which releases of Legate the servers of each datacenter run, as

@@ -192,6 +192,7 @@ func TestTwoDatacentersThatOthersCarryFor(t *testing.T) {
 		return nil
 	})
 	m.shows(m.nodes["b"], "c up through t", "federation status")
+	m.shows(m.nodes["b"], "t1 carries what others say to each other.", "federation status")
 	m.shows(m.nodes["b"], ",path=through t", "members", "-wan", "-detailed")
 	m.shows(m.nodes["b"], "Estimated s-b.b <-> s-c.c rtt:", "rtt", "-wan", "s-b.b", "s-c.c")
 	contains(t, "event", m.clients["b"].run(t, 0, "event", "-name=deploy", "-datacenter=c", "1.2.3"), "Event ID: ")

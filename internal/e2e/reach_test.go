@@ -118,6 +118,18 @@ func TestADatacenterBehindNAT(t *testing.T) {
 		}
 		return nil
 	})
+	proctest.Until(t, patience, "federation status shows it at both ends", func() error {
+		far, own := h.a.cli("federation status"), h.b.cli("federation status")
+		if !strings.Contains(far.Stdout, "by gateways") || !strings.Contains(own.Stdout, "by gateways") {
+			return fmt.Errorf("%s%s%s%s", far.Stdout, far.Stderr, own.Stdout, own.Stderr)
+		}
+		for _, r := range []string{far.Stdout, own.Stdout} {
+			if !strings.Contains(r, "dc2 is reached through its gateways: 198.51.100.11:8302, 198.51.100.12:8302") {
+				return fmt.Errorf("%s", r)
+			}
+		}
+		return nil
+	})
 	proctest.Until(t, patience, "rtt -wan", func() error {
 		if r := h.a.cli("rtt", "-wan", "a.dc1", "b.dc2"); r.Code != 0 {
 			return fmt.Errorf("%s%s", r.Stdout, r.Stderr)

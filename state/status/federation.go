@@ -19,6 +19,9 @@ const (
 	Left        = "left"        // all of its servers left the federation, or this one did
 )
 
+// MaxGateways bounds the gateways of a datacenter that are listed.
+const MaxGateways = 16
+
 // FederationRequest asks how the federation is seen.
 type FederationRequest struct {
 	// Each asks the other datacenters for their own views as well.
@@ -43,6 +46,11 @@ type Link struct {
 	// reached directly. ReachedFrom are those that say that they reach it, while this one does not.
 	Through     []string `msg:"th,omitempty" json:",omitempty"`
 	ReachedFrom []string `msg:"rf,omitempty" json:",omitempty"`
+	// Gateways are those that its servers say they are reached through, host and port; none if
+	// they are reached themselves. MaxGateways at most.
+	Gateways []string `msg:"gw,omitempty" json:",omitempty"`
+	// Carries says that a server of it carries what others say to each other.
+	Carries bool `msg:"cy,omitempty" json:",omitempty"`
 	// Servers are those in the WAN pool that have not left; Alive of them live
 	// as gossip says, Answering as calls and probes say.
 	Servers     int    `msg:"s"`
@@ -91,7 +99,10 @@ type View struct {
 	Home string `msg:"hm,omitempty" json:",omitempty"`
 	// Error says why the datacenter has not told its view.
 	Error string `msg:"e" json:",omitempty"`
-	Links []Link `msg:"ln"`
+	// Gateways and Carries are as those of a Link, for the datacenter itself.
+	Gateways []string `msg:"gw,omitempty" json:",omitempty"`
+	Carries  bool     `msg:"cy,omitempty" json:",omitempty"`
+	Links    []Link   `msg:"ln"`
 	// Probes are the round trips to the servers of other datacenters as Server
 	// measured them, by name; only if they were asked for.
 	Probes []Probe `msg:"pr,omitempty" json:",omitempty"`

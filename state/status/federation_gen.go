@@ -184,8 +184,8 @@ func (z FederationRequest) Msgsize() (s int) {
 func (z *Link) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(29)
-	var zb0001Mask uint32 /* 29 bits */
+	zb0001Len := uint32(31)
+	var zb0001Mask uint32 /* 31 bits */
 	_ = zb0001Mask
 	if z.Through == nil {
 		zb0001Len--
@@ -195,9 +195,17 @@ func (z *Link) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x40
 	}
+	if z.Gateways == nil {
+		zb0001Len--
+		zb0001Mask |= 0x80
+	}
+	if z.Carries == false {
+		zb0001Len--
+		zb0001Mask |= 0x100
+	}
 	if z.OtherHome == "" {
 		zb0001Len--
-		zb0001Mask |= 0x800000
+		zb0001Mask |= 0x2000000
 	}
 	// variable map header, size zb0001Len
 	o = msgp.AppendMapHeader(o, zb0001Len)
@@ -234,6 +242,19 @@ func (z *Link) MarshalMsg(b []byte) (o []byte, err error) {
 			for za0002 := range z.ReachedFrom {
 				o = msgp.AppendString(o, z.ReachedFrom[za0002])
 			}
+		}
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
+			// string "gw"
+			o = append(o, 0xa2, 0x67, 0x77)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.Gateways)))
+			for za0003 := range z.Gateways {
+				o = msgp.AppendString(o, z.Gateways[za0003])
+			}
+		}
+		if (zb0001Mask & 0x100) == 0 { // if not omitted
+			// string "cy"
+			o = append(o, 0xa2, 0x63, 0x79)
+			o = msgp.AppendBool(o, z.Carries)
 		}
 		// string "s"
 		o = append(o, 0xa1, 0x73)
@@ -283,7 +304,7 @@ func (z *Link) MarshalMsg(b []byte) (o []byte, err error) {
 		// string "ld"
 		o = append(o, 0xa2, 0x6c, 0x64)
 		o = msgp.AppendString(o, z.Leader)
-		if (zb0001Mask & 0x800000) == 0 { // if not omitted
+		if (zb0001Mask & 0x2000000) == 0 { // if not omitted
 			// string "oh"
 			o = append(o, 0xa2, 0x6f, 0x68)
 			o = msgp.AppendString(o, z.OtherHome)
@@ -291,8 +312,8 @@ func (z *Link) MarshalMsg(b []byte) (o []byte, err error) {
 		// string "ve"
 		o = append(o, 0xa2, 0x76, 0x65)
 		o = msgp.AppendArrayHeader(o, uint32(len(z.Versions)))
-		for za0003 := range z.Versions {
-			o = msgp.AppendString(o, z.Versions[za0003])
+		for za0004 := range z.Versions {
+			o = msgp.AppendString(o, z.Versions[za0004])
 		}
 		// string "vw"
 		o = append(o, 0xa2, 0x76, 0x77)
@@ -408,6 +429,35 @@ func (z *Link) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "gw":
+			var zb0004 uint32
+			zb0004, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Gateways")
+				return
+			}
+			if zb0004 > z5dd2af83limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Gateways) >= int(zb0004) {
+				z.Gateways = (z.Gateways)[:zb0004]
+			} else {
+				z.Gateways = make([]string, zb0004)
+			}
+			for za0003 := range z.Gateways {
+				z.Gateways[za0003], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Gateways", za0003)
+					return
+				}
+			}
+		case "cy":
+			z.Carries, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Carries")
+				return
+			}
 		case "s":
 			z.Servers, bts, err = msgp.ReadIntBytes(bts)
 			if err != nil {
@@ -511,25 +561,25 @@ func (z *Link) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				return
 			}
 		case "ve":
-			var zb0004 uint32
-			zb0004, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			var zb0005 uint32
+			zb0005, bts, err = msgp.ReadArrayHeaderBytes(bts)
 			if err != nil {
 				err = msgp.WrapError(err, "Versions")
 				return
 			}
-			if zb0004 > z5dd2af83limitArrays {
+			if zb0005 > z5dd2af83limitArrays {
 				err = msgp.ErrLimitExceeded
 				return
 			}
-			if cap(z.Versions) >= int(zb0004) {
-				z.Versions = (z.Versions)[:zb0004]
+			if cap(z.Versions) >= int(zb0005) {
+				z.Versions = (z.Versions)[:zb0005]
 			} else {
-				z.Versions = make([]string, zb0004)
+				z.Versions = make([]string, zb0005)
 			}
-			for za0003 := range z.Versions {
-				z.Versions[za0003], bts, err = msgp.ReadStringBytes(bts)
+			for za0004 := range z.Versions {
+				z.Versions[za0004], bts, err = msgp.ReadStringBytes(bts)
 				if err != nil {
-					err = msgp.WrapError(err, "Versions", za0003)
+					err = msgp.WrapError(err, "Versions", za0004)
 					return
 				}
 			}
@@ -579,9 +629,13 @@ func (z *Link) Msgsize() (s int) {
 	for za0002 := range z.ReachedFrom {
 		s += msgp.StringPrefixSize + len(z.ReachedFrom[za0002])
 	}
-	s += 2 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.IntSize + 4 + msgp.IntSize + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.StringPrefixSize + len(z.Breaker) + 4 + msgp.Float64Size + 3 + msgp.TimeSize + 3 + msgp.StringPrefixSize + len(z.LastError) + 3 + msgp.StringPrefixSize + len(z.Leader) + 3 + msgp.StringPrefixSize + len(z.OtherHome) + 3 + msgp.ArrayHeaderSize
-	for za0003 := range z.Versions {
-		s += msgp.StringPrefixSize + len(z.Versions[za0003])
+	s += 3 + msgp.ArrayHeaderSize
+	for za0003 := range z.Gateways {
+		s += msgp.StringPrefixSize + len(z.Gateways[za0003])
+	}
+	s += 3 + msgp.BoolSize + 2 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.IntSize + 4 + msgp.IntSize + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.Uint64Size + 3 + msgp.IntSize + 3 + msgp.IntSize + 3 + msgp.StringPrefixSize + len(z.Breaker) + 4 + msgp.Float64Size + 3 + msgp.TimeSize + 3 + msgp.StringPrefixSize + len(z.LastError) + 3 + msgp.StringPrefixSize + len(z.Leader) + 3 + msgp.StringPrefixSize + len(z.OtherHome) + 3 + msgp.ArrayHeaderSize
+	for za0004 := range z.Versions {
+		s += msgp.StringPrefixSize + len(z.Versions[za0004])
 	}
 	s += 3 + msgp.IntSize + 3 + msgp.Float64Size + 3 + msgp.StringPrefixSize + len(z.RemovedBy) + 3 + msgp.TimeSize
 	return
@@ -860,16 +914,24 @@ func (z QuitRequest) Msgsize() (s int) {
 func (z *View) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(8)
-	var zb0001Mask uint8 /* 8 bits */
+	zb0001Len := uint32(10)
+	var zb0001Mask uint16 /* 10 bits */
 	_ = zb0001Mask
 	if z.Home == "" {
 		zb0001Len--
 		zb0001Mask |= 0x10
 	}
-	if z.Probes == nil {
+	if z.Gateways == nil {
+		zb0001Len--
+		zb0001Mask |= 0x40
+	}
+	if z.Carries == false {
 		zb0001Len--
 		zb0001Mask |= 0x80
+	}
+	if z.Probes == nil {
+		zb0001Len--
+		zb0001Mask |= 0x200
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -896,28 +958,41 @@ func (z *View) MarshalMsg(b []byte) (o []byte, err error) {
 		// string "e"
 		o = append(o, 0xa1, 0x65)
 		o = msgp.AppendString(o, z.Error)
-		// string "ln"
-		o = append(o, 0xa2, 0x6c, 0x6e)
-		o = msgp.AppendArrayHeader(o, uint32(len(z.Links)))
-		for za0001 := range z.Links {
-			o, err = z.Links[za0001].MarshalMsg(o)
-			if err != nil {
-				err = msgp.WrapError(err, "Links", za0001)
-				return
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "gw"
+			o = append(o, 0xa2, 0x67, 0x77)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.Gateways)))
+			for za0001 := range z.Gateways {
+				o = msgp.AppendString(o, z.Gateways[za0001])
 			}
 		}
 		if (zb0001Mask & 0x80) == 0 { // if not omitted
+			// string "cy"
+			o = append(o, 0xa2, 0x63, 0x79)
+			o = msgp.AppendBool(o, z.Carries)
+		}
+		// string "ln"
+		o = append(o, 0xa2, 0x6c, 0x6e)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.Links)))
+		for za0002 := range z.Links {
+			o, err = z.Links[za0002].MarshalMsg(o)
+			if err != nil {
+				err = msgp.WrapError(err, "Links", za0002)
+				return
+			}
+		}
+		if (zb0001Mask & 0x200) == 0 { // if not omitted
 			// string "pr"
 			o = append(o, 0xa2, 0x70, 0x72)
 			o = msgp.AppendArrayHeader(o, uint32(len(z.Probes)))
-			for za0002 := range z.Probes {
+			for za0003 := range z.Probes {
 				// map header, size 2
 				// string "s"
 				o = append(o, 0x82, 0xa1, 0x73)
-				o = msgp.AppendString(o, z.Probes[za0002].Server)
+				o = msgp.AppendString(o, z.Probes[za0003].Server)
 				// string "rtt"
 				o = append(o, 0xa3, 0x72, 0x74, 0x74)
-				o = msgp.AppendFloat64(o, z.Probes[za0002].RoundTripMS)
+				o = msgp.AppendFloat64(o, z.Probes[za0003].RoundTripMS)
 			}
 		}
 	}
@@ -982,80 +1057,109 @@ func (z *View) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Error")
 				return
 			}
-		case "ln":
+		case "gw":
 			var zb0002 uint32
 			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
 			if err != nil {
-				err = msgp.WrapError(err, "Links")
+				err = msgp.WrapError(err, "Gateways")
 				return
 			}
 			if zb0002 > z5dd2af83limitArrays {
 				err = msgp.ErrLimitExceeded
 				return
 			}
-			if cap(z.Links) >= int(zb0002) {
-				z.Links = (z.Links)[:zb0002]
+			if cap(z.Gateways) >= int(zb0002) {
+				z.Gateways = (z.Gateways)[:zb0002]
 			} else {
-				z.Links = make([]Link, zb0002)
+				z.Gateways = make([]string, zb0002)
 			}
-			for za0001 := range z.Links {
-				bts, err = z.Links[za0001].UnmarshalMsg(bts)
+			for za0001 := range z.Gateways {
+				z.Gateways[za0001], bts, err = msgp.ReadStringBytes(bts)
 				if err != nil {
-					err = msgp.WrapError(err, "Links", za0001)
+					err = msgp.WrapError(err, "Gateways", za0001)
 					return
 				}
 			}
-		case "pr":
+		case "cy":
+			z.Carries, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Carries")
+				return
+			}
+		case "ln":
 			var zb0003 uint32
 			zb0003, bts, err = msgp.ReadArrayHeaderBytes(bts)
 			if err != nil {
-				err = msgp.WrapError(err, "Probes")
+				err = msgp.WrapError(err, "Links")
 				return
 			}
 			if zb0003 > z5dd2af83limitArrays {
 				err = msgp.ErrLimitExceeded
 				return
 			}
-			if cap(z.Probes) >= int(zb0003) {
-				z.Probes = (z.Probes)[:zb0003]
+			if cap(z.Links) >= int(zb0003) {
+				z.Links = (z.Links)[:zb0003]
 			} else {
-				z.Probes = make([]Probe, zb0003)
+				z.Links = make([]Link, zb0003)
 			}
-			for za0002 := range z.Probes {
-				var zb0004 uint32
-				zb0004, bts, err = msgp.ReadMapHeaderBytes(bts)
+			for za0002 := range z.Links {
+				bts, err = z.Links[za0002].UnmarshalMsg(bts)
 				if err != nil {
-					err = msgp.WrapError(err, "Probes", za0002)
+					err = msgp.WrapError(err, "Links", za0002)
 					return
 				}
-				if zb0004 > z5dd2af83limitMaps {
+			}
+		case "pr":
+			var zb0004 uint32
+			zb0004, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Probes")
+				return
+			}
+			if zb0004 > z5dd2af83limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Probes) >= int(zb0004) {
+				z.Probes = (z.Probes)[:zb0004]
+			} else {
+				z.Probes = make([]Probe, zb0004)
+			}
+			for za0003 := range z.Probes {
+				var zb0005 uint32
+				zb0005, bts, err = msgp.ReadMapHeaderBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Probes", za0003)
+					return
+				}
+				if zb0005 > z5dd2af83limitMaps {
 					err = msgp.ErrLimitExceeded
 					return
 				}
-				for zb0004 > 0 {
-					zb0004--
+				for zb0005 > 0 {
+					zb0005--
 					field, bts, err = msgp.ReadMapKeyZC(bts)
 					if err != nil {
-						err = msgp.WrapError(err, "Probes", za0002)
+						err = msgp.WrapError(err, "Probes", za0003)
 						return
 					}
 					switch msgp.UnsafeString(field) {
 					case "s":
-						z.Probes[za0002].Server, bts, err = msgp.ReadStringBytes(bts)
+						z.Probes[za0003].Server, bts, err = msgp.ReadStringBytes(bts)
 						if err != nil {
-							err = msgp.WrapError(err, "Probes", za0002, "Server")
+							err = msgp.WrapError(err, "Probes", za0003, "Server")
 							return
 						}
 					case "rtt":
-						z.Probes[za0002].RoundTripMS, bts, err = msgp.ReadFloat64Bytes(bts)
+						z.Probes[za0003].RoundTripMS, bts, err = msgp.ReadFloat64Bytes(bts)
 						if err != nil {
-							err = msgp.WrapError(err, "Probes", za0002, "RoundTripMS")
+							err = msgp.WrapError(err, "Probes", za0003, "RoundTripMS")
 							return
 						}
 					default:
 						bts, err = msgp.Skip(bts)
 						if err != nil {
-							err = msgp.WrapError(err, "Probes", za0002)
+							err = msgp.WrapError(err, "Probes", za0003)
 							return
 						}
 					}
@@ -1076,12 +1180,16 @@ func (z *View) UnmarshalMsg(bts []byte) (o []byte, err error) {
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *View) Msgsize() (s int) {
 	s = 1 + 3 + msgp.StringPrefixSize + len(z.Datacenter) + 2 + msgp.StringPrefixSize + len(z.Server) + 2 + msgp.StringPrefixSize + len(z.Version) + 2 + msgp.StringPrefixSize + len(z.Leader) + 3 + msgp.StringPrefixSize + len(z.Home) + 2 + msgp.StringPrefixSize + len(z.Error) + 3 + msgp.ArrayHeaderSize
-	for za0001 := range z.Links {
-		s += z.Links[za0001].Msgsize()
+	for za0001 := range z.Gateways {
+		s += msgp.StringPrefixSize + len(z.Gateways[za0001])
+	}
+	s += 3 + msgp.BoolSize + 3 + msgp.ArrayHeaderSize
+	for za0002 := range z.Links {
+		s += z.Links[za0002].Msgsize()
 	}
 	s += 3 + msgp.ArrayHeaderSize
-	for za0002 := range z.Probes {
-		s += 1 + 2 + msgp.StringPrefixSize + len(z.Probes[za0002].Server) + 4 + msgp.Float64Size
+	for za0003 := range z.Probes {
+		s += 1 + 2 + msgp.StringPrefixSize + len(z.Probes[za0003].Server) + 4 + msgp.Float64Size
 	}
 	return
 }

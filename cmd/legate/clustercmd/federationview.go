@@ -87,6 +87,7 @@ func writeView(w io.Writer, v *status.View, now time.Time) error {
 	if v.Home != "" {
 		fmt.Fprintf(w, "The home of access control is %s (legate federation primary shows more).\n", command.Printable(v.Home))
 	}
+	writeReach(w, v.Datacenter, v.Gateways, v.Carries)
 	if len(v.Links) == 0 {
 		_, err := fmt.Fprintln(w, "no other datacenter is known")
 		return err
@@ -94,12 +95,13 @@ func writeView(w io.Writer, v *status.View, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "Datacenter\tState\tPath\tRound trip\tLoss\tServers\tLeader\tConns\tStreams\tSent\tRead\tBreaker\tLast contact\tViews\tOldest\tVersions")
 	for i := range v.Links {
-		fmt.Fprintln(t, strings.Join(linkCells(&v.Links[i], now), "\t"))
+		fmt.Fprintln(t, strings.Join(linkCells(&v.Links[i], len(v.Gateways) > 0, now), "\t"))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	for _, l := range v.Links {
+		writeReach(w, l.Datacenter, l.Gateways, l.Carries)
 		if l.Reason != "" {
 			fmt.Fprintf(w, "%s is %s: %s\n", command.Printable(l.Datacenter), command.Printable(l.State), command.Printable(l.Reason))
 		}
@@ -117,7 +119,19 @@ func writeView(w io.Writer, v *status.View, now time.Time) error {
 // none stands for what is unknown.
 const none = "-"
 
-func linkCells(l *status.Link, now time.Time) []string {
+// writeReach says how a datacenter is reached, if that is not at its servers, and whether it
+// carries for others.
+func writeReach(w io.Writer, datacenter string, gateways []string, carries bool) {
+	if len(gateways) > 0 {
+		fmt.Fprintf(w, "%s is reached through its gateways: %s\n", command.Printable(datacenter), command.Printable(strings.Join(gateways, ", ")))
+	}
+	if carries {
+		fmt.Fprintf(w, "%s carries what others say to each other.\n", command.Printable(datacenter))
+	}
+}
+
+// linkCells are the cells of a datacenter, as one sees it that is behind gateways itself or not.
+func linkCells(l *status.Link, behind bool, now time.Time) []string {
 	cells := []string{l.Datacenter, l.State}
 	if l.State == status.Removed || l.State == status.Left {
 		for range 14 {
@@ -125,10 +139,13 @@ func linkCells(l *status.Link, now time.Time) []string {
 		}
 	} else {
 		trip, loss, oldest, contact, path := none, none, none, "never", "direct"
-		if len(l.Through) > 0 {
+		switch {
+		case len(l.Through) > 0:
 			path = "through " + strings.Join(l.Through, ", ")
-		} else if l.State == status.Unreachable {
+		case l.State == status.Unreachable:
 			path = none
+		case behind || len(l.Gateways) > 0:
+			path = "by gateways"
 		}
 		if l.RoundTripMS > 0 {
 			trip, loss = fmt.Sprintf("%.1f ms", l.RoundTripMS), fmt.Sprintf("%.1f %%", 100*l.Loss)

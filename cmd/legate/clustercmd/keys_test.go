@@ -1,6 +1,8 @@
 package clustercmd
 
 import (
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/legate-project/legate/cmd/legate/command"
@@ -19,4 +21,39 @@ func TestTheStatusHasTheKeysThatFollow(t *testing.T) {
 			"Keys \"\" of dc3 at \"all/\": failing, 90 s and 3 behind, 0 B came, 2 conflicts: No path to datacenter\n"},
 		{Args: "federation status", Answers: commandtest.Answers{"GET /v1/federation/status": views}, Out: none},
 	})
+}
+
+// How a datacenter is reached is shown where that is not at its servers.
+func TestTheStatusShowsGateways(t *testing.T) {
+	links := func(own string) string {
+		return `[{"Datacenter":"dc1","Server":"a","Leader":"a",` + own + `"Links":[{"Datacenter":"dc2","State":"up","Gateways":["198.51.100.11:8302","gw.example.com:8302"]},` +
+			`{"Datacenter":"dc3","State":"up","Carries":true},{"Datacenter":"dc4","State":"up","Through":["dc3"]},{"Datacenter":"dc5","State":"unreachable","Gateways":["198.51.100.12:8302"]}]}]`
+	}
+	path := func(text, dc string) string {
+		for line := range strings.Lines(text) {
+			if cells := regexp.MustCompile(` {2,}`).Split(line, -1); cells[0] == dc {
+				return cells[2]
+			}
+		}
+		return ""
+	}
+	for own, want := range map[string][]string{
+		"":                                   {"by gateways", "direct", "through dc3", "-"},
+		`"Gateways":["198.51.100.20:8302"],`: {"by gateways", "by gateways", "through dc3", "-"},
+	} {
+		out := commandtest.Run(t, []command.Command{FederationStatus()}, commandtest.Answers{"GET /v1/federation/status": links(own)}, "", "federation", "status").Out
+		for i, dc := range []string{"dc2", "dc3", "dc4", "dc5"} {
+			if got := path(out, dc); got != want[i] {
+				t.Errorf("with %q %s is reached %q, want %q", own, dc, got, want[i])
+			}
+		}
+		for _, line := range []string{"dc2 is reached through its gateways: 198.51.100.11:8302, gw.example.com:8302\n", "dc3 carries what others say to each other.\n"} {
+			if !strings.Contains(out, line) {
+				t.Errorf("%q is not in %s", line, out)
+			}
+		}
+		if own != "" != strings.Contains(out, "dc1 is reached through its gateways: 198.51.100.20:8302") {
+			t.Errorf("of itself it says: %s", out)
+		}
+	}
 }
