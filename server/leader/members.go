@@ -30,6 +30,13 @@ const (
 // to ReconcilePeriod.
 const reconcileRetry = time.Second
 
+// reconcileRest is how many times as long as a round took the next one waits, up to reconcileRestMost: members that come
+// and go all the time in a large datacenter have rounds take a fifth of a core.
+const (
+	reconcileRest     = 4
+	reconcileRestMost = 5 * time.Second
+)
+
 // reconcileLoop keeps the catalog and the consensus group in line with gossip.
 // It runs while this server leads: at once, when members change, and each
 // ReconcilePeriod.
@@ -47,6 +54,11 @@ func (d *Duties) reconcileLoop(ctx context.Context) {
 			again, pause = time.After(pause), min(2*pause, d.cfg.ReconcilePeriod)
 		} else {
 			pause = reconcileRetry
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(min(reconcileRest*time.Since(start), reconcileRestMost)):
 		}
 		select {
 		case <-ctx.Done():
@@ -205,26 +217,30 @@ const (
 func (d *Duties) inCatalog(m lan.Member, check *catalog.Check, svc *catalog.Service) (standing, *catalog.Node, error) {
 	v := d.cfg.State.View()
 	defer v.Close()
-	res, err := catalog.GetNodeServices.Query(v, &catalog.NodeRequest{Node: m.Name})
-	if err != nil || res == nil {
+	node, err := catalog.FindNode(v, &catalog.Node{Node: m.Name})
+	if err != nil || node == nil {
 		return absent, nil, err
 	}
-	if check.Status == catalog.Passing && (!sameAddress(res.Node.Address, m.Addr) || res.Node.ID != m.Tags["id"]) {
-		return moved, res.Node, nil
+	if check.Status == catalog.Passing && (!sameAddress(node.Address, m.Addr) || node.ID != m.Tags["id"]) {
+		return moved, node, nil
 	}
-	if svc != nil && (res.Services[svc.ID] == nil || !res.Services[svc.ID].Same(svc)) {
-		return differs, res.Node, nil
-	}
-	checks, err := catalog.ListNodeChecks.Query(v, &catalog.NodeRequest{Node: m.Name})
-	if err != nil {
-		return absent, nil, err
-	}
-	for i := range *checks {
-		if c := &(*checks)[i]; c.CheckID == check.CheckID && c.Status == check.Status && c.Output == check.Output {
-			return same, res.Node, nil
+	if svc != nil {
+		stored, err := catalog.FindService(v, m.Name, svc.ID)
+		if err != nil {
+			return absent, nil, err
+		}
+		if stored == nil || !stored.Same(svc) {
+			return differs, node, nil
 		}
 	}
-	return differs, res.Node, nil
+	stored, err := catalog.FindCheck(v, m.Name, check.CheckID)
+	switch {
+	case err != nil:
+		return absent, nil, err
+	case stored != nil && stored.Status == check.Status && stored.Output == check.Output:
+		return same, node, nil
+	}
+	return differs, node, nil
 }
 
 // sameAddress compares addresses however they are written: agents register
@@ -264,21 +280,38 @@ func (d *Duties) forgetUnseen(ctx context.Context, seen map[string]bool, before 
 	if young && before == nil {
 		return nil
 	}
-	v := d.cfg.State.View()
-	checks, err := catalog.ListStateChecks.Query(v, &catalog.StateRequest{State: catalog.AnyState})
-	v.Close()
+	gone, err := d.unseen(func(node string) bool { return seen[node] || young && !(*before)[node] })
 	if err != nil {
 		return err
 	}
-	for i := range *checks {
-		c := &(*checks)[i]
-		name := strings.ToLower(c.Node)
-		if c.CheckID != catalog.SerfHealth || seen[name] || young && !(*before)[name] {
-			continue
-		}
-		if err := d.forget(ctx, c.Node); err != nil {
+	for _, node := range gone {
+		if err := d.forget(ctx, node); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unseen are nodes of the catalog that were members once, but for those that are to stay, by their names in small letters.
+func (d *Duties) unseen(stays func(node string) bool) (gone []string, err error) {
+	v := d.cfg.State.View()
+	defer func() { err = errors.Join(err, v.Close()) }()
+	nodes, err := catalog.ListNodes.Query(v, &op.Empty{})
+	if err != nil {
+		return nil, err
+	}
+	for i := range *nodes {
+		name := (*nodes)[i].Node
+		if stays(strings.ToLower(name)) {
+			continue
+		}
+		c, err := catalog.FindCheck(v, name, catalog.SerfHealth)
+		if err != nil {
+			return nil, err
+		}
+		if c != nil {
+			gone = append(gone, name)
+		}
+	}
+	return gone, nil
 }

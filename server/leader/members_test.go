@@ -15,7 +15,7 @@ import (
 
 // settle reconciles until nothing is refused any more; each round stands for a
 // retry or a minute.
-func (h *harness) settle(t *testing.T) {
+func (h *harness) settle(t testing.TB) {
 	t.Helper()
 	var err error
 	for range 3 {
