@@ -2,11 +2,13 @@ package state
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/legate-project/legate/state/catalog"
+	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/storage"
 )
 
@@ -62,4 +64,79 @@ func registration(b *testing.B, m *Machine, i int) []byte {
 		b.Fatal(err)
 	}
 	return c
+}
+
+// BenchmarkListKeys lists 200,000 keys of 512 random bytes: one pass over them.
+func BenchmarkListKeys(b *testing.B) {
+	cache := pebble.NewCache(storage.DefaultMemory)
+	defer cache.Unref()
+	s, err := storage.OpenState(storage.Options{Dir: b.TempDir(), Cache: cache}, Tables()...)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	const keys = 200_000
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := 0; i < keys; {
+		tx := s.Begin()
+		for range 128 {
+			tx.Next()
+			value := make([]byte, 512)
+			for j := range value {
+				value[j] = byte(random.Uint32())
+			}
+			if _, err := kv.ApplyEntry(tx, &kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: fmt.Sprintf("state/%06d", i), Value: value}, Now: 1}); err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+		if err := tx.Commit(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := s.Sync(); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		v := s.View()
+		list, err := kv.ListKeys.Query(v, &kv.KeysRequest{Prefix: "state/"})
+		if err != nil || len(*list) < keys {
+			b.Fatal(len(*list), err)
+		}
+		if err := v.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkPut writes keys of 512 bytes, 32 with each commit.
+func BenchmarkPut(b *testing.B) {
+	for _, tables := range [][]storage.AnyTable{nil, Tables()} {
+		b.Run(fmt.Sprint("heads=", tables != nil), func(b *testing.B) {
+			cache := pebble.NewCache(storage.DefaultMemory)
+			defer cache.Unref()
+			s, err := storage.OpenState(storage.Options{Dir: b.TempDir(), Cache: cache}, tables...)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			value := make([]byte, 512)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := 0; i < b.N; {
+				tx := s.Begin()
+				for range 32 {
+					tx.Next()
+					if _, err := kv.ApplyEntry(tx, &kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: fmt.Sprintf("put/%06d", i%200_000), Value: value}, Now: 1}); err != nil {
+						b.Fatal(err)
+					}
+					i++
+				}
+				if err := tx.Commit(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

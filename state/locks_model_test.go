@@ -421,6 +421,12 @@ func sameReads(rt *rapid.T, a, b *storage.State) {
 			if err != nil {
 				rt.Fatal(err)
 			}
+			whole := s.View()
+			list, err := kv.List.Query(whole, &kv.ListRequest{Prefix: prefix})
+			if err != nil || len(*list) != len(*keys) || whole.Index() != v.Index() {
+				rt.Fatalf("%d keys at %d are listed below %q, and %d at %d with their values, %v", len(*keys), v.Index(), prefix, len(*list), whole.Index(), err)
+			}
+			rt.Log(whole.Close())
 			entry, err := kv.Lookup(v, prefix)
 			out += fmt.Sprintln(prefix, *keys, entry, v.Index(), err)
 			rt.Log(v.Close())

@@ -27,13 +27,13 @@ func (t *Table[T, P]) ScanFrom(r Reader, prefix, from []byte) iter.Seq2[*T, erro
 
 // KeysAfter is Keys of those that come after one, as ScanAfter.
 func (t *Table[T, P]) KeysAfter(r Reader, prefix, after []byte) iter.Seq2[[]byte, error] {
-	return scan(behind(r, t.id, after), appendRowKey(nil, t.id, prefix), t.name, func(key, row []byte) ([]byte, bool, error) {
+	return scan(t.keysOf(r, after), appendRowKey(nil, t.id, prefix), t.name, func(key, row []byte) ([]byte, bool, error) {
 		index, live, _, err := splitRow(row)
 		if err != nil {
 			return nil, false, err
 		}
 		r.saw(index)
-		return slices.Clone(key[2:]), live, nil
+		return key[2:], live, nil
 	})
 }
 

@@ -100,6 +100,9 @@ func (t *Table[T, P]) derive(primary, body []byte) ([]string, error) {
 }
 
 func (t *Table[T, P]) derived() (ids []byte) {
+	if t.heads {
+		ids = append(ids, headsID)
+	}
 	for _, ix := range t.indexes {
 		if ix.space == spaceDerived {
 			ids = append(ids, ix.id)

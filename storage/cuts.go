@@ -169,9 +169,12 @@ func (tx *Txn) uncut(key string) {
 }
 
 // erase has a batch delete what is hidden. What the Txn wrote there since comes behind it.
-func (c *cutting) erase(b *pebble.Batch) error {
+func (c *cutting) erase(b *pebble.Batch, heads *headed) error {
 	for _, prefix := range c.hidden {
 		if err := b.DeleteRange([]byte(prefix), prefixEnd([]byte(prefix)), nil); err != nil {
+			return err
+		}
+		if err := heads.erase(b, prefix); err != nil {
 			return err
 		}
 	}

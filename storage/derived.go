@@ -98,7 +98,13 @@ func (s *State) derive(in *instance) error {
 // derive sets the rows of the derived indexes of a table.
 func (w *filling) derive(t AnyTable) error {
 	prefix := appendRowKey(nil, t.ID(), nil)
+	headed := &w.in.state.heads
 	return eachRow(w.in.DB, prefix, prefix, func(key, row []byte) (bool, error) {
+		if headed.of(string(prefix)) {
+			if err := w.set(appendHeadKey(nil, string(key)), row[:min(rowHeader, len(row))]); err != nil {
+				return false, err
+			}
+		}
 		index, live, body, err := splitRow(row)
 		if err != nil || !live {
 			return true, err

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -128,6 +129,24 @@ func collectRows(t *rapid.T, r Reader, prefix string) (rows []string) {
 	return rows
 }
 
+func keysFrom(t *rapid.T, r Reader, prefix string, after []byte) (keys []string) {
+	for k, err := range things.KeysAfter(r, []byte(prefix), after) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, string(k))
+	}
+	return keys
+}
+
+func keysOfRows(rows []string) (keys []string) {
+	for _, r := range rows {
+		key, _, _ := strings.Cut(r, "/")
+		keys = append(keys, key)
+	}
+	return keys
+}
+
 func check(t *rapid.T, what string, got, want any) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Fatalf("%s: got %v, want %v", what, got, want)
@@ -144,6 +163,16 @@ func (m *model) compare(t *rapid.T, open func() Reader) {
 		if got, ok := indexed(r); ok {
 			check(t, "index of scan "+prefix, got, index)
 		}
+		r = open()
+		check(t, "keys "+prefix, keysFrom(t, r, prefix, nil), keysOfRows(rows))
+		if got, ok := indexed(r); ok {
+			check(t, "index of keys "+prefix, got, index)
+		}
+		if !strings.HasPrefix("ab", prefix) {
+			continue
+		}
+		after := slices.DeleteFunc(keysOfRows(rows), func(key string) bool { return key <= "ab" })
+		check(t, "keys after ab "+prefix, keysFrom(t, open(), prefix, []byte("ab")), after)
 	}
 	for _, letter := range []string{"a", "b", "c"} {
 		r := open()
@@ -211,6 +240,9 @@ func TestStateIsTheModel(t *testing.T) {
 					t.Fatal(err)
 				}
 				s = mustOpen(t, fs)
+				if rapid.Bool().Draw(t, "by a version without heads") {
+					s = withoutHeads(t, s, fs, m)
+				}
 			}
 			compareViews(t, s, m)
 		}
@@ -220,8 +252,29 @@ func TestStateIsTheModel(t *testing.T) {
 	})
 }
 
-func mustOpen(t *rapid.T, fs vfs.FS) *State {
+// withoutHeads has a version write that does not know heads, and opens the state again.
+func withoutHeads(t *rapid.T, s *State, fs vfs.FS, m *model) *State {
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
 	s, err := OpenState(Options{Dir: "state", FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx := s.Begin()
+	m.index = tx.Next()
+	if err := things.Put(tx, []byte("ab"), &record{Key: "ab"}); err != nil {
+		t.Fatal(err)
+	}
+	m.put("ab", "", "")
+	if err := errors.Join(tx.Commit(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return mustOpen(t, fs)
+}
+
+func mustOpen(t *rapid.T, fs vfs.FS) *State {
+	s, err := OpenState(Options{Dir: "state", FS: fs}, things)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,10 +10,11 @@ import (
 // keys in order for scans. Keys are put in order only when a scan asks.
 type overlay struct {
 	entries map[string]entry
-	sorted  []string // never changed in place: scans hold on to it
-	fresh   []string // keys that sorted lacks, as they came; may repeat
-	undo    []change // of the current command
-	bytes   int      // keys and rows written, roughly
+	sorted  []string  // never changed in place: scans hold on to it
+	fresh   []string  // keys that sorted lacks, as they came; may repeat
+	undo    []change  // of the current command
+	bytes   int       // keys and rows written, roughly
+	tables  [256]bool // whose rows were written, rolled back or not
 }
 
 // entry is a row, or with gone the removal of one.
@@ -51,6 +52,9 @@ func (o *overlay) set(key string, e entry) {
 	o.undo = append(o.undo, change{key, was, here})
 	o.entries[key] = e
 	o.bytes += len(key) + len(e.row)
+	if len(key) > 1 && key[0] == spaceRow {
+		o.tables[key[1]] = true
+	}
 	if !here {
 		o.fresh = append(o.fresh, key)
 	}

@@ -47,7 +47,7 @@ var (
 		}
 		return keys
 	})
-	things = NewTable(1, "things", byColor, byLetter)
+	things = NewTable(1, "things", byColor, byLetter).WithHeads()
 	plain  = NewTable[record](2, "plain")
 )
 

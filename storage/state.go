@@ -53,6 +53,7 @@ type State struct {
 	mark    atomic.Pointer[Position] // as of the last Mark
 	scratch atomic.Uint64            // numbers the scratch directories
 	derived []byte                   // which derived indexes are kept: see derivedIn
+	heads   headed
 }
 
 // OpenState opens the state in opts.Dir or creates it. What an interrupted
@@ -64,6 +65,11 @@ func OpenState(opts Options, tables ...AnyTable) (*State, error) {
 		return nil, err
 	}
 	s := &State{opts: opts, fault: engine.NewFault(opts.Log, opts.OnFatal), watches: wake.NewRegister(), tables: tables, derived: derivedIn(tables)}
+	for i := 0; i < len(s.derived); i += 2 {
+		if s.derived[i+1] == headsID {
+			s.heads[s.derived[i]] = true
+		}
+	}
 	if s.series, err = engine.NewMetrics(opts.Registerer, "state"); err != nil {
 		return nil, err
 	}
@@ -156,6 +162,7 @@ type instance struct {
 	name    string
 	floor   uint64 // no view's index is below
 	level   atomic.Uint32
+	empty   [256]bool // tables that have no row, not even a tombstone; the open Txn's
 	refs    atomic.Int64
 	retired atomic.Bool   // replaced: its directory goes with the last reference
 	gone    chan struct{} // closed when the last reference went

@@ -46,6 +46,7 @@ type Table[T any, P Codec[T]] struct {
 	id      byte
 	name    string
 	indexes []*Index[T, P]
+	heads   bool // see WithHeads
 }
 
 // Index finds the records of a table by other keys.
@@ -174,20 +175,22 @@ func scan[V any](r Reader, prefix []byte, table string, pick func(key, row []byt
 }
 
 // Keys yields the keys that begin with prefix, in order, without decoding the
-// records. The caller owns them.
+// records. Each is valid until the next one.
 func (t *Table[T, P]) Keys(r Reader, prefix []byte) iter.Seq2[[]byte, error] {
-	full := appendRowKey(nil, t.id, prefix)
-	return scan(r, full, t.name, func(key, row []byte) ([]byte, bool, error) {
-		index, live, _, err := splitRow(row)
-		if err != nil {
-			return nil, false, err
-		}
-		r.saw(index)
-		if !live {
-			return nil, false, nil
-		}
-		return slices.Clone(key[2:]), true, nil
-	})
+	return t.KeysAfter(r, prefix, nil)
+}
+
+// Empty reports whether the table has nothing, not even what remains of deleted records. A
+// Txn that has found so remembers it, so that asking before each command costs nothing.
+func (t *Table[T, P]) Empty(tx *Txn) (bool, error) {
+	if tx.err == nil && tx.in.empty[t.id] && !tx.over.tables[t.id] {
+		return true, nil
+	}
+	more, err := tx.more(appendRowKey(nil, t.id, nil), t.name, 0)
+	if err == nil && !more && !tx.over.tables[t.id] && len(tx.cuts.hidden) == 0 {
+		tx.in.empty[t.id] = true
+	}
+	return !more, err
 }
 
 // Put writes the record under key, in place of what was there, and keeps the

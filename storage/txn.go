@@ -108,6 +108,7 @@ func (tx *Txn) Commit() error {
 	}
 	defer tx.end(ErrDone)
 	began := time.Now()
+	tx.outdateEmpty()
 	b, err := tx.batch()
 	if err == nil && tx.adopted {
 		if err := tx.commitAdopted(b); err != nil {
@@ -131,19 +132,36 @@ func (tx *Txn) Commit() error {
 	return nil
 }
 
+// outdateEmpty forgets that tables were empty which this Txn has written.
+func (tx *Txn) outdateEmpty() {
+	for id, written := range tx.over.tables {
+		if written {
+			tx.in.empty[id] = false
+		}
+	}
+}
+
 func (tx *Txn) batch() (*pebble.Batch, error) {
-	b := tx.in.DB.NewBatchWithSize(tx.over.bytes + 1024)
+	b := tx.in.DB.NewBatchWithSize(tx.over.bytes + headBytes*len(tx.over.entries) + 1024)
 	if tx.unstaged {
 		if err := b.DeleteRange([]byte{spaceStaged}, []byte{spaceStaged + 1}, nil); err != nil {
 			return nil, err
 		}
 	}
-	if err := tx.cuts.erase(b); err != nil {
+	if err := tx.cuts.erase(b, &tx.s.heads); err != nil {
 		return nil, err
 	}
 	// In order of keys each insertion into the memtable begins where the last
 	// one ended.
-	for _, key := range tx.over.keys("") {
+	keys := tx.over.keys("")
+	for _, key := range keys {
+		if e, here := tx.over.entries[key]; here && tx.s.heads.of(key) {
+			if err := writeHead(b, key, e); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, key := range keys {
 		e, here := tx.over.entries[key]
 		if !here { // rolled back
 			continue

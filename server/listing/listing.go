@@ -9,7 +9,10 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/tinylib/msgp/msgp"
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/op/rpc"
@@ -25,6 +28,9 @@ const (
 	// maxListing is how long one may take, however slow its reader: a view keeps
 	// what was deleted since.
 	maxListing = 15 * time.Minute
+	// maxKept is how many bytes of parts all results together keep from the time that they
+	// are gone through to the time that they are told. What is longer is read twice.
+	maxKept = 32 << 20
 )
 
 // long stands for a result that is longer than op.ShortBytes.
@@ -68,16 +74,19 @@ type Lister struct {
 	state    *storage.State
 	stopping context.Context // ends every result that is being read
 	limit    *limit.Limit
+	kept     atomic.Int64 // bytes, of at most room
+	room     int64
 	stall    time.Duration // how long a result waits for its reader
 }
 
 // New returns a lister whose results end with the context.
 func New(state *storage.State, stopping context.Context) *Lister {
-	return &Lister{state: state, stopping: stopping, limit: limit.New(maxListings), stall: rpc.StallTimeout}
+	return &Lister{state: state, stopping: stopping, limit: limit.New(maxListings), room: maxKept, stall: rpc.StallTimeout}
 }
 
 // Begin begins a long result. It goes through all of it once before: the index
-// and whether anything was hidden are told before the first part.
+// and whether anything was hidden are told before the first part. What it reads it keeps for
+// its reader, if there is room.
 func (l *Lister) Begin(ctx context.Context, a rules.Authorizer, call *op.Call, o op.Partial, meta op.Meta) (*op.Reply, error) {
 	if call.Take != op.TakeParts {
 		return nil, op.Errorf(op.CodeLong, "the result of %s is longer than %d bytes: ask for it in parts", o.OpName(), op.ShortBytes)
@@ -89,7 +98,7 @@ func (l *Lister) Begin(ctx context.Context, a rules.Authorizer, call *op.Call, o
 	if !l.limit.TryAcquire() {
 		return nil, op.Errorf(op.CodeBusy, "server makes %d long results, its limit", maxListings)
 	}
-	one := &listing{o: o, a: a, request: request, view: l.state.View(), leave: l.limit.Release, stall: l.stall}
+	one := &listing{o: o, a: a, request: request, view: l.state.View(), lister: l}
 	index, some, err := one.survey(ctx, &meta)
 	meta.Index = max(index, 1)
 	if err != nil || !some {
@@ -114,15 +123,17 @@ type listing struct {
 	o       op.Partial
 	a       rules.Authorizer
 	request any
-	leave   func()
-	stall   time.Duration
+	lister  *Lister
 	idle    *time.Timer
 	last    time.Time
 	undo    func() bool
 
 	mu    sync.Mutex
 	view  *storage.View // nil once it has ended
+	kept  []*op.Reply   // parts that come next; all there are, unless after says more
+	bytes int64         // of kept
 	after []byte
+	more  bool  // behind after
 	end   error // of Next once the view is gone
 }
 
@@ -130,6 +141,7 @@ var _ op.Parts = (*listing)(nil)
 
 // survey goes through the result once.
 func (l *listing) survey(ctx context.Context, meta *op.Meta) (index uint64, some bool, err error) {
+	keep := true
 	for after, first := []byte(nil), true; first || after != nil; first = false {
 		if ctx.Err() != nil {
 			return 0, false, ctx.Err()
@@ -140,10 +152,32 @@ func (l *listing) survey(ctx context.Context, meta *op.Meta) (index uint64, some
 		}
 		shown, hidden := l.o.Hide(l.a, part)
 		meta.Filtered = meta.Filtered || hidden
-		some = some || !hidden || !empty(shown)
-		after = next
+		one := !hidden || !empty(shown)
+		some = some || one
+		if keep && one {
+			keep = l.keep(shown)
+		}
+		if after = next; keep {
+			l.after, l.more = next, next != nil
+		}
 	}
 	return l.view.Index(), some, nil
+}
+
+// keep keeps a part, and says whether there was room.
+func (l *listing) keep(part any) bool {
+	sized, ok := part.(msgp.Sizer)
+	if !ok {
+		return false
+	}
+	size := int64(sized.Msgsize())
+	if l.lister.kept.Add(size) > l.lister.room {
+		l.lister.kept.Add(-size)
+		return false
+	}
+	l.bytes += size
+	l.kept = append(l.kept, op.NewReply(op.Meta{}, part))
+	return true
 }
 
 // empty reports whether a part has no items. Parts are lists: those without
@@ -157,7 +191,7 @@ func (l *listing) begin(stopping context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last = time.Now().Add(maxListing)
-	l.idle = time.AfterFunc(l.stall, func() { l.close(op.Errorf(op.CodeTimeout, "the result was not read for %v", l.stall)) })
+	l.idle = time.AfterFunc(l.lister.stall, func() { l.close(op.Errorf(op.CodeTimeout, "the result was not read for %v", l.lister.stall)) })
 	l.undo = context.AfterFunc(stopping, func() { l.close(op.ErrStopping) })
 }
 
@@ -170,7 +204,10 @@ func (l *listing) Next() (*op.Reply, error) {
 			l.drop(op.Errorf(op.CodeTimeout, "the result was not read within %v", maxListing))
 			break
 		}
-		l.idle.Reset(l.stall)
+		l.idle.Reset(l.lister.stall)
+		if len(l.kept) > 0 {
+			return l.nextKept(), nil
+		}
 		part, next, err := l.o.RunPart(l.view, l.request, l.after, op.PartBytes)
 		if err != nil {
 			l.drop(err)
@@ -185,6 +222,15 @@ func (l *listing) Next() (*op.Reply, error) {
 		}
 	}
 	return nil, l.end
+}
+
+// nextKept gives the next part that was kept; l.mu is held.
+func (l *listing) nextKept() *op.Reply {
+	reply := l.kept[0]
+	if l.kept = l.kept[1:]; len(l.kept) == 0 && !l.more {
+		l.drop(io.EOF)
+	}
+	return reply
 }
 
 // Close implements op.Parts.
@@ -204,10 +250,11 @@ func (l *listing) drop(why error) {
 	if err := l.view.Close(); err != nil && errors.Is(why, io.EOF) {
 		why = err
 	}
-	l.view, l.end = nil, why
+	l.lister.kept.Add(-l.bytes)
+	l.view, l.end, l.kept, l.bytes = nil, why, nil, 0
 	if l.idle != nil {
 		l.idle.Stop()
 		l.undo()
 	}
-	l.leave()
+	l.lister.limit.Release()
 }

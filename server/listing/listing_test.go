@@ -85,8 +85,19 @@ func beginListing(t *testing.T, h harness, header op.Header, prefix string) *op.
 	return l
 }
 
+// It is, whether parts are kept from when it was gone through, or some, or none.
 func TestLongListingIsOfOneMoment(t *testing.T) {
-	h := filled(t)
+	for _, room := range []int64{maxKept, 800_000, 0} {
+		h := filled(t)
+		h.room = room
+		isOfOneMoment(t, h)
+		if n := h.kept.Load(); n != 0 {
+			t.Errorf("%d bytes are kept though nothing is listed", n)
+		}
+	}
+}
+
+func isOfOneMoment(t *testing.T, h harness) {
 	want, meta, err := kv.List.Call(t.Context(), h, op.Header{}, &kv.ListRequest{})
 	if err != nil {
 		t.Fatal(err)

@@ -109,8 +109,9 @@ func Operations() []op.Operation {
 	return []op.Operation{&Apply, &Get, &List, &ListKeys, &Pass, &Copy, &Forget, &Settle}
 }
 
-// entries holds all keys; the row key is the key itself.
-var entries = storage.NewTable(1, "kv", bySession)
+// entries holds all keys; the row key is the key itself. Listing keys is
+// common, and reads no values.
+var entries = storage.NewTable(1, "kv", bySession).WithHeads()
 
 func authorizeApply(a rules.Authorizer, r *ApplyRequest) error {
 	if r.Verb == DeleteTree {

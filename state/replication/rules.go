@@ -88,6 +88,11 @@ var (
 
 // All returns the rules.
 func All(r storage.Reader) ([]Rule, error) {
+	if tx, ok := r.(*storage.Txn); ok { // each write of a key asks
+		if none, err := rulesTable.Empty(tx); err != nil || none {
+			return nil, err
+		}
+	}
 	all, err := rulesTable.Get(r, nil)
 	if err != nil || all == nil {
 		return nil, err
