@@ -46,8 +46,8 @@ func (s *State) Changes(limit int, sources ...Source) *Changes {
 // told is what a Txn tells of itself: what it wrote, and what was retired by it.
 func (tx *Txn) told() wake.Told {
 	keys := func(yield func(string) bool) {
-		for key, e := range tx.over.entries {
-			if !e.quiet && !yield(key) {
+		for key, e := range tx.over.Entries {
+			if !e.Quiet && !yield(key) {
 				return
 			}
 		}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
+
+	"github.com/legate-project/legate/storage/overlay"
 )
 
 // A cut is the deletion of everything below a prefix at once: one range tombstone of
@@ -145,14 +147,14 @@ func (tx *Txn) cut(prefix string) {
 	known.Insert([]byte(prefix), tx.meta.index)
 	tx.cuts.known = known.Commit()
 	tomb := newRow(tx.meta.index, flagTombstone, 0)
-	tx.over.set(cutKey(prefix), entry{row: tomb, quiet: true})
-	tx.over.set(tombstoneKey(tx.meta.index, cutKey(prefix)), entry{row: tomb[rowHeader-1:], quiet: true})
+	tx.over.Set(cutKey(prefix), overlay.Entry{Row: tomb, Quiet: true})
+	tx.over.Set(tombstoneKey(tx.meta.index, cutKey(prefix)), overlay.Entry{Row: tomb[rowHeader-1:], Quiet: true})
 }
 
 // erase removes all rows below a prefix without a trace.
 func (tx *Txn) erase(prefix string) {
-	for _, key := range tx.over.keys(prefix) {
-		if e, here := tx.over.entries[key]; here && !e.gone {
+	for _, key := range tx.over.Keys(prefix) {
+		if e, here := tx.over.Entries[key]; here && !e.Gone {
 			tx.remove(key)
 		}
 	}

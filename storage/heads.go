@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/legate-project/legate/storage/overlay"
 )
 
 // The heads of a table are its keys with the headers of their rows, beside the rows: who
@@ -46,15 +48,15 @@ func (h *headed) erase(b *pebble.Batch, prefix string) error {
 }
 
 // write writes the head of a row; of none that is gone.
-func writeHead(b *pebble.Batch, key string, e entry) error {
-	if e.gone {
+func writeHead(b *pebble.Batch, key string, e overlay.Entry) error {
+	if e.Gone {
 		op := b.DeleteDeferred(len(key) + 1)
 		appendHeadKey(op.Key[:0], key)
 		return op.Finish()
 	}
 	op := b.SetDeferred(len(key)+1, rowHeader)
 	appendHeadKey(op.Key[:0], key)
-	copy(op.Value, e.row[:rowHeader])
+	copy(op.Value, e.Row[:rowHeader])
 	return op.Finish()
 }
 

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/legate-project/legate/storage/overlay"
 )
 
 // Newer is a record that was written after an index, or deleted.
@@ -100,6 +102,6 @@ func (tx *Txn) collected(index uint64) error {
 	if err != nil || len(row) == 8 && binary.BigEndian.Uint64(row) >= index {
 		return err
 	}
-	tx.over.set(string(collectedKey()), entry{row: binary.BigEndian.AppendUint64(nil, index), quiet: true})
+	tx.over.Set(string(collectedKey()), overlay.Entry{Row: binary.BigEndian.AppendUint64(nil, index), Quiet: true})
 	return nil
 }

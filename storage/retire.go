@@ -10,6 +10,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
+
+	"github.com/legate-project/legate/storage/overlay"
 )
 
 // An index key that is retired changes all records that are found by it at once, however
@@ -198,7 +200,7 @@ func (ix *Index[T, P]) Retire(tx *Txn, key, note []byte) error {
 
 // note writes a retirement.
 func (ix *Index[T, P]) note(tx *Txn, prefix []byte, r *retirement) {
-	tx.over.set(retiredKey(prefix), entry{row: r.encode(), quiet: true})
+	tx.over.Set(retiredKey(prefix), overlay.Entry{Row: r.encode(), Quiet: true})
 	tx.retiring.known = tx.retiring.known.with(ix.table, prefix, r)
 }
 
@@ -334,9 +336,9 @@ func (ix *Index[T, P]) settle(tx *Txn, key, primary []byte, r *retirement) error
 	if err != nil {
 		return err
 	}
-	tx.over.set(rowKey, entry{row: next, quiet: true})
+	tx.over.Set(rowKey, overlay.Entry{Row: next, Quiet: true})
 	if next[rowHeader-1] == flagTombstone {
-		tx.over.set(tombstoneKey(r.index, rowKey), entry{row: next[rowHeader-1:], quiet: true})
+		tx.over.Set(tombstoneKey(r.index, rowKey), overlay.Entry{Row: next[rowHeader-1:], Quiet: true})
 	}
 	return nil
 }

@@ -5,11 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/legate-project/legate/storage/engine"
+	"github.com/legate-project/legate/storage/overlay"
+	"github.com/legate-project/legate/storage/progress"
 )
 
 // A state that is to replace this one is staged by commands, row by row, beside
@@ -27,78 +28,12 @@ const adoptBatch = 1 << 20
 
 // ErrStaging is returned where a command does not continue what was staged
 // before. It depends on the log alone, so all servers agree.
-var ErrStaging = errors.New("storage: the staged rows are not those that are continued")
-
-// maxAhead bounds the parts that are staged before one that is missing: who sends
-// several at a time has fewer on the way.
-const maxAhead = 64
-
-// progress of staging: parts come in any order, since several are on their way at
-// a time.
-type progress struct {
-	parts uint64 // all below are staged
-	rows  uint64
-	id    []byte
-	ahead []uint64 // above parts, in order
-}
-
-func (p *progress) encode() []byte {
-	b := binary.AppendUvarint(nil, p.parts)
-	b = binary.AppendUvarint(b, p.rows)
-	b = binary.AppendUvarint(b, uint64(len(p.id)))
-	b = append(b, p.id...)
-	for _, part := range p.ahead {
-		b = binary.AppendUvarint(b, part)
-	}
-	return b
-}
-
-func decodeProgress(b []byte) (p progress, err error) {
-	next := func() (v uint64) {
-		v, size := binary.Uvarint(b)
-		if size <= 0 {
-			err = fmt.Errorf("the progress of staging: %w", ErrCorrupt)
-			return 0
-		}
-		b = b[size:]
-		return v
-	}
-	p.parts, p.rows = next(), next()
-	idSize := next()
-	if err == nil && idSize > uint64(len(b)) {
-		err = fmt.Errorf("the progress of staging: %w", ErrCorrupt)
-	}
-	if err != nil {
-		return p, err
-	}
-	p.id, b = bytes.Clone(b[:idSize]), b[idSize:]
-	for len(b) > 0 && err == nil {
-		p.ahead = append(p.ahead, next())
-	}
-	return p, err
-}
-
-// add notes a part.
-func (p *progress) add(part uint64) error {
-	at, known := slices.BinarySearch(p.ahead, part)
-	switch {
-	case part < p.parts || known:
-		return fmt.Errorf("it is staged already: %w", ErrStaging)
-	case part > p.parts+maxAhead:
-		return fmt.Errorf("the parts from %d on are missing: %w", p.parts, ErrStaging)
-	}
-	p.ahead = slices.Insert(p.ahead, at, part)
-	for len(p.ahead) > 0 && p.ahead[0] == p.parts {
-		p.ahead = p.ahead[1:]
-		p.parts++
-	}
-	return nil
-}
+var ErrStaging = progress.ErrOrder
 
 // Unstage drops what is staged.
 func (tx *Txn) Unstage() {
 	tx.unstaged = true
-	for _, key := range tx.over.keys(string(spaceStaged)) {
+	for _, key := range tx.over.Keys(string(spaceStaged)) {
 		tx.remove(key)
 	}
 }
@@ -109,8 +44,8 @@ func (tx *Txn) BeginStaging(id string) error {
 		return tx.err
 	}
 	tx.Unstage()
-	p := progress{id: []byte(id)}
-	tx.over.set(string(spaceStaged), entry{row: p.encode(), quiet: true})
+	p := progress.Progress{ID: []byte(id)}
+	tx.over.Set(string(spaceStaged), overlay.Entry{Row: p.Encode(), Quiet: true})
 	return nil
 }
 
@@ -119,13 +54,13 @@ func (tx *Txn) BeginStaging(id string) error {
 func (tx *Txn) Stage(id string, part uint64, rows []Row) error {
 	p, err := tx.staging(id)
 	if err == nil {
-		err = p.add(part)
+		err = p.Add(part)
 	}
 	if err != nil {
 		return fmt.Errorf("stage part %d: %w", part, err)
 	}
 	var last []byte
-	tx.over.reserve(len(rows))
+	tx.over.Reserve(len(rows))
 	for _, r := range rows {
 		if err := r.check(); err != nil {
 			return fmt.Errorf("stage part %d: %w: %w", part, ErrStaging, err)
@@ -133,11 +68,11 @@ func (tx *Txn) Stage(id string, part uint64, rows []Row) error {
 		if bytes.Compare(r.Key, last) <= 0 {
 			return fmt.Errorf("stage part %d: key %x is not above the last: %w", part, r.Key, ErrStaging)
 		}
-		tx.over.set(string(append([]byte{spaceStaged}, r.Key...)), entry{row: bytes.Clone(r.Value), quiet: true})
+		tx.over.Set(string(append([]byte{spaceStaged}, r.Key...)), overlay.Entry{Row: bytes.Clone(r.Value), Quiet: true})
 		last = r.Key
-		p.rows++
+		p.Rows++
 	}
-	tx.over.set(string(spaceStaged), entry{row: p.encode(), quiet: true})
+	tx.over.Set(string(spaceStaged), overlay.Entry{Row: p.Encode(), Quiet: true})
 	return nil
 }
 
@@ -161,17 +96,17 @@ func (r Row) check() error {
 	return err
 }
 
-func (tx *Txn) staging(id string) (progress, error) {
+func (tx *Txn) staging(id string) (progress.Progress, error) {
 	row, err := tx.overOrStored([]byte{spaceStaged})
 	if err != nil {
-		return progress{}, err
+		return progress.Progress{}, err
 	}
 	if len(row) == 0 {
-		return progress{}, fmt.Errorf("nothing is staged: %w", ErrStaging)
+		return progress.Progress{}, fmt.Errorf("nothing is staged: %w", ErrStaging)
 	}
-	p, err := decodeProgress(row)
-	if err == nil && string(p.id) != id {
-		err = fmt.Errorf("%q is staged: %w", p.id, ErrStaging)
+	p, err := progress.Decode(row)
+	if err == nil && string(p.ID) != id {
+		err = fmt.Errorf("%q is staged: %w", p.ID, ErrStaging)
 	}
 	return p, err
 }
@@ -187,8 +122,8 @@ func (tx *Txn) Adopt(id string, rows, atLeast uint64) error {
 	if err != nil {
 		return fmt.Errorf("adopt the staged state: %w", err)
 	}
-	if p.rows != rows || len(p.ahead) > 0 {
-		return fmt.Errorf("adopt %d rows where %d are staged and the part %d is not: %w", rows, p.rows, p.parts, ErrStaging)
+	if p.Rows != rows || len(p.Ahead) > 0 {
+		return fmt.Errorf("adopt %d rows where %d are staged and the part %d is not: %w", rows, p.Rows, p.Parts, ErrStaging)
 	}
 	tx.meta.index = max(tx.meta.index, atLeast+1)
 	in, err := tx.s.nextInstance(tx.in)
@@ -208,7 +143,7 @@ func (tx *Txn) Adopt(id string, rows, atLeast uint64) error {
 	if tx.adopted {
 		err = tx.s.drop(tx.in)
 	}
-	tx.in, tx.adopted, tx.unstaged, tx.over = in, true, false, newOverlay()
+	tx.in, tx.adopted, tx.unstaged, tx.over = in, true, false, overlay.New(spaceRow)
 	tx.follow(in)
 	tx.began, tx.beganRetiring = tx.cuts, tx.retiring
 	return err

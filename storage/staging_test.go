@@ -10,6 +10,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/legate-project/legate/storage/progress"
 )
 
 // exported returns copies of all rows.
@@ -150,7 +152,7 @@ func TestStagingRefusesWhatDoesNotContinue(t *testing.T) {
 		"a part left out": func(tx *Txn) error {
 			return errors.Join(tx.Stage("a", 3, rows[2:3]), tx.Adopt("a", 3, 0))
 		},
-		"a part too early": func(tx *Txn) error { return tx.Stage("a", 3+maxAhead, rows[2:3]) },
+		"a part too early": func(tx *Txn) error { return tx.Stage("a", 3+progress.MaxAhead, rows[2:3]) },
 		"a part again, early": func(tx *Txn) error {
 			return errors.Join(tx.Stage("a", 4, rows[2:3]), tx.Stage("a", 4, rows[3:4]))
 		},

@@ -183,11 +183,11 @@ func (t *Table[T, P]) Keys(r Reader, prefix []byte) iter.Seq2[[]byte, error] {
 // Empty reports whether the table has nothing, not even what remains of deleted records. A
 // Txn that has found so remembers it, so that asking before each command costs nothing.
 func (t *Table[T, P]) Empty(tx *Txn) (bool, error) {
-	if tx.err == nil && tx.in.empty[t.id] && !tx.over.tables[t.id] {
+	if tx.err == nil && tx.in.empty[t.id] && !tx.over.Written[t.id] {
 		return true, nil
 	}
 	more, err := tx.more(appendRowKey(nil, t.id, nil), t.name, 0)
-	if err == nil && !more && !tx.over.tables[t.id] && len(tx.cuts.hidden) == 0 {
+	if err == nil && !more && !tx.over.Written[t.id] && len(tx.cuts.hidden) == 0 {
 		tx.in.empty[t.id] = true
 	}
 	return !more, err

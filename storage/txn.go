@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/legate-project/legate/storage/overlay"
 )
 
 // ErrDone is returned by a Txn after Commit or Discard.
@@ -21,7 +23,7 @@ type Txn struct {
 	s    *State
 	in   *instance
 	err  error // not nil once it has ended
-	over overlay
+	over overlay.Overlay
 	meta meta
 	cuts cutting
 	buf  [keyScratch]byte
@@ -40,7 +42,7 @@ type Txn struct {
 // or has failed, the Txn's methods return the reason.
 func (s *State) Begin() *Txn {
 	s.writer.Lock()
-	tx := &Txn{s: s, in: s.current.Load(), over: newOverlay(), meta: *s.meta.Load()}
+	tx := &Txn{s: s, in: s.current.Load(), over: overlay.New(spaceRow), meta: *s.meta.Load()}
 	if tx.in == nil {
 		tx.end(ErrClosed)
 	} else if err := s.fault.Err(); err != nil {
@@ -72,7 +74,7 @@ func (tx *Txn) abandon(why error) {
 // Next begins a command: it raises the index by one, returns it, and sets the
 // point that Rollback goes back to.
 func (tx *Txn) Next() uint64 {
-	tx.over.mark()
+	tx.over.Mark()
 	tx.began, tx.beganRetiring = tx.cuts, tx.retiring
 	tx.meta.index++
 	return tx.meta.index
@@ -80,7 +82,7 @@ func (tx *Txn) Next() uint64 {
 
 // Rollback drops what the current command wrote. Its index stays used.
 func (tx *Txn) Rollback() {
-	tx.over.rollback()
+	tx.over.Rollback()
 	tx.cuts, tx.retiring = tx.began, tx.beganRetiring
 }
 
@@ -89,7 +91,7 @@ func (tx *Txn) Index() uint64 { return tx.meta.index }
 
 // Size returns roughly how many bytes were written since Begin, those rolled
 // back included: a guide for when to commit.
-func (tx *Txn) Size() int { return tx.over.bytes }
+func (tx *Txn) Size() int { return tx.over.Bytes }
 
 // SetPosition says up to where the Raft log will be applied once this Txn is
 // committed.
@@ -127,14 +129,14 @@ func (tx *Txn) Commit() error {
 	}
 	tx.s.meta.Store(&tx.meta)
 	tx.s.metrics.commit.Observe(time.Since(began).Seconds())
-	tx.s.metrics.rows.Add(float64(len(tx.over.entries)))
+	tx.s.metrics.rows.Add(float64(len(tx.over.Entries)))
 	tx.s.metrics.wakeups.Add(float64(tx.s.watches.Committed(tx.told())))
 	return nil
 }
 
 // outdateEmpty forgets that tables were empty which this Txn has written.
 func (tx *Txn) outdateEmpty() {
-	for id, written := range tx.over.tables {
+	for id, written := range tx.over.Written {
 		if written {
 			tx.in.empty[id] = false
 		}
@@ -142,7 +144,7 @@ func (tx *Txn) outdateEmpty() {
 }
 
 func (tx *Txn) batch() (*pebble.Batch, error) {
-	b := tx.in.DB.NewBatchWithSize(tx.over.bytes + headBytes*len(tx.over.entries) + 1024)
+	b := tx.in.DB.NewBatchWithSize(tx.over.Bytes + headBytes*len(tx.over.Entries) + 1024)
 	if tx.unstaged {
 		if err := b.DeleteRange([]byte{spaceStaged}, []byte{spaceStaged + 1}, nil); err != nil {
 			return nil, err
@@ -153,20 +155,20 @@ func (tx *Txn) batch() (*pebble.Batch, error) {
 	}
 	// In order of keys each insertion into the memtable begins where the last
 	// one ended.
-	keys := tx.over.keys("")
+	keys := tx.over.Keys("")
 	for _, key := range keys {
-		if e, here := tx.over.entries[key]; here && tx.s.heads.of(key) {
+		if e, here := tx.over.Entries[key]; here && tx.s.heads.of(key) {
 			if err := writeHead(b, key, e); err != nil {
 				return nil, err
 			}
 		}
 	}
 	for _, key := range keys {
-		e, here := tx.over.entries[key]
+		e, here := tx.over.Entries[key]
 		if !here { // rolled back
 			continue
 		}
-		if e.gone {
+		if e.Gone {
 			op := b.DeleteDeferred(len(key))
 			copy(op.Key, key)
 			if err := op.Finish(); err != nil {
@@ -174,9 +176,9 @@ func (tx *Txn) batch() (*pebble.Batch, error) {
 			}
 			continue
 		}
-		op := b.SetDeferred(len(key), len(e.row))
+		op := b.SetDeferred(len(key), len(e.Row))
 		copy(op.Key, key)
-		copy(op.Value, e.row)
+		copy(op.Value, e.Row)
 		if err := op.Finish(); err != nil {
 			return nil, err
 		}
@@ -197,7 +199,7 @@ func (tx *Txn) set(key string, row []byte) error {
 	if tx.err != nil {
 		return tx.err
 	}
-	tx.over.set(key, entry{row: row})
+	tx.over.Set(key, overlay.Entry{Row: row})
 	return nil
 }
 
@@ -210,19 +212,19 @@ func (tx *Txn) buryAll(keys []string) error {
 	if tx.err != nil {
 		return tx.err
 	}
-	tx.over.reserve(2 * len(keys))
+	tx.over.Reserve(2 * len(keys))
 	tomb := newRow(tx.meta.index, flagTombstone, 0) // shared: rows are never changed
 	for _, key := range keys {
-		tx.over.set(key, entry{row: tomb})
+		tx.over.Set(key, overlay.Entry{Row: tomb})
 	}
 	for _, key := range keys {
-		tx.over.set(tombstoneKey(tx.meta.index, key), entry{row: tomb[rowHeader-1:], quiet: true})
+		tx.over.Set(tombstoneKey(tx.meta.index, key), overlay.Entry{Row: tomb[rowHeader-1:], Quiet: true})
 	}
 	return nil
 }
 
 // remove takes a row away without a trace and without waking anyone.
-func (tx *Txn) remove(key string) { tx.over.set(key, entry{gone: true, quiet: true}) }
+func (tx *Txn) remove(key string) { tx.over.Set(key, overlay.Entry{Gone: true, Quiet: true}) }
 
 func (tx *Txn) get(key []byte) ([]byte, io.Closer, error) {
 	row, closer, err := tx.stored(key)
@@ -234,8 +236,8 @@ func (tx *Txn) stored(key []byte) ([]byte, io.Closer, error) {
 	if tx.err != nil {
 		return nil, nil, tx.err
 	}
-	if e, ok := tx.over.entries[string(key)]; ok {
-		return e.row, nil, nil // nil when gone
+	if e, ok := tx.over.Entries[string(key)]; ok {
+		return e.Row, nil, nil // nil when gone
 	}
 	if _, hidden := tx.cuts.within(key); hidden {
 		return nil, nil, nil
@@ -267,7 +269,7 @@ func (tx *Txn) eachStored(from, prefix []byte, visit func(key, row []byte) (bool
 		return err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
-	own := tx.over.keys(string(prefix))
+	own := tx.over.Keys(string(prefix))
 	first, _ := slices.BinarySearch(own, string(from))
 	own = own[first:]
 	dropped := tx.unstaged && len(prefix) > 0 && prefix[0] == spaceStaged
@@ -283,8 +285,8 @@ func (tx *Txn) eachStored(from, prefix []byte, visit func(key, row []byte) (bool
 		} else {
 			key = slices.Clone(it.Key())
 			row, err = it.ValueAndErr()
-			if e, ok := tx.over.entries[string(key)]; ok {
-				row = e.row // written by the loop that scans
+			if e, ok := tx.over.Entries[string(key)]; ok {
+				row = e.Row // written by the loop that scans
 			}
 			row = slices.Clone(row)
 			onDisk = next()
