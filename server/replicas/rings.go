@@ -18,9 +18,6 @@ const (
 	// many are asked for one rule.
 	maxChain = 16
 	maxAsks  = 64
-	// traceAgain is how long it is tried for a rule that was found to be no part of a ring
-	// before.
-	traceAgain = 2 * time.Second
 	// behindBy is by how much a server that hears its leader is behind it, at most: in a group
 	// where nothing happens it hears of a commit 50 to 100 ms late.
 	behindBy = 500 * time.Millisecond
@@ -31,8 +28,8 @@ const (
 // It is asked after the rule was committed, and each datacenter answers with the rules that it
 // has committed. So of rules that make a ring together the one that was committed last finds
 // it, whoever else does. That one never begins, and what is below it counts as its datacenter's
-// own. A rule begins when it is known; after that it goes on while a datacenter in the chain
-// cannot be asked: a rule that made a ring of it since has found that itself.
+// own. After a rule has begun it is not asked again: a rule that would make a ring of it since
+// has found that itself, and this one has nothing to stop for.
 func (f *follower) outOfRings(ctx context.Context) error {
 	var progress replication.Progress
 	err := f.r.look(func(v *storage.View) (err error) {
@@ -42,19 +39,12 @@ func (f *follower) outOfRings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	known := progress.Begun || progress.Index > 0
-	limit := askTimeout
-	if known {
-		limit = traceAgain
-	}
-	asking, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	err = f.trace(asking)
-	if err != nil && known && op.CodeOf(err) != op.CodeConflict {
-		f.r.log.Debug("it is not known whether keys go in a ring", "peer_datacenter", f.rule.Datacenter, "prefix", f.rule.Prefix, "error", err)
+	if progress.Begun || progress.Index > 0 {
 		return nil
 	}
-	if err != nil || known {
+	asking, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if err := f.trace(asking); err != nil {
 		return err
 	}
 	_, _, err = kv.Copy.Call(ctx, f.r.cfg.Self(), op.Header{}, &kv.CopyRequest{Target: f.rule.Target, Rule: f.rule.CreateIndex, Begun: true})

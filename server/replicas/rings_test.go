@@ -96,6 +96,8 @@ func TestARingThatIsClosedInTwoPlacesAtOnce(t *testing.T) {
 	if len(dc1.has("a/")) != 20 || len(dc2.has("a/")) != 20 || len(dc3.has("a/")) != 0 {
 		t.Errorf("there are %d, %d and %d keys", len(dc1.has("a/")), len(dc2.has("a/")), len(dc3.has("a/")))
 	}
+	dc2.lead(t)
+	servertest.Eventually(t, "the mirror that was there goes on", func() bool { return dc2.status(t).State == replication.StateFollowing })
 	dc1.apply(t, &replication.Change, &replication.ChangeRequest{Target: "a/", Change: replication.Remove})
 	same(t, dc1, "a/", dc3, "a/")
 }
