@@ -182,13 +182,13 @@ func (c *Cluster) config(n *Node) (*config.Config, error) {
 	if n.Server {
 		args = append(args, "-server", "-bootstrap-expect="+strconv.Itoa(c.spec.Servers))
 		if first := c.nodes[0]; first.Datacenter != n.Datacenter {
-			args = append(args, "-retry-join-wan="+c.door(), "-retry-interval-wan=1s")
+			args = append(args, "-retry-join-wan="+c.door(), "-retry-interval-wan=250ms")
 		}
 	}
 	if first := c.In(n.Datacenter)[0]; first != n {
-		args = append(args, "-retry-join="+first.IP, "-retry-interval=1s")
+		args = append(args, "-retry-join="+first.IP, "-retry-interval=250ms")
 	} else if c.spec.Servers > 1 {
-		args = append(args, "-retry-join="+c.In(n.Datacenter)[1].IP, "-retry-interval=1s")
+		args = append(args, "-retry-join="+c.In(n.Datacenter)[1].IP, "-retry-interval=250ms")
 	}
 	dir := "unused"
 	if c.spec.Dir != "" {

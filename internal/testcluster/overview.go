@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/op"
@@ -100,41 +102,51 @@ func (c *Cluster) describe(r *Row, n *Node) {
 	}
 }
 
-// WaitFederated waits until a server of each datacenter can ask every other
-// datacenter.
+// WaitFederated waits until every server has an answer from each datacenter.
 func (c *Cluster) WaitFederated(ctx context.Context) error {
-	t := time.NewTicker(50 * time.Millisecond)
-	defer t.Stop()
-	for {
-		err := c.federated(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("federation is not whole: %w", err)
-		case <-t.C:
+	g, ctx := errgroup.WithContext(ctx)
+	for _, n := range c.Nodes() {
+		if n.Server {
+			g.Go(func() error { return c.waitLeaders(ctx, n) })
 		}
 	}
+	return g.Wait()
 }
 
-func (c *Cluster) federated(ctx context.Context) error {
-	for _, n := range c.Nodes() {
-		a := n.Agent()
-		if a == nil || !n.Server {
-			continue
-		}
-		for _, dc := range c.Datacenters() {
-			try, cancel := context.WithTimeout(ctx, 2*time.Second)
-			l, _, err := status.Leader.Call(try, a.Caller(), op.Header{Datacenter: dc}, &op.Empty{})
-			cancel()
-			if err != nil {
-				return fmt.Errorf("%s asks %s: %w", n.Name, dc, err)
+// waitLeaders waits until a server has an answer from every datacenter.
+func (c *Cluster) waitLeaders(ctx context.Context, n *Node) error {
+	t := time.NewTicker(50 * time.Millisecond)
+	defer t.Stop()
+	for _, dc := range c.Datacenters() {
+		for {
+			err := leaderSeen(ctx, n, dc)
+			if err == nil {
+				break
 			}
-			if l == nil || l.Text == "" {
-				return fmt.Errorf("%s sees no leader in %s", n.Name, dc)
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("federation is not whole: %w", err)
+			case <-t.C:
 			}
 		}
+	}
+	return nil
+}
+
+// leaderSeen asks a server who leads a datacenter. One that does not run has nobody to ask.
+func leaderSeen(ctx context.Context, n *Node, dc string) error {
+	a := n.Agent()
+	if a == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	l, _, err := status.Leader.Call(ctx, a.Caller(), op.Header{Datacenter: dc}, &op.Empty{})
+	if err != nil {
+		return fmt.Errorf("%s asks %s: %w", n.Name, dc, err)
+	}
+	if l == nil || l.Text == "" {
+		return fmt.Errorf("%s sees no leader in %s", n.Name, dc)
 	}
 	return nil
 }
