@@ -41,7 +41,11 @@ func (f several) Do(_ context.Context, c *op.Call) (*op.Reply, error) {
 		meta.Outcomes = append(meta.Outcomes, op.Outcome{Datacenter: "dc9", State: op.Unreachable})
 	}
 	list := catalog.Instances{}
-	for _, dc := range strings.Fields(said.datacenters) {
+	datacenters := said.datacenters
+	if hides, ok := strings.CutPrefix(datacenters, "hidden in "); ok {
+		meta.Datacenter, meta.Filtered, datacenters = hides, true, ""
+	}
+	for _, dc := range strings.Fields(datacenters) {
 		n := &catalog.Node{Node: "n", Address: "10." + dc[2:] + ".0.1", Datacenter: dc}
 		if _, ok := req.(*catalog.NodeRequest); ok {
 			return op.NewReply(meta, n), nil
@@ -63,6 +67,7 @@ func TestQuestionsToSeveralDatacenters(t *testing.T) {
 		"plain@": {"", false}, "api@": {"", false}, "api@dc3>dc2": {"dc2", false}, "api-v1@": {"", false}, "api-v1@nearest": {"dc3 dc3", false},
 		"api-v2@": {"dc1", false}, "api-x@nearest": {"", true}, "api@dc2": {"", false},
 		"plain@dc2": {"", false}, "ruled@": {"", false}, "ruled@dc2": {"dc2", false},
+		"secret@": {"", false}, "secret@dc2>nearest": {"hidden in dc2", false}, "secret@!dc2>nearest": {"dc3", false},
 	}
 	for _, c := range []struct {
 		qname string
@@ -95,13 +100,14 @@ func TestQuestionsToSeveralDatacenters(t *testing.T) {
 		{"api-x.service.consul.", mdns.TypeA, "SERVFAIL"},
 		{"api.service.dc2.consul.", mdns.TypeA, "NXDOMAIN" + soa},
 		{"ruled.service.consul.", mdns.TypeA, "NOERROR ruled.service.consul. 0 A 10.2.0.1"},
+		{"secret.service.consul.", mdns.TypeA, "NOERROR secret.service.consul. 0 A 10.3.0.1"},
 	} {
 		s, _ := start(t, f, func(cfg *Config) {
 			cfg.Failover = func(service string) string {
 				if service == "plain" { // a rule for a service that nobody has
 					return "dc2"
 				}
-				return map[string]string{"ruled": "dc2", "api": "dc9"}[service] // what the agent's configuration says comes first
+				return map[string]string{"ruled": "dc2", "api": "dc9", "secret": "dc2>nearest"}[service] // what the agent's configuration says comes first
 			}
 			cfg.DNS = config.DNSConfig{SOA: config.SOA{MinTTL: 3}, Failover: map[string][]string{"API": {"dc3", "dc2"}, "api-*": {"nearest"}, "api*": {"dc7"}}}
 		})
