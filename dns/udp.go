@@ -88,6 +88,7 @@ func (u *udp) read(ctx context.Context) {
 				left--
 			}
 		}
+		runtime.Gosched() // under load there is always more to read: what else the agent does would wait for its slice of time
 	}
 }
 

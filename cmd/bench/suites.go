@@ -118,7 +118,8 @@ func (b *bench) sync(ctx context.Context, record []byte) (outcome, error) {
 	return outcome{p50: took[times/2], p99: took[times*99/100]}, nil
 }
 
-// dns measures lookups of a service.
+// dns measures lookups of a service: beside a bare server, beside Unbound, and how soon they
+// show a change.
 func (b *bench) dns(ctx context.Context) error {
 	bare, err := b.bare(ctx, "dns", "8600")
 	if err != nil {
@@ -158,7 +159,11 @@ func (b *bench) dns(ctx context.Context) error {
 		}
 		b.add(row{what: l.name, conns: b.conns, out: out, ratio: ratio, bar: l.bar})
 	}
-	return nil
+	if err := b.besideUnbound(ctx, leader, client); err != nil {
+		return err
+	}
+	b.stopAll()
+	return b.freshness(ctx)
 }
 
 // idle measures what an agent that does nothing keeps in memory.
