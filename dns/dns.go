@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/dns/question"
 	"github.com/legate-project/legate/internal/byname"
 	"github.com/legate-project/legate/internal/tracing"
 	"github.com/legate-project/legate/op"
@@ -145,7 +146,7 @@ func New(cfg Config) (*Server, error) {
 	s.recursion = newRecursion(s.metrics, newClientLimit(maxRecursing, maxRecursingEach))
 	s.additionalRecursion = newRecursion(s.metrics, newClientLimit(maxAdditional, maxAdditionalEach))
 	s.packed.seed, s.draw = maphash.MakeSeed(), rand.IntN
-	s.messages.New = func() any { return &exchange{s: s} }
+	s.messages.New = func() any { return &exchange{s: s, asked: new(question.Plain)} }
 	return s, nil
 }
 
@@ -179,6 +180,7 @@ type exchange struct {
 	fanOut    bool // what is found may be of several datacenters
 	fresh     freshness
 	basis
+	asked *question.Plain // the query as it was read for what is packed, if it was
 }
 
 // record is an answer with what belongs to it in the additional section.
@@ -191,7 +193,7 @@ func (x *exchange) reset(ctx context.Context, tcp bool) {
 	clear(x.answer)
 	clear(x.additional)
 	*x = exchange{s: x.s, conf: x.s.conf.Load(), ctx: ctx, recursorCtx: ctx, recursion: x.s.recursion, req: x.req, tcp: tcp, answer: x.answer[:0], additional: x.additional[:0],
-		out: mdns.Msg{Question: x.out.Question[:0], Answer: x.out.Answer[:0], Ns: x.out.Ns[:0], Extra: x.out.Extra[:0]}}
+		asked: x.asked, out: mdns.Msg{Question: x.out.Question[:0], Answer: x.out.Answer[:0], Ns: x.out.Ns[:0], Extra: x.out.Extra[:0]}}
 }
 
 // reply answers x.req into x.out. It does not fail: what goes wrong is an

@@ -41,23 +41,28 @@ func (b *basis) note(r *op.Reply) {
 	}
 }
 
-// keep packs the answer that was just made of a plain question, unless it may be another one
-// next time for reasons that are not known here.
+// lasting reports whether it will be known of the answer that it is still the same.
+func (x *exchange) lasting() bool {
+	return x.lookups == len(x.lasts) && len(x.lasts) <= maxLookups && x.fresh <= current && !x.conf.DisableCompression && x.s.cfg.Tracer == nil &&
+		(x.out.Rcode == mdns.RcodeSuccess || x.out.Rcode == mdns.RcodeNameError)
+}
+
+// keep packs the answer that was just made to a plain question, and lasts, if it is asked
+// often and more answers can be made of it.
 func (s *Server) keep(q *question.Plain, x *exchange, b []byte) {
 	hash := maphash.Bytes(s.packed.seed, q.Key())
 	old := s.packed.find(hash, q.Key())
-	if x.lookups != len(x.lasts) || len(x.lasts) > maxLookups || x.fresh > current || x.conf.DisableCompression || x.s.cfg.Tracer != nil ||
-		x.out.Rcode != mdns.RcodeSuccess && x.out.Rcode != mdns.RcodeNameError || old == nil && !s.packed.wanted(hash) {
+	if old == nil && !s.packed.wanted(hash) {
 		return
 	}
 	e := &entry{key: string(q.Key()), lasts: x.lasts, conf: x.conf, token: x.token, failsOver: x.failsOver, failover: x.failover,
 		flags: [2]byte{b[2] &^ question.BitTC, b[3]}, class: uint8(x.typeClass()), rcode: uint8(rcodeClass(x.out.Rcode)), fresh: x.fresh}
 	switch {
 	case (!x.drawn || len(x.answer) == 0) && x.whole && len(b) <= maxPacked:
-		if e.whole = b; !e.findSerial() {
+		e.whole = []byte(string(b))
+		if !e.findSerial(&x.out) {
 			return
 		}
-		e.whole = []byte(string(b))
 	case x.drawn && x.found != nil:
 		if e.list = x.listOf(x.found); e.list == nil {
 			return
@@ -79,11 +84,7 @@ func (s *Server) keep(q *question.Plain, x *exchange, b []byte) {
 
 // findSerial finds the serial number of the SOA record in the authority of an answer, which is
 // the time. It fails where that stands elsewhere.
-func (e *entry) findSerial() bool {
-	var m mdns.Msg
-	if m.Unpack(e.whole) != nil {
-		return false
-	}
+func (e *entry) findSerial(m *mdns.Msg) bool {
 	for _, rr := range m.Answer {
 		if rr.Header().Rrtype == mdns.TypeSOA {
 			return false

@@ -132,8 +132,8 @@ func (s *Server) respond(ctx context.Context, from peer, in, out []byte) []byte 
 		return b
 	}
 	x.asAsked(b)
-	if q := new(question.Plain); !from.tcp && q.Read(in) {
-		s.keep(q, x, b)
+	if !from.tcp && x.lasting() && x.asked.Read(in) {
+		s.keep(x.asked, x, b)
 	}
 	return b
 }

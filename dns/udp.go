@@ -16,24 +16,36 @@ import (
 
 // Bounds of what one socket occupies.
 const (
-	maxSockets  = 8    // for each address, at most one for each core
-	batch       = 32   // packets that are read at a time
-	maxWorkers  = 1024 // goroutines that answer what is not packed, for each socket
-	idleWorkers = 4    // of them that may wait for more
-	maxQuery    = 4096 // bytes of a UDP query; more is cut and refused
+	maxSockets   = 8    // for each address, at most one for each core
+	batch        = 32   // packets that are read at a time
+	maxWorkers   = 1024 // goroutines that answer what is not packed, for each socket
+	usualWorkers = 4    // of them that there are while answers are quick
+	maxWaiting   = 1024 // packets that wait for a worker, for each socket
+	maxQuery     = 4096 // bytes of a UDP query; more is cut and refused
+	// stuckAfter is how long workers may have taken nothing before there are more.
+	stuckAfter = 2 * time.Millisecond
 )
 
 // udp is one socket. Its reader answers what is packed, and never waits for anything but
 // packets; the rest is for workers, so that a slow answer holds up no other.
+//
+// Few workers take what is handed on one after the other, which spares switches: answers are
+// quick as a rule. Once they all have been busy with what they took for stuckAfter, all that
+// waits gets workers of its own.
 type udp struct {
 	s    *Server
 	g    *lifecycle.Group
 	conn *packets.Conn
 
-	workers atomic.Int64
-	idle    atomic.Int64 // workers that wait, but for those that have been promised a packet
 	jobs    chan *packets.Batch
+	workers atomic.Int64
+	idle    atomic.Int64 // workers that wait
+	taken   atomic.Uint64
 	spare   sync.Pool // *packets.Batch of one packet
+
+	watched atomic.Bool // the watch will look
+	seen    atomic.Uint64
+	watch   *time.Timer
 }
 
 // serveUDP answers on the socket and its siblings, and closes them.
@@ -50,8 +62,12 @@ func (s *Server) serveUDP(g *lifecycle.Group, first *net.UDPConn) error {
 		if err != nil {
 			return fmt.Errorf("serve DNS on %s: %w", conn.LocalAddr(), err)
 		}
-		u := &udp{s: s, g: g, conn: c, jobs: make(chan *packets.Batch, maxWorkers)}
+		u := &udp{s: s, g: g, conn: c, jobs: make(chan *packets.Batch, maxWaiting)}
 		u.spare.New = func() any { return c.Batch(1, maxQuery) }
+		u.watch = time.AfterFunc(time.Hour, u.unstick)
+		if err := g.OnStop("udp watch", func(context.Context) error { u.watch.Stop(); return nil }); err != nil {
+			return err
+		}
 		if err := g.Go("udp reader", u.read); err != nil {
 			return err
 		}
@@ -92,31 +108,67 @@ func (u *udp) read(ctx context.Context) {
 	}
 }
 
-// hand has a worker answer a packet. While all wait for answers that are slow it is left, as
-// the kernel leaves what nobody reads.
+// hand has a worker answer a packet. While too many wait it is left, as the kernel leaves what
+// nobody reads.
 func (u *udp) hand(p *packets.Packet) {
 	job := u.spare.Get().(*packets.Batch)
 	job.Packets[0].Take(p)
-	if u.idle.Add(-1) >= 0 { // one of those that wait is this packet's now
-		u.jobs <- job
+	select {
+	case u.jobs <- job:
+	default:
+		u.s.metrics.dropped.Inc()
+		u.spare.Put(job)
 		return
 	}
-	u.idle.Add(1)
-	if u.workers.Add(1) <= maxWorkers && u.g.Spawn("udp worker", func(ctx context.Context) { u.work(ctx, job) }) == nil {
-		return
+	if len(u.jobs) == 0 {
+		return // somebody waited for it
 	}
-	u.workers.Add(-1)
-	u.s.metrics.dropped.Inc()
-	u.spare.Put(job)
+	if u.workers.Load() < usualWorkers {
+		u.spawn()
+	}
+	u.look()
 }
 
-// work answers a packet, and more while they come soon.
-func (u *udp) work(ctx context.Context, job *packets.Batch) {
+// spawn starts a worker.
+func (u *udp) spawn() {
+	if u.workers.Add(1) > maxWorkers || u.g.Spawn("udp worker", u.work) != nil {
+		u.workers.Add(-1)
+	}
+}
+
+// look has it looked soon whether workers are stuck.
+func (u *udp) look() {
+	if u.watched.CompareAndSwap(false, true) {
+		u.seen.Store(u.taken.Load())
+		u.watch.Reset(stuckAfter)
+	}
+}
+
+// unstick gives what waits workers of its own if none took anything for a while.
+func (u *udp) unstick() {
+	waiting := len(u.jobs)
+	if waiting > 0 && u.taken.Load() == u.seen.Load() {
+		for range waiting {
+			u.spawn()
+		}
+	}
+	u.watched.Store(false)
+	if len(u.jobs) > 0 && u.g.Context().Err() == nil {
+		u.look()
+	}
+}
+
+// work answers packets while they come soon.
+func (u *udp) work(ctx context.Context) {
 	u.s.metrics.workers.Inc()
 	defer u.s.metrics.workers.Dec()
 	defer u.workers.Add(-1)
 	out := make([]byte, firstBuffer)
-	for {
+	for ctx.Err() == nil {
+		job := u.next(ctx)
+		if job == nil {
+			return
+		}
 		p := &job.Packets[0]
 		if b := u.s.packet(ctx, p.From(), p.In, out); b != nil {
 			p.Out = b
@@ -127,28 +179,26 @@ func (u *udp) work(ctx context.Context, job *packets.Batch) {
 			}
 		}
 		u.spare.Put(job)
-		if u.idle.Add(1) > idleWorkers && u.leaves() {
-			return
+	}
+}
+
+// next is what a worker answers next, nil if enough others wait for that.
+func (u *udp) next(ctx context.Context) (job *packets.Batch) {
+	select {
+	case job = <-u.jobs:
+	default:
+		if u.idle.Add(1) > usualWorkers {
+			u.idle.Add(-1)
+			return nil
 		}
 		select {
 		case job = <-u.jobs:
 		case <-ctx.Done():
-			return
 		}
+		u.idle.Add(-1)
 	}
-}
-
-// leaves takes a worker back from those that wait, unless it has been promised a packet.
-func (u *udp) leaves() bool {
-	for {
-		n := u.idle.Load()
-		if n <= 0 {
-			return false
-		}
-		if u.idle.CompareAndSwap(n, n-1) {
-			return true
-		}
-	}
+	u.taken.Add(1)
+	return job
 }
 
 // pause keeps an error that stays from keeping the processor busy.

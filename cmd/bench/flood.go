@@ -200,3 +200,24 @@ func processor(pid int) (time.Duration, error) {
 	}
 	return sum, nil
 }
+
+// floodAs is this program as a load of a process of its own: it asks for addresses of a name,
+// and says how many answers came in a second.
+func floodAs(args []string) error {
+	if len(args) != 3 {
+		return errors.New("use: bench flood ADDRESS NAME DURATION")
+	}
+	d, err := time.ParseDuration(args[2])
+	if err != nil {
+		return err
+	}
+	questions, err := questionsOf(dns.TypeA, args[1])
+	if err != nil {
+		return err
+	}
+	out, err := floodOf(context.Background(), args[0], questions, d)
+	if err == nil {
+		_, err = fmt.Printf("%.0f\n", out.rate)
+	}
+	return err
+}

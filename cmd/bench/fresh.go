@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -56,27 +61,44 @@ func records(ctx context.Context, addr, name string) (int, error) {
 	return len(m.Answer), nil
 }
 
+// floods loads each place from a process of its own, so that who looks for the change waits for
+// no turn of the load's.
+func (b *bench) floods(ctx context.Context) (ended func() ([]string, error), err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	var running []*exec.Cmd
+	said := make([]bytes.Buffer, len(freshAt))
+	for i, at := range freshAt {
+		cmd := exec.CommandContext(ctx, self, "flood", at.addr, at.question, (2 * b.seconds).String())
+		cmd.Stdout, cmd.Stderr = &said[i], os.Stderr
+		if err := cmd.Start(); err != nil {
+			return nil, err
+		}
+		running = append(running, cmd)
+	}
+	return func() (rates []string, err error) {
+		for i, cmd := range running {
+			err = errors.Join(err, cmd.Wait())
+			rates = append(rates, strings.TrimSpace(said[i].String()))
+		}
+		return rates, err
+	}, nil
+}
+
 // changes makes health changes and waits for each to be seen everywhere.
 func (b *bench) changes(ctx context.Context, api string) error {
 	const times = 30
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	loads := make(chan error, len(freshAt))
-	rates := make([]outcome, len(freshAt))
-	var running int
-	for i, at := range freshAt {
-		questions, err := questionsOf(dns.TypeA, at.question)
-		if err != nil {
-			return err
-		}
-		running++
-		go func() {
-			out, err := floodOf(ctx, at.addr, questions, b.seconds*2)
-			rates[i] = out
-			loads <- err
-		}()
+	began := time.Now()
+	ended, err := b.floods(ctx)
+	if err != nil {
+		return err
 	}
 	seen := make([][]time.Duration, len(freshAt))
+	var written []time.Duration
 	pause(ctx, time.Second)
 	for i := range times {
 		state, want := "fail", 1
@@ -85,16 +107,18 @@ func (b *bench) changes(ctx context.Context, api string) error {
 		}
 		told := time.Now()
 		took := make(chan error, len(freshAt))
+		var looking sync.WaitGroup
 		for j, at := range freshAt {
-			go func() {
+			looking.Go(func() {
 				err := becomes(ctx, at.addr, at.question, want)
 				seen[j] = append(seen[j], time.Since(told))
 				took <- err
-			}()
+			})
 		}
 		if err := put(api+"check/"+state+"/service:fresh-2", ""); err != nil {
 			return err
 		}
+		written = append(written, time.Since(told))
 		for range freshAt {
 			if err := <-took; err != nil {
 				return err
@@ -102,18 +126,35 @@ func (b *bench) changes(ctx context.Context, api string) error {
 		}
 		pause(ctx, 50*time.Millisecond)
 	}
-	if len(loads) > 0 {
-		return errors.New("the load ended before the changes did")
+	if time.Since(began) > 2*b.seconds {
+		return errors.New("the load ended before the changes did: -time is too short")
 	}
-	for ; running > 0; running-- {
-		if err := <-loads; err != nil {
-			return err
-		}
+	rates, err := ended()
+	if err != nil {
+		return err
 	}
+	conns := floodSockets * floodWindow
+	b.add(row{what: fmt.Sprintf("A health change told to a server whose DNS is loaded, until that acknowledges it, median and longest of %d", times), conns: conns, out: middle(written)})
 	for i, at := range freshAt {
-		b.add(freshRow(at.name, at.far, b.rtt, seen[i], rates[i].rate))
+		limit, where := 50*time.Millisecond, at.name
+		if at.far {
+			limit += b.rtt / 2
+			where += fmt.Sprintf(", %s away", b.rtt)
+		}
+		b.add(row{what: fmt.Sprintf("The same until it is in DNS %s, while that answers %s/s", where, rates[i]), conns: conns, out: middle(seen[i]), limit: limit})
+		late := make([]time.Duration, times)
+		for k := range late {
+			late[k] = max(seen[i][k]-written[k], 0)
+		}
+		b.add(row{what: "The same, after it was acknowledged", conns: conns, out: middle(late), limit99: limit})
 	}
 	return nil
+}
+
+// middle has the median as p50 and the longest as p99.
+func middle(took []time.Duration) outcome {
+	took = slices.Sorted(slices.Values(took))
+	return outcome{p50: took[len(took)/2], p99: took[len(took)-1]}
 }
 
 // becomes asks until a name has so many addresses.
@@ -138,15 +179,4 @@ func becomes(ctx context.Context, addr, name string, want int) error {
 		}
 	}
 	return fmt.Errorf("%s at %s has not %d addresses within %s", name, addr, want, within)
-}
-
-func freshRow(where string, far bool, rtt time.Duration, took []time.Duration, rate float64) row {
-	slices.Sort(took)
-	limit := 50 * time.Millisecond
-	if far {
-		limit += rtt / 2
-		where += fmt.Sprintf(", %s away", rtt)
-	}
-	what := fmt.Sprintf("From a health change until it is in DNS %s, median and longest of %d, while that answers %.0f/s", where, len(took), rate)
-	return row{what: what, conns: floodSockets * floodWindow, out: outcome{p50: took[len(took)/2], p99: took[len(took)-1]}, limit99: limit}
 }

@@ -30,12 +30,17 @@ type settings struct {
 }
 
 func main() {
-	if len(os.Args) > 2 && os.Args[1] == "bare" { // this program, as the server beside
-		if err := serveBare(os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, "Error:", err)
-			os.Exit(1)
+	if len(os.Args) > 2 {
+		for as, run := range map[string]func([]string) error{"bare": serveBare, "flood": floodAs} { // this program, as the server or the load beside
+			if os.Args[1] != as {
+				continue
+			}
+			if err := run(os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, "Error:", err)
+				os.Exit(1)
+			}
+			return
 		}
-		return
 	}
 	var s settings
 	flag.StringVar(&s.legate, "legate", "bin/legate", "`binary` to measure.")

@@ -96,7 +96,7 @@ var Deregister = op.Write[DeregisterRequest, RegisterResult]{Name: "catalog.dere
 var ListNodes = op.Read[op.Empty, Nodes]{Name: "catalog.nodes", Authorize: filtered[op.Empty], Query: listNodes, Filter: filterNodes, Shared: true, FanOut: &fanOutNodes}
 
 // GetNode returns one node, or none.
-var GetNode = op.Read[NodeRequest, Node]{Name: "catalog.node", Authorize: authorizeNodeRead, Query: getNode, FanOut: &fanOutNode}
+var GetNode = op.Read[NodeRequest, Node]{Name: "catalog.node", Authorize: authorizeNodeRead, Query: getNode, Shared: true, FanOut: &fanOutNode}
 
 // ListServices returns all service names with their tags.
 var ListServices = op.Read[ServicesRequest, ServiceTags]{Name: "catalog.services", Authorize: filtered[ServicesRequest], Query: listServices, Filter: filterServices, Shared: true, FanOut: &fanOutServices}
