@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/server/servertest"
@@ -162,6 +163,23 @@ func TestAChainThatCannotBeAsked(t *testing.T) {
 	}
 	dc3.lead(t)
 	servertest.Eventually(t, "it follows again", func() bool { return dc3.status(t).State == replication.StateFollowing })
+}
+
+// A server that does not lead answers as well, a moment later, when it knows what its leader knew.
+func TestAnotherServerSaysWhereKeysComeFrom(t *testing.T) {
+	t.Parallel()
+	dc1, dc2, dc3 := chain(t)
+	dc1.ends()
+	dc1.cfg.Leads = func() bool { return false }
+	began := time.Now()
+	made, err := dc3.create(t.Context(), op.Header{}, mirror("dc2"))
+	if err != nil || made == nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < behindBy {
+		t.Errorf("answered after %s", took)
+	}
+	same(t, dc2, "a/", dc3, "a/")
 }
 
 // However many copy from each other, few are asked.
