@@ -7,13 +7,14 @@ PACKAGE  := ./cmd/legate
 VERSION  := $(patsubst v%,%,$(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || echo v0.0.0-dev))
 LINK     := -X github.com/legate-project/legate/internal/version.linked=$(VERSION)
 TIMEOUT  ?= 10m
+AGENTS ?= 2000
 FUZZTIME ?= 30s
 TIME     ?= 10m
 BENCH    ?= .
 SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race linear soak observe client-tests lint deadcode fuzz bench microbench gossip-sim generate cross release site man packages image clean
+.PHONY: help build run test race linear soak observe client-tests lint deadcode fuzz bench bench-scale microbench gossip-sim generate cross release site man packages image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +67,10 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 bench: build ## measure real processes against bare servers beside them, into docs/benchmarks.md
 	$(GO) build -trimpath -o bin/bench ./cmd/bench
 	./bin/bench -legate $(BIN) -write docs/benchmarks.md
+
+bench-scale: build ## play AGENTS (2000) client agents against three servers, and print what they cost
+	$(GO) build -trimpath -o bin/bench ./cmd/bench
+	./bin/bench -legate $(BIN) -only scale -agents $(AGENTS)
 
 microbench: ## run the benchmarks of packages that match BENCH (all)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout $(TIMEOUT) ./...

@@ -25,6 +25,7 @@ type settings struct {
 	conns   int
 	rtt     time.Duration
 	servers int    // of each datacenter of the wan suite
+	agents  int    // of the scale suite
 	write   string // file whose table is replaced
 	only    string
 }
@@ -48,8 +49,9 @@ func main() {
 	flag.IntVar(&s.conns, "conns", 64, "`number` of connections of each load.")
 	flag.DurationVar(&s.rtt, "rtt", 80*time.Millisecond, "emulated round `trip` between datacenters.")
 	flag.IntVar(&s.servers, "servers", 1, "`number` of servers in each datacenter of the wan suite.")
+	flag.IntVar(&s.agents, "agents", 2000, "`number` of client agents of the scale suite.")
 	flag.StringVar(&s.write, "write", "", "replace the table in this `file`.")
-	flag.StringVar(&s.only, "only", "", "run only the `suite`: http, own, catalog, state, access, pauses, wan, gateways, dns or idle.")
+	flag.StringVar(&s.only, "only", "", "run only the `suite`: http, own, catalog, state, access, pauses, wan, gateways, dns or idle; or scale, which runs only so.")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -80,9 +82,11 @@ func run(ctx context.Context, s settings) error {
 	suites := []struct {
 		name string
 		run  func(context.Context) error
-	}{{"idle", b.idle}, {"http", b.http}, {"own", b.own}, {"catalog", b.catalog}, {"state", b.state}, {"dns", b.dns}, {"access", b.access}, {"pauses", b.pauses}, {"wan", b.wan}, {"gateways", b.gateways}}
+		long bool
+	}{{"idle", b.idle, false}, {"http", b.http, false}, {"own", b.own, false}, {"catalog", b.catalog, false}, {"state", b.state, false}, {"dns", b.dns, false},
+		{"access", b.access, false}, {"pauses", b.pauses, false}, {"wan", b.wan, false}, {"gateways", b.gateways, false}, {"scale", b.scale, true}}
 	for _, suite := range suites {
-		if s.only != "" && s.only != suite.name {
+		if s.only != suite.name && (s.only != "" || suite.long) {
 			continue
 		}
 		if err := suite.run(ctx); err != nil {

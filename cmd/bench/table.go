@@ -21,6 +21,7 @@ type row struct {
 	least   float64
 	mib     float64
 	most    float64 // MiB
+	core    float64 // percent of a core
 }
 
 func (b *bench) add(r row) {
@@ -32,6 +33,9 @@ func (b *bench) add(r row) {
 func (b *bench) cells(r row) []string {
 	if r.mib > 0 {
 		return []string{r.what, "", fmt.Sprintf("%.0f MiB", r.mib), "", "", "", b.verdict(r.mib <= r.most, fmt.Sprintf("≤ %.0f MiB", r.most))}
+	}
+	if r.core > 0 {
+		return []string{r.what, fmt.Sprint(r.conns), fmt.Sprintf("%.1f %% of a core", r.core), "", "", "", ""}
 	}
 	ratio, bar := "", ""
 	if r.ratio > 0 {
