@@ -130,20 +130,25 @@ func get(url string) (string, error) {
 }
 
 func put(url, body string) error {
-	req, err := http.NewRequest(http.MethodPut, url, strings.NewReader(body))
+	_, err := ask(http.MethodPut, url, body)
+	return err
+}
+
+func ask(method, url, body string) (string, error) {
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
-		return err
+		return "", err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s %s", url, resp.Status, b)
 	}
-	return err
+	return string(b), err
 }
 
 // resident is the resident size of a process in MiB.

@@ -49,6 +49,9 @@ func (b *bench) state(ctx context.Context) error {
 		return err
 	}
 	b.add(row{what: fmt.Sprintf("Resident size of the leader with %d keys of %d B", stateKeys, stateValue), mib: mib, most: 200})
+	if err := b.listKeys(leader); err != nil {
+		return fmt.Errorf("list keys: %w", err)
+	}
 	file := filepath.Join(b.dir, "state.snap")
 	var saves [3]time.Duration // the first is beside what the servers still compact
 	for i := range saves {
@@ -66,14 +69,16 @@ func (b *bench) state(ctx context.Context) error {
 	return b.restart(ctx, leads, leader)
 }
 
-// fillKeys writes the keys, some transactions at a time.
-func fillKeys(leader string) error {
+func fillKeys(leader string) error { return writeKeys(leader, stateKeys, transaction) }
+
+// writeKeys writes n keys, some transactions of perTxn at a time.
+func writeKeys(leader string, n int, transaction func(from int) string) error {
 	var wg sync.WaitGroup
 	const writers = 8
 	errs := make(chan error, writers)
 	for w := range writers {
 		wg.Go(func() {
-			for from := w * perTxn; from < stateKeys; from += writers * perTxn {
+			for from := w * perTxn; from < n; from += writers * perTxn {
 				if err := put("http://"+leader+":8500/v1/txn", transaction(from)); err != nil {
 					errs <- err
 					return

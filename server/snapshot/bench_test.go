@@ -35,7 +35,7 @@ func BenchmarkRestore(b *testing.B) {
 	s := largeState(b)
 	v := s.View()
 	var file bytes.Buffer
-	if _, err := archive.Write(&file, archive.Meta{}, portable(v)); err != nil {
+	if _, err := archive.Write(&file, archive.Meta{Index: s.Index()}, portable(v)); err != nil {
 		b.Fatal(err)
 	}
 	if err := v.Close(); err != nil {
