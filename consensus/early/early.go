@@ -44,6 +44,7 @@ func (s *Pipelines) Open() int {
 // batch is entries that are being written, and what stands before them.
 type batch struct {
 	prevIndex, prevTerm uint64
+	commit              uint64 // the leader's commit index when it began to write them
 	entries             []*raft.Log
 }
 
@@ -51,11 +52,14 @@ func (b *batch) last() uint64 { return b.entries[len(b.entries)-1].Index }
 
 // Storing has entries sent that the leader is about to write. It does not wait. Entries that change the configuration
 // change who they go to: they are left to Raft.
+//
+// The commit index that they go with is that of now: by the time they are sent, on a pipeline that stood still, another
+// may lead, and what counts as committed here then may be its entry in the place of one of these.
 func (s *Pipelines) Storing(prevTerm uint64, entries []*raft.Log) {
 	if slices.ContainsFunc(entries, func(l *raft.Log) bool { return l.Type != raft.LogCommand }) {
 		return
 	}
-	b := &batch{entries[0].Index - 1, prevTerm, slices.Clone(entries)}
+	b := &batch{entries[0].Index - 1, prevTerm, s.commit(), slices.Clone(entries)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for p := range s.open {
@@ -146,7 +150,7 @@ func (p *pipeline) send(b *batch) error {
 		return nil
 	}
 	ask := p.model
-	ask.PrevLogEntry, ask.PrevLogTerm, ask.Entries, ask.LeaderCommitIndex = b.prevIndex, b.prevTerm, b.entries, p.of.commit()
+	ask.PrevLogEntry, ask.PrevLogTerm, ask.Entries, ask.LeaderCommitIndex = b.prevIndex, b.prevTerm, b.entries, b.commit
 	p.sent = append(p.sent, &request{below: &ask})
 	p.last = b.last()
 	p.mu.Unlock()
@@ -212,9 +216,10 @@ func (p *pipeline) look() {
 	}
 }
 
-// deliver hands answers to Raft, in the order of its requests.
+// deliver hands answers to Raft, in the order of its requests. Raft reads none after one that refuses: those are taken from
+// below and left, since who sends there waits for that, and Raft would not see that the pipeline is of no use.
 func (p *pipeline) deliver(ctx context.Context) {
-	for {
+	for refused := false; ; {
 		select {
 		case <-ctx.Done():
 			return
@@ -224,9 +229,10 @@ func (p *pipeline) deliver(ctx context.Context) {
 			p.note(f)
 		case <-p.answered:
 		}
-		for f := p.next(); f != nil; f = p.next() {
+		for f := p.next(); f != nil && !refused; f = p.next() {
 			select {
 			case p.done <- f:
+				refused = !f.Response().Success
 			case <-ctx.Done():
 				return
 			case <-p.closed:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,14 +19,19 @@ type below struct {
 	mu   sync.Mutex
 	asks []*raft.AppendEntriesRequest
 	fail error
+	gate chan struct{} // if not nil, requests wait for it
 	done chan raft.AppendFuture
 }
 
 func (b *below) AppendEntries(ask *raft.AppendEntriesRequest, _ *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.asks = append(b.asks, ask)
-	return nil, b.fail
+	gate, err := b.gate, b.fail
+	b.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+	return nil, err
 }
 
 func (b *below) Consumer() <-chan raft.AppendFuture { return b.done }
@@ -50,16 +56,19 @@ func (a *answered) Response() *raft.AppendEntriesResponse { return &a.answer }
 
 // stage is a pipeline in which entry 1 was sent by Raft, in term 1.
 type stage struct {
-	t     *testing.T
-	below *below
-	early *Pipelines
-	raft  *pipeline
+	t      *testing.T
+	below  *below
+	early  *Pipelines
+	raft   *pipeline
+	commit atomic.Uint64 // the node's commit index
 }
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	g := lifecycle.New("test")
-	s := &stage{t: t, below: &below{done: make(chan raft.AppendFuture)}, early: New(g, func() uint64 { return 7 })}
+	s := &stage{t: t, below: &below{done: make(chan raft.AppendFuture)}}
+	s.commit.Store(7)
+	s.early = New(g, s.commit.Load)
 	p, err := s.early.Wrap(s.below)
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +129,7 @@ func (s *stage) until(holds func() bool) {
 // send has entries sent early at once, if they are.
 func (s *stage) send(e []*raft.Log) {
 	s.t.Helper()
-	if err := s.raft.send(&batch{e[0].Index - 1, 1, e}); err != nil {
+	if err := s.raft.send(&batch{e[0].Index - 1, 1, 0, e}); err != nil {
 		s.t.Error(err)
 	}
 }
@@ -250,4 +259,36 @@ func TestWhatIsSentEarlyIsBounded(t *testing.T) {
 	if n := len(s.below.sent()); n > 1+maxEarly {
 		t.Errorf("%d requests went out", n)
 	}
+}
+
+// What is sent late goes with the commit index at which it was being written. Another leader's may be higher, and count
+// for an entry of its own in the same place.
+func TestTheCommitIndexIsThatOfTheLeaderThatWrites(t *testing.T) {
+	s := newStage(t)
+	gate := make(chan struct{})
+	s.below.mu.Lock()
+	s.below.gate = gate
+	s.below.mu.Unlock()
+	s.write(entries(1, 2, 2), 2) // the peer stands still
+	s.early.Storing(1, entries(1, 3, 3))
+	s.commit.Store(100)
+	close(gate)
+	s.until(func() bool { return len(s.below.sent()) == 3 })
+	if got := s.below.sent()[2].LeaderCommitIndex; got != 7 {
+		t.Errorf("entry 3 went with the commit index %d", got)
+	}
+}
+
+// Raft reads no answers after one that refuses. Who sends is not held up by those that come.
+func TestAnswersAfterARefusalHoldNobodyUp(t *testing.T) {
+	s := newStage(t)
+	for i := uint64(2); i <= 5; i++ {
+		s.ask(entries(1, i, i))
+	}
+	s.answer(1, false)
+	s.hears(2, false)
+	for i := 2; i <= 4; i++ {
+		s.answer(i, false)
+	}
+	s.hearsNothing()
 }
