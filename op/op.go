@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/tinylib/msgp/msgp"
 
@@ -275,26 +276,30 @@ func (r *Reply) Render(kind string, make func() ([]byte, error)) ([]byte, error)
 }
 
 // Rendered keeps what was made of a shared result: its wire form, JSON, packed
-// DNS answers. It is dropped with the result.
+// DNS answers. It is dropped with the result, and by each collection of garbage:
+// thousands of results are kept because somebody waits for them to change, and what was
+// made of them would take more than they do. What is asked for often is made anew then.
 type Rendered struct {
 	mu    sync.Mutex
-	forms map[string][]byte
+	forms map[string]weak.Pointer[form]
 }
+
+type form struct{ bytes []byte }
 
 func (r *Rendered) get(kind string, make func() ([]byte, error)) ([]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if b, ok := r.forms[kind]; ok {
-		return b, nil
+	if f := r.forms[kind].Value(); f != nil {
+		return f.bytes, nil
 	}
 	b, err := make()
 	if err != nil {
 		return nil, err
 	}
 	if r.forms == nil {
-		r.forms = map[string][]byte{}
+		r.forms = map[string]weak.Pointer[form]{}
 	}
-	r.forms[kind] = b
+	r.forms[kind] = weak.Make(&form{b})
 	return b, nil
 }
 
