@@ -344,9 +344,12 @@ func (x *exchange) header(dc string) op.Header {
 			h.MaxAge = m
 		}
 	}
-	x.token = x.s.token()
+	token := x.s.token()
+	if x.lookups > 0 && token != x.token { // it was changed: the answer is not what asking again would give
+		x.lookups = noneLasts
+	}
+	x.token, h.Token = token, token
 	x.lookups++
-	h.Token = x.token
 	return h
 }
 

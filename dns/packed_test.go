@@ -213,6 +213,38 @@ func TestPackedAnswersEnd(t *testing.T) {
 	}
 }
 
+// An answer whose lookups were made with two tokens, since it was changed in between, is one to neither.
+func TestAnAnswerOfTwoTokensIsNotPacked(t *testing.T) {
+	calls, changing := 0, true
+	s, _ := start(t, &lasting{Caller: newFake()}, func(c *Config) {
+		c.Token = func() string {
+			if calls++; changing && calls%2 == 1 {
+				return "one"
+			}
+			return "two"
+		}
+		c.Failover = func(string) string { return "dc2" }
+	})
+	in := packedMsg(t, asking(t, "none.service.consul.", mdns.TypeA, 0))
+	given := func() bool {
+		for range 3 {
+			s.packet(context.Background(), netip.Addr{}, in, nil)
+		}
+		defer func(was bool) { changing = was }(changing)
+		changing = false
+		r := newReader(s)
+		r.begin()
+		defer r.end()
+		return r.answer(in, make([]byte, 0, maxPacked)) != nil
+	}
+	if calls = 0; given() {
+		t.Error("what was found with another token is given")
+	}
+	if changing = false; !given() {
+		t.Error("what was found with one token is not given")
+	}
+}
+
 // What is packed is bounded, and what nobody asks for goes.
 func TestPackedAnswersAreBounded(t *testing.T) {
 	s, _ := start(t, &lasting{Caller: newFake()})
