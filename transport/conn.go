@@ -184,7 +184,7 @@ func (c *conn) watch() *silence.Watch {
 		Gone: func() {
 			c.e.cfg.Silent(c.remote) // first: who was waiting asks again at once
 			if c.path != nil {
-				c.path.slack.GaveUp()
+				c.path.slack.GaveUp(c.remote.Addr.String())
 			}
 			c.close(codeDeaf, "no answer to anything")
 		},

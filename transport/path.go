@@ -261,7 +261,7 @@ func (p *path) dialled(a *attempt, c *conn, err error) {
 		p.conns = append(p.conns, c)
 		p.failures, p.mute = 0, false
 		p.mu.Unlock()
-		p.slack.Heard()
+		p.slack.Heard(c.remote.Addr.String())
 		err = p.e.start(c)
 	}
 	p.mu.Lock()

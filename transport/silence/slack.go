@@ -14,27 +14,31 @@ const (
 	slackFor  = time.Minute
 )
 
-// Slack is the patience with a peer beyond the usual: it doubles when one that was given up is heard again soon. Peers
-// that are busy would else be made busier by connections that are given up and made again. The zero value has none. It
-// is safe for concurrent use.
+// Slack is the patience with a peer beyond the usual: it doubles when one that was given up is heard again soon, at the
+// address at which it was silent. Peers that are busy would else be made busier by connections that are given up and made
+// again; one that is reached by another way was given up rightly. The zero value has none. It is safe for concurrent use.
 type Slack struct {
 	mu     sync.Mutex
 	gaveUp time.Time // zero: it was heard since
+	at     string    // the address then
 	factor time.Duration
 	until  time.Time
 }
 
-// GaveUp notes that the peer was given up.
-func (s *Slack) GaveUp() {
+// GaveUp notes that the peer was given up at an address.
+func (s *Slack) GaveUp(at string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.gaveUp = time.Now()
+	s.gaveUp, s.at = time.Now(), at
 }
 
-// Heard notes that there is a new connection to the peer.
-func (s *Slack) Heard() {
+// Heard notes that there is a new connection to the peer at an address.
+func (s *Slack) Heard(at string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if at != s.at {
+		return
+	}
 	if now := time.Now(); !s.gaveUp.IsZero() && now.Sub(s.gaveUp) < mistaken {
 		s.factor, s.until = min(2*s.now(now), slackMost), now.Add(slackFor)
 	}

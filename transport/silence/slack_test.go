@@ -16,26 +16,29 @@ func TestPatienceGrowsWithMistakes(t *testing.T) {
 				t.Errorf("patience × %d, not %d", got, factor)
 			}
 		}
-		s.Heard()
+		s.Heard("a")
 		want(1)
-		s.GaveUp()
+		s.GaveUp("a")
 		pass(mistaken)
-		s.Heard() // it was away
+		s.Heard("a") // it was away
 		want(1)
 		for _, factor := range []time.Duration{2, 4, 8, 8} {
-			s.GaveUp()
+			s.GaveUp("a")
 			pass(mistaken - time.Second)
-			s.Heard()
+			s.Heard("a")
 			want(factor)
 		}
-		s.Heard() // a second connection, and no mistake
+		s.Heard("a") // a second connection, and no mistake
 		want(8)
 		pass(slackFor - time.Millisecond)
 		want(8)
 		pass(time.Millisecond)
 		want(1)
-		s.GaveUp()
-		s.Heard()
+		s.GaveUp("a")
+		s.Heard("another way")
+		want(1)
+		s.GaveUp("a")
+		s.Heard("a")
 		want(2)
 	})
 }
