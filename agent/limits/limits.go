@@ -17,6 +17,8 @@ import (
 
 // Bounds that no configuration changes.
 const (
+	// rpcTotal bounds the connections of agents to a server, one of each: a tenth of a MiB each.
+	rpcTotal = 16384
 	// raftTotal and raftProving bound Raft's connections: each server has some five to
 	// each other one.
 	raftTotal   = 512
@@ -48,8 +50,10 @@ func New(c config.Limits, reg prometheus.Registerer) (*Limits, error) {
 	if err != nil {
 		return nil, err
 	}
+	rpc := entrance.Bounds()
+	rpc.Total = rpcTotal
 	l := &Limits{
-		RPC:    admission.New(entrance.Bounds(), m.Refused("rpc")),
+		RPC:    admission.New(rpc, m.Refused("rpc")),
 		Raft:   admission.New(admission.Bounds{Total: raftTotal, Proving: raftProving}, m.Refused("raft")),
 		WAN:    admission.New(entrance.Bounds(), m.Refused("wan")),
 		Gossip: admission.New(admission.Bounds{Total: gossipTotal, Each: gossipEach}, m.Refused("gossip")),
