@@ -30,9 +30,10 @@ const (
 // to ReconcilePeriod.
 const reconcileRetry = time.Second
 
-// reconcileRest is how many times as long as a round took the next one waits, up to reconcileRestMost: members that come
-// and go all the time in a large datacenter have rounds take a fifth of a core.
+// reconcileRest is how many times as long as a round took the next one waits, up to reconcileRestMost, where there are more
+// members than reconcileLarge: members that come and go all the time have rounds take a fifth of a core.
 const (
+	reconcileLarge    = 512
 	reconcileRest     = 4
 	reconcileRestMost = 5 * time.Second
 )
@@ -58,7 +59,7 @@ func (d *Duties) reconcileLoop(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(min(reconcileRest*time.Since(start), reconcileRestMost)):
+		case <-time.After(d.rest(time.Since(start))):
 		}
 		select {
 		case <-ctx.Done():
@@ -68,6 +69,14 @@ func (d *Duties) reconcileLoop(ctx context.Context) {
 		case <-t.C:
 		}
 	}
+}
+
+// rest is how long to wait after a round that took so long.
+func (d *Duties) rest(took time.Duration) time.Duration {
+	if len(d.lan.Members()) <= reconcileLarge {
+		return 0
+	}
+	return min(reconcileRest*took, reconcileRestMost)
 }
 
 // reconcile goes through all members once. What is refused for one of them
