@@ -240,7 +240,7 @@ func (p *path) dial() *attempt {
 	a := &attempt{done: make(chan struct{})}
 	p.attempt = a
 	// A peer that is busy has more time each time: what it began for nothing keeps it busy.
-	within := p.e.cfg.HandshakeTimeout << min(p.failures, longerHandshakes)
+	within := min(p.e.cfg.HandshakeTimeout<<min(p.failures, 10), p.e.cfg.longestHandshake())
 	err := p.e.group.Spawn("dial", func(ctx context.Context) {
 		ctx, cancel := context.WithTimeoutCause(ctx, within, errHandshakeTimeout)
 		defer cancel()

@@ -75,8 +75,9 @@ const (
 	// firstBackoff and lastBackoff bound the pause after a failed dial.
 	firstBackoff = 50 * time.Millisecond
 	lastBackoff  = time.Second
-	// longerHandshakes is how often the time for a handshake doubles after failures.
-	longerHandshakes = 2
+	// longestHandshake is up to what the time for a handshake doubles after failures, unless it is longer from the
+	// beginning: what waits for a dial that fails, as the question who else reaches a datacenter, does not wait for more.
+	longestHandshake = 5 * time.Second
 	// refusedBackoff is the pause after a refusal: only a change of
 	// configuration can help.
 	refusedBackoff = 5 * time.Second
@@ -237,7 +238,7 @@ type Config struct {
 	// StatelessResetKey lets peers notice at once that this process was
 	// restarted, if the caller keeps it across restarts; nil for none.
 	StatelessResetKey *[32]byte
-	// HandshakeTimeout bounds a dial, 5 s; after failures it is up to four times as long.
+	// HandshakeTimeout bounds a dial, 5 s; a shorter one doubles after failures, up to that.
 	HandshakeTimeout time.Duration
 	// Gate bounds connections from outside, in place of the usual bounds; nil keeps
 	// them. AcceptTimeout is how long their handshakes may take, asked for each; nil
@@ -269,6 +270,9 @@ type Config struct {
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil for none
 }
+
+// longestHandshake is the most that a dial may take.
+func (c Config) longestHandshake() time.Duration { return max(c.HandshakeTimeout, longestHandshake) }
 
 func (c Config) withDefaults() Config {
 	if c.PoolSize <= 0 {
@@ -367,7 +371,7 @@ func New(cfg Config) (*Endpoint, error) {
 		byPeer:     map[peerKey][]*conn{},
 		duplicates: duplicates{origins: map[originKey]*origin{}},
 		quic: &quic.Config{
-			HandshakeIdleTimeout:           cfg.HandshakeTimeout << longerHandshakes, // each dial has its own
+			HandshakeIdleTimeout:           cfg.longestHandshake(), // each dial has its own
 			MaxIdleTimeout:                 cfg.IdleTimeout,
 			KeepAlivePeriod:                cfg.KeepAlive,
 			MaxIncomingStreams:             maxStreams,
