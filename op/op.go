@@ -275,8 +275,7 @@ func (r *Reply) Render(kind string, make func() ([]byte, error)) ([]byte, error)
 	return r.shared.get(kind, make)
 }
 
-// Rendered keeps what was made of a shared result: its wire form, JSON, packed
-// DNS answers. It is dropped with the result, and by each collection of garbage:
+// Rendered keeps what was made of a shared result: its wire form, JSON. It is dropped with the result, and by each collection of garbage:
 // thousands of results are kept because somebody waits for them to change, and what was
 // made of them would take more than they do. What is asked for often is made anew then.
 type Rendered struct {

@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -93,29 +91,13 @@ func (b *bench) serversCost(after time.Duration) (cost, error) {
 		if err != nil {
 			return c, err
 		}
-		cpu, err := processorTime(cmd.Process.Pid)
+		cpu, err := processor(cmd.Process.Pid)
 		if err != nil {
 			return c, err
 		}
 		c.cpu, c.mib = c.cpu+cpu, max(c.mib, mib)
 	}
 	return c, nil
-}
-
-// processorTime is what a process has used.
-func processorTime(pid int) (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-	const utime, stime, hertz = 11, 12, 100
-	user, err := strconv.Atoi(fields[utime])
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.Atoi(fields[stime])
-	return time.Duration(user+system) * time.Second / hertz, err
 }
 
 // calm measures what agents cost that do nothing but wait.

@@ -2,7 +2,6 @@ package replicas
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -574,60 +573,5 @@ func TestPiecesCoverARange(t *testing.T) {
 		if total != 903 || pieces[0].From != "1" || !pieces[len(pieces)-1].End {
 			t.Errorf("the pieces have %d keys, from %+v to %+v", total, pieces[0], pieces[len(pieces)-1])
 		}
-	}
-}
-
-func TestRulesThatCannotBe(t *testing.T) {
-	t.Parallel()
-	sites := found(t, "dc1", "dc2")
-	dc2 := sites["dc2"]
-	dc2.follow(t, "dc1", "a/", "a/")
-	dc2.put(t, "b/1", "v")
-	for _, tc := range []struct {
-		req  replication.CreateRequest
-		code op.Code
-		text string
-	}{
-		{replication.CreateRequest{Datacenter: "dc2", Target: "c/"}, op.CodeInvalid, "datacenter dc2 cannot copy keys from itself"},
-		{replication.CreateRequest{Target: "c/"}, op.CodeInvalid, "needs the datacenter"},
-		{replication.CreateRequest{Datacenter: "dc1", Target: "c/", Mode: "both"}, op.CodeInvalid, `mode "both"`},
-		{replication.CreateRequest{Datacenter: "dc1", Target: "a/x/"}, op.CodeConflict, `"a/x/" overlaps with "a/"`},
-		{replication.CreateRequest{Datacenter: "dc1", Target: ""}, op.CodeConflict, `"" overlaps with "a/"`},
-		{replication.CreateRequest{Datacenter: "dc1", Target: "b/"}, op.CodeConflict, `below "b/" is something (1 key)`},
-		{replication.CreateRequest{Datacenter: "dc9", Target: "c/"}, op.CodeUnreachableDatacenter, "No path to datacenter"},
-	} {
-		if _, err := dc2.create(t.Context(), op.Header{}, &tc.req); op.CodeOf(err) != tc.code || !strings.Contains(err.Error(), tc.text) {
-			t.Errorf("%+v: %v", tc.req, err)
-		}
-	}
-	if _, err := dc2.create(t.Context(), op.Header{}, &replication.CreateRequest{Datacenter: "dc1", Target: "b/", Force: true}); err != nil {
-		t.Error(err)
-	}
-	servertest.Eventually(t, "the mirror is empty", func() bool { return len(dc2.has("b/")) == 0 })
-}
-
-var errEnough = errors.New("enough")
-
-// A server that is behind is no source; one that leads and is behind has lost data.
-func TestWhoIsASource(t *testing.T) {
-	dc1 := found(t, "dc1")["dc1"]
-	dc1.put(t, "a", "1")
-	ask := func(r replication.FollowRequest) (told replication.Told, err error) {
-		err = dc1.Serve(t.Context(), op.NewCall(&replication.Follow, op.Header{}, &r), func() (<-chan struct{}, error) { return nil, nil }, func(r *op.Reply) error {
-			res, _ := r.Result(&replication.Follow)
-			told = *res.(*replication.Told)
-			return errEnough
-		})
-		return told, err
-	}
-	if _, err := ask(replication.FollowRequest{Index: dc1.cfg.State.Index()}); !errors.Is(err, errEnough) {
-		t.Error(err)
-	}
-	if told, _ := ask(replication.FollowRequest{Index: dc1.cfg.State.Index() + 1}); !told.Forgotten {
-		t.Errorf("a leader that has less says %+v", told)
-	}
-	dc1.cfg.Leads = func() bool { return false }
-	if _, err := ask(replication.FollowRequest{Index: dc1.cfg.State.Index() + 1}); op.CodeOf(err) != op.CodeNoLeader {
-		t.Errorf("another server that has less says %v", err)
 	}
 }
