@@ -102,7 +102,9 @@ func (c *Cluster) describe(r *Row, n *Node) {
 	}
 }
 
-// WaitFederated waits until every server has an answer from each datacenter.
+// WaitFederated waits until every server knows each datacenter and has an answer from
+// it. The answer alone says less: a server that does not know a datacenter yet has one
+// of its neighbours ask it.
 func (c *Cluster) WaitFederated(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, n := range c.Nodes() {
@@ -119,7 +121,7 @@ func (c *Cluster) waitLeaders(ctx context.Context, n *Node) error {
 	defer t.Stop()
 	for _, dc := range c.Datacenters() {
 		for {
-			err := leaderSeen(ctx, n, dc)
+			err := c.leaderSeen(ctx, n, dc)
 			if err == nil {
 				break
 			}
@@ -134,7 +136,7 @@ func (c *Cluster) waitLeaders(ctx context.Context, n *Node) error {
 }
 
 // leaderSeen asks a server who leads a datacenter. One that does not run has nobody to ask.
-func leaderSeen(ctx context.Context, n *Node, dc string) error {
+func (c *Cluster) leaderSeen(ctx context.Context, n *Node, dc string) error {
 	a := n.Agent()
 	if a == nil {
 		return nil
@@ -148,7 +150,27 @@ func leaderSeen(ctx context.Context, n *Node, dc string) error {
 	if l == nil || l.Text == "" {
 		return fmt.Errorf("%s sees no leader in %s", n.Name, dc)
 	}
-	return nil
+	return c.known(ctx, n, dc)
+}
+
+// known asks a server whether it knows another datacenter itself.
+func (c *Cluster) known(ctx context.Context, n *Node, dc string) error {
+	a := n.Agent()
+	if a == nil || dc == n.Datacenter {
+		return nil
+	}
+	views, _, err := status.Federation.Call(ctx, a.Caller(), c.header(), &status.FederationRequest{})
+	if err != nil {
+		return fmt.Errorf("%s says how it sees the federation: %w", n.Name, err)
+	}
+	for _, v := range views.Views {
+		for _, l := range v.Links {
+			if l.Datacenter == dc {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("%s does not know %s yet", n.Name, dc)
 }
 
 // RegisterExamples registers services in each datacenter: two instances of web
