@@ -25,9 +25,11 @@ build: ## build bin/legate
 run: build ## start a federation of several datacenters on this machine; LAB=-acl locks it down
 	./$(BIN) lab $(LAB)
 
-test: ## vet and run all tests
+test: ## vet and run all tests; what fails while all run beside each other is run once more, alone
 	$(GO) vet ./...
-	$(GO) test -count=1 -timeout $(TIMEOUT) ./...
+	$(GO) run gotest.tools/gotestsum@v1.13.0 --format standard-quiet \
+		--rerun-fails=1 --rerun-fails-max-failures=4 --rerun-fails-run-root-test --rerun-fails-abort-on-data-race \
+		--packages ./... -- -count=1 -timeout $(TIMEOUT)
 
 race: ## run all tests with the race detector
 	$(GO) test -race -count=1 -timeout $(TIMEOUT) ./...
