@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -67,7 +68,42 @@ func (b *bench) access(ctx context.Context) error {
 		}
 		b.add(row{what: l.name, conns: b.conns, out: out, ratio: ratio, bar: l.bar})
 	}
+	if err := b.names(ctx, b.admin(closed)); err != nil {
+		return err
+	}
 	return b.coldTokens(ctx, b.admin(closed), server.Process.Pid)
+}
+
+// names compares answers of DNS, which are made with the token that the agent has for
+// them, with those of the server that has no access control.
+func (b *bench) names(ctx context.Context, closed admin) error {
+	secret := uuid.NewString()
+	if err := closed.token(secret, []string{"all"}); err != nil {
+		return err
+	}
+	if err := closed.object("/v1/agent/token/dns", map[string]string{"Token": secret}); err != nil {
+		return err
+	}
+	questions, err := questionsOf(dns.TypeA, "large.service.consul.")
+	if err != nil {
+		return err
+	}
+	addrs := []string{"127.251.3.1:8600", "127.251.3.2:8600"}
+	var sum [2]outcome
+	for range rounds {
+		for i, addr := range addrs {
+			if err := wait(ctx, 10*time.Second, func() error { return answered(ctx, addr, questions) }); err != nil {
+				return err
+			}
+			out, err := floodOf(ctx, addr, questions, b.seconds/rounds)
+			if err != nil {
+				return fmt.Errorf("%s: %w", addr, err)
+			}
+			sum[i].rate, sum[i].p50, sum[i].p99 = sum[i].rate+out.rate/rounds, sum[i].p50+out.p50/rounds, sum[i].p99+out.p99/rounds
+		}
+	}
+	b.add(row{what: "DNS A with access control, of without", conns: floodSockets * floodWindow, out: sum[1], ratio: sum[1].rate / sum[0].rate, bar: 0.9})
+	return nil
 }
 
 // tokens makes the tokens that are compared: one of ten policies that reads the key, one

@@ -2,6 +2,7 @@ package leader
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -246,5 +247,30 @@ func TestMetadataOfANodeThatRegistersItselfMeanwhileStays(t *testing.T) {
 	}
 	if n := h.node(t, "n"); n == nil || n.Meta["kind"] != "test" || h.health(t, "n") != catalog.Passing {
 		t.Errorf("the node is %+v, its health %q", n, h.health(t, "n"))
+	}
+}
+
+// Rounds follow each other at once in a datacenter of usual size; in a large one they leave
+// the leader four fifths of the time for other things, but never keep a change waiting for long.
+func TestRoundsRestInALargeDatacenter(t *testing.T) {
+	h := newHarness(t, nil)
+	h.start(t)
+	for _, c := range []struct {
+		members    int
+		took, want time.Duration
+	}{
+		{3, time.Second, 0},
+		{reconcileLarge, time.Second, 0},
+		{reconcileLarge + 1, 100 * time.Millisecond, 400 * time.Millisecond},
+		{reconcileLarge + 1, time.Minute, 5 * time.Second},
+	} {
+		members := make([]gossip.Member, c.members)
+		for i := range members {
+			members[i] = servertest.ClientMember(fmt.Sprint("n", i), servertest.UID(fmt.Sprintf("%012d", i)), fmt.Sprintf("10.1.%d.%d", i/250, 1+i%250), gossip.Alive)
+		}
+		h.pool.Set(members...)
+		if got := h.rest(c.took); got != c.want {
+			t.Errorf("after a round of %s among %d members the leader rests for %s, want %s", c.took, c.members, got, c.want)
+		}
 	}
 }
