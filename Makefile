@@ -7,14 +7,15 @@ PACKAGE  := ./cmd/legate
 VERSION  := $(patsubst v%,%,$(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || echo v0.0.0-dev))
 LINK     := -X github.com/legate-project/legate/internal/version.linked=$(VERSION)
 TIMEOUT  ?= 10m
-AGENTS ?= 2000
+AGENTS   ?= 2000
+KEYS     ?= 10000000
 FUZZTIME ?= 30s
 TIME     ?= 10m
 BENCH    ?= .
 SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race linear soak observe client-tests lint deadcode fuzz bench bench-scale microbench gossip-sim generate cross release site man packages image clean
+.PHONY: help build run test race linear soak observe client-tests lint deadcode fuzz bench bench-scale bench-large bench-federation microbench gossip-sim generate cross release site man packages image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +74,14 @@ bench: build ## measure real processes against bare servers beside them, into do
 bench-scale: build ## play AGENTS (2000) client agents against three servers, and print what they cost
 	$(GO) build -trimpath -o bin/bench ./cmd/bench
 	./bin/bench -legate $(BIN) -only scale -agents $(AGENTS)
+
+bench-large: build ## fill one server with KEYS (10000000) keys of 1 kB, 15 GB of disk, and print what that costs
+	$(GO) build -trimpath -o bin/bench ./cmd/bench
+	./bin/bench -legate $(BIN) -only large -keys $(KEYS)
+
+bench-federation: build ## run the servers of 50 datacenters, and print what one of them costs
+	$(GO) build -trimpath -o bin/bench ./cmd/bench
+	./bin/bench -legate $(BIN) -only federation
 
 microbench: ## run the benchmarks of packages that match BENCH (all)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout $(TIMEOUT) ./...

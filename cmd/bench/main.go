@@ -26,6 +26,7 @@ type settings struct {
 	rtt     time.Duration
 	servers int    // of each datacenter of the wan suite
 	agents  int    // of the scale suite
+	keys    int    // of the large suite
 	write   string // file whose table is replaced
 	only    string
 }
@@ -50,8 +51,9 @@ func main() {
 	flag.DurationVar(&s.rtt, "rtt", 80*time.Millisecond, "emulated round `trip` between datacenters.")
 	flag.IntVar(&s.servers, "servers", 1, "`number` of servers in each datacenter of the wan suite.")
 	flag.IntVar(&s.agents, "agents", 2000, "`number` of client agents of the scale suite.")
+	flag.IntVar(&s.keys, "keys", 10_000_000, "`number` of keys of the large suite.")
 	flag.StringVar(&s.write, "write", "", "replace the table in this `file`.")
-	flag.StringVar(&s.only, "only", "", "run only the `suite`: http, own, catalog, state, stalls, access, pauses, wan, gateways, dns or idle; or scale or federation, which run only so.")
+	flag.StringVar(&s.only, "only", "", "run only the `suite`: http, own, catalog, state, stalls, access, pauses, wan, gateways, dns or idle; or scale, federation or large, which run only so.")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -84,7 +86,7 @@ func run(ctx context.Context, s settings) error {
 		run  func(context.Context) error
 		long bool
 	}{{"idle", b.idle, false}, {"http", b.http, false}, {"own", b.own, false}, {"catalog", b.catalog, false}, {"state", b.state, false}, {"stalls", b.stalls, false}, {"dns", b.dns, false},
-		{"access", b.access, false}, {"pauses", b.pauses, false}, {"wan", b.wan, false}, {"gateways", b.gateways, false}, {"scale", b.scale, true}, {"federation", b.federation, true}}
+		{"access", b.access, false}, {"pauses", b.pauses, false}, {"wan", b.wan, false}, {"gateways", b.gateways, false}, {"scale", b.scale, true}, {"federation", b.federation, true}, {"large", b.large, true}}
 	for _, suite := range suites {
 		if s.only != suite.name && (s.only != "" || suite.long) {
 			continue

@@ -92,14 +92,19 @@ func writeKeys(leader string, n int, transaction func(from int) string) error {
 }
 
 func transaction(from int) string {
+	return randomTransaction("state/%06d", from, min(from+perTxn, stateKeys), stateValue)
+}
+
+// randomTransaction writes keys whose values do not shrink.
+func randomTransaction(name string, from, end, size int) string {
 	random := rand.New(rand.NewPCG(uint64(from), 1))
-	value := make([]byte, stateValue)
-	ops := make([]string, 0, perTxn)
-	for i := from; i < min(from+perTxn, stateKeys); i++ {
+	value := make([]byte, size)
+	ops := make([]string, 0, end-from)
+	for i := from; i < end; i++ {
 		for j := range value {
 			value[j] = byte(random.Uint32())
 		}
-		ops = append(ops, fmt.Sprintf(`{"KV":{"Verb":"set","Key":"state/%06d","Value":"%s"}}`, i, base64.StdEncoding.EncodeToString(value)))
+		ops = append(ops, fmt.Sprintf(`{"KV":{"Verb":"set","Key":"%s","Value":"%s"}}`, fmt.Sprintf(name, i), base64.StdEncoding.EncodeToString(value)))
 	}
 	return "[" + strings.Join(ops, ",") + "]"
 }

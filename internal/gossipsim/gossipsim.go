@@ -37,7 +37,10 @@ type Spec struct {
 	// share of packets that is lost, each way.
 	Jitter, Loss float64
 	Timing       gossip.Timing
-	Seed         uint64
+	// Pace is gossip.WAN between datacenters. Pools within one have the same code below them, so
+	// one datacenter of many servers at the pace gossip.LAN stands for these.
+	Pace gossip.Profile
+	Seed uint64
 }
 
 // Change is what a server learned.
@@ -105,13 +108,13 @@ func (f *Federation) Add(i int) (*Server, error) {
 // start starts the n-th server of the i-th datacenter, for the first time or again.
 func (f *Federation) start(i, n int) (*Server, error) {
 	name := fmt.Sprintf("s%d", n)
-	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), byte(n)}), wanPort)
+	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i), byte(n >> 8), byte(n)}), wanPort)
 	s := &Server{Name: wan.FullName(name, Site(i)), Site: Site(i), i: i, n: n, end: f.net.listen(Site(i), addr), reg: prometheus.NewRegistry()}
 	p, err := wan.Start(wan.Config{
 		Self: wan.Server{Name: name, ID: fmt.Sprintf("%08d-0000-0000-0000-%012d", i, n), Datacenter: Site(i), RPCPort: 8300,
 			WANPort: wanPort, Build: "1.0.0", Status: gossip.Alive},
 		Transport: func(judge func([]byte)) memberlist.NodeAwareTransport { s.end.judge = judge; return s.end },
-		Profile:   gossip.WAN, Timing: f.spec.Timing, OnChange: s.changed, Registerer: s.reg,
+		Profile:   f.spec.Pace, Timing: f.spec.Timing, OnChange: s.changed, Registerer: s.reg,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("simulate %s: %w", s.Name, err)

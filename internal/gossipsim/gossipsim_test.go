@@ -23,7 +23,7 @@ func hour() time.Duration {
 
 // bad is the WAN of all scenarios: 2 % loss each way, 30 % jitter.
 func bad(roundTrips [][]time.Duration, servers int) Spec {
-	return Spec{RoundTrips: roundTrips, Servers: servers, Jitter: 0.3, Loss: 0.02, Seed: 7}
+	return Spec{RoundTrips: roundTrips, Servers: servers, Jitter: 0.3, Loss: 0.02, Pace: gossip.WAN, Seed: 7}
 }
 
 // planetLabHosts is data that is compiled in.
