@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/cmd/bench/fleet"
 	"github.com/legate-project/legate/internal/gossip"
 	"github.com/legate-project/legate/internal/version"
 	"github.com/legate-project/legate/lan"
@@ -41,13 +41,13 @@ func (b *bench) scale(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	f, err := newFleet(b.agents, fleetServices, fleetNames, servers)
+	f, err := fleet.New(b.agents, fleetServices, fleetNames, servers)
 	if err != nil {
 		return err
 	}
-	defer f.stop(context.WithoutCancel(ctx))
+	defer f.Stop(context.WithoutCancel(ctx))
 	all := b.agents * fleetServices
-	if err := f.await(ctx, all); err != nil {
+	if err := await(ctx, f, all); err != nil {
 		return err
 	}
 	b.add(row{what: fmt.Sprintf("%d agents start with %d services each, until the catalog has all", b.agents, fleetServices), conns: b.agents, out: took(time.Since(began))})
@@ -63,9 +63,9 @@ func (b *bench) scale(ctx context.Context) error {
 func took(d time.Duration) outcome { return outcome{p50: d, p99: d} }
 
 // await waits until the catalog has so many instances.
-func (f *fleet) await(ctx context.Context, want int) error {
+func await(ctx context.Context, f *fleet.Fleet, want int) error {
 	return wait(ctx, 5*time.Minute, func() error {
-		n, err := f.instances(ctx)
+		n, err := f.Instances(ctx)
 		if err == nil && n < want {
 			err = fmt.Errorf("the catalog has %d of %d instances", n, want)
 		}
@@ -101,11 +101,11 @@ func (b *bench) serversCost(after time.Duration) (cost, error) {
 }
 
 // calm measures what agents cost that do nothing but wait.
-func (b *bench) calm(ctx context.Context, f *fleet, empty cost) error {
-	for i, p := range f.agents {
+func (b *bench) calm(ctx context.Context, f *fleet.Fleet, empty cost) error {
+	for i, p := range f.Agents {
 		for j := range fleetWatches {
 			name := fmt.Sprintf("service%04d", (i+j*fleetNames/fleetWatches)%fleetNames)
-			if err := f.watch(p, name, func() {}); err != nil {
+			if err := f.Watch(p, name, func() {}); err != nil {
 				return err
 			}
 		}
@@ -130,15 +130,15 @@ func (b *bench) calm(ctx context.Context, f *fleet, empty cost) error {
 }
 
 // change measures how long it takes until many agents know of one change.
-func (b *bench) change(ctx context.Context, f *fleet) error {
+func (b *bench) change(ctx context.Context, f *fleet.Fleet) error {
 	var mu sync.Mutex
 	var at time.Time
 	var all []time.Duration
 	var heard atomic.Int64
-	n := min(oneWatched, len(f.agents))
+	n := min(oneWatched, len(f.Agents))
 	const watched = "service0000"
-	for _, p := range f.agents[:n] {
-		err := f.watch(p, watched, func() {
+	for _, p := range f.Agents[:n] {
+		err := f.Watch(p, watched, func() {
 			mu.Lock()
 			defer mu.Unlock()
 			if !at.IsZero() {
@@ -153,7 +153,7 @@ func (b *bench) change(ctx context.Context, f *fleet) error {
 	know := func(times int) error {
 		return wait(ctx, 30*time.Second, func() error {
 			if got := int(heard.Load()); got < n*times {
-				return fmt.Errorf("%d of %d agents know; %s", got-n*(times-1), n, f.why())
+				return fmt.Errorf("%d of %d agents know; %s", got-n*(times-1), n, f.Why())
 			}
 			return nil
 		})
@@ -166,7 +166,7 @@ func (b *bench) change(ctx context.Context, f *fleet) error {
 		mu.Lock()
 		at = time.Now()
 		mu.Unlock()
-		if err := f.agents[0].state.UpdateTTL("check0", []string{"warning", "passing"}[i%2], ""); err != nil {
+		if err := f.Agents[0].Report([]string{"warning", "passing"}[i%2]); err != nil {
 			return err
 		}
 		if err := know(2 + i); err != nil {
@@ -182,7 +182,7 @@ func (b *bench) change(ctx context.Context, f *fleet) error {
 
 // comeBack kills a server: all agents have something new at that moment, and compare all they have once they are told
 // that it failed.
-func (b *bench) comeBack(ctx context.Context, f *fleet, leader string, have int) error {
+func (b *bench) comeBack(ctx context.Context, f *fleet.Fleet, leader string, have int) error {
 	i := slices.IndexFunc(serverIPs(), func(ip string) bool { return ip != leader })
 	cmd := b.running[i]
 	began := time.Now()
@@ -190,22 +190,13 @@ func (b *bench) comeBack(ctx context.Context, f *fleet, leader string, have int)
 		return err
 	}
 	_ = cmd.Wait() // it was killed
-	for _, p := range f.agents {
-		more := append(slices.Clone(p.services), config.ServiceDefinition{ID: "more", Name: "more", Port: 9000})
-		if err := p.state.Define(more, nil); err != nil {
-			return err
-		}
-	}
-	if err := f.group.Spawn("failure", func(ctx context.Context) {
-		select {
-		case <-ctx.Done():
-		case <-time.After(3 * time.Second): // gossip would have said so
-			f.appear(without(f.Servers(), serverIPs()[i]))
-		}
-	}); err != nil {
+	if err := f.RegisterMore(); err != nil {
 		return err
 	}
-	if err := f.await(ctx, have+b.agents); err != nil {
+	if err := f.AppearAfter(3*time.Second, fleet.Without(f.Servers(), serverIPs()[i])); err != nil { // gossip would have said so
+		return err
+	}
+	if err := await(ctx, f, have+b.agents); err != nil {
 		return err
 	}
 	b.add(row{what: fmt.Sprintf("A server is killed while all %d agents register one more service, until the catalog has all", b.agents), conns: b.agents,

@@ -1,4 +1,5 @@
-package main
+// Package fleet plays the client agents of a large datacenter in one process.
+package fleet
 
 import (
 	"context"
@@ -26,20 +27,21 @@ import (
 	"github.com/legate-project/legate/transport/identity"
 )
 
-// fleet is client agents of a large datacenter in one process: what each of them has towards servers, that is its
+// Fleet is client agents: what each of them has towards servers, that is its
 // connection, its services and their comparison with the catalog, and readers that wait. They take no part in gossip,
 // so servers appear and fail when the fleet is told.
-type fleet struct {
+type Fleet struct {
 	servers atomic.Pointer[[]lan.Server]
 	members int
-	agents  []*played
+	// Agents are all of them.
+	Agents  []*Agent
 	group   *lifecycle.Group
 	failed  atomic.Int64          // reads that waited
 	failure atomic.Pointer[error] // the last of them
 }
 
-// played is one agent.
-type played struct {
+// Agent is one agent.
+type Agent struct {
 	name     string
 	endpoint *transport.Endpoint
 	caller   *client.Client
@@ -48,10 +50,10 @@ type played struct {
 }
 
 // Servers implements client.Servers.
-func (f *fleet) Servers() []lan.Server { return *f.servers.Load() }
+func (f *Fleet) Servers() []lan.Server { return *f.servers.Load() }
 
 // NumMembers implements client.Servers.
-func (f *fleet) NumMembers() int { return f.members }
+func (f *Fleet) NumMembers() int { return f.members }
 
 // Times of an agent towards the servers of its datacenter, as package agent sets them.
 const (
@@ -61,22 +63,22 @@ const (
 	keepAlive = 2 * time.Second
 )
 
-// newFleet makes agents, each on an address of its own, with so many services of a number of names.
-func newFleet(agents, services, names int, servers []lan.Server) (*fleet, error) {
-	f := &fleet{members: agents + len(servers), group: lifecycle.New("fleet")}
+// New makes agents, each on an address of its own, with so many services of a number of names.
+func New(agents, services, names int, servers []lan.Server) (*Fleet, error) {
+	f := &Fleet{members: agents + len(servers), group: lifecycle.New("fleet")}
 	f.servers.Store(&servers)
 	for i := range agents {
 		p, err := f.play(i, services, names)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("agent %d: %w", i, err), f.stop(context.Background()))
+			return nil, errors.Join(fmt.Errorf("agent %d: %w", i, err), f.Stop(context.Background()))
 		}
-		f.agents = append(f.agents, p)
+		f.Agents = append(f.Agents, p)
 	}
 	return f, nil
 }
 
-func (f *fleet) play(i, services, names int) (*played, error) {
-	p := &played{name: fmt.Sprintf("agent%05d", i)}
+func (f *Fleet) play(i, services, names int) (*Agent, error) {
+	p := &Agent{name: fmt.Sprintf("agent%05d", i)}
 	self := identity.Peer{Federation: "legate", Datacenter: "dc1", NodeID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i), Name: p.name}
 	shows, err := identity.NewSelfSigned(self)
 	if err != nil {
@@ -111,21 +113,46 @@ func (f *fleet) play(i, services, names int) (*played, error) {
 	return p, p.state.Start()
 }
 
+// Report has an agent report what its first check says.
+func (p *Agent) Report(status string) error { return p.state.UpdateTTL("check0", status, "") }
+
+// RegisterMore has each agent register a service beside those that it has.
+func (f *Fleet) RegisterMore() error {
+	for _, p := range f.Agents {
+		more := append(slices.Clone(p.services), config.ServiceDefinition{ID: "more", Name: "more", Port: 9000})
+		if err := p.state.Define(more, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AppearAfter tells all agents of another list of servers, after a while.
+func (f *Fleet) AppearAfter(d time.Duration, servers []lan.Server) error {
+	return f.group.Spawn("appear", func(ctx context.Context) {
+		select {
+		case <-ctx.Done():
+		case <-time.After(d):
+			f.appear(servers)
+		}
+	})
+}
+
 // appear tells all agents of another list of servers.
-func (f *fleet) appear(servers []lan.Server) {
+func (f *Fleet) appear(servers []lan.Server) {
 	f.servers.Store(&servers)
-	for _, p := range f.agents {
+	for _, p := range f.Agents {
 		p.state.ServerAppeared()
 	}
 }
 
-// without is the servers but for one.
-func without(servers []lan.Server, addr string) []lan.Server {
+// Without is the servers but for one.
+func Without(servers []lan.Server, addr string) []lan.Server {
 	return slices.DeleteFunc(slices.Clone(servers), func(s lan.Server) bool { return s.Addr == addr })
 }
 
-// watch has an agent wait for changes of a service until the fleet stops; each answer is told.
-func (f *fleet) watch(p *played, service string, changed func()) error {
+// Watch has an agent wait for changes of a service until the fleet stops; each answer is told.
+func (f *Fleet) Watch(p *Agent, service string, changed func()) error {
 	return f.group.Spawn("watch", func(ctx context.Context) {
 		var index uint64
 		for ctx.Err() == nil {
@@ -147,27 +174,27 @@ func (f *fleet) watch(p *played, service string, changed func()) error {
 	})
 }
 
-// why says how many reads that waited failed, and how the last one did.
-func (f *fleet) why() string {
+// Why says how many reads that waited failed, and how the last one did.
+func (f *Fleet) Why() string {
 	if err := f.failure.Load(); err != nil {
 		return fmt.Sprintf("%d reads failed, the last one: %v", f.failed.Load(), *err)
 	}
 	return "no read failed"
 }
 
-// instances is how many instances the catalog has.
-func (f *fleet) instances(ctx context.Context) (int, error) {
-	u, _, err := catalog.CountUsage.Call(ctx, f.agents[0].caller, op.Header{}, &op.Empty{})
+// Instances is how many instances the catalog has.
+func (f *Fleet) Instances(ctx context.Context) (int, error) {
+	u, _, err := catalog.CountUsage.Call(ctx, f.Agents[0].caller, op.Header{}, &op.Empty{})
 	if err != nil {
 		return 0, err
 	}
 	return u.Billable, nil
 }
 
-// stop ends all agents without a word.
-func (f *fleet) stop(ctx context.Context) error {
+// Stop ends all agents without a word.
+func (f *Fleet) Stop(ctx context.Context) error {
 	errs := []error{f.group.Stop(ctx)}
-	for _, p := range f.agents {
+	for _, p := range f.Agents {
 		errs = append(errs, p.state.Stop(ctx), p.endpoint.Close(ctx))
 	}
 	return errors.Join(errs...)
