@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 	"io"
 
@@ -107,8 +108,12 @@ func (v *View) retired() (*retired, error) {
 	return snap.retired, nil
 }
 
-// eachRow visits the rows of a database below prefix from a key on.
+// eachRow visits the rows of a database below prefix from a key on, or all of them if that
+// is before the first.
 func eachRow(r pebble.Reader, from, prefix []byte, visit func(key, row []byte) (bool, error)) (err error) {
+	if bytes.Compare(from, prefix) < 0 {
+		from = prefix
+	}
 	it, err := r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: prefixEnd(prefix)})
 	if err != nil {
 		return err
