@@ -86,10 +86,11 @@ func TestTheCommandsOfThePage(t *testing.T) {
 
 	// In namespaces of their own: the names of networks are seen nowhere else, and the agents end with the shell.
 	const before = "mkdir -p /run/netns && mount -t tmpfs none /run/netns && mount --make-shared /run/netns && "
+	const after = "\nls -l /proc/[0-9]*/exe 2>/dev/null | grep /legate && exit 1; exit 0\n" // all have ended
 	script = strings.ReplaceAll(script, "/tmp/legate-nat", filepath.Join(t.TempDir(), "try"))
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", "bash", "-c", before+script)
+	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", "bash", "-c", before+script+after)
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(os.Getenv(proctest.BinaryVar))+":"+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
 	must(t, "run the commands: "+string(out), err)
