@@ -193,6 +193,9 @@ func (f federated) Status() []federation.Status { return f.s.router.Status() }
 // Views implements server.Federation.
 func (f federated) Views() []view.Status { return f.s.a.views.Status() }
 
+// Registrations implements server.Federation.
+func (f federated) Registrations() []status.Registration { return f.s.ways.Registrations() }
+
 // Removed implements server.Federation.
 func (f federated) Removed() []removal.Record {
 	var out []removal.Record

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -35,6 +36,8 @@ type Federation interface {
 	Views() []view.Status
 	// Removed lists those that were removed.
 	Removed() []removal.Record
+	// Registrations are those with gateways that this server is to be reached through.
+	Registrations() []status.Registration
 	// SetRemoved removes a datacenter or allows it again; it returns how many
 	// servers know and which do not.
 	SetRemoved(ctx context.Context, datacenter string, removed bool) (told int, missed []string, err error)
@@ -86,6 +89,9 @@ func (s *Server) federationViews(ctx context.Context, h op.Header, req *status.F
 		if at := slices.IndexFunc(out.Views, func(v status.View) bool { return v.Datacenter == l.Datacenter }); at > 0 {
 			settle(l, &out.Views[at])
 		}
+		if l.State == status.Unreachable || l.State == status.Degraded && l.LastContact.IsZero() {
+			l.Reason += s.routerBefore(l.Datacenter)
+		}
 	}
 	shareLeaders(out.Views)
 	return out, nil
@@ -136,8 +142,11 @@ func (s *Server) askView(ctx context.Context, h op.Header, view *status.View) {
 	switch {
 	case err != nil:
 		view.Error = err.Error()
-		if code := op.CodeOf(err); code == op.CodeUnreachableDatacenter || code == op.CodeUnsupported {
-			view.Error = code.String()
+		switch op.CodeOf(err) {
+		case op.CodeUnreachableDatacenter: // the text names this status as the place that shows why
+			view.Error = "none of its servers could be asked"
+		case op.CodeUnsupported:
+			view.Error = op.CodeUnsupported.String()
 		}
 	case got == nil || len(got.Views) == 0:
 		view.Error = "it answered nothing"
@@ -259,6 +268,28 @@ func settle(l *status.Link, view *status.View) {
 	l.Reason = why
 }
 
+// routerBefore says that a router may hide the servers of a datacenter that are not reached: they show private
+// addresses and no gateway, and this one shows a public address. It is empty where that does not hold.
+func (s *Server) routerBefore(datacenter string) string {
+	var theirs string
+	for _, srv := range s.wan.Servers() {
+		addr, err := netip.ParseAddr(srv.Addr)
+		switch {
+		case err != nil || srv.Status == gossip.Left:
+		case srv.ID == s.cfg.NodeID && addr.IsPrivate():
+			return ""
+		case srv.Datacenter == datacenter && (!addr.IsPrivate() || srv.Via != ""):
+			return ""
+		case srv.Datacenter == datacenter:
+			theirs = srv.Addr
+		}
+	}
+	if theirs == "" {
+		return ""
+	}
+	return "; its servers show a private address (" + theirs + ") and no gateway that carries for them: behind a router that hides them they need federation.reach (docs/reach.md)"
+}
+
 // federationView is how this server sees the other datacenters.
 func (s *Server) federationView() status.View {
 	v := status.View{Datacenter: s.cfg.Datacenter, Server: s.cfg.NodeName, Version: s.cfg.Version, Links: []status.Link{}, Leader: s.leaderName()}
@@ -269,7 +300,7 @@ func (s *Server) federationView() status.View {
 		v.Home = s.home()
 	}
 	gateways, carry := s.reached()
-	v.Gateways, v.Carries = gateways[v.Datacenter], carry[v.Datacenter]
+	v.Gateways, v.Carries, v.Registrations = gateways[v.Datacenter], carry[v.Datacenter], s.federation.Registrations()
 	versions, views, otherHomes := s.versions(), map[string]view.Status{}, s.copies.Disagreeing()
 	for _, w := range s.federation.Views() {
 		views[w.Datacenter] = w

@@ -65,6 +65,11 @@ const maxReason = 256
 // alertNoApplicationProtocol is TLS alert 120 (RFC 7301) as a QUIC error.
 const alertNoApplicationProtocol = 0x100 + 120
 
+// alertInternalError is TLS alert 80, which a peer sends that has no certificate (entrance.ErrNobody).
+const alertInternalError = 0x100 + 80
+
+var errNoIdentity = errors.New("the peer has no identity yet, or not any more; if it is a gateway, its log says why")
+
 // reason pairs a code with its error and its value of the metric's label.
 type reason struct {
 	code  quic.ApplicationErrorCode
@@ -111,6 +116,8 @@ func connError(err error, written bool) error {
 		switch {
 		case tr.ErrorCode == alertNoApplicationProtocol:
 			return fmt.Errorf("%w: %w", ErrRefused, ErrNoProtocol)
+		case tr.Remote && tr.ErrorCode == alertInternalError:
+			return fmt.Errorf("%w: %w", ErrUnreachable, errNoIdentity)
 		case tr.ErrorCode == quic.ConnectionRefused:
 			return fmt.Errorf("%w: peer accepts no more connections", ErrUnreachable)
 		}

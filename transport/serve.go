@@ -54,7 +54,7 @@ func (e *Endpoint) handshakeFailed(from net.Addr, cause error) {
 		err = fmt.Errorf("%w: the peer does not accept this node's identity", ErrRefused)
 	}
 	e.metrics.handshakeFailed(dialFailure(err))
-	if errors.Is(err, ErrRefused) || crypto {
+	if errors.Is(err, ErrRefused) || crypto && !errors.Is(err, entrance.ErrNobody) { // whoever is to give it an identity says why not
 		e.warnRefused("Handshake failed", from, "", err)
 	}
 }

@@ -88,7 +88,7 @@ func (a Applicant) Run(ctx context.Context) {
 			pause = min(askEvery, firstPause<<min(failures, 10))
 			if failures++; failures > quietFailures && time.Since(told) > tellAgain {
 				told = time.Now()
-				a.Log.Warn("no server says what this gateway is between datacenters: without that it carries nothing, with what it has it goes on until that ends",
+				a.Log.Warn("no server gives this gateway an identity between datacenters: without one it carries nothing, with the one it has it goes on until that ends",
 					"has_until", a.until(), "error", err)
 			}
 		}
@@ -201,7 +201,7 @@ func (a Applicant) take(got answer, key ed25519.PrivateKey, has *holds) error {
 	lost := slices.ContainsFunc(has.by, func(old []byte) bool {
 		return !slices.ContainsFunc(got.Authorities, func(now []byte) bool { return string(now) == string(old) })
 	})
-	a.Log.Info("a server has given this gateway what it is between datacenters", "until", until.UTC().Format(time.RFC3339), "authorities", len(got.Authorities))
+	a.Log.Info("a server has given this gateway its identity between datacenters", "until", until.UTC().Format(time.RFC3339), "authorities", len(got.Authorities))
 	*has = holds{state: got.State, by: got.Authorities, renew: time.Now().Add(time.Until(until) * 2 / 3), from: has.from}
 	a.Given(lost)
 	return nil

@@ -60,6 +60,7 @@ type Ways struct {
 	endpoint *transport.Endpoint // that the flows are under
 
 	known  atomic.Pointer[known]
+	kept   atomic.Pointer[[]gateway.Registered]
 	behind sync.Map // addresses where who joined found a gateway
 
 	table  *links.Table
@@ -247,6 +248,7 @@ func (w *Ways) Keep(show func(via, seen string) error) error {
 	}
 	self := net.JoinHostPort(cfg.AdvertiseAddrWAN, strconv.Itoa(cfg.Ports.SerfWAN))
 	return w.relay.Keep(find, func(now []gateway.Registered) {
+		w.kept.Store(&now)
 		var via []string
 		seen := ""
 		for _, g := range now {

@@ -2,11 +2,13 @@ package reach
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/legate-project/legate/agent/reach/links"
 	"github.com/legate-project/legate/federation"
 	"github.com/legate-project/legate/internal/gossip"
+	"github.com/legate-project/legate/state/status"
 )
 
 // Path is how a datacenter is reached.
@@ -16,6 +18,27 @@ func (w *Ways) Path(dc string) links.Shown { return w.table.Of(dc) }
 func (w *Ways) Way(dc string) federation.Way {
 	s := w.table.Of(dc)
 	return federation.Way{Through: s.Through, ReachedFrom: s.From}
+}
+
+// Registrations are those with gateways that this server is to be reached through.
+func (w *Ways) Registrations() []status.Registration {
+	kept := w.kept.Load()
+	if kept == nil {
+		return nil
+	}
+	var tcp []string
+	if w.tunnels != nil {
+		tcp = w.tunnels.InUse()
+	}
+	var out []status.Registration
+	for _, g := range *kept {
+		s := status.Registration{Gateway: g.Gateway, TCP: slices.Contains(tcp, g.Gateway)}
+		if g.Err != nil {
+			s.Error = g.Err.Error()
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // tagPath is what is added to the tags of members that are not reached directly, for who lists them.

@@ -65,7 +65,7 @@ func TestKeysRotateWhileGatewaysCarry(t *testing.T) {
 	old, fresh := p.key, keygen(t)
 	a := p.a
 	stop := p.keepCalling(t)
-	given := func(g *node) int { return strings.Count(g.String(), "has given this gateway what it is") }
+	given := func(g *node) int { return strings.Count(g.String(), "has given this gateway its identity") }
 	step := func(what string, args ...string) {
 		t.Helper()
 		before := []int{given(p.gateways[0]), given(p.gateways[1])}
@@ -130,9 +130,12 @@ func TestFromOneKeyToTwo(t *testing.T) {
 		}
 		return b.put("k", "1", "dc1")
 	})
-	proctest.Until(t, patience, "the gateway says what is missing", func() error {
+	proctest.Until(t, patience, "the gateway says what is missing, and who registers with it what that means", func() error {
 		if said := g.String(); !strings.Contains(said, "encrypt_wan") {
 			return fmt.Errorf("%s", said)
+		}
+		if r := b.cli("federation status"); !strings.Contains(r.Stdout, "b is not reached through the gateway "+g.ip+":8302") || !strings.Contains(r.Stdout, "the peer has no identity yet") {
+			return fmt.Errorf("%s%s", r.Stdout, r.Stderr)
 		}
 		return nil
 	})

@@ -162,6 +162,28 @@ func TestADatacenterBehindNAT(t *testing.T) {
 	}
 }
 
+// Which gateways do not carry for a server, and why, is in the status that it shows; whom nobody can call is told
+// apart from who is down by those that do not reach it.
+func TestTheStatusSaysWhyAGatewayFails(t *testing.T) {
+	t.Parallel()
+	h := newHiddenAt(t, addresses{"198.51.100.", "10.2.0.", "/24", 0}, office, []string{"198.51.100.10", "198.51.100.20"}, nil)
+	for n, lines := range map[*node][]string{
+		h.b: {"b is not reached through the gateway 198.51.100.10:8302: it answers \"it carries nothing for others\"\n", "b is not reached through the gateway 198.51.100.20:8302: nobody answers there within 3s",
+			"Other datacenters do not reach b: none of its gateways carries for it\n"},
+		h.a: {"its servers show a private address (10.2.0.2) and no gateway that carries for them"},
+	} {
+		proctest.Until(t, patience, "the status of "+n.name+" says what is wrong", func() error {
+			r := n.cli("federation status")
+			for _, line := range lines {
+				if !strings.Contains(r.Stdout, line) {
+					return fmt.Errorf("%q is not in %s%s", line, r.Stdout, r.Stderr)
+				}
+			}
+			return nil
+		})
+	}
+}
+
 // private is a federation of dc1 and of dc2 in a network of its own, which only its gateways
 // leave.
 type private struct {

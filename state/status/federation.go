@@ -102,10 +102,20 @@ type View struct {
 	// Gateways and Carries are as those of a Link, for the datacenter itself.
 	Gateways []string `msg:"gw,omitempty" json:",omitempty"`
 	Carries  bool     `msg:"cy,omitempty" json:",omitempty"`
-	Links    []Link   `msg:"ln"`
+	// Registrations are those with the gateways that Server is to be reached through; none if it
+	// is reached itself.
+	Registrations []Registration `msg:"rg,omitempty" json:",omitempty"`
+	Links         []Link         `msg:"ln"`
 	// Probes are the round trips to the servers of other datacenters as Server
 	// measured them, by name; only if they were asked for.
 	Probes []Probe `msg:"pr,omitempty" json:",omitempty"`
+}
+
+// Registration is what came of registering with a gateway that a server is to be reached through.
+type Registration struct {
+	Gateway string `msg:"g"`                             // host and port, as the server is to reach it
+	Error   string `msg:"e,omitempty" json:",omitempty"` // why it carries nothing for the server, for people
+	TCP     bool   `msg:"t,omitempty" json:",omitempty"` // UDP does not get through to it
 }
 
 // Probe is the median of the last probes of a server that it answered.

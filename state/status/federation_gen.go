@@ -911,11 +911,106 @@ func (z QuitRequest) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
+func (z Registration) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// check for omitted fields
+	zb0001Len := uint32(3)
+	var zb0001Mask uint8 /* 3 bits */
+	_ = zb0001Mask
+	if z.Error == "" {
+		zb0001Len--
+		zb0001Mask |= 0x2
+	}
+	if z.TCP == false {
+		zb0001Len--
+		zb0001Mask |= 0x4
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "g"
+		o = append(o, 0xa1, 0x67)
+		o = msgp.AppendString(o, z.Gateway)
+		if (zb0001Mask & 0x2) == 0 { // if not omitted
+			// string "e"
+			o = append(o, 0xa1, 0x65)
+			o = msgp.AppendString(o, z.Error)
+		}
+		if (zb0001Mask & 0x4) == 0 { // if not omitted
+			// string "t"
+			o = append(o, 0xa1, 0x74)
+			o = msgp.AppendBool(o, z.TCP)
+		}
+	}
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Registration) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > z5dd2af83limitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "g":
+			z.Gateway, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Gateway")
+				return
+			}
+		case "e":
+			z.Error, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Error")
+				return
+			}
+		case "t":
+			z.TCP, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "TCP")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z Registration) Msgsize() (s int) {
+	s = 1 + 2 + msgp.StringPrefixSize + len(z.Gateway) + 2 + msgp.StringPrefixSize + len(z.Error) + 2 + msgp.BoolSize
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z *View) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(10)
-	var zb0001Mask uint16 /* 10 bits */
+	zb0001Len := uint32(11)
+	var zb0001Mask uint16 /* 11 bits */
 	_ = zb0001Mask
 	if z.Home == "" {
 		zb0001Len--
@@ -929,9 +1024,13 @@ func (z *View) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x80
 	}
+	if z.Registrations == nil {
+		zb0001Len--
+		zb0001Mask |= 0x100
+	}
 	if z.Probes == nil {
 		zb0001Len--
-		zb0001Mask |= 0x200
+		zb0001Mask |= 0x400
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -971,28 +1070,66 @@ func (z *View) MarshalMsg(b []byte) (o []byte, err error) {
 			o = append(o, 0xa2, 0x63, 0x79)
 			o = msgp.AppendBool(o, z.Carries)
 		}
+		if (zb0001Mask & 0x100) == 0 { // if not omitted
+			// string "rg"
+			o = append(o, 0xa2, 0x72, 0x67)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.Registrations)))
+			for za0002 := range z.Registrations {
+				// check for omitted fields
+				zb0002Len := uint32(3)
+				var zb0002Mask uint8 /* 3 bits */
+				_ = zb0002Mask
+				if z.Registrations[za0002].Error == "" {
+					zb0002Len--
+					zb0002Mask |= 0x2
+				}
+				if z.Registrations[za0002].TCP == false {
+					zb0002Len--
+					zb0002Mask |= 0x4
+				}
+				// variable map header, size zb0002Len
+				o = append(o, 0x80|uint8(zb0002Len))
+
+				// skip if no fields are to be emitted
+				if zb0002Len != 0 {
+					// string "g"
+					o = append(o, 0xa1, 0x67)
+					o = msgp.AppendString(o, z.Registrations[za0002].Gateway)
+					if (zb0002Mask & 0x2) == 0 { // if not omitted
+						// string "e"
+						o = append(o, 0xa1, 0x65)
+						o = msgp.AppendString(o, z.Registrations[za0002].Error)
+					}
+					if (zb0002Mask & 0x4) == 0 { // if not omitted
+						// string "t"
+						o = append(o, 0xa1, 0x74)
+						o = msgp.AppendBool(o, z.Registrations[za0002].TCP)
+					}
+				}
+			}
+		}
 		// string "ln"
 		o = append(o, 0xa2, 0x6c, 0x6e)
 		o = msgp.AppendArrayHeader(o, uint32(len(z.Links)))
-		for za0002 := range z.Links {
-			o, err = z.Links[za0002].MarshalMsg(o)
+		for za0003 := range z.Links {
+			o, err = z.Links[za0003].MarshalMsg(o)
 			if err != nil {
-				err = msgp.WrapError(err, "Links", za0002)
+				err = msgp.WrapError(err, "Links", za0003)
 				return
 			}
 		}
-		if (zb0001Mask & 0x200) == 0 { // if not omitted
+		if (zb0001Mask & 0x400) == 0 { // if not omitted
 			// string "pr"
 			o = append(o, 0xa2, 0x70, 0x72)
 			o = msgp.AppendArrayHeader(o, uint32(len(z.Probes)))
-			for za0003 := range z.Probes {
+			for za0004 := range z.Probes {
 				// map header, size 2
 				// string "s"
 				o = append(o, 0x82, 0xa1, 0x73)
-				o = msgp.AppendString(o, z.Probes[za0003].Server)
+				o = msgp.AppendString(o, z.Probes[za0004].Server)
 				// string "rtt"
 				o = append(o, 0xa3, 0x72, 0x74, 0x74)
-				o = msgp.AppendFloat64(o, z.Probes[za0003].RoundTripMS)
+				o = msgp.AppendFloat64(o, z.Probes[za0004].RoundTripMS)
 			}
 		}
 	}
@@ -1086,80 +1223,142 @@ func (z *View) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Carries")
 				return
 			}
-		case "ln":
+		case "rg":
 			var zb0003 uint32
 			zb0003, bts, err = msgp.ReadArrayHeaderBytes(bts)
 			if err != nil {
-				err = msgp.WrapError(err, "Links")
+				err = msgp.WrapError(err, "Registrations")
 				return
 			}
 			if zb0003 > z5dd2af83limitArrays {
 				err = msgp.ErrLimitExceeded
 				return
 			}
-			if cap(z.Links) >= int(zb0003) {
-				z.Links = (z.Links)[:zb0003]
+			if cap(z.Registrations) >= int(zb0003) {
+				z.Registrations = (z.Registrations)[:zb0003]
 			} else {
-				z.Links = make([]Link, zb0003)
+				z.Registrations = make([]Registration, zb0003)
 			}
-			for za0002 := range z.Links {
-				bts, err = z.Links[za0002].UnmarshalMsg(bts)
+			for za0002 := range z.Registrations {
+				var zb0004 uint32
+				zb0004, bts, err = msgp.ReadMapHeaderBytes(bts)
 				if err != nil {
-					err = msgp.WrapError(err, "Links", za0002)
+					err = msgp.WrapError(err, "Registrations", za0002)
 					return
 				}
-			}
-		case "pr":
-			var zb0004 uint32
-			zb0004, bts, err = msgp.ReadArrayHeaderBytes(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "Probes")
-				return
-			}
-			if zb0004 > z5dd2af83limitArrays {
-				err = msgp.ErrLimitExceeded
-				return
-			}
-			if cap(z.Probes) >= int(zb0004) {
-				z.Probes = (z.Probes)[:zb0004]
-			} else {
-				z.Probes = make([]Probe, zb0004)
-			}
-			for za0003 := range z.Probes {
-				var zb0005 uint32
-				zb0005, bts, err = msgp.ReadMapHeaderBytes(bts)
-				if err != nil {
-					err = msgp.WrapError(err, "Probes", za0003)
-					return
-				}
-				if zb0005 > z5dd2af83limitMaps {
+				if zb0004 > z5dd2af83limitMaps {
 					err = msgp.ErrLimitExceeded
 					return
 				}
-				for zb0005 > 0 {
-					zb0005--
+				for zb0004 > 0 {
+					zb0004--
 					field, bts, err = msgp.ReadMapKeyZC(bts)
 					if err != nil {
-						err = msgp.WrapError(err, "Probes", za0003)
+						err = msgp.WrapError(err, "Registrations", za0002)
 						return
 					}
 					switch msgp.UnsafeString(field) {
-					case "s":
-						z.Probes[za0003].Server, bts, err = msgp.ReadStringBytes(bts)
+					case "g":
+						z.Registrations[za0002].Gateway, bts, err = msgp.ReadStringBytes(bts)
 						if err != nil {
-							err = msgp.WrapError(err, "Probes", za0003, "Server")
+							err = msgp.WrapError(err, "Registrations", za0002, "Gateway")
 							return
 						}
-					case "rtt":
-						z.Probes[za0003].RoundTripMS, bts, err = msgp.ReadFloat64Bytes(bts)
+					case "e":
+						z.Registrations[za0002].Error, bts, err = msgp.ReadStringBytes(bts)
 						if err != nil {
-							err = msgp.WrapError(err, "Probes", za0003, "RoundTripMS")
+							err = msgp.WrapError(err, "Registrations", za0002, "Error")
+							return
+						}
+					case "t":
+						z.Registrations[za0002].TCP, bts, err = msgp.ReadBoolBytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Registrations", za0002, "TCP")
 							return
 						}
 					default:
 						bts, err = msgp.Skip(bts)
 						if err != nil {
-							err = msgp.WrapError(err, "Probes", za0003)
+							err = msgp.WrapError(err, "Registrations", za0002)
+							return
+						}
+					}
+				}
+			}
+		case "ln":
+			var zb0005 uint32
+			zb0005, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Links")
+				return
+			}
+			if zb0005 > z5dd2af83limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Links) >= int(zb0005) {
+				z.Links = (z.Links)[:zb0005]
+			} else {
+				z.Links = make([]Link, zb0005)
+			}
+			for za0003 := range z.Links {
+				bts, err = z.Links[za0003].UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Links", za0003)
+					return
+				}
+			}
+		case "pr":
+			var zb0006 uint32
+			zb0006, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Probes")
+				return
+			}
+			if zb0006 > z5dd2af83limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Probes) >= int(zb0006) {
+				z.Probes = (z.Probes)[:zb0006]
+			} else {
+				z.Probes = make([]Probe, zb0006)
+			}
+			for za0004 := range z.Probes {
+				var zb0007 uint32
+				zb0007, bts, err = msgp.ReadMapHeaderBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Probes", za0004)
+					return
+				}
+				if zb0007 > z5dd2af83limitMaps {
+					err = msgp.ErrLimitExceeded
+					return
+				}
+				for zb0007 > 0 {
+					zb0007--
+					field, bts, err = msgp.ReadMapKeyZC(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "Probes", za0004)
+						return
+					}
+					switch msgp.UnsafeString(field) {
+					case "s":
+						z.Probes[za0004].Server, bts, err = msgp.ReadStringBytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Probes", za0004, "Server")
+							return
+						}
+					case "rtt":
+						z.Probes[za0004].RoundTripMS, bts, err = msgp.ReadFloat64Bytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Probes", za0004, "RoundTripMS")
+							return
+						}
+					default:
+						bts, err = msgp.Skip(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Probes", za0004)
 							return
 						}
 					}
@@ -1184,12 +1383,16 @@ func (z *View) Msgsize() (s int) {
 		s += msgp.StringPrefixSize + len(z.Gateways[za0001])
 	}
 	s += 3 + msgp.BoolSize + 3 + msgp.ArrayHeaderSize
-	for za0002 := range z.Links {
-		s += z.Links[za0002].Msgsize()
+	for za0002 := range z.Registrations {
+		s += 1 + 2 + msgp.StringPrefixSize + len(z.Registrations[za0002].Gateway) + 2 + msgp.StringPrefixSize + len(z.Registrations[za0002].Error) + 2 + msgp.BoolSize
 	}
 	s += 3 + msgp.ArrayHeaderSize
-	for za0003 := range z.Probes {
-		s += 1 + 2 + msgp.StringPrefixSize + len(z.Probes[za0003].Server) + 4 + msgp.Float64Size
+	for za0003 := range z.Links {
+		s += z.Links[za0003].Msgsize()
+	}
+	s += 3 + msgp.ArrayHeaderSize
+	for za0004 := range z.Probes {
+		s += 1 + 2 + msgp.StringPrefixSize + len(z.Probes[za0004].Server) + 4 + msgp.Float64Size
 	}
 	return
 }

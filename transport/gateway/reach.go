@@ -406,6 +406,9 @@ func (r *Relay) register(ctx context.Context, gateway string) (observed string, 
 	a, err := r.ask(ctx, transport.Target{Addr: gateway}, request{Do: doRegister})
 	if err != nil {
 		r.unreached(gateway, err)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return "", fmt.Errorf("nobody answers there within %s: no gateway has this address, or a filter drops UDP on the way there or back (%w)", registerWithin, err)
+		}
 		return "", err
 	}
 	if _, err := netip.ParseAddrPort(a.Observed); err != nil {

@@ -15,6 +15,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -384,14 +385,14 @@ func (r *Relay) registers(s *session) answer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	name := s.remote.Peer.FullName()
-	if r.registered[name] == nil {
-		r.log.Info("a server is reached through this gateway", "server", name, "address", s.remote.Addr.String())
-	}
-	r.registered[name] = s
 	a := answer{}
 	if addr := s.remote.Link.Addr(); addr != nil {
 		a.Observed = r.cfg.Board.Seen(addr)
 	}
+	if r.registered[name] == nil {
+		r.log.Info("a server is reached through this gateway", "server", name, "address", cmp.Or(a.Observed, s.remote.Addr.String()))
+	}
+	r.registered[name] = s
 	return a
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/legate-project/legate/cmd/legate/command"
+	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/replication"
 	"github.com/legate-project/legate/state/status"
 )
@@ -88,8 +89,9 @@ func writeView(w io.Writer, v *status.View, now time.Time) error {
 		fmt.Fprintf(w, "The home of access control is %s (legate federation primary shows more).\n", command.Printable(v.Home))
 	}
 	writeReach(w, v.Datacenter, v.Gateways, v.Carries)
+	writeFailing(w, v)
 	if len(v.Links) == 0 {
-		_, err := fmt.Fprintln(w, "no other datacenter is known")
+		_, err := fmt.Fprintln(w, "no other datacenter is known: legate join -wan joins one; of those in retry_join_wan the log says why they do not answer")
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -130,6 +132,24 @@ func writeReach(w io.Writer, datacenter string, gateways []string, carries bool)
 	}
 }
 
+// writeFailing says which gateways do not carry for the server that shows a view, and which do
+// so over TCP alone.
+func writeFailing(w io.Writer, v *status.View) {
+	failing := 0
+	for _, g := range v.Registrations {
+		switch {
+		case g.Error != "":
+			failing++
+			fmt.Fprintf(w, "%s is not reached through the gateway %s: %s\n", command.Printable(v.Server), command.Printable(g.Gateway), command.Printable(g.Error))
+		case g.TCP:
+			fmt.Fprintf(w, "%s reaches the gateway %s by TCP: UDP does not get through\n", command.Printable(v.Server), command.Printable(g.Gateway))
+		}
+	}
+	if failing > 0 && failing == len(v.Registrations) {
+		fmt.Fprintf(w, "Other datacenters do not reach %s: none of its gateways carries for it\n", command.Printable(v.Server))
+	}
+}
+
 // linkCells are the cells of a datacenter, as one sees it that is behind gateways itself or not.
 func linkCells(l *status.Link, behind bool, now time.Time) []string {
 	cells := []string{l.Datacenter, l.State}
@@ -150,8 +170,8 @@ func linkCells(l *status.Link, behind bool, now time.Time) []string {
 		if l.RoundTripMS > 0 {
 			trip, loss = fmt.Sprintf("%.1f ms", l.RoundTripMS), fmt.Sprintf("%.1f %%", 100*l.Loss)
 		}
-		if l.Views > 0 {
-			oldest = age(time.Duration(l.OldestAgeMS * float64(time.Millisecond)))
+		if d := time.Duration(l.OldestAgeMS * float64(time.Millisecond)); l.Views > 0 && d < op.Longest { // else nobody knows
+			oldest = age(d)
 		}
 		if !l.LastContact.IsZero() {
 			contact = age(now.Sub(l.LastContact)) + " ago"

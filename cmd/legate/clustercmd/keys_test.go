@@ -12,7 +12,7 @@ import (
 // The status of the federation says how far behind keys of other datacenters are.
 func TestTheStatusHasTheKeysThatFollow(t *testing.T) {
 	const views = `[{"Datacenter":"dc2","Server":"s1","Leader":"s1","Links":[]}]`
-	const none = "Datacenter dc2, led by s1, as s1 sees the others:\nno other datacenter is known\n"
+	const none = "Datacenter dc2, led by s1, as s1 sees the others:\nno other datacenter is known: legate join -wan joins one; of those in retry_join_wan the log says why they do not answer\n"
 	const rules = `{"Datacenter":"dc2","Rules":[{"Datacenter":"dc1","Prefix":"config/","Target":"c/","Mode":"mirror","State":"following","Bytes":2048},` +
 		`{"Datacenter":"dc3","Prefix":"","Target":"all/","Mode":"mirror","State":"failing","Error":"No path to datacenter","LagSeconds":90,"LagEntries":3,"Conflicts":2}]}`
 	commandtest.Check(t, []command.Command{FederationStatus()}, []commandtest.Case{
@@ -55,5 +55,28 @@ func TestTheStatusShowsGateways(t *testing.T) {
 		if own != "" != strings.Contains(out, "dc1 is reached through its gateways: 198.51.100.20:8302") {
 			t.Errorf("of itself it says: %s", out)
 		}
+	}
+}
+
+// A server behind gateways shows which of them fail it, and why, and which it reaches by TCP alone; the age of what
+// is held is left out where nobody knows it.
+func TestTheStatusShowsGatewaysThatFail(t *testing.T) {
+	status := func(registrations string) string {
+		return commandtest.Run(t, []command.Command{FederationStatus()}, commandtest.Answers{"GET /v1/federation/status": `[{"Datacenter":"office","Server":"b","Leader":"b","Registrations":[` + registrations +
+			`],"Links":[{"Datacenter":"dc1","State":"up","Views":1,"OldestAgeMS":3153600000000}]}]`}, "", "federation", "status").Out
+	}
+	const tcp, failing = `{"Gateway":"198.51.100.11:8302","TCP":true}`, `{"Gateway":"198.51.100.13:8302","Error":"nobody answers there"}`
+	const alone = "Other datacenters do not reach b: none of its gateways carries for it\n"
+	out := status(tcp + "," + failing)
+	for _, line := range []string{"b reaches the gateway 198.51.100.11:8302 by TCP: UDP does not get through\n", "b is not reached through the gateway 198.51.100.13:8302: nobody answers there\n"} {
+		if !strings.Contains(out, line) {
+			t.Errorf("%q is not in %s", line, out)
+		}
+	}
+	if strings.Contains(out, alone) || strings.Contains(out, "876000") {
+		t.Errorf("it says too much: %s", out)
+	}
+	if out := status(failing); !strings.Contains(out, alone) {
+		t.Errorf("that nobody carries is not in %s", out)
 	}
 }

@@ -51,7 +51,11 @@ func (a *rttAction) Run(c *command.Call, args []string) error {
 	}
 	for i, name := range names {
 		if coords[i] == nil {
-			return fmt.Errorf("no coordinate is known for node %q", name)
+			more := "servers of other datacenters are compared with -wan"
+			if a.wan {
+				more = "legate members -wan lists the servers"
+			}
+			return fmt.Errorf("no coordinate is known for node %q: that of a new one takes some seconds; %s", name, more)
 		}
 	}
 	if !coords[0].IsCompatibleWith(coords[1]) {

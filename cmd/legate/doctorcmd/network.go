@@ -131,10 +131,10 @@ func gateways(f *facts) Finding {
 	switch {
 	case failing > 0 && registered == 0:
 		return problem("Other datacenters do not reach this server: it is to be reached through gateways, and none of %s lets it register.", count(int(failing), "gateway")).
-			do("The log says why for each (\"this server is not reached through a gateway\"). " + read)
+			do("legate federation status on the server says why for each. " + read)
 	case failing > 0:
 		return warning("This server is reached through %.0f of %.0f gateways: the others do not let it register.", registered, registered+failing).
-			do("The log says why for each (\"this server is not reached through a gateway\"). " + read)
+			do("legate federation status on the server says why for each. " + read)
 	case f.often(refused):
 		return warning("%.0f packets were not carried in %s: more than gateway.rate allows a server.", refused, span(f.uptime())).
 			do("Raise gateway.rate if the line carries more, or look who sends so much. " + read)
