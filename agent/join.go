@@ -32,7 +32,8 @@ func (a *Agent) startJoins() error {
 	if err != nil || a.server == nil || a.server.wan == nil {
 		return err
 	}
-	return a.startJoin(joiner{pool: "wan", entries: c.RetryJoinWAN, port: c.Ports.SerfWAN, interval: c.RetryIntervalWAN, most: c.RetryMaxWAN, join: a.server.wan.Join, members: a.server.wan.Members})
+	return a.startJoin(joiner{pool: "wan", entries: c.RetryJoinWAN, port: c.Ports.SerfWAN, interval: c.RetryIntervalWAN, most: c.RetryMaxWAN, join: a.server.wan.Join, members: a.server.wan.Members,
+		sooner: a.server.ways.Reached()})
 }
 
 // errOnlyThisNode is why nobody is joined when a cloud shows nobody else: so it
@@ -54,10 +55,11 @@ type joiner struct {
 	most     int // tries; 0 has no end
 	join     func([]string) (int, error)
 	members  func() []gossip.Member
-	plain    []string // of entries, the addresses
-	find     finder   // of the clouds among them; nil for none
-	port     int      // of this node in the pool
-	own      []string // this node's addresses, as clouds show them
+	sooner   <-chan struct{} // says that another try may succeed now; nil for never
+	plain    []string        // of entries, the addresses
+	find     finder          // of the clouds among them; nil for none
+	port     int             // of this node in the pool
+	own      []string        // this node's addresses, as clouds show them
 }
 
 // startJoin tries to join until a member answers. With a bound on the tries,
@@ -110,6 +112,7 @@ func (a *Agent) startJoin(j joiner) error {
 			case <-ctx.Done():
 				return
 			case <-time.After(j.interval):
+			case <-j.sooner:
 			}
 		}
 	})

@@ -59,9 +59,10 @@ type Ways struct {
 
 	endpoint *transport.Endpoint // that the flows are under
 
-	known  atomic.Pointer[known]
-	kept   atomic.Pointer[[]gateway.Registered]
-	behind sync.Map // addresses where who joined found a gateway
+	known   atomic.Pointer[known]
+	kept    atomic.Pointer[[]gateway.Registered]
+	reached chan struct{} // a gateway carries for this server now
+	behind  sync.Map      // addresses where who joined found a gateway
 
 	table  *links.Table
 	paths  *paths
@@ -85,7 +86,7 @@ type known struct {
 // New returns ways that are direct until Learn says otherwise.
 func New(cfg Config) *Ways {
 	w := &Ways{cfg: cfg, board: relay.NewBoard(), table: links.NewTable(cfg.Agent.Datacenter), group: lifecycle.New("ways"),
-		kick: make(chan struct{}, 1), trials: make(chan struct{}, maxTries)}
+		kick: make(chan struct{}, 1), reached: make(chan struct{}, 1), trials: make(chan struct{}, maxTries)}
 	w.known.Store(&known{})
 	return w
 }
@@ -267,11 +268,19 @@ func (w *Ways) Keep(show func(via, seen string) error) error {
 		if via == nil {
 			return // what is shown is as good as nothing, and may hold again
 		}
+		select {
+		case w.reached <- struct{}{}:
+		default: // that is known
+		}
 		if err := show(fitting(via), seen); err != nil {
 			w.cfg.Log.Warn("others were not told which gateways this server is reached through", "error", err)
 		}
 	})
 }
+
+// Reached has a value when a gateway has begun to carry for this server: then others are reached
+// that were not before, where UDP goes nowhere but there by TCP.
+func (w *Ways) Reached() <-chan struct{} { return w.reached }
 
 // fitting are as many gateways as the tags have room for; a name of more is left out.
 func fitting(via []string) string {

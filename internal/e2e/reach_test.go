@@ -86,7 +86,7 @@ func newHiddenAt(t testing.TB, at addresses, rules string, gateways []string, mo
 	reach := map[string]any{"federation": map[string]any{"reach": "gateways", "gateways": gateways}}
 	maps.Copy(reach, more)
 	web := map[string]any{"service": map[string]any{"name": "web", "port": 80}}
-	h.b = agent(inside, "b", "dc2", at.right+"2", at.right+"1", spec{expect: 1, wan: []string{h.a.ip}, config: reach})
+	h.b = agent(inside, "b", "dc2", at.right+"2", at.right+"1", spec{expect: 1, wan: []string{h.a.ip}, config: reach, flags: []string{"-retry-interval-wan=30s"}}) // as it is by default
 	h.clientB = agent(inside, "client-b", "dc2", at.right+"3", at.right+"1", spec{lan: []string{h.b.ip}, config: web})
 	return h
 }

@@ -19,7 +19,7 @@ const gossipKeySize = 32
 func Keygen() command.Command {
 	return command.Command{
 		Name: "keygen", Synopsis: "Make a gossip key",
-		About:   "Prints a new random key for the configuration key encrypt (flag -encrypt).",
+		About:   "Prints a new random key for the configuration keys encrypt (flag -encrypt) and encrypt_wan.",
 		Example: "legate keygen",
 		New:     func() command.Action { return keygenAction{} },
 	}
