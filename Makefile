@@ -15,7 +15,7 @@ BENCH    ?= .
 SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race linear soak observe client-tests lint deadcode fuzz bench bench-scale bench-large bench-federation microbench gossip-sim generate cross release site man packages image clean
+.PHONY: help build run test race linear soak observe client-tests lint deadcode fuzz bench bench-scale bench-large bench-federation microbench gossip-sim generate vendor-web pictures cross release site man packages image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,12 @@ gossip-sim: ## simulate federations of up to 200 datacenters for hours of virtua
 
 generate: ## write generated code and reference pages anew
 	$(GO) generate ./...
+
+vendor-web: ## fetch the libraries of the web interface anew with npm, checked against their hashes
+	cd web/thirdparty && npm ci && node copy.mjs
+
+pictures: ## draw the pages of the web interface into docs/pictures, of a federation of five datacenters
+	LEGATE_PICTURES=$(CURDIR)/docs/pictures $(GO) test -count=1 -v -timeout 10m -run TestPictures ./internal/browser
 
 cross: ## build for every system into dist/
 	@set -e; for system in $(SYSTEMS); do \

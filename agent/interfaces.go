@@ -37,7 +37,7 @@ func (a *Agent) startHTTP() error {
 	api, err := httpapi.New(httpapi.Config{
 		Caller: a.caller, Agent: apiAgent{a}, Local: a.local, Snapshots: a.snapshots, Events: a.events, Metrics: a.reg.Handler(a.metricNames()), AgentMetrics: a.reg.AgentHandler(a.metricNames()),
 		MetricsStream: a.reg.StreamHandler(a.metricNames(), cmp.Or(a.opts.Timing.MetricsInterval, metrics.StreamInterval)), Logs: a.logs, DefaultToken: a.tokens.forRequests,
-		Authorizer: a.rights, ACL: a.cfg.ACL,
+		Authorizer: a.rights, ACL: a.cfg.ACL, UI: a.cfg.UIConfig, Domain: a.cfg.Domain,
 		Datacenter: a.cfg.Datacenter, NodeName: a.cfg.NodeName, TranslateWAN: a.cfg.TranslateWANAddrs, MaxValueSize: a.cfg.Limits.KVMaxValueSize, MaxTxnSize: a.cfg.Limits.TxnMaxReqLen,
 		DefaultQueryTime: a.cfg.DefaultQueryTime, MaxQueryTime: a.cfg.MaxQueryTime, Gate: a.limits.HTTP,
 		HTTP: a.cfg.HTTPConfig, Debug: func() bool { return a.live.Load().EnableDebug }, Tracer: a.tracer, Log: a.log, Registerer: a.reg, Authority: a.certs.Identity().Authority,

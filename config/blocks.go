@@ -134,9 +134,9 @@ type HTTPConfig struct {
 
 // UIConfig is the web interface.
 type UIConfig struct {
-	Enabled     bool   `key:"enabled" flag:"ui" mark:"pending" doc:"Serve the web interface."`
-	Dir         string `key:"dir" flag:"ui-dir" mark:"pending" doc:"Serve these files instead of the built-in ones."`
-	ContentPath string `key:"content_path" flag:"ui-content-path" default:"/ui/" mark:"pending" doc:"Path of the web interface."`
+	Enabled     bool   `key:"enabled" flag:"ui" doc:"Serve the web interface, to everybody who reaches the HTTP interface: what it shows is what the reader's token may see."`
+	Dir         string `key:"dir" flag:"ui-dir" doc:"Serve the files of this folder instead of the built-in ones, read again for each request."`
+	ContentPath string `key:"content_path" flag:"ui-content-path" default:"/ui/" doc:"Path of the web interface; not below /v1/, /metrics/ or /debug/."`
 
 	MetricsProvider            string   `key:"metrics_provider" mark:"silent" doc:"Service mesh."`
 	MetricsProviderFiles       []string `key:"metrics_provider_files" mark:"silent" doc:"Service mesh."`

@@ -235,6 +235,9 @@ func TestValidation(t *testing.T) {
 		{`telemetry { compat = "nagios" }`, `telemetry.compat: "nagios" is not known: consul is`},
 		{`telemetry { statsd_address = "localhost" }`, `telemetry.statsd_address: "localhost" must be host:port`},
 		{`telemetry { prefix_filter = ["consul.rpc"] }`, `telemetry.prefix_filter: "consul.rpc" must be + or - and a prefix`},
+		{`ui_config { content_path = "/" }`, `a.hcl: ui_config.content_path: "/" must be`},
+		{`ui_config { content_path = "/ui/..%2f/" }`, `ui_config.content_path`},
+		{`ui_config { content_path = "/v1/ui" }`, `"/v1/ui/" is where the HTTP API is`},
 		{`bootstrap = true`, `'bootstrap = true' requires 'server = true'`},
 		{`bootstrap_expect = 3`, `'bootstrap_expect > 0' requires 'server = true'`},
 		{`server = true bootstrap = true bootstrap_expect = 3`, `mutually exclusive`},
@@ -333,6 +336,8 @@ func TestWarnings(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{`acl { enabled = true }`, ``},
 		{`acl { enabled = false }`, ``},
+		{`ui_config { enabled = true dir = "/x" content_path = "/a" }`, ``},
+		{`ui_config { dir = "/x" }`, `a.hcl: ui_config.dir has no effect while ui_config.enabled is false`},
 		{`acl { enable_token_persistence = true tokens { default = "x" agent = "x" dns = "x" config_file_service_registration = "x" } }`, ``},
 		{`acl { enable_token_replication = true tokens { replication = "x" } }`, ``},
 		{`acl { tokens { initial_management = "x" } }`, ``},
@@ -405,6 +410,9 @@ func TestFlags(t *testing.T) {
 		"-default-query-time", "10s", "-hcl", `limits { kv_max_value_size = 7 }`, "-hcl", `retry_max = 3`, "-log-level", "warn")})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if dev := mustLoad(t, `data_dir = "/d" ui_config { enabled = true content_path = "consul/ui" }`).UIConfig; dev.ContentPath != "/consul/ui/" {
+		t.Errorf("content path %q", dev.ContentPath)
 	}
 	if c.Datacenter != "west" || !c.Server || c.BootstrapExpect != 3 || len(c.EncryptKey) != 16 || strings.Join(c.RetryJoin, " ") != "a b" ||
 		len(c.ClientAddrs) != 2 || !c.UIConfig.Enabled || c.Ports.SerfWAN != -1 || c.DefaultQueryTime != 10*time.Second ||

@@ -45,6 +45,7 @@ func (f *finisher) validate() {
 	f.checkChoices()
 	f.checkTelemetry()
 	f.checkTracing()
+	f.checkUI()
 	f.checkMeta("node_meta", f.cfg.NodeMeta)
 	f.checkTLS()
 	f.checkDefinitions()

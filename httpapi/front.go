@@ -23,7 +23,13 @@ func (f *front) rows() []rest.Route {
 	}
 }
 
+// root leads people to the web interface, as Consul's does.
 func (f *front) root(x *rest.Exchange) error {
+	if f.cfg.UI.Enabled {
+		x.W.Header().Set("Location", f.cfg.UI.ContentPath)
+		x.Empty(http.StatusTemporaryRedirect)
+		return nil
+	}
 	return x.Text(http.StatusOK, "Legate agent "+f.cfg.NodeName+" of datacenter "+f.cfg.Datacenter+". The API is below /v1/.\n")
 }
 

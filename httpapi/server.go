@@ -100,6 +100,9 @@ type Config struct {
 	Authorizer func(ctx context.Context, secret string) (rules.Authorizer, error)
 	// ACL is the acl block.
 	ACL config.ACL
+	// UI is the ui_config block; Domain is that of DNS names, which the page shows.
+	UI     config.UIConfig
+	Domain string
 
 	// Tracer begins the traces of requests; nil for none.
 	Tracer     *tracing.Tracer
@@ -151,9 +154,13 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: cfg.Log.With("component", "http"),
 		streams: admission.New(admission.Bounds{Total: maxStreams, Each: maxStreamsEach}, nil)}
+	page, err := newPage(&cfg)
+	if err != nil {
+		return nil, err
+	}
 	api, err := rest.New(rest.Config{Datacenter: cfg.Datacenter, NodeName: cfg.NodeName, TranslateWAN: cfg.TranslateWAN,
 		DefaultQueryTime: cfg.DefaultQueryTime, MaxQueryTime: cfg.MaxQueryTime, HTTP: cfg.HTTP, DefaultToken: cfg.DefaultToken,
-		Authorizer: cfg.Authorizer, DefaultPolicy: cfg.ACL.DefaultPolicy, Tracer: cfg.Tracer, Log: s.log, Registerer: cfg.Registerer}, Routes(cfg))
+		Authorizer: cfg.Authorizer, DefaultPolicy: cfg.ACL.DefaultPolicy, Tracer: cfg.Tracer, Log: s.log, Registerer: cfg.Registerer}, append(Routes(cfg), page...))
 	if err != nil {
 		return nil, err
 	}

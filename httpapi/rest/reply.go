@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/legate-project/legate/internal/accept"
 	"github.com/legate-project/legate/op"
 )
 
@@ -193,7 +194,7 @@ func (x *Exchange) JSONParts(parts iter.Seq2[[]byte, error]) error {
 				return nil
 			}
 			x.status, out = http.StatusOK, x.W
-			if takesGzip(x.R.Header["Accept-Encoding"]) && h["Content-Encoding"] == nil {
+			if accept.Gzip(x.R.Header["Accept-Encoding"]) && h["Content-Encoding"] == nil {
 				h["Content-Encoding"] = gzipped
 				z = x.api.gzips.Get().(*gzip.Writer)
 				defer x.api.gzips.Put(z)
@@ -280,7 +281,7 @@ func (x *Exchange) Reply(status int, b []byte) {
 	if len(b) >= minCompressed {
 		h := x.W.Header()
 		h["Vary"] = acceptEncoding
-		if takesGzip(x.R.Header["Accept-Encoding"]) && h["Content-Encoding"] == nil {
+		if accept.Gzip(x.R.Header["Accept-Encoding"]) && h["Content-Encoding"] == nil {
 			x.writeGzip(status, b)
 			return
 		}

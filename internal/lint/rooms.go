@@ -16,7 +16,7 @@ const areas = "httpapi/acl httpapi/agent httpapi/catalog httpapi/coordinate http
 func levels() map[string]int {
 	table := map[string]int{}
 	for i, rooms := range []string{
-		"internal/lifecycle internal/logging internal/version internal/filter internal/admission internal/nesting internal/byname internal/sdnotify state/catalog/mesh", // below level 0: everybody's ground
+		"internal/lifecycle internal/logging internal/version internal/filter internal/admission internal/nesting internal/byname internal/accept internal/spelling internal/sdnotify state/catalog/mesh", // below level 0: everybody's ground
 		"rtt config metrics web internal/tracing state/acl/rules internal/wanem internal/lint",
 		"storage transport internal/gossip agent/checks agent/cloudjoin state/acl/method",
 		"op consensus lan wan state/archive agent/keyring",
@@ -28,7 +28,7 @@ func levels() map[string]int {
 		"server httpapi agent/recovery",
 		"agent",
 		"internal/testcluster internal/gossipsim deployments", // what tests and the lab share
-		"cmd internal/proctest internal/e2e internal/linear internal/observe internal/install",
+		"cmd internal/proctest internal/e2e internal/linear internal/observe internal/install internal/browser",
 	} {
 		level := i - 1
 		for _, room := range strings.Fields(rooms) {

@@ -50,11 +50,11 @@ func TestTools(t *testing.T) {
 		t.Errorf("version: %q, %v", r.Out, err)
 	}
 	good, bad := filepath.Join(t.TempDir(), "a.hcl"), filepath.Join(t.TempDir(), "b.json")
-	_ = os.WriteFile(good, []byte(`data_dir = "/d" bind_addr = "10.0.0.1" ui_config { enabled = true }`), 0o600)
+	_ = os.WriteFile(good, []byte(`data_dir = "/d" bind_addr = "10.0.0.1" cache { entry_fetch_rate = 5 }`), 0o600)
 	_ = os.WriteFile(bad, []byte(`{"data_dri":"/d","ports":{"http":-5}}`), 0o600)
 	for _, command := range []string{"validate", "configtest"} {
 		r = commandtest.Run(t, commands(), nil, "", command, good)
-		if r.Code != 0 || r.Out != "Configuration is valid!\n" || !strings.Contains(r.Err, "ui_config.enabled is accepted but has no effect yet") {
+		if r.Code != 0 || r.Out != "Configuration is valid!\n" || !strings.Contains(r.Err, "cache.entry_fetch_rate is accepted but has no effect yet") {
 			t.Errorf("%s: %d %q %q", command, r.Code, r.Out, r.Err)
 		}
 		r = commandtest.Run(t, commands(), nil, "", command, bad)

@@ -1,10 +1,10 @@
-package rest
+// Package accept reads what a client says that it takes. It decides nothing.
+package accept
 
 import "strings"
 
-// takesGzip reports whether the lines of Accept-Encoding name gzip and do not refuse
-// it.
-func takesGzip(lines []string) bool {
+// Gzip reports whether the values of Accept-Encoding name gzip without refusing it.
+func Gzip(lines []string) bool {
 	for _, line := range lines {
 		for part := range strings.SplitSeq(line, ",") {
 			name, q, _ := strings.Cut(part, ";")

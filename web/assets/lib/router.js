@@ -1,0 +1,74 @@
+// Addresses of pages. They are those of Consul's interface where it has such a page, so that
+// bookmarks go on working: /ui/dc1/services/web, /ui/dc1/nodes/n1.
+import { useState, useEffect } from './dom.js'
+import { settings } from './settings.js'
+
+const base = settings.contentPath
+const readers = new Set()
+
+const segments = path => path.slice(base.length).split('/').filter(Boolean).map(s => {
+  try { return decodeURIComponent(s) } catch { return s }
+})
+
+// parse says which page an address is: { page, dc, name, node, id }.
+export function parse(path) {
+  const s = segments(path)
+  if (s.length === 0 || (s.length === 1 && s[0] === 'federation')) return { page: 'federation' }
+  if (s.length === 1 && (s[0] === 'services' || s[0] === 'nodes')) return { page: s[0] }
+  const [dc, area, name, , node, id] = s
+  if (s.length === 1 || (area === 'services' && s.length === 2)) return { page: 'services', dc }
+  if (area === 'nodes' && s.length === 2) return { page: 'nodes', dc }
+  if (area === 'nodes') return { page: 'node', dc, name }
+  if (area === 'services' && s[3] === 'instances' && id !== undefined) return { page: 'instance', dc, name, node, id }
+  if (area === 'services') return { page: 'service', dc, name }
+  return { page: 'unknown' }
+}
+
+// path makes the address of a page of its segments.
+export const path = (...parts) => base + parts.map(encodeURIComponent).join('/')
+
+const now = () => ({ ...parse(location.pathname), search: new URLSearchParams(location.search), address: location.pathname })
+
+const tell = () => { for (const f of readers) f() }
+
+export function go(address, { replace = false } = {}) {
+  if (address === location.pathname + location.search) return
+  const other = new URL(address, location.href).pathname !== location.pathname
+  history[replace ? 'replaceState' : 'pushState'](null, '', address)
+  if (other) window.scrollTo(0, 0)
+  tell()
+}
+
+// setSearch changes parameters of the present address, without another entry in the history.
+export function setSearch(changes) {
+  const search = new URLSearchParams(location.search)
+  for (const [k, v] of Object.entries(changes)) {
+    if (v) search.set(k, v)
+    else search.delete(k)
+  }
+  const text = search.toString()
+  go(location.pathname + (text ? '?' + text : ''), { replace: true })
+}
+
+export function useRoute() {
+  const [route, set] = useState(now)
+  useEffect(() => {
+    const look = () => set(now())
+    readers.add(look)
+    return () => readers.delete(look)
+  }, [])
+  return route
+}
+
+// start lets links to this page's addresses change the page without loading it anew.
+export function start() {
+  addEventListener('popstate', tell)
+  document.addEventListener('click', e => {
+    const a = e.target.closest?.('a[href]')
+    if (!a || e.defaultPrevented || e.button !== 0 || e.metaKey || e.ctrlKey || e.shiftKey || e.altKey || a.hasAttribute('target')) return
+    const url = new URL(a.href?.baseVal ?? a.href, location.href) // of SVG it is an object
+    if (url.origin !== location.origin || !url.pathname.startsWith(base) || url.hash) return
+    e.preventDefault()
+    go(url.pathname + url.search)
+  })
+}

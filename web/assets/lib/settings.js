@@ -1,0 +1,2 @@
+// What the agent wrote into the page: see web.Settings.
+export const settings = JSON.parse(document.querySelector('meta[name=legate]').content)

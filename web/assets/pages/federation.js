@@ -1,0 +1,97 @@
+// The first page: how the datacenters are, and how they reach each other.
+import { html, useMemo } from '../lib/dom.js'
+import { useFeeds } from '../lib/feed.js'
+import { settings } from '../lib/settings.js'
+import { path } from '../lib/router.js'
+import { join, guess, headline } from '../lib/federation.js'
+import { ms, percent, plural, since } from '../lib/fmt.js'
+import { State, Bar, Icon, kindOf } from '../parts/state.js'
+import { Failure, Loading } from '../parts/notice.js'
+import { Map2D } from '../parts/map.js'
+import { Matrix } from '../parts/matrix.js'
+
+const worthShowing = 40 // links in the table; those in trouble come first
+
+// useFederation is what may be seen of the federation, from measurements or, without that
+// right, from network coordinates. Each datacenter is asked for its view, which takes as long as
+// the farthest is away; until then there is what this one knows.
+function useFederation() {
+  const [status, own] = useFeeds([{ path: 'federation/status', blocks: false }, { path: 'federation/status', params: { local: true }, blocks: false, every: 60_000 }])
+  const denied = status.error?.kind === 'denied'
+  const [coords] = useFeeds(denied ? [{ path: 'coordinate/datacenters', blocks: false }] : [])
+  const known = status.data ?? own.data
+  const fed = useMemo(() => known ? join(known) : coords?.data ? guess(coords.data) : undefined, [known, coords?.data])
+  return { fed, status, denied, whole: !!(status.data ?? coords?.data) }
+}
+
+// useOverviews counts what each datacenter has, of what the token may see.
+export function useOverviews(dcs) {
+  const states = useFeeds(dcs.map(dc => ({ path: 'internal/ui/catalog-overview', params: { dc, cached: true } })))
+  return new Map(dcs.map((dc, i) => [dc, states[i]]))
+}
+
+const healthOf = list => ({
+  critical: list.filter(s => s.Critical > 0).length,
+  warning: list.filter(s => s.Critical === 0 && s.Warning > 0).length,
+  passing: list.filter(s => s.Critical === 0 && s.Warning === 0).length,
+})
+
+function Datacenter({ site, overview, link }) {
+  const data = overview?.data, here = site.dc === settings.datacenter
+  const nodes = data ? data.Nodes.reduce((sum, n) => sum + n.Total, 0) : 0
+  return html`<tr>
+    <th scope="row"><a href=${path(site.dc, 'services')}>${site.dc}</a>${here && html` <span class="tag">here</span>`}</th>
+    <td data-label="State"><${State} state=${site.state} word=${site.word} /></td>
+    <td data-label="Leader">${site.leader || html`<span class="muted">${site.told ? 'none' : 'not known'}</span>`}</td>
+    <td data-label="Servers">${site.servers > 0 ? `${site.answering} of ${site.servers} answer` : '–'}</td>
+    <td data-label="Nodes">${data ? html`<a href=${path(site.dc, 'nodes')}>${nodes.toLocaleString('en')}</a>` : '–'}</td>
+    <td data-label="Services">${data ? html`<${Bar} of=${healthOf(data.Services)} />` : html`<span class="muted">${overview?.error ? overview.error.message : '…'}</span>`}${overview?.meta?.age > 3 && html` <span class="muted">as of ${since(new Date(overview.meta.at - overview.meta.age * 1000).toISOString())}</span>`}</td>
+    <td data-label="From here">${here ? html`<span class="muted">–</span>` : link?.state === 'unreachable' ? html`<span class="muted">${link.trip > 0 ? `was ${ms(link.trip)}` : '–'}</span>` : ms(link?.trip)}</td>
+  </tr>`
+}
+
+function Datacenters({ fed, overviews }) {
+  const here = settings.datacenter
+  const link = dc => fed.links.find(l => (l.a === here && l.b === dc) || (l.b === here && l.a === dc))
+  return html`<section class="panel" aria-labelledby="dcs"><h2 id="dcs">Datacenters</h2>
+    <table class="list cards"><thead><tr><th scope="col">Datacenter</th><th scope="col">State</th><th scope="col">Leader</th><th scope="col">Servers</th><th scope="col">Nodes</th><th scope="col">Services</th><th scope="col">Round trip from here</th></tr></thead>
+      <tbody>${fed.sites.map(s => html`<${Datacenter} key=${s.dc} site=${s} overview=${overviews.get(s.dc)} link=${link(s.dc)} />`)}</tbody></table>
+    ${fed.down.length > 0 && html`<p class="muted">No part of the federation any more: ${fed.down.map(s => `${s.dc} (${s.word})`).join(', ')}.</p>`}
+  </section>`
+}
+
+// howIs is the state and the word of a link: one that loses packets is not well.
+const howIs = l => l.state === 'unreachable' ? ['bad', 'cut'] : l.state === 'up' && l.loss >= 0.01 ? ['warn', 'lossy'] : [l.state, l.state]
+const rank = l => ['bad', 'warn', 'unknown', 'good'].indexOf(kindOf(howIs(l)[0]))
+
+function Links({ links }) {
+  const sorted = [...links].sort((p, q) => rank(p) - rank(q))
+  return html`<section class="panel" aria-labelledby="links"><h2 id="links">Links</h2>
+    <table class="list cards"><thead><tr><th scope="col">Between</th><th scope="col">State</th><th scope="col">Path</th><th scope="col">Round trip</th><th scope="col">Loss</th><th scope="col">Last answer</th></tr></thead>
+    <tbody>${sorted.slice(0, worthShowing).map(l => html`<tr key=${l.a + ' ' + l.b}>
+      <th scope="row">${l.a} – ${l.b}</th>
+      <td data-label="State"><${State} state=${howIs(l)[0]} word=${howIs(l)[1]} />${l.reason && html`<small>${l.reason}</small>`}</td>
+      <td data-label="Path">${l.path || '–'}</td>
+      <td data-label="Round trip">${l.state === 'unreachable' ? html`<span class="muted">${l.trip > 0 ? `was ${ms(l.trip)}` : '–'}</span>` : `${l.guessed ? '≈ ' : ''}${ms(l.trip)}`}</td>
+      <td data-label="Loss">${l.guessed || l.state === 'unreachable' ? '–' : percent(l.loss)}</td>
+      <td data-label="Last answer">${l.heard ? since(new Date(l.heard).toISOString()) : '–'}</td></tr>`)}</tbody></table>
+    ${links.length > worthShowing && html`<p class="muted">${worthShowing} of ${links.length} links; those in trouble come first.</p>`}
+  </section>`
+}
+
+export function FederationPage() {
+  const { fed, status, denied, whole } = useFederation()
+  const overviews = useOverviews(fed ? fed.sites.map(s => s.dc) : [])
+  if (!fed) return html`<h1>Federation</h1>${status.error ? html`<${Failure} error=${status.error} />` : html`<${Loading} what="the federation" />`}`
+  const head = whole ? headline(fed) : { state: 'unknown', text: 'Asking each datacenter' }, servers = fed.sites.reduce((sum, s) => sum + s.servers, 0)
+  return html`
+    <div class="title"><h1>Federation</h1>
+      <p class=${'headline ' + kindOf(head.state)} role="status"><${Icon} state=${head.state} size=${20} /><b>${head.text}.</b> <span>${[plural(fed.sites.length, 'datacenter'), servers > 0 && plural(servers, 'server')].filter(Boolean).join(', ')}.</span></p></div>
+    ${status.error && html`<${Failure} error=${status.error} kept=${!denied && status.meta} />`}
+    <div class="split">
+      <section class="panel" aria-labelledby="map"><h2 id="map">Map</h2>${whole ? html`<${Map2D} sites=${fed.sites} links=${fed.links} here=${settings.datacenter} />` : html`<${Loading} what="each datacenter's view" />`}</section>
+      ${fed.sites.length > 1 && html`<section class="panel" aria-labelledby="trips"><h2 id="trips">Round trips</h2>${whole && html`<${Matrix} sites=${fed.sites} links=${fed.links} />`}</section>`}
+    </div>
+    <${Datacenters} fed=${fed} overviews=${overviews} />
+    ${whole && fed.links.length > 0 && html`<${Links} links=${fed.links} />`}`
+}
