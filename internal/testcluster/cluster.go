@@ -204,7 +204,7 @@ func (c *Cluster) config(n *Node) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.EncryptKey = c.spec.Key
+	cfg.EncryptKey, cfg.UIConfig.Enabled = c.spec.Key, c.spec.UI
 	c.reach(n, cfg)
 	if c.spec.Dir == "" {
 		cfg.DataDir = ""

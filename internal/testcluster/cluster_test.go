@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"testing"
 	"time"
@@ -76,19 +75,15 @@ func start(t testing.TB, s testcluster.Spec) *testcluster.Cluster {
 	return c
 }
 
-// ownNetwork finds a second byte of loopback addresses that no other test
-// process uses, and holds it until the test ends.
+// ownNetwork is that of a test, until it ends.
 func ownNetwork(t testing.TB) byte {
 	t.Helper()
-	for n := byte(1); n < 250; n++ {
-		l, err := net.Listen("tcp", net.JoinHostPort(net.IPv4(127, n, 255, 254).String(), "8300"))
-		if err == nil {
-			t.Cleanup(func() { l.Close() })
-			return n
-		}
+	n, held, err := testcluster.FreeNetwork()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free loopback network")
-	return 0
+	t.Cleanup(func() { held.Close() })
+	return n
 }
 
 func TestFederationOfThree(t *testing.T) {

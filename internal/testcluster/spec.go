@@ -12,7 +12,9 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -51,6 +53,8 @@ type Spec struct {
 	Key []byte
 	// Access has nobody do anything without a token; nil has no access control.
 	Access *Access
+	// UI serves the web interface on all agents.
+	UI     bool
 	Timing agent.Timing
 	// Configure changes an agent's configuration before it starts.
 	Configure func(*config.Config)
@@ -78,6 +82,18 @@ func (s *Spec) Validate() error {
 		check(s.Datacenters <= len(Regions()), "the topology regions has %d datacenters, not %d: use -rtt", len(Regions()), s.Datacenters)
 	}
 	return errors.Join(errs...)
+}
+
+// FreeNetwork finds a second byte of loopback addresses that no other process uses, and holds it
+// until it is closed.
+func FreeNetwork() (byte, io.Closer, error) {
+	for n := byte(1); n < 250; n++ {
+		l, err := net.Listen("tcp", net.JoinHostPort(net.IPv4(127, n, 255, 254).String(), "8300"))
+		if err == nil {
+			return n, l, nil
+		}
+	}
+	return 0, nil, errors.New("no loopback network is free")
 }
 
 // Datacenter returns the name of the i-th datacenter, from 0.
