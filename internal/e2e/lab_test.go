@@ -29,6 +29,13 @@ func TestALockedDownLab(t *testing.T) {
 			t.Errorf("while the lab starts: %s", line)
 		}
 	}
+	page := regexp.MustCompile(`http://[0-9.:]+/ui/`).FindString(said)
+	if page == "" || strings.Index(said, page) > strings.Index(said, "export CONSUL_HTTP_ADDR") {
+		t.Fatalf("the lab does not name its page first:\n%s", said)
+	}
+	if got := status(t, h, page, ""); got != http.StatusOK {
+		t.Errorf("the page %s: %d", page, got)
+	}
 	secret := func(pattern string) string {
 		t.Helper()
 		m := regexp.MustCompile(pattern + `([0-9a-f-]{36})`).FindStringSubmatch(said)

@@ -162,6 +162,7 @@ func (a *labAction) prepare(stderr io.Writer) error {
 			return err
 		}
 	}
+	a.spec.UI = true
 	a.spec.Seed = uint64(time.Now().UnixNano())
 	a.spec.Log = logging.Discard()
 	if a.verbose {
@@ -309,7 +310,7 @@ func labHints(cluster *testcluster.Cluster, access *testcluster.Access) string {
 	first, last := cluster.In(dcs[0])[0], cluster.In(dcs[len(dcs)-1])[0]
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, "  "+format+"\n", args...) }
-	b.WriteString("\nThe federation is up. Try, in another terminal:\n\n")
+	fmt.Fprintf(&b, "\nThe federation is up. Open it in a browser:\n\n  http://%s/ui/\n\nOr try, in another terminal:\n\n", first.HTTPAddr())
 	line("export CONSUL_HTTP_ADDR=%s", first.HTTPAddr())
 	authorized := ""
 	if access != nil {
