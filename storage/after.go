@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"iter"
 	"slices"
+
+	"github.com/legate-project/legate/storage/layout"
 )
 
 // ScanAfter is Scan of the records whose keys come after one, which need not
 // exist: how a long result is read in parts. With nil it begins with the first.
 func (t *Table[T, P]) ScanAfter(r Reader, prefix, after []byte) iter.Seq2[*T, error] {
-	return scan(behind(r, t.id, after), appendRowKey(nil, t.id, prefix), t.name, func(_, row []byte) (*T, bool, error) {
+	return scan(behind(r, t.id, after), layout.AppendRowKey(nil, t.id, prefix), t.name, func(_, row []byte) (*T, bool, error) {
 		v, err := t.decode(r, row)
 		return v, v != nil, err
 	})
@@ -18,8 +20,8 @@ func (t *Table[T, P]) ScanAfter(r Reader, prefix, after []byte) iter.Seq2[*T, er
 // ScanFrom is Scan of the records from a key on, which begins with the prefix and need
 // not exist.
 func (t *Table[T, P]) ScanFrom(r Reader, prefix, from []byte) iter.Seq2[*T, error] {
-	begin := later{r, appendRowKey(nil, t.id, from), true}
-	return scan(begin, appendRowKey(nil, t.id, prefix), t.name, func(_, row []byte) (*T, bool, error) {
+	begin := later{r, layout.AppendRowKey(nil, t.id, from), true}
+	return scan(begin, layout.AppendRowKey(nil, t.id, prefix), t.name, func(_, row []byte) (*T, bool, error) {
 		v, err := t.decode(r, row)
 		return v, v != nil, err
 	})
@@ -27,8 +29,8 @@ func (t *Table[T, P]) ScanFrom(r Reader, prefix, from []byte) iter.Seq2[*T, erro
 
 // KeysAfter is Keys of those that come after one, as ScanAfter.
 func (t *Table[T, P]) KeysAfter(r Reader, prefix, after []byte) iter.Seq2[[]byte, error] {
-	return scan(t.keysOf(r, after), appendRowKey(nil, t.id, prefix), t.name, func(key, row []byte) ([]byte, bool, error) {
-		index, live, _, err := splitRow(row)
+	return scan(t.keysOf(r, after), layout.AppendRowKey(nil, t.id, prefix), t.name, func(key, row []byte) ([]byte, bool, error) {
+		index, live, _, err := layout.SplitRow(row)
 		if err != nil {
 			return nil, false, err
 		}
@@ -48,7 +50,7 @@ func behind(r Reader, table byte, after []byte) Reader {
 	if after == nil {
 		return r
 	}
-	return later{r, appendRowKey(nil, table, after), false}
+	return later{r, layout.AppendRowKey(nil, table, after), false}
 }
 
 func (l later) each(prefix []byte, visit func(key, row []byte) (bool, error)) error {

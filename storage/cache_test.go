@@ -7,6 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/legate-project/legate/storage/engine"
+	"github.com/legate-project/legate/storage/layout"
 	"github.com/legate-project/legate/storage/raftlog"
 )
 
@@ -31,7 +32,7 @@ func TestBlocksStayInTheCache(t *testing.T) {
 		tx := state.Begin()
 		for i := range 1000 {
 			tx.Next()
-			if err := tx.set(string(key(from+i)), append(newRow(1, flagLive, 0), make([]byte, 100)...)); err != nil {
+			if err := tx.set(string(key(from+i)), append(layout.NewRow(1, layout.FlagLive, 0), make([]byte, 100)...)); err != nil {
 				t.Fatal(err)
 			}
 		}

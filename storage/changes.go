@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"github.com/legate-project/legate/storage/layout"
 	"github.com/legate-project/legate/storage/wake"
 )
 
@@ -8,7 +9,7 @@ import (
 type Source struct{ prefix string }
 
 // Source is all records of the table; its keys are primary keys.
-func (t *Table[T, P]) Source() Source { return Source{string(appendRowKey(nil, t.id, nil))} }
+func (t *Table[T, P]) Source() Source { return Source{string(layout.AppendRowKey(nil, t.id, nil))} }
 
 // Source is all rows of the index. Its keys are index keys, each with the
 // primary key behind it: see Index.Parts.
@@ -19,7 +20,7 @@ func (ix *Index[T, P]) Source() Source {
 // Parts returns the parts of the index key in a key that Changes gave for the
 // index; ok is false for anything else. The index is one of n parts.
 func (ix *Index[T, P]) Parts(key string, n int) (parts []string, ok bool) {
-	primary, err := primaryOf(append(ix.appendPrefix(nil, nil), key...))
+	primary, err := layout.PrimaryOf(append(ix.appendPrefix(nil, nil), key...))
 	if err != nil {
 		return nil, false
 	}

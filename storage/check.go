@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+
+	"github.com/legate-project/legate/storage/layout"
 )
 
 // AnyTable is a Table, whatever its records are.
@@ -51,14 +53,14 @@ func NewCheck(tables []AnyTable) *Check {
 
 // Row takes the next row. The error says what is wrong with it.
 func (c *Check) Row(r Row) error {
-	if len(r.Key) < 2 || r.Key[0] != spaceRow && r.Key[0] != spaceIndex {
+	if len(r.Key) < 2 || r.Key[0] != layout.SpaceRow && r.Key[0] != layout.SpaceIndex {
 		return fmt.Errorf("a row under %x: %w", r.Key, ErrCorrupt)
 	}
 	table := c.tables[r.Key[1]]
 	if table == nil {
 		return fmt.Errorf("a row of table %d, which this version does not know", r.Key[1])
 	}
-	index, live, body, err := splitRow(r.Value)
+	index, live, body, err := layout.SplitRow(r.Value)
 	c.newest = max(c.newest, index)
 	if err == nil && !live {
 		err = fmt.Errorf("it is a tombstone: %w", ErrCorrupt)
@@ -66,7 +68,7 @@ func (c *Check) Row(r Row) error {
 	if err != nil {
 		return fmt.Errorf("row %x of table %s: %w", r.Key, table.Name(), err)
 	}
-	if r.Key[0] == spaceIndex {
+	if r.Key[0] == layout.SpaceIndex {
 		c.came.add(maphash.Bytes(c.seed, r.Key))
 		return nil
 	}
@@ -92,11 +94,11 @@ func (c *Check) End() error {
 func (c *Check) Newest() uint64 { return c.newest }
 
 func (t *Table[T, P]) pointers(primary, body []byte) ([]string, error) {
-	return t.indexRows(spaceIndex, primary, body)
+	return t.indexRows(layout.SpaceIndex, primary, body)
 }
 
 func (t *Table[T, P]) derive(primary, body []byte) ([]string, error) {
-	return t.indexRows(spaceDerived, primary, body)
+	return t.indexRows(layout.SpaceDerived, primary, body)
 }
 
 func (t *Table[T, P]) derived() (ids []byte) {
@@ -104,7 +106,7 @@ func (t *Table[T, P]) derived() (ids []byte) {
 		ids = append(ids, headsID)
 	}
 	for _, ix := range t.indexes {
-		if ix.space == spaceDerived {
+		if ix.space == layout.SpaceDerived {
 			ids = append(ids, ix.id)
 		}
 	}
@@ -121,7 +123,7 @@ func (t *Table[T, P]) indexRows(space byte, primary, body []byte) ([]string, err
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	case len(rest) > 0:
 		return nil, fmt.Errorf("%d bytes follow it: %w", len(rest), ErrCorrupt)
-	case len(primary) > maxPrimaryKey:
+	case len(primary) > layout.MaxPrimaryKey:
 		return nil, ErrKeyTooLong
 	}
 	var keys []string

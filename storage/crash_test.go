@@ -366,7 +366,7 @@ func TestLeftoversAreRemovedAtOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range names {
-		if strings.HasPrefix(n, scratchPrefix) || n == "db-77" {
+		if strings.HasPrefix(n, "tmp-") || n == "db-77" {
 			t.Errorf("left over: %s", n)
 		}
 	}

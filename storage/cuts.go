@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 
+	"github.com/legate-project/legate/storage/layout"
 	"github.com/legate-project/legate/storage/overlay"
 )
 
@@ -29,7 +30,7 @@ func readCuts(db *pebble.DB) (*cuts, error) {
 	known := iradix.New[uint64]().Txn()
 	all := []byte{spaceCut}
 	err := eachRow(db, all, all, func(key, row []byte) (bool, error) {
-		index, _, _, err := splitRow(row)
+		index, _, _, err := layout.SplitRow(row)
 		if err == nil {
 			known.Insert(slices.Clone(key[1:]), index)
 		}
@@ -63,11 +64,11 @@ func (t *Table[T, P]) Cut(tx *Txn, prefix []byte) error {
 	var pointing []string
 	for _, ix := range t.indexes {
 		err := tx.each(ix.appendPrefix(nil, nil), func(key, row []byte) (bool, error) {
-			_, live, _, err := splitRow(row)
+			_, live, _, err := layout.SplitRow(row)
 			if err != nil || !live {
 				return true, err
 			}
-			primary, err := primaryOf(key)
+			primary, err := layout.PrimaryOf(key)
 			if err == nil && strings.HasPrefix(string(primary), string(prefix)) {
 				pointing = append(pointing, string(key))
 			}
@@ -80,14 +81,14 @@ func (t *Table[T, P]) Cut(tx *Txn, prefix []byte) error {
 	if err := tx.buryAll(pointing); err != nil {
 		return fmt.Errorf("delete %x and what follows of table %s: %w", prefix, t.name, err)
 	}
-	tx.cut(string(appendRowKey(nil, t.id, prefix)))
+	tx.cut(string(layout.AppendRowKey(nil, t.id, prefix)))
 	return nil
 }
 
 // More reports whether the table has more than n rows whose keys begin with prefix, those
 // of deleted records that are remembered among them. It reads at most one more.
 func (t *Table[T, P]) More(tx *Txn, prefix []byte, n int) (bool, error) {
-	return tx.more(appendRowKey(nil, t.id, prefix), t.name, n)
+	return tx.more(layout.AppendRowKey(nil, t.id, prefix), t.name, n)
 }
 
 // More is Table.More for the rows of the index.
@@ -122,7 +123,8 @@ type retiring struct {
 // follow has a Txn go on from an instance.
 func (tx *Txn) follow(in *instance) {
 	tx.cuts, tx.retiring = cutting{}, retiring{}
-	tx.cuts.known, tx.retiring.known = in.snaps.known()
+	known := in.snaps.Known()
+	tx.cuts.known, tx.retiring.known = known.cuts, known.retired
 }
 
 // within returns the hidden prefix that a key begins with.
@@ -146,9 +148,9 @@ func (tx *Txn) cut(prefix string) {
 	})
 	known.Insert([]byte(prefix), tx.meta.index)
 	tx.cuts.known = known.Commit()
-	tomb := newRow(tx.meta.index, flagTombstone, 0)
+	tomb := layout.NewRow(tx.meta.index, layout.FlagTombstone, 0)
 	tx.over.Set(cutKey(prefix), overlay.Entry{Row: tomb, Quiet: true})
-	tx.over.Set(tombstoneKey(tx.meta.index, cutKey(prefix)), overlay.Entry{Row: tomb[rowHeader-1:], Quiet: true})
+	tx.over.Set(layout.TombstoneKey(tx.meta.index, cutKey(prefix)), overlay.Entry{Row: tomb[layout.RowHeader-1:], Quiet: true})
 }
 
 // erase removes all rows below a prefix without a trace.
@@ -173,7 +175,7 @@ func (tx *Txn) uncut(key string) {
 // erase has a batch delete what is hidden. What the Txn wrote there since comes behind it.
 func (c *cutting) erase(b *pebble.Batch, heads *headed) error {
 	for _, prefix := range c.hidden {
-		if err := b.DeleteRange([]byte(prefix), prefixEnd([]byte(prefix)), nil); err != nil {
+		if err := b.DeleteRange([]byte(prefix), layout.PrefixEnd([]byte(prefix)), nil); err != nil {
 			return err
 		}
 		if err := heads.erase(b, prefix); err != nil {
@@ -190,7 +192,7 @@ func (c *cutting) pass(it *pebble.Iterator, ok bool) bool {
 		if !inside {
 			break
 		}
-		end := prefixEnd([]byte(prefix))
+		end := layout.PrefixEnd([]byte(prefix))
 		ok = end != nil && it.SeekGE(end)
 	}
 	return ok
@@ -199,17 +201,7 @@ func (c *cutting) pass(it *pebble.Iterator, ok bool) bool {
 // write writes the batch of a Txn to the instance. No view sees what it deletes gone
 // without the cut that says so, nor the other way round; so it is with what is retired.
 func (tx *Txn) write(b *pebble.Batch) error {
-	s := &tx.in.snaps
-	if cuts, retired := s.known(); cuts == tx.cuts.known && retired == tx.retiring.known {
-		return tx.in.Write(b, false)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	err := tx.in.Write(b, false)
-	if err == nil {
-		s.cuts, s.retired = tx.cuts.known, tx.retiring.known
-	}
-	return err
+	return tx.in.snaps.Commit(seen{tx.cuts.known, tx.retiring.known}, func() error { return tx.in.Write(b, false) })
 }
 
 // Remembers reports whether all deletions of records below a prefix after an index are
@@ -220,7 +212,7 @@ func (t *Table[T, P]) Remembers(v *View, prefix []byte, index uint64) (bool, err
 	if err != nil {
 		return false, err
 	}
-	if index < v.in.floor || index < newestCut(snap.cuts, appendRowKey(nil, t.id, prefix)) {
+	if index < v.in.floor || index < newestCut(snap.Known.cuts, layout.AppendRowKey(nil, t.id, prefix)) {
 		return false, nil
 	}
 	collected, _, err := readCollected(snap)

@@ -5,9 +5,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/legate-project/legate/storage/engine"
+	"github.com/legate-project/legate/storage/layout"
 )
 
 // The rows of derived indexes follow from the records. With each batch goes a
@@ -17,7 +21,7 @@ import (
 // anew then.
 
 // derivedKey holds the note: the index (8 bytes), then what derivedIn lists.
-func derivedKey() []byte { return []byte{spaceMeta, 'd'} }
+func derivedKey() []byte { return []byte{layout.SpaceMeta, 'd'} }
 
 // derivedIn lists the derived indexes of tables: of each the table and the number.
 func derivedIn(tables []AnyTable) (list []byte) {
@@ -82,42 +86,68 @@ func (in *instance) noteOfDerived() (note []byte, err error) {
 // derive makes the rows of all derived indexes anew. A row has the index of its
 // record, as if it had been written with it.
 func (s *State) derive(in *instance) error {
-	w := &filling{in: in, b: in.DB.NewBatch()}
-	err := w.b.DeleteRange([]byte{spaceDerived}, []byte{spaceDerived + 1}, nil)
+	w := engine.Fill(in.Engine)
+	err := w.DeleteRange([]byte{layout.SpaceDerived}, []byte{layout.SpaceDerived + 1}, nil)
 	for _, t := range s.tables {
 		if err == nil && len(t.derived()) > 0 {
-			err = w.derive(t)
+			err = s.deriveTable(in, t, w.Set)
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("derive indexes: %w", errors.Join(err, w.b.Close()))
+		return fmt.Errorf("derive indexes: %w", errors.Join(err, w.Close()))
 	}
-	return in.Write(w.b, false)
+	return w.Write()
 }
 
-// derive sets the rows of the derived indexes of a table.
-func (w *filling) derive(t AnyTable) error {
-	prefix := appendRowKey(nil, t.ID(), nil)
-	headed := &w.in.state.heads
-	return eachRow(w.in.DB, prefix, prefix, func(key, row []byte) (bool, error) {
-		if headed.of(string(prefix)) {
-			if err := w.set(appendHeadKey(nil, string(key)), row[:min(rowHeader, len(row))]); err != nil {
-				return false, err
+// deriveTable sets the rows of the derived indexes of a table.
+func (s *State) deriveTable(in *instance, t AnyTable, set func(key, row []byte) error) error {
+	prefix := layout.AppendRowKey(nil, t.ID(), nil)
+	return eachRow(in.DB, prefix, prefix, func(key, row []byte) (bool, error) { return true, s.deriveRow(t, key, row, set) })
+}
+
+// deriveRow tells set of the rows that are derived from one.
+func (s *State) deriveRow(t AnyTable, key, row []byte, set func(key, row []byte) error) error {
+	ids := t.derived()
+	if s.heads[t.ID()] {
+		if err := set(appendHeadKey(make([]byte, 0, len(key)+1), string(key)), row[:min(layout.RowHeader, len(row))]); err != nil || len(ids) == 1 {
+			return err
+		}
+	}
+	index, live, body, err := layout.SplitRow(row)
+	if err != nil || !live || len(ids) == 0 {
+		return err
+	}
+	keys, err := t.derive(key[2:], body)
+	if err != nil {
+		return fmt.Errorf("record %x of table %s: %w", key[2:], t.Name(), err)
+	}
+	for _, key := range keys {
+		if err := set([]byte(key), layout.NewRow(index, layout.FlagLive, 0)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// derivedOf returns the rows that are derived from others, in order of their keys.
+func (s *State) derivedOf(parts [][]Row) (derived []Row, err error) {
+	var tables [256]AnyTable
+	for _, t := range s.tables {
+		tables[t.ID()] = t
+	}
+	set := func(key, row []byte) error {
+		derived = append(derived, Row{Key: key, Value: row})
+		return nil
+	}
+	for _, rows := range parts {
+		for _, r := range rows {
+			if t := tables[r.Key[1]]; t != nil && r.Key[0] == layout.SpaceRow {
+				if err := s.deriveRow(t, r.Key, r.Value, set); err != nil {
+					return nil, err
+				}
 			}
 		}
-		index, live, body, err := splitRow(row)
-		if err != nil || !live {
-			return true, err
-		}
-		keys, err := t.derive(key[len(prefix):], body)
-		if err != nil {
-			return false, fmt.Errorf("record %x of table %s: %w", key[len(prefix):], t.Name(), err)
-		}
-		for _, key := range keys {
-			if err := w.set([]byte(key), newRow(index, flagLive, 0)); err != nil {
-				return false, err
-			}
-		}
-		return true, nil
-	})
+	}
+	slices.SortFunc(derived, func(a, b Row) int { return bytes.Compare(a.Key, b.Key) })
+	return derived, nil
 }

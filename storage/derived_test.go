@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/legate-project/legate/storage/layout"
 )
 
 // The table of things as a version has it that finds them by the length of their
@@ -153,7 +155,7 @@ func TestDerivedRowsStayWithTheirState(t *testing.T) {
 	at := put(t, s, now, "ab", "red")
 	rows := exported(t, s)
 	for _, r := range rows {
-		if r.Key[0] == spaceDerived {
+		if r.Key[0] == layout.SpaceDerived {
 			t.Errorf("exported: %q", r.Key)
 		}
 	}

@@ -6,11 +6,14 @@ import (
 	"iter"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/legate-project/legate/storage/layout"
+	"github.com/legate-project/legate/storage/staging"
 )
 
 // Row is a row as it stands in the state, for archives: key and value alias
 // the reader's memory and are valid until the next one.
-type Row struct{ Key, Value []byte }
+type Row = staging.Row
 
 // Exported is where a view stands in time.
 type Exported struct {
@@ -36,8 +39,8 @@ func (v *View) Export() (e Exported, err error) {
 // Index as it is.
 func (v *View) Count(t AnyTable) (int, error) {
 	n := 0
-	err := v.each(appendRowKey(nil, t.ID(), nil), func(_, row []byte) (bool, error) {
-		_, live, _, err := splitRow(row)
+	err := v.each(layout.AppendRowKey(nil, t.ID(), nil), func(_, row []byte) (bool, error) {
+		_, live, _, err := layout.SplitRow(row)
 		if live {
 			n++
 		}
@@ -54,14 +57,14 @@ func (v *View) Count(t AnyTable) (int, error) {
 // not watched.
 func (v *View) Rows() iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
-		for _, space := range []byte{spaceIndex, spaceRow} {
+		for _, space := range []byte{layout.SpaceIndex, layout.SpaceRow} {
 			stopped := false
 			err := v.each([]byte{space}, func(key, row []byte) (bool, error) {
-				_, live, _, err := splitRow(row)
+				_, live, _, err := layout.SplitRow(row)
 				if err != nil || !live {
 					return true, err
 				}
-				stopped = !yield(Row{key, row}, nil)
+				stopped = !yield(Row{Key: key, Value: row}, nil)
 				return !stopped, nil
 			})
 			if stopped {
@@ -79,24 +82,24 @@ func (v *View) Rows() iter.Seq2[Row, error] {
 // those of its indexes that leave a State: for who makes a state from what came
 // from elsewhere.
 func (t *Table[T, P]) Rows(key []byte, index uint64, v *T) ([]Row, error) {
-	row, err := P(v).MarshalMsg(newRow(index, flagLive, P(v).Msgsize()))
+	row, err := P(v).MarshalMsg(layout.NewRow(index, layout.FlagLive, P(v).Msgsize()))
 	if err != nil {
 		return nil, fmt.Errorf("make a row of table %s: %w", t.name, err)
 	}
-	pointers, err := t.pointers(key, row[rowHeader:])
+	pointers, err := t.pointers(key, row[layout.RowHeader:])
 	if err != nil {
 		return nil, fmt.Errorf("make a row of table %s: %w", t.name, err)
 	}
-	rows := []Row{{Key: appendRowKey(nil, t.id, key), Value: row}}
+	rows := []Row{{Key: layout.AppendRowKey(nil, t.id, key), Value: row}}
 	for _, k := range pointers {
-		rows = append(rows, Row{Key: []byte(k), Value: newRow(index, flagLive, 0)})
+		rows = append(rows, Row{Key: []byte(k), Value: layout.NewRow(index, layout.FlagLive, 0)})
 	}
 	return rows, nil
 }
 
 // floorKey holds the index below which no view's is: that of the command that
 // replaced the state as a whole. None where that never was.
-func floorKey() []byte { return []byte{spaceMeta, 'f'} }
+func floorKey() []byte { return []byte{layout.SpaceMeta, 'f'} }
 
 func readFloor(db *pebble.DB) (uint64, error) {
 	m, err := readMeta(db, floorKey())

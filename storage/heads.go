@@ -5,6 +5,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/legate-project/legate/storage/layout"
 	"github.com/legate-project/legate/storage/overlay"
 )
 
@@ -24,7 +25,7 @@ func (t *Table[T, P]) WithHeads() *Table[T, P] {
 }
 
 func appendHeadKey(buf []byte, rowKey string) []byte {
-	return append(append(buf, spaceDerived, rowKey[1], headsID), rowKey[2:]...)
+	return append(append(buf, layout.SpaceDerived, rowKey[1], headsID), rowKey[2:]...)
 }
 
 // headBytes is what a head takes in a batch, roughly.
@@ -35,7 +36,7 @@ type headed [256]bool
 
 // of reports whether heads are kept of a row, or of all rows below a prefix.
 func (h *headed) of(rowKey string) bool {
-	return len(rowKey) >= 2 && rowKey[0] == spaceRow && h[rowKey[1]]
+	return len(rowKey) >= 2 && rowKey[0] == layout.SpaceRow && h[rowKey[1]]
 }
 
 // erase deletes the heads of the rows below a prefix.
@@ -44,7 +45,7 @@ func (h *headed) erase(b *pebble.Batch, prefix string) error {
 		return nil
 	}
 	from := appendHeadKey(nil, prefix)
-	return b.DeleteRange(from, prefixEnd(from), nil)
+	return b.DeleteRange(from, layout.PrefixEnd(from), nil)
 }
 
 // write writes the head of a row; of none that is gone.
@@ -54,9 +55,9 @@ func writeHead(b *pebble.Batch, key string, e overlay.Entry) error {
 		appendHeadKey(op.Key[:0], key)
 		return op.Finish()
 	}
-	op := b.SetDeferred(len(key)+1, rowHeader)
+	op := b.SetDeferred(len(key)+1, layout.RowHeader)
 	appendHeadKey(op.Key[:0], key)
-	copy(op.Value, e.Row[:rowHeader])
+	copy(op.Value, e.Row[:layout.RowHeader])
 	return op.Finish()
 }
 
@@ -74,12 +75,12 @@ func (t *Table[T, P]) keysOf(r Reader, after []byte) Reader {
 		return behind(r, t.id, after)
 	}
 	snap, err := v.snapshot()
-	if err != nil || !v.in.state.heads[t.id] || snap.retired.Len() > 0 { // headers of what is not settled are old
+	if err != nil || !v.in.state.heads[t.id] || snap.Known.retired.Len() > 0 { // headers of what is not settled are old
 		return behind(r, t.id, after)
 	}
 	h := heads{View: v}
 	if after != nil {
-		h.from = string(append(appendRowKey(nil, t.id, after), 0))
+		h.from = string(append(layout.AppendRowKey(nil, t.id, after), 0))
 	}
 	return h
 }

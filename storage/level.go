@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/legate-project/legate/internal/version"
+	"github.com/legate-project/legate/storage/layout"
 )
 
 // ErrNewer says that a state holds what this build does not know, so that it would answer
@@ -17,7 +18,7 @@ var ErrNewer = errors.New("storage: a newer version wrote the state")
 // levelKey holds the highest feature level of the commands that were applied. It goes with
 // the state to followers, who might see none of these commands. States of builds without
 // levels have none.
-func levelKey() []byte { return []byte{spaceMeta, 'l'} }
+func levelKey() []byte { return []byte{layout.SpaceMeta, 'l'} }
 
 // Reach says that a command of this feature level is applied.
 func (tx *Txn) Reach(level uint16) { tx.level = max(tx.level, level) }

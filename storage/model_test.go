@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"pgregory.net/rapid"
+
+	"github.com/legate-project/legate/storage/layout"
 )
 
 // model is the state as maps: what the tables and their indexes are to hold.
@@ -367,41 +368,8 @@ func TestTombstonesLeaveNothingBehind(t *testing.T) {
 	}
 	defer it.Close()
 	for ok := it.First(); ok; ok = it.Next() {
-		if it.Key()[0] != spaceMeta {
+		if it.Key()[0] != layout.SpaceMeta {
 			t.Errorf("left behind: %q", it.Key())
 		}
 	}
-}
-
-// openKey is Key with an open end: keys whose first parts are the given ones
-// and whose next part begins with the last. With an empty last part it is Key
-// of the others.
-func openKey(parts ...string) []byte {
-	if len(parts) == 0 {
-		return nil
-	}
-	last := len(parts) - 1
-	return appendEscaped(Key(parts[:last]...), parts[last])
-}
-
-func TestKeysKeepTheOrderOfTheirParts(t *testing.T) {
-	part := rapid.Map(rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1, 'a', 0xff}), 0, 3),
-		func(b []byte) string { return string(b) })
-	parts := rapid.SliceOfN(part, 1, 3)
-	rapid.Check(t, func(t *rapid.T) {
-		a, b := parts.Draw(t, "a"), parts.Draw(t, "b")
-		ka, kb := Key(a...), Key(b...)
-		if got, want := bytes.Compare(ka, kb), slices.Compare(a, b); got != want {
-			t.Fatalf("%q and %q compare as %d, their parts as %d", ka, kb, got, want)
-		}
-		back, err := SplitKey(ka)
-		if err != nil || !slices.Equal(back, a) {
-			t.Fatalf("split %q: %q, %v; want %q", ka, back, err, a)
-		}
-		n := len(b) - 1
-		want := len(a) >= n && slices.Equal(a[:n], b[:n]) && (b[n] == "" || len(a) > n && strings.HasPrefix(a[n], b[n]))
-		if got := bytes.HasPrefix(ka, openKey(b...)); got != want {
-			t.Fatalf("%q begins with %q: %v, want %v", ka, openKey(b...), got, want)
-		}
-	})
 }

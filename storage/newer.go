@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/legate-project/legate/storage/layout"
 	"github.com/legate-project/legate/storage/overlay"
 )
 
@@ -23,9 +24,9 @@ type Newer[T any] struct {
 // index, from a key on. Deletions are yielded for as long as they are remembered: see Remembers.
 // It reads every row below the prefix and decodes those that it yields.
 func (t *Table[T, P]) Newer(r Reader, prefix, from []byte, after uint64) iter.Seq2[Newer[T], error] {
-	begin := later{r, appendRowKey(nil, t.id, from), true}
-	return scan(begin, appendRowKey(nil, t.id, prefix), t.name, func(key, row []byte) (Newer[T], bool, error) {
-		index, _, _, err := splitRow(row)
+	begin := later{r, layout.AppendRowKey(nil, t.id, from), true}
+	return scan(begin, layout.AppendRowKey(nil, t.id, prefix), t.name, func(key, row []byte) (Newer[T], bool, error) {
+		index, _, _, err := layout.SplitRow(row)
 		if err != nil || index <= after {
 			return Newer[T]{}, false, err
 		}
@@ -37,13 +38,13 @@ func (t *Table[T, P]) Newer(r Reader, prefix, from []byte, after uint64) iter.Se
 // CountNewer counts what Newer yields, without decoding it. Where everything was deleted at
 // once since, which Newer cannot yield, it is not 0.
 func (t *Table[T, P]) CountNewer(v *View, prefix []byte, after uint64) (n int, err error) {
-	full := appendRowKey(nil, t.id, prefix)
+	full := layout.AppendRowKey(nil, t.id, prefix)
 	v.touchPrefix(full)
-	if snap, err := v.snapshot(); err == nil && newestCut(snap.cuts, full) > after {
+	if snap, err := v.snapshot(); err == nil && newestCut(snap.Known.cuts, full) > after {
 		n++
 	}
 	err = v.each(full, func(_, row []byte) (bool, error) {
-		index, _, _, err := splitRow(row)
+		index, _, _, err := layout.SplitRow(row)
 		if index > after {
 			n++
 		}
@@ -58,13 +59,13 @@ func (t *Table[T, P]) CountNewer(v *View, prefix []byte, after uint64) (n int, e
 // SourceBelow is Source of the records whose keys begin with a prefix. What Changes
 // gives of it are the keys behind the prefix.
 func (t *Table[T, P]) SourceBelow(prefix []byte) Source {
-	return Source{string(appendRowKey(nil, t.id, prefix))}
+	return Source{string(layout.AppendRowKey(nil, t.id, prefix))}
 }
 
 // collectedKey holds the index of the newest tombstone that was collected (8 bytes,
 // big-endian). Each server keeps it for itself. A state that has none was written by a
 // version without it, and may have forgotten whatever was deleted: see noteCollected.
-func collectedKey() []byte { return []byte{spaceMeta, 'c'} }
+func collectedKey() []byte { return []byte{layout.SpaceMeta, 'c'} }
 
 func readCollected(r pebble.Reader) (index uint64, known bool, err error) {
 	row, closer, err := r.Get(collectedKey())

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/legate-project/legate/storage/layout"
 )
 
 // Position is a place in the Raft log.
@@ -21,19 +23,28 @@ type Position struct {
 type meta struct {
 	position Position
 	index    uint64 // the datacenter's: of the last command
+	staging  bool   // another instance has rows that are staged
 }
 
-// metaVersion is the format of the whole instance, not only of this row.
-const metaVersion = 1
+// metaVersion is the format of the whole instance, not only of this row. Versions before
+// 0.2.0 refuse metaVersionStaging: they would not find what is staged.
+const (
+	metaVersion        = 1
+	metaVersionStaging = 2
+)
 
 const metaHeader = 1 + 4*8
 
-func metaKey() []byte { return []byte{spaceMeta, 'p'} }
-func markKey() []byte { return []byte{spaceMeta, 's'} }
+func metaKey() []byte { return []byte{layout.SpaceMeta, 'p'} }
+func markKey() []byte { return []byte{layout.SpaceMeta, 's'} }
 
 func (m *meta) encode() []byte {
 	buf := make([]byte, 0, metaHeader+len(m.position.Configuration))
-	buf = append(buf, metaVersion)
+	version := byte(metaVersion)
+	if m.staging {
+		version = metaVersionStaging
+	}
+	buf = append(buf, version)
 	buf = binary.BigEndian.AppendUint64(buf, m.position.Index)
 	buf = binary.BigEndian.AppendUint64(buf, m.position.Term)
 	buf = binary.BigEndian.AppendUint64(buf, m.position.ConfigurationIndex)
@@ -42,7 +53,7 @@ func (m *meta) encode() []byte {
 }
 
 func decodeMeta(buf []byte) (meta, error) {
-	if len(buf) < metaHeader || buf[0] != metaVersion {
+	if len(buf) < metaHeader || buf[0] != metaVersion && buf[0] != metaVersionStaging {
 		return meta{}, fmt.Errorf("the position has %d bytes of an unknown version: %w", len(buf), ErrCorrupt)
 	}
 	return meta{
@@ -52,7 +63,8 @@ func decodeMeta(buf []byte) (meta, error) {
 			ConfigurationIndex: binary.BigEndian.Uint64(buf[17:]),
 			Configuration:      slices.Clone(buf[metaHeader:]),
 		},
-		index: binary.BigEndian.Uint64(buf[25:]),
+		index:   binary.BigEndian.Uint64(buf[25:]),
+		staging: buf[0] == metaVersionStaging,
 	}, nil
 }
 

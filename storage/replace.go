@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -12,7 +14,7 @@ import (
 // Scratch returns the path of a new directory, not made yet, on the same file
 // system as the instances: for Checkpoint and Replace. What is left there when
 // the State is opened again is removed.
-func (s *State) Scratch(purpose string) string { return s.path(s.scratchName(purpose)) }
+func (s *State) Scratch(purpose string) string { return s.path(s.names.Scratch(purpose)) }
 
 // Checkpoint writes a consistent copy of the state to dir, which must not
 // exist and should come from Scratch: a flush and hard links, so that it costs
@@ -24,12 +26,10 @@ func (s *State) Checkpoint(dir string) (Position, error) {
 		return Position{}, err
 	}
 	defer in.release()
-	err = in.Rare("checkpoint", func() error {
-		if err := in.DB.Flush(); err != nil {
-			return err
-		}
-		return in.DB.Checkpoint(dir, pebble.WithFlushedWAL())
-	})
+	err = in.Rare("flush", func() error { return in.DB.Flush() })
+	if err == nil {
+		err = s.copyTo(dir, in)
+	}
 	if err == nil {
 		p, err := s.Inspect(dir)
 		if err == nil {
@@ -37,6 +37,29 @@ func (s *State) Checkpoint(dir string) (Position, error) {
 		}
 	}
 	return Position{}, fmt.Errorf("write a checkpoint to %s: %w", dir, errors.Join(err, s.opts.FS.RemoveAll(dir)))
+}
+
+// copyTo writes the checkpoint of an instance, with what is staged. Nothing is committed
+// meanwhile only where something is, for then two instances must fit together.
+func (s *State) copyTo(dir string, in *instance) error {
+	s.writer.Lock()
+	staged := s.staged
+	unlock := sync.OnceFunc(s.writer.Unlock)
+	defer unlock()
+	if staged == nil {
+		unlock()
+	} else {
+		staged.refs.Add(1)
+		defer staged.release()
+	}
+	err := in.Rare("checkpoint", func() error { return in.DB.Checkpoint(dir, pebble.WithFlushedWAL()) })
+	if err != nil {
+		return err
+	}
+	if unlock(); staged == nil {
+		return nil
+	}
+	return s.pack(dir, staged)
 }
 
 // Inspect opens the checkpoint in dir without changing it and returns its
@@ -53,6 +76,9 @@ func (s *State) Inspect(dir string) (p Position, err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	m, err := readMeta(db, metaKey())
+	if err == nil && m.staging {
+		err = errors.New("inspect a checkpoint: what is staged is not in it")
+	}
 	if err != nil {
 		return Position{}, err
 	}
@@ -73,18 +99,22 @@ func (s *State) Inspect(dir string) (p Position, err error) {
 func (s *State) Replace(dir string, p Position) error {
 	s.writer.Lock()
 	defer s.writer.Unlock()
-	old := s.current.Load()
-	if old == nil {
+	if s.current.Load() == nil {
 		return ErrClosed
 	}
 	if err := s.fault.Err(); err != nil {
 		return err
 	}
-	in, m, err := s.adopt(dir, old, p)
+	f, err := s.adopt(dir, p)
 	if err != nil {
 		return fmt.Errorf("replace the state by %s: %w", dir, err)
 	}
-	s.become(in, &m)
+	before := s.staged
+	s.staged = f.staged
+	s.become(f.in, &f.meta)
+	if before != nil {
+		s.drop(before)
+	}
 	return nil
 }
 
@@ -97,42 +127,39 @@ func (s *State) become(in *instance, m *meta) {
 	s.metrics.replaced.Inc()
 	s.watches.Everyone(nil)
 	old.retired.Store(true)
-	old.release()
+	if err := s.group.Spawn("remove a replaced state", func(context.Context) { old.release() }); err != nil {
+		old.release()
+	}
 }
 
 // adopt renames dir to the next instance, opens it, gives it its position and
 // moves the marker: the moment from which a restart finds it.
-func (s *State) adopt(dir string, old *instance, p Position) (*instance, meta, error) {
+func (s *State) adopt(dir string, p Position) (f opened, err error) {
 	fs := s.opts.FS
-	n, err := instanceNumber(old.name)
-	if err != nil {
-		return nil, meta{}, err
-	}
-	name := fmt.Sprintf("%s%d", instancePrefix, n+1)
-	if err := fs.RemoveAll(s.path(name)); err != nil {
-		return nil, meta{}, err
-	}
+	name := s.names.Next()
 	if err := fs.Rename(dir, s.path(name)); err != nil {
-		return nil, meta{}, err
+		return f, err
 	}
 	if err := engine.SyncDir(fs, s.opts.Dir); err != nil {
-		return nil, meta{}, err
+		return f, err
 	}
-	in, err := s.openInstance(name)
-	if err != nil {
-		return nil, meta{}, err
+	if f.in, err = s.openInstance(name); err != nil {
+		return f, err
 	}
-	m, err := in.reposition(p)
+	f.meta, err = f.in.reposition(p)
 	if err == nil {
-		err = errors.Join(s.complete(in, m.index), in.noteCollected(m.index))
+		err = errors.Join(s.complete(f.in, f.meta.index), f.in.noteCollected(f.meta.index))
+	}
+	if err == nil {
+		f.staged, err = s.findStaged(f.in, &f.meta)
 	}
 	if err == nil {
 		err = s.moveMarker(name)
 	}
 	if err != nil {
-		return nil, meta{}, errors.Join(err, in.Engine.Close())
+		return opened{}, errors.Join(err, f.close())
 	}
-	return in, m, nil
+	return f, nil
 }
 
 // reposition durably writes p as the position, and takes the sender's mark away.

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 
+	"github.com/legate-project/legate/storage/layout"
 	"github.com/legate-project/legate/storage/overlay"
 )
 
@@ -43,13 +44,13 @@ type retired struct {
 func retiredKey(prefix []byte) string { return string(append([]byte{spaceRetired}, prefix...)) }
 
 func (r *retirement) encode() []byte {
-	row := newRow(r.index, flagLive, len(r.note)+len(r.after)+binary.MaxVarintLen64)
+	row := layout.NewRow(r.index, layout.FlagLive, len(r.note)+len(r.after)+binary.MaxVarintLen64)
 	row = append(binary.AppendUvarint(row, uint64(len(r.note))), r.note...)
 	return append(row, r.after...)
 }
 
 func decodeRetirement(row []byte) (*retirement, error) {
-	index, _, body, err := splitRow(row)
+	index, _, body, err := layout.SplitRow(row)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +75,7 @@ func readRetired(db *pebble.DB, tables []AnyTable) (*retired, error) {
 	all := []byte{spaceRetired}
 	err := eachRow(db, all, all, func(key, row []byte) (bool, error) {
 		r, err := decodeRetirement(row)
-		if err == nil && (len(key) < 1+indexHeader || byID[key[2]] == nil) {
+		if err == nil && (len(key) < 1+layout.IndexHeader || byID[key[2]] == nil) {
 			err = fmt.Errorf("%x was retired, of a table that is not known: %w", key[1:], ErrCorrupt)
 		}
 		known.Insert(slices.Clone(key[1:]), r)
@@ -92,11 +93,11 @@ func (rs *retired) read(key, row []byte) ([]byte, error) {
 		return row, nil
 	}
 	switch key[0] {
-	case spaceIndex:
+	case layout.SpaceIndex:
 		if _, _, hidden := rs.Root().LongestPrefix(key); hidden {
 			return nil, nil
 		}
-	case spaceRow:
+	case layout.SpaceRow:
 		if t := rs.tables[key[1]]; t != nil {
 			return t.become(rs, row)
 		}
@@ -149,7 +150,7 @@ func (t *Table[T, P]) become(rs *retired, row []byte) ([]byte, error) {
 		return row, nil
 	}
 	ix := t.indexes[0]
-	_, live, body, err := splitRow(row)
+	_, live, body, err := layout.SplitRow(row)
 	if err != nil || !live {
 		return row, err
 	}
@@ -172,9 +173,9 @@ func (ix *Index[T, P]) row(v *T, r *retirement) ([]byte, error) {
 		return nil, err
 	}
 	if next == nil {
-		return newRow(r.index, flagTombstone, 0), nil
+		return layout.NewRow(r.index, layout.FlagTombstone, 0), nil
 	}
-	return P(next).MarshalMsg(newRow(r.index, flagLive, P(next).Msgsize()))
+	return P(next).MarshalMsg(layout.NewRow(r.index, layout.FlagLive, P(next).Msgsize()))
 }
 
 // Retire has all records that the index finds by exactly this key become what the note
@@ -184,9 +185,9 @@ func (ix *Index[T, P]) Retire(tx *Txn, key, note []byte) error {
 	prefix := ix.appendPrefix(nil, key)
 	touched := slices.Clip(tx.retiring.touched)
 	err := tx.each(prefix, func(key, row []byte) (bool, error) {
-		primary, err := primaryOf(key)
-		if err == nil && row[rowHeader-1] == flagLive {
-			touched = append(touched, string(appendRowKey(nil, ix.table.id, primary)))
+		primary, err := layout.PrimaryOf(key)
+		if err == nil && row[layout.RowHeader-1] == layout.FlagLive {
+			touched = append(touched, string(layout.AppendRowKey(nil, ix.table.id, primary)))
 		}
 		return true, err
 	})
@@ -259,7 +260,7 @@ func (tx *Txn) pointer(key []byte) (there bool, err error) {
 	if err != nil || row == nil {
 		return false, err
 	}
-	_, live, _, err := splitRow(row)
+	_, live, _, err := layout.SplitRow(row)
 	return live, err
 }
 
@@ -278,7 +279,7 @@ func (ix *Index[T, P]) Settle(tx *Txn, key []byte, n int, each func(primary, not
 	}
 	var pointers []string
 	err = tx.eachStored(from, prefix, func(key, row []byte) (bool, error) {
-		_, live, _, err := splitRow(row)
+		_, live, _, err := layout.SplitRow(row)
 		if err == nil && live {
 			pointers = append(pointers, string(key))
 		}
@@ -290,7 +291,7 @@ func (ix *Index[T, P]) Settle(tx *Txn, key []byte, n int, each func(primary, not
 	done = len(pointers) <= n
 	pointers = pointers[:min(n, len(pointers))]
 	for _, pointer := range pointers {
-		primary, err := primaryOf([]byte(pointer))
+		primary, err := layout.PrimaryOf([]byte(pointer))
 		if err == nil {
 			err = ix.settle(tx, key, primary, r)
 		}
@@ -313,7 +314,7 @@ func (ix *Index[T, P]) Settle(tx *Txn, key []byte, n int, each func(primary, not
 
 // settle writes what a record has become, unless it was written since.
 func (ix *Index[T, P]) settle(tx *Txn, key, primary []byte, r *retirement) error {
-	rowKey := string(appendRowKey(nil, ix.table.id, primary))
+	rowKey := string(layout.AppendRowKey(nil, ix.table.id, primary))
 	row, closer, err := tx.stored([]byte(rowKey))
 	if closer != nil {
 		defer func() { _ = closer.Close() }()
@@ -321,7 +322,7 @@ func (ix *Index[T, P]) settle(tx *Txn, key, primary []byte, r *retirement) error
 	if err != nil || row == nil {
 		return err
 	}
-	_, live, body, err := splitRow(row)
+	_, live, body, err := layout.SplitRow(row)
 	if err != nil || !live {
 		return err
 	}
@@ -337,8 +338,8 @@ func (ix *Index[T, P]) settle(tx *Txn, key, primary []byte, r *retirement) error
 		return err
 	}
 	tx.over.Set(rowKey, overlay.Entry{Row: next, Quiet: true})
-	if next[rowHeader-1] == flagTombstone {
-		tx.over.Set(tombstoneKey(r.index, rowKey), overlay.Entry{Row: next[rowHeader-1:], Quiet: true})
+	if next[layout.RowHeader-1] == layout.FlagTombstone {
+		tx.over.Set(layout.TombstoneKey(r.index, rowKey), overlay.Entry{Row: next[layout.RowHeader-1:], Quiet: true})
 	}
 	return nil
 }

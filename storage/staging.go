@@ -5,37 +5,34 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/legate-project/legate/storage/engine"
+	"github.com/legate-project/legate/storage/layout"
 	"github.com/legate-project/legate/storage/overlay"
 	"github.com/legate-project/legate/storage/progress"
+	"github.com/legate-project/legate/storage/staging"
 )
 
-// A state that is to replace this one is staged by commands, row by row, beside
-// the tables; the last command adopts it as a whole. Until then nothing of it
+// A state that is to replace this one is staged by commands, part by part, in
+// an instance of its own; the last command adopts it as a whole. Until then nothing of it
 // shows. Because all of that is in the log, every server does the same, at the
 // same place of the log, and a crash at any point leaves the old state or the
-// new one.
-
-// spaceStaged holds staged rows: s, the key of the row as it will be. Under s
-// alone is the progress.
-const spaceStaged = 's'
-
-// adoptBatch is how many bytes of rows go into one batch of the new instance.
-const adoptBatch = 1 << 20
+// new one: the rows of a part are durable before the current instance says that
+// they came, and nothing else is written to theirs before it is adopted.
 
 // ErrStaging is returned where a command does not continue what was staged
 // before. It depends on the log alone, so all servers agree.
 var ErrStaging = progress.ErrOrder
 
-// Unstage drops what is staged.
-func (tx *Txn) Unstage() {
-	tx.unstaged = true
-	for _, key := range tx.over.Keys(string(spaceStaged)) {
-		tx.remove(key)
-	}
+// staged is what is staged beside a Txn, and what the Txn adds to it.
+type staged struct {
+	name  string    // of the instance; "" where nothing is staged
+	id    string    // under which it is staged, if the Txn knows
+	in    *instance // nil until there is a part
+	parts [][]Row   // to be written before the Txn is
 }
 
 // BeginStaging drops what is staged and begins anew under the ID.
@@ -43,16 +40,21 @@ func (tx *Txn) BeginStaging(id string) error {
 	if tx.err != nil {
 		return tx.err
 	}
-	tx.Unstage()
-	p := progress.Progress{ID: []byte(id)}
-	tx.over.Set(string(spaceStaged), overlay.Entry{Row: p.Encode(), Quiet: true})
+	tx.staged = staged{name: tx.s.names.Next(), id: id}
+	tx.noteStaged(&progress.Progress{ID: []byte(id)}, &progress.Note{Instance: tx.staged.name})
 	return nil
 }
 
+func (tx *Txn) noteStaged(p *progress.Progress, n *progress.Note) {
+	tx.over.Set(string(staging.Space), overlay.Entry{Row: p.Encode(), Quiet: true})
+	tx.over.Set(string(staging.NoteKey()), overlay.Entry{Row: n.Encode(), Quiet: true})
+}
+
 // Stage adds a part, counted from 0, each once and in any order: rows in order of
-// their keys, which no other part has.
+// their keys, which are between those of the part before and the part behind. The rows
+// must not change until the Txn ends.
 func (tx *Txn) Stage(id string, part uint64, rows []Row) error {
-	p, err := tx.staging(id)
+	p, n, err := tx.staging(id)
 	if err == nil {
 		err = p.Add(part)
 	}
@@ -60,55 +62,49 @@ func (tx *Txn) Stage(id string, part uint64, rows []Row) error {
 		return fmt.Errorf("stage part %d: %w", part, err)
 	}
 	var last []byte
-	tx.over.Reserve(len(rows))
+	size := 0
 	for _, r := range rows {
-		if err := r.check(); err != nil {
+		if err := r.Check(); err != nil {
 			return fmt.Errorf("stage part %d: %w: %w", part, ErrStaging, err)
 		}
 		if bytes.Compare(r.Key, last) <= 0 {
 			return fmt.Errorf("stage part %d: key %x is not above the last: %w", part, r.Key, ErrStaging)
 		}
-		tx.over.Set(string(append([]byte{spaceStaged}, r.Key...)), overlay.Entry{Row: bytes.Clone(r.Value), Quiet: true})
 		last = r.Key
-		p.Rows++
+		size += len(r.Key) + len(r.Value)
 	}
-	tx.over.Set(string(spaceStaged), overlay.Entry{Row: p.Encode(), Quiet: true})
+	if len(rows) > 0 {
+		if err := n.Add(&p, progress.Span{Part: part, First: rows[0].Key, Last: last}); err != nil {
+			return fmt.Errorf("stage part %d: %w", part, err)
+		}
+	}
+	if len(rows) > 0 {
+		tx.staged.parts = append(slices.Clip(tx.staged.parts), rows) // clipped: a rollback goes back to what was
+	}
+	p.Rows += uint64(len(rows))
+	tx.over.Bytes += size
+	tx.noteStaged(&p, &n)
 	return nil
 }
 
-// check says whether a row from outside can be one of a state.
-func (r Row) check() error {
-	if len(r.Key) < 2 || r.Key[0] != spaceRow && r.Key[0] != spaceIndex {
-		return fmt.Errorf("the key %x: %w", r.Key, ErrCorrupt)
-	}
-	if r.Key[0] == spaceIndex {
-		if _, err := primaryOf(r.Key); err != nil {
-			return err
-		}
-	}
-	if len(r.Key) > 3*maxPrimaryKey {
-		return fmt.Errorf("a key of %d bytes: %w", len(r.Key), ErrCorrupt)
-	}
-	_, live, _, err := splitRow(r.Value)
-	if err == nil && !live {
-		err = fmt.Errorf("a tombstone: %w", ErrCorrupt)
-	}
-	return err
-}
-
-func (tx *Txn) staging(id string) (progress.Progress, error) {
-	row, err := tx.overOrStored([]byte{spaceStaged})
+func (tx *Txn) staging(id string) (p progress.Progress, n progress.Note, err error) {
+	row, err := tx.overOrStored([]byte{staging.Space})
 	if err != nil {
-		return progress.Progress{}, err
+		return p, n, err
 	}
 	if len(row) == 0 {
-		return progress.Progress{}, fmt.Errorf("nothing is staged: %w", ErrStaging)
+		return p, n, fmt.Errorf("nothing is staged: %w", ErrStaging)
 	}
-	p, err := progress.Decode(row)
-	if err == nil && string(p.ID) != id {
-		err = fmt.Errorf("%q is staged: %w", p.ID, ErrStaging)
+	if p, err = progress.Decode(row); err != nil {
+		return p, n, err
 	}
-	return p, err
+	if string(p.ID) != id {
+		return p, n, fmt.Errorf("%q is staged: %w", p.ID, ErrStaging)
+	}
+	if row, err = tx.overOrStored(staging.NoteKey()); err == nil {
+		n, err = progress.DecodeNote(row)
+	}
+	return p, n, err
 }
 
 // Adopt makes the staged rows, which must be as many, the state: what the
@@ -116,126 +112,148 @@ func (tx *Txn) staging(id string) (progress.Progress, error) {
 // index of the current command becomes the first above the old state's and
 // atLeast; no view's index is below it from now on. Commit makes it durable,
 // wakes everybody who waits, and lets open views finish on the old state. It
-// copies all rows and cannot be rolled back.
+// cannot be rolled back.
 func (tx *Txn) Adopt(id string, rows, atLeast uint64) error {
-	p, err := tx.staging(id)
+	p, _, err := tx.staging(id)
 	if err != nil {
 		return fmt.Errorf("adopt the staged state: %w", err)
 	}
 	if p.Rows != rows || len(p.Ahead) > 0 {
 		return fmt.Errorf("adopt %d rows where %d are staged and the part %d is not: %w", rows, p.Rows, p.Parts, ErrStaging)
 	}
-	tx.meta.index = max(tx.meta.index, atLeast+1)
-	in, err := tx.s.nextInstance(tx.in)
-	if err != nil {
+	if err := tx.settle(); err != nil {
 		return fmt.Errorf("adopt the staged state: %w", err)
 	}
-	copied, err := tx.fillInstance(in)
-	if err == nil && copied != rows {
-		err = fmt.Errorf("%d rows in parts that have %d: %w", copied, rows, ErrStaging)
+	in := tx.staged.in
+	if in.staged != id {
+		return fmt.Errorf("adopt the staged state: its rows are not in %s any more: %w", in.name, ErrCorrupt)
 	}
-	if err == nil {
-		err = tx.s.derive(in)
-	}
-	if err != nil {
-		return fmt.Errorf("adopt the staged state: %w", errors.Join(err, tx.s.drop(in)))
-	}
-	if tx.adopted {
-		err = tx.s.drop(tx.in)
-	}
-	tx.in, tx.adopted, tx.unstaged, tx.over = in, true, false, overlay.New(spaceRow)
-	tx.follow(in)
-	tx.began, tx.beganRetiring = tx.cuts, tx.retiring
-	return err
-}
-
-// nextInstance makes an empty instance with a name that follows.
-func (s *State) nextInstance(after *instance) (*instance, error) {
-	n, err := instanceNumber(after.name)
-	if err != nil {
-		return nil, err
-	}
-	name := fmt.Sprintf("%s%d", instancePrefix, n+1)
-	if err := s.opts.FS.RemoveAll(s.path(name)); err != nil {
-		return nil, err
-	}
-	return s.openInstance(name)
-}
-
-// drop removes an instance that was never the state.
-func (s *State) drop(in *instance) error {
-	in.retired.Store(true)
-	in.release()
-	return in.err
-}
-
-// fillInstance copies the staged rows and returns how many there are.
-func (tx *Txn) fillInstance(in *instance) (rows uint64, err error) {
-	w := &filling{in: in, b: in.DB.NewBatchWithSize(adoptBatch)}
-	err = tx.each([]byte{spaceStaged}, func(key, row []byte) (bool, error) {
-		if len(key) == 1 {
-			return true, nil
-		}
-		rows++
-		return true, w.set(key[1:], row)
-	})
-	if err == nil {
-		floor := meta{index: tx.meta.index}
-		err = w.set(floorKey(), floor.encode())
-	}
-	if err == nil {
-		err = w.set(collectedKey(), binary.BigEndian.AppendUint64(nil, tx.meta.index))
-	}
-	if err != nil {
-		return 0, errors.Join(err, w.b.Close())
-	}
+	tx.meta.index = max(tx.meta.index, atLeast+1)
 	in.floor = tx.meta.index
-	return rows, in.Write(w.b, false)
-}
-
-// filling writes rows to an instance that nobody reads yet, a batch at a time.
-type filling struct {
-	in *instance
-	b  *pebble.Batch
-}
-
-func (w *filling) set(key, row []byte) error {
-	if err := w.b.Set(key, row, nil); err != nil || w.b.Len() < adoptBatch {
-		return err
-	}
-	full := w.b
-	w.b = w.in.DB.NewBatchWithSize(adoptBatch)
-	return w.in.Write(full, false)
-}
-
-// commitAdopted writes the batch to the new instance, makes that durable and
-// moves the marker: the moment from which a restart finds it.
-func (tx *Txn) commitAdopted(b *pebble.Batch) error {
-	s := tx.s
-	if err := tx.in.Write(b, true); err != nil {
-		return err
-	}
-	if err := tx.in.Rare("flush", func() error { return tx.in.DB.Flush() }); err != nil {
-		return err
-	}
-	if err := engine.SyncDir(s.opts.FS, s.opts.Dir); err != nil {
-		return s.fault.Fail(fmt.Errorf("make the adopted state durable: %w", err))
-	}
-	if err := s.moveMarker(tx.in.name); err != nil {
-		return err
-	}
-	tx.in.snaps.cuts, tx.in.snaps.retired = tx.cuts.known, tx.retiring.known // nobody reads it yet
-	s.become(tx.in, &tx.meta)
+	tx.in, tx.adopted, tx.staged, tx.over = in, true, staged{}, overlay.New(layout.SpaceRow)
+	floor := meta{index: tx.meta.index}
+	tx.over.Set(string(floorKey()), overlay.Entry{Row: floor.encode(), Quiet: true})
+	tx.over.Set(string(collectedKey()), overlay.Entry{Row: binary.BigEndian.AppendUint64(nil, tx.meta.index), Quiet: true})
+	tx.remove(string(staging.OwnKey()))
+	tx.follow(in)
+	tx.began, tx.beganRetiring, tx.beganStaged = tx.cuts, tx.retiring, tx.staged
 	return nil
 }
 
 // AbortStaging drops what is staged under the ID, and ErrStaging where that is
 // not what is staged.
 func (tx *Txn) AbortStaging(id string) error {
-	if _, err := tx.staging(id); err != nil {
+	if _, _, err := tx.staging(id); err != nil {
 		return fmt.Errorf("drop what is staged: %w", err)
 	}
-	tx.Unstage()
-	tx.remove(string(spaceStaged))
+	tx.staged = staged{}
+	tx.remove(string(staging.Space))
+	tx.remove(string(staging.NoteKey()))
 	return nil
+}
+
+// settle writes the parts that the Txn has staged to their instance, durably, and makes
+// that where there is none. What a crash leaves there of parts that are not in the
+// progress is written again with them.
+func (tx *Txn) settle() error {
+	st := &tx.staged
+	if st.name == "" {
+		return nil
+	}
+	if st.in == nil {
+		in, err := tx.s.openStaging(st.name, st.id)
+		if err != nil {
+			return err
+		}
+		st.in = in
+		tx.made = append(tx.made, in)
+	}
+	if len(st.parts) == 0 {
+		return nil
+	}
+	slices.SortFunc(st.parts, func(a, b []Row) int { return bytes.Compare(a[0].Key, b[0].Key) })
+	err := tx.s.ingest(st.in, st.parts)
+	st.parts = nil
+	return err
+}
+
+// ingest adds rows in order, and those that are derived from them, to an instance that
+// nobody reads.
+func (s *State) ingest(in *instance, parts [][]Row) error {
+	derived, err := s.derivedOf(parts)
+	if err != nil {
+		return err
+	}
+	return in.Ingest(
+		engine.Table{Path: s.Scratch("derived"), Rows: staging.Each(derived)},
+		engine.Table{Path: s.Scratch("rows"), Rows: staging.Each(parts...)})
+}
+
+// openStaging opens an instance of staged rows. One that is not there is made, for the ID.
+func (s *State) openStaging(name, id string) (*instance, error) {
+	in, err := s.openInstance(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.own(in, id); err != nil {
+		return nil, errors.Join(err, in.Engine.Close())
+	}
+	return in, nil
+}
+
+// own has an instance of staged rows say whose they are.
+func (s *State) own(in *instance, id string) error {
+	was, derived, there, err := staging.Owner(in.Engine)
+	if err != nil {
+		return err
+	}
+	if in.staged = id; there {
+		in.staged = was
+		if bytes.Equal(derived, s.derived) {
+			return nil
+		}
+		if err := s.derive(in); err != nil { // another version was here
+			return err
+		}
+	}
+	if err := staging.Own(in.Engine, in.staged, s.derived); err != nil {
+		return err
+	}
+	return engine.SyncDir(s.opts.FS, s.opts.Dir)
+}
+
+// commitAdopted writes the batch to the new instance, durably: from then on it is what a restart
+// finds, whether the marker was moved or not.
+func (tx *Txn) commitAdopted(b *pebble.Batch) error {
+	s := tx.s
+	err := tx.in.snaps.Commit(seen{tx.cuts.known, tx.retiring.known}, func() error { return tx.in.Write(b, true) })
+	if err != nil {
+		return err
+	}
+	if err := s.moveMarker(tx.in.name); err != nil {
+		return err
+	}
+	s.become(tx.in, &tx.meta)
+	return nil
+}
+
+// keepStaged ends a Txn that was committed: instances that neither the State nor what is
+// staged is in go.
+func (tx *Txn) keepStaged() {
+	left := tx.made
+	if tx.s.staged != nil {
+		left = append(left, tx.s.staged)
+	}
+	tx.s.staged = tx.staged.in
+	for _, in := range left {
+		if in != tx.in && in != tx.staged.in {
+			tx.s.drop(in)
+		}
+	}
+}
+
+// drop removes an instance that was never the state, once nobody copies it.
+func (s *State) drop(in *instance) {
+	in.retired.Store(true)
+	in.release()
 }

@@ -24,7 +24,7 @@ func exported(t testing.TB, s *State) []Row {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rows = append(rows, Row{bytes.Clone(r.Key), bytes.Clone(r.Value)})
+		rows = append(rows, Row{Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value)})
 	}
 	return rows
 }

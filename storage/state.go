@@ -4,28 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/atomicfs"
 
+	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/storage/engine"
+	"github.com/legate-project/legate/storage/instances"
+	"github.com/legate-project/legate/storage/shared"
 	"github.com/legate-project/legate/storage/wake"
 )
 
-// Names in the directory of a State: instances, the marker that says which of
-// them is current, and what is being received or sent.
-const (
-	instancePrefix = "db-"
-	scratchPrefix  = "tmp-"
-	markerName     = "current"
-)
+// markerName is that of the marker that says which instance is current.
+const markerName = "current"
 
 // State memory and layout.
 const (
@@ -47,12 +42,14 @@ type State struct {
 	watches *wake.Register
 
 	writer  sync.Mutex // held by the open Txn, and by what must not meet one
+	staged  *instance  // has what is staged; nil for nothing. The open Txn's
 	marker  *atomicfs.Marker
 	current atomic.Pointer[instance] // nil once closed
 	meta    atomic.Pointer[meta]     // as of the last commit
 	mark    atomic.Pointer[Position] // as of the last Mark
-	scratch atomic.Uint64            // numbers the scratch directories
-	derived []byte                   // which derived indexes are kept: see derivedIn
+	names   instances.Names
+	group   *lifecycle.Group // of those who remove what was replaced: nobody waits for that
+	derived []byte           // which derived indexes are kept: see derivedIn
 	heads   headed
 }
 
@@ -64,7 +61,7 @@ func OpenState(opts Options, tables ...AnyTable) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &State{opts: opts, fault: engine.NewFault(opts.Log, opts.OnFatal), watches: wake.NewRegister(), tables: tables, derived: derivedIn(tables)}
+	s := &State{opts: opts, fault: engine.NewFault(opts.Log, opts.OnFatal), watches: wake.NewRegister(), group: lifecycle.New("state"), tables: tables, derived: derivedIn(tables)}
 	for i := 0; i < len(s.derived); i += 2 {
 		if s.derived[i+1] == headsID {
 			s.heads[s.derived[i]] = true
@@ -102,65 +99,99 @@ func (s *State) open() (err error) {
 	}()
 	s.marker = marker
 	if name == "" {
-		name = instancePrefix + "1"
+		name = instances.First
 		if err := marker.Move(name); err != nil {
 			return err
 		}
 	}
-	if err := s.sweep(name); err != nil {
-		return err
-	}
-	in, err := s.openInstance(name)
+	f, err := s.find(name)
 	if err != nil {
 		return err
 	}
-	m, err := readMeta(in.DB, metaKey())
+	mark, err := readMeta(f.in.DB, markKey())
 	if err == nil {
-		err = errors.Join(s.complete(in, m.index), in.noteCollected(m.index))
+		err = errors.Join(s.marker.RemoveObsolete(), instances.Sweep(s.opts.FS, s.opts.Dir, f.names()...))
 	}
 	if err != nil {
-		return errors.Join(err, in.Engine.Close())
+		return errors.Join(err, f.close())
 	}
-	mark, err := readMeta(in.DB, markKey())
-	if err != nil {
-		return errors.Join(err, in.Engine.Close())
-	}
-	s.meta.Store(&m)
+	s.meta.Store(&f.meta)
 	s.mark.Store(&mark.position)
-	s.current.Store(in)
+	s.staged = f.staged
+	s.current.Store(f.in)
 	return nil
 }
 
-// sweep removes what is not the current instance.
-func (s *State) sweep(current string) error {
-	fs := s.opts.FS
-	if err := s.marker.RemoveObsolete(); err != nil {
-		return err
+// opened is what OpenState finds in a directory.
+type opened struct {
+	in     *instance
+	meta   meta
+	staged *instance // nil for none
+}
+
+func (f *opened) close() error {
+	if f.staged == nil {
+		return f.in.Engine.Close()
 	}
-	names, err := fs.List(s.opts.Dir)
+	return errors.Join(f.in.Engine.Close(), f.staged.Engine.Close())
+}
+
+func (f *opened) names() []string {
+	if f.staged == nil {
+		return []string{f.in.name}
+	}
+	return []string{f.in.name, f.staged.name}
+}
+
+// find opens the instance that the marker names, and that of what is staged beside it.
+// Where that was being adopted it is the state.
+func (s *State) find(name string) (f opened, err error) {
+	s.names.Skip(name)
+	if err := s.names.Count(s.opts.FS, s.opts.Dir); err != nil {
+		return f, err
+	}
+	if f.in, err = s.openInstance(name); err != nil {
+		return f, err
+	}
+	f.meta, err = readMeta(f.in.DB, metaKey())
+	if err == nil {
+		err = errors.Join(s.complete(f.in, f.meta.index), f.in.noteCollected(f.meta.index))
+	}
+	if err == nil {
+		f.staged, err = s.findStaged(f.in, &f.meta)
+	}
+	var adopted meta
+	if err == nil && f.staged != nil {
+		adopted, err = readMeta(f.staged.DB, metaKey())
+	}
 	if err != nil {
-		return err
+		return f, errors.Join(err, f.close())
 	}
-	for _, name := range names {
-		leftover := strings.HasPrefix(name, instancePrefix) || strings.HasPrefix(name, scratchPrefix)
-		if !leftover || name == current {
-			continue
-		}
-		if err := fs.RemoveAll(fs.PathJoin(s.opts.Dir, name)); err != nil {
-			return err
-		}
+	if adopted.index == 0 {
+		return f, nil
 	}
-	return nil
+	name = f.staged.name
+	if err := errors.Join(f.close(), s.marker.Move(name)); err != nil {
+		return f, err
+	}
+	return s.find(name)
+}
+
+// seen is what views know of an instance besides its rows.
+type seen struct {
+	cuts    *cuts
+	retired *retired
 }
 
 // instance is one Pebble database of the State. Views hold references; the
 // State holds one for the current instance.
 type instance struct {
 	*engine.Engine
-	snaps   snapshots
+	snaps   shared.Snapshots[seen]
 	state   *State
 	name    string
 	floor   uint64 // no view's index is below
+	staged  string // the ID under which its rows are staged, or were
 	level   atomic.Uint32
 	empty   [256]bool // tables that have no row, not even a tombstone; the open Txn's
 	refs    atomic.Int64
@@ -169,7 +200,8 @@ type instance struct {
 	err     error         // of closing it; set before gone
 }
 
-func (s *State) openInstance(name string) (*instance, error) {
+// layout is that of all instances.
+func (s *State) layout() *pebble.Options {
 	opts := &pebble.Options{
 		FS: s.opts.FS, Cache: s.opts.Cache,
 		MemTableSize: engine.MemTable, MemTableStopWritesThreshold: stateMemTables, L0CompactionThreshold: stateL0Compaction,
@@ -177,7 +209,11 @@ func (s *State) openInstance(name string) (*instance, error) {
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBitsPerKey)
 	}
-	e, err := engine.Open(s.path(name), opts, s.fault, s.series)
+	return opts
+}
+
+func (s *State) openInstance(name string) (*instance, error) {
+	e, err := engine.Open(s.path(name), s.layout(), s.fault, s.series)
 	if err != nil {
 		return nil, err
 	}
@@ -198,10 +234,9 @@ func (s *State) openInstance(name string) (*instance, error) {
 		return nil, errors.Join(err, e.Close())
 	}
 	in := &instance{Engine: e, state: s, name: name, floor: floor, gone: make(chan struct{})}
-	in.snaps.cuts, in.snaps.retired = known, gone
 	in.level.Store(uint32(level))
 	in.refs.Store(1)
-	return in, nil
+	return in, in.snaps.Commit(seen{known, gone}, func() error { return nil })
 }
 
 // acquire returns the current instance with a reference for the caller.
@@ -224,7 +259,7 @@ func (in *instance) release() {
 	if in.refs.Add(-1) > 0 {
 		return
 	}
-	in.err = errors.Join(in.snaps.outdate(), in.Engine.Close())
+	in.err = errors.Join(in.snaps.Outdate(), in.Engine.Close())
 	if in.retired.Load() {
 		s := in.state
 		if err := s.opts.FS.RemoveAll(s.path(in.name)); err != nil {
@@ -323,30 +358,31 @@ func (s *State) diskBytes() float64 {
 // ErrClosed, and waits for open views up to ten seconds.
 func (s *State) Close() error {
 	s.writer.Lock()
-	in := s.current.Swap(nil)
+	in, staged := s.current.Swap(nil), s.staged
+	s.staged = nil
 	s.writer.Unlock()
 	if in == nil {
 		return nil
+	}
+	if staged != nil {
+		staged.release()
 	}
 	s.watches.Everyone(ErrClosed)
 	s.series.Unregister()
 	in.release()
 	ctx, cancel := context.WithTimeout(context.Background(), engine.StopLimit)
 	defer cancel()
-	select {
-	case <-in.gone:
-		return errors.Join(in.err, s.marker.Close())
-	case <-ctx.Done():
-		return fmt.Errorf("close the state: %d views are still open after %v", in.refs.Load(), engine.StopLimit)
+	var errs []error
+	for _, one := range []*instance{in, staged} {
+		if one == nil {
+			continue
+		}
+		select {
+		case <-one.gone:
+			errs = append(errs, one.err)
+		case <-ctx.Done():
+			return fmt.Errorf("close the state: %d views are still open after %v", one.refs.Load(), engine.StopLimit)
+		}
 	}
-}
-
-// instanceNumber is the number in an instance's name.
-func instanceNumber(name string) (uint64, error) {
-	return strconv.ParseUint(strings.TrimPrefix(name, instancePrefix), 10, 64)
-}
-
-// scratchName names a scratch directory after the moment, for whoever looks.
-func (s *State) scratchName(purpose string) string {
-	return fmt.Sprintf("%s%s-%d-%d", scratchPrefix, purpose, time.Now().Unix(), s.scratch.Add(1))
+	return errors.Join(append(errs, s.group.Stop(ctx), s.marker.Close())...)
 }

@@ -29,6 +29,7 @@ func TestViewsFinishOnTheStateTheyBeganOn(t *testing.T) {
 	if v, err := things.Get(old, []byte("a")); err != nil || v.Color != "blue" {
 		t.Fatal(v, err)
 	}
+	replaced := s.current.Load()
 	want := Position{Index: 9, Term: 3, Configuration: []byte("c"), ConfigurationIndex: 4}
 	if err := s.Replace(dir, want); err != nil {
 		t.Fatal(err)
@@ -47,6 +48,7 @@ func TestViewsFinishOnTheStateTheyBeganOn(t *testing.T) {
 	if err := old.Close(); err != nil {
 		t.Fatal(err)
 	}
+	<-replaced.gone
 	if _, err := mem.Stat("state/db-1"); err == nil {
 		t.Error("the old state is still there")
 	}

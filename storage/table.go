@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/tinylib/msgp/msgp"
+
+	"github.com/legate-project/legate/storage/layout"
 )
 
 // Reader is what tables are read through: a *View, or the *Txn that is being
@@ -84,7 +86,7 @@ func NewTable[T any, P Codec[T]](id byte, name string, indexes ...*Index[T, P]) 
 // NewIndex describes an index: keys returns the keys that a record is found
 // by, none to leave it out. The id is part of every key on disk.
 func NewIndex[T any, P Codec[T]](id byte, name string, keys func(*T) [][]byte) *Index[T, P] {
-	return &Index[T, P]{id: id, space: spaceIndex, name: name, keys: keys}
+	return &Index[T, P]{id: id, space: layout.SpaceIndex, name: name, keys: keys}
 }
 
 // NewDerivedIndex is NewIndex for a table that had records before the index: a
@@ -92,7 +94,7 @@ func NewIndex[T any, P Codec[T]](id byte, name string, keys func(*T) [][]byte) *
 // missing. They never leave it, so that it does not matter which other servers
 // have the index. Who changes what keys returns takes another id.
 func NewDerivedIndex[T any, P Codec[T]](id byte, name string, keys func(*T) [][]byte) *Index[T, P] {
-	return &Index[T, P]{id: id, space: spaceDerived, name: name, keys: keys}
+	return &Index[T, P]{id: id, space: layout.SpaceDerived, name: name, keys: keys}
 }
 
 // ID returns the number of the table in keys on disk.
@@ -104,7 +106,7 @@ func (t *Table[T, P]) Name() string { return t.name }
 // Get returns the record under key, or nil when there is none. The caller
 // owns it.
 func (t *Table[T, P]) Get(r Reader, key []byte) (*T, error) {
-	rowKey := appendRowKey(r.scratch(), t.id, key)
+	rowKey := layout.AppendRowKey(r.scratch(), t.id, key)
 	r.touchKey(rowKey)
 	v, err := t.load(r, rowKey)
 	if err != nil {
@@ -127,7 +129,7 @@ func (t *Table[T, P]) load(r Reader, rowKey []byte) (v *T, err error) {
 
 // decode returns nil for a tombstone.
 func (t *Table[T, P]) decode(r Reader, row []byte) (*T, error) {
-	index, live, body, err := splitRow(row)
+	index, live, body, err := layout.SplitRow(row)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +148,7 @@ func (t *Table[T, P]) decode(r Reader, row []byte) (*T, error) {
 // an error it ends. The body of the loop may write to the Txn that it scans:
 // what it adds is not visited, what it deletes is not yielded any more.
 func (t *Table[T, P]) Scan(r Reader, prefix []byte) iter.Seq2[*T, error] {
-	full := appendRowKey(nil, t.id, prefix)
+	full := layout.AppendRowKey(nil, t.id, prefix)
 	return scan(r, full, t.name, func(_, row []byte) (*T, bool, error) {
 		v, err := t.decode(r, row)
 		return v, v != nil, err
@@ -186,7 +188,7 @@ func (t *Table[T, P]) Empty(tx *Txn) (bool, error) {
 	if tx.err == nil && tx.in.empty[t.id] && !tx.over.Written[t.id] {
 		return true, nil
 	}
-	more, err := tx.more(appendRowKey(nil, t.id, nil), t.name, 0)
+	more, err := tx.more(layout.AppendRowKey(nil, t.id, nil), t.name, 0)
 	if err == nil && !more && !tx.over.Written[t.id] && len(tx.cuts.hidden) == 0 {
 		tx.in.empty[t.id] = true
 	}
@@ -197,9 +199,9 @@ func (t *Table[T, P]) Empty(tx *Txn) (bool, error) {
 // indexes.
 func (t *Table[T, P]) Put(tx *Txn, key []byte, v *T) error {
 	var old *T
-	if len(t.indexes) > 0 && len(key) <= maxPrimaryKey {
+	if len(t.indexes) > 0 && len(key) <= layout.MaxPrimaryKey {
 		var err error
-		if old, err = t.load(tx, appendRowKey(tx.scratch(), t.id, key)); err != nil {
+		if old, err = t.load(tx, layout.AppendRowKey(tx.scratch(), t.id, key)); err != nil {
 			return fmt.Errorf("put %x into table %s: %w", key, t.name, err)
 		}
 	}
@@ -209,15 +211,15 @@ func (t *Table[T, P]) Put(tx *Txn, key []byte, v *T) error {
 // Replace is Put for who has read what is there: old is what Get returned in
 // this command, unchanged since, nil for nothing.
 func (t *Table[T, P]) Replace(tx *Txn, key []byte, old, v *T) error {
-	if len(key) > maxPrimaryKey {
-		return fmt.Errorf("put into table %s: %w: %d bytes, %d allowed", t.name, ErrKeyTooLong, len(key), maxPrimaryKey)
+	if len(key) > layout.MaxPrimaryKey {
+		return fmt.Errorf("put into table %s: %w: %d bytes, %d allowed", t.name, ErrKeyTooLong, len(key), layout.MaxPrimaryKey)
 	}
-	row := newRow(tx.Index(), flagLive, P(v).Msgsize())
+	row := layout.NewRow(tx.Index(), layout.FlagLive, P(v).Msgsize())
 	row, err := P(v).MarshalMsg(row)
 	if err != nil {
 		return fmt.Errorf("put %x into table %s: %w", key, t.name, err)
 	}
-	if err := tx.set(string(appendRowKey(tx.scratch(), t.id, key)), row); err != nil {
+	if err := tx.set(string(layout.AppendRowKey(tx.scratch(), t.id, key)), row); err != nil {
 		return fmt.Errorf("put %x into table %s: %w", key, t.name, err)
 	}
 	for _, ix := range t.indexes {
@@ -229,7 +231,7 @@ func (t *Table[T, P]) Replace(tx *Txn, key []byte, old, v *T) error {
 // Delete removes the record under key and says whether there was one. It
 // leaves a tombstone that carries the current index.
 func (t *Table[T, P]) Delete(tx *Txn, key []byte) (bool, error) {
-	rowKey := appendRowKey(tx.scratch(), t.id, key)
+	rowKey := layout.AppendRowKey(tx.scratch(), t.id, key)
 	old, err := t.load(tx, rowKey)
 	if err == nil && old != nil {
 		err = tx.bury(string(rowKey))
@@ -253,7 +255,7 @@ func (t *Table[T, P]) Bury(tx *Txn, key []byte) (bool, error) {
 	if err != nil || was {
 		return was, err
 	}
-	if err := tx.bury(string(appendRowKey(tx.scratch(), t.id, key))); err != nil {
+	if err := tx.bury(string(layout.AppendRowKey(tx.scratch(), t.id, key))); err != nil {
 		return false, fmt.Errorf("bury %x of table %s: %w", key, t.name, err)
 	}
 	return false, nil
@@ -264,8 +266,8 @@ func (t *Table[T, P]) Bury(tx *Txn, key []byte) (bool, error) {
 // is most of the cost of deleting many.
 func (t *Table[T, P]) DeleteAll(tx *Txn, prefix []byte) (int, error) {
 	var keys []string
-	err := tx.each(appendRowKey(nil, t.id, prefix), func(key, row []byte) (bool, error) {
-		_, live, _, err := splitRow(row)
+	err := tx.each(layout.AppendRowKey(nil, t.id, prefix), func(key, row []byte) (bool, error) {
+		_, live, _, err := layout.SplitRow(row)
 		if err != nil || !live {
 			return true, err
 		}
@@ -299,7 +301,7 @@ func (ix *Index[T, P]) update(tx *Txn, primary []byte, old, v *T) {
 		keys = ix.keys(v)
 	}
 	for _, k := range keys {
-		_ = tx.set(string(ix.rowKey(k, primary)), newRow(tx.Index(), flagLive, 0))
+		_ = tx.set(string(ix.rowKey(k, primary)), layout.NewRow(tx.Index(), layout.FlagLive, 0))
 	}
 	if old == nil {
 		return
@@ -317,7 +319,7 @@ func (ix *Index[T, P]) update(tx *Txn, primary []byte, old, v *T) {
 func (ix *Index[T, P]) Scan(r Reader, prefix []byte) iter.Seq2[*T, error] {
 	full := ix.appendPrefix(nil, prefix)
 	return scan(r, full, ix.table.name, func(key, row []byte) (*T, bool, error) {
-		index, live, _, err := splitRow(row)
+		index, live, _, err := layout.SplitRow(row)
 		if err != nil {
 			return nil, false, err
 		}
@@ -333,9 +335,9 @@ func (ix *Index[T, P]) Scan(r Reader, prefix []byte) iter.Seq2[*T, error] {
 // record reads the record behind an index row. It is not recorded as touched:
 // the index row is rewritten whenever the record is.
 func (ix *Index[T, P]) record(r Reader, key []byte) (*T, error) {
-	primary, err := primaryOf(key)
+	primary, err := layout.PrimaryOf(key)
 	if err != nil {
 		return nil, err
 	}
-	return ix.table.load(r, appendRowKey(r.scratch(), ix.table.id, primary))
+	return ix.table.load(r, layout.AppendRowKey(r.scratch(), ix.table.id, primary))
 }

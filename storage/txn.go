@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/legate-project/legate/storage/layout"
 	"github.com/legate-project/legate/storage/overlay"
 )
 
@@ -33,22 +34,28 @@ type Txn struct {
 	began         cutting // what was cut before the current command
 	beganRetiring retiring
 
-	unstaged bool // what is staged on disk is dropped
-	adopted  bool // in is not the State's instance yet: see Adopt
-	level    uint16
+	staged      staged
+	beganStaged staged
+	made        []*instance // that the State has not yet
+	adopted     bool        // in is not the State's instance yet: see Adopt
+
+	level uint16
 }
 
 // Begin waits for the transaction before it to end. Where the State is closed
 // or has failed, the Txn's methods return the reason.
 func (s *State) Begin() *Txn {
 	s.writer.Lock()
-	tx := &Txn{s: s, in: s.current.Load(), over: overlay.New(spaceRow), meta: *s.meta.Load()}
+	tx := &Txn{s: s, in: s.current.Load(), over: overlay.New(layout.SpaceRow), meta: *s.meta.Load()}
 	if tx.in == nil {
 		tx.end(ErrClosed)
 	} else if err := s.fault.Err(); err != nil {
 		tx.end(err)
 	} else {
 		tx.follow(tx.in)
+		if s.staged != nil {
+			tx.staged = staged{name: s.staged.name, in: s.staged}
+		}
 	}
 	return tx
 }
@@ -63,9 +70,9 @@ func (tx *Txn) end(why error) {
 
 // abandon ends a Txn that was not committed.
 func (tx *Txn) abandon(why error) {
-	if tx.err == nil && tx.adopted {
-		if err := tx.s.drop(tx.in); err != nil {
-			tx.s.opts.Log.Warn("a state that was not adopted was not removed; the next start will", "dir", tx.in.name, "error", err)
+	if tx.err == nil {
+		for _, in := range tx.made {
+			tx.s.drop(in)
 		}
 	}
 	tx.end(why)
@@ -75,7 +82,7 @@ func (tx *Txn) abandon(why error) {
 // point that Rollback goes back to.
 func (tx *Txn) Next() uint64 {
 	tx.over.Mark()
-	tx.began, tx.beganRetiring = tx.cuts, tx.retiring
+	tx.began, tx.beganRetiring, tx.beganStaged = tx.cuts, tx.retiring, tx.staged
 	tx.meta.index++
 	return tx.meta.index
 }
@@ -83,7 +90,7 @@ func (tx *Txn) Next() uint64 {
 // Rollback drops what the current command wrote. Its index stays used.
 func (tx *Txn) Rollback() {
 	tx.over.Rollback()
-	tx.cuts, tx.retiring = tx.began, tx.beganRetiring
+	tx.cuts, tx.retiring, tx.staged = tx.began, tx.beganRetiring, tx.beganStaged
 }
 
 // Index returns the index of the current command.
@@ -111,22 +118,28 @@ func (tx *Txn) Commit() error {
 	defer tx.end(ErrDone)
 	began := time.Now()
 	tx.outdateEmpty()
+	if err := tx.settle(); err != nil {
+		return fmt.Errorf("commit what is staged: %w", tx.s.fault.Fail(err))
+	}
+	tx.meta.staging = tx.staged.name != ""
 	b, err := tx.batch()
 	if err == nil && tx.adopted {
 		if err := tx.commitAdopted(b); err != nil {
 			return fmt.Errorf("commit an adopted state: %w", err)
 		}
+		tx.keepStaged()
 		return nil
 	}
 	if err == nil {
 		err = tx.write(b)
 	}
 	if err == nil {
-		err = tx.in.snaps.outdate()
+		err = tx.in.snaps.Outdate()
 	}
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	tx.keepStaged()
 	tx.s.meta.Store(&tx.meta)
 	tx.s.metrics.commit.Observe(time.Since(began).Seconds())
 	tx.s.metrics.rows.Add(float64(len(tx.over.Entries)))
@@ -145,11 +158,6 @@ func (tx *Txn) outdateEmpty() {
 
 func (tx *Txn) batch() (*pebble.Batch, error) {
 	b := tx.in.DB.NewBatchWithSize(tx.over.Bytes + headBytes*len(tx.over.Entries) + 1024)
-	if tx.unstaged {
-		if err := b.DeleteRange([]byte{spaceStaged}, []byte{spaceStaged + 1}, nil); err != nil {
-			return nil, err
-		}
-	}
 	if err := tx.cuts.erase(b, &tx.s.heads); err != nil {
 		return nil, err
 	}
@@ -213,12 +221,12 @@ func (tx *Txn) buryAll(keys []string) error {
 		return tx.err
 	}
 	tx.over.Reserve(2 * len(keys))
-	tomb := newRow(tx.meta.index, flagTombstone, 0) // shared: rows are never changed
+	tomb := layout.NewRow(tx.meta.index, layout.FlagTombstone, 0) // shared: rows are never changed
 	for _, key := range keys {
 		tx.over.Set(key, overlay.Entry{Row: tomb})
 	}
 	for _, key := range keys {
-		tx.over.Set(tombstoneKey(tx.meta.index, key), overlay.Entry{Row: tomb[rowHeader-1:], Quiet: true})
+		tx.over.Set(layout.TombstoneKey(tx.meta.index, key), overlay.Entry{Row: tomb[layout.RowHeader-1:], Quiet: true})
 	}
 	return nil
 }
@@ -264,7 +272,7 @@ func (tx *Txn) eachStored(from, prefix []byte, visit func(key, row []byte) (bool
 	if tx.err != nil {
 		return tx.err
 	}
-	it, err := tx.in.DB.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: prefixEnd(prefix)})
+	it, err := tx.in.DB.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: layout.PrefixEnd(prefix)})
 	if err != nil {
 		return err
 	}
@@ -272,9 +280,8 @@ func (tx *Txn) eachStored(from, prefix []byte, visit func(key, row []byte) (bool
 	own := tx.over.Keys(string(prefix))
 	first, _ := slices.BinarySearch(own, string(from))
 	own = own[first:]
-	dropped := tx.unstaged && len(prefix) > 0 && prefix[0] == spaceStaged
 	next := func() bool { return tx.cuts.pass(it, it.Next()) }
-	for onDisk := !dropped && tx.cuts.pass(it, it.First()); onDisk || len(own) > 0; {
+	for onDisk := tx.cuts.pass(it, it.First()); onDisk || len(own) > 0; {
 		var key, row []byte
 		if len(own) > 0 && (!onDisk || own[0] <= string(it.Key())) {
 			key, own = []byte(own[0]), own[1:]
@@ -328,7 +335,7 @@ func (tx *Txn) scratch() []byte { return tx.buf[:0] }
 // nothing newer to read. A caller that gets limit calls again.
 func (tx *Txn) CollectTombstones(upTo uint64, limit int) (int, error) {
 	var found []string
-	err := tx.each([]byte{spaceTombstone}, func(key, _ []byte) (bool, error) {
+	err := tx.each([]byte{layout.SpaceTombstone}, func(key, _ []byte) (bool, error) {
 		if len(key) < 9 {
 			return false, fmt.Errorf("a tombstone's key %x: %w", key, ErrCorrupt)
 		}
@@ -361,7 +368,7 @@ func (tx *Txn) collect(tombstone string) error {
 	if err != nil || len(row) == 0 {
 		return err
 	}
-	written, live, _, err := splitRow(row)
+	written, live, _, err := layout.SplitRow(row)
 	if err == nil && !live && written == index {
 		tx.remove(key)
 		tx.uncut(key)

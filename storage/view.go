@@ -7,6 +7,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/legate-project/legate/storage/layout"
+	"github.com/legate-project/legate/storage/shared"
 	"github.com/legate-project/legate/storage/wake"
 )
 
@@ -20,7 +22,7 @@ const keyScratch = 128
 type View struct {
 	in    *instance
 	err   error // why there is no instance
-	snap  *snapshot
+	snap  *shared.Snapshot[seen]
 	index uint64
 	rec   *wake.Recorder // nil unless Block asked for it
 	buf   [keyScratch]byte
@@ -44,7 +46,7 @@ func (v *View) Index() uint64 { return v.index }
 func (v *View) Close() error {
 	var err error
 	if v.snap != nil {
-		err = v.snap.release()
+		err = v.snap.Release()
 		v.snap = nil
 	}
 	if v.in != nil {
@@ -55,14 +57,14 @@ func (v *View) Close() error {
 	return err
 }
 
-func (v *View) snapshot() (*snapshot, error) {
+func (v *View) snapshot() (*shared.Snapshot[seen], error) {
 	if v.snap != nil {
 		return v.snap, nil
 	}
 	if v.err != nil {
 		return nil, v.err
 	}
-	v.snap = v.in.snaps.acquire(v.in.DB)
+	v.snap = v.in.snaps.Acquire(v.in.DB)
 	return v.snap, nil
 }
 
@@ -75,7 +77,7 @@ func (v *View) get(key []byte) ([]byte, io.Closer, error) {
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil, nil
 	}
-	return snap.retired.get(key, row, closer, err)
+	return snap.Known.retired.get(key, row, closer, err)
 }
 
 func (v *View) each(prefix []byte, visit func(key, row []byte) (bool, error)) error {
@@ -88,11 +90,11 @@ func (v *View) eachFrom(from, prefix []byte, visit func(key, row []byte) (bool, 
 	if err != nil {
 		return err
 	}
-	if snap.retired.Len() == 0 {
+	if snap.Known.retired.Len() == 0 {
 		return eachRow(snap, from, prefix, visit)
 	}
 	return eachRow(snap, from, prefix, func(key, row []byte) (bool, error) {
-		row, err := snap.retired.read(key, row)
+		row, err := snap.Known.retired.read(key, row)
 		if err != nil || row == nil {
 			return true, err
 		}
@@ -105,7 +107,7 @@ func (v *View) retired() (*retired, error) {
 	if err != nil {
 		return nil, err
 	}
-	return snap.retired, nil
+	return snap.Known.retired, nil
 }
 
 // eachRow visits the rows of a database below prefix from a key on, or all of them if that
@@ -114,7 +116,7 @@ func eachRow(r pebble.Reader, from, prefix []byte, visit func(key, row []byte) (
 	if bytes.Compare(from, prefix) < 0 {
 		from = prefix
 	}
-	it, err := r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: prefixEnd(prefix)})
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: layout.PrefixEnd(prefix)})
 	if err != nil {
 		return err
 	}
@@ -134,8 +136,8 @@ func eachRow(r pebble.Reader, from, prefix []byte, visit func(key, row []byte) (
 func (v *View) saw(index uint64) { v.index = max(v.index, index) }
 
 func (v *View) touchKey(key []byte) {
-	if snap, err := v.snapshot(); err == nil && snap.cuts.Len() > 0 {
-		snap.cuts.Root().WalkPath(key, func(_ []byte, index uint64) bool {
+	if snap, err := v.snapshot(); err == nil && snap.Known.cuts.Len() > 0 {
+		snap.Known.cuts.Root().WalkPath(key, func(_ []byte, index uint64) bool {
 			v.saw(index)
 			return false
 		})
@@ -147,7 +149,7 @@ func (v *View) touchKey(key []byte) {
 
 func (v *View) touchPrefix(prefix []byte) {
 	if snap, err := v.snapshot(); err == nil {
-		v.saw(newestCut(snap.cuts, prefix))
+		v.saw(newestCut(snap.Known.cuts, prefix))
 	}
 	if v.rec != nil {
 		v.rec.Prefix(prefix)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/legate-project/legate/storage/layout"
 	"github.com/legate-project/legate/storage/wake"
 )
 
@@ -13,8 +14,8 @@ const MaxWaiters = wake.MaxWaiters
 // coarsen cuts a key down to its table or index.
 func coarsen(key []byte) []byte {
 	n := 2
-	if len(key) > 0 && (key[0] == spaceIndex || key[0] == spaceDerived) {
-		n = indexHeader
+	if len(key) > 0 && (key[0] == layout.SpaceIndex || key[0] == layout.SpaceDerived) {
+		n = layout.IndexHeader
 	}
 	return key[:min(n, len(key))]
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/legate-project/legate/storage/layout"
 	"github.com/legate-project/legate/storage/wake"
 )
 
@@ -300,9 +301,9 @@ func BenchmarkCommitWithWaiters(b *testing.B) {
 			s := openState(b, vfs.NewMem())
 			for i := range n {
 				rec := wake.NewRecorder(coarsen)
-				rec.Key(appendRowKey(nil, plain.id, fmt.Appendf(nil, "w%d", i)))
+				rec.Key(layout.AppendRowKey(nil, plain.id, fmt.Appendf(nil, "w%d", i)))
 				if i%2 == 1 {
-					rec.Prefix(appendRowKey(nil, plain.id, fmt.Appendf(nil, "w%d/", i)))
+					rec.Prefix(layout.AppendRowKey(nil, plain.id, fmt.Appendf(nil, "w%d/", i)))
 				}
 				if _, err := s.watches.Register(wake.NewWaiter(false), rec); err != nil {
 					b.Fatal(err)

@@ -66,21 +66,26 @@ func (n *node) generation(keys int) (string, error) {
 	return string(pairs[0].Value[:8]), nil
 }
 
+// restoredOnce starts three servers and restores a first snapshot, which takes whole.
+func restoredOnce(t *testing.T, h *proctest.Host, keys, size int) (nodes []*node, leader *node, whole time.Duration) {
+	t.Helper()
+	for i := range 3 {
+		nodes = append(nodes, start(t, spec{host: h, name: fmt.Sprint("s", i+1), dc: "dc1", ip: h.Addr(1, i+1), expect: 3,
+			lan: []string{h.Addr(1, 1), h.Addr(1, 2)}}))
+	}
+	leader = awaitLeader(t, patience, nodes...)
+	began := time.Now()
+	leader.run(t, 0, "snapshot restore", madeSnapshot(t, 0, keys, size))
+	return nodes, leader, time.Since(began)
+}
+
 // A leader that is killed at any moment of a restore leaves the old state or
 // the new one, the same on all servers, and all of them go on.
 func TestKilledLeaderLeavesTheOldOrTheNewState(t *testing.T) {
 	t.Parallel()
 	h := proctest.Loopback(t)
 	const keys, size = 8_000, 2_000
-	var nodes []*node
-	for i := range 3 {
-		nodes = append(nodes, start(t, spec{host: h, name: fmt.Sprint("s", i+1), dc: "dc1", ip: h.Addr(1, i+1), expect: 3,
-			lan: []string{h.Addr(1, 1), h.Addr(1, 2)}}))
-	}
-	leader := awaitLeader(t, patience, nodes...)
-	began := time.Now()
-	leader.run(t, 0, "snapshot restore", madeSnapshot(t, 0, keys, size))
-	whole := time.Since(began)
+	nodes, leader, whole := restoredOnce(t, h, keys, size)
 	t.Logf("a restore of %d keys of %d bytes takes %s", keys, size, whole)
 	rounds, outcomes := 4, map[string]int{}
 	if testing.Short() {
@@ -126,6 +131,40 @@ func TestKilledLeaderLeavesTheOldOrTheNewState(t *testing.T) {
 		leader = awaitLeader(t, patience, nodes...)
 	}
 	t.Logf("outcomes: %v", outcomes)
+}
+
+// A follower that is killed while the parts of a snapshot come has the new state in the end, as
+// the others have.
+func TestAFollowerKilledDuringARestoreHasTheNewState(t *testing.T) {
+	t.Parallel()
+	h := proctest.Loopback(t)
+	const keys, size = 8_000, 2_000
+	nodes, leader, whole := restoredOnce(t, h, keys, size)
+	for round, follower := range others(nodes, leader) {
+		file := madeSnapshot(t, round+1, keys, size)
+		said := leader.Mark()
+		restore := proctest.Start(t, h, "restore", "snapshot", "restore", "-http-addr="+leader.ip+":8500", file)
+		leader.WaitLine(said, patience, "restoring a snapshot")
+		wait := time.NewTimer(whole / 4 * time.Duration(round+1) / 2)
+		<-wait.C
+		follower.Kill()
+		follower.start()
+		if code := restore.WaitExit(patience); code != 0 {
+			t.Fatalf("round %d: the restore ended with %d", round, code)
+		}
+		for _, n := range nodes {
+			proctest.Until(t, patience, n.name+" has the new state", func() error {
+				got, err := n.generation(keys)
+				if want := fmt.Sprintf("%08d", round+1); err == nil && got != want {
+					err = fmt.Errorf("%s has generation %s", n.name, got)
+				}
+				return err
+			})
+		}
+		if err := leader.put("alive", fmt.Sprint(round), ""); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestSnapshotCommands(t *testing.T) {

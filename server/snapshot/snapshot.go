@@ -323,18 +323,22 @@ func (s *Snapshots) restore(ctx context.Context, h op.Header, from io.Reader) (*
 	}
 	defer s.restores.Release()
 	began := time.Now()
-	file, meta, left, err := s.spool(from)
+	rows, err := newCut(s.cfg.SpoolDir)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
-		if err := errors.Join(file.Close(), os.Remove(file.Name())); err != nil {
-			s.cfg.Log.Warn("remove an uploaded snapshot", "file", file.Name(), "error", err)
+		if err := rows.remove(); err != nil {
+			s.cfg.Log.Warn("remove an uploaded snapshot", "file", rows.file.Name(), "error", err)
 		}
 	}()
+	meta, left, err := s.spool(from, rows)
+	if err != nil {
+		return nil, err
+	}
 	s.cfg.Log.Warn("restoring a snapshot: what the datacenter holds now is replaced", "peer_datacenter", meta.Datacenter,
 		"index", meta.Index, "made", meta.Time, "rows", meta.Rows)
-	index, err := s.replicate(ctx, file, meta)
+	index, err := s.replicate(ctx, rows, meta)
 	if err != nil {
 		return nil, err
 	}
@@ -343,51 +347,59 @@ func (s *Snapshots) restore(ctx context.Context, h op.Header, from io.Reader) (*
 	return left, nil
 }
 
-// spool writes the upload to a file and verifies it. Of a snapshot of Consul it
-// makes an archive, and returns what it has that is left out.
-func (s *Snapshots) spool(from io.Reader) (_ *os.File, _ archive.Meta, left *op.Texts, err error) {
+// spool writes the upload to a file, verifies it and cuts it into parts. Of a snapshot of
+// Consul it makes an archive, and returns what it has that is left out.
+func (s *Snapshots) spool(from io.Reader, rows *cut) (meta archive.Meta, left *op.Texts, err error) {
 	file, err := os.CreateTemp(s.cfg.SpoolDir, "restore-*.snap")
 	if err != nil {
-		return nil, archive.Meta{}, nil, fmt.Errorf("make room for a snapshot: %w", err)
+		return meta, nil, fmt.Errorf("make room for a snapshot: %w", err)
 	}
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, file.Close(), os.Remove(file.Name()))
+		if e := errors.Join(file.Close(), os.Remove(file.Name())); e != nil {
+			s.cfg.Log.Warn("remove an uploaded snapshot", "file", file.Name(), "error", e)
 		}
 	}()
 	n, err := io.Copy(file, io.LimitReader(from, archive.MaxBytes+1))
 	if err != nil {
-		return nil, archive.Meta{}, nil, fmt.Errorf("receive a snapshot: %w", err)
+		return meta, nil, fmt.Errorf("receive a snapshot: %w", err)
 	}
 	if n > archive.MaxBytes {
-		return nil, archive.Meta{}, nil, op.Errorf(op.CodeTooLarge, "the snapshot is larger than %d bytes", int64(archive.MaxBytes))
+		return meta, nil, op.Errorf(op.CodeTooLarge, "the snapshot is larger than %d bytes", int64(archive.MaxBytes))
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return nil, archive.Meta{}, nil, fmt.Errorf("read a snapshot: %w", err)
+		return meta, nil, fmt.Errorf("read a snapshot: %w", err)
 	}
-	meta, err := verify(file)
+	meta, err = verify(file, rows)
 	if errors.Is(err, archive.ErrConsul) {
 		var report *consulsnap.Report
 		if report, err = consulsnap.Replace(file, s.cfg.SpoolDir); err == nil {
 			s.cfg.Log.Warn("the snapshot is one of Consul", "version", report.Version, "id", report.ID, "left_out", report.LeftOut(), "keys_unlocked", report.Unlocked)
 			left = &op.Texts{Texts: report.LeftOut()}
-			meta, err = verify(file)
+			meta, err = verify(file, rows)
 		} else if errors.Is(err, archive.ErrInvalid) {
 			err = op.Errorf(op.CodeInvalid, "the snapshot is refused, nothing was changed: %v", err)
 		}
 	}
-	return file, meta, left, err
+	return meta, left, err
 }
 
 // verify reads an archive whole: that it is as it was written, and that what was
-// written is a state that the tables can read.
-func verify(file io.Reader) (archive.Meta, error) {
+// written is a state that the tables can read. It cuts it into parts.
+func verify(file io.Reader, rows *cut) (archive.Meta, error) {
+	if err := rows.again(); err != nil {
+		return archive.Meta{}, err
+	}
 	check := storage.NewCheck(state.Tables())
 	var wrong error
 	meta, err := archive.Read(file, func(r archive.Row) error {
-		wrong = check.Row(storage.Row(r))
-		return wrong
+		if wrong = check.Row(storage.Row(r)); wrong != nil {
+			return wrong
+		}
+		return rows.add(storage.Row(r))
 	})
+	if err == nil {
+		err = rows.end()
+	}
 	if err == nil {
 		wrong = check.End()
 		if newest := max(meta.Index, check.Newest()); wrong == nil && (newest > meta.Index || newest > maxIndex) {
@@ -402,19 +414,13 @@ func verify(file io.Reader) (archive.Meta, error) {
 }
 
 // replicate sends the rows as commands and then makes them the state.
-func (s *Snapshots) replicate(ctx context.Context, file *os.File, meta archive.Meta) (uint64, error) {
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return 0, fmt.Errorf("read a snapshot: %w", err)
-	}
+func (s *Snapshots) replicate(ctx context.Context, rows *cut, meta archive.Meta) (uint64, error) {
 	self, id := s.leader.Self(), uuid.NewString()
 	if _, _, err := state.RestoreBegin.Call(ctx, self, op.Header{}, &state.RestoreBeginRequest{ID: id}); err != nil {
 		return 0, err
 	}
 	p := s.newParts(ctx, self, id)
-	_, err := archive.Read(file, p.add)
-	if err == nil {
-		err = p.send()
-	}
+	err := p.sendAll(rows)
 	if err = p.wait(err); err != nil {
 		s.abort(id)
 		return 0, fmt.Errorf("restore a snapshot: %w", err)

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/internal/version"
@@ -27,6 +29,9 @@ import (
 // take over; virtual disks do freeze for some seconds and come back.
 const writeLimit = 20 * time.Second
 
+// lowestLevel is the level of Pebble's that holds most of an instance.
+const lowestLevel = 6
+
 // StopLimit bounds the wait for the writing goroutine when an engine closes.
 const StopLimit = 10 * time.Second
 
@@ -36,6 +41,8 @@ const StopLimit = 10 * time.Second
 type Engine struct {
 	// DB is for reading; what is written to it goes through the Engine.
 	DB      *pebble.DB
+	fs      vfs.FS
+	tables  sstable.WriterOptions // of what is ingested
 	fault   *Fault
 	metrics *Metrics
 	group   *lifecycle.Group
@@ -68,8 +75,9 @@ func Open(dir string, opts *pebble.Options, f *Fault, m *Metrics) (*Engine, erro
 	if err != nil {
 		return nil, err
 	}
+	opts.EnsureDefaults()
 	e := &Engine{
-		DB: db, fault: f, metrics: m, group: lifecycle.New("storage engine"),
+		DB: db, fs: opts.FS, tables: opts.MakeWriterOptions(lowestLevel, db.TableFormat()), fault: f, metrics: m, group: lifecycle.New("storage engine"),
 		writes: make(chan writeRequest), closing: make(chan struct{}), limit: writeLimit,
 	}
 	if err := e.group.Go("writer", e.writeLoop); err != nil {
