@@ -76,19 +76,25 @@ const lineOf = l => l.state === 'unreachable' ? 'cut' : l.state === 'degraded' |
 const shortest = 96 // pixels of a line that has room for a label
 const spots = [0.5, 0.4, 0.6, 0.32, 0.68] // where on its line a label may be, best first
 
-// placeLabels finds a place for the label of each link, in the order of the links: the first
-// that is free of the others and of the sites.
+// placeLabels finds a place for the label of each link, those that are cut first: the first that
+// is free of the others, of the sites and of their names. A link that has none goes without, unless
+// it is cut: the matrix says it.
 function placeLabels(links, spot, sites) {
-  const taken = sites.map(s => { const [x, y] = spot(s.dc); return { x, y, w: 44, h: 44 } })
+  const taken = sites.flatMap(s => {
+    const [x, y] = spot(s.dc)
+    return [{ x, y, w: 44, h: 44 }, { x, y: y + (sites.length > 2 && isAbove(s.dc, sites, spot) ? -38 : 38), w: 116, h: 32 }]
+  })
+  const cut = l => l.state === 'unreachable'
   const free = box => taken.every(o => Math.abs(o.x - box.x) * 2 > o.w + box.w || Math.abs(o.y - box.y) * 2 > o.h + box.h)
   const labels = new Map()
-  for (const l of links) {
+  for (const l of [...links].sort((a, b) => cut(b) - cut(a))) {
     const [x1, y1] = spot(l.a), [x2, y2] = spot(l.b)
-    if (Math.hypot(x2 - x1, y2 - y1) < shortest) continue // the matrix says it
+    if (Math.hypot(x2 - x1, y2 - y1) < shortest) continue
     const lines = saidOf(l)
     const w = Math.max(...lines.map(t => t.length)) * 6.6 + 12, h = lines.length * 14 + 6
     const boxes = spots.map(t => ({ x: x1 + t * (x2 - x1), y: y1 + t * (y2 - y1), w, h }))
-    const box = boxes.find(free) ?? boxes[0]
+    const box = boxes.find(free) ?? (cut(l) ? boxes[0] : undefined)
+    if (!box) continue
     taken.push(box)
     labels.set(l, { ...box, lines })
   }
