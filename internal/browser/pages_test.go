@@ -35,6 +35,8 @@ func pagesShown() [][2]string {
 		{"dc2/services/web/instances/dc2-server1/web-1", "Instance"},
 		{"nodes", "dc3-server1"},
 		{"dc1/nodes/dc1-server1", "Checks of the node"},
+		{"servers", "One server, healthy"},
+		{"dc2/servers?pool=wan", "dc3-server1.dc3"},
 	}
 }
 
@@ -47,7 +49,7 @@ func TestTheInterface(t *testing.T) {
 		run  func(*testing.T)
 	}{
 		{"EachPageShowsWhatThereIs", w.shows}, {"EachPageIsForEverybody", w.isForEverybody}, {"ChangesShowWithoutLoading", w.isLive},
-		{"WhatOthersWroteIsText", w.isSafe}, {"FilterExpressionsAreCompletedAndExplained", w.filters}, {"KeysWork", w.keys}, {"AClientAgentServesIt", w.client},
+		{"WhatOthersWroteIsText", w.isSafe}, {"FilterExpressionsAreCompletedAndExplained", w.filters}, {"KeysWork", w.keys}, {"ServersAndPoolsAreShown", w.servers}, {"AClientAgentServesIt", w.client},
 		{"ItIsSoonUsable", w.isSoonUsable}, {"TenThousandServicesScroll", w.scrolls}, {"ADatacenterThatIsCutOffStandsOut", w.cuts},
 	} {
 		t.Run(test.name, test.run)
@@ -277,6 +279,9 @@ func (w *world) cuts(t *testing.T) {
 	services := open(t, w.browser, "status of 500")
 	services.goTo(address(w.first(), "services?q=web"))
 	services.see("all three have answered", `[...document.querySelectorAll('.row')].some(r => r.innerText.startsWith('web') && r.querySelectorAll('.place').length === 3)`)
+	pool := open(t, w.browser, "status of 500")
+	pool.goTo(address(w.first(), "servers?pool=wan"))
+	pool.see("all three servers are in the pool", `document.querySelectorAll('.pool .row .main').length === 3 && !document.querySelector('.pool .row .state.bad')`)
 	tb := open(t, w.browser, "status of 500")
 	tb.goTo(address(w.first(), ""))
 	tb.shows("All datacenters reach each other")
@@ -285,6 +290,7 @@ func (w *world) cuts(t *testing.T) {
 		t.Fatal(err)
 	}
 	tb.shows("dc2 is cut off")
+	pool.see("its server is failed in the pool, and comes first", `document.querySelector('.pool .row .main a')?.innerText === 'dc2-server1.dc2' && document.querySelector('.pool .row .state.bad')?.innerText.trim() === 'failed'`)
 	tb.see("its links stand out on the map by their lines and by a word", `document.querySelectorAll('.map line.link.cut').length === 2 &&
 		getComputedStyle(document.querySelector('.map line.link.cut')).strokeDasharray !== 'none' && [...document.querySelectorAll('.map g.link.cut text')].filter(e => e.textContent === 'cut').length === 2`)
 	tb.see("so they do in the matrix", `document.querySelectorAll('.matrix td.cut').length === 2`)

@@ -11,11 +11,13 @@ import { ServicePage } from './pages/service.js'
 import { InstancePage } from './pages/instance.js'
 import { NodesPage } from './pages/nodes.js'
 import { NodePage } from './pages/node.js'
+import { ServersPage } from './pages/servers.js'
 
 const pages = {
   federation: ['Federation', FederationPage],
   services: ['Services', ServicesPage], service: ['Service', ServicePage], instance: ['Instance', InstancePage],
   nodes: ['Nodes', NodesPage], node: ['Node', NodePage],
+  servers: ['Servers', ServersPage],
 }
 
 const Unknown = () => html`<h1>Not found</h1><${Empty} title="There is no such page"><p>Go to the <a href=${path()}>federation</a>.</p></${Empty}>`

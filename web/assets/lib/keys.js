@@ -10,10 +10,11 @@ export const shortcuts = [
   ['g f', 'Federation'],
   ['g s', 'Services'],
   ['g n', 'Nodes'],
+  ['g m', 'Servers'],
   ['?', 'Show and switch off these keys'],
 ]
 
-const pages = { f: '', s: 'services', n: 'nodes' }
+const pages = { f: '', s: 'services', n: 'nodes', m: 'servers' }
 
 export const keysOn = () => localStorage.getItem(offKey) === null
 export const setKeys = on => on ? localStorage.removeItem(offKey) : localStorage.setItem(offKey, '1')
