@@ -37,6 +37,7 @@ func pagesShown() [][2]string {
 		{"dc1/nodes/dc1-server1", "Checks of the node"},
 		{"servers", "One server, healthy"},
 		{"dc2/servers?pool=wan", "dc3-server1.dc3"},
+		{"sessions", "deletes keys"},
 	}
 }
 
@@ -44,12 +45,13 @@ func TestTheInterface(t *testing.T) {
 	t.Parallel()
 	w := &world{browser: browse(t)} // before the federation: without a browser there is nothing to do
 	w.c = federate(t, testcluster.Spec{Datacenters: 3, Servers: 1, Clients: 1, Regions: true})
+	put(t, w.first(), "session/create", map[string]any{"Name": "of the tests", "Behavior": "delete", "LockDelay": "1s"})
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T)
 	}{
 		{"EachPageShowsWhatThereIs", w.shows}, {"EachPageIsForEverybody", w.isForEverybody}, {"ChangesShowWithoutLoading", w.isLive},
-		{"WhatOthersWroteIsText", w.isSafe}, {"FilterExpressionsAreCompletedAndExplained", w.filters}, {"KeysWork", w.keys}, {"ServersAndPoolsAreShown", w.servers}, {"AClientAgentServesIt", w.client},
+		{"WhatOthersWroteIsText", w.isSafe}, {"FilterExpressionsAreCompletedAndExplained", w.filters}, {"KeysWork", w.keys}, {"ServersAndPoolsAreShown", w.servers}, {"SessionsEndWhenTheyAreDestroyed", w.sessions}, {"AClientAgentServesIt", w.client},
 		{"ItIsSoonUsable", w.isSoonUsable}, {"TenThousandServicesScroll", w.scrolls}, {"ADatacenterThatIsCutOffStandsOut", w.cuts},
 	} {
 		t.Run(test.name, test.run)

@@ -12,12 +12,13 @@ import { InstancePage } from './pages/instance.js'
 import { NodesPage } from './pages/nodes.js'
 import { NodePage } from './pages/node.js'
 import { ServersPage } from './pages/servers.js'
+import { SessionsPage } from './pages/sessions.js'
 
 const pages = {
   federation: ['Federation', FederationPage],
   services: ['Services', ServicesPage], service: ['Service', ServicePage], instance: ['Instance', InstancePage],
   nodes: ['Nodes', NodesPage], node: ['Node', NodePage],
-  servers: ['Servers', ServersPage],
+  servers: ['Servers', ServersPage], sessions: ['Sessions', SessionsPage],
 }
 
 const Unknown = () => html`<h1>Not found</h1><${Empty} title="There is no such page"><p>Go to the <a href=${path()}>federation</a>.</p></${Empty}>`
@@ -30,7 +31,7 @@ function App() {
     if (!first.current) document.getElementById('main').focus({ preventScroll: true }) // a reader of the screen begins with the new page
     first.current = false
   }, [route.address])
-  return html`<${Shell} page=${route.page}><${Page} key=${['services', 'nodes'].includes(route.page) ? route.page : route.address} route=${route} /></${Shell}>`
+  return html`<${Shell} page=${route.page}><${Page} key=${['services', 'nodes', 'sessions'].includes(route.page) ? route.page : route.address} route=${route} /></${Shell}>`
 }
 
 startTheme()

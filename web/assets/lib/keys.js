@@ -11,10 +11,11 @@ export const shortcuts = [
   ['g s', 'Services'],
   ['g n', 'Nodes'],
   ['g m', 'Servers'],
+  ['g l', 'Sessions and locks'],
   ['?', 'Show and switch off these keys'],
 ]
 
-const pages = { f: '', s: 'services', n: 'nodes', m: 'servers' }
+const pages = { f: '', s: 'services', n: 'nodes', m: 'servers', l: 'sessions' }
 
 export const keysOn = () => localStorage.getItem(offKey) === null
 export const setKeys = on => on ? localStorage.removeItem(offKey) : localStorage.setItem(offKey, '1')
