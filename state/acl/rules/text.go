@@ -39,7 +39,7 @@ func (p *Policy) Text() string {
 	return b.String()
 }
 
-// quote writes a name as HCL reads it; ${ would begin an expression.
+// quote writes a name as HCL reads it: ${ would begin an expression, and a zero byte as such is refused.
 func quote(name string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "${", `\u0024{`).Replace(name) + `"`
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\x00", `\u0000`, "${", `\u0024{`).Replace(name) + `"`
 }
