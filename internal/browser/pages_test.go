@@ -337,7 +337,17 @@ func TestTheInterfaceAsksForAToken(t *testing.T) {
 	if kept := eval[string](tb, `JSON.stringify(localStorage) + document.cookie + location.href + document.documentElement.outerHTML`); strings.Contains(kept, access.Management) {
 		t.Error("the token is kept for longer than the tab, or shown")
 	}
+	controlled(t, tb, here, access.Management)
 	other := open(t, browser, "status of 403")
 	other.goTo(address(here, ""))
 	other.shows("nobody may see this without one")
+	other.goTo(address(here, "access"))
+	other.shows("Give a token: nobody may see this without one")
+	other.goTo(address(here, "sessions"))
+	other.shows("Some of it is not shown")
+	other.goTo(address(here, "servers"))
+	other.shows("Some of it is not shown")
+	other.goTo(address(here, "dc1/acls/self"))
+	other.shows("No token was given")
+	other.see("it says what nobody may do", `[...document.querySelectorAll('.facts > div')].some(d => d.innerText.includes('write acl') && d.innerText.includes('may not'))`)
 }

@@ -13,12 +13,13 @@ import { NodesPage } from './pages/nodes.js'
 import { NodePage } from './pages/node.js'
 import { ServersPage } from './pages/servers.js'
 import { SessionsPage } from './pages/sessions.js'
+import { AccessPage } from './pages/access.js'
 
 const pages = {
   federation: ['Federation', FederationPage],
   services: ['Services', ServicesPage], service: ['Service', ServicePage], instance: ['Instance', InstancePage],
   nodes: ['Nodes', NodesPage], node: ['Node', NodePage],
-  servers: ['Servers', ServersPage], sessions: ['Sessions', SessionsPage],
+  servers: ['Servers', ServersPage], sessions: ['Sessions', SessionsPage], access: ['Access', AccessPage],
 }
 
 const Unknown = () => html`<h1>Not found</h1><${Empty} title="There is no such page"><p>Go to the <a href=${path()}>federation</a>.</p></${Empty}>`

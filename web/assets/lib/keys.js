@@ -12,10 +12,11 @@ export const shortcuts = [
   ['g n', 'Nodes'],
   ['g m', 'Servers'],
   ['g l', 'Sessions and locks'],
+  ['g a', 'Access'],
   ['?', 'Show and switch off these keys'],
 ]
 
-const pages = { f: '', s: 'services', n: 'nodes', m: 'servers', l: 'sessions' }
+const pages = { f: '', s: 'services', n: 'nodes', m: 'servers', l: 'sessions', a: 'access' }
 
 export const keysOn = () => localStorage.getItem(offKey) === null
 export const setKeys = on => on ? localStorage.removeItem(offKey) : localStorage.setItem(offKey, '1')

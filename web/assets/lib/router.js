@@ -11,7 +11,7 @@ const segments = path => path.slice(base.length).split('/').filter(Boolean).map(
 })
 
 // operators are pages of a datacenter, or of the agent's own without one, by their addresses.
-const operators = new Map([['servers', 'servers'], ['sessions', 'sessions']])
+const operators = new Map([['servers', 'servers'], ['sessions', 'sessions'], ['access', 'access']])
 
 // parse says which page an address is: { page, dc, name, node, id }.
 export function parse(path) {
@@ -20,6 +20,7 @@ export function parse(path) {
   if (s.length === 1 && (s[0] === 'services' || s[0] === 'nodes')) return { page: s[0] }
   if (s.length === 1 && operators.has(s[0])) return { page: operators.get(s[0]) }
   const [dc, area, name, , node, id] = s
+  if (area === 'acls') return { page: 'access', dc, name }
   if (s.length === 2 && operators.has(area)) return { page: operators.get(area), dc }
   if (s.length === 1 || (area === 'services' && s.length === 2)) return { page: 'services', dc }
   if (area === 'nodes' && s.length === 2) return { page: 'nodes', dc }
