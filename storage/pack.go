@@ -51,8 +51,8 @@ func (s *State) findStaged(in *instance, m *meta) (*instance, error) {
 	return to, nil
 }
 
-// pack writes what is staged into the checkpoint in dir.
-func (s *State) pack(dir string, staged *instance) (err error) {
+// pack writes the rows that are staged into the checkpoint in dir.
+func (s *State) pack(dir string, rows pebble.Reader) (err error) {
 	e, err := engine.Open(dir, s.layout(), engine.NewFault(s.opts.Log, nil), s.series) // a bad checkpoint is not a bad disk
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func (s *State) pack(dir string, staged *instance) (err error) {
 		return err
 	}
 	m.staging = false
-	return staging.Pack(e, staged.Engine, func() string { return s.Scratch("pack") }, func(b *pebble.Batch) error {
+	return staging.Pack(e, rows, func() string { return s.opts.FS.PathJoin(dir, s.names.Scratch("pack")) }, func(b *pebble.Batch) error {
 		return b.Set(metaKey(), m.encode(), nil)
 	})
 }

@@ -19,7 +19,8 @@ func (s *State) Scratch(purpose string) string { return s.path(s.names.Scratch(p
 // Checkpoint writes a consistent copy of the state to dir, which must not
 // exist and should come from Scratch: a flush and hard links, so that it costs
 // little however large the state is. It returns the position of the copy,
-// which is that of a moment during the call. Commits go on meanwhile.
+// which is that of a moment during the call. Commits go on meanwhile. Where the
+// state is replaced meanwhile it may give ErrReplaced: try again.
 func (s *State) Checkpoint(dir string) (Position, error) {
 	in, err := s.acquire()
 	if err != nil {
@@ -41,25 +42,30 @@ func (s *State) Checkpoint(dir string) (Position, error) {
 
 // copyTo writes the checkpoint of an instance, with what is staged. Nothing is committed
 // meanwhile only where something is, for then two instances must fit together.
-func (s *State) copyTo(dir string, in *instance) error {
+func (s *State) copyTo(dir string, in *instance) (err error) {
 	s.writer.Lock()
-	staged := s.staged
 	unlock := sync.OnceFunc(s.writer.Unlock)
 	defer unlock()
-	if staged == nil {
+	if s.current.Load() != in { // what is staged now is not beside this one
+		return ErrReplaced
+	}
+	var rows *pebble.Snapshot // parts come to what is staged, and it becomes the state, while it is packed
+	if staged := s.staged; staged == nil {
 		unlock()
 	} else {
 		staged.refs.Add(1)
 		defer staged.release()
+		rows = staged.DB.NewSnapshot()
+		defer func() { err = errors.Join(err, rows.Close()) }()
 	}
-	err := in.Rare("checkpoint", func() error { return in.DB.Checkpoint(dir, pebble.WithFlushedWAL()) })
+	err = in.Rare("checkpoint", func() error { return in.DB.Checkpoint(dir, pebble.WithFlushedWAL()) })
 	if err != nil {
 		return err
 	}
-	if unlock(); staged == nil {
+	if unlock(); rows == nil {
 		return nil
 	}
-	return s.pack(dir, staged)
+	return s.pack(dir, rows)
 }
 
 // Inspect opens the checkpoint in dir without changing it and returns its

@@ -125,12 +125,12 @@ func Unpack(from *engine.Engine, take func([]Row) error, more func(*pebble.Batch
 	return from.Write(b, true)
 }
 
-// Pack durably writes the rows of an instance of staged rows into another one, those that
+// Pack durably writes the rows that are staged into another instance, those that
 // are derived apart, and then takes the note out of that, together with what more writes.
 // path names files as an engine.Table wants them.
-func Pack(to, from *engine.Engine, path func() string, more func(*pebble.Batch) error) error {
+func Pack(to *engine.Engine, from pebble.Reader, path func() string, more func(*pebble.Batch) error) error {
 	for _, space := range []byte{layout.SpaceIndex, layout.SpaceRow} {
-		err := gather(from.DB, []byte{space}, []byte{space + 1}, func(rows []Row) error {
+		err := gather(from, []byte{space}, []byte{space + 1}, func(rows []Row) error {
 			for i := range rows {
 				rows[i].Key = append([]byte{Space}, rows[i].Key...)
 			}
