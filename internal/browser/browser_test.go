@@ -208,6 +208,7 @@ func (tb *tab) as(l look) {
 	if err != nil {
 		tb.t.Fatal("look "+l.name+":", err)
 	}
+	eval[bool](tb, `new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(() => done(true)))))`) // it has drawn itself so
 }
 
 // picture writes what the page shows, compressed as far as that goes: all of it, or what fits a

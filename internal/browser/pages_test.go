@@ -35,6 +35,8 @@ func pagesShown() [][2]string {
 		{"dc2/services/web/instances/dc2-server1/web-1", "Instance"},
 		{"nodes", "dc3-server1"},
 		{"dc1/nodes/dc1-server1", "Checks of the node"},
+		{"kv", "greeting"},
+		{"dc1/kv?key=greeting", "Changed at index"},
 		{"servers", "One server, healthy"},
 		{"dc2/servers?pool=wan", "dc3-server1.dc3"},
 		{"sessions", "deletes keys"},
@@ -46,12 +48,13 @@ func TestTheInterface(t *testing.T) {
 	w := &world{browser: browse(t)} // before the federation: without a browser there is nothing to do
 	w.c = federate(t, testcluster.Spec{Datacenters: 3, Servers: 1, Clients: 1, Regions: true})
 	put(t, w.first(), "session/create", map[string]any{"Name": "of the tests", "Behavior": "delete", "LockDelay": "1s"})
+	put(t, w.first(), "kv/greeting", "hello")
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T)
 	}{
 		{"EachPageShowsWhatThereIs", w.shows}, {"EachPageIsForEverybody", w.isForEverybody}, {"ChangesShowWithoutLoading", w.isLive},
-		{"WhatOthersWroteIsText", w.isSafe}, {"FilterExpressionsAreCompletedAndExplained", w.filters}, {"KeysWork", w.keys}, {"ServersAndPoolsAreShown", w.servers}, {"SessionsEndWhenTheyAreDestroyed", w.sessions}, {"AClientAgentServesIt", w.client},
+		{"WhatOthersWroteIsText", w.isSafe}, {"FilterExpressionsAreCompletedAndExplained", w.filters}, {"KeysWork", w.keys}, {"ValuesAreChangedAsTheyWereRead", w.edits}, {"ServersAndPoolsAreShown", w.servers}, {"SessionsEndWhenTheyAreDestroyed", w.sessions}, {"AClientAgentServesIt", w.client},
 		{"ItIsSoonUsable", w.isSoonUsable}, {"TenThousandServicesScroll", w.scrolls}, {"ADatacenterThatIsCutOffStandsOut", w.cuts},
 	} {
 		t.Run(test.name, test.run)
@@ -136,10 +139,12 @@ func (w *world) isSafe(t *testing.T) {
 	r["Service"].(map[string]any)["Meta"] = map[string]string{"m": probe}
 	r["Check"].(map[string]any)["Name"], r["Check"].(map[string]any)["Notes"] = "<i>check</i>"+probe, probe
 	put(t, here, "catalog/register", r)
-	clean := `document.querySelectorAll('main img, main script, main iframe, main b:not([class]) img, main [onerror], main [onload], main a[href^="javascript:"]').length === 0 && document.querySelectorAll('script').length === 1`
 	escaped := "%3Cimg%20src%3Dx%20onerror%3Dalert(5)%3E"
+	put(t, here, "kv/"+escaped, probe)
+	clean := `document.querySelectorAll('main img, main script, main iframe, main b:not([class]) img, main [onerror], main [onload], main a[href^="javascript:"]').length === 0 && document.querySelectorAll('script').length === 1`
 	for path, text := range map[string]string{
 		"dc1/services": name, "dc1/services/" + escaped: probe, "dc1/services/" + escaped + "/instances/xss-node/" + escaped: probe,
+		"dc1/kv": name, "dc1/kv?key=" + escaped: "Changed at index",
 		"dc1/nodes": "xss-node", "dc1/nodes/xss-node": probe, "dc1/services?q=" + escaped: name, "dc1/nodes/" + escaped: name,
 	} {
 		tb.goTo(address(here, path))
@@ -187,6 +192,53 @@ func (w *world) keys(t *testing.T) {
 	if !eval[bool](tb, `!document.querySelector('dialog[open]') && location.pathname === '/ui/services'`) {
 		t.Error("keys that are switched off do something")
 	}
+}
+
+func (w *world) edits(t *testing.T) {
+	here, tb := w.first(), open(t, w.browser, "status of 404")
+	put(t, here, "kv/app/config", map[string]int{"size": 1})
+	tb.goTo(address(here, "dc1/kv"))
+	tb.shows("app/")
+	tb.run("open the folder", chromedp.Click(chromedp.CSS(`.row .main a[href$="app%2F"]`)))
+	tb.shows("config")
+	tb.run("open the key", chromedp.Click(chromedp.CSS(`.row .main a[href$="config"]`)))
+	tb.see("the value is there", `document.querySelector('textarea')?.value === '{"size":1}'`)
+	value := chromedp.CSS("textarea")
+	click := func(button string) {
+		t.Helper()
+		tb.see("there is a button "+button, `[...document.querySelectorAll('main button, dialog[open] button')].some(b => b.innerText === '`+button+`' && !b.disabled)`)
+		eval[bool](tb, `[...document.querySelectorAll('dialog[open] button, main button')].find(b => b.innerText === '`+button+`').click(), true`)
+	}
+	tb.run("change it", chromedp.SendKeys(value, kb.Enter+"more"))
+	click("Review change")
+	tb.see("what changes is shown", `document.querySelector('.diff .added')?.innerText.trim() === '+ more'`)
+	click("Save")
+	tb.shows("Saved.")
+	put(t, here, "kv/app/other", "x") // what is written is not waited for by who looks at another key
+	if got := eval[string](tb, `fetch('/v1/kv/app/config?raw').then(r => r.text())`); got != "{\"size\":1}\nmore" {
+		t.Errorf("saved %q", got)
+	}
+	tb.run("change it again", chromedp.SendKeys(value, kb.Enter+"mine"))
+	put(t, here, "kv/app/config", "theirs")
+	tb.shows("It was changed while you wrote")
+	click("Review change")
+	click("Save")
+	tb.shows("somebody else changed it in the meantime")
+	click("Compare mine with it")
+	tb.see("theirs would go", `document.querySelector('.diff .taken')?.innerText.trim() === '- "theirs"'`)
+	click("Undo")
+	tb.see("theirs is there", `document.querySelector('textarea').value === '"theirs"'`)
+	click("Delete")
+	click("Delete it")
+	tb.see("the folder is shown without it", `location.search === '?key=app%2F' && document.querySelector('.row .main') && ![...document.querySelectorAll('.row .main')].some(r => r.innerText === 'config')`)
+	click("New key")
+	tb.run("name it", chromedp.SendKeys(chromedp.CSS("input[name=name]"), "other"))
+	click("Make it")
+	tb.shows("app/other is there already")
+	tb.run("name it otherwise", chromedp.SendKeys(chromedp.CSS("input[name=name]"), "-one"))
+	click("Make it")
+	tb.see("it is open", `location.search === '?key=app%2Fother-one'`)
+	tb.shows("Changed at index")
 }
 
 func (w *world) client(t *testing.T) {

@@ -33,6 +33,9 @@ func TestPictures(t *testing.T) {
 			}
 		}
 	}
+	for _, key := range []string{"app/config", "app/limits", "app/feature/search", "deploy/version", "greeting"} {
+		put(t, here, "kv/"+key, map[string]any{"replicas": 3, "region": "eu"})
+	}
 	tb := open(t, w.browser, "status of 500") // while datacenters find each other, and when one is cut off
 	inAll := os.Getenv("LEGATE_PICTURES_ALL") != ""
 	for _, p := range []struct{ file, path, wait string }{
@@ -40,6 +43,8 @@ func TestPictures(t *testing.T) {
 		{"services", "services", `[...document.querySelectorAll('.row')].some(r => r.innerText.startsWith('web') && r.querySelectorAll('.place').length === 5)`},
 		{"service", "dc2/services/checkout", `document.querySelectorAll('.instance').length > 0 && document.querySelectorAll('.choice a').length > 1`},
 		{"node", "dc1/nodes/dc1-server1", `document.querySelector('main').innerText.includes('Estimated')`},
+		{"keys", "dc1/kv", `document.querySelectorAll('.row .main').length === 3`},
+		{"key", "dc1/kv?key=app%2Fconfig", `document.querySelector('textarea') && !window.written && (window.written = 1) && document.querySelector('textarea').focus() === undefined && document.execCommand('insertText', false, '\n') && [...document.querySelectorAll('button')].find(b => b.innerText === 'Review change') !== undefined`},
 	} {
 		tb.goTo(address(here, p.path))
 		tb.see(p.file, p.wait)

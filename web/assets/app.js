@@ -14,12 +14,14 @@ import { NodePage } from './pages/node.js'
 import { ServersPage } from './pages/servers.js'
 import { SessionsPage } from './pages/sessions.js'
 import { AccessPage } from './pages/access.js'
+import { KeysPage } from './pages/keys.js'
 
 const pages = {
   federation: ['Federation', FederationPage],
   services: ['Services', ServicesPage], service: ['Service', ServicePage], instance: ['Instance', InstancePage],
   nodes: ['Nodes', NodesPage], node: ['Node', NodePage],
   servers: ['Servers', ServersPage], sessions: ['Sessions', SessionsPage], access: ['Access', AccessPage],
+  kv: ['Keys', KeysPage],
 }
 
 const Unknown = () => html`<h1>Not found</h1><${Empty} title="There is no such page"><p>Go to the <a href=${path()}>federation</a>.</p></${Empty}>`
@@ -28,7 +30,7 @@ function App() {
   const route = useRoute(), first = useRef(true)
   const [title, Page] = pages[route.page] ?? ['Not found', Unknown]
   useEffect(() => {
-    document.title = [route.id ?? route.name, title, 'Legate'].filter(Boolean).join(' · ')
+    document.title = [route.id ?? route.name ?? route.search.get('key'), title, 'Legate'].filter(Boolean).join(' · ')
     if (!first.current) document.getElementById('main').focus({ preventScroll: true }) // a reader of the screen begins with the new page
     first.current = false
   }, [route.address])

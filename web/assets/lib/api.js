@@ -62,9 +62,9 @@ export function query(path, params = {}) {
 }
 
 // ask returns what is below /v1/ as { data, meta }: index, age in seconds, whether
-// something was left out that the token may not see, who answered. It throws a Fault, or
-// AbortError when the signal aborts.
-export async function ask(path, { params = {}, method = 'GET', body, signal, wait = 0 } = {}) {
+// something was left out that the token may not see, who answered. With missing, data is null
+// where there is nothing. It throws a Fault, or AbortError when the signal aborts.
+export async function ask(path, { params = {}, method = 'GET', body, signal, wait = 0, missing = false } = {}) {
   const limit = AbortSignal.timeout(answerTime + wait)
   const headers = token() ? { 'X-Consul-Token': token() } : {}
   let res, text
@@ -76,10 +76,11 @@ export async function ask(path, { params = {}, method = 'GET', body, signal, wai
     if (signal?.aborted) throw e
     throw new Fault('lost', `The agent ${settings.node} does not answer`, 'It may be stopped, or the way there cut. This page asks again by itself.')
   }
-  if (!res.ok) throw faultOf(res.status, res.headers.get('X-Legate-Reason'), text, params.dc)
+  const nothing = missing && res.status === 404
+  if (!res.ok && !nothing) throw faultOf(res.status, res.headers.get('X-Legate-Reason'), text, params.dc)
   const number = name => Number(res.headers.get(name) ?? 0)
   return {
-    data: text === '' ? null : JSON.parse(text),
+    data: text === '' || nothing ? null : JSON.parse(text),
     meta: {
       index: number('X-Consul-Index'),
       age: number('Age'),

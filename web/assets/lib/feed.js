@@ -23,9 +23,9 @@ const pause = (ms, signal) => new Promise(resolve => {
 })
 
 class Feed {
-  constructor(path, params, { every = 3000, blocks = true } = {}) {
+  constructor(path, params, { every = 3000, blocks = true, missing = false } = {}) {
     this.wait = (params?.dc ?? settings.datacenter) === settings.datacenter ? waitHere : waitThere
-    Object.assign(this, { path, params, every, blocks, state: { data: undefined, error: undefined, meta: undefined }, readers: new Set() })
+    Object.assign(this, { path, params, every, blocks, missing, state: { data: undefined, error: undefined, meta: undefined }, readers: new Set() })
   }
 
   join(f) {
@@ -77,7 +77,7 @@ class Feed {
       const held = this.blocks && index > 0 && slots.free > 0
       if (held) slots.free--
       try {
-        const { data, meta } = await ask(this.path, { params: held ? { ...this.params, index } : this.params, signal, wait: held ? this.wait : 0 })
+        const { data, meta } = await ask(this.path, { params: held ? { ...this.params, index } : this.params, signal, missing: this.missing, wait: held ? this.wait : 0 })
         if (signal.aborted) return
         failed = 0
         index = meta.index < index ? 0 : meta.index // one that goes back is of a restored state: begin anew
@@ -119,7 +119,7 @@ function feed(path, params, options) {
   return f
 }
 
-// useFeeds follows several questions, each { path, params, every, blocks }, and returns the
+// useFeeds follows several questions, each { path, params, every, blocks, missing }, and returns the
 // state of each: { data, error, meta }. data stays while there is an error.
 export function useFeeds(questions) {
   const key = questions.map(q => query(q.path, q.params)).join('\n')

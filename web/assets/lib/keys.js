@@ -10,13 +10,14 @@ export const shortcuts = [
   ['g f', 'Federation'],
   ['g s', 'Services'],
   ['g n', 'Nodes'],
+  ['g k', 'Keys and values'],
   ['g m', 'Servers'],
   ['g l', 'Sessions and locks'],
   ['g a', 'Access'],
   ['?', 'Show and switch off these keys'],
 ]
 
-const pages = { f: '', s: 'services', n: 'nodes', m: 'servers', l: 'sessions', a: 'access' }
+const pages = { f: '', s: 'services', n: 'nodes', k: 'kv', m: 'servers', l: 'sessions', a: 'access' }
 
 export const keysOn = () => localStorage.getItem(offKey) === null
 export const setKeys = on => on ? localStorage.removeItem(offKey) : localStorage.setItem(offKey, '1')

@@ -13,16 +13,17 @@ const segments = path => path.slice(base.length).split('/').filter(Boolean).map(
 // operators are pages of a datacenter, or of the agent's own without one, by their addresses.
 const operators = new Map([['servers', 'servers'], ['sessions', 'sessions'], ['access', 'access']])
 
-// parse says which page an address is: { page, dc, name, node, id }.
+// parse says which page an address is: { page, dc, name, node, id, key }.
 export function parse(path) {
   const s = segments(path)
   if (s.length === 0 || (s.length === 1 && s[0] === 'federation')) return { page: 'federation' }
-  if (s.length === 1 && (s[0] === 'services' || s[0] === 'nodes')) return { page: s[0] }
+  if (s.length === 1 && ['services', 'nodes', 'kv'].includes(s[0])) return { page: s[0] }
   if (s.length === 1 && operators.has(s[0])) return { page: operators.get(s[0]) }
   const [dc, area, name, , node, id] = s
   if (area === 'acls') return { page: 'access', dc, name }
   if (s.length === 2 && operators.has(area)) return { page: operators.get(area), dc }
   if (s.length === 1 || (area === 'services' && s.length === 2)) return { page: 'services', dc }
+  if (area === 'kv') return { page: 'kv', dc, key: keyOf(path) }
   if (area === 'nodes' && s.length === 2) return { page: 'nodes', dc }
   if (area === 'nodes') return { page: 'node', dc, name }
   if (area === 'services' && s[3] === 'instances' && id !== undefined) return { page: 'instance', dc, name, node, id }
@@ -30,16 +31,28 @@ export function parse(path) {
   return { page: 'unknown' }
 }
 
+// keyOf is the key in an address of Consul's interface: /ui/dc1/kv/a/b/edit, /ui/dc1/kv/a/.
+function keyOf(path) {
+  const rest = path.slice(base.length).split('/').slice(2).map(s => { try { return decodeURIComponent(s) } catch { return s } })
+  return (rest.length > 1 && rest.at(-1) === 'edit' ? rest.slice(0, -1) : rest).join('/')
+}
+
+// pathOfKey is a key's address. The key is a parameter: browsers change paths with . or // in them.
+export const pathOfKey = (dc, key) => path(dc, 'kv') + (key ? '?key=' + encodeURIComponent(key) : '')
+
 // path makes the address of a page of its segments.
 export const path = (...parts) => base + parts.map(encodeURIComponent).join('/')
 
-const now = () => ({ ...parse(location.pathname), search: new URLSearchParams(location.search), address: location.pathname })
+// placeOf is what of an address is another page if it changes; the rest is how it is looked at.
+const placeOf = url => url.pathname + '?' + (new URLSearchParams(url.search).get('key') ?? '')
+
+const now = () => ({ ...parse(location.pathname), search: new URLSearchParams(location.search), address: placeOf(location) })
 
 const tell = () => { for (const f of readers) f() }
 
 export function go(address, { replace = false } = {}) {
   if (address === location.pathname + location.search) return
-  const other = new URL(address, location.href).pathname !== location.pathname
+  const other = placeOf(new URL(address, location.href)) !== placeOf(location)
   history[replace ? 'replaceState' : 'pushState'](null, '', address)
   if (other) window.scrollTo(0, 0)
   tell()

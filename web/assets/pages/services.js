@@ -1,16 +1,12 @@
 // Services of one, several or all datacenters.
-import { html, useMemo } from '../lib/dom.js'
-import { useFeeds } from '../lib/feed.js'
-import { path, setSearch } from '../lib/router.js'
+import { html } from '../lib/dom.js'
+import { path } from '../lib/router.js'
 import { settings } from '../lib/settings.js'
 import { plural } from '../lib/fmt.js'
 import { Bar } from '../parts/state.js'
-import { Failure, Empty, Loading, Hidden, Aged } from '../parts/notice.js'
-import { FilterField } from '../parts/filter.js'
-import { List, useNarrow } from '../parts/virtual.js'
-import { Choice, chosen, useDatacenters } from '../parts/dcs.js'
+import { Empty } from '../parts/notice.js'
 import { Small, Tags } from '../parts/checks.js'
-import { Statuses, SearchField } from '../parts/search.js'
+import { Listing } from '../parts/listing.js'
 
 const selectors = [
   { name: 'Name', what: 'of the service' }, { name: 'Tags', kind: 'list', what: 'of its instances' }, { name: 'Nodes', kind: 'list', what: 'it runs on' },
@@ -50,26 +46,10 @@ const Row = row => html`
   <span role="cell">${plural(row.instances, 'instance')}</span>
   <span role="cell"><${Bar} of=${row} /></span>`
 
-export function ServicesPage({ route }) {
-  const all = useDatacenters(), picked = chosen(route, all), filter = route.search.get('filter') ?? '', text = route.search.get('q') ?? '', state = route.search.get('state') ?? ''
-  const states = useFeeds(picked.map(dc => ({ path: 'internal/ui/services', params: { dc, cached: true, filter } })))
-  const asked = picked.map((dc, i) => ({ dc, state: states[i] })), narrow = useNarrow()
-  const rows = useMemo(() => gather(asked.filter(a => a.state.data).map(a => ({ dc: a.dc, list: a.state.data }))), states.map(s => s.data))
-  const found = useMemo(() => rows.filter(r => text.toLowerCase().split(/\s+/).every(w => r.text.includes(w))), [rows, text])
-  const shown = useMemo(() => state ? found.filter(r => r.state === state) : found, [found, state])
-  const wrong = states.find(s => s.error?.kind === 'invalid')?.error
-  const failed = asked.filter(a => a.state.error && a.state.error.kind !== 'invalid' && a.state.data === undefined)
-  const waiting = states.every(s => !s.data && !s.error)
-  return html`
-    <div class="title"><h1>Services</h1></div>
-    <${Choice} page="services" route=${route} all=${all} picked=${picked} />
-    <div class="tools-row"><${SearchField} label="Search names and tags" value=${text} onChange=${q => setSearch({ q })} />
-      <${FilterField} value=${filter} onChange=${f => setSearch({ filter: f })} selectors=${selectors} error=${wrong} /></div>
-    ${failed.map(a => html`<${Failure} key=${a.dc} error=${a.state.error} />`)}
-    <${Hidden} metas=${states.map(s => s.meta)} /><${Aged} of=${asked} />
-    ${waiting ? html`<${Loading} what="services" />` : html`
-      <${Statuses} rows=${found} value=${state} onChange=${s => setSearch({ state: s })} what="service" />
-      ${shown.length > 0 ? html`<section class="panel"><${List} items=${shown} height=${narrow ? 112 : 56} head=${['Service', 'Datacenters', 'Instances', 'Checks']} row=${Row} label="Services" keyOf=${r => r.name} /></section>`
-        : failed.length === asked.length ? null : html`<${Empty} title=${rows.length ? 'No service fits' : filter ? 'No service fits the expression' : 'There is no service yet'}>
-          <p>${rows.length || filter ? 'Change what is searched for above.' : html`Register one with <code>legate services register</code>, or in a configuration file of an agent.`}</p></${Empty}>`}`}`
+const of = {
+  page: 'services', title: 'Services', what: 'service', ask: 'internal/ui/services', search: 'Search names and tags', selectors, gather,
+  heights: [56, 120], head: ['Service', 'Datacenters', 'Instances', 'Checks'], row: Row, keyOf: r => r.name,
+  none: html`<${Empty} title="There is no service yet"><p>Register one with <code>legate services register</code>, or in a configuration file of an agent.</p></${Empty}>`,
 }
+
+export const ServicesPage = ({ route }) => html`<${Listing} route=${route} of=${of} />`

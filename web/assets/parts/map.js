@@ -51,12 +51,21 @@ function usePlaces(names, links) {
   }, [names, links]) // replaced with each answer
 }
 
+const padding = width => [Math.min(96, width / 5), 64]
+const span = list => Math.max(...list) - Math.min(...list)
+
+// heightFor is how high a drawing must be for places to fill its width, within bounds.
+function heightFor(points, width) {
+  const [padX, padY] = padding(width), w = span(points.map(p => p[0])), h = span(points.map(p => p[1]))
+  const wanted = w > 0 ? (width - 2 * padX) / w * h + 2 * padY : 0
+  return Math.round(Math.min(460, Math.max(260, wanted)))
+}
+
 // frame maps places into the drawing at one scale, and says how long a round figure of
 // milliseconds is in it.
 function frame(points, width, height) {
-  const padX = Math.min(96, width / 5), padY = 64
-  const xs = points.map(p => p[0]), ys = points.map(p => p[1])
-  const w = Math.max(...xs) - Math.min(...xs), h = Math.max(...ys) - Math.min(...ys)
+  const [padX, padY] = padding(width)
+  const xs = points.map(p => p[0]), ys = points.map(p => p[1]), w = span(xs), h = span(ys)
   const scale = Math.min(w > 0 ? (width - 2 * padX) / w : Infinity, h > 0 ? (height - 2 * padY) / h : Infinity)
   const used = Number.isFinite(scale) ? scale : 1
   const cx = (Math.max(...xs) + Math.min(...xs)) / 2, cy = (Math.max(...ys) + Math.min(...ys)) / 2
@@ -74,26 +83,25 @@ function saidOf(l) {
 const lineOf = l => l.state === 'unreachable' ? 'cut' : l.state === 'degraded' || l.loss >= 0.01 ? 'hurt' : l.guessed ? 'guessed' : l.path.startsWith('via') ? 'via' : l.path.startsWith('by') ? 'gate' : 'direct'
 
 const shortest = 96 // pixels of a line that has room for a label
-const spots = [0.5, 0.4, 0.6, 0.32, 0.68] // where on its line a label may be, best first
+const spots = [0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74] // where on its line a label may be, best first
 
-// placeLabels finds a place for the label of each link, those that are cut first: the first that
-// is free of the others, of the sites and of their names. A link that has none goes without, unless
-// it is cut: the matrix says it.
-function placeLabels(links, spot, sites) {
+// placeLabels finds a place for the label of each link, those in trouble first: one that is free
+// of the others, of the sites and of their names. Where none is, the matrix alone says it, unless
+// there is trouble.
+function placeLabels(links, spot, sites, above) {
   const taken = sites.flatMap(s => {
     const [x, y] = spot(s.dc)
-    return [{ x, y, w: 44, h: 44 }, { x, y: y + (sites.length > 2 && isAbove(s.dc, sites, spot) ? -38 : 38), w: 116, h: 32 }]
+    return [{ x, y, w: 44, h: 44 }, { x, y: y + (above(s.dc) ? -38 : 42), w: 112, h: 32 }]
   })
-  const cut = l => l.state === 'unreachable'
   const free = box => taken.every(o => Math.abs(o.x - box.x) * 2 > o.w + box.w || Math.abs(o.y - box.y) * 2 > o.h + box.h)
-  const labels = new Map()
-  for (const l of [...links].sort((a, b) => cut(b) - cut(a))) {
+  const troubled = l => ['cut', 'hurt'].includes(lineOf(l)), labels = new Map()
+  for (const l of [...links].sort((p, q) => troubled(q) - troubled(p))) {
     const [x1, y1] = spot(l.a), [x2, y2] = spot(l.b)
     if (Math.hypot(x2 - x1, y2 - y1) < shortest) continue
     const lines = saidOf(l)
     const w = Math.max(...lines.map(t => t.length)) * 6.6 + 12, h = lines.length * 14 + 6
     const boxes = spots.map(t => ({ x: x1 + t * (x2 - x1), y: y1 + t * (y2 - y1), w, h }))
-    const box = boxes.find(free) ?? (cut(l) ? boxes[0] : undefined)
+    const box = boxes.find(free) ?? (troubled(l) && boxes[0])
     if (!box) continue
     taken.push(box)
     labels.set(l, { ...box, lines })
@@ -137,18 +145,19 @@ export function Map2D({ sites, links, here }) {
   const box = useRef(), width = useWidth(box), [pointed, point] = useState('')
   const names = useMemo(() => sites.map(s => s.dc), [sites])
   const { places, off } = usePlaces(names, links)
-  const height = Math.round(Math.min(460, Math.max(300, width * 0.62)))
+  const height = heightFor(names.map(n => places.get(n)), width)
   const { at, ruler, rulerWidth, scaled } = frame(names.map(n => places.get(n)), Math.max(width, 200), height)
   const spot = dc => at(places.get(dc)), crowded = sites.length > (width > narrow ? few : fewNarrow)
   const near = l => [l.a, l.b].includes(pointed || here)
   const drawn = crowded ? links.filter(l => near(l) || lineOf(l) === 'cut') : links
-  const labels = placeLabels(drawn.filter(l => (crowded || pointed ? near(l) : true)), spot, sites)
+  const above = dc => sites.length > 2 && isAbove(dc, sites, spot)
+  const labels = placeLabels(drawn.filter(l => (crowded || pointed ? near(l) : true)), spot, sites, above)
   const styles = new Set(drawn.map(lineOf))
   return html`<figure class="map" ref=${box}>
     ${width > 0 && html`<svg width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} role="group" aria-label="Map of datacenters: the farther apart, the longer the round trip">
       ${drawn.map(l => html`<line key=${l.a + ' ' + l.b} class=${`link ${lineOf(l)} ${pointed && !near(l) ? 'dim' : ''}`} x1=${spot(l.a)[0]} y1=${spot(l.a)[1]} x2=${spot(l.b)[0]} y2=${spot(l.b)[1]} />`)}
       ${[...labels].map(([l, label]) => html`<${Label} key=${l.a + ' ' + l.b} link=${l} of=${label} />`)}
-      ${sites.map(s => html`<${Site} key=${s.dc} site=${s} at=${spot(s.dc)} above=${sites.length > 2 && isAbove(s.dc, sites, spot)} here=${s.dc === here} more=${s.state !== 'up' || (!crowded && width > narrow)} point=${point} dim=${crowded && pointed && pointed !== s.dc && !links.some(l => near(l) && (l.a === s.dc || l.b === s.dc))} />`)}
+      ${sites.map(s => html`<${Site} key=${s.dc} site=${s} at=${spot(s.dc)} above=${above(s.dc)} here=${s.dc === here} more=${s.state !== 'up' || (!crowded && width > narrow)} point=${point} dim=${crowded && pointed && pointed !== s.dc && !links.some(l => near(l) && (l.a === s.dc || l.b === s.dc))} />`)}
       ${scaled && sites.length > 1 && html`<g class="ruler" transform=${`translate(${width - rulerWidth - 14} ${height - 14})`}><path d=${`M0-5V0H${rulerWidth}V-5`} /><text x=${rulerWidth / 2} y="-8">${ruler} ms</text></g>`}
     </svg>`}
     <figcaption>
