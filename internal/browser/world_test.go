@@ -13,12 +13,13 @@ import (
 	"github.com/legate-project/legate/agent"
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/internal/testcluster"
+	"github.com/legate-project/legate/internal/testcluster/clustertest"
 )
 
 // federate runs a federation with the web interface until the test ends.
 func federate(t testing.TB, s testcluster.Spec) *testcluster.Cluster {
 	t.Helper()
-	n, held, err := testcluster.FreeNetwork()
+	n, held, err := clustertest.FreeNetwork()
 	if err != nil {
 		t.Fatal(err)
 	}

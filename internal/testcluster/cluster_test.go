@@ -12,6 +12,7 @@ import (
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/internal/logging"
 	"github.com/legate-project/legate/internal/testcluster"
+	"github.com/legate-project/legate/internal/testcluster/clustertest"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
 	"github.com/legate-project/legate/state/kv"
@@ -78,7 +79,7 @@ func start(t testing.TB, s testcluster.Spec) *testcluster.Cluster {
 // ownNetwork is that of a test, until it ends.
 func ownNetwork(t testing.TB) byte {
 	t.Helper()
-	n, held, err := testcluster.FreeNetwork()
+	n, held, err := clustertest.FreeNetwork()
 	if err != nil {
 		t.Fatal(err)
 	}

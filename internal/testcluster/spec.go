@@ -12,9 +12,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -82,18 +80,6 @@ func (s *Spec) Validate() error {
 		check(s.Datacenters <= len(Regions()), "the topology regions has %d datacenters, not %d: use -rtt", len(Regions()), s.Datacenters)
 	}
 	return errors.Join(errs...)
-}
-
-// FreeNetwork finds a second byte of loopback addresses that no other process uses, and holds it
-// until it is closed.
-func FreeNetwork() (byte, io.Closer, error) {
-	for n := byte(1); n < 250; n++ {
-		l, err := net.Listen("tcp", net.JoinHostPort(net.IPv4(127, n, 255, 254).String(), "8300"))
-		if err == nil {
-			return n, l, nil
-		}
-	}
-	return 0, nil, errors.New("no loopback network is free")
 }
 
 // Datacenter returns the name of the i-th datacenter, from 0.
