@@ -17,7 +17,7 @@ import (
 func (w *world) servers(t *testing.T) {
 	tb := open(t, w.browser)
 	tb.goTo(address(w.first(), ""))
-	tb.shows("All datacenters reach each other")
+	tb.shows("Last answer")
 	tb.press("g", "m")
 	tb.see("g m goes there", `location.pathname === '/ui/servers'`)
 	tb.see("the leader is named, with index and term", `(r => r && r.querySelector('th a').innerText === 'dc1-server1' && r.innerText.includes('leader') && Number(r.children[3].innerText.replaceAll(',', '')) > 0 && Number(r.children[4].innerText) > 0)(document.querySelector('.list tbody tr'))`)

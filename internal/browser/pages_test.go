@@ -29,7 +29,7 @@ func (w *world) first() *testcluster.Node { return w.c.In("dc1")[0] }
 // pagesShown are all pages, each with what it shows once it has data.
 func pagesShown() [][2]string {
 	return [][2]string{
-		{"", "All datacenters reach each other"},
+		{"", "Last answer"}, // of the links: a busy machine may lose packets, and the page says so
 		{"services", "web"},
 		{"dc2/services/web", "answers"},
 		{"dc2/services/web/instances/dc2-server1/web-1", "Instance"},
@@ -244,7 +244,7 @@ func (w *world) edits(t *testing.T) {
 func (w *world) client(t *testing.T) {
 	tb := open(t, w.browser)
 	tb.goTo(address(w.c.In("dc3")[1], ""))
-	tb.shows("All datacenters reach each other")
+	tb.shows("Last answer")
 	tb.see("it names the agent", `document.querySelector('.agent').innerText === 'dc3-client1 in dc3'`)
 }
 
@@ -338,7 +338,7 @@ func (w *world) cuts(t *testing.T) {
 	pool.see("all three servers are in the pool", `document.querySelectorAll('.pool .row .main').length === 3 && !document.querySelector('.pool .row .state.bad')`)
 	tb := open(t, w.browser, "status of 500")
 	tb.goTo(address(w.first(), ""))
-	tb.shows("All datacenters reach each other")
+	tb.see("all are reached", `document.querySelectorAll('.map line.link').length === 3 && !document.querySelector('.map line.link.cut')`)
 	eval[int](tb, `window.loaded = 1`)
 	if err := w.c.Cut("dc2"); err != nil {
 		t.Fatal(err)
