@@ -1,9 +1,9 @@
 package browser
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -30,27 +30,35 @@ func (w *world) servers(t *testing.T) {
 }
 
 // create makes what a path of the API answers with an ID, and returns that.
-func create(t *testing.T, n *testcluster.Node, token, method, path string, body any) string {
+func create(t *testing.T, n *testcluster.Node, token, path string, body any) string {
 	t.Helper()
+	method := http.MethodPut
+	if path == "query" {
+		method = http.MethodPost
+	}
 	b, err := json.Marshal(body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+n.HTTPAddr()+"/v1/"+path, bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("X-Consul-Token", token)
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
 	var made struct{ ID, AccessorID string }
-	if err := json.NewDecoder(res.Body).Decode(&made); err != nil || made.ID+made.AccessorID == "" {
-		t.Fatalf("%s %s: %s %v", method, path, res.Status, err)
+	answer, err := exchange(t.Context(), n, token, method, path, b)
+	if err == nil {
+		err = json.Unmarshal(answer, &made)
+	}
+	if err != nil || made.ID+made.AccessorID == "" {
+		t.Fatalf("make %s: %v", path, err)
 	}
 	return made.ID + made.AccessorID
+}
+
+// isForAll has axe-core judge what is shown in each look.
+func (tb *tab) isForAll(axe, what string) {
+	tb.t.Helper()
+	for _, l := range looks() {
+		tb.as(l)
+		tb.accessible(axe, what+" "+l.name)
+	}
+	tb.as(looks()[0])
 }
 
 // unmarked is true while no text has become markup.
@@ -60,7 +68,7 @@ func (w *world) sessions(t *testing.T) {
 	judge, tb := axe(t), open(t, w.browser, "status of 404")
 	tb.goTo(address(w.first(), "dc1/sessions?q=onerror"))
 	tb.shows("No session fits")
-	id := create(t, w.first(), "", http.MethodPut, "session/create", map[string]any{"Name": probe, "Behavior": "delete", "TTL": "600s", "LockDelay": "1s"})
+	id := create(t, w.first(), "", "session/create", map[string]any{"Name": probe, "Behavior": "delete", "TTL": "600s", "LockDelay": "1s"})
 	tb.shows(id) // without loading
 	tb.shows(probe)
 	put(t, w.first(), "kv/locks/"+"%3Cimg%20src%3Dx%3E?acquire="+id, "x")
@@ -75,10 +83,7 @@ func (w *world) sessions(t *testing.T) {
 	tb.see("the key is named", `document.querySelector('dialog[open] .held li')?.innerText === 'locks/<img src=x>'`)
 	tb.run("want to destroy it", chromedp.Click(chromedp.CSS(`dialog[open] button.danger`)))
 	tb.see("it says what that does", `document.querySelector('dialog[open] .notice')?.innerText.includes('This deletes 1 key below locks/')`)
-	for _, l := range looks() {
-		tb.as(l)
-		tb.accessible(judge, "a session "+l.name)
-	}
+	tb.isForAll(judge, "a session")
 	if !eval[bool](tb, unmarked) {
 		t.Error("text has become markup")
 	}
@@ -93,10 +98,10 @@ func controlled(t *testing.T, tb *tab, here *testcluster.Node, secret string) {
 	judge := axe(t)
 	make := func(path string, body map[string]any) string {
 		t.Helper()
-		return create(t, here, secret, http.MethodPut, "acl/"+path, body)
+		return create(t, here, secret, "acl/"+path, body)
 	}
 	const rules = `service_prefix "web" { policy = "read" } # <img src=x onerror=alert(6)>`
-	create(t, here, secret, http.MethodPut, "session/create", map[string]any{"Name": "seen by few"})
+	create(t, here, secret, "session/create", map[string]any{"Name": "seen by few"})
 	make("policy", map[string]any{"Name": "web-read", "Description": probe, "Rules": rules})
 	make("role", map[string]any{"Name": "on-call", "Description": probe, "Policies": []any{map[string]any{"Name": "web-read"}}})
 	make("token", map[string]any{"Description": probe, "SecretID": "0badcafe-0000-4000-8000-00000000beef", "Roles": []any{map[string]any{"Name": "on-call"}}, "ExpirationTTL": "24h"})
@@ -105,10 +110,7 @@ func controlled(t *testing.T, tb *tab, here *testcluster.Node, secret string) {
 		tb.see(name+" is in the list", `[...document.querySelectorAll('.row .main button')].some(b => b.innerText.includes('`+name+`'))`)
 		eval[bool](tb, `[...document.querySelectorAll('.row .main button')].find(b => b.innerText.includes('`+name+`')).click(), true`)
 		tb.see("its dialog opens", `document.querySelector('main dialog[open]')`)
-		for _, l := range looks() {
-			tb.as(l)
-			tb.accessible(judge, name+" "+l.name)
-		}
+		tb.isForAll(judge, name)
 	}
 	eval[bool](tb, `document.querySelector('nav a[href="/ui/access"]').click(), true`)
 	open("onerror=alert(1)")
@@ -128,12 +130,65 @@ func controlled(t *testing.T, tb *tab, here *testcluster.Node, secret string) {
 	for _, page := range []string{"auth-methods", "binding-rules", "self"} {
 		eval[bool](tb, `document.querySelector('nav a[href="/ui/dc1/acls/`+page+`"]').click(), true`)
 		tb.see("it is shown", `document.querySelector('nav a[href="/ui/dc1/acls/`+page+`"][aria-current]') && document.querySelector('main .empty .what, main .facts')`)
-		for _, l := range looks() {
-			tb.as(l)
-			tb.accessible(judge, page+" "+l.name)
-		}
+		tb.isForAll(judge, page)
 	}
 	tb.run("ask for a right", chromedp.SendKeys(chromedp.CSS(`.ask input`), "web\r"))
 	tb.see("it is answered", `document.querySelector('.answers li')?.innerText.replace(/\s+/g, ' ').trim() === 'may read service web'`)
 	tb.as(looks()[0])
+}
+
+// fire sends an event with a payload.
+func (w *world) fire(t *testing.T, name, payload string) {
+	t.Helper()
+	if _, err := exchange(t.Context(), w.first(), "", http.MethodPut, "event/fire/"+url.PathEscape(name), []byte(payload)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) events(t *testing.T) {
+	judge, tb := axe(t), open(t, w.browser)
+	tb.goTo(address(w.first(), ""))
+	tb.shows("All datacenters reach each other")
+	tb.press("g", "e")
+	tb.shows("released")
+	w.fire(t, "<img src=x onerror=alert(7)>", probe)
+	w.fire(t, "bytes", "\x00\x01\xff")
+	tb.shows("onerror=alert(7)") // without loading
+	tb.see("bytes are shown as hex, the newest first", `document.querySelector('.row .clip')?.innerText.replace(/\s+/g, ' ').includes('hex 00 01 ff')`)
+	eval[bool](tb, `[...document.querySelectorAll('.row .main button')].find(b => b.innerText.includes('alert(7)')).click(), true`)
+	tb.see("the payload is text", `document.querySelector('dialog[open] pre')?.innerText.includes('onerror=alert(1)')`)
+	tb.isForAll(judge, "an event")
+	tb.run("as hex", chromedp.Click(chromedp.CSS(`main dialog .choice button:last-child`)))
+	tb.see("it is hex", `document.querySelector('dialog[open] pre').innerText.startsWith('22 27 3e')`)
+	if !eval[bool](tb, unmarked) {
+		t.Error("text has become markup")
+	}
+}
+
+func (w *world) queries(t *testing.T) {
+	judge, tb := axe(t), open(t, w.browser)
+	tb.goTo(address(w.first(), ""))
+	tb.shows("All datacenters reach each other")
+	tb.press("g", "q")
+	tb.shows("of-the-tests")
+	put(t, w.c.In("dc2")[0], "catalog/register", registration("n-far", "far-away", "passing", "all is well"))
+	create(t, w.first(), "", "query", map[string]any{"Name": "a-far-one", "Service": map[string]any{"Service": "far-away", "ServiceMeta": map[string]string{}, "Failover": map[string]any{"Datacenters": []string{"dc3", "dc2"}}}})
+	create(t, w.first(), "", "query", map[string]any{"Name": "a-geo-", "Template": map[string]any{"Type": "name_prefix_match", "Regexp": "^a-geo-(.*)$"}, "Service": map[string]any{"Service": "${match(1)}", "Tags": []string{probe}}})
+	open := func(name string) {
+		t.Helper()
+		tb.shows(name) // without loading
+		eval[bool](tb, `[...document.querySelectorAll('.row .main button')].find(b => b.innerText === '`+name+`').click(), true`)
+		tb.run("try it", chromedp.Click(chromedp.CSS(`main dialog .ask button`)))
+	}
+	open("a-far-one")
+	tb.see("it says who answered, and why not this one", `(text => text.includes('1 instance of far-away') && text.includes('answered by dc2, since dc1 and 1 datacenter more had none') && text.includes('10.1.2.3:80'))(document.querySelector('main dialog .answer')?.innerText.replace(/\s+/g, ' ') ?? '')`)
+	tb.isForAll(judge, "a query")
+	tb.as(looks()[0])
+	eval[bool](tb, `document.querySelector('main dialog').close(), true`)
+	open("a-geo-")
+	tb.see("what nobody has is said so", `document.querySelector('main dialog .answer')?.innerText.includes('No instance of')`)
+	if !eval[bool](tb, unmarked) {
+		t.Error("text has become markup")
+	}
+	put(t, w.c.In("dc2")[0], "catalog/deregister", map[string]any{"Node": "n-far"})
 }

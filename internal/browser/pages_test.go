@@ -40,6 +40,8 @@ func pagesShown() [][2]string {
 		{"servers", "One server, healthy"},
 		{"dc2/servers?pool=wan", "dc3-server1.dc3"},
 		{"sessions", "deletes keys"},
+		{"events", "released"},
+		{"queries", "of-the-tests"},
 	}
 }
 
@@ -49,12 +51,14 @@ func TestTheInterface(t *testing.T) {
 	w.c = federate(t, testcluster.Spec{Datacenters: 3, Servers: 1, Clients: 1, Regions: true})
 	put(t, w.first(), "session/create", map[string]any{"Name": "of the tests", "Behavior": "delete", "LockDelay": "1s"})
 	put(t, w.first(), "kv/greeting", "hello")
+	put(t, w.first(), "event/fire/released", "version 1")
+	create(t, w.first(), "", "query", map[string]any{"Name": "of-the-tests", "Service": map[string]any{"Service": "web"}})
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T)
 	}{
 		{"EachPageShowsWhatThereIs", w.shows}, {"EachPageIsForEverybody", w.isForEverybody}, {"ChangesShowWithoutLoading", w.isLive},
-		{"WhatOthersWroteIsText", w.isSafe}, {"FilterExpressionsAreCompletedAndExplained", w.filters}, {"KeysWork", w.keys}, {"ValuesAreChangedAsTheyWereRead", w.edits}, {"ServersAndPoolsAreShown", w.servers}, {"SessionsEndWhenTheyAreDestroyed", w.sessions}, {"AClientAgentServesIt", w.client},
+		{"WhatOthersWroteIsText", w.isSafe}, {"FilterExpressionsAreCompletedAndExplained", w.filters}, {"KeysWork", w.keys}, {"ValuesAreChangedAsTheyWereRead", w.edits}, {"ServersAndPoolsAreShown", w.servers}, {"SessionsEndWhenTheyAreDestroyed", w.sessions}, {"EventsComeIn", w.events}, {"QueriesCanBeTried", w.queries}, {"AClientAgentServesIt", w.client},
 		{"ItIsSoonUsable", w.isSoonUsable}, {"TenThousandServicesScroll", w.scrolls}, {"ADatacenterThatIsCutOffStandsOut", w.cuts},
 	} {
 		t.Run(test.name, test.run)
@@ -242,10 +246,13 @@ func (w *world) edits(t *testing.T) {
 }
 
 func (w *world) client(t *testing.T) {
-	tb := open(t, w.browser)
+	tb := open(t, w.browser, "status of 400", "status of 500")
 	tb.goTo(address(w.c.In("dc3")[1], ""))
 	tb.shows("Last answer")
 	tb.see("it names the agent", `document.querySelector('.agent').innerText === 'dc3-client1 in dc3'`)
+	tb.goTo(address(w.c.In("dc3")[1], "servers?pool=wan"))
+	tb.shows("dc3-client1 does not hear this pool")
+	tb.see("the group is shown all the same", `document.querySelector('.list tbody th a')?.innerText === 'dc3-server1'`)
 }
 
 // soonUsable is how long after it was asked for, of an agent on the same machine, the first page

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"testing"
@@ -59,22 +60,29 @@ func federate(t testing.TB, s testcluster.Spec) *testcluster.Cluster {
 // send writes what is JSON to a path of the HTTP API below /v1/.
 func send(ctx context.Context, n *testcluster.Node, path string, body any) error {
 	b, err := json.Marshal(body)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = exchange(ctx, n, "", http.MethodPut, path, b)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+n.HTTPAddr()+"/v1/"+path, bytes.NewReader(b))
+	return err
+}
+
+// exchange returns the answer to a request with a token.
+func exchange(ctx context.Context, n *testcluster.Node, token, method, path string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+n.HTTPAddr()+"/v1/"+path, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
+	req.Header.Set("X-Consul-Token", token)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("PUT %s: %s", path, res.Status)
+	b, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s %s: %s: %s", method, path, res.Status, b)
 	}
-	return nil
+	return b, err
 }
 
 // put is send, again until it is taken: a busy machine may be electing a leader.

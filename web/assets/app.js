@@ -15,12 +15,14 @@ import { ServersPage } from './pages/servers.js'
 import { SessionsPage } from './pages/sessions.js'
 import { AccessPage } from './pages/access.js'
 import { KeysPage } from './pages/keys.js'
+import { EventsPage } from './pages/events.js'
+import { QueriesPage } from './pages/queries.js'
 
 const pages = {
   federation: ['Federation', FederationPage],
   services: ['Services', ServicesPage], service: ['Service', ServicePage], instance: ['Instance', InstancePage],
   nodes: ['Nodes', NodesPage], node: ['Node', NodePage],
-  servers: ['Servers', ServersPage], sessions: ['Sessions', SessionsPage], access: ['Access', AccessPage],
+  servers: ['Servers', ServersPage], sessions: ['Sessions', SessionsPage], access: ['Access', AccessPage], events: ['Events', EventsPage], queries: ['Prepared queries', QueriesPage],
   kv: ['Keys', KeysPage],
 }
 

@@ -25,3 +25,6 @@ export function since(text, now = Date.now()) {
 
 // hostPort joins an address and a port; IPv6 is put in brackets.
 export const hostPort = (host, port) => port ? (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`) : host
+
+// byName puts names in the order in which people count: n2 before n10.
+export const byName = new Intl.Collator('en', { numeric: true })

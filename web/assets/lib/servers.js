@@ -1,4 +1,6 @@
 // What is said of the servers of a datacenter, joined: who votes, who lags, who is ill and why.
+import { byName } from './fmt.js'
+
 const units = { h: 3.6e6, m: 6e4, s: 1e3, ms: 1, 'µs': 1e-3, us: 1e-3, ns: 1e-6 }
 
 // milliseconds reads a duration as Go writes it: 1m0.5s, 12µs; NaN for what is none, such as never.
@@ -36,7 +38,7 @@ export function join(state, raft, limits) {
       index: s?.LastIndex ?? p?.LastIndex, term: s?.LastTerm, behind: s && leader && leader.ID !== id ? Math.max(0, leader.LastIndex - s.LastIndex) : 0, contact: s?.LastContact, since: s?.StableSince,
     }
   })
-  return rows.sort((a, b) => a.well - b.well || b.leader - a.leader || a.name.localeCompare(b.name, 'en', { numeric: true }))
+  return rows.sort((a, b) => a.well - b.well || b.leader - a.leader || byName.compare(a.name, b.name))
 }
 
 // headline sums up how the servers are, with what may fail.
@@ -61,4 +63,4 @@ export const members = (list, trip) => list.map(m => {
     tags: [server ? 'server' : 'client', t.read_replica === '1' && 'read replica', t.segment && `segment ${t.segment}`].filter(Boolean),
     title: Object.entries(t).map(([k, v]) => `${k}=${v}`).join('\n'), text: [m.Name, m.Addr, server ? 'server' : 'client', word, t.dc].join(' ').toLowerCase(),
   }
-}).sort((a, b) => order.indexOf(a.state) - order.indexOf(b.state) || a.dc.localeCompare(b.dc, 'en', { numeric: true }) || a.name.localeCompare(b.name, 'en', { numeric: true }))
+}).sort((a, b) => order.indexOf(a.state) - order.indexOf(b.state) || byName.compare(a.dc, b.dc) || byName.compare(a.name, b.name))

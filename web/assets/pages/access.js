@@ -6,7 +6,7 @@ import { ask } from '../lib/api.js'
 import { useFeed } from '../lib/feed.js'
 import { settings } from '../lib/settings.js'
 import { path, setSearch } from '../lib/router.js'
-import { plural, since } from '../lib/fmt.js'
+import { byName, plural, since } from '../lib/fmt.js'
 import { Failure, Empty, Loading, Aged } from '../parts/notice.js'
 import { Facts } from '../parts/checks.js'
 import { useDatacenters } from '../parts/dcs.js'
@@ -47,7 +47,7 @@ const rowOf = open => r => html`
 
 function Records({ dc, view, route }) {
   const v = views[view], state = useFeed(v.path, { dc }), [opened, open] = useState(), narrow = useNarrow(), text = (route.search.get('q') ?? '').toLowerCase()
-  const rows = useMemo(() => (state.data ?? []).map(v.row).sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true })), [state.data, v])
+  const rows = useMemo(() => (state.data ?? []).map(v.row).sort((a, b) => byName.compare(a.name, b.name)), [state.data, v])
   const shown = useMemo(() => rows.filter(r => text.split(/\s+/).every(w => r.text.includes(w))), [rows, text]), Row = useMemo(() => rowOf(open), [])
   if (!state.data) return state.error ? html`<${Failure} error=${state.error} />` : html`<${Loading} what=${v.title.toLowerCase()} />`
   return html`${state.error && html`<${Failure} error=${state.error} kept=${state.meta} />`}<${Aged} of=${[{ dc, state }]} />

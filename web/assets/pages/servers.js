@@ -67,13 +67,15 @@ function usePool(wan) {
 function Pools({ route, dc }) {
   const here = dc === settings.datacenter, wan = (route.search.get('pool') ?? (here ? 'lan' : 'wan')) === 'wan'
   const { list, rows } = usePool(wan), narrow = useNarrow(), text = (route.search.get('q') ?? '').toLowerCase(), state = route.search.get('state') ?? ''
+  const alien = wan && ['invalid', 'other'].includes(list.error?.kind) // a client agent
   const found = useMemo(() => rows.filter(r => text.split(/\s+/).every(w => r.text.includes(w))), [rows, text])
   const shown = state ? found.filter(r => r.word === state) : found, stated = ['failed', 'leaving', 'left', 'alive'].map(w => [w, found.filter(r => r.word === w)])
   return html`<section class="panel pool stack" aria-labelledby="pools"><h2 id="pools">Gossip pools</h2>
     <${Picks} label="Pools" value=${wan ? 'wan' : 'lan'} onChange=${pool => setSearch({ pool, state: '' })} of=${[['lan', `Agents of ${settings.datacenter} (LAN)`], ['wan', 'Servers of all datacenters (WAN)']]} />
     ${!wan && !here && html`<p class="muted">This agent hears the gossip of ${settings.datacenter} alone. What ${dc} knows of its agents: <a href=${path(dc, 'nodes')}>nodes of ${dc}</a>.</p>`}
     <${SearchField} label="Search names, addresses and states" value=${route.search.get('q') ?? ''} onChange=${q => setSearch({ q })} />
-    ${list.error && html`<${Failure} error=${list.error} kept=${list.data && list.meta} />`}<${Hidden} metas=${[list.meta]} />
+    ${alien ? html`<${Empty} title=${`${settings.node} does not hear this pool`}><p>Servers that take part in the federation do: open this page at one of them. The agent says: ${list.error.message}</p></${Empty}>`
+      : list.error && html`<${Failure} error=${list.error} kept=${list.data && list.meta} />`}<${Hidden} metas=${[list.meta]} />
     ${list.data && html`<${Picks} label="States" value=${state} onChange=${s => setSearch({ state: s === state ? '' : s })} of=${[['', plural(found.length, 'member')], ...stated.filter(([w, l]) => l.length || w === state).map(([w, l]) => [w, `${l.length.toLocaleString('en')} ${w}`, l[0]?.state ?? 'unknown'])]} />
       ${shown.length ? html`<${List} items=${shown} height=${narrow ? 112 : 56} head=${['Member', 'State', 'Address', 'Version', 'Round trip']} row=${Row} label="Members" keyOf=${m => m.name} />`
         : html`<${Empty} title=${rows.length ? 'No member fits' : 'No member is shown'}><p>${rows.length ? 'Change what is searched for above.' : 'Who may read nodes sees them: the token takes node_prefix.'}</p></${Empty}>`}`}

@@ -3,7 +3,7 @@ import { html, useMemo, useState } from '../lib/dom.js'
 import { ask } from '../lib/api.js'
 import { useFeeds } from '../lib/feed.js'
 import { path, setSearch } from '../lib/router.js'
-import { plural } from '../lib/fmt.js'
+import { byName, plural } from '../lib/fmt.js'
 import { Failure, Empty, Loading, Hidden, Aged } from '../parts/notice.js'
 import { Facts } from '../parts/checks.js'
 import { Choice, chosen, useDatacenters } from '../parts/dcs.js'
@@ -75,7 +75,7 @@ export function SessionsPage({ route }) {
   const states = useFeeds(picked.map(dc => ({ path: 'session/list', params: { dc, cached: true } })))
   const asked = picked.map((dc, i) => ({ dc, state: states[i] })), failed = asked.filter(a => a.state.error && a.state.data === undefined)
   const rows = useMemo(() => asked.flatMap(a => (a.state.data ?? []).map(s => ({ ...s, dc: a.dc, text: [s.ID, s.Name, s.Node, s.TTL, s.Behavior].join(' ').toLowerCase() })))
-    .sort((a, b) => a.dc.localeCompare(b.dc, 'en', { numeric: true }) || b.CreateIndex - a.CreateIndex), states.map(s => s.data))
+    .sort((a, b) => byName.compare(a.dc, b.dc) || b.CreateIndex - a.CreateIndex), states.map(s => s.data))
   const shown = useMemo(() => rows.filter(r => text.split(/\s+/).every(w => r.text.includes(w))), [rows, text])
   const Row = useMemo(() => row(open), [])
   return html`<div class="title"><h1>Sessions</h1><p class="muted">A session holds locks on keys. When it ends, they are released or deleted.</p></div>
