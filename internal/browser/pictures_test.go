@@ -45,6 +45,7 @@ func TestPictures(t *testing.T) {
 		{"node", "dc1/nodes/dc1-server1", `document.querySelector('main').innerText.includes('Estimated')`},
 		{"keys", "dc1/kv", `document.querySelectorAll('.row .main').length === 3`},
 		{"key", "dc1/kv?key=app%2Fconfig", `document.querySelector('textarea') && !window.written && (window.written = 1) && document.querySelector('textarea').focus() === undefined && document.execCommand('insertText', false, '\n') && [...document.querySelectorAll('button')].find(b => b.innerText === 'Review change') !== undefined`},
+		{"servers", "dc2/servers", `document.querySelectorAll('.list tbody tr').length === 3 && document.querySelector('.headline.good') && document.querySelectorAll('.pool .row').length > 15`},
 	} {
 		tb.goTo(address(here, p.path))
 		tb.see(p.file, p.wait)
