@@ -30,6 +30,7 @@ func (s *State) findStaged(in *instance, m *meta) (*instance, error) {
 		if err != nil {
 			return nil, err
 		}
+		s.names.Skip(n.Instance)
 		return s.openStaging(n.Instance, "") // one that is made here has lost what it had
 	}
 	p, err := progress.Decode(row)

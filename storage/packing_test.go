@@ -105,3 +105,76 @@ func TestARestoreThatBeginsWhileTheStateIsSent(t *testing.T) {
 		t.Errorf("another try: %v", err)
 	}
 }
+
+// What is staged goes from the disk only when the state durably does not name it: of what a power
+// loss brings back nothing is missing.
+func TestPowerLossWhileWhatIsStagedIsRemoved(t *testing.T) {
+	rows := source(t)
+	for name, end := range map[string]func(tx *Txn) error{
+		"dropped": func(tx *Txn) error { return tx.AbortStaging("a") },
+		"another": func(tx *Txn) error { return tx.BeginStaging("b") },
+	} {
+		mem := vfs.NewCrashableMem()
+		var mu sync.Mutex
+		var crashes []vfs.FS
+		fs := errorfs.Wrap(lockApart{mem, &mu}, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind == errorfs.OpRemoveAll && strings.HasPrefix(op.Path, "state/db-") {
+				mu.Lock()
+				defer mu.Unlock()
+				crashes = append(crashes, mem.CrashClone(vfs.CrashCloneCfg{}))
+			}
+			return nil
+		}))
+		s, err := OpenState(Options{Dir: "state", FS: fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stage(t, s, "a", rows)
+		staged := s.staged.name
+		if err := s.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		gone := s.staged.gone
+		apply(t, s, func(tx *Txn) {
+			if err := end(tx); err != nil {
+				t.Fatal(err)
+			}
+		})
+		<-gone
+		closed(t, s)
+		if len(crashes) == 0 {
+			t.Fatalf("%s: nothing was removed", name)
+		}
+		for _, fs := range crashes {
+			s := openState(t, fs)
+			if s.staged != nil && s.staged.name == staged {
+				t.Errorf("%s: the state names %s, which was being removed", name, staged)
+			}
+		}
+	}
+}
+
+// A restore is begun anew where the rows of the one before are gone from the disk.
+func TestARestoreAfterStagedRowsThatAreLost(t *testing.T) {
+	rows := source(t)
+	fs := vfs.NewMem()
+	s, err := OpenState(Options{Dir: "state", FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stage(t, s, "a", rows)
+	name := s.staged.name
+	if err := errors.Join(s.Sync(), s.Close(), fs.RemoveAll("state/"+name)); err != nil {
+		t.Fatal(err)
+	}
+	s = openState(t, fs)
+	apply(t, s, func(tx *Txn) {
+		err := errors.Join(tx.AbortStaging("a"), tx.BeginStaging("b"), tx.Stage("b", 0, rows), tx.Adopt("b", uint64(len(rows)), 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	if got := exported(t, s); len(got) != len(rows) {
+		t.Errorf("%d rows, want %d", len(got), len(rows))
+	}
+}

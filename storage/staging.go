@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -252,8 +253,17 @@ func (tx *Txn) keepStaged() {
 	}
 }
 
-// drop removes an instance that was never the state, once nobody copies it.
+// drop removes an instance of staged rows, beside the applying, once nobody copies it and the
+// current one durably does not name it: a power loss may bring back what was last synced, and
+// what that names must be whole.
 func (s *State) drop(in *instance) {
-	in.retired.Store(true)
-	in.release()
+	err := s.group.Spawn("remove what was staged", func(context.Context) {
+		if err := s.Sync(); err == nil { // else the next start removes it
+			in.retired.Store(true)
+		}
+		in.release()
+	})
+	if err != nil {
+		in.release()
+	}
 }
