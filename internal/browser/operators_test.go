@@ -185,6 +185,7 @@ func (w *world) queries(t *testing.T) {
 	tb.isForAll(judge, "a query")
 	tb.as(looks()[0])
 	eval[bool](tb, `document.querySelector('main dialog').close(), true`)
+	tb.see("the dialog is gone", `!document.querySelector('main dialog')`)
 	open("a-geo-")
 	tb.see("what nobody has is said so", `document.querySelector('main dialog .answer')?.innerText.includes('No instance of')`)
 	if !eval[bool](tb, unmarked) {
