@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -14,8 +15,11 @@ import (
 func listen(t *testing.T, network, addr string) *net.UDPConn {
 	t.Helper()
 	pc, err := new(net.ListenConfig).ListenPacket(t.Context(), network, addr)
+	if err != nil && strings.Contains(addr, "::") {
+		t.Skip("no IPv6 here:", err)
+	}
 	if err != nil {
-		t.Skip("no socket:", err)
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = pc.Close() })
 	return pc.(*net.UDPConn)
