@@ -80,27 +80,22 @@ func largeTransaction(from, end int) string {
 
 // marks says how long the server's own snapshots took, which are marks in the state.
 func (b *bench) marks(ip string) error {
+	const series = "legate_raft_snapshot_seconds"
+	count, err := counter(ip, series+"_count")
+	if err != nil {
+		return err
+	}
+	sum, err := counter(ip, series+"_sum")
+	if err != nil {
+		return err
+	}
 	text, err := get("http://" + ip + ":8500/v1/agent/metrics?format=prometheus")
 	if err != nil {
 		return err
 	}
-	var count, sum float64
 	most := math.Inf(1)
-	for line := range strings.Lines(text) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		n, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			continue
-		}
-		switch {
-		case name == "legate_raft_snapshot_seconds_count":
-			count = n
-		case name == "legate_raft_snapshot_seconds_sum":
-			sum = n
-		}
-	}
 	for line := range strings.Lines(text) { // buckets, smallest first
-		bound, value, ok := strings.Cut(strings.TrimPrefix(line, `legate_raft_snapshot_seconds_bucket{le="`), `"} `)
+		bound, value, ok := strings.Cut(strings.TrimPrefix(line, series+`_bucket{le="`), `"} `)
 		if n, err := strconv.ParseFloat(strings.TrimSpace(value), 64); ok && err == nil && n == count && math.IsInf(most, 1) {
 			most, _ = strconv.ParseFloat(bound, 64)
 		}
