@@ -184,12 +184,16 @@ func (b *bench) idle(ctx context.Context) error {
 		return ctx.Err()
 	case <-time.After(5 * time.Second):
 	}
-	for name, cmd := range map[string]int{"server": server.Process.Pid, "client": client.Process.Pid} {
-		mib, err := resident(cmd)
+	for _, a := range []struct {
+		name string
+		pid  int
+		most float64
+	}{{"server", server.Process.Pid, 32}, {"client", client.Process.Pid, 20}} {
+		mib, err := resident(a.pid)
 		if err != nil {
 			return err
 		}
-		b.add(row{what: "Resident size of an idle " + name, mib: mib, most: 50})
+		b.add(row{what: "Resident size of an idle " + a.name, mib: mib, most: a.most})
 	}
 	return nil
 }

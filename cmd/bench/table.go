@@ -20,7 +20,7 @@ type row struct {
 	limit99 time.Duration
 	least   float64
 	mib     float64
-	most    float64 // MiB
+	most    float64 // MiB; 0 for no bar
 	core    float64 // percent of a core
 }
 
@@ -32,7 +32,11 @@ func (b *bench) add(r row) {
 // cells renders a row, and notes a missed bar.
 func (b *bench) cells(r row) []string {
 	if r.mib > 0 {
-		return []string{r.what, "", fmt.Sprintf("%.0f MiB", r.mib), "", "", "", b.verdict(r.mib <= r.most, fmt.Sprintf("≤ %.0f MiB", r.most))}
+		bar := ""
+		if r.most > 0 {
+			bar = b.verdict(r.mib <= r.most, fmt.Sprintf("≤ %.0f MiB", r.most))
+		}
+		return []string{r.what, "", fmt.Sprintf("%.0f MiB", r.mib), "", "", "", bar}
 	}
 	if r.core > 0 {
 		return []string{r.what, fmt.Sprint(r.conns), fmt.Sprintf("%.1f %% of a core", r.core), "", "", "", ""}
@@ -47,7 +51,12 @@ func (b *bench) cells(r row) []string {
 	if text, ok := r.promise(); text != "" {
 		bar = b.verdict(ok, text)
 	}
-	ms := func(d time.Duration) string { return fmt.Sprintf("%.2f ms", d.Seconds()*1000) }
+	ms := func(d time.Duration) string {
+		if d == 0 { // not measured
+			return ""
+		}
+		return fmt.Sprintf("%.2f ms", d.Seconds()*1000)
+	}
 	rate := ""
 	if r.out.rate > 0 {
 		rate = fmt.Sprintf("%.0f/s", r.out.rate)
