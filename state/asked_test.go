@@ -106,6 +106,7 @@ func Asked() map[string][]Asking {
 		"kv.get":               one(&kv.GetRequest{Key: "k"}, readKey),
 		"kv.list":              one(&kv.ListRequest{Prefix: "k"}, readKey),
 		"kv.keys":              one(&kv.KeysRequest{Prefix: "k"}, readKey),
+		"kv.held":              one(&kv.HeldRequest{Session: "id-1"}, `session "n1" { policy = "read" } key "held" { policy = "read" }`),
 		"kv.pass":              leaders(&kv.PassRequest{Clock: 1}),
 		"kv.settle":            leaders(&op.Empty{}),
 		"kv.forget":            leaders(&kv.ForgetRequest{}),

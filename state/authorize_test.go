@@ -49,6 +49,7 @@ func Fill(t *testing.T, apply func(op.Operation, msgp.Marshaler, op.Leader) erro
 		{&kv.Apply, &kv.ApplyRequest{Verb: kv.Set, Entry: kv.Entry{Key: "k"}}},
 		{&coordinate.Batch, &coordinate.Entries{{Node: "n1"}}},
 		{&session.Create, &session.CreateRequest{Session: session.Session{Node: "n1", TTL: "10s"}}},
+		{&kv.Apply, &kv.ApplyRequest{Verb: kv.Lock, Entry: kv.Entry{Key: "held", Session: "id-1"}}},
 		{&query.Create, &query.SetRequest{Query: query.Query{Name: "q", Token: "secret", Service: query.Service{Service: "web"}}}},            // id-2
 		{&query.Create, &query.SetRequest{Query: query.Query{Session: "id-1", Token: "secret", Service: query.Service{Service: "web"}}}},      // id-3
 		{&acl.SetPolicy, &acl.SetPolicyRequest{Create: true, Policy: acl.Policy{Name: "p"}}},                                                  // id-4

@@ -285,10 +285,32 @@ func (m *lockModel) compare(rt *rapid.T, s *scene) {
 			rt.Fatalf("key %+v, want %+v", e, k)
 		}
 	}
+	for id := range m.sessions {
+		m.compareHeld(rt, s, id)
+	}
 	v := s.state.View()
 	defer v.Close()
 	if now, err := session.Reached(v); err != nil || now != m.clock {
 		rt.Fatalf("the axis is at %v, want %v (%v)", now, m.clock, err)
+	}
+}
+
+// compareHeld holds what a session is said to hold against the model.
+func (m *lockModel) compareHeld(rt *rapid.T, s *scene, id string) {
+	var want []string
+	for name, k := range m.keys {
+		if k.holder == id {
+			want = append(want, fmt.Sprint(name, " ", k.locked))
+		}
+	}
+	slices.Sort(want)
+	held, _ := read(s.t, s.state, &kv.ListHeld, &kv.HeldRequest{Session: strings.ToUpper(id)})
+	var got []string
+	for _, k := range held.Keys {
+		got = append(got, fmt.Sprint(k.Key, " ", k.LockIndex))
+	}
+	if !slices.Equal(got, want) || held.More {
+		rt.Fatalf("%s holds %v, want %v", id, got, want)
 	}
 }
 

@@ -4,10 +4,12 @@ package session
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"net/http"
 
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/session"
 )
 
@@ -27,6 +29,7 @@ func (a *API) Routes() []rest.Route {
 		{Path: "/v1/session/info/", Get: a.info, Blocks: true},
 		{Path: "/v1/session/node/", Get: a.node, Blocks: true},
 		{Path: "/v1/session/list", Get: a.list, Blocks: true},
+		{Path: "/v1/session/keys/", Get: a.keys, Blocks: true},
 	}
 }
 
@@ -128,6 +131,33 @@ func (a *API) list(x *rest.Exchange) error {
 	}
 	list, meta, err := session.List.Call(x.Ctx, a.Caller, h, &op.Empty{})
 	return a.sessions(x, list, &meta, err)
+}
+
+// keys answers what a session holds. As with info, a session that is none holds nothing.
+func (a *API) keys(x *rest.Exchange) error {
+	h, err := x.Header()
+	if err != nil {
+		return err
+	}
+	id, err := x.Argument("Missing session")
+	if err != nil {
+		return err
+	}
+	limit, given, err := x.Number("limit")
+	switch {
+	case err != nil:
+		return err
+	case given && (limit == 0 || limit > kv.MaxHeld):
+		return rest.Refuse(http.StatusBadRequest, fmt.Sprintf("Invalid value for ?limit: want a number from 1 to %d", kv.MaxHeld))
+	}
+	held, meta, err := kv.ListHeld.Call(x.Ctx, a.Caller, h, &kv.HeldRequest{Session: id, Limit: int(limit)})
+	if err != nil {
+		return err
+	}
+	x.Meta(&meta)
+	out := *cmp.Or(held, &kv.Held{})
+	out.Keys = rest.Some(out.Keys)
+	return x.JSON(&out)
 }
 
 // sessions answers a list of them, or the error of asking for it.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/legate-project/legate/httpapi/resttest"
 	"github.com/legate-project/legate/op"
+	"github.com/legate-project/legate/state/kv"
 	"github.com/legate-project/legate/state/session"
 )
 
@@ -43,6 +44,15 @@ func datacenter() *resttest.Caller {
 			return &session.Sessions{{ID: "s1", Node: r.Node}}, nil
 		}),
 		session.List.Name: &session.Sessions{},
+		kv.ListHeld.Name: resttest.Answer(func(r *kv.HeldRequest) (any, error) {
+			if r.Session != s1.ID {
+				return nil, nil
+			}
+			if r.Limit == 1 {
+				return &kv.Held{Node: "n1", Keys: []kv.HeldKey{{Key: "a", LockIndex: 1, ModifyIndex: 7}}, More: true}, nil
+			}
+			return &kv.Held{Node: "n1", Keys: []kv.HeldKey{{Key: "a", LockIndex: 1, ModifyIndex: 7}, {Key: "b", LockIndex: 2, ModifyIndex: 9}}}, nil
+		}),
 	}}
 }
 
@@ -77,6 +87,13 @@ func TestRequestsOfSessionsAreAnswered(t *testing.T) {
 		{"GET", "/v1/session/node/n1", "", 200, `~"NodeChecks":[],`},
 		{"GET", "/v1/session/node/", "", 400, "Missing node name"},
 		{"GET", "/v1/session/list", "", 200, "~["},
+		{"GET", "/v1/session/keys/s1", "", 200, `{"Keys":[{"Key":"a","LockIndex":1,"ModifyIndex":7},{"Key":"b","LockIndex":2,"ModifyIndex":9}],"More":false}`},
+		{"GET", "/v1/session/keys/s1?limit=1", "", 200, `{"Keys":[{"Key":"a","LockIndex":1,"ModifyIndex":7}],"More":true}`},
+		{"GET", "/v1/session/keys/none", "", 200, `{"Keys":[],"More":false}`},
+		{"GET", "/v1/session/keys/", "", 400, "Missing session"},
+		{"GET", "/v1/session/keys/s1?limit=0", "", 400, "~1 to 1000"},
+		{"GET", "/v1/session/keys/s1?limit=1001", "", 400, "~1 to 1000"},
+		{"GET", "/v1/session/keys/s1?limit=x", "", 400, "~?limit"},
 		{"GET", "/v1/session/info/far", "", 200, `~"Node":"n1","NodeDatacenter":"dc3",`},
 		{"GET", "/v1/session/create", "", 405, "method GET not allowed"},
 	})

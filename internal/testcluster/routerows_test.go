@@ -85,6 +85,7 @@ func keyRoutes() []routeRow {
 		{route: "PUT /v1/session/create", enough: sessionWrite},
 		{route: "GET /v1/session/info/", target: "/v1/session/info/$SESSION", enough: sessionRead, hides: "$SESSION"},
 		{route: "GET /v1/session/node/", target: "/v1/session/node/$NODE", enough: sessionRead, hides: "$SESSION"},
+		{route: "GET /v1/session/keys/", target: "/v1/session/keys/$SESSION", enough: sessionRead + `key "held-$NODE" { policy = "read" }`, hides: `"held-`},
 		{route: "GET /v1/session/list", enough: sessionRead, hides: "$SESSION"},
 		{route: "PUT /v1/session/renew/", target: "/v1/session/renew/$SESSION", enough: sessionWrite},
 		{route: "PUT /v1/session/destroy/", target: "/v1/session/destroy/$SESSION", enough: sessionWrite},

@@ -117,6 +117,7 @@ func (a *asking) prepare() {
 	a.must("PUT", "/v1/acl/auth-method", `{"Name":"m-`+node+`","Type":"jwt","Config":`+methodConfig+`}`, "")
 	words = append(words, "$BINDING", a.must("PUT", "/v1/acl/binding-rule", `{"AuthMethod":"m-`+node+`","BindType":"role","BindName":"x"}`, "ID"))
 	a.words = strings.NewReplacer(words...)
+	a.must("PUT", a.words.Replace("/v1/kv/held-$NODE?acquire=$SESSION"), "v", "")
 	for _, route := range []string{"/v1/coordinate/node/" + node, "/v1/event/list"} {
 		eventually(a.t, "an answer of "+route, 20*time.Second, func(context.Context) error {
 			if code, text, _ := a.do(manager, "GET", route, ""); code != 200 || text == "[]" {

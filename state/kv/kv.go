@@ -106,7 +106,7 @@ var ListKeys = op.Read[KeysRequest, Keys]{Name: "kv.keys", Authorize: authorizeK
 
 // Operations lists what this package declares.
 func Operations() []op.Operation {
-	return []op.Operation{&Apply, &Get, &List, &ListKeys, &Pass, &Copy, &Forget, &Settle}
+	return []op.Operation{&Apply, &Get, &List, &ListKeys, &ListHeld, &Pass, &Copy, &Forget, &Settle}
 }
 
 // entries holds all keys; the row key is the key itself. Listing keys is
