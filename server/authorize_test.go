@@ -120,3 +120,31 @@ func TestRightsAreToldToWhoHasThem(t *testing.T) {
 		t.Errorf("a token that is unknown: %v", err)
 	}
 }
+
+// What another token may do is told as it is, whoever asks; of one that has ended that is nothing, also before
+// it is removed.
+func TestRightsOfAnotherTokenAreTold(t *testing.T) {
+	h := newHarness(t, controlled)
+	h.start(t, nil) // nobody leads: what has ended stays
+	id := 0
+	begin, err := acl.Beginning(op.Leader{Now: time.Now(), NewID: func() string { id++; return fmt.Sprintf("id-%d", id) }}, servertest.Management)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.group.Commit(t, &acl.Begin, begin)
+	for accessor, ends := range map[string]time.Time{"lasting": {}, "ended": time.Now().Add(-time.Minute)} {
+		h.group.Commit(t, &acl.SetToken, &acl.SetTokenRequest{Create: true, Token: acl.Token{AccessorID: accessor, SecretID: "secret of " + accessor,
+			CreateTime: time.Now().Add(-time.Hour), ExpirationTime: ends, Grants: acl.Grants{Policies: []acl.Link{{ID: acl.ManagementID}}}}})
+	}
+	for accessor, want := range map[string]string{"lasting": "true", "LASTING": "true", "ended": "false", "unknown": "none", "secret of lasting": "none", acl.AnonymousAccessor: "false"} {
+		said, err := h.authorizeToken(t.Context(), op.Header{}, &acl.TokenQuestions{AccessorID: accessor,
+			Questions: []acl.Question{{Resource: "key", Access: "write", Segment: "k", Allow: true}}})
+		got := "none"
+		if said != nil {
+			got = fmt.Sprint(said.Questions[0].Allow)
+		}
+		if err != nil || got != want {
+			t.Errorf("%s: %s %v, want %s", accessor, got, err, want)
+		}
+	}
+}

@@ -2,14 +2,17 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
+	"time"
 
 	"github.com/legate-project/legate/agent/events"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/rtt"
 	"github.com/legate-project/legate/state/acl"
+	"github.com/legate-project/legate/state/acl/rules"
 	"github.com/legate-project/legate/state/coordinate"
 	"github.com/legate-project/legate/state/query"
 	"github.com/legate-project/legate/state/status"
@@ -45,6 +48,7 @@ func (s *Server) directHandlers() map[string]op.Handler {
 		events.Fire.Handle(s.fireEvent),
 		acl.ResolveSecret.Handle(s.resolveSecret),
 		acl.Authorize.Handle(s.authorize),
+		acl.AuthorizeToken.Handle(s.authorizeToken),
 		s.logins.Handler(),
 		s.clocks.Handler(),
 		s.newAnnouncer().Handler(),
@@ -133,6 +137,28 @@ func (s *Server) authorize(_ context.Context, h op.Header, r *acl.Questions) (*a
 	}
 	r.Answer(a)
 	return r, nil
+}
+
+// authorizeToken says which rights a token has here. It is known by its secret to who decides: what
+// counts for a call that shows it counts for the answer.
+func (s *Server) authorizeToken(_ context.Context, _ op.Header, r *acl.TokenQuestions) (*acl.Questions, error) {
+	v := s.cfg.State.View()
+	t, err := acl.FindToken(v, r.AccessorID)
+	if err = errors.Join(err, v.Close()); err != nil || t == nil {
+		return nil, err
+	}
+	a, err := s.access.Authorizer(t.SecretID)
+	switch {
+	case op.CodeOf(err) == op.CodeDenied && t.Expired(time.Now()):
+		a = rules.Compile(rules.Settings{}, nil).For("token that has ended")
+	case op.CodeOf(err) == op.CodeDenied: // it went meanwhile
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	out := &acl.Questions{Questions: r.Questions}
+	out.Answer(a)
+	return out, nil
 }
 
 // fireEvent broadcasts an event in this datacenter's pool.

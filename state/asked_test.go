@@ -146,6 +146,7 @@ func Asked() map[string][]Asking {
 		"acl.login":             everybody(&acl.LoginRequest{}, "who has no token gets one by a credential"),
 		"acl.logout":            everybody(&acl.SecretRequest{Secret: "id-6"}, "who shows the secret"),
 		"acl.authorize":         everybody(&acl.Questions{}, "it says what who asks may do"),
+		"acl.authorize-token":   one(&acl.TokenQuestions{AccessorID: "id-5"}, readACL),
 		"acl.resolve":           everybody(&acl.ResolveRequest{Secret: "id-6"}, "who shows the secret"),
 		"acl.bootstrap":         everybody(&acl.BootstrapRequest{}, "the first token is made without one, once"),
 		"acl.replication":       everybody(&op.Empty{}, "it says nothing of which records there are"),

@@ -380,3 +380,20 @@ func TestAuthorize(t *testing.T) {
 		t.Errorf("asked of %q", h.Datacenter)
 	}
 }
+
+// What another token may do is asked of the datacenter, for that token alone.
+func TestRightsOfAnotherTokenAreAsked(t *testing.T) {
+	c := datacenter()
+	c.Answers[acl.AuthorizeToken.Name] = resttest.Answer(func(r *acl.TokenQuestions) (any, error) {
+		if r.AccessorID != "known" {
+			return nil, nil
+		}
+		return &acl.Questions{Questions: []acl.Question{{Resource: "key", Access: "read", Segment: "a", Allow: true}}}, nil
+	})
+	const target, asked = "/v1/internal/acl/authorize?accessor=", `[{"Resource":"key","Access":"read","Segment":"a"}]`
+	serve(t, c, as(reader{})).Check(t,
+		resttest.Case{Method: "POST", Target: target + "known", Status: 200, Body: asked, Want: `[{"Resource":"key","Access":"read","Segment":"a","Allow":true}]`},
+		resttest.Case{Method: "POST", Target: target + "unknown", Status: 403, Body: asked, Want: "token does not exist: ACL not found"},
+		resttest.Case{Method: "POST", Target: target + "known", Status: 400, Body: `[{"Resource":"cheese","Access":"read"}]`, Want: `~Invalid resource`},
+	)
+}

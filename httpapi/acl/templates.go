@@ -74,7 +74,7 @@ func invalidTemplate(err error) error {
 }
 
 // authorize answers for each of several rights whether the caller has it: on this agent, or
-// with ?dc in another datacenter.
+// with ?dc in another datacenter. With ?accessor it is about the token of that AccessorID instead.
 func (a *API) authorize(x *rest.Exchange) error {
 	var asked acl.Questions
 	if err := x.Decode(&asked.Questions); err != nil {
@@ -91,6 +91,17 @@ func (a *API) authorize(x *rest.Exchange) error {
 	h, err := x.Current()
 	if err != nil {
 		return err
+	}
+	if accessor := x.Get("accessor"); accessor != "" {
+		said, meta, err := acl.AuthorizeToken.Call(x.Ctx, a.Caller, h, &acl.TokenQuestions{AccessorID: accessor, Questions: asked.Questions})
+		switch {
+		case err != nil:
+			return err
+		case said == nil:
+			return missing(http.StatusForbidden, "token")
+		}
+		x.Datacenter(&meta)
+		return x.JSON(rest.Some(said.Questions))
 	}
 	if h.Datacenter != "" && h.Datacenter != a.Datacenter {
 		said, meta, err := acl.Authorize.Call(x.Ctx, a.Caller, h, &asked)

@@ -235,6 +235,7 @@ func aclRoutes() []routeRow {
 		{route: "GET /v1/acl/tokens", enough: aclRead},
 		{route: "PUT /v1/acl/token", body: `{}`, enough: aclWrite},
 		{route: "GET /v1/acl/token/", target: "/v1/acl/token/$TOKEN", enough: aclRead},
+		{route: "POST /v1/internal/acl/authorize", target: "/v1/internal/acl/authorize?accessor=$TOKEN", body: `[{"Resource":"key","Access":"read"}]`, enough: aclRead},
 		{route: "PUT /v1/acl/token/", target: "/v1/acl/token/$TOKEN", body: `{"Description":"d"}`, enough: aclWrite},
 		{route: "PUT /v1/acl/token/*/clone", target: "/v1/acl/token/$TOKEN/clone", body: `{}`, enough: aclWrite},
 		{route: "DELETE /v1/acl/token/", target: "/v1/acl/token/$TOKEN", enough: aclWrite},

@@ -27,6 +27,16 @@ type Questions struct {
 // Authorize says which rights the caller has in a datacenter. Everybody may ask.
 var Authorize = op.Direct[Questions, Questions]{Name: "acl.authorize", Authorize: anybody[Questions], Reads: true}
 
+// TokenQuestions are Questions about a token, which AccessorID names, in place of the caller's.
+type TokenQuestions struct {
+	AccessorID string     `msg:"a"`
+	Questions  []Question `msg:"q"`
+}
+
+// AuthorizeToken says which rights a token has in a datacenter; nothing where there is no such
+// token. One that has ended has none.
+var AuthorizeToken = op.Direct[TokenQuestions, Questions]{Name: "acl.authorize-token", Authorize: reads[TokenQuestions], Reads: true}
+
 // Answer answers the questions for a caller.
 func (q *Questions) Answer(a rules.Authorizer) {
 	for i := range q.Questions {

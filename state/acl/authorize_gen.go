@@ -198,3 +198,95 @@ func (z *Questions) Msgsize() (s int) {
 	}
 	return
 }
+
+// MarshalMsg implements msgp.Marshaler
+func (z *TokenQuestions) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 2
+	// string "a"
+	o = append(o, 0x82, 0xa1, 0x61)
+	o = msgp.AppendString(o, z.AccessorID)
+	// string "q"
+	o = append(o, 0xa1, 0x71)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Questions)))
+	for za0001 := range z.Questions {
+		o, err = z.Questions[za0001].MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Questions", za0001)
+			return
+		}
+	}
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *TokenQuestions) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > z4aa3e29elimitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "a":
+			z.AccessorID, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "AccessorID")
+				return
+			}
+		case "q":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Questions")
+				return
+			}
+			if zb0002 > z4aa3e29elimitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Questions) >= int(zb0002) {
+				z.Questions = (z.Questions)[:zb0002]
+			} else {
+				z.Questions = make([]Question, zb0002)
+			}
+			for za0001 := range z.Questions {
+				bts, err = z.Questions[za0001].UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Questions", za0001)
+					return
+				}
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *TokenQuestions) Msgsize() (s int) {
+	s = 1 + 2 + msgp.StringPrefixSize + len(z.AccessorID) + 2 + msgp.ArrayHeaderSize
+	for za0001 := range z.Questions {
+		s += z.Questions[za0001].Msgsize()
+	}
+	return
+}

@@ -17,7 +17,7 @@ func Operations() []op.Operation {
 	return []op.Operation{&GetToken, &ListTokens, &SetToken, &DeleteToken, &Logout, &Expire, &Mint,
 		&GetPolicy, &ListPolicies, &SetPolicy, &DeletePolicy, &GetRole, &ListRoles, &SetRole, &DeleteRole,
 		&GetMethod, &ListMethods, &SetMethod, &DeleteMethod, &GetBinding, &ListBindings, &SetBinding, &DeleteBinding,
-		&Bootstrap, &Begin, &ResolveSecret, &Authorize, &ReplicationStatus, &Login,
+		&Bootstrap, &Begin, &ResolveSecret, &Authorize, &AuthorizeToken, &ReplicationStatus, &Login,
 		&Copy, &TakeStep, &MoveHome, &YieldHome, &SettleHome, &ShowHome}
 }
 
