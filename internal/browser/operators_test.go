@@ -72,17 +72,14 @@ func (w *world) sessions(t *testing.T) {
 	tb.shows(id) // without loading
 	tb.shows(probe)
 	put(t, w.first(), "kv/locks/"+"%3Cimg%20src%3Dx%3E?acquire="+id, "x")
-	tb.run("open it", chromedp.Click(chromedp.CSS(`.row .main button`)), chromedp.WaitVisible(chromedp.CSS(`dialog[open] #held`)))
-	tb.see("it says what becomes of its keys", `document.querySelector('dialog[open]').innerText.includes('deleted')`)
-	tb.run("look at nothing", chromedp.Click(chromedp.CSS(`dialog[open] .beside button`)))
-	tb.see("all keys are not read", `document.querySelector('dialog[open] .field-error').innerText.includes('empty')`)
-	tb.run("look at others", chromedp.SendKeys(chromedp.CSS(`#held`), "none/\r"))
-	tb.see("it holds none there", `document.querySelector('dialog[open]').innerText.includes('no key below')`)
-	eval[bool](tb, `document.querySelector('#held').select(), true`)
-	tb.run("look at locks", chromedp.SendKeys(chromedp.CSS(`#held`), "locks/\r"))
-	tb.see("the key is named", `document.querySelector('dialog[open] .held li')?.innerText === 'locks/<img src=x>'`)
+	tb.run("open it", chromedp.Click(chromedp.CSS(`.row .main button`)))
+	tb.see("the key that it holds is named, and what becomes of it", `(d => d?.querySelector('.held li')?.innerText === 'locks/<img src=x>' && d.innerText.includes('1 key. When the session ends, it is deleted'))(document.querySelector('dialog[open]'))`)
+	put(t, w.first(), "kv/another?acquire="+id, "x")
+	tb.see("another comes in by itself", `document.querySelector('dialog[open] .held li')?.innerText === 'another'`)
+	put(t, w.first(), "kv/another?release="+id, "x")
+	tb.see("and goes", `document.querySelectorAll('dialog[open] .held li').length === 1`)
 	tb.run("want to destroy it", chromedp.Click(chromedp.CSS(`dialog[open] button.danger`)))
-	tb.see("it says what that does", `document.querySelector('dialog[open] .notice')?.innerText.includes('This deletes 1 key below locks/')`)
+	tb.see("it says what that does", `document.querySelector('dialog[open] .notice')?.innerText.includes('This deletes 1 key.')`)
 	tb.isForAll(judge, "a session")
 	if !eval[bool](tb, unmarked) {
 		t.Error("text has become markup")
@@ -118,6 +115,13 @@ func controlled(t *testing.T, tb *tab, here *testcluster.Node, secret string) {
 	if text := eval[string](tb, `document.documentElement.outerHTML`); strings.Contains(text, "0badcafe") || strings.Contains(text, secret) {
 		t.Error("secrets of tokens are in the page")
 	}
+	tb.as(looks()[0])
+	for _, name := range []string{"web-1", "db"} {
+		eval[bool](tb, `document.querySelector('main dialog .ask input').select(), true`)
+		tb.run("ask what it may", chromedp.SendKeys(chromedp.CSS(`main dialog .ask input`), name+"\r"))
+		tb.see("it is answered for "+name, `document.querySelector('main dialog .answers li code')?.innerText === '`+name+`'`)
+	}
+	tb.see("it may what its policy says, and nothing else", `[...document.querySelectorAll('main dialog .answers li')].map(l => l.innerText.replace(/\s+/g, ' ').trim()).join() === 'may not read service db,may read service web-1'`)
 	tb.run("look at the role", chromedp.Click(chromedp.CSS(`main dialog a`)))
 	open("on-call")
 	tb.run("look at the policy", chromedp.Click(chromedp.CSS(`main dialog a`)))

@@ -1,8 +1,7 @@
 // Access control of a datacenter: tokens, policies, roles, auth methods, binding rules, and what
 // the token in use may do.
 import { html, useEffect, useMemo, useState } from '../lib/dom.js'
-import { accesses, grantsOf, nameless, resources, views } from '../lib/access.js'
-import { ask } from '../lib/api.js'
+import { grantsOf, views } from '../lib/access.js'
 import { useFeed } from '../lib/feed.js'
 import { settings } from '../lib/settings.js'
 import { path, setSearch } from '../lib/router.js'
@@ -11,15 +10,14 @@ import { Failure, Empty, Loading, Aged } from '../parts/notice.js'
 import { Facts } from '../parts/checks.js'
 import { useDatacenters } from '../parts/dcs.js'
 import { Dialog } from '../parts/dialog.js'
+import { Answer, authorize, May } from '../parts/may.js'
 import { Links } from '../parts/picks.js'
 import { SearchField } from '../parts/search.js'
-import { State } from '../parts/state.js'
 import { useToken } from '../parts/token.js'
 import { List, useNarrow } from '../parts/virtual.js'
 
 const own = 'self'
 const shownGrants = 4
-const asked = 20 // answers that stay
 
 // where a grant is looked up; identities have no page.
 const places = { policy: 'policies', role: 'roles' }
@@ -37,6 +35,7 @@ function Rules({ dc, id }) {
 
 const Record = ({ dc, view, r, onClose }) => html`<${Dialog} title=${r.name} onClose=${onClose}><${Facts} of=${r.facts} />
   ${['tokens', 'roles'].includes(view) && html`<h3>Grants</h3><${Grants} dc=${dc} of=${r.tags} />`}${r.rules && html`<${Rules} dc=${dc} id=${r.id} />`}
+  ${view === 'tokens' && html`<h3>May it …</h3><${May} dc=${dc} accessor=${r.id} />`}
   ${view === 'auth-methods' && html`<p class="muted">Its configuration may hold secrets: <code>legate acl auth-method read -name=…</code> shows it.</p>`}</${Dialog}>`
 
 const rowOf = open => r => html`
@@ -57,31 +56,6 @@ function Records({ dc, view, route }) {
     ${opened && html`<${Record} key=${opened.id} dc=${dc} view=${view} r=${opened} onClose=${() => open(undefined)} />`}`
 }
 
-const authorize = (dc, questions) => ask('internal/acl/authorize', { method: 'POST', params: { dc }, body: JSON.stringify(questions) }).then(({ data }) => data)
-const Answer = ({ yes }) => html`<${State} state=${yes ? 'good' : 'unknown'} word=${yes ? 'may' : 'may not'} />`
-
-// Test asks whether the token has a right, and keeps the answers.
-function Test({ dc }) {
-  const [resource, setResource] = useState('service'), [access, setAccess] = useState('read'), [name, setName] = useState(''), [answers, setAnswers] = useState([]), [error, setError] = useState()
-  const named = !nameless.includes(resource), kinds = accesses(resource)
-  const tell = async e => {
-    e.preventDefault()
-    setError(undefined)
-    try {
-      const [a] = await authorize(dc, [{ Resource: resource, Access: access, Segment: named ? name : '' }])
-      setAnswers(all => [{ ...a, n: (all[0]?.n ?? 0) + 1 }, ...all].slice(0, asked))
-    } catch (fault) { setError(fault) }
-  }
-  return html`<section class="panel" aria-labelledby="may"><h2 id="may">May it …</h2>
-    <form onSubmit=${tell} class="ask" novalidate>
-      <label>Right <select value=${access} onChange=${e => setAccess(e.target.value)}>${kinds.map(a => html`<option key=${a} value=${a}>${a}</option>`)}</select></label>
-      <label>of <select value=${resource} onChange=${e => { setResource(e.target.value); if (!accesses(e.target.value).includes(access)) setAccess('read') }}>${resources.map(r => html`<option key=${r} value=${r}>${r}</option>`)}</select></label>
-      ${named && html`<label class="grow">Name <input type="text" class="mono" value=${name} onInput=${e => setName(e.target.value)} spellcheck=${false} autocomplete="off" autocapitalize="none" /></label>`}
-      <button type="submit" class="primary">Ask</button></form>
-    ${error && html`<${Failure} error=${error} />`}
-    <div role="status"><ul class="plain answers">${answers.map(a => html`<li key=${a.n}><${Answer} yes=${a.Allow} /> ${a.Access} ${a.Resource}${a.Segment && html` <code>${a.Segment}</code>`}</li>`)}</ul></div></section>`
-}
-
 function Own({ dc }) {
   const held = useToken(), state = useFeed('acl/token/self', { dc }), [rights, setRights] = useState()
   useEffect(() => {
@@ -93,7 +67,7 @@ function Own({ dc }) {
   return html`${state.error && html`<${Failure} error=${state.error} kept=${t && state.meta} />`}
     ${t && html`<section class="panel" aria-labelledby="held-token"><h2 id="held-token">${held ? 'Token in use' : 'No token was given: what everybody may'}</h2><${Facts} of=${views.tokens.row(t).facts} /><h3>Grants</h3><${Grants} dc=${dc} of=${grantsOf(t)} /></section>`}
     ${rights && html`<section class="panel" aria-labelledby="whole"><h2 id="whole">Rights of the whole</h2><dl class="facts">${rights.map(r => html`<div key=${r.Resource + r.Access}><dt>${r.Access} ${r.Resource}</dt><dd><${Answer} yes=${r.Allow} /></dd></div>`)}</dl></section>`}
-    <${Test} key=${dc + held} dc=${dc} />`
+    <section class="panel" aria-labelledby="may"><h2 id="may">May it …</h2><${May} key=${dc + held} dc=${dc} /></section>`
 }
 
 export function AccessPage({ route }) {

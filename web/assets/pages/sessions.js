@@ -1,8 +1,8 @@
 // Sessions of one, several or all datacenters, and what ends with them.
 import { html, useMemo, useState } from '../lib/dom.js'
 import { ask } from '../lib/api.js'
-import { useFeeds } from '../lib/feed.js'
-import { path, setSearch } from '../lib/router.js'
+import { useFeed, useFeeds } from '../lib/feed.js'
+import { path, pathOfKey, setSearch } from '../lib/router.js'
 import { byName, plural } from '../lib/fmt.js'
 import { Failure, Empty, Loading, Hidden, Aged } from '../parts/notice.js'
 import { Facts } from '../parts/checks.js'
@@ -11,38 +11,33 @@ import { Dialog } from '../parts/dialog.js'
 import { SearchField } from '../parts/search.js'
 import { List, useNarrow } from '../parts/virtual.js'
 
-const shownKeys = 50
 const seconds = ns => ns > 0 ? `${+(ns / 1e9).toFixed(3)} s` : 'none'
 const deletes = s => s.Behavior === 'delete'
 
-// Held finds the keys that a session holds below a prefix: no question of the API names them all.
-function Held({ s, found, onFound }) {
-  const [prefix, setPrefix] = useState(''), [error, setError] = useState(), [busy, setBusy] = useState(false)
-  const look = async e => {
-    e.preventDefault()
-    if (!prefix) return setError({ message: 'The field is empty.', hint: 'To look at all keys would read all values.' })
-    setBusy(true)
-    setError(undefined)
-    try {
-      const { data } = await ask('kv/' + prefix.split('/').map(encodeURIComponent).join('/'), { params: { dc: s.dc, recurse: true } })
-      onFound({ prefix, keys: data.filter(k => k.Session === s.ID).map(k => k.Key) })
-    } catch (fault) {
-      if (fault.kind === 'missing') onFound({ prefix, keys: [] })
-      else setError(fault)
-    }
-    setBusy(false)
-  }
-  return html`<form onSubmit=${look} class="stack" novalidate>
-    <p>Which keys it holds is read from the keys themselves. Name a prefix that they are below.</p>
-    <label for="held">Look below the prefix</label>
-    <div class="beside"><input id="held" type="text" class="mono" value=${prefix} onInput=${e => setPrefix(e.target.value)} placeholder="service/" spellcheck=${false} autocomplete="off" autocapitalize="none" aria-describedby="held-error" /><button type="submit" disabled=${busy}>Look</button></div>
-    <p id="held-error" class="field-error" role="alert">${error && `${error.message} ${error.hint}`}</p>
-    <div role="status">${found && (found.keys.length === 0 ? html`<p>It holds no key below <code>${found.prefix}</code> that your token may read.</p>` : html`<p>It holds ${plural(found.keys.length, 'key')} below <code>${found.prefix}</code>:</p>
-      <ul class="plain mono held">${found.keys.slice(0, shownKeys).map(k => html`<li key=${k}>${k}</li>`)}</ul>${found.keys.length > shownKeys && html`<p class="muted">and ${(found.keys.length - shownKeys).toLocaleString('en')} more</p>`}`)}</div></form>`
+// fate is what becomes of keys that a session holds when it ends.
+function fate(s, many) {
+  const [are, them] = many ? ['they are', 'them'] : ['it is', 'it']
+  const later = s.LockDelay > 0 ? `, and nobody can lock ${them} for ${seconds(s.LockDelay)}` : ''
+  return `${are} ${deletes(s) ? 'deleted' : 'unlocked and kept'}${later}`
+}
+
+const count = held => `${held.More ? 'More than ' : ''}${plural(held.Keys.length, 'key')}`
+
+// Held lists the keys that a session holds, as they are now.
+function Held({ s, state: { data, error, meta } }) {
+  if (!data) return error ? html`<${Failure} error=${error} />` : html`<${Loading} what="its keys" />`
+  const n = data.Keys.length, none = meta.hidden ? 'None that your token may read.' : 'None.'
+  return html`${error && html`<${Failure} error=${error} kept=${meta} />`}
+    <h3>Keys that it holds</h3>
+    <p>${n === 0 ? none : `${count(data)}. When the session ends, ${fate(s, n > 1 || data.More)}.`}</p>
+    ${n > 0 && html`<ul class="plain mono held">${data.Keys.map(k => html`
+      <li key=${k.Key}><a href=${pathOfKey(s.dc, k.Key)}>${k.Key}</a></li>`)}</ul>`}
+    ${data.More && html`<p class="muted">It holds more: these are the first.</p>`}<${Hidden} metas=${[meta]} />`
 }
 
 function Session({ s, onClose }) {
-  const [found, setFound] = useState(), [sure, setSure] = useState(false), [error, setError] = useState(), [busy, setBusy] = useState(false)
+  const held = useFeed('session/keys/' + encodeURIComponent(s.ID), { dc: s.dc })
+  const [sure, setSure] = useState(false), [error, setError] = useState(), [busy, setBusy] = useState(false)
   const destroy = async () => {
     if (!sure) return setSure(true)
     setBusy(true)
@@ -54,11 +49,12 @@ function Session({ s, onClose }) {
       setBusy(false)
     }
   }
-  const what = found?.keys.length ? `${plural(found.keys.length, 'key')} below ${found.prefix}, and whatever else it holds` : 'the keys that it holds'
+  const hidden = held.meta?.hidden ? ', and those that your token may not read' : ''
+  const what = held.data?.Keys.length ? count(held.data).toLowerCase() + hidden : 'the keys that it holds'
   return html`<${Dialog} title=${s.Name || 'Session without a name'} onClose=${onClose} buttons=${html`<button type="button" class="danger" disabled=${busy} onClick=${destroy}>${sure ? 'Destroy it now' : 'Destroy …'}</button>`}>
     <${Facts} of=${[['ID', html`<code>${s.ID}</code>`], ['Node', html`<a href=${path(s.NodeDatacenter || s.dc, 'nodes', s.Node)}>${s.Node}</a>`], ['Datacenter', s.dc], ['When it ends, keys are', deletes(s) ? 'deleted' : 'released'], ['TTL', s.TTL || 'none'], ['Lock delay', seconds(s.LockDelay)],
       ['Ends with checks', [...(s.NodeChecks ?? []), ...(s.ServiceChecks ?? []).map(c => c.ID)].join(', ') || 'none'], ['Made at index', s.CreateIndex.toLocaleString('en')]]} />
-    <${Held} s=${s} found=${found} onFound=${setFound} />
+    <${Held} s=${s} state=${held} />
     ${sure && html`<p class="notice warn" role="alert">This ${deletes(s) ? 'deletes' : 'releases'} ${what}. ${s.LockDelay > 0 ? `Nobody can lock them for ${seconds(s.LockDelay)} then. ` : ''}Who made the session is not asked.</p>`}
     ${error && html`<${Failure} error=${error} />`}</${Dialog}>`
 }
