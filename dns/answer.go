@@ -7,6 +7,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 
+	"github.com/legate-project/legate/dns/names"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
 )
@@ -56,11 +57,11 @@ func (x *exchange) nameServers(qtype uint16) int {
 }
 
 // node answers about a node.
-func (x *exchange) node(n name, qtype uint16) int {
-	if !op.IsFanOut(n.dc) {
-		x.dc = n.dc
+func (x *exchange) node(n names.Name, qtype uint16) int {
+	if !op.IsFanOut(n.DC) {
+		x.dc = n.DC
 	}
-	node, reply, err := catalog.GetNode.Ask(x.ctx, x.s.cfg.Caller, x.header(n.dc), &catalog.NodeRequest{Node: n.name})
+	node, reply, err := catalog.GetNode.Ask(x.ctx, x.s.cfg.Caller, x.header(n.DC), &catalog.NodeRequest{Node: n.Name})
 	if err != nil {
 		return x.failed(err)
 	}
@@ -84,8 +85,8 @@ func (x *exchange) node(n name, qtype uint16) int {
 }
 
 // address answers about a name that is itself an address.
-func (x *exchange) address(n name, qtype uint16) int {
-	a, ok := addressOf(n.name)
+func (x *exchange) address(n names.Name, qtype uint16) int {
+	a, ok := names.AddressOf(n.Name)
 	if !ok {
 		return x.negative(mdns.RcodeNameError)
 	}
@@ -101,14 +102,14 @@ func (x *exchange) address(n name, qtype uint16) int {
 // service answers about the healthy instances of a service, or those through which a
 // mesh reaches it, in random order
 // within each datacenter.
-func (x *exchange) service(n name, qtype uint16) int {
-	req := &catalog.ServiceRequest{Service: n.name, HealthyOnly: true, PassingOnly: x.conf.OnlyPassing, Port: n.port, Connect: n.kind == kindConnect}
-	if n.tag != "" {
-		req.Tags, req.OrPort = []string{n.tag}, true
+func (x *exchange) service(n names.Name, qtype uint16) int {
+	req := &catalog.ServiceRequest{Service: n.Name, HealthyOnly: true, PassingOnly: x.conf.OnlyPassing, Port: n.Port, Connect: n.Kind == names.Connect}
+	if n.Tag != "" {
+		req.Tags, req.OrPort = []string{n.Tag}, true
 	}
-	x.port = cmp.Or(n.port, n.tag)
-	if !op.IsFanOut(n.dc) {
-		x.dc = n.dc
+	x.port = cmp.Or(n.Port, n.Tag)
+	if !op.IsFanOut(n.DC) {
+		x.dc = n.DC
 	}
 	list, meta, err := x.healthy(n, req)
 	if err != nil {
@@ -118,7 +119,7 @@ func (x *exchange) service(n name, qtype uint16) int {
 	if len(list) == 0 {
 		return x.absent(&meta)
 	}
-	ttl := x.ttl(x.conf.ttls.Of(n.name))
+	ttl := x.ttl(x.conf.ttls.Of(n.Name))
 	if qtype == mdns.TypeA || qtype == mdns.TypeAAAA || qtype == mdns.TypeSRV {
 		x.found = &found{list, qtype, ttl}
 	}
@@ -223,7 +224,7 @@ func (x *exchange) target(in *catalog.Instance) (target, addr string, ok bool) {
 		host := mdns.Fqdn(own)
 		return host, own, encodable(host)
 	}
-	return digitsOf(a.Unmap().WithZone("")) + ".addr." + x.dcOf(in.Node) + x.domain, own, true
+	return names.DigitsOf(a.Unmap().WithZone("")) + ".addr." + x.dcOf(in.Node) + x.domain, own, true
 }
 
 // nodeTarget is the name of a node.

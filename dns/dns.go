@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/legate-project/legate/config"
+	"github.com/legate-project/legate/dns/names"
 	"github.com/legate-project/legate/dns/question"
 	"github.com/legate-project/legate/internal/byname"
 	"github.com/legate-project/legate/internal/tracing"
@@ -37,8 +38,6 @@ const (
 	// agedTTL bounds the TTL of an answer that is not known to be current, in
 	// seconds: a resolver is to ask again soon after the cut is healed.
 	agedTTL = 5
-	// maxLabels in a name: node names and tags may have dots, but not that many.
-	maxLabels = 32
 	// maxAddresses and maxServices bound the instances looked at for one answer;
 	// more do not fit into 64 KiB.
 	maxAddresses, maxServices = 4096, 1024
@@ -157,9 +156,9 @@ type exchange struct {
 	// recursorCtx is for recursors, which have a time of their own.
 	recursorCtx context.Context
 	recursion   *recursion
-	req         mdns.Msg
-	out         mdns.Msg
-	tcp         bool
+	req mdns.Msg
+	out mdns.Msg
+	tcp bool
 	// from is the client's address, not valid where it is unknown.
 	from netip.Addr
 	// conf is the same for the whole answer.
@@ -289,23 +288,23 @@ func (x *exchange) question(qtype uint16) int {
 	if rest == "" || qtype == mdns.TypeSOA || qtype == mdns.TypeNS {
 		return x.apex(qtype)
 	}
-	n, ok := parse(rest)
+	n, ok := names.Parse(rest)
 	if !ok {
 		if x.s.above(rest) {
 			return x.negative(mdns.RcodeSuccess)
 		}
 		return x.negative(mdns.RcodeNameError)
 	}
-	switch n.kind {
-	case kindNode:
+	switch n.Kind {
+	case names.Node:
 		return x.node(n, qtype)
-	case kindService, kindConnect:
+	case names.Service, names.Connect:
 		return x.service(n, qtype)
-	case kindAddr:
+	case names.Addr:
 		return x.address(n, qtype)
-	case kindQuery:
+	case names.Query:
 		return x.query(n, qtype)
-	case kindAbove:
+	case names.Above:
 		return x.negative(mdns.RcodeSuccess)
 	}
 	return x.negative(mdns.RcodeNameError)
@@ -316,7 +315,7 @@ func (x *exchange) question(qtype uint16) int {
 func (s *Server) above(rest string) bool {
 	dc := strings.ToLower(s.cfg.Datacenter)
 	switch rest {
-	case dc, dcLabel, dc + "." + dcLabel, portLabel:
+	case dc, names.DatacenterLabel, dc + "." + names.DatacenterLabel, names.PortLabel:
 		return true
 	}
 	return false

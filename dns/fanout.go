@@ -7,18 +7,19 @@ import (
 
 	mdns "github.com/miekg/dns"
 
+	"github.com/legate-project/legate/dns/names"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
 )
 
 // healthy asks for the instances of a service. A name without a datacenter that
 // has none here fails over as configured.
-func (x *exchange) healthy(n name, req *catalog.ServiceRequest) (catalog.Instances, op.Meta, error) {
-	list, reply, err := x.list(n.dc, req)
-	x.fanOut = op.IsFanOut(n.dc)
-	if n.dc == "" && (err != nil || list == nil || len(*list) == 0) {
-		order := x.conf.orderOf(x.s, n.name)
-		x.failsOver, x.failover = n.name, order
+func (x *exchange) healthy(n names.Name, req *catalog.ServiceRequest) (catalog.Instances, op.Meta, error) {
+	list, reply, err := x.list(n.DC, req)
+	x.fanOut = op.IsFanOut(n.DC)
+	if n.DC == "" && (err != nil || list == nil || len(*list) == 0) {
+		order := x.conf.orderOf(x.s, n.Name)
+		x.failsOver, x.failover = n.Name, order
 		if order != "" {
 			x.fanOut = true
 			list, reply, err = x.listInOrder(order, req)

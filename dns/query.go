@@ -6,17 +6,18 @@ import (
 
 	mdns "github.com/miekg/dns"
 
+	"github.com/legate-project/legate/dns/names"
 	"github.com/legate-project/legate/state/query"
 )
 
 // query answers about the instances that a prepared query leads to, in the order
 // in which they come: it is random unless the query sorts.
-func (x *exchange) query(n name, qtype uint16) int {
-	req := &query.ExecuteRequest{Name: n.name, Limit: maxAddresses, Agent: x.s.cfg.Node, AgentDatacenter: x.s.cfg.Datacenter}
+func (x *exchange) query(n names.Name, qtype uint16) int {
+	req := &query.ExecuteRequest{Name: n.Name, Limit: maxAddresses, Agent: x.s.cfg.Node, AgentDatacenter: x.s.cfg.Datacenter}
 	if addr := x.client(); addr.IsValid() {
 		req.Address = addr.String()
 	}
-	found, meta, err := query.Execute.Call(x.ctx, x.s.cfg.Caller, x.header(n.dc), req)
+	found, meta, err := query.Execute.Call(x.ctx, x.s.cfg.Caller, x.header(n.DC), req)
 	if err != nil {
 		return x.failed(err)
 	}

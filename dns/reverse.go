@@ -2,74 +2,14 @@ package dns
 
 import (
 	"net/netip"
-	"slices"
-	"strconv"
 	"strings"
 
 	mdns "github.com/miekg/dns"
 
+	"github.com/legate-project/legate/dns/names"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
 )
-
-// Zones of names that stand for addresses (RFC 1035, section 3.5, and RFC 3596).
-const (
-	zone4 = "in-addr.arpa."
-	zone6 = "ip6.arpa."
-)
-
-// reverseName is what a name in lower case says of an address.
-type reverseName uint8
-
-const (
-	noReverse    reverseName = iota
-	partReverse              // the names of addresses are below it
-	wholeReverse             // it is the name of an address
-)
-
-// reverseOf reads a name below in-addr.arpa or ip6.arpa.
-func reverseOf(name string) (netip.Addr, reverseName) {
-	digits, long, size := "", 3, 4
-	var ok bool
-	if digits, ok = strings.CutSuffix(name, zone4); !ok {
-		if digits, ok = strings.CutSuffix(name, zone6); !ok {
-			return netip.Addr{}, noReverse
-		}
-		long, size = 1, 32
-	}
-	if digits == "" {
-		return netip.Addr{}, partReverse
-	}
-	digits, ok = strings.CutSuffix(digits, ".")
-	labels := strings.Split(digits, ".")
-	if !ok || len(labels) > size {
-		return netip.Addr{}, noReverse
-	}
-	slices.Reverse(labels)
-	parts := make([]byte, 0, size)
-	for _, l := range labels {
-		base := 10
-		if size == 32 {
-			base = 16
-		}
-		n, err := strconv.ParseUint(l, base, 8)
-		if err != nil || len(l) > long || len(l) > 1 && l[0] == '0' {
-			return netip.Addr{}, noReverse
-		}
-		parts = append(parts, byte(n))
-	}
-	if len(parts) < size {
-		return netip.Addr{}, partReverse
-	}
-	if size == 4 {
-		return netip.AddrFrom4([4]byte(parts)), wholeReverse
-	}
-	var a [16]byte
-	for i := range a {
-		a[i] = parts[2*i]<<4 | parts[2*i+1]
-	}
-	return netip.AddrFrom16(a), wholeReverse
-}
 
 // pointers answers about the name of an address: with the nodes that have it, else
 // with the services that do. The own datacenter is asked first: the same private
@@ -121,9 +61,9 @@ func (x *exchange) point(list catalog.NamesAt) {
 // outside answers about names outside the domains: of those that stand for addresses
 // the catalog may know, the others are recursors'.
 func (x *exchange) outside(lower string, qtype uint16) int {
-	a, kind := reverseOf(lower)
+	a, kind := names.ReverseOf(lower)
 	switch {
-	case kind == wholeReverse:
+	case kind == names.Whole:
 		x.out.Authoritative = true
 		rcode, known := x.pointers(a, qtype)
 		if !known && rcode == mdns.RcodeNameError && x.recurses() {
@@ -132,7 +72,7 @@ func (x *exchange) outside(lower string, qtype uint16) int {
 		return rcode
 	case x.recurses():
 		return x.recurse()
-	case kind == partReverse:
+	case kind == names.Part:
 		x.out.Authoritative = true
 		return x.negative(mdns.RcodeSuccess)
 	case strings.HasSuffix(lower, ".arpa."):

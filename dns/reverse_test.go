@@ -7,6 +7,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 
+	"github.com/legate-project/legate/dns/names"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/catalog"
 )
@@ -96,7 +97,7 @@ func TestNamesOfAddressesAreRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, kind := reverseOf(name); got != want || kind != wholeReverse {
+		if got, kind := names.ReverseOf(name); got != want || kind != names.Whole {
 			t.Errorf("%s: %v %v, want %v", name, got, kind, want)
 		}
 	}
