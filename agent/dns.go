@@ -6,12 +6,23 @@ import (
 	"fmt"
 
 	"github.com/legate-project/legate/dns"
+	"github.com/legate-project/legate/dns/explain"
+	"github.com/legate-project/legate/httpapi/names"
 )
 
 // stands returns an error, denied, for a token that stands for nothing.
 func (a *Agent) stands(ctx context.Context, token string) error {
 	_, err := a.rights(ctx, token)
 	return err
+}
+
+// explainer explains what the DNS interface answers; nil without one.
+func (a *Agent) explainer() names.Explainer {
+	s := a.dns.Load()
+	if s == nil {
+		return nil
+	}
+	return &explain.Explainer{Server: s, Caller: a.caller, Datacenter: a.cfg.Datacenter, Rule: a.failover.Rule}
 }
 
 // startDNS opens the DNS interface on every address it is configured for.

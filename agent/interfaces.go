@@ -45,6 +45,7 @@ func (a *Agent) startHTTP() error {
 			c := &a.live.Load().DNSConfig
 			return c.Failover, c.OnlyPassing
 		},
+		Names:             a.explainer,
 		DiscoveryMaxStale: func() time.Duration { return a.live.Load().DiscoveryMaxStale },
 	})
 	if err != nil {

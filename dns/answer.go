@@ -29,7 +29,7 @@ func (x *exchange) apex(qtype uint16) int {
 // nameServers adds some servers of this datacenter with their addresses, as
 // answers or, to an answer with the SOA record, as authority.
 func (x *exchange) nameServers(qtype uint16) int {
-	list, reply, err := catalog.ListInstances.Ask(x.ctx, x.s.cfg.Caller, x.header(""), &catalog.ServiceRequest{Service: serverService, HealthyOnly: true})
+	list, reply, err := catalog.ListInstances.Ask(x.ctx, x.caller(), x.header(""), &catalog.ServiceRequest{Service: serverService, HealthyOnly: true})
 	if err != nil {
 		return x.failed(err)
 	}
@@ -61,7 +61,7 @@ func (x *exchange) node(n names.Name, qtype uint16) int {
 	if !op.IsFanOut(n.DC) {
 		x.dc = n.DC
 	}
-	node, reply, err := catalog.GetNode.Ask(x.ctx, x.s.cfg.Caller, x.header(n.DC), &catalog.NodeRequest{Node: n.Name})
+	node, reply, err := catalog.GetNode.Ask(x.ctx, x.caller(), x.header(n.DC), &catalog.NodeRequest{Node: n.Name})
 	if err != nil {
 		return x.failed(err)
 	}

@@ -21,7 +21,7 @@ func TestAnswersThatAreNotCurrent(t *testing.T) {
 		age  time.Duration
 		name string
 		want uint32
-	}{{0, "web.service.consul.", 60}, {0, "n1.node.consul.", 60}, {time.Second, "web.service.consul.", agedTTL}, {time.Hour, "n1.node.consul.", agedTTL}, {time.Hour, "own.service.consul.", 1}} {
+	}{{0, "web.service.consul.", 60}, {0, "n1.node.consul.", 60}, {time.Second, "web.service.consul.", AgedTTL}, {time.Hour, "n1.node.consul.", AgedTTL}, {time.Hour, "own.service.consul.", 1}} {
 		f.age = c.age
 		for _, qtype := range []uint16{mdns.TypeA, mdns.TypeSRV} {
 			if m := ask(t, s, c.name, qtype); len(m.Answer) > 0 && m.Answer[0].Header().Ttl != c.want || qtype == mdns.TypeA && len(m.Answer) == 0 {
@@ -32,7 +32,7 @@ func TestAnswersThatAreNotCurrent(t *testing.T) {
 	if f.last.MaxAge != time.Minute {
 		t.Errorf("asked with %+v", f.last)
 	}
-	for age, want := range map[time.Duration]uint32{0: 60, time.Second: agedTTL} { // that there is none may be old news, too
+	for age, want := range map[time.Duration]uint32{0: 60, time.Second: AgedTTL} { // that there is none may be old news, too
 		f.age = age
 		for _, name := range []string{"none.service.consul.", "none.node.consul."} {
 			m := ask(t, s, name, mdns.TypeA)

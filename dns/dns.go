@@ -35,9 +35,9 @@ import (
 const (
 	// deadline of one query unless configured: resolvers ask again after 2 to 5 s.
 	deadline = 2 * time.Second
-	// agedTTL bounds the TTL of an answer that is not known to be current, in
+	// AgedTTL bounds the TTL of an answer that is not known to be current, in
 	// seconds: a resolver is to ask again soon after the cut is healed.
-	agedTTL = 5
+	AgedTTL = 5
 	// maxAddresses and maxServices bound the instances looked at for one answer;
 	// more do not fit into 64 KiB.
 	maxAddresses, maxServices = 4096, 1024
@@ -156,6 +156,8 @@ type exchange struct {
 	// recursorCtx is for recursors, which have a time of their own.
 	recursorCtx context.Context
 	recursion   *recursion
+	// via carries out the lookups of a question that is looked at; nil for those of clients.
+	via op.Caller
 	req mdns.Msg
 	out mdns.Msg
 	tcp bool
@@ -364,7 +366,7 @@ func (x *exchange) noteAge(m *op.Meta) {
 // ttl is how long an answer may be kept: not long if it is not current.
 func (x *exchange) ttl(seconds uint32) uint32 {
 	if x.fresh == aged {
-		return min(seconds, agedTTL)
+		return min(seconds, AgedTTL)
 	}
 	return seconds
 }
@@ -391,7 +393,7 @@ func (x *exchange) failed(err error) int {
 // whatever the name: then it is not known whether there is such a name, and who asks may
 // have another server to ask.
 func (x *exchange) powerless() error {
-	if x.s.cfg.Stands == nil || x.s.cfg.Token == nil {
+	if x.s.cfg.Stands == nil || x.s.cfg.Token == nil || x.via != nil {
 		return nil
 	}
 	if err := x.s.cfg.Stands(x.ctx, x.s.cfg.Token()); op.CodeOf(err) == op.CodeDenied {

@@ -36,7 +36,7 @@ func (x *exchange) healthy(n names.Name, req *catalog.ServiceRequest) (catalog.I
 
 // list asks for the instances of a service in one datacenter, or several.
 func (x *exchange) list(dc string, req *catalog.ServiceRequest) (*catalog.Instances, *op.Reply, error) {
-	list, reply, err := catalog.ListInstances.Ask(x.ctx, x.s.cfg.Caller, x.header(dc), req)
+	list, reply, err := catalog.ListInstances.Ask(x.ctx, x.caller(), x.header(dc), req)
 	if err == nil {
 		x.note(reply)
 	}
@@ -45,7 +45,7 @@ func (x *exchange) list(dc string, req *catalog.ServiceRequest) (*catalog.Instan
 
 // listInOrder asks for the instances of a service in the datacenters that it fails over to.
 func (x *exchange) listInOrder(order string, req *catalog.ServiceRequest) (*catalog.Instances, *op.Reply, error) {
-	c := counting{Caller: x.s.cfg.Caller}
+	c := counting{Caller: x.caller()}
 	list, reply, err := catalog.ListInOrder(x.ctx, &c, x.header(order), req)
 	if err == nil && c.calls == 1 { // else it depends on what was passed over
 		x.note(reply)

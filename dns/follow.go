@@ -42,7 +42,7 @@ func (x *exchange) follow(host string, qtype uint16) []mdns.RR {
 	if x.depth >= maxFollowed || !ours && !x.recurses() {
 		return nil
 	}
-	y := &exchange{s: x.s, conf: x.conf, ctx: x.ctx, recursorCtx: x.recursorCtx, recursion: x.recursion, from: x.from,
+	y := &exchange{s: x.s, conf: x.conf, ctx: x.ctx, recursorCtx: x.recursorCtx, recursion: x.recursion, via: x.via, from: x.from,
 		domain: x.domain, depth: x.depth + 1, owner: host}
 	y.req.RecursionDesired = x.req.RecursionDesired
 	y.req.Question = []mdns.Question{{Name: host, Qtype: qtype, Qclass: mdns.ClassINET}}

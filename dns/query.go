@@ -17,7 +17,7 @@ func (x *exchange) query(n names.Name, qtype uint16) int {
 	if addr := x.client(); addr.IsValid() {
 		req.Address = addr.String()
 	}
-	found, meta, err := query.Execute.Call(x.ctx, x.s.cfg.Caller, x.header(n.DC), req)
+	found, meta, err := query.Execute.Call(x.ctx, x.caller(), x.header(n.DC), req)
 	if err != nil {
 		return x.failed(err)
 	}

@@ -265,7 +265,7 @@ func isAnswer(q, m *mdns.Msg) bool {
 
 // recurses reports whether the client may have recursors asked.
 func (x *exchange) recurses() bool {
-	return x.conf.recursors != nil && x.req.RecursionDesired && x.req.Question[0].Qclass == mdns.ClassINET
+	return x.conf.recursors != nil && x.via == nil && x.req.RecursionDesired && x.req.Question[0].Qclass == mdns.ClassINET
 }
 
 // recurse answers with what the recursors say.

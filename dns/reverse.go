@@ -18,7 +18,7 @@ func (x *exchange) pointers(a netip.Addr, qtype uint16) (rcode int, known bool) 
 	req := &catalog.AddressRequest{Address: a.Unmap().String()}
 	var meta op.Meta
 	for _, dc := range []string{"", op.All} {
-		list, reply, err := catalog.ListNamesAt.Ask(x.ctx, x.s.cfg.Caller, x.header(dc), req)
+		list, reply, err := catalog.ListNamesAt.Ask(x.ctx, x.caller(), x.header(dc), req)
 		if err != nil {
 			return x.failed(err), false
 		}

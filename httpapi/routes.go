@@ -14,6 +14,7 @@ import (
 	"github.com/legate-project/legate/httpapi/health"
 	"github.com/legate-project/legate/httpapi/kv"
 	"github.com/legate-project/legate/httpapi/mesh"
+	"github.com/legate-project/legate/httpapi/names"
 	"github.com/legate-project/legate/httpapi/operator"
 	"github.com/legate-project/legate/httpapi/query"
 	"github.com/legate-project/legate/httpapi/rest"
@@ -41,6 +42,7 @@ func Routes(c Config) []rest.Route {
 		(&coordinate.API{Caller: c.Caller}).Routes(),
 		(&operator.API{Caller: c.Caller}).Routes(),
 		fails.Routes(),
+		(&names.API{Explainer: c.Names}).Routes(),
 		(&session.API{Caller: c.Caller, NodeName: c.NodeName, Datacenter: c.Datacenter}).Routes(),
 		(&query.API{Caller: c.Caller, NodeName: c.NodeName, Datacenter: c.Datacenter}).Routes(),
 		(&event.API{Caller: c.Caller, Events: c.Events, Datacenter: c.Datacenter}).Routes(),

@@ -24,6 +24,7 @@ import (
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/httpapi/agent"
 	"github.com/legate-project/legate/httpapi/event"
+	"github.com/legate-project/legate/httpapi/names"
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/httpapi/snapshot"
 	"github.com/legate-project/legate/internal/admission"
@@ -76,6 +77,8 @@ type Config struct {
 	// says of that, and whether its names have passing instances alone. Nil is nothing.
 	Failover    Failover
 	DNSFailover func() (failover map[string][]string, onlyPassing bool)
+	// Names returns what explains answers of DNS, nil where the agent has no DNS interface.
+	Names func() names.Explainer
 	// TranslateWAN shows what is in other datacenters at its WAN addresses.
 	TranslateWAN bool
 	// MaxValueSize of a key in bytes; default 512 KiB.

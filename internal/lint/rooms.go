@@ -9,14 +9,14 @@ import (
 
 // areas are the parts of the HTTP API: none knows another.
 const areas = "httpapi/acl httpapi/agent httpapi/catalog httpapi/coordinate httpapi/event httpapi/failover httpapi/federation httpapi/health httpapi/kv " +
-	"httpapi/mesh httpapi/operator httpapi/query httpapi/session httpapi/snapshot httpapi/status httpapi/txn httpapi/ui"
+	"httpapi/mesh httpapi/names httpapi/operator httpapi/query httpapi/session httpapi/snapshot httpapi/status httpapi/txn httpapi/ui"
 
 // levels is the table of rooms: a room imports only rooms of lower levels.
 // What lies below a room's folder without a row of its own belongs to it.
 func levels() map[string]int {
 	table := map[string]int{}
 	for i, rooms := range []string{
-		"internal/lifecycle internal/logging internal/version internal/filter internal/admission internal/nesting internal/byname internal/accept internal/spelling internal/sdnotify state/catalog/mesh", // below level 0: everybody's ground
+		"internal/lifecycle internal/logging internal/version internal/filter internal/admission internal/nesting internal/byname internal/accept internal/spelling internal/sdnotify state/catalog/mesh dns/explained", // below level 0: everybody's ground
 		"rtt config metrics web internal/tracing state/acl/rules internal/wanem internal/lint",
 		"storage transport internal/gossip agent/checks agent/cloudjoin state/acl/method",
 		"op consensus lan wan state/archive agent/keyring",

@@ -101,6 +101,7 @@ func catalogRoutes() []routeRow {
 		{route: "GET /v1/catalog/nodes", enough: nodeRead, hides: `"Node":"$NODE"`},
 		{route: "GET /v1/catalog/services", enough: webRead, hides: `"web"`},
 		{route: "GET /v1/catalog/service/", target: "/v1/catalog/service/web", enough: nodeRead + webRead, hides: `"Node":"$NODE"`},
+		{route: "GET /v1/dns/explain/", target: "/v1/dns/explain/web.service.consul", enough: nodeRead + webRead, hides: `"Type":"A","TTL"`},
 		{route: "GET /v1/catalog/connect/", target: "/v1/catalog/connect/web", enough: webRead},
 		{route: "GET /v1/catalog/node/", target: "/v1/catalog/node/$NODE", enough: nodeRead + webRead, hides: `"web"`},
 		{route: "GET /v1/catalog/node-services/", target: "/v1/catalog/node-services/$NODE", enough: nodeRead + webRead, hides: `"web"`},
