@@ -10,6 +10,7 @@ import (
 	"github.com/legate-project/legate/cmd/legate/clustercmd"
 	"github.com/legate-project/legate/cmd/legate/command"
 	"github.com/legate-project/legate/cmd/legate/debugcmd"
+	"github.com/legate-project/legate/cmd/legate/dnscmd"
 	"github.com/legate-project/legate/cmd/legate/doctorcmd"
 	"github.com/legate-project/legate/cmd/legate/failovercmd"
 	"github.com/legate-project/legate/cmd/legate/kvcmd"
@@ -87,7 +88,7 @@ func commands() []command.Command {
 		debugcmd.Monitor(),
 		debugcmd.Debug(),
 		debugcmd.Show(),
-	}, failovercmd.Commands(), aclcmd.Commands(), withoutAgent())
+	}, failovercmd.Commands(), dnscmd.Commands(), aclcmd.Commands(), withoutAgent())
 }
 
 // withoutAgent is the rest of the table: what needs no agent.
