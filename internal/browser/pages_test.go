@@ -42,6 +42,8 @@ func pagesShown() [][2]string {
 		{"sessions", "deletes keys"},
 		{"events", "released"},
 		{"queries", "of-the-tests"},
+		{"dns", "Which name?"},
+		{"dns?name=web.service.dc2.consul&type=SRV", "How the name is read"},
 	}
 }
 
@@ -58,7 +60,7 @@ func TestTheInterface(t *testing.T) {
 		run  func(*testing.T)
 	}{
 		{"EachPageShowsWhatThereIs", w.shows}, {"EachPageIsForEverybody", w.isForEverybody}, {"ChangesShowWithoutLoading", w.isLive},
-		{"WhatOthersWroteIsText", w.isSafe}, {"FilterExpressionsAreCompletedAndExplained", w.filters}, {"KeysWork", w.keys}, {"ValuesAreChangedAsTheyWereRead", w.edits}, {"ServersAndPoolsAreShown", w.servers}, {"SessionsEndWhenTheyAreDestroyed", w.sessions}, {"EventsComeIn", w.events}, {"QueriesCanBeTried", w.queries}, {"AClientAgentServesIt", w.client},
+		{"WhatOthersWroteIsText", w.isSafe}, {"FilterExpressionsAreCompletedAndExplained", w.filters}, {"KeysWork", w.keys}, {"ValuesAreChangedAsTheyWereRead", w.edits}, {"ServersAndPoolsAreShown", w.servers}, {"SessionsEndWhenTheyAreDestroyed", w.sessions}, {"EventsComeIn", w.events}, {"QueriesCanBeTried", w.queries}, {"NamesAreLookedUpAndExplained", w.names}, {"AClientAgentServesIt", w.client},
 		{"ItIsSoonUsable", w.isSoonUsable}, {"TenThousandServicesScroll", w.scrolls}, {"ADatacenterThatIsCutOffStandsOut", w.cuts},
 	} {
 		t.Run(test.name, test.run)
@@ -343,6 +345,9 @@ func (w *world) cuts(t *testing.T) {
 	pool := open(t, w.browser, "status of 500")
 	pool.goTo(address(w.first(), "servers?pool=wan"))
 	pool.see("all three servers are in the pool", `document.querySelectorAll('.pool .row .main').length === 3 && !document.querySelector('.pool .row .state.bad')`)
+	name := open(t, w.browser, "status of 500")
+	name.goTo(address(w.first(), "dns?name=web.service.dc2.consul"))
+	name.shows("answered by dc2")
 	tb := open(t, w.browser, "status of 500")
 	tb.goTo(address(w.first(), ""))
 	tb.see("all are reached", `document.querySelectorAll('.map line.link').length === 3 && !document.querySelector('.map line.link.cut')`)
@@ -356,6 +361,8 @@ func (w *world) cuts(t *testing.T) {
 		getComputedStyle(document.querySelector('.map line.link.cut')).strokeDasharray !== 'none' && [...document.querySelectorAll('.map g.link.cut text')].filter(e => e.textContent === 'cut').length === 2`)
 	tb.see("so they do in the matrix", `document.querySelectorAll('.matrix td.cut').length === 2`)
 	services.shows("dc2 as it was")
+	name.shows("answered by dc2, as it was")
+	name.shows("it has not been reached since")
 	services.shows("web")
 	if err := w.c.Heal("dc2"); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import { ServersPage } from './pages/servers.js'
 import { SessionsPage } from './pages/sessions.js'
 import { AccessPage } from './pages/access.js'
 import { KeysPage } from './pages/keys.js'
+import { DNSPage } from './pages/dns.js'
 import { EventsPage } from './pages/events.js'
 import { QueriesPage } from './pages/queries.js'
 
@@ -23,7 +24,7 @@ const pages = {
   services: ['Services', ServicesPage], service: ['Service', ServicePage], instance: ['Instance', InstancePage],
   nodes: ['Nodes', NodesPage], node: ['Node', NodePage],
   servers: ['Servers', ServersPage], sessions: ['Sessions', SessionsPage], access: ['Access', AccessPage], events: ['Events', EventsPage], queries: ['Prepared queries', QueriesPage],
-  kv: ['Keys', KeysPage],
+  kv: ['Keys', KeysPage], dns: ['DNS', DNSPage],
 }
 
 const Unknown = () => html`<h1>Not found</h1><${Empty} title="There is no such page"><p>Go to the <a href=${path()}>federation</a>.</p></${Empty}>`

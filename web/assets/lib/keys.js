@@ -13,13 +13,14 @@ export const shortcuts = [
   ['g k', 'Keys and values'],
   ['g m', 'Servers'],
   ['g l', 'Sessions and locks'],
+  ['g d', 'DNS'],
   ['g e', 'Events'],
   ['g q', 'Prepared queries'],
   ['g a', 'Access'],
   ['?', 'Show and switch off these keys'],
 ]
 
-const pages = { f: '', s: 'services', n: 'nodes', k: 'kv', m: 'servers', l: 'sessions', e: 'events', q: 'queries', a: 'access' }
+const pages = { f: '', s: 'services', n: 'nodes', k: 'kv', m: 'servers', l: 'sessions', d: 'dns', e: 'events', q: 'queries', a: 'access' }
 
 export const keysOn = () => localStorage.getItem(offKey) === null
 export const setKeys = on => on ? localStorage.removeItem(offKey) : localStorage.setItem(offKey, '1')

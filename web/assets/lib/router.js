@@ -11,7 +11,7 @@ const segments = path => path.slice(base.length).split('/').filter(Boolean).map(
 })
 
 // operators are pages of a datacenter, or of the agent's own without one, by their addresses.
-const operators = new Map([['servers', 'servers'], ['sessions', 'sessions'], ['access', 'access'], ['events', 'events'], ['queries', 'queries']])
+const operators = new Map([['servers', 'servers'], ['sessions', 'sessions'], ['access', 'access'], ['events', 'events'], ['queries', 'queries'], ['dns', 'dns']])
 
 // parse says which page an address is: { page, dc, name, node, id, key }.
 export function parse(path) {

@@ -8,6 +8,7 @@ import { Bar, State } from '../parts/state.js'
 import { Failure, Empty, Loading, Hidden, Aged } from '../parts/notice.js'
 import { Checks, Tags, Small, count, stateOf } from '../parts/checks.js'
 import { Copy } from '../parts/copy.js'
+import { Lookup } from '../parts/lookup.js'
 
 const atOnce = 50 // instances, until more are asked for
 
@@ -28,7 +29,7 @@ function Names({ dc, name, instances }) {
   const tags = [...new Set(instances.flatMap(i => i.Service.Tags ?? []))].filter(isName).slice(0, 4)
   const names = [`${name}.service.${dc}.${settings.domain}`, dc === settings.datacenter && `${name}.service.${settings.domain}`, ...tags.map(t => `${t}.${name}.service.${dc}.${settings.domain}`)].filter(Boolean)
   return html`<section class="panel" aria-labelledby="dns"><h2 id="dns">DNS</h2>
-    <ul class="plain">${names.map(n => html`<li key=${n}><${Copy} text=${n} /></li>`)}</ul>
+    <ul class="plain">${names.map(n => html`<li key=${n} class="named"><${Copy} text=${n} /> <${Lookup} name=${n} /></li>`)}</ul>
     <p class="muted hint">${plural(well.length, 'instance')} of ${instances.length} can be in answers: those that are critical are left out.</p></section>`
 }
 

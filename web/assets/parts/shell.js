@@ -5,7 +5,7 @@ import { settings } from '../lib/settings.js'
 import { shortcuts, startKeys, keysOn, setKeys } from '../lib/keys.js'
 import { TokenDialog, openToken, useToken } from './token.js'
 
-const nav = [['Federation', path(), ['federation']], ['Services', path('services'), ['services', 'service', 'instance']], ['Nodes', path('nodes'), ['nodes', 'node']], ['Keys', path('kv'), ['kv']], ['Servers', path('servers'), ['servers']], ['Sessions', path('sessions'), ['sessions']], ['Events', path('events'), ['events']], ['Queries', path('queries'), ['queries']], ...(settings.access ? [['Access', path('access'), ['access']]] : [])]
+const nav = [['Federation', path(), ['federation']], ['Services', path('services'), ['services', 'service', 'instance']], ['Nodes', path('nodes'), ['nodes', 'node']], ['Keys', path('kv'), ['kv']], ['Servers', path('servers'), ['servers']], ['Sessions', path('sessions'), ['sessions']], ['Events', path('events'), ['events']], ['Queries', path('queries'), ['queries']], ['DNS', path('dns'), ['dns']], ...(settings.access ? [['Access', path('access'), ['access']]] : [])]
 
 const themeKey = 'legate.theme'
 const dark = () => (document.documentElement.dataset.theme ?? (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light')) === 'dark'
