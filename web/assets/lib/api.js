@@ -61,32 +61,63 @@ export function query(path, params = {}) {
   return parts.length ? `${path}?${parts.join('&')}` : path
 }
 
-// ask returns what is below /v1/ as { data, meta }: index, age in seconds, whether
-// something was left out that the token may not see, who answered. With missing, data is null
-// where there is nothing. It throws a Fault, or AbortError when the signal aborts.
-export async function ask(path, { params = {}, method = 'GET', body, signal, wait = 0, missing = false } = {}) {
-  const limit = AbortSignal.timeout(answerTime + wait)
+// open sends a question to what is below /v1/ and returns the answer, whose text is still to be
+// read. It throws a Fault, or AbortError when the signal aborts. missing and conflict say that 404
+// and 409 are answers, too.
+export async function open(path, { params = {}, method = 'GET', body, signal, wait = 0, missing = false, conflict = false } = {}) {
+  const limit = AbortSignal.timeout(answerTime + wait), ends = signal ? AbortSignal.any([signal, limit]) : limit
   const headers = token() ? { 'X-Consul-Token': token() } : {}
   let res, text
   try {
-    res = await fetch('/v1/' + query(path, wait ? { ...params, wait: `${wait / 1000}s` } : params),
-      { method, body, headers, cache: 'no-store', signal: signal ? AbortSignal.any([signal, limit]) : limit })
+    res = await fetch('/v1/' + query(path, params), { method, body, headers, cache: 'no-store', signal: ends })
+    if (res.ok || (missing && res.status === 404) || (conflict && res.status === 409)) return res
     text = await res.text()
   } catch (e) {
     if (signal?.aborted) throw e
-    throw new Fault('lost', `The agent ${settings.node} does not answer`, 'It may be stopped, or the way there cut. This page asks again by itself.')
+    throw lost()
   }
-  const nothing = missing && res.status === 404
-  if (!res.ok && !nothing) throw faultOf(res.status, res.headers.get('X-Legate-Reason'), text, params.dc)
+  throw faultOf(res.status, res.headers.get('X-Legate-Reason'), text, params.dc)
+}
+
+const lost = () => new Fault('lost', `The agent ${settings.node} does not answer`, 'It may be stopped, or the way there cut. This page asks again by itself.')
+
+// textOf reads an answer, at most so many bytes of it: what is behind them is not waited for.
+async function textOf(res, most) {
+  if (!most) return { text: await res.text(), cut: false }
+  const reader = res.body.getReader(), decoder = new TextDecoder(), parts = []
+  for (let bytes = 0; ;) {
+    const { done, value } = await reader.read()
+    if (done) return { text: parts.join(''), cut: false }
+    parts.push(decoder.decode(value, { stream: true }))
+    bytes += value.length
+    if (bytes <= most) continue
+    reader.cancel().catch(() => {}) // the answer is not wanted any more
+    return { text: parts.join(''), cut: true }
+  }
+}
+
+// ask returns what is below /v1/ as { data, meta }: index, age in seconds, whether something was
+// left out that the token may not see, who answered, how many letters it had, and whether it was
+// cut since it had more than most bytes. With missing, data is null where there is nothing. parse
+// reads the text. It throws what open throws.
+export async function ask(path, { params = {}, wait = 0, missing = false, most = 0, parse = JSON.parse, ...rest } = {}) {
+  const res = await open(path, { params: wait ? { ...params, wait: `${wait / 1000}s` } : params, wait, missing, ...rest })
+  let text, cut
+  try { ({ text, cut } = await textOf(res, most)) } catch (e) {
+    if (rest.signal?.aborted) throw e
+    throw lost()
+  }
   const number = name => Number(res.headers.get(name) ?? 0)
   return {
-    data: text === '' || nothing ? null : JSON.parse(text),
+    data: text === '' || res.status === 404 ? null : parse(text, cut),
     meta: {
       index: number('X-Consul-Index'),
       age: number('Age'),
       hidden: res.headers.get('X-Consul-Results-Filtered-By-ACLs') === 'true',
       from: res.headers.get('X-Legate-Datacenter') ?? settings.datacenter,
       at: Date.now(),
+      size: text.length,
+      cut,
     },
   }
 }

@@ -9,6 +9,7 @@ import { settings } from './settings.js'
 const waitHere = 55_000, waitThere = 10_000
 const leastPause = 250    // between its answers, so that a busy datacenter does not keep the page busy
 const longestPause = 30_000
+const freeLetters = 1 << 20, perLetter = 0.002 // milliseconds more for each letter beyond: what is long is asked for less often
 const linger = 1_000      // a feed outlives its last reader so long: the next page may want it
 
 // Browsers open six connections to one address over HTTP/1.1. Half of them may wait for
@@ -23,9 +24,10 @@ const pause = (ms, signal) => new Promise(resolve => {
 })
 
 class Feed {
-  constructor(path, params, { every = 3000, blocks = true, missing = false } = {}) {
+  constructor(path, params, { every = 3000, blocks = true, missing = false, most = 0, parse } = {}) {
     this.wait = (params?.dc ?? settings.datacenter) === settings.datacenter ? waitHere : waitThere
-    Object.assign(this, { path, params, every, blocks, missing, state: { data: undefined, error: undefined, meta: undefined }, readers: new Set() })
+    Object.assign(this, { path, params, every, blocks, missing, most, parse, readers: new Set() })
+    this.state = { data: undefined, error: undefined, meta: undefined }
   }
 
   join(f) {
@@ -72,14 +74,16 @@ class Feed {
   }
 
   async run(signal) {
-    let index = 0, failed = 0
+    let index = 0, failed = 0, size = 0
     while (!signal.aborted) {
       const held = this.blocks && index > 0 && slots.free > 0
       if (held) slots.free--
       try {
-        const { data, meta } = await ask(this.path, { params: held ? { ...this.params, index } : this.params, signal, missing: this.missing, wait: held ? this.wait : 0 })
+        const { missing, most, parse } = this, params = held ? { ...this.params, index } : this.params
+        const { data, meta } = await ask(this.path, { params, signal, missing, most, parse, wait: held ? this.wait : 0 })
         if (signal.aborted) return
         failed = 0
+        size = meta.size
         index = meta.index < index ? 0 : meta.index // one that goes back is of a restored state: begin anew
         this.publish({ data, meta, error: undefined })
       } catch (error) {
@@ -91,7 +95,8 @@ class Feed {
         if (held) slots.free++
       }
       const backOff = Math.min(longestPause, 1000 * 2 ** (failed - 1)) * (0.75 + Math.random() / 2)
-      await pause(failed ? backOff : held ? leastPause : this.blocks && index > 0 && slots.free > 0 ? 0 : this.every, signal)
+      const again = this.blocks && index > 0 && slots.free > 0 ? 0 : this.every
+      await pause(failed ? backOff : held ? leastPause + Math.max(0, size - freeLetters) * perLetter : again, signal)
     }
   }
 }
@@ -119,7 +124,7 @@ function feed(path, params, options) {
   return f
 }
 
-// useFeeds follows several questions, each { path, params, every, blocks, missing }, and returns the
+// useFeeds follows several questions, each { path, params, every, blocks, missing, most, parse }, and returns the
 // state of each: { data, error, meta }. data stays while there is an error.
 export function useFeeds(questions) {
   const key = questions.map(q => query(q.path, q.params)).join('\n')
