@@ -159,6 +159,18 @@ func (tb *tab) see(what, expression string) {
 	}
 }
 
+// until waits until something outside of the page is so.
+func (tb *tab) until(what string, is func() bool) {
+	tb.t.Helper()
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(patience); !is(); <-look.C {
+		if time.Now().After(end) {
+			tb.t.Fatalf("%s: it is not so; the page shows:\n%s", what, eval[string](tb, `document.body.innerText`))
+		}
+	}
+}
+
 // press presses keys as somebody does: what a page keeps from its field is not typed, while
 // chromedp's own key events type it all the same.
 func (tb *tab) press(keys ...string) {

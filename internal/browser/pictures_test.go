@@ -44,7 +44,7 @@ func TestPictures(t *testing.T) {
 		{"service", "dc2/services/checkout", `document.querySelectorAll('.instance').length > 0 && document.querySelectorAll('.choice a').length > 1`},
 		{"node", "dc1/nodes/dc1-server1", `document.querySelector('main').innerText.includes('Estimated')`},
 		{"keys", "dc1/kv", `document.querySelectorAll('.row .main').length === 3`},
-		{"key", "dc1/kv?key=app%2Fconfig", `document.querySelector('textarea') && !window.written && (window.written = 1) && document.querySelector('textarea').focus() === undefined && document.execCommand('insertText', false, '\n') && [...document.querySelectorAll('button')].find(b => b.innerText === 'Review change') !== undefined`},
+		{"key", "dc1/kv?key=app%2Fconfig", `(edit => document.querySelector('textarea') ? !window.written && (window.written = 1) && document.execCommand('insertText', false, '\n') && [...document.querySelectorAll('button')].find(b => b.innerText === 'Review change') !== undefined : edit?.click())([...document.querySelectorAll('main button')].find(b => b.innerText === 'Edit'))`},
 		{"servers", "dc2/servers", `document.querySelectorAll('.list tbody tr').length === 3 && document.querySelector('.headline.good') && document.querySelectorAll('.pool .row').length > 15`},
 	} {
 		tb.goTo(address(here, p.path))

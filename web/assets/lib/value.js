@@ -1,7 +1,21 @@
-// Values of keys: bytes that are text or not, and how two texts differ.
+// Values of keys: bytes that are text or not.
 
 // decode makes bytes of base64; null is an empty value.
-export const decode = base64 => Uint8Array.from(atob(base64 ?? ''), c => c.charCodeAt(0))
+export function decode(base64) {
+  const letters = atob(base64 ?? ''), bytes = new Uint8Array(letters.length)
+  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i)
+  return bytes
+}
+
+// beginning is the part of a text that is drawn before somebody asks for all of it: whole lines if
+// they are short enough, and never half a character.
+export function beginning(text, most) {
+  if (text.length <= most) return text
+  const line = text.lastIndexOf('\n', most) + 1
+  if (line > most / 2) return text.slice(0, line)
+  const half = text.charCodeAt(most - 1) >> 10 === 0b110110
+  return text.slice(0, half ? most - 1 : most)
+}
 
 // textOf returns bytes as text, undefined if they are none: no UTF-8, or with characters that a
 // text field would change or hide.
@@ -19,46 +33,8 @@ export function hexOf(bytes, most = 4096) {
   const lines = []
   for (let at = 0; at < Math.min(bytes.length, most); at += perLine) {
     const part = [...bytes.slice(at, Math.min(at + perLine, most))]
-    lines.push(`${at.toString(16).padStart(6, '0')}  ${part.map(b => b.toString(16).padStart(2, '0')).join(' ').padEnd(perLine * 3)} ${part.map(b => b >= 32 && b < 127 ? String.fromCharCode(b) : '.').join('')}`)
+    const hex = part.map(b => b.toString(16).padStart(2, '0')).join(' '), letters = part.map(b => b >= 32 && b < 127 ? String.fromCharCode(b) : '.')
+    lines.push(`${at.toString(16).padStart(6, '0')}  ${hex.padEnd(perLine * 3)} ${letters.join('')}`)
   }
   return lines.join('\n')
-}
-
-const mostLines = 1500 // compared line by line in the middle; longer ones are replaced whole
-
-// diff returns [sign, line] with ' ', '-' and '+' to make the second text of the first.
-export function diff(before, after) {
-  const a = before.split('\n'), b = after.split('\n')
-  let head = 0, tail = 0
-  while (head < a.length && head < b.length && a[head] === b[head]) head++
-  while (tail < a.length - head && tail < b.length - head && a.at(-1 - tail) === b.at(-1 - tail)) tail++
-  const p = a.slice(head, a.length - tail), q = b.slice(head, b.length - tail)
-  return [...a.slice(0, head).map(l => [' ', l]), ...middle(p, q), ...a.slice(a.length - tail).map(l => [' ', l])]
-}
-
-// middle compares by the longest common subsequence.
-function middle(p, q) {
-  if (p.length > mostLines || q.length > mostLines) return [...p.map(l => ['-', l]), ...q.map(l => ['+', l])]
-  const same = Array.from({ length: p.length + 1 }, () => new Uint16Array(q.length + 1))
-  for (let i = p.length - 1; i >= 0; i--) for (let j = q.length - 1; j >= 0; j--) same[i][j] = p[i] === q[j] ? same[i + 1][j + 1] + 1 : Math.max(same[i + 1][j], same[i][j + 1])
-  const out = []
-  let i = 0, j = 0
-  while (i < p.length || j < q.length) {
-    if (i < p.length && j < q.length && p[i] === q[j]) { out.push([' ', p[i++]]); j++ }
-    else if (j >= q.length || (i < p.length && same[i + 1][j] >= same[i][j + 1])) out.push(['-', p[i++]])
-    else out.push(['+', q[j++]])
-  }
-  return out
-}
-
-// around leaves out unchanged lines that are far from a change; what is left out is [null, how many].
-export function around(lines, near = 3) {
-  const keep = lines.map((_, i) => lines.slice(Math.max(0, i - near), i + near + 1).some(([s]) => s !== ' '))
-  const out = []
-  lines.forEach((l, i) => {
-    if (keep[i]) out.push(l)
-    else if (out.at(-1)?.[0] === null) out.at(-1)[1]++
-    else out.push([null, 1])
-  })
-  return out
 }
