@@ -176,6 +176,14 @@ func TestAnswersAreExplained(t *testing.T) {
 	}
 }
 
+func TestOrdersAreSaidInWords(t *testing.T) {
+	for order, want := range map[string]string{"dc2": "dc2", "dc2>dc3": "dc2, dc3", "dc2>nearest": "dc2 and then the nearest", "nearest": "the nearest"} {
+		if got := inOrder(order); got != want {
+			t.Errorf("%s: %s, want %s", order, got, want)
+		}
+	}
+}
+
 // The parts of a name are told one by one, and together they are the name.
 func TestNamesAreReadPartByPart(t *testing.T) {
 	x := explainer(t, &federation{})

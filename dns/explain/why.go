@@ -178,12 +178,13 @@ func (w *why) service(ctx context.Context) {
 	} else if first.count() == 0 && first.err == nil && first.header.Datacenter == "" {
 		w.say("No other datacenter stands in for it: no rule says so.")
 	}
-	if w.seen.Drawn && last.count() > 1 {
-		order := "The order is drawn anew for each answer."
-		if len(w.out.Datacenters) > 1 {
-			order = "Instances of the nearest datacenter come first; within one the order is drawn anew for each answer."
-		}
-		w.say("%s", order)
+	switch several := len(w.out.Datacenters) > 1; {
+	case several && w.seen.Drawn:
+		w.say("Instances of the nearest datacenter come first; within one the order is drawn anew for each answer.")
+	case several:
+		w.say("Instances of the nearest datacenter come first.")
+	case w.seen.Drawn:
+		w.say("The order is drawn anew for each answer.")
 	}
 }
 
@@ -263,7 +264,7 @@ func many(n int) string {
 
 // failsOver says who stands in for the own datacenter, and by which rule.
 func (w *why) failsOver(last *step, req *catalog.ServiceRequest) {
-	order := strings.NewReplacer(">", ", ").Replace(w.seen.FailsOver)
+	order := inOrder(w.seen.FailsOver)
 	rule := "dns_config.failover of this agent"
 	if _, own := w.configured(req.Service); !own {
 		rule = "A rule of " + w.e.Datacenter
@@ -280,6 +281,19 @@ func (w *why) failsOver(last *step, req *catalog.ServiceRequest) {
 	default:
 		w.say("%s has %s stand in: the first that has a healthy instance is %s.", rule, order, strings.Join(w.out.Datacenters, ", "))
 	}
+}
+
+// inOrder is an order of datacenters in words.
+func inOrder(order string) string {
+	before, nearest := strings.CutSuffix(order, op.Nearest)
+	text := strings.ReplaceAll(strings.TrimSuffix(before, ">"), ">", ", ")
+	switch {
+	case !nearest:
+		return text
+	case text == "":
+		return "the nearest"
+	}
+	return text + " and then the nearest"
 }
 
 // configured is what dns_config.failover says of a service.
