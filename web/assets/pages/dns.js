@@ -1,6 +1,7 @@
 // What DNS answers to a name, how the name was read, and why the answer is what it is.
 import { html, useEffect, useState } from '../lib/dom.js'
 import { types } from '../lib/dns.js'
+import { plural } from '../lib/fmt.js'
 import { setSearch } from '../lib/router.js'
 import { settings } from '../lib/settings.js'
 import { Failure, Empty, Loading } from '../parts/notice.js'
@@ -20,7 +21,8 @@ function Explained({ name, type }) {
   return html`${error && html`<${Failure} error=${error} kept=${meta} />`}
     <section class="panel" aria-labelledby="answer"><h2 id="answer">Answer</h2><div role="status"><${Verdict} of=${data} /></div>
       ${data.Answer.length > 0 && html`<${Records} of=${data.Answer} label="Records of the answer" />`}
-      ${more.length > 0 && html`<details><summary>Sent along with it: ${more.length}</summary><${Records} of=${more} label="Records sent along" /></details>`}
+      ${more.length > 0 && html`<details class="along"><summary>Sent along: ${plural(more.length, 'record')}</summary>
+        <${Records} of=${more} label="Records sent along" /></details>`}
     </section>
     <div class="split"><${Parts} of=${data.Read.Parts} /><${Reasons} of=${data.Why} /></div>`
 }
@@ -44,7 +46,8 @@ export function DNSPage({ route }) {
     setSearch({ name: text.trim(), type })
   }
   return html`<div class="title"><h1>DNS</h1>
-      <p class="muted">What this agent answers to a name, with the rights of your token, and why. Clients of DNS are answered with those of the agent.</p></div>
+      <p class="muted">What this agent answers to a name, with the rights of your token, and why.
+        Clients of DNS are answered with those of the agent.</p></div>
     <form class="ask" onSubmit=${look} novalidate>
       <label class="grow">Name <input type="text" class="mono" data-search value=${text} onInput=${e => setText(e.target.value)}
         placeholder=${`web.service.${settings.domain}`} spellcheck=${false} autocomplete="off" autocapitalize="none" /></label>

@@ -20,10 +20,13 @@ export function Verdict({ of }) {
     ${code && html`<code class="muted">${code}</code>`} ${where && html`<span>${where}</span>`}</p>`
 }
 
+const srv = 'An SRV record has a priority, a weight, a port and a host. The lowest priority comes first, a greater weight more often.'
+
 export const Records = ({ of, label }) => html`<table class="list cards" aria-label=${label}>
   <thead><tr><th scope="col">Name</th><th scope="col">Type</th><th scope="col">Data</th><th scope="col">TTL</th></tr></thead>
   <tbody>${of.map((r, i) => html`<tr key=${i}><th scope="row" class="mono">${r.Name}</th><td data-label="Type">${r.Type}</td>
-    <td data-label="Data" class="mono">${r.Data}</td><td data-label="TTL">${ttl(r.TTL)}</td></tr>`)}</tbody></table>`
+    <td data-label="Data" class="mono">${r.Data}</td><td data-label="TTL">${ttl(r.TTL)}</td></tr>`)}</tbody></table>
+  ${of.some(r => r.Type === 'SRV') && html`<p class="muted hint">${srv}</p>`}`
 
 function Resolved({ name }) {
   const { data, error, meta } = useExplained(name, 'A')
@@ -31,7 +34,8 @@ function Resolved({ name }) {
   return html`<div class="resolved">
     ${error && html`<${Failure} error=${error} kept=${meta} />`}
     <${Verdict} of=${data} />
-    <ul class="plain mono">${data.Answer.slice(0, shown).map((r, i) => html`<li key=${i}>${r.Data} <span class="muted">TTL ${ttl(r.TTL)}</span></li>`)}</ul>
+    <ul class="plain mono">${data.Answer.slice(0, shown).map((r, i) => html`
+      <li key=${i}>${r.Data} <span class="muted">TTL ${ttl(r.TTL)}</span></li>`)}</ul>
     ${data.Answer.length > shown && html`<p class="muted">and ${data.Answer.length - shown} more</p>`}
     ${data.Answer.length === 0 && html`<ul class="plain">${data.Why.map(w => html`<li key=${w}>${w}</li>`)}</ul>`}
     <p><a href=${pathOfName(name)}>Why this answer</a></p></div>`
