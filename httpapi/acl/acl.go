@@ -55,6 +55,7 @@ func (a *API) Routes() []rest.Route {
 		{Path: "/v1/acl/templated-policy/name/", Get: a.template},
 		{Path: "/v1/acl/templated-policy/preview/", Post: a.preview},
 		{Path: "/v1/internal/acl/authorize", Post: a.authorize},
+		{Path: "/v1/internal/acl/rules", Post: a.readRules},
 	}
 	if !a.Config.Enabled {
 		for i := range rows {

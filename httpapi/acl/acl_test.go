@@ -354,6 +354,25 @@ func TestTemplatedPolicies(t *testing.T) {
 	}
 }
 
+// An editor shows each rule and each fault where it stands, and nothing of it is stored.
+func TestRulesAreReadWithoutStoringThem(t *testing.T) {
+	const target = "/v1/internal/acl/rules"
+	c := datacenter()
+	serve(t, c, as(reader{})).Check(t,
+		resttest.Case{Method: "POST", Target: target, Status: 200, Body: "key_prefix \"a/\" {\n  policy = \"write\"\n}\nacl = \"read\"\n",
+			Want: `{"Rules":[{"Line":2,"Resource":"key","Prefix":true,"Name":"a/","Access":"write"},{"Line":4,"Resource":"acl","Access":"read"}],"Faults":[]}`},
+		resttest.Case{Method: "POST", Target: target, Status: 200, Body: "acl = \"read\"\nnode \"n\" { policy = \"list\" }\ncheese = \"write\"",
+			Want: `~"Rules":[{"Line":1,"Resource":"acl","Access":"read"}],"Faults":[{"Line":2,"Text":"node \"n\": policy = \"list\" is for keys only`},
+		resttest.Case{Method: "POST", Target: target, Status: 200, Body: "acl = \"read\"\n{", Want: `~"Faults":[{"Line":2,`},
+		resttest.Case{Method: "POST", Target: target, Status: 200, Want: `{"Rules":[],"Faults":[]}`},
+		resttest.Case{Method: "POST", Target: target, Status: 413, Body: strings.Repeat("#", rest.MaxBody+1), Want: "~"},
+	)
+	if calls := c.Asked(); len(calls) > 0 {
+		t.Errorf("the datacenter was asked for %v", calls)
+	}
+	serve(t, datacenter(), as(nobody{})).Check(t, resttest.Case{Method: "POST", Target: target, Status: 403, Want: "~lacks permission 'acl:read'"})
+}
+
 func TestAuthorize(t *testing.T) {
 	const target = "/v1/internal/acl/authorize"
 	s := serve(t, datacenter(), as(reader{}))

@@ -6,6 +6,7 @@ import (
 	"github.com/legate-project/legate/httpapi/rest"
 	"github.com/legate-project/legate/op"
 	"github.com/legate-project/legate/state/acl"
+	"github.com/legate-project/legate/state/acl/rules"
 )
 
 // policyEntry is a policy in a list: without its rules.
@@ -78,6 +79,23 @@ func (a *API) deletePolicy(x *rest.Exchange) error {
 		return err
 	}
 	return remove(a, x, &acl.DeletePolicy, &acl.NamedRequest{ID: id})
+}
+
+// readRules says of a text what it would grant as the rules of a policy and what is wrong with it,
+// line by line. It is stored nowhere.
+func (a *API) readRules(x *rest.Exchange) error {
+	if err := x.Require(rules.ACL, rules.Read, ""); err != nil {
+		return err
+	}
+	b, err := x.Body(rest.MaxBody)
+	if err != nil {
+		return err
+	}
+	placed, faults := rules.ParseLines(string(b))
+	return x.JSON(struct {
+		Rules  []rules.Placed
+		Faults []rules.Fault
+	}{rest.Some(placed), rest.Some(faults)})
 }
 
 func (a *API) roles(x *rest.Exchange) error {

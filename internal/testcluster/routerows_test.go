@@ -243,6 +243,7 @@ func aclRoutes() []routeRow {
 		{route: "GET /v1/acl/templated-policies", enough: aclRead},
 		{route: "GET /v1/acl/templated-policy/name/", target: "/v1/acl/templated-policy/name/builtin/service", enough: aclRead},
 		{route: "POST /v1/acl/templated-policy/preview/", target: "/v1/acl/templated-policy/preview/builtin/service", body: `{"Name":"web"}`, enough: aclRead},
+		{route: "POST /v1/internal/acl/rules", body: `acl = "read"`, enough: aclRead},
 	}
 }
 

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -14,23 +15,71 @@ const (
 // maxFaults bounds how many faults of a text an error tells of.
 const maxFaults = 8
 
+// Fault is one thing that is wrong with a text of rules.
+type Fault struct {
+	// Line where it is, from 1; 0 if it is in none.
+	Line int `json:",omitempty"`
+	Text string
+}
+
+// Error implements error.
+func (f *Fault) Error() string {
+	if f.Line == 0 {
+		return f.Text
+	}
+	return fmt.Sprintf("line %d: %s", f.Line, f.Text)
+}
+
+// faultAt makes a fault in a line.
+func faultAt(line int, format string, args ...any) *Fault {
+	return &Fault{line, fmt.Sprintf(format, args...)}
+}
+
 // SyntaxError says what is wrong with a text of rules.
 type SyntaxError struct {
-	// Faults are the first faults, with the line where each is.
-	Faults []string
+	// Faults are the first faults.
+	Faults []Fault
 }
 
 // Error implements error.
 func (e *SyntaxError) Error() string {
-	return "Failed to parse ACL rules: " + strings.Join(e.Faults, "; ")
+	texts := make([]string, len(e.Faults))
+	for i := range e.Faults {
+		texts[i] = e.Faults[i].Error()
+	}
+	return "Failed to parse ACL rules: " + strings.Join(texts, "; ")
+}
+
+// Placed is a rule with the line of the text where its access stands, from 1.
+type Placed struct {
+	Line int
+	Rule
 }
 
 // Parse reads rules, in HCL or, if it begins with a brace, in JSON. A text without
 // rules is allowed. All errors are *SyntaxError.
 func Parse(text string) (*Policy, error) {
+	placed, faults := ParseLines(text)
+	if len(faults) > 0 {
+		return nil, &SyntaxError{Faults: faults}
+	}
+	rules := make([]Rule, len(placed))
+	for i := range placed {
+		rules[i] = placed[i].Rule
+	}
+	return Merge(&Policy{Rules: rules}), nil
+}
+
+// ParseLines is Parse that shows what it has understood, in the order of the text, beside what is
+// wrong. A text with faults is no policy, not even in part.
+func ParseLines(text string) ([]Placed, []Fault) {
 	root, err := readText(text)
 	if err != nil {
-		return nil, &SyntaxError{Faults: []string{err.Error()}}
+		f, ok := errors.AsType[*Fault](err)
+		if !ok {
+			f = &Fault{Text: err.Error()}
+		}
+		return nil, []Fault{*f}
 	}
 	b := &builder{lines: map[Rule]int{}}
 	for i := range root.members {
@@ -39,10 +88,7 @@ func Parse(text string) (*Policy, error) {
 	if len(b.rules) > MaxRules {
 		b.fault(0, "%d rules are more than a policy may have (%d)", len(b.rules), MaxRules)
 	}
-	if len(b.faults) > 0 {
-		return nil, &SyntaxError{Faults: b.faults}
-	}
-	return Merge(&Policy{Rules: b.rules}), nil
+	return b.rules, b.faults
 }
 
 // readText reads a text in the language that it is in.
@@ -51,7 +97,7 @@ func readText(text string) (node, error) {
 		return node{}, fmt.Errorf("%d bytes are more than a policy may have (%d)", len(text), MaxText)
 	}
 	if i := strings.IndexByte(text, 0); i >= 0 { // to the scanners it is the end of the text
-		return node{}, fmt.Errorf("line %d: a zero byte", 1+strings.Count(text[:i], "\n"))
+		return node{}, faultAt(1+strings.Count(text[:i], "\n"), "a zero byte")
 	}
 	text = strings.TrimPrefix(text, "\ufeff") // some editors put it before all else
 	if strings.HasPrefix(strings.TrimSpace(text), "{") {
@@ -62,9 +108,9 @@ func readText(text string) (node, error) {
 
 // builder makes rules of what was read.
 type builder struct {
-	rules  []Rule
+	rules  []Placed
 	lines  map[Rule]int // where a rule about the same is; Access is left empty
-	faults []string
+	faults []Fault
 }
 
 // fault notes what is wrong in a line, 0 if it is in none.
@@ -72,11 +118,7 @@ func (b *builder) fault(line int, format string, args ...any) {
 	if len(b.faults) == maxFaults {
 		return
 	}
-	text := fmt.Sprintf(format, args...)
-	if line > 0 {
-		text = fmt.Sprintf("line %d: %s", line, text)
-	}
-	b.faults = append(b.faults, text)
+	b.faults = append(b.faults, *faultAt(line, format, args...))
 }
 
 // resource reads what stands behind the name of a resource.
@@ -185,5 +227,5 @@ func (b *builder) add(line int, about string, rule Rule) {
 		return
 	}
 	b.lines[same] = line
-	b.rules = append(b.rules, rule)
+	b.rules = append(b.rules, Placed{line, rule})
 }

@@ -72,7 +72,7 @@ func readHCL(text string) (node, error) {
 	if err != nil {
 		var at *hclparser.PosError
 		if errors.As(err, &at) {
-			return node{}, fmt.Errorf("line %d: %s", at.Pos.Line, cut(at.Err.Error(), 256)) // it may hold all of the text
+			return node{}, faultAt(at.Pos.Line, "%s", cut(at.Err.Error(), 256)) // it may hold all of the text
 		}
 		return node{}, errors.New(cut(err.Error(), 256))
 	}
@@ -93,11 +93,11 @@ func boundHCL(text string) error {
 		switch tok := s.Scan(); tok.Type {
 		case hcltoken.HEREDOC:
 			if texts++; texts > maxTexts {
-				return fmt.Errorf("line %d: more than %d texts of several lines", tok.Pos.Line, maxTexts)
+				return faultAt(tok.Pos.Line, "more than %d texts of several lines", maxTexts)
 			}
 		case hcltoken.LBRACE, hcltoken.LBRACK:
 			if depth++; depth > maxNesting {
-				return fmt.Errorf("line %d: nested deeper than %d", tok.Pos.Line, maxNesting)
+				return faultAt(tok.Pos.Line, "nested deeper than %d", maxNesting)
 			}
 		case hcltoken.RBRACE, hcltoken.RBRACK:
 			depth--
@@ -166,7 +166,7 @@ func stringHCL(tok hcltoken.Token) (string, error) {
 	}
 	text, err := hclstrconv.Unquote(tok.Text)
 	if err != nil {
-		return "", fmt.Errorf("line %d: %s is no string: %w", tok.Pos.Line, shorten(tok.Text), err)
+		return "", faultAt(tok.Pos.Line, "%s is no string: %v", shorten(tok.Text), err)
 	}
 	return text, nil
 }
@@ -224,13 +224,13 @@ func (r *jsonReader) unexpected(want string) error {
 	if r.tok != "" {
 		got = shorten(r.tok)
 	}
-	return fmt.Errorf("line %d: %s instead of %s", r.line, got, want)
+	return faultAt(r.line, "%s instead of %s", got, want)
 }
 
 // value reads one value.
 func (r *jsonReader) value(depth int) (node, error) {
 	if depth > maxNesting {
-		return node{}, fmt.Errorf("line %d: nested deeper than %d", r.line, maxNesting)
+		return node{}, faultAt(r.line, "nested deeper than %d", maxNesting)
 	}
 	n := node{}
 	switch {
@@ -258,7 +258,7 @@ func (r *jsonReader) value(depth int) (node, error) {
 func (r *jsonReader) string() (string, error) {
 	var text string
 	if err := json.Unmarshal([]byte(r.tok), &text); err != nil {
-		return "", fmt.Errorf("line %d: %s is no string: %w", r.line, shorten(r.tok), err)
+		return "", faultAt(r.line, "%s is no string: %v", shorten(r.tok), err)
 	}
 	r.next()
 	return text, nil
