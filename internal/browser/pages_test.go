@@ -361,6 +361,7 @@ func TestTheInterfaceAsksForAToken(t *testing.T) {
 		t.Error("the token is kept for longer than the tab, or shown")
 	}
 	controlled(t, tb, here, access.Management)
+	editsAccess(t, browser, here, access.Management)
 	other := open(t, browser, "status of 403")
 	other.goTo(address(here, ""))
 	other.shows("nobody may see this without one")

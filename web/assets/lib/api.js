@@ -26,7 +26,7 @@ const answerTime = 20_000 // milliseconds; a question that waits has its own tim
 export class Fault extends Error {
   constructor(kind, what, hint = '', status = 0) {
     super(what)
-    this.kind = kind // lost, denied, token, missing, invalid, unreachable, leader, busy, other
+    this.kind = kind // lost, denied, token, missing, invalid, conflict, unreachable, leader, busy, other
     this.hint = hint
     this.status = status
   }
@@ -38,6 +38,8 @@ function faultOf(status, reason, text, dc) {
   switch (true) {
     case status === 403 && said === 'ACL not found':
       return new Fault('token', 'The token stands for nothing', 'It was deleted or has expired, or belongs to another datacenter. Give another one.', status)
+    case reason === 'not-found' && status === 403: // of tokens and policies
+      return new Fault('missing', 'There is no such thing', '', status)
     case status === 403:
       return new Fault('denied', said || 'Not allowed', token() ? 'Give a token that has this right.' : 'Give a token: nobody may see this without one.', status)
     case status === 404:

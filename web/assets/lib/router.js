@@ -19,14 +19,14 @@ export function parse(path) {
   if (s.length === 0 || (s.length === 1 && s[0] === 'federation')) return { page: 'federation' }
   if (s.length === 1 && ['services', 'nodes', 'kv'].includes(s[0])) return { page: s[0] }
   if (s.length === 1 && operators.has(s[0])) return { page: operators.get(s[0]) }
-  const [dc, area, name, , node, id] = s
-  if (area === 'acls') return { page: 'access', dc, name }
+  const [dc, area, name, item, node, id] = s
+  if (area === 'acls') return { page: 'access', dc, name, item }
   if (s.length === 2 && operators.has(area)) return { page: operators.get(area), dc }
   if (s.length === 1 || (area === 'services' && s.length === 2)) return { page: 'services', dc }
   if (area === 'kv') return { page: 'kv', dc, key: keyOf(path) }
   if (area === 'nodes' && s.length === 2) return { page: 'nodes', dc }
   if (area === 'nodes') return { page: 'node', dc, name }
-  if (area === 'services' && s[3] === 'instances' && id !== undefined) return { page: 'instance', dc, name, node, id }
+  if (area === 'services' && item === 'instances' && id !== undefined) return { page: 'instance', dc, name, node, id }
   if (area === 'services') return { page: 'service', dc, name }
   return { page: 'unknown' }
 }

@@ -15,6 +15,9 @@ import { Links } from '../parts/picks.js'
 import { SearchField } from '../parts/search.js'
 import { useToken } from '../parts/token.js'
 import { List, useNarrow } from '../parts/virtual.js'
+import { Actions, Clone, Reasons, Remove } from '../parts/actions.js'
+import { useMay } from '../parts/rights.js'
+import { RecordPage, isEdited } from './record.js'
 
 const own = 'self'
 const shownGrants = 4
@@ -33,10 +36,26 @@ function Rules({ dc, id }) {
   return html`<h3>Rules</h3><pre class="rules" tabindex="0" aria-label="Rules">${state.data.Rules || 'It has none.'}</pre>`
 }
 
-const Record = ({ dc, view, r, onClose }) => html`<${Dialog} title=${r.name} onClose=${onClose}><${Facts} of=${r.facts} />
-  ${['tokens', 'roles'].includes(view) && html`<h3>Grants</h3><${Grants} dc=${dc} of=${r.tags} />`}${r.rules && html`<${Rules} dc=${dc} id=${r.id} />`}
-  ${view === 'tokens' && html`<h3>May it …</h3><${May} dc=${dc} accessor=${r.id} />`}
-  ${view === 'auth-methods' && html`<p class="muted">Its configuration may hold secrets: <code>legate acl auth-method read -name=…</code> shows it.</p>`}</${Dialog}>`
+// Record is the dialog of one; who may change access control can change, clone and delete it from there.
+function Record({ dc, view, r, onClose }) {
+  const may = useMay(dc, 'acl', 'write') && isEdited(view), [chosen, choose] = useState(''), back = () => choose('')
+  const buttons = may && !chosen && html`<${Actions} dc=${dc} view=${view} record=${r.record} onChoose=${choose} />`
+  return html`<${Dialog} title=${r.name} onClose=${onClose} buttons=${buttons}><${Facts} of=${r.facts} />
+    ${['tokens', 'roles'].includes(view) && html`<h3>Grants</h3><${Grants} dc=${dc} of=${r.tags} />`}${r.rules && html`<${Rules} dc=${dc} id=${r.id} />`}
+    ${view === 'tokens' && !chosen && html`<h3>May it …</h3><${May} dc=${dc} accessor=${r.id} />`}
+    ${view === 'auth-methods' && html`<p class="muted">Its configuration may hold secrets: <code>legate acl auth-method read -name=…</code> shows it.</p>`}
+    ${buttons && html`<${Reasons} view=${view} record=${r.record} />`}
+    ${chosen === 'remove' && html`<${Remove} dc=${dc} view=${view} record=${r.record} onDone=${onClose} onBack=${back} />`}
+    ${chosen === 'clone' && html`<${Clone} dc=${dc} record=${r.record} onBack=${back} />`}</${Dialog}>`
+}
+
+// New leads to where one is made, or says what that takes.
+function New({ dc, view }) {
+  const may = useMay(dc, 'acl', 'write')
+  if (may === undefined || !isEdited(view)) return null
+  if (!may) return html`<p class="muted">This token may not change ${views[view].title.toLowerCase()}: that takes <code>acl = "write"</code>.</p>`
+  return html`<div class="buttons"><a class="button primary" href=${path(dc, 'acls', view, 'create')}>New ${views[view].one}</a></div>`
+}
 
 const rowOf = open => r => html`
   <span role="cell" class="main"><button type="button" class="link" aria-haspopup="dialog" onClick=${() => open(r)} title=${r.name}>${r.name}</button><small title=${r.sub}>${r.sub}</small></span>
@@ -50,9 +69,10 @@ function Records({ dc, view, route }) {
   const shown = useMemo(() => rows.filter(r => text.split(/\s+/).every(w => r.text.includes(w))), [rows, text]), Row = useMemo(() => rowOf(open), [])
   if (!state.data) return state.error ? html`<${Failure} error=${state.error} />` : html`<${Loading} what=${v.title.toLowerCase()} />`
   return html`${state.error && html`<${Failure} error=${state.error} kept=${state.meta} />`}<${Aged} of=${[{ dc, state }]} />
+    <${New} dc=${dc} view=${view} />
     <${SearchField} label="Search names, descriptions and IDs" value=${route.search.get('q') ?? ''} onChange=${q => setSearch({ q })} />
     ${shown.length ? html`<section class="panel access" aria-label=${v.title}><p class="muted count-of" role="status">${plural(shown.length, v.one, v.many)}</p><${List} items=${shown} height=${narrow ? 112 : 56} head=${v.head} row=${Row} label=${v.title} keyOf=${r => r.id} /></section>`
-      : html`<${Empty} title=${rows.length ? `No ${v.one} fits` : `There is no ${v.one}`}><p>${rows.length ? 'Change what is searched for above.' : html`Make one with <code>legate acl ${v.one.replace(' ', '-')} create</code>.`}</p></${Empty}>`}
+      : html`<${Empty} title=${rows.length ? `No ${v.one} fits` : `There is no ${v.one}`}><p>${rows.length ? 'Change what is searched for above.' : isEdited(view) ? 'Who may change access control makes one above.' : html`Make one with <code>legate acl ${v.one.replace(' ', '-')} create</code>.`}</p></${Empty}>`}
     ${opened && html`<${Record} key=${opened.id} dc=${dc} view=${view} r=${opened} onClose=${() => open(undefined)} />`}`
 }
 
@@ -74,6 +94,7 @@ export function AccessPage({ route }) {
   const all = useDatacenters(), dc = route.dc ?? settings.datacenter, view = route.name ?? 'tokens'
   if (!settings.access) return html`<h1>Access</h1><${Empty} title="Access is not controlled"><p>Everybody sees and changes everything. <code>acl.enabled</code> and <code>acl.default_policy = "deny"</code> in the configuration of every agent change that.</p></${Empty}>`
   const at = v => path(dc, 'acls', v)
+  if (route.item && isEdited(view)) return html`<${RecordPage} dc=${dc} view=${view} id=${route.item} />`
   return html`<div class="title"><h1>Access</h1></div>
     <${Links} label="Datacenters" of=${all.map(d => [d, path(d, 'acls', view), d === dc])} />
     <${Links} label="What there is" of=${[...Object.entries(views).map(([v, { title }]) => [title, at(v), v === view]), ['What this token may do', at(own), view === own]]} />

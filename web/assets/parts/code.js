@@ -13,9 +13,9 @@ export function Code({ text, language, label }) {
 
 const signs = { '+': 'added', '-': 'taken', ' ': '' }
 
-// Difference shows what takes the place of what.
+// Difference shows what takes the place of what; from is null where there was nothing.
 export function Difference({ from, to, label = 'What changes' }) {
-  const { lines, more } = useMemo(() => shown(around(diff(from, to))), [from, to])
+  const { lines, more } = useMemo(() => shown(from === null ? to.split('\n').map(l => ['+', l]) : around(diff(from, to))), [from, to])
   const left = text => html`<span class="muted">… ${text} …${'\n'}</span>`
   return html`<pre class="diff" tabindex="0" role="region" aria-label=${label}>
     ${lines.map(([sign, line]) => sign === null ? left(`${plural(line, 'line')} as before`)

@@ -1,7 +1,8 @@
 // A text with a button that copies it.
 import { html, useState } from '../lib/dom.js'
 
-async function copied(text) {
+// copied puts a text where it can be pasted from.
+export async function copied(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text) // pages that came over plain HTTP from elsewhere have none
   const field = Object.assign(document.createElement('textarea'), { value: text })
   document.body.append(field)
