@@ -328,6 +328,9 @@ func (e *editors) readers(t *testing.T) {
 	tb.goTo(address(e.here, "dc1/acls/tokens/create"))
 	tb.shows("This token may not change access control")
 	tb.hides(reader.SecretID)
+	tb.goTo(address(e.here, "servers"))
+	tb.shows("this token does not have it")
+	tb.see("it can take no snapshot", `[...document.querySelectorAll('main button')].find(b => b.innerText === 'Save a snapshot')?.disabled`)
 }
 
 // text has what others wrote about auth methods and binding rules shown as text.

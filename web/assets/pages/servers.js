@@ -12,6 +12,7 @@ import { Facts } from '../parts/checks.js'
 import { useDatacenters } from '../parts/dcs.js'
 import { Links, Picks } from '../parts/picks.js'
 import { SearchField } from '../parts/search.js'
+import { Snapshot } from '../parts/snapshot.js'
 import { List, useNarrow } from '../parts/virtual.js'
 
 const seconds = since => { const t = Date.parse(since ?? ''); return t > 0 ? span(Math.max(0, (Date.now() - t) / 1000)) : '–' }
@@ -88,5 +89,6 @@ export function ServersPage({ route }) {
   return html`<div class="title"><h1>Servers</h1></div>
     <${Links} label="Datacenters" of=${all.map(d => [d, path(d, 'servers'), d === dc])} />
     <${Group} dc=${dc} state=${state} raft=${raft} limits=${limits} />
-    <${Pools} route=${route} dc=${dc} />`
+    <${Pools} route=${route} dc=${dc} />
+    <${Snapshot} key=${dc} dc=${dc} />`
 }
