@@ -129,12 +129,15 @@ func (h *Handler) page() (*file, error) {
 	return newFile("index.html", []byte(text)), nil
 }
 
+// later are the scripts that a page loads when it needs them.
+const later = "thirdparty/uplot.js"
+
 // preload names the scripts, so that a browser fetches all at once and not each when another
 // has asked for it.
 func (h *Handler) preload() string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(h.kept)) {
-		if path.Ext(name) == ".js" {
+		if path.Ext(name) == ".js" && name != later {
 			fmt.Fprintf(&b, "<link rel=\"modulepreload\" href=\"%s\">\n", html.EscapeString(h.base+name))
 		}
 	}

@@ -44,6 +44,7 @@ func pagesShown() [][2]string {
 		{"queries", "of-the-tests"},
 		{"dns", "Which name?"},
 		{"dns?name=web.service.dc2.consul&type=SRV", "How the name is read"},
+		{"agent", "Goroutines"},
 	}
 }
 
@@ -63,7 +64,7 @@ func TestTheInterface(t *testing.T) {
 		{"WhatOthersWroteIsText", w.isSafe}, {"FilterExpressionsAreCompletedAndExplained", w.filters}, {"KeysWork", w.keys}, {"ValuesAreChangedAsTheyWereRead", w.edits}, {"ValuesAreLookedAtInTheirColours", w.looksAtValues}, {"LargeValuesAreTaken", w.largeValues}, {"LocksSayWhoHoldsThem", w.locks},
 		{"TenThousandKeysScroll", w.flatList}, {"ManyKeysAreDeletedAsTheyWereSeen", w.deletesMany}, {"KeysGoIntoFilesAndComeBack", w.exportsAndImports}, {"CopiesSayFromWhere", w.showsReplication},
 		{"ServersAndPoolsAreShown", w.servers}, {"SessionsEndWhenTheyAreDestroyed", w.sessions}, {"EventsComeIn", w.events}, {"QueriesCanBeTried", w.queries}, {"NamesAreLookedUpAndExplained", w.names}, {"AClientAgentServesIt", w.client},
-		{"SnapshotsAreTaken", w.snapshots},
+		{"TheAgentIsDrawn", w.agent}, {"SnapshotsAreTaken", w.snapshots},
 		{"ItIsSoonUsable", w.isSoonUsable}, {"TenThousandServicesScroll", w.scrolls}, {"ADatacenterThatIsCutOffStandsOut", w.cuts},
 	} {
 		t.Run(test.name, test.run)
@@ -207,7 +208,7 @@ func (w *world) client(t *testing.T) {
 	tb := open(t, w.browser, "status of 400", "status of 500")
 	tb.goTo(address(w.c.In("dc3")[1], ""))
 	tb.shows("Last answer")
-	tb.see("it names the agent", `document.querySelector('.agent').innerText === 'dc3-client1 in dc3'`)
+	tb.see("it names the agent", `document.querySelector('.agent').innerText.replace(/\s+/g, ' ') === 'dc3-client1 in dc3'`)
 	tb.goTo(address(w.c.In("dc3")[1], "servers?pool=wan"))
 	tb.shows("dc3-client1 does not hear this pool")
 	tb.see("the group is shown all the same", `document.querySelector('.list tbody th a')?.innerText === 'dc3-server1'`)

@@ -18,13 +18,14 @@ import { KeysPage } from './pages/keys.js'
 import { DNSPage } from './pages/dns.js'
 import { EventsPage } from './pages/events.js'
 import { QueriesPage } from './pages/queries.js'
+import { AgentPage } from './pages/agent.js'
 
 const pages = {
   federation: ['Federation', FederationPage],
   services: ['Services', ServicesPage], service: ['Service', ServicePage], instance: ['Instance', InstancePage],
   nodes: ['Nodes', NodesPage], node: ['Node', NodePage],
   servers: ['Servers', ServersPage], sessions: ['Sessions', SessionsPage], access: ['Access', AccessPage], events: ['Events', EventsPage], queries: ['Prepared queries', QueriesPage],
-  kv: ['Keys', KeysPage], dns: ['DNS', DNSPage],
+  kv: ['Keys', KeysPage], dns: ['DNS', DNSPage], agent: ['Agent', AgentPage],
 }
 
 const Unknown = () => html`<h1>Not found</h1><${Empty} title="There is no such page"><p>Go to the <a href=${path()}>federation</a>.</p></${Empty}>`

@@ -12,6 +12,9 @@ const files = [
   ['preact/LICENSE', 'preact.LICENSE.txt'],
   ['htm/dist/htm.mjs', 'htm.js'],
   ['htm/LICENSE', 'htm.LICENSE.txt'],
+  ['uplot/dist/uPlot.iife.min.js', 'uplot.js'],
+  ['uplot/dist/uPlot.min.css', 'uplot.css'],
+  ['uplot/LICENSE', 'uplot.LICENSE.txt'],
 ]
 
 rmSync(to, { recursive: true, force: true })
@@ -22,6 +25,7 @@ for (const [from, name] of files) {
   // A browser finds no module by a bare name without an import map, which would be a script
   // in the page; and the maps of sources are not shipped.
   text = text.replaceAll('from"preact"', 'from"./preact.js"').replace(/\n?\/\/# sourceMappingURL=.*\s*$/, '\n')
+  if (name === 'uplot.js') text = text.replace(/\s*$/, '\nexport default uPlot\n') // it has no small module
   writeFileSync(new URL(name, to), text)
   sums += `${createHash('sha256').update(text).digest('hex')}  ${name}\n`
 }

@@ -18,6 +18,7 @@ export function parse(path) {
   const s = segments(path)
   if (s.length === 0 || (s.length === 1 && s[0] === 'federation')) return { page: 'federation' }
   if (s.length === 1 && ['services', 'nodes', 'kv'].includes(s[0])) return { page: s[0] }
+  if (s.length === 1 && s[0] === 'agent') return { page: 'agent' }
   if (s.length === 1 && operators.has(s[0])) return { page: operators.get(s[0]) }
   const [dc, area, name, item, node, id] = s
   if (area === 'acls') return { page: 'access', dc, name, item }

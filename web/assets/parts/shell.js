@@ -55,7 +55,7 @@ export function Shell({ page, children }) {
       <a class="brand" href=${path()}><svg width="24" height="24" viewBox="0 0 32 32" aria-hidden="true"><path d="M9 22 16 9l8 11z" /><circle cx="9" cy="22" r="4" /><circle cx="16" cy="9" r="4" /><circle cx="24" cy="20" r="4" /></svg>Legate</a>
       <nav aria-label="Pages">${nav.map(([name, to, pages]) => html`<a href=${to} aria-current=${pages.includes(page) ? 'page' : undefined}>${name}</a>`)}</nav>
       <div class="tools">
-        <span class="agent" title="The agent that answers this page">${settings.node} <span class="muted">in</span> ${settings.datacenter}</span>
+        <a class="agent" href=${path('agent')} aria-current=${page === 'agent' ? 'page' : undefined} title="The agent that answers this page">${settings.node} <span class="muted">in</span> ${settings.datacenter}</a>
         ${(settings.access || held) && html`<button type="button" class="tool wide" onClick=${openToken}>${held ? 'Token' : 'Give a token'}</button>`}
         <${Theme} />
         <button type="button" class="tool" onClick=${() => help.current()} aria-label="Keys and help" title="Keys and help">?</button>
