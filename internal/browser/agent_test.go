@@ -26,3 +26,8 @@ func (w *world) agent(t *testing.T) {
 	tb.see("a client agent has no Raft to draw", `document.querySelector('main .facts')?.innerText.includes('client agent') && document.querySelectorAll('.chart').length >= 5 && ![...document.querySelectorAll('.chart')].some(c => c.innerText.startsWith('Raft'))`)
 }
 
+func (w *world) coordinates(t *testing.T) {
+	tb := open(t, w.browser)
+	tb.goTo(address(w.first(), "dc1/nodes/dc1-server1"))
+	tb.see("its coordinate is shown as numbers with what they mean", `(rows => rows.length === 4 && rows[0].children[1].innerText.split(', ').length === 8 && /^[\d.]+ ms$/.test(rows[1].children[1].innerText) && rows.every(r => r.children[2].innerText.length > 20))([...document.querySelectorAll('.coordinate tbody tr')])`)
+}

@@ -34,6 +34,22 @@ function Trips({ name, of }) {
     <p class="muted hint">Estimated from network coordinates${list.length > neighbours ? `; the nearest of ${plural(list.length, 'node')}` : ''}.</p>`
 }
 
+const milli = seconds => `${+(seconds * 1000).toFixed(3)} ms`
+
+const meanings = [
+  ['Vec', c => c.Vec.map(v => +(v * 1000).toFixed(3)).join(', ') + ' ms',
+    'Where the node is, in a space in which the distance of two nodes is the round trip of the network between them.'],
+  ['Height', c => milli(c.Height), 'What its own access to the network adds to each round trip.'],
+  ['Adjustment', c => milli(c.Adjustment), 'By how much its measured round trips were off of late: it corrects estimates.'],
+  ['Error', c => +c.Error.toFixed(3), 'How sure the node is of its place: 0 is sure, 1.5 is where it begins.'],
+]
+
+// Coordinate has the numbers from which round trips are estimated, with what each of them means.
+const Coordinate = ({ of }) => of && html`<section class="panel coordinate"><h2>Network coordinate</h2><table class="list cards">
+  <thead><tr><th scope="col">Name</th><th scope="col">Value</th><th scope="col">What it means</th></tr></thead>
+  <tbody>${meanings.map(([name, value, means]) => html`<tr key=${name}><th scope="row">${name}</th>
+    <td data-label="Value" class="mono">${value(of)}</td><td data-label="Means" class="muted">${means}</td></tr>`)}</tbody></table></section>`
+
 export function NodePage({ route: { dc, name } }) {
   const at = encodeURIComponent(name)
   const [state, sessions, coords] = useFeeds([
@@ -51,6 +67,7 @@ export function NodePage({ route: { dc, name } }) {
       <div class="split"><section class="panel"><h2>Checks of the node</h2><${Checks} of=${own} /></section>
         <section class="panel"><h2>Round trips</h2><${Trips} name=${name} of=${coords} /></section></div>
       <section class="panel"><h2>Node</h2><${Facts} of=${[['Address', html`<${Copy} text=${node.Address} />`], ['ID', node.ID], ...Object.entries(node.TaggedAddresses ?? {}).map(([k, v]) => [`Address ${k}`, v])]} /></section>
+      <${Coordinate} of=${coords.data?.find(c => c.Node === name)?.Coord} />
       <section class="panel"><h2>Sessions</h2><${Sessions} of=${sessions} /></section>
       <${Meta} of=${node.Meta} />`}`
 }
