@@ -28,6 +28,7 @@ func editsAccess(t *testing.T, browser context.Context, here *testcluster.Node, 
 	}{
 		{"PoliciesAreEdited", e.policies}, {"NobodyOverwritesAnother", e.conflicts}, {"TokensAreEdited", e.tokens}, {"RolesAreEdited", e.roles},
 		{"DeletingSaysWhoLoses", e.deletes}, {"WhoMayOnlyReadSeesNoButtons", e.readers}, {"MethodsAndBindingsAreText", e.text},
+		{"TenThousandTokensScroll", e.many},
 	} {
 		t.Run(test.name, test.run)
 	}

@@ -64,7 +64,7 @@ func TestTheInterface(t *testing.T) {
 		{"WhatOthersWroteIsText", w.isSafe}, {"FilterExpressionsAreCompletedAndExplained", w.filters}, {"KeysWork", w.keys}, {"ValuesAreChangedAsTheyWereRead", w.edits}, {"ValuesAreLookedAtInTheirColours", w.looksAtValues}, {"LargeValuesAreTaken", w.largeValues}, {"LocksSayWhoHoldsThem", w.locks},
 		{"TenThousandKeysScroll", w.flatList}, {"ManyKeysAreDeletedAsTheyWereSeen", w.deletesMany}, {"KeysGoIntoFilesAndComeBack", w.exportsAndImports}, {"CopiesSayFromWhere", w.showsReplication},
 		{"ServersAndPoolsAreShown", w.servers}, {"SessionsEndWhenTheyAreDestroyed", w.sessions}, {"EventsComeIn", w.events}, {"QueriesCanBeTried", w.queries}, {"NamesAreLookedUpAndExplained", w.names}, {"AClientAgentServesIt", w.client},
-		{"TheAgentIsDrawn", w.agent}, {"SnapshotsAreTaken", w.snapshots}, {"CoordinatesAreNumbers", w.coordinates},
+		{"TheAgentIsDrawn", w.agent}, {"SnapshotsAreTaken", w.snapshots}, {"CoordinatesAreNumbers", w.coordinates}, {"TenThousandNodesAndSessionsScroll", w.longLists}, {"WhatMembersSayIsText", w.hostile},
 		{"ItIsSoonUsable", w.isSoonUsable}, {"TenThousandServicesScroll", w.scrolls}, {"ADatacenterThatIsCutOffStandsOut", w.cuts},
 	} {
 		t.Run(test.name, test.run)
