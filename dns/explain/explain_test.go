@@ -9,6 +9,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
+	"pgregory.net/rapid"
 
 	"github.com/legate-project/legate/config"
 	"github.com/legate-project/legate/dns"
@@ -231,4 +232,28 @@ func TestNamesAreReadPartByPart(t *testing.T) {
 			t.Errorf("%s: together the parts are %s", name, whole)
 		}
 	}
+}
+
+// Whatever words a name is made of, its parts are the name.
+func TestPartsAreTheName(t *testing.T) {
+	x := explainer(t, &federation{})
+	words := []string{"web", "v1", "_web", "_tcp", "_v1", "port", "http", "service", "node", "query", "addr", "connect", "virtual", "dc", "dc1", "dc2", "all", "nearest", "0a000001", "arpa", "in-addr", "10"}
+	rapid.Check(t, func(rt *rapid.T) {
+		labels := rapid.SliceOfN(rapid.SampledFrom(words), 0, 8).Draw(rt, "labels")
+		name := strings.Join(append(labels, rapid.SampledFrom([]string{"consul", "in-addr.arpa", "example.com"}).Draw(rt, "domain")), ".")
+		e, err := x.Explain(t.Context(), explained.Question{Name: name, Type: mdns.TypeSRV})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		var texts []string
+		for _, p := range e.Read.Parts {
+			if p.Means == "" {
+				rt.Fatalf("%s: %s means nothing", name, p.Text)
+			}
+			texts = append(texts, p.Text)
+		}
+		if whole := strings.Join(texts, "."); whole != name {
+			rt.Fatalf("%s: together the parts are %s", name, whole)
+		}
+	})
 }
