@@ -27,7 +27,7 @@ func editsAccess(t *testing.T, browser context.Context, here *testcluster.Node, 
 		run  func(*testing.T)
 	}{
 		{"PoliciesAreEdited", e.policies}, {"NobodyOverwritesAnother", e.conflicts}, {"TokensAreEdited", e.tokens}, {"RolesAreEdited", e.roles},
-		{"DeletingSaysWhoLoses", e.deletes}, {"WhoMayOnlyReadSeesNoButtons", e.readers}, {"MethodsAndBindingsAreText", e.text},
+		{"DeletingSaysWhoLoses", e.deletes}, {"WhoMayOnlyReadSeesNoButtons", e.readers}, {"RightsAreAskedForAgain", e.patient}, {"MethodsAndBindingsAreText", e.text},
 		{"TenThousandTokensScroll", e.many},
 	} {
 		t.Run(test.name, test.run)
@@ -332,6 +332,14 @@ func (e *editors) readers(t *testing.T) {
 	tb.goTo(address(e.here, "servers"))
 	tb.shows("this token does not have it")
 	tb.see("it can take no snapshot", `[...document.querySelectorAll('main button')].find(b => b.innerText === 'Save a snapshot')?.disabled`)
+}
+
+// patient has the page ask for its rights again where nobody answered.
+func (e *editors) patient(t *testing.T) {
+	tb := e.as(t, e.secret, "events")
+	tb.before(`(f => { let asked = 0; window.fetch = (u, o) => u.includes('acl/authorize') && asked++ === 0 ? Promise.reject(new TypeError('gone')) : f(u, o) })(window.fetch)`)
+	tb.goTo(address(e.here, "dc1/acls/policies/create"))
+	tb.see("the editor comes when they are known", `document.querySelector('.rules-editor textarea')`)
 }
 
 // text has what others wrote about auth methods and binding rules shown as text.

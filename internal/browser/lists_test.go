@@ -9,13 +9,18 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// answering has the page think that a path of the API answers so: an expression of JavaScript.
-func (tb *tab) answering(path, answer string) {
+// before runs a script in each page that is loaded from now on, before its own.
+func (tb *tab) before(script string) {
 	tb.t.Helper()
-	script := fmt.Sprintf(`(f => { let now; window.fetch = (u, o) => u.startsWith(%q) ? (u.includes('index=') ? new Promise(() => {}) : Promise.resolve(new Response(JSON.stringify(now ??= %s), { headers: { 'X-Consul-Index': '5' } }))) : f(u, o) })(window.fetch)`, "/v1/"+path, answer)
 	if _, err := chromedp.Call(tb.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script}); err != nil {
 		tb.t.Fatal(err)
 	}
+}
+
+// answering has the page think that a path of the API answers so: an expression of JavaScript.
+func (tb *tab) answering(path, answer string) {
+	tb.t.Helper()
+	tb.before(fmt.Sprintf(`(f => { let now; window.fetch = (u, o) => u.startsWith(%q) ? (u.includes('index=') ? new Promise(() => {}) : Promise.resolve(new Response(JSON.stringify(now ??= %s), { headers: { 'X-Consul-Index': '5' } }))) : f(u, o) })(window.fetch)`, "/v1/"+path, answer))
 }
 
 // soft is how long a frame may take while a list scrolls, in milliseconds, in the best of several

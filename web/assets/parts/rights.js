@@ -3,6 +3,8 @@ import { useEffect, useState } from '../lib/dom.js'
 import { ask } from '../lib/api.js'
 import { useToken } from './token.js'
 
+const again = 3000 // milliseconds after a question that was not answered
+
 // useMay reports whether the token in use has a right in a datacenter; undefined while that is not
 // known, or not asked.
 export function useMay(dc, resource, access, asked = true) {
@@ -11,8 +13,11 @@ export function useMay(dc, resource, access, asked = true) {
     set(undefined)
     if (!asked) return
     const end = new AbortController(), body = JSON.stringify([{ Resource: resource, Access: access }])
-    ask('internal/acl/authorize', { method: 'POST', params: { dc }, body, signal: end.signal }).then(({ data }) => set(data[0].Allow), () => {})
-    return () => end.abort()
+    let timer
+    const look = () => ask('internal/acl/authorize', { method: 'POST', params: { dc }, body, signal: end.signal })
+      .then(({ data }) => set(data[0].Allow), () => { if (!end.signal.aborted) timer = setTimeout(look, again) })
+    look()
+    return () => { end.abort(); clearTimeout(timer) }
   }, [dc, held, resource, access, asked])
   return may
 }
