@@ -7,11 +7,9 @@ import { plural } from '../lib/fmt.js'
 import { behind, originOf, ruleOf, stateOf, touching, warning } from '../lib/replication.js'
 import { Icon, State } from './state.js'
 
-// useRules is the rules of a datacenter; none for who may not read them.
-function useRules(dc) {
-  const state = useFeed('operator/kv-replication', { dc }, { every: 5000, blocks: false })
-  return state.error ? [] : state.data?.Rules ?? []
-}
+// useRules is the rules of a datacenter; none for who may not read them. While it cannot be asked
+// they are as they were.
+const useRules = dc => useFeed('operator/kv-replication', { dc }, { every: 5000, blocks: false }).data?.Rules ?? []
 
 const words = r => [behind(r), r.Conflicts > 0 && plural(r.Conflicts, 'conflict'), r.State === 'failing' && r.Error].filter(Boolean)
 
