@@ -80,6 +80,8 @@ func (w *world) shows(t *testing.T) {
 	tb.goTo(address(w.first(), ""))
 	tb.see("the map has three datacenters", `document.querySelectorAll('.map a.site').length === 3`)
 	tb.see("the map has a line and a label of each link", `document.querySelectorAll('.map line.link').length === 3 && document.querySelectorAll('.map g.link text').length === 3`)
+	tb.see("how services are is said apart from how datacenters reach each other", `document.querySelector('#health a[href$="services?state=critical"], #health.good')`)
+	tb.see("each datacenter says how many of its services are how", `[...document.querySelectorAll('.list .said')].length === 3`)
 	tb.see("all six round trips are in the matrix", `document.querySelectorAll('.matrix td.trip').length === 6`)
 	far, near := "Math.hypot(c('dc1')[0]-c('dc3')[0], c('dc1')[1]-c('dc3')[1])", "Math.hypot(c('dc1')[0]-c('dc2')[0], c('dc1')[1]-c('dc2')[1])"
 	tb.see("what is far is far on the map", `(c => `+far+` > 1.3 * `+near+`)(dc => { const o = [...document.querySelectorAll('.map a.site')].find(a => a.getAttribute('aria-label').startsWith(dc)).querySelector('.halo'); return [+o.getAttribute('cx'), +o.getAttribute('cy')] })`)
@@ -318,6 +320,8 @@ func (w *world) cuts(t *testing.T) {
 	pool.see("its server is failed in the pool, and comes first", `document.querySelector('.pool .row .main a')?.innerText === 'dc2-server1.dc2' && document.querySelector('.pool .row .state.bad')?.innerText.trim() === 'failed'`)
 	tb.see("its links stand out on the map by their lines and by a word", `document.querySelectorAll('.map line.link.cut').length === 2 &&
 		getComputedStyle(document.querySelector('.map line.link.cut')).strokeDasharray !== 'none' && [...document.querySelectorAll('.map g.link.cut text')].filter(e => e.textContent === 'cut').length === 2`)
+	tb.see("since when nobody has reached it, and what that means", `[...document.querySelectorAll('section.notice')].some(n => /Nobody has reached dc2 since .*\d\d:\d\d:\d\d .* ago/.test(n.innerText) && n.innerText.includes('may still run there'))`)
+	tb.see("what is only remembered says so", `/passing, as last heard .* ago/.test(document.querySelector('.list .stale')?.innerText)`)
 	tb.see("so they do in the matrix", `document.querySelectorAll('.matrix td.cut').length === 2`)
 	services.shows("dc2 as it was")
 	name.shows("answered by dc2, as it was")

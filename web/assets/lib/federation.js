@@ -37,12 +37,13 @@ function siteOf(dc, view, seen) {
   const site = {
     dc, servers: Math.max(0, ...seen.map(l => l.Servers)), answering: Math.max(0, ...seen.map(l => l.Answering)),
     leader: view?.Leader || seen.map(l => l.Leader).find(Boolean) || '', told: !!view && !view.Error,
-    reason: seen.map(l => l.Reason).find(Boolean) ?? '', state: 'up', word: 'healthy',
+    reason: seen.map(l => l.Reason).find(Boolean) ?? '', state: 'up', word: 'healthy', cut: false, heard: 0,
   }
   const put = (state, word) => Object.assign(site, { state, word })
   if (states.length && states.every(gone)) return put(states[0], states[0] === 'removed' ? 'removed' : 'left the federation')
   if (states.length && cut === states.length) {
-    site.heard = seen.map(l => l.LastContact ?? '').sort().at(-1) // RFC 3339 of one zone: the latest comes last
+    site.cut = true
+    site.heard = Math.max(0, ...seen.map(l => Date.parse(l.LastContact ?? '') || 0))
     return put('bad', 'cut off')
   }
   if (cut > 0) return put('warn', `not reached by ${cut} of ${states.length}`)
@@ -81,7 +82,7 @@ export function guess(maps) {
 
 // headline sums a federation up in one sentence, with its state.
 export function headline({ sites, links }) {
-  const cut = sites.filter(s => s.word === 'cut off').map(s => s.dc)
+  const cut = sites.filter(s => s.cut).map(s => s.dc)
   const leaderless = sites.filter(s => s.word === 'no leader').map(s => s.dc)
   const broken = links.filter(l => l.state === 'unreachable' && !cut.includes(l.a) && !cut.includes(l.b))
   const lossy = links.filter(l => l.state !== 'unreachable' && l.loss >= 0.01)
@@ -94,4 +95,25 @@ export function headline({ sites, links }) {
   if (hurt.length) return { state: 'warn', text: `${is(hurt.map(s => s.dc))} degraded${hurt.length === 1 && hurt[0].reason ? `: ${hurt[0].reason}` : ''}` }
   if (lossy.length) return { state: 'warn', text: `${lossy.length === 1 ? `The link ${lossy[0].a} – ${lossy[0].b} loses` : `${lossy.length} links lose`} packets` }
   return { state: 'up', text: sites.length === 1 ? 'One datacenter, healthy' : 'All datacenters reach each other' }
+}
+
+const some = 3 // names in a sentence; beyond, their number
+
+const inWords = list => list.length < 2 ? list.join() : `${list.slice(0, -1).join(', ')} and ${list.at(-1)}`
+
+// healths says how the services of datacenters are, of a list of [datacenter, services as its overview
+// counts them]: what a sentence says, and the one datacenter, if it is one, in which something is wrong.
+export function healths(overviews) {
+  const wrong = (test, verb) => {
+    const places = new Map()
+    for (const [dc, services] of overviews) for (const s of services.filter(test)) places.set(s.Name, [...places.get(s.Name) ?? [], dc])
+    const dcs = [...new Set([...places.values()].flat())], n = places.size
+    const named = n <= some && [...places].map(([name, list]) => `${name} in ${list.length > some ? `${list.length} datacenters` : inWords(list)}`)
+    const where = named ? named.join('; ') : `in ${dcs.length > some ? `${dcs.length} datacenters` : inWords(dcs)}`
+    return n && { text: `${n.toLocaleString('en')} ${n === 1 ? 'service' : 'services'} ${verb[n === 1 ? 0 : 1]}${named ? ': ' : ' '}${where}`, dc: dcs.length === 1 ? dcs[0] : '' }
+  }
+  const failing = wrong(s => s.Critical > 0, ['is failing', 'are failing'])
+  if (failing) return { state: 'critical', ...failing }
+  const warned = wrong(s => s.Warning > 0, ['has warnings', 'have warnings'])
+  return warned ? { state: 'warning', ...warned } : { state: 'passing', text: 'No service is failing', dc: '' }
 }

@@ -23,6 +23,12 @@ export function since(text, now = Date.now()) {
   return Number.isNaN(t) || t <= 0 ? '' : `${span(Math.max(0, (now - t) / 1000))} ago`
 }
 
+// clock is the time of day where the reader is, of milliseconds; of another day with its date.
+export function clock(t, now = Date.now()) {
+  const at = new Date(t), time = at.toLocaleTimeString('en-GB')
+  return at.toDateString() === new Date(now).toDateString() ? time : `${at.toLocaleDateString('en-GB', { day: 'numeric', month: 'short', year: 'numeric' })}, ${time}`
+}
+
 // hostPort joins an address and a port; IPv6 is put in brackets.
 export const hostPort = (host, port) => port ? (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`) : host
 

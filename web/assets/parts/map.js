@@ -2,7 +2,7 @@
 import { html, useLayoutEffect, useMemo, useRef, useState } from '../lib/dom.js'
 import { path } from '../lib/router.js'
 import { layout, misfit } from '../lib/layout.js'
-import { ms, percent, plural, since } from '../lib/fmt.js'
+import { ms, percent, plural, clock } from '../lib/fmt.js'
 import { Shape, kindOf } from './state.js'
 
 // Up to so many datacenters all links are labelled; beyond, those of the one pointed at or, else,
@@ -128,7 +128,7 @@ function isAbove(dc, sites, spot) {
 function Site({ site, at, above, here, more, point, dim }) {
   const [x, y] = at, text = above ? y - (more ? 41 : 27) : y + 36
   const facts = [site.leader && `led by ${site.leader}`, site.servers > 0 && `${site.answering} of ${plural(site.servers, 'server')} answering`].filter(Boolean)
-  const name = site.dc + (here ? ' (here)' : ''), second = !more ? '' : site.state !== 'up' ? [site.word, site.heard && `heard ${since(site.heard)}`].filter(Boolean).join(', ') : site.leader ? `leader ${site.leader}` : ''
+  const name = site.dc + (here ? ' (here)' : ''), second = !more ? '' : site.cut ? `cut off${site.heard ? ` since ${clock(site.heard)}` : ''}` : site.state !== 'up' ? site.word : site.leader ? `leader ${site.leader}` : ''
   const over = () => point(site.dc), out = () => point('')
   return html`<a class=${`site ${kindOf(site.state)} ${dim ? 'dim' : ''}`} href=${path(site.dc, 'services')} aria-label=${[[name, second].filter(Boolean).join(' '), site.word, ...facts, 'show its services'].join(', ')}
       onMouseEnter=${over} onMouseLeave=${out} onFocus=${over} onBlur=${out}>
