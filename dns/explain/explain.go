@@ -38,13 +38,16 @@ func (e *Explainer) Explain(ctx context.Context, q explained.Question) (*explain
 	if seen.Recurses && (out.Read.Kind == "outside" || out.Read.Kind == "reverse" && m.Rcode == mdns.RcodeNameError) {
 		out.Code = ""
 	}
+	if seen.FailsOver != "" && t.last().count() == 0 && !q.SeesRules(seen.Name.Name) {
+		t.steps = t.steps[:1] // where else was looked tells of the rule
+	}
 	for _, s := range t.steps {
 		out.Age = max(out.Age, s.meta.Age.Seconds())
 	}
 	if s := t.last(); s != nil {
 		out.Datacenters = s.places(e.Datacenter)
 	}
-	w := &why{e: e, t: t, seen: seen, out: out}
+	w := &why{e: e, t: t, seen: seen, out: out, rules: q.SeesRules(seen.Name.Name)}
 	w.all(ctx)
 	out.Filtered = slices.ContainsFunc(t.steps, func(s step) bool { return s.meta.Filtered })
 	return out, nil

@@ -150,7 +150,7 @@ func TestAnswersAreExplained(t *testing.T) {
 		if c.change != nil {
 			change = append(change, c.change)
 		}
-		e, err := explainer(t, f, change...).Explain(t.Context(), explained.Question{Name: c.name, Type: c.qtype, Token: "mine"})
+		e, err := explainer(t, f, change...).Explain(t.Context(), explained.Question{Name: c.name, Type: c.qtype, Token: "mine", Sees: func(string) bool { return true }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,6 +173,22 @@ func TestAnswersAreExplained(t *testing.T) {
 			if token != "mine" {
 				t.Errorf("%s: asked with the token %q", c.name, token)
 			}
+		}
+	}
+}
+
+// Which datacenters stand in for a service is told to who may read the service, as on every other way.
+func TestRulesAreToldToWhoMayReadTheService(t *testing.T) {
+	own := func(c *dns.Config) { c.DNS.Failover = map[string][]string{"db": {"dc2"}} }
+	for name, change := range map[string]func(*dns.Config){"db.service.consul": func(*dns.Config) {}, "none.service.consul": own, "DB.service.consul": own} {
+		e, err := explainer(t, &federation{}, change).Explain(t.Context(), explained.Question{Name: name, Type: mdns.TypeA, Token: "blind",
+			Sees: func(service string) bool { return service != "db" && service != "none" }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		why := fmt.Sprint(e.Datacenters, e.Why)
+		if strings.Contains(why, "dc2") || strings.Contains(why, "d*") || strings.Contains(why, "no rule") || !strings.Contains(why, "told to who may read the service") {
+			t.Errorf("%s: %q", name, e.Why)
 		}
 	}
 }

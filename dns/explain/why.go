@@ -28,6 +28,8 @@ type why struct {
 	t    *trail
 	seen *dns.Seen
 	out  *explained.Explanation
+	// rules says that who asks may know which datacenters stand in for the service.
+	rules bool
 }
 
 func (w *why) say(format string, args ...any) {
@@ -173,10 +175,14 @@ func (w *why) service(ctx context.Context) {
 	if first.err == nil {
 		w.instances(ctx, &first, req)
 	}
-	if w.seen.FailsOver != "" {
-		w.failsOver(&last, req)
-	} else if first.count() == 0 && first.err == nil && first.header.Datacenter == "" {
+	switch alone := first.count() == 0 && first.err == nil && first.header.Datacenter == ""; {
+	case w.seen.FailsOver == "" && !alone:
+	case !w.rules:
+		w.say("Whether other datacenters stand in for it is told to who may read the service.")
+	case alone && w.seen.FailsOver == "":
 		w.say("No other datacenter stands in for it: no rule says so.")
+	default:
+		w.failsOver(&last, req)
 	}
 	switch several := len(w.out.Datacenters) > 1; {
 	case several && w.seen.Drawn:

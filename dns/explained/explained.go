@@ -2,7 +2,10 @@
 // shape of what is said. Package dns/explain finds it out, and httpapi/names shows it.
 package explained
 
-import "net/netip"
+import (
+	"net/netip"
+	"strings"
+)
 
 // Question is what is to be explained.
 type Question struct {
@@ -12,6 +15,13 @@ type Question struct {
 	// Token that lookups are made with, in place of that of DNS.
 	Token string
 	From  netip.Addr // who asks; not valid where that is not known
+	// Sees says whether who asks may know which datacenters stand in for a service; nil: for none.
+	Sees func(service string) bool
+}
+
+// SeesRules says whether who asks may know which datacenters stand in for a service.
+func (q *Question) SeesRules(service string) bool {
+	return q.Sees != nil && q.Sees(strings.ToLower(service))
 }
 
 // Explanation is an answer with how it came about.

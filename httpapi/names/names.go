@@ -11,6 +11,7 @@ import (
 
 	"github.com/legate-project/legate/dns/explained"
 	"github.com/legate-project/legate/httpapi/rest"
+	"github.com/legate-project/legate/state/acl/rules"
 )
 
 // maxName is how long a name may be, in bytes without a dot at its end (RFC 1035, section 3.1).
@@ -48,9 +49,11 @@ func (a *API) explain(x *rest.Exchange) error {
 	if !ok || qtype == dns.TypeAXFR || qtype == dns.TypeIXFR || qtype == dns.TypeOPT || qtype == dns.TypeNone {
 		return invalid("%.32q is no type of records: those that names here have are A, AAAA, SRV, TXT, PTR, NS and SOA; ANY is all of them", text)
 	}
-	if _, err := x.Authorizer(); err != nil { // a token that stands for nothing would seem to see nothing
+	rights, err := x.Authorizer()
+	if err != nil { // a token that stands for nothing would seem to see nothing
 		return err
 	}
+	sees := func(service string) bool { return rights.Allow(rules.Service, rules.Read, service) }
 	var e Explainer
 	if a.Explainer != nil {
 		e = a.Explainer()
@@ -58,7 +61,7 @@ func (a *API) explain(x *rest.Exchange) error {
 	if e == nil {
 		return rest.Reasoned(http.StatusNotFound, "not-found", "This agent has no DNS interface (ports.dns): ask another one")
 	}
-	out, err := e.Explain(x.Ctx, explained.Question{Name: name, Type: qtype, Token: x.Token(), From: rest.AddrOf(x.R.RemoteAddr)})
+	out, err := e.Explain(x.Ctx, explained.Question{Name: name, Type: qtype, Token: x.Token(), From: rest.AddrOf(x.R.RemoteAddr), Sees: sees})
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func TestNamesAreExplained(t *testing.T) {
 		resttest.Case{Method: "GET", Target: at + strings.Repeat("a", 64) + ".consul", Status: 400, Want: `~is no name of DNS`},
 		resttest.Case{Method: "GET", Target: at + strings.Repeat("abc.", 64), Status: 400, Want: `~is no name of DNS`},
 	)
-	if f.asked.Type != dns.TypeSRV || f.asked.Token != "mine" || !f.asked.From.IsValid() {
+	if f.asked.Type != dns.TypeSRV || f.asked.Sees == nil || !f.asked.Sees("web") || f.asked.Token != "mine" || !f.asked.From.IsValid() {
 		t.Errorf("asked %+v", f.asked)
 	}
 	resttest.Serve(t, (&API{}).Routes()).Check(t, resttest.Case{Method: "GET", Target: at + "web", Status: 404, Want: "~no DNS interface"})
