@@ -1,6 +1,6 @@
 import test from 'node:test'
 import assert from 'node:assert/strict'
-import { Splitter, exact, folderOf, lastOf, namesOf, unasked, urlOf } from '../assets/lib/kv.js'
+import { command, Splitter, exact, folderOf, lastOf, namesOf, unasked, urlOf } from '../assets/lib/kv.js'
 
 test('keys have folders, and addresses that keep each sign', () => {
   assert.deepEqual(['a', 'a/', 'a/b', 'a/b/', 'a//b', '/'].map(folderOf), ['', '', 'a/', 'a/', 'a//', ''])
@@ -35,4 +35,10 @@ test('entries come one by one, however the text comes', () => {
     assert.deepEqual(got, entries, `in steps of ${step}`)
     assert.ok(splitter.text.length < 3)
   }
+})
+
+test('a command names the datacenter, and a key is one word of it whatever its name', () => {
+  assert.equal(command('delete -recurse', 'dc2', 'a/b'), 'legate kv delete -recurse -datacenter=dc2 a/b')
+  assert.equal(command('export', 'dc2', "$(x)'; y/"), "legate kv export -datacenter=dc2 '$(x)'\\''; y/'")
+  assert.equal(command('export', 'dc2', ''), "legate kv export -datacenter=dc2 ''")
 })

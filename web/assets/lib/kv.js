@@ -13,6 +13,12 @@ const strange = key => key.split('/').some(s => s === '.' || s === '..')
 export const unasked = key => strange(key)
   ? 'No browser asks for a key with "." or ".." between slashes. The command line does: legate kv get.' : ''
 
+// word is a text as shells take it for one word, whatever somebody named a key.
+const word = text => /^[\w./@:+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
+
+// command is what does something with a key or a folder of a datacenter by the command line.
+export const command = (what, dc, key) => `legate kv ${what} -datacenter=${word(dc)} ${word(key)}`
+
 // exact reads JSON in which flags of keys may be numbers above 2^53, which JavaScript would round:
 // those become texts of the same digits. Within a text of JSON no quote stands without a backslash.
 export const exact = text => JSON.parse(text.replace(/"(Flags|flags)":\s*(\d{16,})/g, '"$1":"$2"'))

@@ -3,7 +3,7 @@ import { html, useEffect, useId, useRef, useState } from '../lib/dom.js'
 import { ask, Fault } from '../lib/api.js'
 import { run } from '../lib/bulk.js'
 import { plural } from '../lib/fmt.js'
-import { unasked, urlOf } from '../lib/kv.js'
+import { command, unasked, urlOf } from '../lib/kv.js'
 import { eachBelow, namesBelow, readKeys, writing } from '../lib/keyvalues.js'
 import { Dialog } from './dialog.js'
 import { Failure } from './notice.js'
@@ -29,7 +29,7 @@ async function lookAtFolder(dc, folder, signal) {
   const { names, cut } = await namesBelow(dc, folder), locks = []
   if (cut) {
     throw new Fault('invalid', `There are more than ${plural(names.length, 'key')}: this page cannot count them`,
-      `The command line deletes them: legate kv delete -recurse ${folder}`)
+      `The command line deletes them: ${command('delete -recurse', dc, folder)}`)
   }
   const note = e => { if (e.Session) locks.push(e.Key) }
   const whole = names.length === 0 || await eachBelow(dc, folder, mostLooked, note, signal)

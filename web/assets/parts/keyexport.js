@@ -1,7 +1,7 @@
 // Hands chosen keys, or all of a folder, to the browser as a file that legate kv import reads.
 import { Fault } from '../lib/api.js'
 import { download, fileName } from '../lib/download.js'
-import { unasked } from '../lib/kv.js'
+import { command, unasked } from '../lib/kv.js'
 import { eachBelow, readKeys } from '../lib/keyvalues.js'
 import { plural } from '../lib/fmt.js'
 import { FileText, mostExported } from '../lib/transfer.js'
@@ -21,7 +21,7 @@ export async function exportKeys(dc, keys, folder) {
     whole = await eachBelow(dc, folder, 2 * mostExported.bytes, e => file.add(e))
   }
   if (!whole) {
-    throw new Fault('invalid', `That is more than a page takes: ${bound}`, `The command line writes it: legate kv export ${folder} > keys.json`)
+    throw new Fault('invalid', `That is more than a page takes: ${bound}`, `The command line writes it: ${command('export', dc, folder)} > keys.json`)
   }
   download(`${fileName(folder || dc)}.json`, file.end(), 'application/json')
   const are = n => `${plural(n, 'key')} ${n === 1 ? 'is' : 'are'}`, gone = (keys?.length ?? file.count) - file.count

@@ -3,7 +3,7 @@
 import { html, useMemo, useState } from '../lib/dom.js'
 import { useFeed } from '../lib/feed.js'
 import { plural } from '../lib/fmt.js'
-import { isFolder, mostListed, namesOf, unasked, urlOf } from '../lib/kv.js'
+import { command, isFolder, mostListed, namesOf, unasked, urlOf } from '../lib/kv.js'
 import { pathOfKey, setSearch } from '../lib/router.js'
 import { DeleteKeys } from './keydelete.js'
 import { exportKeys } from './keyexport.js'
@@ -73,9 +73,9 @@ function Tools({ folder, chosen, empty, open, save }) {
     ${!empty && html`${button(`Export ${all}`, () => save())}${button(`Delete ${all} …`, () => open('delete'), 'danger')}`}</div>`
 }
 
-const Cut = ({ n, folder }) => html`<p class="hidden-note"><${Icon} state="warning" /> There are more keys than a page can show:
+const Cut = ({ n, dc, folder }) => html`<p class="hidden-note"><${Icon} state="warning" /> There are more keys than a page can show:
   these are the first ${plural(n, 'key')} by name${folder && html` below <code>${folder}</code>`}, and the search looks at these.
-  Open a folder to see what is in it, or list them all by the command line: <code>legate kv get -keys ${folder}</code></p>`
+  Open a folder to see what is in it, or list them all by the command line: <code>${command("get -keys -separator=''", dc, folder)}</code></p>`
 
 function Rows({ dc, folder, flat, shown, chosen }) {
   const keys = useMemo(() => shown.filter(k => !isFolder(k)), [shown]), folders = shown.length - keys.length
@@ -132,7 +132,7 @@ function Names({ dc, folder, route }) {
   const shown = useMemo(() => text ? names.filter((k, i) => low[i].includes(text.toLowerCase())) : names, [names, low, text])
   return html`<${Replication} dc=${dc} folder=${folder} /><${Narrow} text=${text} flat=${flat} />
     ${state.error && html`<${Failure} error=${state.error} kept=${state.data && state.meta} />`}<${Hidden} metas=${[state.meta]} />
-    ${cut && html`<${Cut} n=${names.length} folder=${folder} />`}
+    ${cut && html`<${Cut} n=${names.length} dc=${dc} folder=${folder} />`}
     ${jobs.opened.what === 'new' ? html`<${NewKey} dc=${dc} folder=${folder} done=${jobs.close} />`
       : html`<${Tools} folder=${folder} chosen=${chosen} empty=${names.length === 0} open=${jobs.open} save=${jobs.save} />`}
     <${Jobs} jobs=${jobs} />
