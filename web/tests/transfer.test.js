@@ -24,7 +24,8 @@ test('a folder goes before the keys, as the command line puts it there', () => {
 test('what is wrong with a file is said before anything is written', () => {
   for (const [text, want] of [['[{"key": "a",]', /line 1, column 14/], ['{}', /no list/], ['[{"key":"//"}]', /Entry 1 has no key/], ['[{"key":"a"},null]', /Entry 2 has no key/],
     ['[{"key":"a"},{"key":"/a"}]', /1 and 2 are both the key a/], ['[{"key":"a","value":"%"}]', /no base64/], ['[{"key":"a","value":"eA"}]', /no base64/], ['[{"key":"a","flags":-1}]', /flags/],
-    ['[{"key":"a","flags":18446744073709551616}]', /flags/], ['[{"key":"a","namespace":"x"}]', /namespace/], [JSON.stringify(Array(20001).fill({ key: 'a' })), /20,000 keys at most/]]) {
+    ['[{"key":"a","flags":18446744073709551616}]', /flags/], ['[{"key":"a","namespace":"x"}]', /namespace/], ['[{"key":"a\\ud800"}]', /Entry 1 has a key with half a character/],
+    ['[{"key":"a","flags":1234567890123456.5}]', /flags/], ['[{"key":"a","flags":1234567890123456e9}]', /flags/], [JSON.stringify(Array(20001).fill({ key: 'a' })), /20,000 keys at most/]]) {
     assert.throws(() => read(text), e => want.test(e.message) && e.kind === 'invalid' && e.hint !== '', text.slice(0, 60))
   }
 })

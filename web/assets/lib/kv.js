@@ -21,7 +21,7 @@ export const command = (what, dc, key) => `legate kv ${what} -datacenter=${word(
 
 // exact reads JSON in which flags of keys may be numbers above 2^53, which JavaScript would round:
 // those become texts of the same digits. Within a text of JSON no quote stands without a backslash.
-export const exact = text => JSON.parse(text.replace(/"(Flags|flags)":\s*(\d{16,})/g, '"$1":"$2"'))
+export const exact = text => JSON.parse(text.replace(/"(Flags|flags)":\s*(\d{16,})(?![\d.eE])/g, '"$1":"$2"'))
 
 // Bounds of a list of keys: bytes that are read of it, and rows. Browsers draw no list of more
 // than some ten million pixels.

@@ -58,6 +58,7 @@ function entryOf(k, place, before) {
   if (![undefined, '', 'default'].includes(k.namespace) || ![undefined, '', 'default'].includes(k.partition)) {
     wrong('has a namespace or a partition', 'These are features of Consul Enterprise: take them out of the file.')
   }
+  if (!k.key.isWellFormed()) wrong('has a key with half a character (\\ud800 to \\udfff): the agent would store another name')
   const flags = String(k.flags ?? 0)
   if (!/^\d{1,20}$/.test(flags) || BigInt(flags) > mostFlags) wrong('has flags that are no whole number below 2^64')
   const key = k.key.replace(/^\//, '')
