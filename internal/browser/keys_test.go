@@ -114,6 +114,24 @@ func (w *world) edits(t *testing.T) {
 	tb.click("Make it")
 	tb.see("it is open", `location.search === '?key=app%2Fother-one'`)
 	tb.shows("Changed at index")
+	savesSlowly(tb)
+}
+
+// What is saved may be seen by who follows the key before the save is answered.
+func savesSlowly(tb *tab) {
+	const index = `[...document.querySelectorAll('dt')].find(e => e.innerText === 'Changed at index').nextElementSibling.innerText`
+	tb.click("Edit")
+	for _, more := range []string{"one", "two"} {
+		before := eval[string](tb, index)
+		eval[bool](tb, `(fetched => { window.fetch = async (to, how) => { const a = await fetched(to, how); if (how?.method === 'PUT') await new Promise(go => { window.answer = go }); window.fetch = fetched; return a } })(window.fetch), true`)
+		tb.run("change it", chromedp.SendKeys(chromedp.CSS("textarea"), kb.End+more))
+		tb.click("Review change")
+		tb.click("Save")
+		tb.see("the answer waits, and the key has changed", fmt.Sprintf(`window.answer && %s !== %q`, index, before))
+		tb.see("it is not taken for another's", `!document.querySelector('.value .warn')`)
+		eval[bool](tb, `window.answer(), delete window.answer`)
+		tb.shows("Saved.")
+	}
 }
 
 func (w *world) looksAtValues(t *testing.T) {

@@ -66,11 +66,11 @@ const meanwhile = new Fault('invalid', 'Nothing was changed: somebody else chang
 function useDraft({ text, entry }) {
   const [base, setBase] = useState({ text, index: entry.ModifyIndex }), [draft, setDraft] = useState(text)
   const touched = draft !== base.text, changed = entry.ModifyIndex !== base.index
-  const same = text === base.text // after a save it is what was saved
+  const same = text === base.text || text === draft // it is what was saved, or is being saved
   useEffect(() => {
     if (changed && (same || !touched)) setBase({ text, index: entry.ModifyIndex })
     if (changed && !touched) setDraft(text)
-  }, [entry.ModifyIndex])
+  }, [entry.ModifyIndex, base]) // what was saved may be heard of before the save is answered
   return {
     base, draft, touched, stale: changed && touched && !same, set: setDraft,
     takeTheirs: () => { setBase({ text, index: entry.ModifyIndex }); setDraft(text) },
