@@ -359,6 +359,10 @@ func (w *world) deletesMany(t *testing.T) {
 	if got := tb.valueOf("gone/k002"); got != "theirs" {
 		t.Errorf("what was changed meanwhile is %q", got)
 	}
+	tb.run("search another", chromedp.SendKeys(chromedp.CSS("#search"), "k005"))
+	tb.see("it alone is shown, and is not chosen", `document.querySelector('.row.head input') && document.querySelectorAll('.row .main a').length === 1 && !document.querySelector('.row.head input').checked`)
+	tb.run("search nothing", chromedp.SendKeys(chromedp.CSS("#search"), strings.Repeat(kb.Backspace, 4)))
+	tb.shows("118 keys")
 	eval[bool](tb, `document.querySelector('.row.head input').click(), true`)
 	tb.shows("118 keys chosen")
 	tb.click("Delete …")

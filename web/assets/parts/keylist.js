@@ -44,7 +44,7 @@ function useChosen(names) {
 }
 
 function All({ keys, chosen }) {
-  const every = keys.length > 0 && chosen.list.length >= Math.min(keys.length, mostChosen)
+  const every = keys.length > 0 && keys.slice(0, mostChosen).every(chosen.has) // others may be chosen that are not shown
   const draw = box => { if (box) box.indeterminate = !every && chosen.list.length > 0 }
   const label = keys.length > mostChosen ? `Choose the first ${plural(mostChosen, 'key')}` : `Choose all ${plural(keys.length, 'key')} shown`
   return html`<label class="pick"><input type="checkbox" ref=${draw} checked=${every} disabled=${keys.length === 0}
