@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -236,9 +237,14 @@ func (e *editors) tokens(t *testing.T) {
 	tb.row("ci " + probe)
 	tb.pick("Clone …")
 	tb.fill("Description of the clone", "a clone")
-	tb.pick("Make the clone")
+	eval[bool](tb, `(async make => { make.click(); await new Promise(later => setTimeout(later)); make.click(); return true })(document.querySelector('dialog[open] [type=submit]'))`)
 	tb.see("it is made", `document.querySelector('dialog[open]').innerText.includes('is made, with the Accessor ID')`)
 	tb.hides(e.described(t, "a clone").SecretID, made.SecretID)
+	var all []tokenEntry
+	e.ask(t, http.MethodGet, "acl/tokens", nil, &all)
+	if n := len(slices.DeleteFunc(all, func(one tokenEntry) bool { return one.Description != "a clone" })); n != 1 {
+		t.Errorf("two clicks made %d clones", n)
+	}
 	tb.goTo(address(e.here, "dc1/acls/tokens/"+made.AccessorID))
 	tb.see("what it grants is there", `document.querySelectorAll('.granted li').length === 4`)
 	eval[bool](tb, `document.querySelector('.granted button[aria-label*=for-tokens]').click(), true`)

@@ -65,14 +65,16 @@ export function Remove({ dc, view, record, onDone, onBack }) {
 // Clone makes a token with the same rights and a secret of its own.
 export function Clone({ dc, record, onBack }) {
   const id = useId(), [text, setText] = useState(`Clone of ${record.Description || record.AccessorID}`)
-  const [made, setMade] = useState(), [error, setError] = useState()
+  const [made, setMade] = useState(), [error, setError] = useState(), [busy, setBusy] = useState(false)
   const clone = async e => {
     e.preventDefault()
+    setBusy(true) // a second click would make another token, which nobody hears of
     setError(undefined)
     try {
       const body = JSON.stringify({ Description: text })
       setMade((await ask(`acl/token/${encodeURIComponent(record.AccessorID)}/clone`, { method: 'PUT', params: { dc }, body })).data)
     } catch (fault) { setError(fault) }
+    setBusy(false)
   }
   if (made) {
     return html`<p role="status"><${Icon} state="good" /> <b>${made.Description}</b> is made, with the Accessor ID <code>${made.AccessorID}</code>.</p>
@@ -81,7 +83,7 @@ export function Clone({ dc, record, onBack }) {
   return html`<form class="stack" onSubmit=${clone}><label for=${id}>Description of the clone</label>
     <input id=${id} type="text" value=${text} onInput=${e => setText(e.target.value)} autocomplete="off" />
     ${error && html`<${Failure} error=${error} />`}
-    <div class="buttons"><button type="submit" class="primary">Make the clone</button><button type="button" onClick=${onBack}>Back</button></div></form>`
+    <div class="buttons"><button type="submit" class="primary" disabled=${busy}>Make the clone</button><button type="button" onClick=${onBack}>Back</button></div></form>`
 }
 
 // stays says why a record cannot be deleted, single why a token cannot be cloned; '' if it can.
