@@ -15,7 +15,9 @@ export async function exportKeys(dc, keys, folder) {
   const file = new FileText()
   let whole = true
   if (keys) {
-    await readKeys(dc, keys, { keep: e => { whole &&= file.add(e) } })
+    const end = new AbortController() // what does not go into the file is not read
+    const keep = e => { if (whole && !(whole = file.add(e))) end.abort() }
+    await readKeys(dc, keys, { keep, signal: end.signal }).catch(fault => { if (whole) throw fault })
   } else {
     if (unasked(folder)) throw new Fault('invalid', 'This folder cannot be exported here', unasked(folder))
     whole = await eachBelow(dc, folder, 2 * mostExported.bytes, e => file.add(e))
