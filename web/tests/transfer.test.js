@@ -5,7 +5,7 @@ import { exact } from '../assets/lib/kv.js'
 import { jsonFault } from '../assets/lib/json.js'
 import { ruleOf, touching, originOf, behind, warning } from '../assets/lib/replication.js'
 
-const read = (text, folder = '') => readFile(text, folder, { parse: exact, fault: jsonFault })
+const read = (text, folder = '') => readFile(text, folder, { parse: exact, fault: jsonFault, dc: 'dc2' })
 
 test('a file is what the command line writes', () => {
   const file = new FileText()
@@ -28,6 +28,10 @@ test('what is wrong with a file is said before anything is written', () => {
     ['[{"key":"a","flags":1234567890123456.5}]', /flags/], ['[{"key":"a","flags":1234567890123456e9}]', /flags/], [JSON.stringify(Array(20001).fill({ key: 'a' })), /20,000 keys at most/]]) {
     assert.throws(() => read(text), e => want.test(e.message) && e.kind === 'invalid' && e.hint !== '', text.slice(0, 60))
   }
+})
+
+test('who is sent to the command line is told the datacenter', () => {
+  assert.throws(() => read(JSON.stringify(Array(20001).fill({ key: 'a' }))), e => e.hint.endsWith('legate kv import -datacenter=dc2 @FILE'))
 })
 
 test('a plan says what is new, what changes and what stays', () => {

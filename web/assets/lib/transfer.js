@@ -1,6 +1,7 @@
 // Files of keys: those that legate kv export writes and legate kv import reads.
 
 import { plural } from './fmt.js'
+import { command } from './kv.js'
 
 // Bounds of what goes into a file and comes out of one. Beyond them the command line does it.
 export const mostExported = { bytes: 64 << 20, keys: 100_000 }
@@ -33,15 +34,15 @@ const other = 'Choose a file that legate kv export or this page wrote.'
 
 // readFile makes entries { Key, Flags, Value } of a file's text, flags as text of digits. Folder
 // is put before each key. It throws what is wrong before anything is written. parse reads JSON and
-// keeps large flags; fault says where a text is none.
-export function readFile(text, folder, { parse, fault }) {
+// keeps large flags; fault says where a text is none. dc is the datacenter that the keys are for.
+export function readFile(text, folder, { parse, fault, dc }) {
   const found = fault(text)
   if (found) throw new Wrong(`The file is no JSON: line ${found.line}, column ${found.column}: ${found.what}`, other)
   const list = parse(text)
   if (!Array.isArray(list)) throw new Wrong('The file has no list of keys', other)
   if (list.length > mostImported.keys) {
     const message = `The file has ${plural(list.length, 'key')}; here it is ${plural(mostImported.keys, 'key')} at most`
-    throw new Wrong(message, 'The command line takes it: legate kv import @FILE.')
+    throw new Wrong(message, `The command line takes it: ${command('import', dc, '@FILE')}`)
   }
   const before = folder.replace(/^\/+|\/+$/g, ''), seen = new Map()
   return list.map((k, i) => {

@@ -5,7 +5,7 @@ import { Fault } from '../lib/api.js'
 import { run } from '../lib/bulk.js'
 import { plural } from '../lib/fmt.js'
 import { jsonFault } from '../lib/json.js'
-import { exact } from '../lib/kv.js'
+import { command, exact } from '../lib/kv.js'
 import { readKeys, writing } from '../lib/keyvalues.js'
 import { mostImported, noted, plan as planOf, readFile } from '../lib/transfer.js'
 import { decode, textOf } from '../lib/value.js'
@@ -54,12 +54,13 @@ const Plan = ({ dc, plan }) => html`
 async function compare(dc, file, folder, progress) {
   if (!file) throw new Fault('invalid', 'No file is chosen', 'Choose one that legate kv export or this page wrote.')
   if (file.size > mostImported.bytes) {
-    throw new Fault('invalid', `The file is larger than ${inMiB(mostImported.bytes)}`, 'The command line takes it: legate kv import @FILE.')
+    throw new Fault('invalid', `The file is larger than ${inMiB(mostImported.bytes)}`,
+      `The command line takes it: ${command('import', dc, '@FILE')}`)
   }
   const text = await file.text().catch(() => {
     throw new Fault('invalid', 'The file cannot be read', 'It may have been moved: choose it again.')
   })
-  const wanted = readFile(text, folder, { parse: exact, fault: jsonFault }), byKey = new Map(wanted.map(w => [w.Key, w]))
+  const wanted = readFile(text, folder, { parse: exact, fault: jsonFault, dc }), byKey = new Map(wanted.map(w => [w.Key, w]))
   const told = n => progress(n, wanted.length)
   told(0)
   return planOf(wanted, await readKeys(dc, [...byKey.keys()], { keep: e => noted(byKey.get(e.Key), e), progress: told }))
