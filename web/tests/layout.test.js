@@ -1,6 +1,6 @@
 import test from 'node:test'
 import assert from 'node:assert/strict'
-import { layout, misfit } from '../assets/lib/layout.js'
+import { layout, misfit, remembering } from '../assets/lib/layout.js'
 
 const named = n => Array.from({ length: n }, (_, i) => `dc${i + 1}`)
 const far = (p, q) => Math.hypot(p[0] - q[0], p[1] - q[1])
@@ -50,4 +50,11 @@ test('one that comes does not turn the others', () => {
   const first = layout(names.slice(0, 8), table(points.slice(0, 8)))
   layout(names, d, new Map(names.slice(0, 8).map((name, i) => [name, first[i]]))).slice(0, 8)
     .forEach((p, i) => assert.ok(far(p, first[i]) < 15, `${names[i]} moved by ${far(p, first[i])}`))
+})
+
+test('who is cut off stays where it was, and the others do, too', () => {
+  const names = named(6), d = table(scattered(6)), first = layout(names, d), before = new Map(names.map((name, i) => [name, first[i]]))
+  const cut = d.map((row, i) => row.map((v, j) => i === 2 || j === 2 ? NaN : v * (1 + 0.02 * Math.cos(i + j))))
+  layout(names, remembering(names, cut, before), before).forEach((p, i) => assert.ok(far(p, first[i]) < 10, `${names[i]} moved by ${far(p, first[i])} of 300`))
+  assert.ok(Number.isNaN(remembering(names, cut, new Map())[0][2]))
 })

@@ -1,5 +1,6 @@
 // What all views of a federation say together: how each datacenter is, and each link.
 import { medianBetween } from './coords.js'
+import { plural } from './fmt.js'
 
 const worse = ['up', 'degraded', 'unreachable', 'left', 'removed']
 const worst = list => list.reduce((a, b) => worse.indexOf(b) > worse.indexOf(a) ? b : a, 'up')
@@ -24,6 +25,7 @@ function linkOf(a, b, ab, ba, views) {
     trip: trips.length ? trips.reduce((s, v) => s + v, 0) / trips.length : NaN,
     loss: Math.max(0, ...ends.map(l => l.Loss)),
     path: state === 'unreachable' ? '' : ends.map(l => pathOf(l, behind)).find(p => p && p !== 'direct') ?? (ends.length ? 'direct' : ''),
+    via: state === 'unreachable' ? [] : ab?.Through?.length ? ab.Through : [...ba?.Through ?? []].reverse(), // from a to b
     heard: heard.length ? Math.max(...heard) : 0,
     reason: ends.map(l => l.Reason).find(Boolean) ?? '',
     error: ends.map(l => l.LastError).find(Boolean) ?? '',
@@ -75,7 +77,7 @@ export function guess(maps) {
   const sites = maps.map(m => ({ dc: m.Datacenter, servers: m.Coordinates.length, answering: m.Coordinates.length, leader: '', told: false, reason: '', state: 'unknown', word: 'state not shown' }))
   const links = []
   maps.forEach((m, i) => maps.slice(0, i).forEach(o => {
-    links.push({ a: o.Datacenter, b: m.Datacenter, state: 'unknown', trip: medianBetween(o.Coordinates, m.Coordinates), loss: 0, path: '', heard: 0, reason: '', error: '', guessed: true })
+    links.push({ a: o.Datacenter, b: m.Datacenter, state: 'unknown', trip: medianBetween(o.Coordinates, m.Coordinates), loss: 0, path: '', via: [], heard: 0, reason: '', error: '', guessed: true })
   }))
   return { sites, links, down: [] }
 }
@@ -110,7 +112,7 @@ export function healths(overviews) {
     const dcs = [...new Set([...places.values()].flat())], n = places.size
     const named = n <= some && [...places].map(([name, list]) => `${name} in ${list.length > some ? `${list.length} datacenters` : inWords(list)}`)
     const where = named ? named.join('; ') : `in ${dcs.length > some ? `${dcs.length} datacenters` : inWords(dcs)}`
-    return n && { text: `${n.toLocaleString('en')} ${n === 1 ? 'service' : 'services'} ${verb[n === 1 ? 0 : 1]}${named ? ': ' : ' '}${where}`, dc: dcs.length === 1 ? dcs[0] : '' }
+    return n && { text: `${plural(n, 'service')} ${verb[n === 1 ? 0 : 1]}${named ? ': ' : ' '}${where}`, dc: dcs.length === 1 ? dcs[0] : '' }
   }
   const failing = wrong(s => s.Critical > 0, ['is failing', 'are failing'])
   if (failing) return { state: 'critical', ...failing }

@@ -96,14 +96,41 @@ function fit(points, names, before) {
   })
 }
 
+// strain is what majorize makes small: the sum of squares of how much each distance is off, as a share of it.
+function strain(points, d) {
+  let sum = 0
+  for (let i = 0; i < points.length; i++) for (let j = 0; j < i; j++) if (d[i][j] > 0) sum += (between(points[i], points[j]) / d[i][j] - 1) ** 2
+  return sum
+}
+
+const tried = 12 // datacenters up to which each is tried on the other side
+
+// settled is the best of several ends: with each point once on the other side of the long axis, since a place may
+// be caught on the wrong side of a neighbour.
+function settled(d) {
+  const start = scaling(d)
+  let best = majorize(start.map(p => [...p]), d), least = strain(best, d)
+  for (let k = 0; k < start.length && start.length <= tried; k++) {
+    const points = majorize(best.map(([x, y], i) => i === k ? [x, 2 * middle(best)[1] - y] : [x, y]), d), now = strain(points, d)
+    if (now < least * 0.99) [best, least] = [points, now]
+  }
+  return best
+}
+
 // layout returns a place [x, y] for each name, in the unit of the distances. d[i][j] is the
 // distance of names i and j, NaN if it is unknown; before is a Map of earlier places.
 export function layout(names, d, before = new Map()) {
   const n = names.length
-  if (n === 1) return [[0, 0]]
-  const start = names.every(name => before.has(name)) ? names.map(name => before.get(name)) : scaling(d)
-  const points = majorize(start, d)
+  if (n === 1) return [before.get(names[0]) ?? [0, 0]]
+  const points = names.every(name => before.has(name)) ? majorize(names.map(name => before.get(name)), d) : settled(d)
   return names.filter(name => before.has(name)).length > 1 ? fit(points, names, before) : turn(points)
+}
+
+// remembering fills in the distances that are not known any more as they are between earlier places: what is cut
+// off stays where it was.
+export function remembering(names, d, before) {
+  const at = names.map(name => before.get(name))
+  return d.map((row, i) => row.map((v, j) => v > 0 || i === j || !at[i] || !at[j] ? v : Math.max(between(at[i], at[j]), 0.5)))
 }
 
 // misfit is by how much distances on the map are off, on average: 0.1 is a tenth.
