@@ -79,7 +79,8 @@ func (w *world) shows(t *testing.T) {
 	}
 	tb.goTo(address(w.first(), ""))
 	tb.see("the map has three datacenters", `document.querySelectorAll('.map a.site').length === 3`)
-	tb.see("the map has a line and a label of each link", `document.querySelectorAll('.map line.link').length === 3 && document.querySelectorAll('.map g.link text').length === 3`)
+	tb.see("the map has a line and a label of each link", `document.querySelectorAll('.map path.link').length === 3 && document.querySelectorAll('.map g.link text').length === 3`)
+	tb.see("it says how fresh it is", `/^Live: measured \d+ s ago/.test(document.querySelector('.fresh').innerText)`)
 	tb.see("how services are is said apart from how datacenters reach each other", `document.querySelector('#health a[href$="services?state=critical"], #health.good')`)
 	tb.see("each datacenter says how many of its services are how", `[...document.querySelectorAll('.list .said')].length === 3`)
 	tb.see("all six round trips are in the matrix", `document.querySelectorAll('.matrix td.trip').length === 6`)
@@ -299,6 +300,9 @@ func (w *world) scrolls(t *testing.T) {
 	tb.see("one of all is found", `document.querySelectorAll('.row .main').length === 1`)
 }
 
+// placesOnTheMap are the middles of the places in it, by name.
+const placesOnTheMap = `Object.fromEntries([...document.querySelectorAll('.map a.site')].map(a => { const o = a.querySelector('.halo'); return [a.querySelector('.name').textContent, [+o.getAttribute('cx'), +o.getAttribute('cy')]] }))`
+
 func (w *world) cuts(t *testing.T) {
 	services := open(t, w.browser, "status of 500")
 	services.goTo(address(w.first(), "services?q=web"))
@@ -311,15 +315,18 @@ func (w *world) cuts(t *testing.T) {
 	name.shows("answered by dc2")
 	tb := open(t, w.browser, "status of 500")
 	tb.goTo(address(w.first(), ""))
-	tb.see("all are reached", `document.querySelectorAll('.map line.link').length === 3 && !document.querySelector('.map line.link.cut')`)
+	tb.see("all are reached", `document.querySelectorAll('.map path.link').length === 3 && !document.querySelector('.map path.link.cut')`)
 	eval[int](tb, `window.loaded = 1`)
+	eval[int](tb, `(window.placed = `+placesOnTheMap+`, 1)`)
 	if err := w.c.Cut("dc2"); err != nil {
 		t.Fatal(err)
 	}
 	tb.shows("dc2 is cut off")
 	pool.see("its server is failed in the pool, and comes first", `document.querySelector('.pool .row .main a')?.innerText === 'dc2-server1.dc2' && document.querySelector('.pool .row .state.bad')?.innerText.trim() === 'failed'`)
-	tb.see("its links stand out on the map by their lines and by a word", `document.querySelectorAll('.map line.link.cut').length === 2 &&
-		getComputedStyle(document.querySelector('.map line.link.cut')).strokeDasharray !== 'none' && [...document.querySelectorAll('.map g.link.cut text')].filter(e => e.textContent === 'cut').length === 2`)
+	tb.see("it stands out on the map by one broken ring and by words, and no line leads there", `(site => site?.querySelectorAll('.broken').length === 1 && getComputedStyle(site.querySelector('.broken')).strokeDasharray !== 'none' &&
+		/cut off since .*\d\d:\d\d/.test(site.textContent) && document.querySelectorAll('.map path.link').length === 1)([...document.querySelectorAll('.map a.site.bad')][0])`)
+	tb.see("every place is where it was on the map", `Object.entries(`+placesOnTheMap+`).every(([name, [x, y]]) => Math.hypot(x - window.placed[name][0], y - window.placed[name][1]) < 60)`)
+	tb.see("the signs of the matrix are explained", `document.querySelector('.keys-of').innerText.includes('has not reported: dc2, last heard at')`)
 	tb.see("since when nobody has reached it, and what that means", `[...document.querySelectorAll('section.notice')].some(n => /Nobody has reached dc2 since .*\d\d:\d\d:\d\d .* ago/.test(n.innerText) && n.innerText.includes('may still run there'))`)
 	tb.see("what is only remembered says so", `/passing, as last heard .* ago/.test(document.querySelector('.list .stale')?.innerText)`)
 	tb.see("so they do in the matrix", `document.querySelectorAll('.matrix td.cut').length === 2`)
@@ -330,7 +337,7 @@ func (w *world) cuts(t *testing.T) {
 	if err := w.c.Heal("dc2"); err != nil {
 		t.Fatal(err)
 	}
-	tb.see("it is reached again, if with losses", `!document.querySelector('.map line.link.cut') && document.querySelectorAll('.map line.link').length === 3`)
+	tb.see("it is reached again, if with losses", `!document.querySelector('.map .broken, .map path.link.cut') && document.querySelectorAll('.map path.link').length === 3`)
 	tb.see("the page was not loaded again", `window.loaded === 1`)
 }
 

@@ -39,7 +39,7 @@ func TestPictures(t *testing.T) {
 	tb := open(t, w.browser, "status of 500") // while datacenters find each other, and when one is cut off
 	inAll := os.Getenv("LEGATE_PICTURES_ALL") != ""
 	for _, p := range []struct{ file, path, wait string }{
-		{"federation", "", `document.querySelectorAll('.map line.link.via').length > 0 && [...document.querySelectorAll('.list .said')].length === 5 && document.querySelector('.headline.good')`},
+		{"federation", "", `document.querySelectorAll('.map path.link.via').length > 0 && [...document.querySelectorAll('.list .said')].length === 5 && document.querySelector('.headline.good')`},
 		{"services", "services", `[...document.querySelectorAll('.row')].some(r => r.innerText.startsWith('web') && r.querySelectorAll('.place').length === 5)`},
 		{"service", "dc2/services/checkout", `document.querySelectorAll('.instance').length > 0 && document.querySelectorAll('.choice a').length > 1`},
 		{"node", "dc1/nodes/dc1-server1", `document.querySelector('main').innerText.includes('Estimated')`},
@@ -65,6 +65,6 @@ func TestPictures(t *testing.T) {
 	tb.goTo(address(here, ""))
 	tb.shows("dc3 is cut off")
 	tb.as(looks()[1])
-	tb.see("the map is drawn", `document.querySelectorAll('.map line.link.cut').length === 4`)
+	tb.see("the map is drawn", `document.querySelectorAll('.map .broken').length === 1`)
 	tb.picture(filepath.Join(dir, "federation-cut.png"), false)
 }

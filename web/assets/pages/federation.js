@@ -1,5 +1,5 @@
 // The first page: how the datacenters are, and how they reach each other.
-import { html, useMemo } from '../lib/dom.js'
+import { html, useEffect, useMemo, useState } from '../lib/dom.js'
 import { useFeeds } from '../lib/feed.js'
 import { settings } from '../lib/settings.js'
 import { path } from '../lib/router.js'
@@ -21,7 +21,7 @@ function useFederation() {
   const [coords] = useFeeds(denied ? [{ path: 'coordinate/datacenters', blocks: false }] : [])
   const known = status.data ?? own.data
   const fed = useMemo(() => known ? join(known) : coords?.data ? guess(coords.data) : undefined, [known, coords?.data])
-  return { fed, status, denied, whole: !!(status.data ?? coords?.data) }
+  return { fed, status, denied, whole: !!(status.data ?? coords?.data), meta: status.meta ?? coords?.meta }
 }
 
 // useOverviews counts what each datacenter has, of what the token may see.
@@ -46,7 +46,8 @@ function Health({ dc, services, old }) {
     <span>${there.map(k => `${counts[k].toLocaleString('en')} ${words[k]}`).join(', ')}, as last heard ${old}</span></span>`
   const text = k => k === 'passing' ? `all ${all.toLocaleString('en')} passing` : `${counts[k].toLocaleString('en')} of ${all.toLocaleString('en')} ${words[k]}`
   return html`<span class="bar"><span class="strip" aria-hidden="true">${there.map(k => html`<i class=${kindOf(k)} style=${{ flexGrow: counts[k] }} />`)}</span>
-    <span class="said">${there.filter(k => k !== 'passing' || there.length === 1).map(k => html`<a class=${'count ' + kindOf(k)} href=${atState(k, dc, 'services')}><${Icon} state=${k} size=${12} />${text(k)}</a>`)}</span></span>`
+    <span class="said">${there.filter(k => k !== 'passing' || there.length === 1).map(k => html`
+      <a class=${'count ' + kindOf(k)} href=${atState(k, dc, 'services')}><${Icon} state=${k} size=${12} />${text(k)}</a>`)}</span></span>`
 }
 
 // oldOf is how old what is known of a datacenter is, in words; '' while it is fresh.
@@ -58,7 +59,8 @@ function oldOf(site, meta) {
 // Nodes says how many of them there are, and how many are servers of Legate.
 function Nodes({ dc, count, servers, old }) {
   if (old) return html`<span class="muted">${count.toLocaleString('en')} ${count === 1 ? 'was' : 'were'} known</span>`
-  const kinds = servers > 0 && count >= servers ? (count === servers ? 'all servers' : `${plural(servers, 'server')} + ${plural(count - servers, 'other')}`) : ''
+  const others = count - servers
+  const kinds = servers > 0 && others >= 0 && (others ? `${plural(servers, 'server')} + ${plural(others, 'other')}` : 'all servers')
   return html`<span><a href=${path(dc, 'nodes')}>${count.toLocaleString('en')}</a>${kinds && html` <span class="muted">(${kinds})</span>`}</span>`
 }
 
@@ -99,7 +101,7 @@ const rank = l => ['bad', 'warn', 'unknown', 'good'].indexOf(kindOf(howIs(l)[0])
 function Links({ links }) {
   const sorted = [...links].sort((p, q) => rank(p) - rank(q))
   return html`<section class="panel" aria-labelledby="links"><h2 id="links">Links</h2>
-    <table class="list cards"><thead><tr><th scope="col">Between</th><th scope="col">State</th><th scope="col">Path</th><th scope="col">Round trip</th><th scope="col">Loss</th><th scope="col">Last answer</th></tr></thead>
+    <table class="list cards"><thead><tr><th scope="col">Between</th><th scope="col">State</th><th scope="col">Path</th><th scope="col">Round trip, mean of both directions</th><th scope="col">Loss</th><th scope="col">Last answer</th></tr></thead>
     <tbody>${sorted.slice(0, worthShowing).map(l => html`<tr key=${l.a + ' ' + l.b}>
       <th scope="row">${l.a} – ${l.b}</th>
       <td data-label="State"><${State} state=${howIs(l)[0]} word=${howIs(l)[1]} />${l.reason && html`<small>${l.reason}</small>`}</td>
@@ -122,6 +124,17 @@ function CutOff({ site }) {
     <p class="muted">First see whether its servers run. If they do, <code>legate doctor</code> on one of them says what does not get through.</p></div></section>`
 }
 
+const late = 12 // seconds without an answer: the page asks every three, and each datacenter has two to answer
+
+// Fresh says how old the newest answer is, each second.
+function Fresh({ meta }) {
+  const [, tick] = useState(0)
+  useEffect(() => { const timer = setInterval(() => tick(n => n + 1), 1000); return () => clearInterval(timer) }, [])
+  const age = Math.max(0, (Date.now() - meta.at) / 1000)
+  const text = age < late ? `Live: measured ${Math.floor(age)} s ago.` : `Not live: the last answer came ${since(new Date(meta.at).toISOString())}.`
+  return html`<p class="muted fresh">${text}</p>`
+}
+
 // Services is the sentence on services below the headline: a link to those that are in trouble. What is known of
 // a datacenter that is cut off is old and says nothing of now.
 function Services({ sites, overviews }) {
@@ -129,12 +142,12 @@ function Services({ sites, overviews }) {
   if (fresh.length === 0) return null
   const of = healths(fresh.map(s => [s.dc, overviews.get(s.dc).data.Services])), missing = sites.length - fresh.length
   return html`<p class=${'headline ' + kindOf(of.state)} id="health" role="status"><${Icon} state=${of.state} size=${20} />
-    ${of.state === 'passing' ? html`<b>${of.text}.</b>` : html`<b><a href=${of.dc ? atState(of.state, of.dc, 'services') : atState(of.state, 'services')}>${of.text}</a>.</b>`}
+    ${of.state === 'passing' ? html`<b>${of.text}.</b>` : html`<b><a href=${atState(of.state, ...[of.dc, 'services'].filter(Boolean))}>${of.text}</a>.</b>`}
     ${missing > 0 && html` <span>${plural(missing, 'datacenter')} not counted.</span>`}</p>`
 }
 
 export function FederationPage() {
-  const { fed, status, denied, whole } = useFederation()
+  const { fed, status, denied, whole, meta } = useFederation()
   const overviews = useOverviews(fed ? fed.sites.map(s => s.dc) : [])
   if (!fed) return html`<h1>Federation</h1>${status.error ? html`<${Failure} error=${status.error} />` : html`<${Loading} what="the federation" />`}`
   const head = whole ? headline(fed) : { state: 'unknown', text: 'Asking each datacenter' }, servers = fed.sites.reduce((sum, s) => sum + s.servers, 0)
@@ -142,7 +155,8 @@ export function FederationPage() {
   return html`
     <div class="title"><h1>Federation</h1>
       <p class=${'headline ' + kindOf(head.state)} role="status"><${Icon} state=${head.state} size=${20} /><b>${head.text}.</b> <span>${[plural(fed.sites.length, 'datacenter'), servers > 0 && plural(servers, 'server')].filter(Boolean).join(', ')}.</span></p>
-      <${Services} sites=${fed.sites} overviews=${overviews} /></div>
+      <${Services} sites=${fed.sites} overviews=${overviews} />
+      ${whole && meta && html`<${Fresh} meta=${meta} />`}</div>
     ${cut.slice(0, told).map(s => html`<${CutOff} key=${s.dc} site=${s} />`)}
     ${status.error && html`<${Failure} error=${status.error} kept=${!denied && status.meta} />`}
     <div class="split">
