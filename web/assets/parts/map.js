@@ -126,8 +126,9 @@ function Site({ site, at: [x, y], text, name, second, point, dim }) {
   </a>`
 }
 
-// draw decides where everything is: spots of the sites, their texts, the lines of the links and what is said on them.
-function draw({ sites, drawn, points, width, height, here, near }) {
+// draw decides where everything is: the sites, their texts, the lines of the links and what is said on them. near
+// picks the links of the one that is pointed at, if one is; where it is crowded some of those may say nothing.
+function draw({ sites, drawn, points, width, height, here, near, crowded }) {
   const spots = new Map(sites.map((s, i) => [s.dc, points[i]]))
   const names = sites.map(s => s.dc + (s.dc === here ? ' (here)' : '')), seconds = sites.map(s => secondOf(s))
   const sizes = sites.map((s, i) => ({ w: Math.max(names[i].length * 8.6, seconds[i].length * 6.5) + 4, h: seconds[i] ? 35 : 20, ring: s.cut ? ring : 0 }))
@@ -138,13 +139,13 @@ function draw({ sites, drawn, points, width, height, here, near }) {
     return by(l) ?? direct(a, b, points.filter(p => p !== a && p !== b), texts)
   })
   const said = drawn.map(saidOf), wide = lines => Math.max(...lines.map((t, k) => t.length * (k ? 6 : 6.6))) + 10
-  const items = drawn.map((l, i) => ({ line: routes[i], w: wide(said[i]), h: said[i].length * 14 + 4, must: near ? near(l) : troubled(l) }))
-  const shown = near ? items.filter(i => i.must) : items
+  const items = drawn.map((l, i) => ({ line: routes[i], w: wide(said[i]), h: said[i].length * 14 + 4, must: troubled(l) || (!crowded && !!near?.(l)) }))
+  const shown = near ? items.filter((_, i) => near(drawn[i])) : items
   const { boxes, whole } = label(shown, points, texts, width, height)
   const box = new Map(shown.map((item, i) => [item, boxes[i]]))
   return {
     whole, sites: sites.map((site, i) => ({ site, at: points[i], text: texts[i], name: names[i], second: seconds[i] })),
-    links: drawn.map((link, i) => ({ link, line: routes[i], lines: said[i], label: whole || items[i].must ? box.get(items[i]) : undefined })),
+    links: drawn.map((link, i) => ({ link, line: routes[i], lines: said[i], label: whole || near || items[i].must ? box.get(items[i]) : undefined })),
   }
 }
 
@@ -171,7 +172,7 @@ export function Map2D({ sites, links, here }) {
   const near = l => [l.a, l.b].includes(pointed || here), cut = new Set(sites.filter(s => s.cut).map(s => s.dc))
   // Who is cut off has one mark, not many lines.
   const drawn = links.filter(l => !cut.has(l.a) && !cut.has(l.b) && (!crowded || near(l) || lineOf(l) === 'cut'))
-  const map = width > 0 && draw({ sites, drawn, points: spots, width, height: height - forRuler, here, near: pointed ? near : undefined })
+  const map = width > 0 && draw({ sites, drawn, points: spots, width, height: height - forRuler, here, near: pointed ? near : undefined, crowded })
   const styles = new Set(drawn.map(lineOf))
   const dims = dc => crowded && pointed && dc !== pointed && !links.some(l => near(l) && [l.a, l.b].includes(dc))
   return html`<figure class="map" ref=${box}>
