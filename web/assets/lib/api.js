@@ -113,7 +113,7 @@ export async function ask(path, { params = {}, wait = 0, missing = false, most =
   return {
     data: text === '' || res.status === 404 ? null : parse(text, cut),
     meta: {
-      index: number('X-Consul-Index'),
+      index: BigInt(res.headers.get('X-Consul-Index') ?? 0), // those of events are above 2^53
       age: number('Age'),
       hidden: res.headers.get('X-Consul-Results-Filtered-By-ACLs') === 'true',
       from: res.headers.get('X-Legate-Datacenter') ?? settings.datacenter,

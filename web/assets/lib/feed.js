@@ -74,7 +74,7 @@ class Feed {
   }
 
   async run(signal) {
-    let index = 0, failed = 0, size = 0
+    let index = 0n, failed = 0, size = 0
     while (!signal.aborted) {
       const held = this.blocks && index > 0 && slots.free > 0
       if (held) slots.free--
@@ -84,12 +84,12 @@ class Feed {
         if (signal.aborted) return
         failed = 0
         size = meta.size
-        index = meta.index < index ? 0 : meta.index // one that goes back is of a restored state: begin anew
+        index = meta.index < index ? 0n : meta.index // one that goes back is of a restored state, or of events: begin anew
         this.publish({ data, meta, error: undefined })
       } catch (error) {
         if (signal.aborted) return
         failed++
-        index = 0
+        index = 0n
         this.publish({ ...this.state, error })
       } finally {
         if (held) slots.free++

@@ -28,10 +28,8 @@ const rowOf = open => e => html`
   <span role="cell" class="second">${filters(e).map(([k, v]) => `${k} ${v}`).join(', ') || 'all agents'}</span>
   <span role="cell" class="second"><span class="sr">Lamport time </span>${e.LTime}</span>`
 
-// The index of this list is made of the last event's ID: 64 bits, which numbers of a browser do
-// not hold. So it is not waited for, but asked for again.
 export function EventsPage({ route }) {
-  const state = useFeed('event/list', {}, { blocks: false, every: 2000 }), text = (route.search.get('q') ?? '').toLowerCase(), [opened, open] = useState(), narrow = useNarrow()
+  const state = useFeed('event/list', {}, { every: 2000 }), text = (route.search.get('q') ?? '').toLowerCase(), [opened, open] = useState(), narrow = useNarrow()
   const rows = useMemo(() => [...state.data ?? []].reverse().map(e => ({ ...e, shown: payloadOf(e.Payload) })), [state.data])
   const shown = rows.filter(e => text.split(/\s+/).every(w => `${e.Name} ${e.ID} ${e.shown.text}`.toLowerCase().includes(w))), Row = useMemo(() => rowOf(open), [])
   return html`<div class="title"><h1>Events</h1><p class="muted">What ${settings.node} heard and was meant for, the newest first. An agent keeps the last 256.</p></div>
