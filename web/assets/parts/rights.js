@@ -15,7 +15,8 @@ export function useMay(dc, resource, access, asked = true) {
     const end = new AbortController(), body = JSON.stringify([{ Resource: resource, Access: access }])
     let timer
     const look = () => ask('internal/acl/authorize', { method: 'POST', params: { dc }, body, signal: end.signal })
-      .then(({ data }) => set(data[0].Allow), () => { if (!end.signal.aborted) timer = setTimeout(look, again) })
+      .then(({ data }) => set(data[0].Allow),
+        error => { if (!end.signal.aborted && error.kind !== 'token') timer = setTimeout(look, again) })
     look()
     return () => { end.abort(); clearTimeout(timer) }
   }, [dc, held, resource, access, asked])
