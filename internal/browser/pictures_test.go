@@ -112,7 +112,7 @@ func (w *world) pictures(t *testing.T, a album) {
 		pictured{"events", "events", `document.querySelector('main').innerText.includes('deploy')`},
 		pictured{"queries", "dc1/queries", `document.querySelector('main').innerText.includes('checkout-anywhere')`},
 		pictured{"dns", "dns?name=checkout.service.dc2.consul&type=SRV", `document.querySelector('main .reasons')?.innerText.includes('2 critical')`},
-		pictured{"agent", "agent", `document.querySelectorAll('main canvas').length > 3`},
+		pictured{"agent", "agent", `document.querySelectorAll('main canvas').length > 3 && Date.now() - (window.opened ??= Date.now()) > 20000`}, // lines take a while
 	)
 	if err := w.c.Cut("dc3"); err != nil {
 		t.Fatal(err)
