@@ -36,6 +36,11 @@ test('texts are within the drawing, and cover no place and no other text', () =>
   })
 })
 
+test('a text by the edge stays below its place', () => {
+  const [box] = place([[280, 100]], [{ w: 120, h: 35 }], [], 311, 240)
+  assert.deepEqual([box.x, box.y > 100 + radius], [249, true])
+})
+
 test('a line goes round a place that is in its way', () => {
   const line = direct([0, 0], [200, 0], [[100, 2]], [])
   assert.ok(line.every(p => far(p, [100, 2]) > radius) && line.length > 2)

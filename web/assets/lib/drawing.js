@@ -87,10 +87,11 @@ export function through(points) {
 // Where a text may stand, best first: how far to the right and down, and what is lost by it.
 const sides = [[0, 1, 0], [0, -1, 0.1], [-1, 1, 0.4], [1, 1, 0.4], [-1, -1, 0.4], [1, -1, 0.4], [1, 0, 0.6], [-1, 0, 0.6]]
 
-// textAt is the box of a text of a size at a side of a place.
-function textAt([x, y], { w, h, ring = 0 }, [right, down]) {
+// textAt is the box of a text of a size at a side of a place, above and below it as far in as the drawing has room.
+function textAt([x, y], { w, h, ring = 0 }, [right, down], width) {
   const dx = right === 0 ? 0 : down === 0 ? radius + 6 + ring + w / 2 : w / 2 + 8, dy = down === 0 ? 0 : radius + 4 + ring + h / 2
-  return { w, h, x: x + right * dx, y: y + down * dy }
+  const within = right === 0 ? Math.max(w / 2 + 2, Math.min(width - w / 2 - 2, x)) : x + right * dx
+  return { w, h, x: within, y: y + down * dy }
 }
 
 // place finds where the text of each place stands, so that it covers as little as can be. sizes are { w, h, ring },
@@ -106,7 +107,7 @@ export function place(spots, sizes, lines, width, height) {
     spots.forEach((at, i) => {
       let least = Infinity
       for (const side of sides) {
-        const box = textAt(at, sizes[i], side), now = cost(box, i, side)
+        const box = textAt(at, sizes[i], side, width), now = cost(box, i, side)
         if (now < least) [out[i], least] = [box, now]
       }
     })
