@@ -1,6 +1,6 @@
 import test from 'node:test'
 import assert from 'node:assert/strict'
-import { headline, join, members, milliseconds } from '../assets/lib/servers.js'
+import { duration, headline, join, members, milliseconds } from '../assets/lib/servers.js'
 
 const limits = { LastContactThreshold: '200ms', MaxTrailingLogs: 250 }
 const server = (id, more) => ({ ID: id, Name: id, Address: id + ':8300', NodeStatus: 'alive', LastContact: '5ms', LastTerm: 3, LastIndex: 1000, Healthy: true, Status: 'voter', ...more })
@@ -12,11 +12,15 @@ test('durations are read as Go writes them', () => {
   for (const text of ['never', '', undefined]) assert.ok(Number.isNaN(milliseconds(text)))
 })
 
+test('durations have room before their units', () => {
+  for (const [text, want] of [['200ms', '200 ms'], ['1m0.5s', '1 m 0.5 s'], ['12µs', '12 µs']]) assert.equal(duration(text), want)
+})
+
 test('the ill come first and say why', () => {
   const rows = join(state(server('a', { Status: 'leader', LastContact: '0s' }), server('b', { Healthy: false, LastContact: '3s', LastTerm: 2, LastIndex: 700 }), server('c', { Healthy: false, NodeStatus: 'failed', LastContact: 'never' }), server('d')), peers('a', 'b', 'c', 'x'), limits)
   assert.deepEqual(rows.map(r => r.name), ['b', 'c', 'd', 'x', 'a'])
-  assert.deepEqual(rows[0].reasons, ['heard the leader 3s ago, 200ms is allowed', 'is in term 2, the leader in 3', 'lacks 300 entries, 250 are allowed'])
-  assert.deepEqual(rows[1].reasons, ['gossip says that it is failed', 'heard the leader never, 200ms is allowed'])
+  assert.deepEqual(rows[0].reasons, ['heard the leader 3 s ago, 200 ms is allowed', 'is in term 2, the leader in 3', 'lacks 300 entries, 250 are allowed'])
+  assert.deepEqual(rows[1].reasons, ['gossip says that it is failed', 'heard the leader never, 200 ms is allowed'])
   assert.deepEqual(rows[2].reasons, ['is no peer of the Raft group'])
   assert.match(rows[3].reasons[0], /no member/)
   assert.equal(rows[0].behind, 300)

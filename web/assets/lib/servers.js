@@ -9,6 +9,9 @@ export function milliseconds(text) {
   return found.length ? found.reduce((sum, [, n, u]) => sum + n * units[u], 0) : NaN
 }
 
+// duration writes one as Go does, with room before each unit.
+export const duration = text => text.replace(/([\d.]+)([a-zµ]+)/g, '$1 $2 ').trim()
+
 // why says what is wrong with a server, by the thresholds of autopilot, of which none is known
 // to who may not see them.
 function why(s, leader, limits) {
@@ -16,7 +19,7 @@ function why(s, leader, limits) {
   if (s.NodeStatus !== 'alive') reasons.push(`gossip says that it is ${s.NodeStatus || 'not known'}`)
   if (s.Healthy || !limits || s.ID === leader?.ID) return reasons
   const silent = milliseconds(s.LastContact), longest = milliseconds(limits.LastContactThreshold), behind = (leader?.LastIndex ?? 0) - s.LastIndex
-  if (!(silent <= longest)) reasons.push(`heard the leader ${Number.isNaN(silent) ? 'never' : `${s.LastContact} ago`}, ${limits.LastContactThreshold} is allowed`)
+  if (!(silent <= longest)) reasons.push(`heard the leader ${Number.isNaN(silent) ? 'never' : `${duration(s.LastContact)} ago`}, ${duration(limits.LastContactThreshold)} is allowed`)
   if (leader && s.LastTerm !== leader.LastTerm) reasons.push(`is in term ${s.LastTerm}, the leader in ${leader.LastTerm}`)
   if (behind > limits.MaxTrailingLogs) reasons.push(`lacks ${behind.toLocaleString('en')} entries, ${limits.MaxTrailingLogs.toLocaleString('en')} are allowed`)
   return reasons

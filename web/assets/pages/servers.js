@@ -5,7 +5,7 @@ import { settings } from '../lib/settings.js'
 import { path, setSearch } from '../lib/router.js'
 import { ms, plural, span } from '../lib/fmt.js'
 import { estimate } from '../lib/coords.js'
-import { headline, join, members, milliseconds } from '../lib/servers.js'
+import { duration, headline, join, members, milliseconds } from '../lib/servers.js'
 import { State, Icon } from '../parts/state.js'
 import { Failure, Empty, Loading, Hidden } from '../parts/notice.js'
 import { Facts } from '../parts/checks.js'
@@ -33,14 +33,15 @@ function Group({ dc, state, raft, limits }) {
   const head = state.data ? headline(rows, state.data.FailureTolerance) : { state: 'unknown', text: 'How the servers are is not known' }, a = limits.data
   return html`
     ${failed && html`<${Failure} error=${failed} kept=${state.data && state.meta} />`}
-    <p class=${'headline ' + head.state} role="status"><${Icon} state=${head.state} size=${20} /><b>${head.text}.</b>${state.data && rows.length > 1 && html` <span>${state.data.FailureTolerance > 0 ? `${plural(state.data.FailureTolerance, 'server')} may fail.` : 'The failure of one more stops writes.'}</span>`}</p>
+    <p class=${'headline ' + head.state} role="status"><${Icon} state=${head.state} size=${20} /><b>${head.text}.</b>${state.data && rows.length > 1 && html` <span>${state.data.FailureTolerance > 0 ? `Tolerates the loss of ${plural(state.data.FailureTolerance, 'server')}.` : 'The loss of one more stops writes.'}</span>`}</p>
     <section class="panel" aria-labelledby="raft"><h2 id="raft">Raft group</h2>
       <table class="list cards"><thead><tr>${['Server', 'State', 'Role', 'Last index', 'Term', 'Heard the leader', 'Healthy for'].map(h => html`<th scope="col">${h}</th>`)}</tr></thead>
-        <tbody>${rows.map(r => html`<${Server} key=${r.id} dc=${dc} r=${r} />`)}</tbody></table></section>
-    <section class="panel" aria-labelledby="autopilot"><h2 id="autopilot">Autopilot</h2>${a ? html`<${Facts} of=${[
-      ['Longest silence', a.LastContactThreshold], ['Most entries behind', a.MaxTrailingLogs.toLocaleString('en')],
-      ['Healthy before it votes', a.ServerStabilizationTime], ['Dead servers', a.CleanupDeadServers ? 'removed by autopilot' : 'removed by hand'],
-      ['Fewest servers kept', a.MinQuorum || 'no limit'], ['Zones by tag', a.RedundancyZoneTag]]} />` : html`<p class="muted">${limits.error ? limits.error.message : '…'}</p>`}</section>`
+        <tbody>${rows.map(r => html`<${Server} key=${r.id} dc=${dc} r=${r} />`)}</tbody></table>
+      <p class="muted hint">A write counts once most voters have it in their log. The index is the last entry there; the term goes up with each election of a leader.</p></section>
+    <section class="panel" aria-labelledby="autopilot"><h2 id="autopilot">Autopilot: limits</h2>${a ? html`<${Facts} of=${[
+      ['Unhealthy without the leader for', duration(a.LastContactThreshold)], ['Unhealthy when behind by more than', plural(a.MaxTrailingLogs, 'entry', 'entries')],
+      ['A new server votes once healthy for', duration(a.ServerStabilizationTime)], ['Dead servers', a.CleanupDeadServers ? 'removed by autopilot' : 'removed by hand'],
+      ['Never removes below this many servers', a.MinQuorum || 'no limit'], ['Zones by tag', a.RedundancyZoneTag]]} />` : html`<p class="muted">${limits.error ? limits.error.message : '…'}</p>`}</section>`
 }
 
 const Row = m => html`
@@ -72,7 +73,8 @@ function Pools({ route, dc }) {
   const found = useMemo(() => rows.filter(r => text.split(/\s+/).every(w => r.text.includes(w))), [rows, text])
   const shown = state ? found.filter(r => r.word === state) : found, stated = ['failed', 'leaving', 'left', 'alive'].map(w => [w, found.filter(r => r.word === w)])
   return html`<section class="panel pool stack" aria-labelledby="pools"><h2 id="pools">Gossip pools</h2>
-    <${Picks} label="Pools" value=${wan ? 'wan' : 'lan'} onChange=${pool => setSearch({ pool, state: '' })} of=${[['lan', `Agents of ${settings.datacenter} (LAN)`], ['wan', 'Servers of all datacenters (WAN)']]} />
+    <p class="muted">By gossip agents find each other and notice who is gone.</p>
+    <${Picks} label="Pools" value=${wan ? 'wan' : 'lan'} onChange=${pool => setSearch({ pool, state: '' })} of=${[['lan', here ? `Agents of ${dc} (LAN)` : `Agents of ${settings.datacenter} alone (LAN)`], ['wan', 'Servers of all datacenters (WAN)']]} />
     ${!wan && !here && html`<p class="muted">This agent hears the gossip of ${settings.datacenter} alone. What ${dc} knows of its agents: <a href=${path(dc, 'nodes')}>nodes of ${dc}</a>.</p>`}
     <${SearchField} label="Search names, addresses and states" value=${route.search.get('q') ?? ''} onChange=${q => setSearch({ q })} />
     ${alien ? html`<${Empty} title=${`${settings.node} does not hear this pool`}><p>Servers that take part in the federation do: open this page at one of them. The agent says: ${list.error.message}</p></${Empty}>`
