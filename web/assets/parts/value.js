@@ -84,6 +84,13 @@ const Stale = ({ take, compare }) => html`<div class="notice warn" role="alert">
     <div class="buttons"><button type="button" onClick=${take}>Take what is there</button>
       <button type="button" onClick=${compare}>Compare mine with it</button></div></div></div>`
 
+// unsaved says that a draft is not stored, and by how much it is longer or shorter if that is soon counted.
+function unsaved(from, to) {
+  if (from.length + to.length > smooth) return 'Changed, not saved'
+  const size = text => new TextEncoder().encode(text).length, more = size(to) - size(from)
+  return `Changed, not saved (${more === 0 ? 'as long as before' : `${more > 0 ? '+' : '−'}${plural(Math.abs(more), 'byte')}`})`
+}
+
 function Editor({ name, entry, text, write, close }) {
   const id = useId(), field = useRef(), d = useDraft({ text, entry })
   const [review, setReview] = useState(false), [error, setError] = useState(), [said, setSaid] = useState('')
@@ -115,9 +122,9 @@ function Editor({ name, entry, text, write, close }) {
       ${review ? html`<button type="button" class="primary" onClick=${save}>Save</button>
           <button type="button" onClick=${() => setReview(false)}>Back</button>`
         : html`<button type="button" class="primary" disabled=${!d.touched} onClick=${() => setReview(true)}>Review change</button>`}
-      ${d.touched ? html`<button type="button" onClick=${() => { d.undo(); setReview(false) }}>Undo</button>`
+      ${d.touched ? html`<button type="button" onClick=${() => { d.undo(); setReview(false) }}>Discard my edit</button>`
         : html`<button type="button" onClick=${close}>Close</button>`}
-      <span role="status" class="muted">${said}</span></div></section>`
+      <span role="status" class="muted">${d.touched ? unsaved(d.base.text, d.draft) : said}</span></div></section>`
 }
 
 function Delete({ dc, name, remove }) {
