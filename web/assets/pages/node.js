@@ -24,14 +24,14 @@ const Sessions = ({ of }) => of.error ? html`<p class="muted">${of.error.message
   <table class="list cards"><thead><tr><th scope="col">Session</th><th scope="col">Name</th><th scope="col">Behaviour</th><th scope="col">TTL</th></tr></thead>
   <tbody>${of.data.map(s => html`<tr key=${s.ID}><th scope="row" class="mono">${s.ID}</th><td data-label="Name">${s.Name || '–'}</td><td data-label="Behaviour">${s.Behavior}</td><td data-label="TTL">${s.TTL || 'none'}</td></tr>`)}</tbody></table>`
 
-function Trips({ name, of }) {
+function Trips({ dc, name, of }) {
   const list = useMemo(() => {
     const own = of.data?.find(c => c.Node === name)?.Coord
     return own ? of.data.filter(c => c.Node !== name).map(c => ({ node: c.Node, trip: estimate(own, c.Coord) })).filter(t => t.trip >= 0).sort((a, b) => a.trip - b.trip) : []
   }, [of.data, name])
   if (list.length === 0) return html`<p class="muted">${of.error ? of.error.message : 'Not known yet: coordinates take some gossip.'}</p>`
-  return html`<dl class="facts">${list.slice(0, neighbours).map(t => html`<div key=${t.node}><dt>${t.node}</dt><dd>≈ ${ms(t.trip)}</dd></div>`)}</dl>
-    <p class="muted hint">Estimated from network coordinates${list.length > neighbours ? `; the nearest of ${plural(list.length, 'node')}` : ''}.</p>`
+  return html`<dl class="facts">${list.slice(0, neighbours).map(t => html`<div key=${t.node}><dt><a href=${path(dc, 'nodes', t.node)}>${t.node}</a></dt><dd>≈ ${ms(t.trip)}</dd></div>`)}</dl>
+    <p class="muted hint">Estimated (≈), not measured: agents work out how far they are apart from the round trips of their gossip${list.length > neighbours ? `; the nearest of ${plural(list.length, 'node')}` : ''}.</p>`
 }
 
 const milli = seconds => `${+(seconds * 1000).toFixed(3)} ms`
@@ -65,7 +65,7 @@ export function NodePage({ route: { dc, name } }) {
       : !node ? !state.error && html`<${Loading} what="the node" />` : html`
       <section class="panel"><h2>Services</h2><${Services} dc=${dc} node=${node} /></section>
       <div class="split"><section class="panel"><h2>Checks of the node</h2><${Checks} of=${own} /></section>
-        <section class="panel"><h2>Round trips</h2><${Trips} name=${name} of=${coords} /></section></div>
+        <section class="panel"><h2>Round trips</h2><${Trips} dc=${dc} name=${name} of=${coords} /></section></div>
       <section class="panel"><h2>Node</h2><${Facts} of=${[['Address', html`<${Copy} text=${node.Address} />`], ['ID', node.ID], ...Object.entries(node.TaggedAddresses ?? {}).map(([k, v]) => [`Address ${k}`, v])]} /></section>
       <${Coordinate} of=${coords.data?.find(c => c.Node === name)?.Coord} />
       <section class="panel"><h2>Sessions</h2><${Sessions} of=${sessions} /></section>

@@ -10,7 +10,7 @@ import { Listing } from '../parts/listing.js'
 const selectors = [{ name: 'Node', what: 'its name' }, { name: 'Address' }, { name: 'ID' }, { name: 'Meta', kind: 'map', what: 'Meta.name == "…"' }, { name: 'TaggedAddresses', kind: 'map' }].map(s => ({ what: '', ...s }))
 
 const Row = n => html`
-  <span role="cell" class="main"><a href=${path(n.dc, 'nodes', n.Node)} title=${n.Node}>${n.Node}</a></span>
+  <span role="cell" class="main"><a href=${path(n.dc, 'nodes', n.Node)} title=${n.Node}>${n.Node}</a>${n.server && html`<span class="tags"><span class="tag">server</span></span>`}</span>
   <span role="cell" class="places">${n.dc}</span>
   <span role="cell" class="mono">${n.Address}</span>
   <span role="cell">${plural(n.Services?.length ?? 0, 'instance')}</span>
@@ -20,7 +20,7 @@ function gather(answers) {
   const order = new Intl.Collator('en', { numeric: true })
   return answers.flatMap(({ dc, list }) => list.map(n => {
     const checks = n.Checks ?? [], services = n.Services ?? []
-    return { ...n, dc, counts: count(checks), state: stateOf(checks), text: [n.Node, n.Address, ...services.map(s => s.Service)].join(' ').toLowerCase() }
+    return { ...n, dc, counts: count(checks), state: stateOf(checks), server: services.some(s => s.Service === 'consul'), text: [n.Node, n.Address, ...services.map(s => s.Service)].join(' ').toLowerCase() }
   })).sort((a, b) => order.compare(a.dc, b.dc) || order.compare(a.Node, b.Node))
 }
 
