@@ -16,10 +16,10 @@ import (
 	"html"
 	"io"
 	"io/fs"
-	"maps"
 	"net/http"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -129,15 +129,35 @@ func (h *Handler) page() (*file, error) {
 	return newFile("index.html", []byte(text)), nil
 }
 
-// later are the scripts that a page loads when it needs them.
-const later = "thirdparty/uplot.js"
+// imported finds what a module needs before it runs: import … from. What import(…) names is loaded
+// when it is needed.
+var imported = regexp.MustCompile(`(?m)^(?:import|export)\b[^'"()]*?from ?['"](\.[^'"]+)['"]`)
 
-// preload names the scripts, so that a browser fetches all at once and not each when another
-// has asked for it.
+// first are the scripts that the first page is made of, by name.
+func (h *Handler) first() []string {
+	names, seen := []string{"app.js"}, map[string]bool{"app.js": true}
+	for i := 0; i < len(names); i++ {
+		f := h.kept[names[i]]
+		if f == nil {
+			continue
+		}
+		for _, m := range imported.FindAllSubmatch(f.plain, -1) {
+			if name := path.Join(path.Dir(names[i]), string(m[1])); !seen[name] {
+				seen[name] = true
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// preload names the scripts of the first page, so that a browser fetches all at once and not each when
+// another has asked for it.
 func (h *Handler) preload() string {
 	var b strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(h.kept)) {
-		if path.Ext(name) == ".js" && name != later {
+	for _, name := range h.first() {
+		if h.kept[name] != nil {
 			fmt.Fprintf(&b, "<link rel=\"modulepreload\" href=\"%s\">\n", html.EscapeString(h.base+name))
 		}
 	}
