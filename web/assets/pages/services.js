@@ -15,9 +15,10 @@ const selectors = [
 ]
 
 const stateOf = s => s.ChecksCritical > 0 ? 'critical' : s.ChecksWarning > 0 ? 'warning' : 'passing'
+const rank = { critical: 0, warning: 1, passing: 2 }
 const shownPlaces = 5
 
-// gather makes one row of each name, over the datacenters that have it.
+// gather makes one row of each name, over the datacenters that have it, those that fail first.
 function gather(answers) {
   const rows = new Map()
   for (const { dc, list } of answers) {
@@ -34,17 +35,17 @@ function gather(answers) {
     }
   }
   const order = new Intl.Collator('en', { numeric: true })
-  return [...rows.values()].sort((a, b) => order.compare(a.name, b.name))
-    .map(r => ({ ...r, tags: [...r.tags], sources: [...r.sources], state: r.critical ? 'critical' : r.warning ? 'warning' : 'passing', text: [r.name, ...r.tags].join(' ').toLowerCase() }))
+  return [...rows.values()].map(r => ({ ...r, tags: [...r.tags], sources: [...r.sources], state: r.critical ? 'critical' : r.warning ? 'warning' : 'passing', text: [r.name, ...r.tags].join(' ').toLowerCase() }))
+    .sort((a, b) => rank[a.state] - rank[b.state] || order.compare(a.name, b.name))
 }
 
 const home = row => (row.places.find(p => p.dc === settings.datacenter) ?? row.places[0]).dc
 
 const Row = row => html`
-  <span role="cell" class="main"><a href=${path(home(row), 'services', row.name)} title=${row.name}>${row.name}</a>${row.tags.length + row.sources.length > 0 && html`<span class="tags"><${Tags} of=${row.tags.slice(0, 6)} />${row.sources.map(s => html`<span class="tag">from ${s}</span> `)}</span>`}</span>
+  <span role="cell" class="main"><a href=${path(home(row), 'services', row.name)} title=${row.name}>${row.name}</a>${(row.name === 'consul' || row.tags.length + row.sources.length > 0) && html`<span class="tags">${row.name === 'consul' && html`<span class="tag">the servers themselves</span> `}<${Tags} of=${row.tags.slice(0, 6)} />${row.sources.map(s => html`<span class="tag">from ${s}</span> `)}</span>`}</span>
   <span role="cell" class="places">${row.places.slice(0, shownPlaces).map(p => html`<a class="place" href=${path(p.dc, 'services', row.name)}><${Small} state=${p.state} />${p.dc}<span class="sr"> ${p.state}</span></a>`)}${row.places.length > shownPlaces && html`<span class="muted">and ${row.places.length - shownPlaces} more</span>`}</span>
   <span role="cell">${plural(row.instances, 'instance')}</span>
-  <span role="cell"><${Bar} of=${row} /></span>`
+  <span role="cell"><span title="Checks of its instances and of the nodes they run on"><${Bar} of=${row} /></span></span>`
 
 const of = {
   page: 'services', title: 'Services', what: 'service', ask: 'internal/ui/services', search: 'Search names and tags', selectors, gather,
