@@ -15,7 +15,7 @@ func (w *world) names(t *testing.T) {
 	tb.run("look it up", chromedp.Click(chromedp.CSS(`.named button[aria-expanded]`)))
 	tb.see("it says what the name resolves to, and who answered", `(text => text.includes('1 IPv4 address') && text.includes('answered by dc2') && text.includes('10.1.2.3'))(document.querySelector('.resolved')?.innerText ?? '')`)
 	put(t, there, "catalog/register", registration("n-dns", "resolved", "critical", "the disk is full"))
-	tb.see("the answer changes by itself, and says why", `(text => text.includes('There is no such name') && text.includes('none is healthy: 1 critical'))(document.querySelector('.resolved')?.innerText ?? '')`)
+	tb.see("the answer changes by itself, and says why", `(text => text.includes('Nothing is answered') && text.includes('none is healthy: 1 critical'))(document.querySelector('.resolved')?.innerText ?? '')`)
 	tb.isForAll(judge, "a name that is looked up")
 	tb.run("ask why", chromedp.Click(chromedp.CSS(`.resolved a`)))
 	tb.see("the name is read part by part", `location.pathname === '/ui/dns' && [...document.querySelectorAll('.parts dt')].map(d => d.innerText).join() === 'resolved,service,dc2,consul'`)

@@ -13,7 +13,7 @@ test('how an answer came out is said by what it has', () => {
     [answer('SRV', 'NOERROR', 'SRV', 'SRV'), 'good', '2 places'],
     [answer('ANY', 'NOERROR', 'A', 'TXT'), 'good', '2 records'],
     [answer('AAAA', 'NOERROR'), 'unknown', 'No record of the type AAAA'],
-    [answer('A', 'NXDOMAIN'), 'warn', 'There is no such name'],
+    [answer('A', 'NXDOMAIN'), 'warn', 'Nothing is answered'],
     [answer('A', 'SERVFAIL'), 'bad', 'It cannot be said now'],
     [answer('A', 'REFUSED'), 'warn', 'This agent does not answer for it'],
     [answer('A', ''), 'unknown', 'Recursors are asked for it'],

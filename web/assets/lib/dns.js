@@ -13,7 +13,7 @@ export function verdict(e) {
   switch (true) {
     case n > 0 && e.Code === 'NOERROR': return { state: 'good', text: plural(n, thing, found && many[e.Type] || thing + 's'), code: e.Code }
     case e.Code === 'NOERROR': return { state: 'unknown', text: `No record of the type ${e.Type}`, code: e.Code }
-    case e.Code === 'NXDOMAIN': return { state: 'warn', text: 'There is no such name', code: e.Code }
+    case e.Code === 'NXDOMAIN': return { state: 'warn', text: 'Nothing is answered', code: e.Code }
     case e.Code === 'SERVFAIL': return { state: 'bad', text: 'It cannot be said now', code: e.Code }
     case e.Code === 'REFUSED': return { state: 'warn', text: 'This agent does not answer for it', code: e.Code }
     case e.Code === '': return { state: 'unknown', text: 'Recursors are asked for it' }

@@ -92,7 +92,7 @@ function Editor({ dc, view, record, onSaved }) {
       ${review ? html`<button type="button" class="primary" disabled=${busy} onClick=${write}>${made ? 'Save' : `Make the ${kind.one}`}</button>
           <button type="button" onClick=${() => setReview(false)}>Back</button>`
         : html`<button type="button" class="primary" disabled=${!d.touched || unread} onClick=${() => setReview(true)}>Review</button>`}
-      ${d.touched && html`<button type="button" onClick=${undo}>Undo</button>`}
+      ${d.touched ? html`<button type="button" onClick=${undo}>Undo</button>` : html`<span class="muted">Nothing is changed yet.</span>`}
       <a class="button" href=${path(dc, 'acls', view)}>Cancel</a></div></section>`
 }
 

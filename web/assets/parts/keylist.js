@@ -60,7 +60,7 @@ const rowOf = (dc, folder, chosen) => k => html`
   <span role="cell" class="muted">${isFolder(k) ? 'folder' : 'key'}</span>`
 
 // Tools are what can be done: with chosen keys, or with the folder.
-function Tools({ folder, chosen, empty, open, save }) {
+function Tools({ dc, folder, chosen, empty, open, save }) {
   const button = (text, f, kind = '') => html`<button type="button" class=${kind} onClick=${f}>${text}</button>`
   if (chosen.list.length > 0) {
     return html`<div class="buttons chosen" role="group" aria-label="Chosen keys"><b role="status">${plural(chosen.list.length, 'key')} chosen</b>
@@ -68,7 +68,7 @@ function Tools({ folder, chosen, empty, open, save }) {
       ${button('Export', () => save(chosen.list))}${button('Delete …', () => open('delete', chosen.list), 'danger')}
       ${button('Choose none', () => chosen.set([]))}</div>`
   }
-  const all = folder ? 'folder' : 'all keys'
+  const all = folder ? 'folder' : `all keys of ${dc}`
   return html`<div class="buttons">${button('New key', () => open('new'), 'primary')}${button('Import …', () => open('import'))}
     ${!empty && html`${button(`Export ${all}`, () => save())}${button(`Delete ${all} …`, () => open('delete'), 'danger')}`}</div>`
 }
@@ -134,7 +134,7 @@ function Names({ dc, folder, route }) {
     ${state.error && html`<${Failure} error=${state.error} kept=${state.data && state.meta} />`}<${Hidden} metas=${[state.meta]} />
     ${cut && html`<${Cut} n=${names.length} dc=${dc} folder=${folder} />`}
     ${jobs.opened.what === 'new' ? html`<${NewKey} dc=${dc} folder=${folder} done=${jobs.close} />`
-      : html`<${Tools} folder=${folder} chosen=${chosen} empty=${names.length === 0} open=${jobs.open} save=${jobs.save} />`}
+      : html`<${Tools} dc=${dc} folder=${folder} chosen=${chosen} empty=${names.length === 0} open=${jobs.open} save=${jobs.save} />`}
     <${Jobs} jobs=${jobs} />
     ${state.data === undefined ? !state.error && html`<${Loading} what="keys" />`
       : shown.length > 0 ? html`<${Rows} dc=${dc} folder=${folder} flat=${flat} shown=${shown} chosen=${chosen} />`

@@ -92,9 +92,9 @@ function frame(points, width) {
 // saidOf is what a label says of a link: two short lines.
 function saidOf(l) {
   if (l.state === 'unreachable') return ['cut']
-  const way = l.via.length ? `through ${l.via.join(', ')}` : l.path.startsWith('by') ? l.path : ''
+  const far = l.via.length > 0, way = far ? `through ${l.via.join(', ')}` : l.path.startsWith('by') ? l.path : ''
   const more = [l.loss >= 0.005 && `${percent(l.loss)} lost`, way, l.state === 'degraded' && 'degraded'].filter(Boolean)
-  return [`${l.guessed ? '≈ ' : ''}${ms(l.trip)}`, ...more]
+  return [`${far ? `${l.a}–${l.b}: ` : ''}${l.guessed ? '≈ ' : ''}${ms(l.trip)}`, ...more] // its line ends at others, too
 }
 
 function lineOf(l) {
@@ -160,7 +160,7 @@ const d = line => 'M' + line.map(p => p.map(v => v.toFixed(1)).join(' ')).join('
 
 function scaleNote(n, off) {
   const near = n > 2 ? ` (drawn to about ${Math.max(1, Math.round(off * 100))} %; neighbours are moved apart)` : ''
-  return `The further apart, the longer the round trip${near}. This is not geography.`
+  return `The further apart, the longer the round trip${near}. This is not geography. A tick is about servers, not services.`
 }
 
 export function Map2D({ sites, links, here }) {

@@ -19,7 +19,7 @@ function keysOf(links, silent) {
   const names = silent.slice(0, 3).map(s => s.heard ? `${s.dc}, last heard at ${clock(s.heard)}` : s.dc).join('; ')
   const more = silent.length > 3 ? ` and ${silent.length - 3} more` : ''
   return [
-    ends.some(([, l]) => l?.Through?.length) && ['via', 'there is no direct link, so the datacenter named passes it on. That works, and takes longer.'],
+    ends.some(([, l]) => l?.Through?.length) && ['via', 'there is no direct link, so the datacenter named passes it on. That works.'],
     ends.some(([, l]) => l?.State === 'unreachable') && ['cut', 'the datacenter of the row does not reach that of the column.'],
     silent.length > 0 && ['?', `the datacenter of the row has not reported: ${names}${more}.`],
     told.some(([, l]) => l?.State !== 'unreachable' && !(l?.RoundTripMS > 0)) && ['–', 'not measured yet.'],
