@@ -152,7 +152,8 @@ func (tb *tab) see(what, expression string) {
 	tb.t.Helper()
 	look := time.NewTicker(50 * time.Millisecond)
 	defer look.Stop()
-	for end := time.Now().Add(patience); !eval[bool](tb, "Boolean("+expression+")"); <-look.C {
+	tried := "(() => { try { return Boolean(" + expression + ") } catch { return false } })()" // what it looks at may not be there yet
+	for end := time.Now().Add(patience); !eval[bool](tb, tried); <-look.C {
 		if time.Now().After(end) {
 			tb.t.Fatalf("%s; the page shows:\n%s", what, eval[string](tb, `document.body.innerText`))
 		}
