@@ -23,6 +23,8 @@ test('a link that one end does not have is not one of a datacenter that is cut o
 test('paths are direct, by gateways, or through another', () => {
   const fed = join([{ ...view('dc1', link('dc2', { Gateways: ['g:1'] }), link('dc3', { Through: ['dc2'] })) }, view('dc2', link('dc1'), link('dc3')), view('dc3')])
   assert.deepEqual(fed.links.map(l => l.path), ['by gateways', 'via dc2', 'direct'])
+  const through = join([view('dc1', link('dc2'), link('dc3', { Through: ['dc2'] })), view('dc2', link('dc1'), link('dc3')), view('dc3', link('dc1', { Through: ['dc2'] }), link('dc2'))])
+  assert.equal(headline(through).text, 'All datacenters reach each other, dc1 and dc3 through dc2')
 })
 
 test('leaders, losses, and those that have left', () => {

@@ -82,6 +82,10 @@ export function guess(maps) {
   return { sites, links, down: [] }
 }
 
+// byWayOf says which have no link of their own: nobody knows here whether somebody wants that.
+const byWayOf = links => links.length === 1 ? `, ${links[0].a} and ${links[0].b} through ${links[0].via.join(', ')}`
+  : links.length ? `, ${links.length} pairs through others` : ''
+
 // headline sums a federation up in one sentence, with its state.
 export function headline({ sites, links }) {
   const cut = sites.filter(s => s.cut).map(s => s.dc)
@@ -96,7 +100,7 @@ export function headline({ sites, links }) {
   const hurt = sites.filter(s => s.state === 'warn')
   if (hurt.length) return { state: 'warn', text: `${is(hurt.map(s => s.dc))} degraded${hurt.length === 1 && hurt[0].reason ? `: ${hurt[0].reason}` : ''}` }
   if (lossy.length) return { state: 'warn', text: `${lossy.length === 1 ? `The link ${lossy[0].a} – ${lossy[0].b} loses` : `${lossy.length} links lose`} packets` }
-  return { state: 'up', text: sites.length === 1 ? 'One datacenter, healthy' : 'All datacenters reach each other' }
+  return { state: 'up', text: sites.length === 1 ? 'One datacenter, healthy' : `All datacenters reach each other${byWayOf(links.filter(l => l.via.length))}` }
 }
 
 const some = 3 // names in a sentence; beyond, their number

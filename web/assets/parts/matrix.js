@@ -34,6 +34,6 @@ export function Matrix({ sites, links }) {
     <tbody>${sites.map(p => html`<tr key=${p.dc}><th scope="row">${p.dc}</th>${sites.map(q => html`
       <${Cell} key=${q.dc} from=${p.dc} to=${q.dc} link=${by.get(`${p.dc} ${q.dc}`)} most=${most} silent=${silent.includes(p)} />`)}</tr>`)}</tbody>
   </table></div>
-  <p class="muted hint">${guessed ? 'Estimated from network coordinates.' : 'Each row is what that datacenter measured.'} Stronger blue is longer.</p>
+  <p class="muted hint">${guessed ? 'Estimated from network coordinates.' : 'Each row is what that datacenter measured; one that is busy measures more than the other end.'} Stronger blue is longer.</p>
   ${!guessed && html`<dl class="keys-of muted">${keysOf(links, silent).map(([sign, means]) => html`<div key=${sign}><dt>${sign}</dt><dd>${means}</dd></div>`)}</dl>`}`
 }
