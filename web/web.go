@@ -129,12 +129,10 @@ func (h *Handler) page() (*file, error) {
 	return newFile("index.html", []byte(text)), nil
 }
 
-// imported finds what a module needs before it runs: import … from. What import(…) names is loaded
-// when it is needed.
-var imported = regexp.MustCompile(`(?m)^(?:import|export)\b[^'"()]*?from ?['"](\.[^'"]+)['"]`)
-
 // first are the scripts that the first page is made of, by name.
 func (h *Handler) first() []string {
+	// what a module needs before it runs; what import(…) names is loaded when it is needed
+	imported := regexp.MustCompile(`(?m)^(?:import|export)\b[^'"()]*?from ?['"](\.[^'"]+)['"]`)
 	names, seen := []string{"app.js"}, map[string]bool{"app.js": true}
 	for i := 0; i < len(names); i++ {
 		f := h.kept[names[i]]
