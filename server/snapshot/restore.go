@@ -2,10 +2,8 @@ package snapshot
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"os"
+
+	"github.com/google/uuid"
 
 	"github.com/legate-project/legate/internal/lifecycle"
 	"github.com/legate-project/legate/op"
@@ -13,100 +11,62 @@ import (
 	"github.com/legate-project/legate/storage"
 )
 
-// cut are the rows of an archive as the commands will carry them, in a file: they are
-// unpacked once, when the archive is verified.
-type cut struct {
-	file  *os.File
-	sizes []int // of the parts
-	rows  []byte
-}
-
-func newCut(dir string) (*cut, error) {
-	file, err := os.CreateTemp(dir, "restore-*.rows")
-	if err != nil {
-		return nil, fmt.Errorf("make room for a snapshot: %w", err)
-	}
-	return &cut{file: file, rows: make([]byte, 0, restorePart)}, nil
-}
-
-// again drops what was added.
-func (c *cut) again() error {
-	c.sizes, c.rows = nil, c.rows[:0]
-	_, err := c.file.Seek(0, io.SeekStart)
-	return err
-}
-
-// add takes a row.
-func (c *cut) add(r storage.Row) error {
-	if len(c.rows) > 0 && len(c.rows)+len(r.Key)+len(r.Value) > restorePart {
-		if err := c.end(); err != nil {
-			return err
-		}
-	}
-	c.rows = state.AppendRow(c.rows, r.Key, r.Value)
-	return nil
-}
-
-// end ends a part.
-func (c *cut) end() error {
-	if len(c.rows) == 0 {
-		return nil
-	}
-	c.sizes = append(c.sizes, len(c.rows))
-	_, err := c.file.Write(c.rows)
-	c.rows = c.rows[:0]
-	if err != nil {
-		return fmt.Errorf("unpack a snapshot: %w", err)
-	}
-	return nil
-}
-
-// remove ends the file.
-func (c *cut) remove() error { return errors.Join(c.file.Close(), os.Remove(c.file.Name())) }
-
-// parts are commands, of which several are on their way at a time.
-// One goroutine calls its methods.
+// parts stage the rows of an archive by commands, of which several are on their way at a
+// time. What is staged shows nowhere until finish. One goroutine calls its methods.
 type parts struct {
 	ctx   context.Context // ends with the first failure, which is its cause
 	end   context.CancelCauseFunc
 	self  op.Caller
 	group *lifecycle.Group
 	id    string
+	begun bool
 	next  uint64
+	rows  []byte        // of the part that is being filled
 	slots chan struct{} // one for each command on its way
 }
 
-func (s *Snapshots) newParts(ctx context.Context, self op.Caller, id string) *parts {
-	p := &parts{self: self, group: s.cfg.Group, id: id, slots: make(chan struct{}, restoreInFlight)}
+func (s *Snapshots) newParts(ctx context.Context) *parts {
+	p := &parts{self: s.leader.Self(), group: s.cfg.Group, id: uuid.NewString(), slots: make(chan struct{}, restoreInFlight)}
 	p.ctx, p.end = context.WithCancelCause(ctx)
 	return p
 }
 
-// sendAll has all parts replicated.
-func (p *parts) sendAll(c *cut) error {
-	if _, err := c.file.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("read a snapshot: %w", err)
-	}
-	for _, size := range c.sizes {
-		rows := make([]byte, size)
-		if _, err := io.ReadFull(c.file, rows); err != nil {
-			return fmt.Errorf("read a snapshot: %w", err)
-		}
-		if err := p.send(rows); err != nil {
+// add takes a row.
+func (p *parts) add(r storage.Row) error {
+	if len(p.rows) > 0 && len(p.rows)+len(r.Key)+len(r.Value) > restorePart {
+		if err := p.send(); err != nil {
 			return err
 		}
 	}
+	if p.rows == nil {
+		p.rows = make([]byte, 0, restorePart)
+	}
+	p.rows = state.AppendRow(p.rows, r.Key, r.Value)
 	return nil
 }
 
+// begin drops what a restore before has left.
+func (p *parts) begin() error {
+	if p.begun {
+		return nil
+	}
+	p.begun = true
+	_, _, err := state.RestoreBegin.Call(p.ctx, p.self, op.Header{}, &state.RestoreBeginRequest{ID: p.id})
+	return err
+}
+
 // send has a part replicated, and waits only for its turn.
-func (p *parts) send(rows []byte) error {
+func (p *parts) send() error {
+	if err := p.begin(); err != nil {
+		return err
+	}
 	select {
 	case p.slots <- struct{}{}:
 	case <-p.ctx.Done():
 		return context.Cause(p.ctx)
 	}
-	req := &state.RestoreRowsRequest{ID: p.id, Part: p.next, Rows: rows}
+	req := &state.RestoreRowsRequest{ID: p.id, Part: p.next, Rows: p.rows}
+	p.rows = nil
 	p.next++
 	err := p.group.Spawn("restore part", func(context.Context) {
 		defer func() { <-p.slots }()
@@ -121,9 +81,12 @@ func (p *parts) send(rows []byte) error {
 	return nil
 }
 
-// wait returns when nothing is on its way any more: with the error, if there is
-// one, or what failed on the way.
+// wait sends what is left, unless there is an error, and returns when nothing is on its
+// way any more: with the error, or with what failed on the way.
 func (p *parts) wait(err error) error {
+	if err == nil && len(p.rows) > 0 {
+		err = p.send()
+	}
 	if err != nil {
 		p.end(err)
 	}

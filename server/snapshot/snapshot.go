@@ -1,7 +1,7 @@
 // Package snapshot saves the state of a datacenter for its operator and restores
-// it: an archive of one view's rows, made while it is sent; an upload that is
-// spooled and verified whole, then replicated as commands. It also passes both on
-// to the server that is to do it.
+// it: an archive of one view's rows, made while it is sent; an upload that is spooled,
+// replicated as commands while it is verified, and made the state once it is known to be
+// whole. It also passes both on to the server that is to do it.
 //
 // Snapshots by which consensus brings a follower up are another thing and in
 // package consensus. What an archive looks like is in state/archive.
@@ -18,7 +18,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/legate-project/legate/consensus"
@@ -280,7 +279,7 @@ func (p *patient) Write(b []byte) (int, error) {
 }
 
 // RestoreSnapshot makes the archive that from yields the state of the
-// datacenter. It is read and verified whole before anything changes. Of a snapshot
+// datacenter. It is read and verified whole before it shows. Of a snapshot
 // of Consul it returns what was left out.
 func (s *Snapshots) RestoreSnapshot(ctx context.Context, h op.Header, from io.Reader) (left *op.Texts, err error) {
 	again, upload := againFor(h), &begun{r: from}
@@ -323,22 +322,16 @@ func (s *Snapshots) restore(ctx context.Context, h op.Header, from io.Reader) (*
 	}
 	defer s.restores.Release()
 	began := time.Now()
-	rows, err := newCut(s.cfg.SpoolDir)
+	file, err := s.spool(from)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
-		if err := rows.remove(); err != nil {
-			s.cfg.Log.Warn("remove an uploaded snapshot", "file", rows.file.Name(), "error", err)
+		if e := errors.Join(file.Close(), os.Remove(file.Name())); e != nil {
+			s.cfg.Log.Warn("remove an uploaded snapshot", "file", file.Name(), "error", e)
 		}
 	}()
-	meta, left, err := s.spool(from, rows)
-	if err != nil {
-		return nil, err
-	}
-	s.cfg.Log.Warn("restoring a snapshot: what the datacenter holds now is replaced", "peer_datacenter", meta.Datacenter,
-		"index", meta.Index, "made", meta.Time, "rows", meta.Rows)
-	index, err := s.replicate(ctx, rows, meta)
+	index, left, err := s.replicate(ctx, file)
 	if err != nil {
 		return nil, err
 	}
@@ -347,58 +340,88 @@ func (s *Snapshots) restore(ctx context.Context, h op.Header, from io.Reader) (*
 	return left, nil
 }
 
-// spool writes the upload to a file, verifies it and cuts it into parts. Of a snapshot of
-// Consul it makes an archive, and returns what it has that is left out.
-func (s *Snapshots) spool(from io.Reader, rows *cut) (meta archive.Meta, left *op.Texts, err error) {
+// spool writes the upload to a file: who sends slowly holds nothing else up.
+func (s *Snapshots) spool(from io.Reader) (*os.File, error) {
 	file, err := os.CreateTemp(s.cfg.SpoolDir, "restore-*.snap")
 	if err != nil {
-		return meta, nil, fmt.Errorf("make room for a snapshot: %w", err)
+		return nil, fmt.Errorf("make room for a snapshot: %w", err)
 	}
-	defer func() {
+	n, err := io.Copy(file, io.LimitReader(from, archive.MaxBytes+1))
+	if err != nil {
+		err = fmt.Errorf("receive a snapshot: %w", err)
+	} else if n > archive.MaxBytes {
+		err = op.Errorf(op.CodeTooLarge, "the snapshot is larger than %d bytes", int64(archive.MaxBytes))
+	} else if _, err = file.Seek(0, io.SeekStart); err != nil {
+		err = fmt.Errorf("read a snapshot: %w", err)
+	}
+	if err != nil {
 		if e := errors.Join(file.Close(), os.Remove(file.Name())); e != nil {
 			s.cfg.Log.Warn("remove an uploaded snapshot", "file", file.Name(), "error", e)
 		}
-	}()
-	n, err := io.Copy(file, io.LimitReader(from, archive.MaxBytes+1))
-	if err != nil {
-		return meta, nil, fmt.Errorf("receive a snapshot: %w", err)
+		return nil, err
 	}
-	if n > archive.MaxBytes {
-		return meta, nil, op.Errorf(op.CodeTooLarge, "the snapshot is larger than %d bytes", int64(archive.MaxBytes))
-	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return meta, nil, fmt.Errorf("read a snapshot: %w", err)
-	}
-	meta, err = verify(file, rows)
-	if errors.Is(err, archive.ErrConsul) {
-		var report *consulsnap.Report
-		if report, err = consulsnap.Replace(file, s.cfg.SpoolDir); err == nil {
-			s.cfg.Log.Warn("the snapshot is one of Consul", "version", report.Version, "id", report.ID, "left_out", report.LeftOut(), "keys_unlocked", report.Unlocked)
-			left = &op.Texts{Texts: report.LeftOut()}
-			meta, err = verify(file, rows)
-		} else if errors.Is(err, archive.ErrInvalid) {
-			err = op.Errorf(op.CodeInvalid, "the snapshot is refused, nothing was changed: %v", err)
-		}
-	}
-	return meta, left, err
+	return file, nil
 }
 
-// verify reads an archive whole: that it is as it was written, and that what was
-// written is a state that the tables can read. It cuts it into parts.
-func verify(file io.Reader, rows *cut) (archive.Meta, error) {
-	if err := rows.again(); err != nil {
-		return archive.Meta{}, err
+// replicate stages the rows of an archive by commands while it is verified, and makes them
+// the state once it is whole; else what is staged goes again. Of a snapshot of Consul it
+// makes an archive, and returns what it has that is left out.
+func (s *Snapshots) replicate(ctx context.Context, file *os.File) (uint64, *op.Texts, error) {
+	p := s.newParts(ctx)
+	meta, left, err := s.stage(file, p)
+	if err = p.wait(err); err == nil {
+		err = p.begin() // of a snapshot without rows
 	}
+	if err != nil {
+		s.abort(p)
+		return 0, nil, err
+	}
+	s.cfg.Log.Warn("restoring a snapshot: what the datacenter holds now is replaced", "peer_datacenter", meta.Datacenter,
+		"index", meta.Index, "made", meta.Time, "rows", meta.Rows)
+	// Once it is on its way it is not given up with whoever asked: what the
+	// leader knows of the old state must end with it.
+	res, _, err := state.RestoreFinish.Call(context.WithoutCancel(ctx), p.self, op.Header{}, &state.RestoreFinishRequest{ID: p.id, Rows: meta.Rows, Index: meta.Index})
+	if err != nil {
+		s.abort(p)
+		return 0, nil, fmt.Errorf("restore a snapshot: %w", err)
+	}
+	s.leader.Renew()
+	return res.Index, left, nil
+}
+
+// stage hands the rows of a file to the parts. Of a snapshot of Consul it makes an archive
+// first, and returns what it has that is left out.
+func (s *Snapshots) stage(file *os.File, to *parts) (meta archive.Meta, left *op.Texts, err error) {
+	meta, err = verify(file, to)
+	if !errors.Is(err, archive.ErrConsul) {
+		return meta, nil, err
+	}
+	report, err := consulsnap.Replace(file, s.cfg.SpoolDir)
+	if errors.Is(err, archive.ErrInvalid) {
+		err = op.Errorf(op.CodeInvalid, "the snapshot is refused, nothing was changed: %v", err)
+	}
+	if err != nil {
+		return meta, nil, err
+	}
+	s.cfg.Log.Warn("the snapshot is one of Consul", "version", report.Version, "id", report.ID, "left_out", report.LeftOut(), "keys_unlocked", report.Unlocked)
+	meta, err = verify(file, to)
+	return meta, &op.Texts{Texts: report.LeftOut()}, err
+}
+
+// verify reads an archive whole: that it is as it was written, and that what was written
+// is a state that the tables can read. Its rows go to the parts as they are read.
+func verify(file io.Reader, to *parts) (archive.Meta, error) {
 	check := storage.NewCheck(state.Tables())
-	var wrong error
+	var wrong, failed error
 	meta, err := archive.Read(file, func(r archive.Row) error {
 		if wrong = check.Row(storage.Row(r)); wrong != nil {
 			return wrong
 		}
-		return rows.add(storage.Row(r))
+		failed = to.add(storage.Row(r))
+		return failed
 	})
-	if err == nil {
-		err = rows.end()
+	if failed != nil {
+		return meta, fmt.Errorf("restore a snapshot: %w", failed)
 	}
 	if err == nil {
 		wrong = check.End()
@@ -413,34 +436,14 @@ func verify(file io.Reader, rows *cut) (archive.Meta, error) {
 	return meta, err
 }
 
-// replicate sends the rows as commands and then makes them the state.
-func (s *Snapshots) replicate(ctx context.Context, rows *cut, meta archive.Meta) (uint64, error) {
-	self, id := s.leader.Self(), uuid.NewString()
-	if _, _, err := state.RestoreBegin.Call(ctx, self, op.Header{}, &state.RestoreBeginRequest{ID: id}); err != nil {
-		return 0, err
-	}
-	p := s.newParts(ctx, self, id)
-	err := p.sendAll(rows)
-	if err = p.wait(err); err != nil {
-		s.abort(id)
-		return 0, fmt.Errorf("restore a snapshot: %w", err)
-	}
-	// Once it is on its way it is not given up with whoever asked: what the
-	// leader knows of the old state must end with it.
-	res, _, err := state.RestoreFinish.Call(context.WithoutCancel(ctx), self, op.Header{}, &state.RestoreFinishRequest{ID: id, Rows: meta.Rows, Index: meta.Index})
-	if err != nil {
-		s.abort(id)
-		return 0, fmt.Errorf("restore a snapshot: %w", err)
-	}
-	s.leader.Renew()
-	return res.Index, nil
-}
-
 // abort drops what a restore that failed has left; a later restore would, too.
-func (s *Snapshots) abort(id string) {
+func (s *Snapshots) abort(p *parts) {
+	if !p.begun {
+		return
+	}
 	ctx, cancel := context.WithTimeout(s.cfg.Group.Context(), abortLimit)
 	defer cancel()
-	_, _, err := state.RestoreAbort.Call(ctx, s.leader.Self(), op.Header{}, &state.RestoreBeginRequest{ID: id})
+	_, _, err := state.RestoreAbort.Call(ctx, s.leader.Self(), op.Header{}, &state.RestoreBeginRequest{ID: p.id})
 	if err != nil {
 		s.cfg.Log.Warn("what a failed restore has left takes room until the next one", "error", err)
 	}
