@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -294,10 +295,24 @@ func (x *Exchange) send(status int, b []byte) {
 		x.W.Header()["Content-Length"] = []string{strconv.Itoa(len(b))}
 	}
 	x.status = status
+	if x.Waits {
+		x.deliver(status, b)
+		return
+	}
 	if status != http.StatusOK {
 		x.W.WriteHeader(status)
 	}
 	_, _ = x.W.Write(b)
+}
+
+// deliver sends the answer of who waited before anything else is done for him: a change
+// may have woken thousands, whose answers go before what follows each of them.
+func (x *Exchange) deliver(status int, b []byte) {
+	x.W.Header()["Content-Length"] = []string{strconv.Itoa(len(b))} // it is sent before its end is known
+	x.W.WriteHeader(status)
+	_, _ = x.W.Write(b)
+	_ = http.NewResponseController(x.W).Flush() // who cannot flush sends it in the end
+	runtime.Gosched()
 }
 
 func (x *Exchange) writeGzip(status int, b []byte) {
