@@ -15,7 +15,7 @@ BENCH    ?= .
 SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race linear soak observe client-tests lint deadcode fuzz bench bench-scale bench-large bench-federation microbench gossip-sim generate vendor-web pictures cross release site man packages image clean
+.PHONY: help build run test race linear soak observe client-tests lint deadcode fuzz bench bench-scale bench-large bench-federation microbench gossip-sim generate vendor-web browser pictures cross release site man packages image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ test: ## vet and run all tests; what fails while all run beside each other is ru
 	$(GO) vet ./...
 	$(GO) run gotest.tools/gotestsum@v1.13.0 --format standard-quiet \
 		--rerun-fails=1 --rerun-fails-max-failures=4 --rerun-fails-run-root-test --rerun-fails-abort-on-data-race \
-		--packages ./... -- -count=1 -timeout $(TIMEOUT)
+		--packages ./... -- -count=1 -vet=off -timeout $(TIMEOUT)
 
 race: ## run all tests with the race detector
 	$(GO) test -race -count=1 -timeout $(TIMEOUT) ./...
@@ -94,6 +94,9 @@ generate: ## write generated code and reference pages anew
 
 vendor-web: ## fetch the libraries of the web interface anew with npm, checked against their hashes
 	cd web/thirdparty && npm ci && node copy.mjs
+
+browser: ## judge each page of the web interface in both colours at both widths (4 minutes)
+	LEGATE_BROWSER=all $(GO) test -count=1 -timeout 20m ./internal/browser
 
 pictures: ## draw the pages of the web interface into docs/pictures, of a federation of five datacenters
 	LEGATE_PICTURES=$(CURDIR)/docs/pictures $(GO) test -count=1 -v -timeout 10m -run TestPictures ./internal/browser

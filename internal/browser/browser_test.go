@@ -207,6 +207,16 @@ func looks() []look {
 	return []look{{"light", false, 1280, 900}, {"dark", true, 1280, 900}, {"phone", false, 375, 812}, {"phone-dark", true, 375, 812}}
 }
 
+// judged are the looks in which pages are judged: two that have both widths and both colours
+// between them, or all four where LEGATE_BROWSER is set.
+func judged() []look {
+	all := looks()
+	if os.Getenv("LEGATE_BROWSER") == "" {
+		return []look{all[0], all[3]}
+	}
+	return all
+}
+
 // as has the tab look so from now on.
 func (tb *tab) as(l look) {
 	tb.t.Helper()

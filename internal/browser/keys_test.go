@@ -124,7 +124,7 @@ func savesSlowly(tb *tab) {
 	tb.click("Edit")
 	for _, more := range []string{"one", "two"} {
 		before := eval[string](tb, index)
-		eval[bool](tb, `(fetched => { window.fetch = async (to, how) => { const a = await fetched(to, how); if (how?.method === 'PUT') await new Promise(go => { window.answer = go }); window.fetch = fetched; return a } })(window.fetch), true`)
+		eval[bool](tb, `(fetched => { window.fetch = async (to, how) => { const a = await fetched(to, how); if (how?.method === 'PUT') { await new Promise(go => { window.answer = go }); window.fetch = fetched } return a } })(window.fetch), true`)
 		tb.run("change it", chromedp.SendKeys(chromedp.CSS("textarea"), kb.End+more))
 		tb.click("Review change")
 		tb.click("Save")

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -24,8 +25,13 @@ func (tb *tab) answering(path, answer string) {
 }
 
 // soft is how long a frame may take while a list scrolls, in milliseconds, in the best of several
-// runs: a busy machine draws less often.
-const soft = 100
+// runs: a machine draws less often that has other tests at the same time.
+func soft() float64 {
+	if os.Getenv("LEGATE_BROWSER") == "" {
+		return 300
+	}
+	return 100
+}
 
 // isLong checks that a list of ten thousand rows scrolls, that few of them are in the page, and that
 // the last can be found.
@@ -33,11 +39,11 @@ func (tb *tab) isLong(what, last string) {
 	tb.t.Helper()
 	tb.see("all "+what+" are counted", `document.querySelector('main').innerText.includes('10,000')`)
 	best := 1e9
-	for i := 0; i < 3 && best > soft; i++ {
+	for i := 0; i < 3 && best > soft(); i++ {
 		best = min(best, eval[float64](tb, scrolling))
 	}
 	tb.t.Logf("a frame takes %.0f ms while %s scroll", best, what)
-	if best > soft {
+	if best > soft() {
 		tb.t.Errorf("a frame takes %.0f ms while %s scroll", best, what)
 	}
 	tb.shows(last)

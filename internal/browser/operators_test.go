@@ -52,10 +52,10 @@ func create(t *testing.T, n *testcluster.Node, token, path string, body any) str
 	return made.ID + made.AccessorID
 }
 
-// isForAll has axe-core judge what is shown in each look.
+// isForAll has axe-core judge what is shown in several looks.
 func (tb *tab) isForAll(axe, what string) {
 	tb.t.Helper()
-	for _, l := range looks() {
+	for _, l := range judged() {
 		tb.as(l)
 		tb.accessible(axe, what+" "+l.name)
 	}

@@ -106,7 +106,7 @@ func (w *world) isForEverybody(t *testing.T) {
 	for _, p := range pagesShown() {
 		tb.goTo(address(w.first(), p[0]))
 		tb.shows(p[1])
-		for _, l := range looks() {
+		for _, l := range judged() {
 			tb.as(l)
 			tb.accessible(judge, "/"+p[0]+" "+l.name)
 			if wide := eval[int](tb, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); wide > 0 {
@@ -265,7 +265,7 @@ const scrolling = `new Promise(done => {
 	let last = performance.now(), y = 0
 	const step = now => {
 		gaps.push(now - last); last = now
-		y += end / 90
+		y += end / 30
 		if (y < end) { scrollTo(0, y); requestAnimationFrame(step) } else { scrollTo(0, end); gaps.sort((a, b) => a - b); done(gaps[gaps.length >> 1]) }
 	}
 	requestAnimationFrame(step)
@@ -297,8 +297,8 @@ func (w *world) scrolls(t *testing.T) {
 	for range 3 {
 		best = min(best, eval[float64](tb, scrolling))
 	}
-	t.Logf("a frame takes %.0f ms in the middle while it scrolls by a ninetieth of %d services each", best, manyServices)
-	if best > 100 { // a busy machine draws less often
+	t.Logf("a frame takes %.0f ms in the middle while it scrolls by a thirtieth of %d services each", best, manyServices)
+	if best > soft() {
 		t.Errorf("a frame takes %.0f ms while it scrolls", best)
 	}
 	tb.shows("web") // the last
