@@ -65,7 +65,7 @@ func (b *bench) state(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	b.add(row{what: "Restoring that snapshot", conns: 1, out: outcome{p50: took, p99: took}})
+	b.add(row{what: "Restoring that snapshot", conns: 1, out: outcome{p50: took, p99: took}, limit: 2500 * time.Millisecond})
 	return b.restart(ctx, leads, leader)
 }
 
