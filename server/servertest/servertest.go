@@ -60,8 +60,11 @@ func NewPool() *Pool {
 	return p
 }
 
-// Propose applies the command.
-func (g *Group) Propose(_ context.Context, command []byte) (any, error) {
+// Propose applies the command, unless who proposes it has gone.
+func (g *Group) Propose(ctx context.Context, command []byte) (any, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	tx := g.State.Begin()
 	defer tx.Discard()
 	tx.Next()

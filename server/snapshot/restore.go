@@ -84,8 +84,12 @@ func (p *parts) send() error {
 // wait sends what is left, unless there is an error, and returns when nothing is on its
 // way any more: with the error, or with what failed on the way.
 func (p *parts) wait(err error) error {
-	if err == nil && len(p.rows) > 0 {
+	switch {
+	case err != nil:
+	case len(p.rows) > 0:
 		err = p.send()
+	default: // a snapshot may have no rows
+		err = p.begin()
 	}
 	if err != nil {
 		p.end(err)

@@ -326,11 +326,7 @@ func (s *Snapshots) restore(ctx context.Context, h op.Header, from io.Reader) (*
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if e := errors.Join(file.Close(), os.Remove(file.Name())); e != nil {
-			s.cfg.Log.Warn("remove an uploaded snapshot", "file", file.Name(), "error", e)
-		}
-	}()
+	defer s.remove(file)
 	index, left, err := s.replicate(ctx, file)
 	if err != nil {
 		return nil, err
@@ -355,12 +351,17 @@ func (s *Snapshots) spool(from io.Reader) (*os.File, error) {
 		err = fmt.Errorf("read a snapshot: %w", err)
 	}
 	if err != nil {
-		if e := errors.Join(file.Close(), os.Remove(file.Name())); e != nil {
-			s.cfg.Log.Warn("remove an uploaded snapshot", "file", file.Name(), "error", e)
-		}
+		s.remove(file)
 		return nil, err
 	}
 	return file, nil
+}
+
+// remove ends a file of an upload.
+func (s *Snapshots) remove(file *os.File) {
+	if err := errors.Join(file.Close(), os.Remove(file.Name())); err != nil {
+		s.cfg.Log.Warn("remove an uploaded snapshot", "file", file.Name(), "error", err)
+	}
 }
 
 // replicate stages the rows of an archive by commands while it is verified, and makes them
@@ -369,10 +370,7 @@ func (s *Snapshots) spool(from io.Reader) (*os.File, error) {
 func (s *Snapshots) replicate(ctx context.Context, file *os.File) (uint64, *op.Texts, error) {
 	p := s.newParts(ctx)
 	meta, left, err := s.stage(file, p)
-	if err = p.wait(err); err == nil {
-		err = p.begin() // of a snapshot without rows
-	}
-	if err != nil {
+	if err = p.wait(err); err != nil {
 		s.abort(p)
 		return 0, nil, err
 	}

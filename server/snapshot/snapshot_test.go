@@ -346,6 +346,20 @@ func TestRestoreOfWhatIsNotWholeChangesNothing(t *testing.T) {
 	nothingIsStaged(t, h)
 }
 
+func TestASnapshotWithoutRowsIsRestored(t *testing.T) {
+	var empty bytes.Buffer
+	if _, err := archive.Write(&empty, archive.Meta{Datacenter: "dc1", Node: "s1", Index: 1}, func(func(archive.Row, error) bool) {}); err != nil {
+		t.Fatal(err)
+	}
+	h := filled(t, func(c *Config) { c.SpoolDir = t.TempDir() })
+	if _, err := h.RestoreSnapshot(t.Context(), op.Header{}, &empty); err != nil {
+		t.Fatal(err)
+	}
+	if e := h.get(t, "k1"); e != nil {
+		t.Errorf("a key is left: %.20s", e.Value)
+	}
+}
+
 func nothingIsStaged(t *testing.T, h *harness) {
 	t.Helper()
 	tx := h.cfg.State.Begin()
