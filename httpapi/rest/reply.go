@@ -291,13 +291,13 @@ func (x *Exchange) Reply(status int, b []byte) {
 }
 
 func (x *Exchange) send(status int, b []byte) {
-	if len(b) > minCompressed { // net/http counts short ones itself
-		x.W.Header()["Content-Length"] = []string{strconv.Itoa(len(b))}
-	}
 	x.status = status
 	if x.Waits {
 		x.deliver(status, b)
 		return
+	}
+	if len(b) > minCompressed { // net/http counts short ones itself
+		x.W.Header()["Content-Length"] = []string{strconv.Itoa(len(b))}
 	}
 	if status != http.StatusOK {
 		x.W.WriteHeader(status)
