@@ -95,7 +95,7 @@ generate: ## write generated code and reference pages anew
 vendor-web: ## fetch the libraries of the web interface anew with npm, checked against their hashes
 	cd web/thirdparty && npm ci && node copy.mjs
 
-browser: ## judge each page of the web interface in both colours at both widths (4 minutes)
+browser: ## judge each page of the web interface in both colours at both widths, on a machine that does nothing else
 	LEGATE_BROWSER=all $(GO) test -count=1 -timeout 20m ./internal/browser
 
 pictures: ## draw the pages of the web interface into docs/pictures, of a federation of five datacenters
